@@ -1,0 +1,54 @@
+"""Where things lie on this machine: the one module that knows platformdirs.
+
+Reading a path creates nothing; `private_dir` does, with mode 0700.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+APP = "obatch"
+
+
+def config_file() -> Path:
+    """Return the configuration file (`OBATCH_CONFIG` overrides)."""
+    if given := os.environ.get("OBATCH_CONFIG"):
+        return Path(given).expanduser()
+    from platformdirs import user_config_path
+
+    return user_config_path(APP, appauthor=False) / "config.toml"
+
+
+def state_dir() -> Path:
+    """Return the folder of the registry and of running work (`OBATCH_STATE_DIR` overrides)."""
+    if given := os.environ.get("OBATCH_STATE_DIR"):
+        return Path(given).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path(APP, appauthor=False)
+
+
+def cache_dir() -> Path:
+    """Return the folder of what can be fetched again (`OBATCH_CACHE_DIR` overrides)."""
+    if given := os.environ.get("OBATCH_CACHE_DIR"):
+        return Path(given).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path(APP, appauthor=False)
+
+
+def registry_file() -> Path:
+    """Return the SQLite file of the job registry."""
+    return state_dir() / "registry.db"
+
+
+def local_dir() -> Path:
+    """Return the folder of the local provider's server: its store, files, log and address."""
+    return state_dir() / "local"
+
+
+def private_dir(path: Path) -> Path:
+    """Make `path` a folder that only its owner can enter, and return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

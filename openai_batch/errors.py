@@ -1,0 +1,189 @@
+"""Every error that a user can expect, each with its exit code and its remedy.
+
+    BatchError                      1    the operation failed; running it again is safe
+    ├── UsageError                  2    the call or the options are off (also a ValueError)
+    │   └── ConfigError             2    the configuration file is off
+    ├── InputError                  3    the input is not acceptable; nothing was sent (also a ValueError)
+    ├── AuthError                   4    the key is missing or was refused
+    ├── IncompleteError             5    ended, but not every request has a success
+    ├── NotFoundError               6    no such job, batch, file or provider
+    │   └── UnknownProviderError    6    (also a ValueError, as in 0.3.4)
+    ├── UncertainError              7    unknown whether a batch was created; nothing was sent twice
+    ├── ApiError                    1    the provider answered with an error
+    │   └── UnreachableError        1    the provider could not be reached
+    ├── DownloadError               1    what arrived is not the file that the provider holds
+    ├── OutputExistsError           1    the output file is there already
+    ├── RegistryError               1    the job registry cannot be read or written
+    ├── MissingExtraError           2    an optional part is not installed
+    ├── WaitTimeoutError          124    the time is up; the job goes on
+    └── InterruptedError_         130    interrupted; the job goes on (143 for SIGTERM)
+
+The class carries the exit code, so the table in the README cannot drift from the program.
+A hint says what to type next; it is printed on its own line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._check import Problem
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "BatchError",
+    "ConfigError",
+    "DownloadError",
+    "IncompleteError",
+    "InputError",
+    "InterruptedError_",
+    "MissingExtraError",
+    "NotFoundError",
+    "OutputExistsError",
+    "RegistryError",
+    "UncertainError",
+    "UnknownProviderError",
+    "UnreachableError",
+    "UsageError",
+    "WaitTimeoutError",
+]
+
+
+class BatchError(Exception):
+    """The operation failed; running the same command again is safe."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def code(self) -> int:
+        """The exit code of this very error."""
+        return self.exit_code
+
+
+class UsageError(BatchError, ValueError):
+    """The call or the options are off."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """The configuration file is off."""
+
+
+class InputError(BatchError, ValueError):
+    """The input is not acceptable; nothing was sent.
+
+    `problems` holds what is wrong, line by line, in input order, where the input is a file.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class AuthError(BatchError):
+    """The key is missing or was refused."""
+
+    exit_code = 4
+
+
+class IncompleteError(BatchError):
+    """The job ended, but not every request has a success."""
+
+    exit_code = 5
+
+
+class NotFoundError(BatchError):
+    """There is no such job, batch, file or provider."""
+
+    exit_code = 6
+
+
+class UnknownProviderError(NotFoundError, ValueError):
+    """There is no such provider."""
+
+
+class UncertainError(BatchError):
+    """It is unknown whether a batch was created; nothing was sent twice."""
+
+    exit_code = 7
+
+
+class ApiError(BatchError):
+    """The provider answered with an error.
+
+    `status` is the HTTP status (None where there was no answer), `api_code` the provider's own code.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        api_code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.api_code = api_code
+        self.retry_after = retry_after
+
+
+class UnreachableError(ApiError):
+    """The provider could not be reached.
+
+    `sent` says whether the request may have reached it: False only where it certainly did not.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", sent: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+
+class DownloadError(BatchError):
+    """What arrived is not the file that the provider holds."""
+
+
+class OutputExistsError(BatchError):
+    """The output file is there already."""
+
+
+class RegistryError(BatchError):
+    """The job registry cannot be read or written."""
+
+
+class MissingExtraError(BatchError):
+    """An optional part of the package is not installed."""
+
+    exit_code = 2
+
+
+class WaitTimeoutError(BatchError):
+    """The time is up; the job goes on."""
+
+    exit_code = 124
+
+
+class InterruptedError_(BatchError):  # noqa: N801, N818 - InterruptedError is a builtin of another meaning
+    """Interrupted by a signal; the job goes on."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, *, hint: str = "", signum: int = 2) -> None:
+        super().__init__(message, hint=hint)
+        self.signum = signum
+
+    @property
+    def code(self) -> int:
+        """128 plus the signal's number, as shells have it."""
+        return 128 + self.signum
