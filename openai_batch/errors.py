@@ -16,7 +16,7 @@
     ├── RegistryError               1    the job registry cannot be read or written
     ├── MissingExtraError           2    an optional part is not installed
     ├── WaitTimeoutError          124    the time is up; the job goes on
-    └── InterruptedError_         130    interrupted; the job goes on (143 for SIGTERM)
+    └── StoppedError             130    interrupted; the job goes on (143 for SIGTERM)
 
 The class carries the exit code, so the table in the README cannot drift from the program.
 A hint says what to type next; it is printed on its own line.
@@ -39,7 +39,7 @@ __all__ = [
     "DownloadError",
     "IncompleteError",
     "InputError",
-    "InterruptedError_",
+    "StoppedError",
     "MissingExtraError",
     "NotFoundError",
     "OutputExistsError",
@@ -174,7 +174,7 @@ class WaitTimeoutError(BatchError):
     exit_code = 124
 
 
-class InterruptedError_(BatchError):  # noqa: N801, N818 - InterruptedError is a builtin of another meaning
+class StoppedError(BatchError):
     """Interrupted by a signal; the job goes on."""
 
     exit_code = 130
