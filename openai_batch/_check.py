@@ -1,0 +1,378 @@
+"""Check a batch input file, line by line, against what a provider accepts.
+
+Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
+Memory holds the custom ids seen so far and no line but the present one.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_LINE_BYTES = 10_000_000
+"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
+
+MAX_EMBEDDING_INPUTS = 50_000
+"""OpenAI's cap on embedding inputs summed over one file (its API specification)."""
+
+MAX_ID_CHARS = 512
+"""No known provider takes longer custom ids; some stop at 64, which is a warning."""
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider accepts in one file; None means that no limit is known."""
+
+    max_requests: int | None = 50_000
+    max_bytes: int | None = 200_000_000
+    max_line_bytes: int | None = None
+    one_model: bool = True
+    endpoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request's place: 1-based line, byte offset and length without the newline, and its key fields."""
+
+    line: int
+    offset: int
+    length: int
+    custom_id: str
+    url: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where, and what to do about it.
+
+    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
+    None for a fault of the whole file; `param` names the key at fault.
+    """
+
+    line: int | None
+    code: str
+    message: str
+    param: str | None = None
+    remedy: str = ""
+    warning: bool = False
+
+    def located(self, name: str) -> str:
+        """Return `file:line: message: remedy` for the file called `name`."""
+        place = f"{name}:{self.line}" if self.line is not None else name
+        text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
+        return f"{text}: {self.remedy}" if self.remedy else text
+
+
+@dataclass(slots=True)
+class Report:
+    """What a file holds and what is wrong with it.
+
+    `problems` is capped; `problem_count` and `warning_count` are not.
+    `models` maps each model to the line that first named it.
+    """
+
+    requests: int = 0
+    n_bytes: int = 0
+    lines: int = 0
+    endpoint: str | None = None
+    models: dict[str, int] = field(default_factory=dict)
+    embedding_inputs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    warning_count: int = 0
+
+    @property
+    def model(self) -> str | None:
+        """The first model named, or None."""
+        return next(iter(self.models), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be sent."""
+        return self.problem_count == 0
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that forbid sending."""
+        return [p for p in self.problems if not p.warning]
+
+
+class _Line(msgspec.Struct):
+    custom_id: Any = msgspec.UNSET
+    method: Any = msgspec.UNSET
+    url: Any = msgspec.UNSET
+    body: Any = msgspec.UNSET
+
+
+def check_stream(
+    stream: BinaryIO,
+    limits: Limits,
+    *,
+    endpoint: str | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    max_problems: int = 100,
+) -> Report:
+    """Read `stream` to its end and report every problem, at most `max_problems` of them in full.
+
+    `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
+    `on_row` is called for each acceptable line, in order.
+    """
+    checker = _Checker(limits, endpoint, max_problems)
+    decode = msgspec.json.Decoder(_Line).decode
+    for number, offset, raw in lines(stream):
+        row = checker.line(number, offset, raw, decode)
+        if row is not None and on_row is not None:
+            on_row(row)
+    return checker.finish()
+
+
+def lines(stream: BinaryIO) -> Iterator[tuple[int, int, bytes | int]]:
+    r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
+
+    A line too long to hold is passed over, and its length in bytes stands in its place.
+    """
+    number = offset = 0
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        size = len(raw)
+        if raw.endswith(b"\n"):
+            yield number, offset, raw[:-1]
+        elif size <= MAX_LINE_BYTES:
+            yield number, offset, raw
+        else:
+            while more := stream.readline(_CHUNK):
+                size += len(more)
+                if more.endswith(b"\n"):
+                    break
+            yield number, offset, size
+        offset += size
+
+
+class _Checker:
+    """The rules, and what must be remembered from line to line to apply them."""
+
+    def __init__(self, limits: Limits, endpoint: str | None, max_problems: int) -> None:
+        self._limits = limits
+        self._max_problems = max_problems
+        self._report = Report(endpoint=endpoint)
+        self._seen: dict[str, int] = {}
+        self._long_id_line: int | None = None
+
+    def line(self, number: int, offset: int, raw: bytes | int, decode: Callable[[bytes], _Line]) -> Row | None:
+        """Judge one line; return its row where it is acceptable."""
+        report = self._report
+        report.lines = number
+        if isinstance(raw, int):
+            report.n_bytes = offset + raw
+            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
+            return None
+        report.n_bytes = offset + len(raw) + 1
+        if number == 1:
+            if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                self._add(1, "invalid_encoding", "the file is UTF-16", None, "save it as UTF-8")
+                return None
+            if raw.startswith(codecs.BOM_UTF8):
+                self._warn(
+                    1, "byte_order_mark", "the file starts with a byte order mark", "it is left out of what is sent"
+                )
+                raw, offset = raw[3:], offset + 3
+        if raw.endswith(b"\r"):
+            raw = raw[:-1]
+        if not raw.strip():
+            return None
+        problems = report.problem_count
+        parsed = self._parse(number, raw, decode)
+        if parsed is None:
+            return None
+        row = self._judge(number, offset, len(raw), parsed)
+        return row if report.problem_count == problems else None
+
+    def finish(self) -> Report:
+        """Judge the whole, and return the report with its problems in the order of their lines."""
+        report, limits = self._report, self._limits
+        if not report.requests and not report.problem_count:
+            self._add(None, "empty_file", "the file holds no request", None, "write one JSON object a line")
+        if limits.max_requests is not None and report.requests > limits.max_requests:
+            self._add(
+                None,
+                "too_many_tasks",
+                f"{report.requests:,} requests, and the provider takes {limits.max_requests:,} a file",
+                None,
+                "split the file",
+            )
+        if limits.max_bytes is not None and report.n_bytes > limits.max_bytes:
+            self._add(
+                None,
+                "file_too_large",
+                f"{report.n_bytes:,} bytes, and the provider takes {limits.max_bytes:,} a file",
+                None,
+                "split the file",
+            )
+        if report.endpoint == "/v1/embeddings" and report.embedding_inputs > MAX_EMBEDDING_INPUTS:
+            self._add(
+                None,
+                "too_many_tasks",
+                f"{report.embedding_inputs:,} embedding inputs, and one file may hold {MAX_EMBEDDING_INPUTS:,}",
+                None,
+                "split the file",
+            )
+        if self._long_id_line is not None:
+            self._warn(
+                self._long_id_line, "long_custom_id", "custom_id has over 64 characters", "some providers refuse it"
+            )
+        report.problems.sort(key=lambda p: (p.line is None, p.line or 0))
+        return report
+
+    def _parse(self, number: int, raw: bytes, decode: Callable[[bytes], _Line]) -> _Line | None:
+        try:
+            return decode(raw)
+        except UnicodeDecodeError as exc:
+            message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
+            self._add(number, "invalid_encoding", message, None, "save the file as UTF-8")
+        except RecursionError:
+            self._add(number, "invalid_json_line", "the JSON is nested too deeply", None, "flatten the request")
+        except msgspec.ValidationError as exc:
+            if raw.lstrip()[:1] == b"{":
+                self._add(
+                    number, "invalid_json_line", f"a number is out of range ({exc})", None, "write it as JSON allows"
+                )
+            else:
+                remedy = "write one JSON object a line, without an array around them"
+                self._add(number, "invalid_json_line", "the line is not a JSON object", None, remedy)
+        except msgspec.DecodeError as exc:
+            self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
+        return None
+
+    def _judge(self, number: int, offset: int, length: int, parsed: _Line) -> Row | None:
+        limits, report = self._limits, self._report
+        report.requests += 1
+        if limits.max_line_bytes is not None and length > limits.max_line_bytes:
+            message = f"the line has {length:,} bytes, and the provider takes {limits.max_line_bytes:,}"
+            self._add(number, "line_too_long", message, None, "shorten the request")
+        self._custom_id(number, parsed.custom_id)
+        if parsed.method is msgspec.UNSET:
+            self._missing(number, "method", 'add "method": "POST"')
+        elif parsed.method != "POST":
+            self._add(number, "invalid_request", f"method is {_show(parsed.method)}", "method", 'it must be "POST"')
+        self._url(number, parsed.url)
+        model = self._body(number, parsed.body)
+        if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
+            return None
+        return Row(number, offset, length, parsed.custom_id, parsed.url, model)
+
+    def _custom_id(self, number: int, value: object) -> None:
+        if value is msgspec.UNSET:
+            self._missing(number, "custom_id", "give each line an id of its own")
+        elif not isinstance(value, str) or not value:
+            message = f"custom_id is {_show(value)}"
+            self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
+        else:
+            first = self._seen.setdefault(value, number)
+            if first != number:
+                message = f"custom_id {_show(value)} is also on line {first}"
+                self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
+            if len(value) > MAX_ID_CHARS or not value.isprintable():
+                message = f"custom_id {_show(value)} is too long or has control characters"
+                self._add(number, "invalid_request", message, "custom_id", "use up to 64 printable characters")
+            elif len(value) > 64 and self._long_id_line is None:  # noqa: PLR2004 - named in MAX_ID_CHARS' docstring
+                self._long_id_line = number
+
+    def _url(self, number: int, value: object) -> None:
+        limits, report = self._limits, self._report
+        if value is msgspec.UNSET:
+            self._missing(number, "url", 'add "url": "/v1/chat/completions", or the endpoint that you use')
+        elif not isinstance(value, str) or not value.startswith("/"):
+            self._add(
+                number, "invalid_url", f"url is {_show(value)}", "url", 'it must be a path like "/v1/chat/completions"'
+            )
+        elif report.endpoint is None:
+            report.endpoint = value
+            if limits.endpoints and value not in limits.endpoints:
+                known = ", ".join(limits.endpoints)
+                self._add(number, "invalid_url", f"the provider has no batches for {value}", "url", f"it has {known}")
+        elif value != report.endpoint:
+            message = f"url is {value}, and the batch's endpoint is {report.endpoint}"
+            self._add(number, "url_mismatch", message, "url", "put each endpoint into a file of its own")
+
+    def _body(self, number: int, body: object) -> str | None:
+        report = self._report
+        if body is msgspec.UNSET:
+            self._missing(number, "body", "add the request itself")
+            return None
+        if not isinstance(body, dict):
+            self._add(number, "invalid_request", "body is not an object", "body", "put the request itself there")
+            return None
+        if body.get("stream"):
+            self._add(
+                number, "streaming_unsupported", "the request asks for streaming", "body.stream", "leave stream out"
+            )
+        inputs = body.get("input")
+        report.embedding_inputs += len(inputs) if isinstance(inputs, list) else 1
+        model = body.get("model")
+        if model is None:
+            if report.endpoint != "/v1/moderations":  # there the model has a default
+                self._missing(number, "body.model", "name the model")
+            return None
+        if not isinstance(model, str) or not model:
+            self._add(number, "invalid_request", f"model is {_show(model)}", "body.model", "it must be a string")
+            return None
+        first = report.models.setdefault(model, number) if len(report.models) < self._max_problems else number
+        if self._limits.one_model and first == number and report.model != model:
+            message = (
+                f"model is {_show(model)}, and line {report.models[report.model or model]} has {_show(report.model)}"
+            )
+            self._add(number, "model_mismatch", message, "body.model", "put each model into a file of its own")
+        return model
+
+    def _missing(self, number: int, param: str, remedy: str) -> None:
+        self._add(number, "missing_required_parameter", f"{param} is missing", param, remedy)
+
+    def _warn(self, number: int | None, code: str, message: str, remedy: str) -> None:
+        self._report.warning_count += 1
+        self._report.problems.append(Problem(number, code, message, None, remedy, warning=True))
+
+    def _add(self, number: int | None, code: str, message: str, param: str | None, remedy: str) -> None:
+        report = self._report
+        report.problem_count += 1
+        # A fault of the whole file is told even where the lines have filled the list.
+        if number is None or report.problem_count <= self._max_problems:
+            report.problems.append(Problem(number, code, message, param, remedy))
+
+
+def _show(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc).removeprefix("JSON is malformed: ")
+
+
+def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as where:
+        return where.start + 1
+    return exc.start + 1
+
+
+def _json_remedy(number: int, raw: bytes) -> str:
+    text = raw.strip()
+    if raw.startswith(b"PK\x03\x04") or raw.startswith(b"PAR1"):
+        return "this is not a text file"
+    if b"\0" in raw:
+        return "the line holds NUL bytes, as a crash leaves them: write the file again"
+    if number == 1 and text in (b"[", b"{"):
+        return "write one whole JSON object a line"
+    if b"\r{" in raw:
+        return "the file has old Mac line ends: write \\n line ends"
+    return "write one whole JSON object a line"
