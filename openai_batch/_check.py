@@ -367,7 +367,7 @@ def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
 
 def _json_remedy(number: int, raw: bytes) -> str:
     text = raw.strip()
-    if raw.startswith(b"PK\x03\x04") or raw.startswith(b"PAR1"):
+    if raw.startswith((b"PK\x03\x04", b"PAR1")):
         return "this is not a text file"
     if b"\0" in raw:
         return "the line holds NUL bytes, as a crash leaves them: write the file again"
