@@ -1,0 +1,163 @@
+"""A provider's batch object, read tolerantly: servers differ in what they leave out and how they spell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FINISHED = ("failed", "completed", "expired", "cancelled")
+"""The statuses that a batch never leaves. Every other one, known or not, means that it still runs."""
+
+_SYNONYMS = {
+    "canceled": "cancelled",
+    "canceling": "cancelling",
+    "progress": "in_progress",
+    "running": "in_progress",
+    "processing": "in_progress",
+    "queued": "validating",
+    "pending": "validating",
+    "pre_schedule": "validating",
+    "succeeded": "completed",
+    "success": "completed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many requests a batch has, and how many of them ended well and badly, as the provider counts."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many have ended."""
+        return self.completed + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFault:
+    """One entry of a failed batch's `errors`; `line` is 1-based."""
+
+    code: str | None
+    message: str
+    line: int | None = None
+    param: str | None = None
+
+    def __str__(self) -> str:
+        """Return what the provider said, with the line where it named one."""
+        where = f"line {self.line}: " if self.line is not None else ""
+        code = f" ({self.code})" if self.code else ""
+        return f"{where}{self.message}{code}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInfo:
+    """A batch as its provider last showed it. Times are Unix seconds by the provider's clock.
+
+    `status` is one of the standard words where it can be told, else the provider's own in lower case;
+    ids that are absent or empty are None; `raw` is the SDK's object where there is one.
+    """
+
+    id: str
+    status: str
+    endpoint: str | None = None
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    counts: Counts = field(default_factory=Counts)
+    errors: tuple[BatchFault, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: float | None = None
+    expires_at: float | None = None
+    ended_at: float | None = None
+    usage: dict[str, int] = field(default_factory=dict)
+    raw: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the batch has come to its end."""
+        return self.status in FINISHED
+
+
+def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = None, raw: Any = None) -> BatchInfo:
+    """Read a batch object; what is missing, null, empty or of a strange type is taken as absent.
+
+    `status_map` holds the provider's own status words. Raises ValueError if there is no id.
+    """
+    inner = data.get("job")
+    if isinstance(inner, dict) and "id" not in data:
+        data = inner  # one provider wraps what it has just created
+    batch_id = data.get("id")
+    if not isinstance(batch_id, str) or not batch_id:
+        raise ValueError("the answer holds no batch id")
+    word = str(data.get("status") or "unknown").lower()
+    status = (status_map or {}).get(word) or _SYNONYMS.get(word, word)
+    ended = [_time(data.get(f"{name}_at")) for name in FINISHED]
+    return BatchInfo(
+        id=batch_id,
+        status=status,
+        endpoint=_text(data.get("endpoint")),
+        input_file_id=_text(data.get("input_file_id")),
+        output_file_id=_text(data.get("output_file_id")),
+        error_file_id=_text(data.get("error_file_id")),
+        counts=_counts(data.get("request_counts")),
+        errors=_errors(data.get("errors")),
+        metadata={str(k): str(v) for k, v in (_dict(data.get("metadata"))).items()},
+        created_at=_time(data.get("created_at")),
+        expires_at=_time(data.get("expires_at")),
+        ended_at=next((time for time in ended if time is not None), None),
+        usage={k: v for k, v in _dict(data.get("usage")).items() if isinstance(v, int)},
+        raw=raw,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _counts(value: Any) -> Counts:
+    known = _dict(value)
+    numbers = [known.get(name) for name in ("total", "completed", "failed")]
+    return Counts(*(n if isinstance(n, int) and n > 0 else 0 for n in numbers))
+
+
+def _time(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    if isinstance(value, str) and value:
+        try:
+            return datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            return None
+    return None
+
+
+def _errors(value: Any) -> tuple[BatchFault, ...]:
+    entries = _dict(value).get("data") if isinstance(value, dict) else value
+    if not isinstance(entries, list):
+        return ()
+    found = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            line = entry.get("line")
+            found.append(
+                BatchFault(
+                    code=_text(entry.get("code")),
+                    message=_text(entry.get("message")) or "no reason given",
+                    line=line if isinstance(line, int) else None,
+                    param=_text(entry.get("param")),
+                )
+            )
+        elif entry:
+            found.append(BatchFault(code=None, message=str(entry)))
+    return tuple(found)

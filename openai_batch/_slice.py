@@ -1,0 +1,65 @@
+"""A stretch of a file that reads like a file of its own, so that a part goes out without a second copy."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FileSlice(io.BufferedIOBase):
+    """Bytes `offset` to `offset + length` of a seekable file; `progress` hears how many bytes have been read."""
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        offset: int = 0,
+        length: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        end = source.seek(0, os.SEEK_END)
+        self._source = source
+        self._offset = offset
+        self._length = max(0, end - offset) if length is None else length
+        self._position = 0
+        self._progress = progress
+
+    def __len__(self) -> int:
+        """Return the length in bytes."""
+        return self._length
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes: a request that is tried again starts at the front."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move within the stretch."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = min(max(0, base + offset), self._length)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the place within the stretch."""
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes of what is left."""
+        left = self._length - self._position
+        wanted = left if size is None or size < 0 else min(size, left)
+        self._source.seek(self._offset + self._position)
+        data = self._source.read(wanted)
+        self._position += len(data)
+        if self._progress is not None:
+            self._progress(self._position)
+        return data
+
+    def close(self) -> None:
+        """Leave the source open: it belongs to somebody else."""
