@@ -126,8 +126,9 @@ class BatchApi:
 
         def request(client: OpenAI) -> RemoteFile:
             source.seek(0)
+            content: Any = source
             purpose: Any = self.provider.file_purpose
-            answer = client.files.with_raw_response.create(file=(filename, source), purpose=purpose)
+            answer = client.files.with_raw_response.create(file=(filename, content), purpose=purpose)
             file = _read_file(_json_object(answer))
             if file.size is not None and file.size != size:
                 raise ApiError(
