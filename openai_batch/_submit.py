@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._api import BatchApi
     from ._batchinfo import BatchInfo
 
-TOKEN_KEY = "obatch_token"
+MARK = "obatch_token"
 """The metadata key of an attempt's token."""
 
 MAX_METADATA = 16
@@ -50,12 +50,12 @@ class Attempt:
         """Return the metadata with the token, where there is room for it."""
         pairs = dict(self.metadata or {})
         if len(pairs) < MAX_METADATA:
-            pairs[TOKEN_KEY] = self.token
+            pairs[MARK] = self.token
         return pairs
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether `batch` bears one of this attempt's marks."""
-        return batch.input_file_id == self.file_id or batch.metadata.get(TOKEN_KEY) == self.token
+        return batch.input_file_id == self.file_id or batch.metadata.get(MARK) == self.token
 
 
 def new_token() -> str:

@@ -1,0 +1,140 @@
+"""The records of the registry: a job, its parts, and the states that a part goes through.
+
+    planned → uploading → uploaded → creating → running → ended → collected
+
+Each arrow is one durable commit, made before the act that it speaks of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ._batchinfo import FINISHED, BatchFault, Counts
+
+PLANNED = "planned"
+UPLOADING = "uploading"
+UPLOADED = "uploaded"
+CREATING = "creating"
+RUNNING = "running"
+ENDED = "ended"
+COLLECTED = "collected"
+
+# What a job's parts say together: the first of these that any part is in.
+_ORDER = ("failed", "expired", "cancelled", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
+
+    `offset` and `length` are bytes of the job's input; `status` is the batch's as last seen, None before there
+    is one; `token` and `attempted_at` belong to the latest attempt to create it.
+    """
+
+    job: int
+    number: int
+    state: str = PLANNED
+    offset: int = 0
+    length: int = 0
+    requests: int = 0
+    token: str | None = None
+    file_id: str | None = None
+    attempted_at: float | None = None
+    batch_id: str | None = None
+    status: str | None = None
+    counts: Counts = field(default_factory=Counts)
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    created_at: float | None = None
+    expires_at: float | None = None
+    ended_at: float | None = None
+    checked_at: float | None = None
+    faults: tuple[BatchFault, ...] = ()
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a user started: one input on one provider. `identity` is the hash that tells it from every other job.
+
+    `input_path` is None for what came from a pipe; sizes are in bytes; `succeeded` is known once it is collected.
+    """
+
+    id: int
+    identity: str
+    provider: str
+    base_url: str
+    endpoint: str
+    window: str
+    created_at: float
+    name: str | None = None
+    model: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    input_path: str | None = None
+    input_sha256: str | None = None
+    input_bytes: int = 0
+    requests: int = 0
+    output_path: str | None = None
+    succeeded: int | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether every part has come to its end."""
+        return bool(self.parts) and all(part.state in (ENDED, COLLECTED) for part in self.parts)
+
+    @property
+    def submitted(self) -> bool:
+        """Whether every part has its batch."""
+        return bool(self.parts) and all(part.batch_id for part in self.parts)
+
+    @property
+    def status(self) -> str:
+        """One word for the whole job: the batch's own status where there is one part."""
+        statuses = [part.status if part.batch_id else part.state for part in self.parts]
+        if self.ended:
+            return next((word for word in _ORDER if word in statuses), "completed")
+        for word in statuses:
+            if word not in FINISHED:
+                return word or RUNNING
+        return PLANNED
+
+    @property
+    def counts(self) -> Counts:
+        """The provider's counts, summed over the parts; the total is ours until the provider has one."""
+        total = sum(part.counts.total or part.requests for part in self.parts)
+        return Counts(
+            total or self.requests,
+            sum(part.counts.completed for part in self.parts),
+            sum(part.counts.failed for part in self.parts),
+        )
+
+    @property
+    def batch_ids(self) -> list[str]:
+        """The ids of the job's batches, in the order of its parts."""
+        return [part.batch_id for part in self.parts if part.batch_id]
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the first of its batches runs out of time."""
+        return min((part.expires_at for part in self.parts if part.expires_at), default=None)
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the last of its batches ended; None while one runs."""
+        times = [part.ended_at for part in self.parts]
+        return max((time for time in times if time), default=None) if self.ended else None
+
+    @property
+    def faults(self) -> list[BatchFault]:
+        """Why batches failed as a whole, in the provider's words."""
+        return [fault for part in self.parts for fault in part.faults]
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens used, summed over the parts that say."""
+        total: dict[str, int] = {}
+        for part in self.parts:
+            for kind, count in part.usage.items():
+                total[kind] = total.get(kind, 0) + count
+        return total

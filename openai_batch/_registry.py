@@ -1,0 +1,341 @@
+"""The job registry: the one module of the client that knows SQL.
+
+A SQLite file with the rollback journal and `synchronous=EXTRA`: many short processes share it, each change
+is one `BEGIN IMMEDIATE` transaction, and no transaction is held over a network call. It holds ids, hashes,
+counts, times and paths; no prompt, no answer, no key. Reading creates nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _paths
+from ._batchinfo import BatchFault, Counts
+from ._jobs import Job, Part
+from .errors import NotFoundError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPLICATION_ID = 0x0BA7C401
+"""Marks the file as ours (SQLite's `application_id`)."""
+
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            identity TEXT NOT NULL,
+            name TEXT UNIQUE,
+            provider TEXT NOT NULL,
+            base_url TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            window TEXT NOT NULL,
+            model TEXT,
+            metadata TEXT NOT NULL DEFAULT '{}',
+            input_path TEXT,
+            input_sha256 TEXT,
+            input_bytes INTEGER NOT NULL DEFAULT 0,
+            requests INTEGER NOT NULL DEFAULT 0,
+            output_path TEXT,
+            succeeded INTEGER,
+            created_at REAL NOT NULL
+        )""",
+        "CREATE INDEX jobs_identity ON jobs (identity)",
+        """CREATE TABLE parts (
+            job INTEGER NOT NULL REFERENCES jobs (id),
+            number INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            offset INTEGER NOT NULL DEFAULT 0,
+            length INTEGER NOT NULL DEFAULT 0,
+            requests INTEGER NOT NULL DEFAULT 0,
+            token TEXT,
+            file_id TEXT,
+            attempted_at REAL,
+            batch_id TEXT,
+            status TEXT,
+            total INTEGER NOT NULL DEFAULT 0,
+            completed INTEGER NOT NULL DEFAULT 0,
+            failed INTEGER NOT NULL DEFAULT 0,
+            output_file_id TEXT,
+            error_file_id TEXT,
+            created_at REAL,
+            expires_at REAL,
+            ended_at REAL,
+            checked_at REAL,
+            faults TEXT NOT NULL DEFAULT '[]',
+            usage TEXT NOT NULL DEFAULT '{}',
+            PRIMARY KEY (job, number)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX parts_batch ON parts (batch_id)",
+    ),
+)
+
+VERSION = len(_MIGRATIONS)
+"""The schema that this program writes (SQLite's `user_version`)."""
+
+_JOB_FIELDS = (
+    "identity name provider base_url endpoint window model metadata input_path input_sha256 "
+    "input_bytes requests output_path succeeded created_at"
+).split()
+
+
+class Registry:
+    """Jobs and parts on disk. Use one object a process; it opens the file when first asked."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or _paths.registry_file()
+        self._connection: sqlite3.Connection | None = None
+        self._writable = False
+
+    def add(self, job: Job, parts: list[Part], *, again: bool = False) -> tuple[Job, bool]:
+        """Write a new job with its parts and return it with True, or the newest job of that identity with False.
+
+        `again` asks for a new job in any case. The id in `job` is ignored. Raises RegistryError if the name is taken.
+        """
+        with self._writing() as db:
+            found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (job.identity,)).fetchone()[0]
+            if found is not None and not again:
+                return self._job(db, found), False
+            if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (job.name,)).fetchone():
+                raise RegistryError(f"there is a job named {job.name!r} already", hint="choose another --name")
+            values = [_packed(getattr(job, name)) for name in _JOB_FIELDS]
+            marks = ", ".join("?" * len(_JOB_FIELDS))
+            sql = f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})"  # noqa: S608 - names of our own
+            number = db.execute(sql, values).lastrowid
+            for part in parts:
+                self._insert_part(db, int(number or 0), part)
+            return self._job(db, int(number or 0)), True
+
+    def job(self, number: int) -> Job:
+        """Return a job by its number, as it stands now. Raises NotFoundError."""
+        with self._reading() as db:
+            if db is None:
+                raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
+            return self._job(db, number)
+
+    def find(self, reference: str | None) -> Job:
+        """Return the job that a user means: by number, name or batch id; the latest one for None.
+
+        Raises NotFoundError.
+        """
+        with self._reading() as db:
+            number = None if db is None else self._resolve(db, reference)
+            if db is None or number is None:
+                if reference is None:
+                    raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
+                raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
+            return self._job(db, number)
+
+    def by_identity(self, identity: str) -> Job | None:
+        """Return the newest job of that identity, or None."""
+        with self._reading() as db:
+            found = db and db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (identity,)).fetchone()[0]
+            return self._job(db, found) if db and found is not None else None
+
+    def by_batch(self, batch_id: str) -> Job | None:
+        """Return the job that owns a batch, or None."""
+        with self._reading() as db:
+            row = db and db.execute("SELECT job FROM parts WHERE batch_id = ?", (batch_id,)).fetchone()
+            return self._job(db, row[0]) if db and row else None
+
+    def jobs(self, limit: int | None = None, provider: str | None = None) -> list[Job]:
+        """Return the newest jobs first, at most `limit` of them."""
+        with self._reading() as db:
+            if db is None:
+                return []
+            where, values = ("WHERE provider = ? ", [provider]) if provider else ("", [])
+            sql = f"SELECT * FROM jobs {where}ORDER BY id DESC LIMIT ?"  # noqa: S608 - a constant
+            rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
+            if not rows:
+                return []
+            parts: dict[int, list[Part]] = {}
+            for row in db.execute("SELECT * FROM parts WHERE job >= ? ORDER BY job, number", (rows[-1]["id"],)):
+                parts.setdefault(row["job"], []).append(_part(row))
+            return [_read_job(row, parts.get(row["id"], [])) for row in rows]
+
+    def set_part(self, part: Part, *, expect: str | None = None, **values: Any) -> Part:
+        """Write fields of a part and return it as it then stands.
+
+        With `expect` the change is made only if the part is in that state; raises RegistryError if another
+        process has moved it on.
+        """
+        packed = _flat(values)
+        names = ", ".join(f"{name} = ?" for name in packed)
+        sql = f"UPDATE parts SET {names} WHERE job = ? AND number = ? AND (? IS NULL OR state = ?)"  # noqa: S608 - our own
+        with self._writing() as db:
+            done = db.execute(sql, [*packed.values(), part.job, part.number, expect, expect]).rowcount
+            if not done:
+                raise RegistryError(
+                    f"job {part.job} was changed by another process meanwhile", hint=f"see `obatch status {part.job}`"
+                )
+            row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
+            return _part(row)
+
+    def set_job(self, number: int, **values: Any) -> None:
+        """Write fields of a job."""
+        names = ", ".join(f"{name} = ?" for name in values)
+        with self._writing() as db:
+            sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
+            db.execute(sql, [*(_packed(value) for value in values.values()), number])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """Open for reading; None where there is no registry yet."""
+        if self._connection is None and not self.path.exists():
+            yield None
+            return
+        with self._guarded():
+            if self._connection is None:
+                self._connection = self._open("ro")
+                self._writable = False
+                self._check_version(self._connection, migrate=False)
+            yield self._connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One `BEGIN IMMEDIATE` transaction; committed at the end, rolled back on an error."""
+        with self._guarded():
+            if self._connection is None or not self._writable:
+                self.close()
+                self._connection = self._create()
+                self._writable = True
+            db = self._connection
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            self.close()
+            hint = "OBATCH_STATE_DIR can point to another folder"
+            if isinstance(exc, sqlite3.OperationalError):
+                raise RegistryError(f"{self.path}: {exc}", hint=hint) from exc
+            raise RegistryError(
+                f"{self.path} is damaged ({exc})", hint="move it aside; the batches go on at the provider"
+            ) from exc
+        except OSError as exc:
+            raise RegistryError(f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can point elsewhere") from exc
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        return db
+
+    def _create(self) -> sqlite3.Connection:
+        _paths.private_dir(self.path.parent)
+        # Made by hand first, since SQLite would make it readable by everybody.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        db = self._open("rw")
+        db.execute("PRAGMA synchronous = EXTRA")
+        self._check_version(db, migrate=True)
+        return db
+
+    def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise RegistryError(
+                f"{self.path} was written by a newer obatch (schema {version}, and this one knows {VERSION})",
+                hint="upgrade openai-batch",
+            )
+        if version == VERSION or not migrate:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again inside the lock: another process may have done it meanwhile.
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            for step in _MIGRATIONS[version:]:
+                for statement in step:
+                    db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+    def _insert_part(self, db: sqlite3.Connection, job: int, part: Part) -> None:
+        values = {"job": job, "number": part.number, "state": part.state} | _flat(
+            {name: getattr(part, name) for name in Part.__dataclass_fields__ if name not in ("job", "number", "state")}
+        )
+        marks = ", ".join("?" * len(values))
+        db.execute(f"INSERT INTO parts ({', '.join(values)}) VALUES ({marks})", list(values.values()))  # noqa: S608
+
+    def _resolve(self, db: sqlite3.Connection, reference: str | None) -> int | None:
+        questions: list[tuple[str, tuple[Any, ...]]]
+        if reference is None:
+            questions = [("SELECT max(id) FROM jobs", ())]
+        else:
+            questions = [
+                ("SELECT id FROM jobs WHERE name = ?", (reference,)),
+                ("SELECT job FROM parts WHERE batch_id = ?", (reference,)),
+            ]
+            if reference.isascii() and reference.isdigit() and len(reference) < 18:  # noqa: PLR2004 - fits an integer
+                questions.insert(0, ("SELECT id FROM jobs WHERE id = ?", (int(reference),)))
+        for sql, values in questions:
+            row = db.execute(sql, values).fetchone()
+            if row is not None and row[0] is not None:
+                return int(row[0])
+        return None
+
+    def _job(self, db: sqlite3.Connection, number: int) -> Job:
+        row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
+        parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
+        return _read_job(row, [_part(part) for part in parts])
+
+
+def now() -> float:
+    """Return this machine's time in Unix seconds."""
+    return time.time()
+
+
+def _packed(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a part's fields."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Counts):
+            flat |= {"total": value.total, "completed": value.completed, "failed": value.failed}
+        elif name == "faults":
+            flat[name] = json.dumps([[f.code, f.message, f.line, f.param] for f in value])
+        else:
+            flat[name] = _packed(value)
+    return flat
+
+
+def _read_job(row: sqlite3.Row, parts: list[Part]) -> Job:
+    values = {name: row[name] for name in _JOB_FIELDS}
+    values["metadata"] = json.loads(values["metadata"])
+    return Job(id=row["id"], parts=tuple(parts), **values)
+
+
+def _part(row: sqlite3.Row) -> Part:
+    values = dict(zip(row.keys(), row, strict=True))
+    counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
+    faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
+    return Part(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)
