@@ -1,0 +1,208 @@
+"""Data URLs: an image, a sound or a document from wherever it is, as text that fits into a request."""
+
+from __future__ import annotations
+
+import base64
+import io
+import mimetypes
+import re
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+    from typing import IO
+
+MAX_DOWNLOAD_BYTES = 50_000_000
+"""The most that is fetched from a URL."""
+
+READ_TIMEOUT = 30.0
+"""Seconds that a server may stay silent."""
+
+DOWNLOAD_TIMEOUT = 300.0
+"""Seconds that a download may take in all: a slow drip never trips the read timeout."""
+
+_UNKNOWN = "application/octet-stream"
+_CHUNK = 1 << 16
+
+# How each format begins, from its own definition.
+_SIGNATURES = [
+    (re.compile(start, re.DOTALL), mime)
+    for start, mime in (
+        (rb"\x89PNG\r\n\x1a\n", "image/png"),
+        (rb"\xff\xd8\xff", "image/jpeg"),
+        (rb"GIF8[79]a", "image/gif"),
+        (rb"RIFF....WEBP", "image/webp"),
+        (rb"RIFF....WAVE", "audio/wav"),
+        (rb"....ftypavi[fs]", "image/avif"),
+        (rb"....ftyp(?:hei|hev|mif1)", "image/heic"),
+        (rb"....ftypM4A", "audio/mp4"),
+        (rb"....ftypqt  ", "video/quicktime"),
+        (rb"....ftyp", "video/mp4"),
+        (rb"II\*\0|MM\0\*", "image/tiff"),
+        (rb"\0\0\x01\0", "image/x-icon"),
+        (rb"BM....\0\0\0\0", "image/bmp"),
+        (rb"%PDF-", "application/pdf"),
+        (rb"ID3|\xff[\xfb\xf3\xf2]", "audio/mpeg"),
+        (rb"\xff[\xf1\xf9]", "audio/aac"),
+        (rb"fLaC", "audio/flac"),
+        (rb"OggS", "audio/ogg"),
+        (rb"\x1aE\xdf\xa3", "video/webm"),
+    )
+]
+
+
+def data_url(arg: Any) -> str:
+    """Return a base64 data URL of what `arg` is or points to.
+
+    `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open
+    binary file, a PIL image (PNG where it has transparency, else JPEG of quality 95), or a data URL, which
+    comes back as it is. The type is told by the content, whatever the Python version; the name's ending
+    decides where the content does not. A URL is fetched with time limits and up to 50 MB.
+
+    Raises InputError (a ValueError) if there is nothing there, or nothing usable.
+    """
+    if arg is None or (isinstance(arg, str | bytes | bytearray | memoryview) and not len(arg)):
+        raise InputError("Empty argument")
+    if isinstance(arg, str) and arg.startswith("data:"):
+        return arg
+    mime, data = _load(arg)
+    if not data:
+        raise InputError("Unknown file type.", hint="give a path, a URL, bytes, a binary file or a PIL image")
+    return f"data:{mime or guess_mime(data)};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def guess_mime(data: bytes, name: str = "") -> str:
+    """Return the media type of `data`, by its content first and by the ending of `name` second."""
+    for start, mime in _SIGNATURES:
+        if start.match(data):
+            return mime
+    return _by_filetype(data) or mimetypes.guess_type(name)[0] or _UNKNOWN
+
+
+def _load(arg: Any) -> tuple[str | None, bytes]:
+    """Return the media type, where it is known already, and the bytes."""
+    if isinstance(arg, bytes | bytearray | memoryview):
+        return None, bytes(arg)
+    if isinstance(arg, str):
+        if urllib.parse.urlsplit(arg).scheme.lower() in ("http", "https") and "://" in arg:
+            return _download(arg)
+        arg = _path(arg)
+    if isinstance(arg, Path):
+        return _read(arg)
+    if (image := _encode_image(arg)) is not None:
+        return image
+    read = getattr(arg, "read", None)
+    data = read() if callable(read) else b""
+    return None, data if isinstance(data, bytes) else b""
+
+
+def _path(text: str) -> Path:
+    path = Path(text)
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        pass
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(urllib.request.url2pathname(parts.path))
+    raise InputError(f"String does not point to a file or URL: {text[:300]}")
+
+
+def _read(path: Path) -> tuple[str, bytes]:
+    if not path.is_file():
+        raise InputError(f"Path must be a file: {str(path)[:300]}")
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    return guess_mime(data, path.name), data
+
+
+class _HttpOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only: the standard handler would go on to ftp."""
+
+    def redirect_request(  # noqa: PLR0917 - the standard library's signature
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):
+            raise InputError(f"{req.full_url} points on to something that is neither http nor https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(url: str) -> tuple[str, bytes]:
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _HttpOnly(),
+    ):
+        opener.add_handler(handler)
+    deadline = time.monotonic() + DOWNLOAD_TIMEOUT
+    data = bytearray()
+    try:
+        with opener.open(url, timeout=READ_TIMEOUT) as answer:
+            told = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
+            announced = answer.length
+            while chunk := answer.read1(_CHUNK):
+                data += chunk
+                if len(data) > MAX_DOWNLOAD_BYTES:
+                    raise InputError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
+                if time.monotonic() > deadline:
+                    raise InputError(f"{url} did not arrive within {DOWNLOAD_TIMEOUT:.0f} seconds")
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise InputError(f"{url} cannot be fetched: the server said {exc.code}") from None
+    except (OSError, ValueError, _http_error()) as exc:
+        if isinstance(exc, InputError):
+            raise
+        reason = getattr(exc, "reason", None) or exc
+        raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser") from None
+    if announced is not None and len(data) < announced:
+        raise InputError(f"{url} broke off after {len(data):,} of {announced:,} bytes")
+    if told in ("", _UNKNOWN, "binary/octet-stream"):
+        told = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
+    return told, bytes(data)
+
+
+def _http_error() -> type[Exception]:
+    from http.client import HTTPException
+
+    return HTTPException
+
+
+def _encode_image(arg: Any) -> tuple[str, bytes] | None:
+    """Return the type and bytes of a PIL image, or None for anything else."""
+    module = sys.modules.get("PIL.Image")
+    if module is None or not isinstance(arg, module.Image):
+        return None  # nobody holds a PIL image without having imported PIL
+    image: Any = arg
+    target = io.BytesIO()
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image.convert("RGBA").save(target, "PNG")
+        return "image/png", target.getvalue()
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    image.save(target, "JPEG", quality=95)
+    return "image/jpeg", target.getvalue()
+
+
+def _by_filetype(data: bytes) -> str | None:
+    """Ask the optional `filetype` package about the formats that are not in the table."""
+    try:
+        import filetype
+    except ImportError:
+        return None
+    kind = filetype.guess(data)
+    return str(kind.mime) if kind is not None else None
