@@ -77,7 +77,8 @@ class Report:
     """What a file holds and what is wrong with it.
 
     `problems` is capped; `problem_count` and `warning_count` are not.
-    `models` maps each model to the line that first named it.
+    `models` maps each model to the line that first named it. `n_bytes` counts a newline after the last line,
+    there or not. `as_sent` says whether each line stands as it would be sent: no byte order mark, CR or blank line.
     """
 
     requests: int = 0
@@ -89,6 +90,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     warning_count: int = 0
+    as_sent: bool = True
 
     @property
     def model(self) -> str | None:
@@ -185,9 +187,12 @@ class _Checker:
                     1, "byte_order_mark", "the file starts with a byte order mark", "it is left out of what is sent"
                 )
                 raw, offset = raw[3:], offset + 3
+                report.as_sent = False
         if raw.endswith(b"\r"):
             raw = raw[:-1]
+            report.as_sent = False
         if not raw.strip():
+            report.as_sent = False
             return None
         problems = report.problem_count
         parsed = self._parse(number, raw, decode)

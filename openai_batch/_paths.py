@@ -43,6 +43,11 @@ def registry_file() -> Path:
     return state_dir() / "registry.db"
 
 
+def job_dir(number: int) -> Path:
+    """Return the folder of what a job must keep until it is collected."""
+    return state_dir() / "jobs" / str(number)
+
+
 def local_dir() -> Path:
     """Return the folder of the local provider's server: its store, files, log and address."""
     return state_dir() / "local"

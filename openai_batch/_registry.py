@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING, Any
 
 from . import _paths
@@ -80,9 +79,9 @@ VERSION = len(_MIGRATIONS)
 """The schema that this program writes (SQLite's `user_version`)."""
 
 _JOB_FIELDS = (
-    "identity name provider base_url endpoint window model metadata input_path input_sha256 "
-    "input_bytes requests output_path succeeded created_at"
-).split()
+    *("identity", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
+    *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
+)
 
 
 class Registry:
@@ -135,14 +134,18 @@ class Registry:
     def by_identity(self, identity: str) -> Job | None:
         """Return the newest job of that identity, or None."""
         with self._reading() as db:
-            found = db and db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (identity,)).fetchone()[0]
-            return self._job(db, found) if db and found is not None else None
+            if db is None:
+                return None
+            found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (identity,)).fetchone()[0]
+            return None if found is None else self._job(db, found)
 
     def by_batch(self, batch_id: str) -> Job | None:
         """Return the job that owns a batch, or None."""
         with self._reading() as db:
-            row = db and db.execute("SELECT job FROM parts WHERE batch_id = ?", (batch_id,)).fetchone()
-            return self._job(db, row[0]) if db and row else None
+            if db is None:
+                return None
+            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (batch_id,)).fetchone()
+            return None if row is None else self._job(db, row[0])
 
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[Job]:
         """Return the newest jobs first, at most `limit` of them."""
@@ -198,9 +201,12 @@ class Registry:
             return
         with self._guarded():
             if self._connection is None:
-                self._connection = self._open("ro")
-                self._writable = False
-                self._check_version(self._connection, migrate=False)
+                db = self._open("ro")
+                if self._check_version(db, migrate=False) == 0:  # another process is just making it
+                    db.close()
+                    yield None
+                    return
+                self._connection, self._writable = db, False
             yield self._connection
 
     @contextlib.contextmanager
@@ -251,15 +257,16 @@ class Registry:
         self._check_version(db, migrate=True)
         return db
 
-    def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+    def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> int:
+        """Return the file's schema version, after bringing it up to date if `migrate`."""
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RegistryError(
                 f"{self.path} was written by a newer obatch (schema {version}, and this one knows {VERSION})",
                 hint="upgrade openai-batch",
             )
         if version == VERSION or not migrate:
-            return
+            return version
         db.execute("BEGIN IMMEDIATE")
         try:
             # Asked again inside the lock: another process may have done it meanwhile.
@@ -273,6 +280,7 @@ class Registry:
         except BaseException:
             db.execute("ROLLBACK")
             raise
+        return VERSION
 
     def _insert_part(self, db: sqlite3.Connection, job: int, part: Part) -> None:
         values = {"job": job, "number": part.number, "state": part.state} | _flat(
@@ -304,11 +312,6 @@ class Registry:
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
         return _read_job(row, [_part(part) for part in parts])
-
-
-def now() -> float:
-    """Return this machine's time in Unix seconds."""
-    return time.time()
 
 
 def _packed(value: Any) -> Any:

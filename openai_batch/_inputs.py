@@ -1,0 +1,149 @@
+"""Turn what a user names into a file of request lines that can be read twice, and hash it.
+
+A file that already stands as it would be sent is used where it lies. Anything else (a pipe, prompts, a byte
+order mark, CRLF, blank lines, a missing last newline) gives a copy of ours, which is what is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from . import _paths
+from ._check import Limits, Report, check_stream, lines
+from .errors import BatchError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._check import Row
+
+SNIFF = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A regular file to read. `name` is what messages call it; `origin` is the user's path, None for a pipe."""
+
+    path: Path
+    name: str
+    origin: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch file that passed: the bytes to send, their hash, and the custom ids in order, one JSON string a line."""
+
+    path: Path
+    origin: Path | None
+    report: Report
+    sha256: str
+    size: int
+    ids: Path
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Make a private folder in the state directory for the duration of a command."""
+    base = _paths.private_dir(_paths.state_dir() / "spool")
+    folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
+    """Return the file that `name` means; `-` and pipes are copied into `folder` first, since they read only once.
+
+    Raises InputError if there is no such file or it is no file.
+    """
+    if name == "-":
+        return Source(_spool(stdin or sys.stdin.buffer, folder), "<stdin>", None)
+    path = Path(name).expanduser()
+    try:
+        handle = path.open("rb")
+    except OSError as exc:
+        raise InputError(f"{name}: {exc.strerror}", hint="name a file, or - for standard input") from exc
+    with handle:
+        mode = os.fstat(handle.fileno()).st_mode
+        if stat.S_ISREG(mode):
+            return Source(path, name, path.absolute())
+        if stat.S_ISFIFO(mode):
+            return Source(_spool(handle, folder), name, None)
+    raise InputError(f"{name}: not a regular file", hint="name a file, or - for standard input")
+
+
+def looks_like_requests(source: Source) -> bool:
+    """Tell a batch input file from a file of prompts, by its first line that is not blank."""
+    with source.path.open("rb") as handle:
+        head = handle.read(SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"{", b"["))
+
+
+def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> Checked:
+    """Check a batch input file whole, before anything is sent, and return what is to be sent.
+
+    Raises InputError with every problem (capped) if it cannot be.
+    """
+    ids = folder / "ids"
+    with source.path.open("rb") as handle, ids.open("wb") as out:
+        from msgspec.json import encode
+
+        def keep(row: Row) -> None:
+            out.write(encode(row.custom_id) + b"\n")
+
+        report = check_stream(handle, limits, endpoint=endpoint, on_row=keep)
+        size = handle.seek(0, os.SEEK_END)
+    if not report.ok:
+        raise problems_error(source, report)
+    path = source.path
+    if not report.as_sent or size != report.n_bytes:
+        path = folder / "input.jsonl"
+        _clean(source.path, path)
+        size = path.stat().st_size
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return Checked(path, source.origin if path == source.path else None, report, digest, size, ids)
+
+
+def problems_error(source: Source, report: Report) -> InputError:
+    """Return the error that tells what is wrong with a batch file, line by line."""
+    count = report.problem_count
+    shown = [problem.located(source.name) for problem in report.errors]
+    more = f"\n… and {count - len(shown):,} more" if count > len(shown) else ""
+    word = "problem" if count == 1 else "problems"
+    return InputError(
+        f"{source.name} has {count:,} {word}; nothing was sent\n" + "\n".join(shown) + more,
+        hint=f"mend the file and look again with `obatch check {source.name}`",
+        problems=report.errors,
+    )
+
+
+def _clean(source: Path, target: Path) -> None:
+    r"""Copy the lines as they are to be sent: bytes kept, each ended by one `\n`, blank ones left out."""
+    with source.open("rb") as handle, target.open("wb") as out:
+        for number, _, raw in lines(handle):
+            if isinstance(raw, int):  # the check has refused such a file already
+                continue
+            kept = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).removesuffix(b"\r")
+            if kept.strip():
+                out.write(kept + b"\n")
+
+
+def _spool(stream: BinaryIO, folder: Path) -> Path:
+    path = folder / "stdin"
+    try:
+        with path.open("wb") as out:
+            shutil.copyfileobj(stream, out, 1 << 20)
+    except OSError as exc:
+        raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
+    return path

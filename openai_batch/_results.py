@@ -1,0 +1,183 @@
+"""Read result lines, tell successes from errors, and put them into the order of the input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from ._check import lines
+from .errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SAMPLES = 20
+"""How many missing ids are kept by name."""
+
+
+class _Response(msgspec.Struct):
+    status_code: Any = None
+    body: Any = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response | None = None
+    error: Any = None
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one result stands: which stream, byte offset and length of its line, and whether it is a success."""
+
+    stream: int
+    offset: int
+    length: int
+    success: bool
+    cause: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a job's requests. `causes` counts the errors by what was said; `missing` samples the ids."""
+
+    requests: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    missing_count: int = 0
+    missing: list[str] = field(default_factory=list)
+    strangers: int = 0
+    repeats: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request has a success."""
+        return self.succeeded == self.requests and self.requests > 0
+
+    def add(self, other: Tally) -> None:
+        """Count another part in."""
+        for name in ("requests", "succeeded", "failed", "missing_count", "strangers", "repeats"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.missing = (self.missing + other.missing)[:SAMPLES]
+        self.causes.update(other.causes)
+
+
+def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
+    """Note where each result of `stream` stands; a success beats an error of the same id.
+
+    Raises DownloadError if a line is no result: then this is not the file that the provider holds.
+    """
+    decode = msgspec.json.Decoder(_Line).decode
+    for line, offset, raw in lines(stream):
+        if isinstance(raw, int):
+            raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
+        if not raw.strip():
+            continue
+        try:
+            result = decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+            shown = raw[:80].decode("utf-8", "backslashreplace")
+            raise DownloadError(
+                f"{name}: line {line} is no result ({exc}): {shown}",
+                hint="the same command again downloads it anew; nothing was published",
+            ) from None
+        success, cause = judge(result.response, result.error)
+        known = places.get(result.custom_id)
+        if known is not None:
+            tally.repeats += 1
+            if known.success or not success:
+                continue
+        places[result.custom_id] = Place(number, offset, len(raw), success, cause)
+
+
+def judge(response: _Response | None, error: Any) -> tuple[bool, str]:
+    """Tell whether a result is a success, and if not, why, in few words.
+
+    A success has no error, a 2xx status, and a body without an error of its own; a body that is a string
+    holds JSON, as one server writes it.
+    """
+    if error:
+        told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
+        return False, _cause(told.get("code"), told.get("message"))
+    if response is None:
+        return False, "no response"
+    body = response.body
+    if isinstance(body, str):
+        try:
+            body = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, RecursionError):
+            return False, "the body is no JSON"
+    status = response.status_code
+    inner = body.get("error") if isinstance(body, dict) else None
+    if inner or not (isinstance(status, int) and 200 <= status < 300):  # noqa: PLR2004 - HTTP's own numbers
+        told = inner if isinstance(inner, dict) else {"message": inner}
+        return False, _cause(status, told.get("message") or told.get("code"))
+    return True, ""
+
+
+def in_order(
+    ids: Iterable[str] | None, streams: list[BinaryIO], places: dict[str, Place], tally: Tally
+) -> Iterator[bytes]:
+    r"""Yield the result lines, each ended by `\n`, in the order of `ids`, and complete the tally.
+
+    Without `ids` (a batch made elsewhere, whose input cannot be had) the order is that of arrival.
+    """
+    known = ids is not None
+    for custom_id in ids if ids is not None else list(places):
+        tally.requests += 1
+        place = places.pop(custom_id, None)
+        if place is None:
+            tally.missing_count += 1
+            if len(tally.missing) < SAMPLES:
+                tally.missing.append(custom_id)
+            continue
+        if place.success:
+            tally.succeeded += 1
+        else:
+            tally.failed += 1
+            tally.causes[place.cause] += 1
+        stream = streams[place.stream]
+        stream.seek(place.offset)
+        yield stream.read(place.length).removesuffix(b"\r") + b"\n"
+    if known:
+        tally.strangers += len(places)
+
+
+def answer_text(line: bytes) -> tuple[str, bool, str]:
+    """Return (custom_id, success, what a person wants to read: the answer, or the error) of a result line."""
+    result = msgspec.json.decode(line, type=_Line)
+    success, cause = judge(result.response, result.error)
+    if not success:
+        return result.custom_id, False, cause
+    body = result.response.body if result.response is not None else None
+    if isinstance(body, str):
+        body = msgspec.json.decode(body)
+    return result.custom_id, True, _answer(body)
+
+
+def _answer(body: Any) -> str:
+    if not isinstance(body, dict):
+        return str(body)
+    choices = body.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        message = choices[0].get("message")
+        text = message.get("content") if isinstance(message, dict) else choices[0].get("text")
+        return text if isinstance(text, str) else msgspec.json.encode(message).decode()
+    output = body.get("output")
+    if isinstance(output, list):
+        parts = [c for item in output if isinstance(item, dict) for c in item.get("content") or []]
+        return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+    data = body.get("data")
+    if isinstance(data, list) and data and isinstance(data[0], dict) and "embedding" in data[0]:
+        vector = data[0]["embedding"]
+        return f"[{len(vector)} numbers]" if isinstance(vector, list) else "[a vector]"
+    return msgspec.json.encode(body).decode()
+
+
+def _cause(code: Any, message: Any) -> str:
+    text = " ".join(str(message).split())[:200] if message else ""
+    return f"{code}: {text}" if code and text else str(code or text or "unknown error")

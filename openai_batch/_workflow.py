@@ -1,0 +1,379 @@
+"""The life of a job: submit, follow, cancel, adopt. What a killed process left half done is gone on with.
+
+Each step's row is written before the act it speaks of (`_jobs`), so every method here may be called again
+at any time, from any process, and continues where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _paths, _submit
+from ._api import BatchApi, local_is_running
+from ._jobs import (
+    COLLECTED,
+    CREATING,
+    ENDED,
+    PLANNED,
+    RUNNING,
+    UPLOADED,
+    UPLOADING,
+    Job,
+    Part,
+)
+from ._profile import Provider, normal_url
+from ._report import Reporter
+from ._slice import FileSlice
+from .errors import (
+    ApiError,
+    BatchError,
+    InputError,
+    NotFoundError,
+    UncertainError,
+    UnreachableError,
+    WaitTimeoutError,
+)
+from .providers import get_provider_by_name, known_providers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._batchinfo import BatchInfo
+    from ._inputs import Checked
+    from ._registry import Registry
+
+RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses that a waiting process waits out."""
+
+MAX_POLL = 60.0
+MAX_POLL_LOCAL = 2.0
+MAX_BACKOFF = 3600.0
+"""Seconds: the longest wait between two looks, at a provider, at the local server, and after errors."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user wants done: a checked input on a provider, under a name and with metadata if given."""
+
+    checked: Checked
+    provider: Provider
+    window: str | None = None
+    name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """The hash that makes the same order the same job: where it runs, as what, and every byte of the input."""
+        facts = [
+            normal_url(str(self.provider.base_url)),
+            self.checked.report.endpoint,
+            self.window or self.provider.completion_window,
+            sorted(self.metadata.items()),
+            self.checked.sha256,
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class Workflow:
+    """Everything that can be done with jobs. It holds the registry and one connection a provider, no state of jobs."""
+
+    def __init__(self, registry: Registry, reporter: Reporter | None = None) -> None:
+        self.registry = registry
+        self.reporter = reporter or Reporter()
+        self._apis: dict[str, BatchApi] = {}
+
+    def submit(self, order: Order, *, again: bool = False, resubmit_uncertain: bool = False) -> tuple[Job, bool]:
+        """Start an order's job, or go on with the one that it started before; tell whether it is new.
+
+        Raises what the provider refuses with; UncertainError if an earlier attempt cannot be told.
+        """
+        checked, provider = order.checked, order.provider
+        report = checked.report
+        job = Job(
+            id=0,
+            identity=order.identity,
+            provider=str(provider.name or provider.base_url),
+            base_url=str(provider.base_url),
+            endpoint=str(report.endpoint),
+            window=order.window or provider.completion_window,
+            created_at=time.time(),
+            name=order.name,
+            model=report.model,
+            metadata=order.metadata,
+            input_path=str(checked.origin) if checked.origin else None,
+            input_sha256=checked.sha256,
+            input_bytes=checked.size,
+            requests=report.requests,
+        )
+        part = Part(job=0, number=1, length=checked.size, requests=report.requests)
+        job, new = self.registry.add(job, [part], again=again)
+        self._apis[job.base_url] = self._new_api(provider)
+        with self._alone(job):
+            self._keep_input(job, checked)
+            return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+
+    def advance(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
+        """Send what of a job is not sent yet, and return the job."""
+        if job.submitted:
+            return job
+        with self._alone(job):
+            return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
+
+    def refresh(self, job: Job) -> Job:
+        """Ask the provider how the job's batches stand, and write that down."""
+        for part in job.parts:
+            if part.batch_id and part.state == RUNNING:
+                self._note(part, self.api(job).get(part.batch_id))
+        job = self.registry.job(job.id)
+        self.reporter.polled(job)
+        return job
+
+    def wait(self, job: Job, *, timeout: float | None = None) -> Job:
+        """Follow a job until every batch has ended; errors that pass are waited out.
+
+        `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, failures, absences = 0.5, 0, 0
+        longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
+        while not job.ended:
+            try:
+                job = self.refresh(self.advance(job))
+                failures = absences = 0
+            except NotFoundError:
+                # One such answer is no proof: listings and records lag behind.
+                absences += 1
+                if absences >= 3:  # noqa: PLR2004 - three in a row, some seconds apart
+                    raise
+            except ApiError as exc:
+                if not passes(exc):
+                    raise
+                failures += 1
+                pause = min(MAX_BACKOFF, max(2.0**failures, exc.retry_after or 0.0))
+                self.reporter.warn(f"{exc}; trying again in {pause:.0f} s")
+            if job.ended:
+                break
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeoutError(f"job {job.id} is still {job.status}; it goes on", hint=f"obatch wait {job.id}")
+            nap = pause * random.uniform(0.8, 1.2)  # noqa: S311 - keeps many clients from asking at once
+            time.sleep(nap if left is None else min(nap, left))
+            pause = min(longest, pause * 1.3)
+        return job
+
+    def cancel(self, job: Job) -> Job:
+        """Ask the provider to stop a job's batches; what they have finished is kept, and billed."""
+        api = self.api(job)
+        for part in job.parts:
+            if part.batch_id and part.state == RUNNING:
+                try:
+                    self._note(part, api.cancel(part.batch_id))
+                except ApiError as exc:
+                    if exc.status not in (400, 409):
+                        raise
+                    self._note(part, api.get(part.batch_id))  # it ended meanwhile
+        return self.refresh(self.registry.job(job.id))
+
+    def adopt(self, batch_id: str, provider: Provider | None = None) -> Job:
+        """Make a batch that was made elsewhere a job of this registry; the job that has it already otherwise.
+
+        Without `provider` every provider that has a key is asked. Raises NotFoundError.
+        """
+        known = self.registry.by_batch(batch_id)
+        if known is not None:
+            return known
+        asked = [provider] if provider else [p for p in known_providers().values() if p.api_key or _runs_here(p)]
+        for candidate in asked:
+            api = self._new_api(candidate)
+            try:
+                info = api.get(batch_id)
+            except BatchError:
+                if provider:
+                    raise
+                continue
+            self._apis[str(candidate.base_url)] = api
+            return self._take_in(candidate, info)
+        names = ", ".join(str(p.name) for p in asked) or "no provider, since no key is set"
+        raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
+
+    def api(self, job: Job) -> BatchApi:
+        """Return the connection to a job's provider. Raises UnknownProviderError if its profile is gone."""
+        if job.base_url not in self._apis:
+            provider = get_provider_by_name(job.provider)
+            if not provider.same_place(job.base_url):
+                # The batch is where it was made, whatever the profile says today; the key stays with the profile.
+                raise NotFoundError(
+                    f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {provider.base_url}",
+                    hint=f"give {job.base_url} a profile of its own",
+                )
+            self._apis[job.base_url] = self._new_api(provider)
+        return self._apis[job.base_url]
+
+    def _new_api(self, provider: Provider) -> BatchApi:
+        return BatchApi(provider, starting=self.reporter.progress)
+
+    def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
+        for part in job.parts:
+            self._walk(job, part, resubmit_uncertain=resubmit_uncertain)
+        return self.registry.job(job.id)
+
+    def _walk(self, job: Job, part: Part, *, resubmit_uncertain: bool) -> None:
+        """Take one part from where it stands to a running batch."""
+        api = self.api(job)
+        if part.state in (PLANNED, UPLOADING):
+            part = self._upload(api, job, part)
+        if part.state == CREATING:
+            part = self._look_for(api, job, part, resubmit_uncertain=resubmit_uncertain)
+        if part.state == UPLOADED:
+            self._create(api, job, part)
+
+    def _upload(self, api: BatchApi, job: Job, part: Part) -> Part:
+        token = _submit.new_token()
+        path = self.input_of(job)
+        part = self.registry.set_part(part, expect=part.state, state=UPLOADING, token=token)
+        report = self.reporter.progress
+        with path.open("rb") as handle:
+            content = FileSlice(handle, part.offset, part.length, lambda done: report("upload", done, part.length))
+            file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
+        return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
+
+    def _create(self, api: BatchApi, job: Job, part: Part) -> None:
+        part = self.registry.set_part(
+            part, expect=UPLOADED, state=CREATING, token=_submit.new_token(), attempted_at=time.time()
+        )
+        try:
+            info = _submit.create(api, self._attempt(job, part), note=self.reporter.warn)
+        except UncertainError:
+            raise
+        except BatchError:
+            self.registry.set_part(part, expect=CREATING, state=UPLOADED)  # certainly not created
+            raise
+        self._adopt_part(part, info)
+
+    def _look_for(self, api: BatchApi, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
+        """Find out what became of a create whose answer was lost with the process that sent it."""
+        attempt = self._attempt(job, part)
+        if api.provider.idempotent_create:
+            return self._adopt_part(part, _submit.create(api, attempt))  # the server answers the same key once
+        self.reporter.note(f"job {job.id}: looking for the batch of an attempt that was interrupted")
+        try:
+            info = _submit.reconcile(api, attempt)
+        except UncertainError:
+            if not resubmit_uncertain:
+                raise
+            return self.registry.set_part(part, expect=CREATING, state=UPLOADED)
+        return self._adopt_part(part, info)
+
+    def _adopt_part(self, part: Part, info: BatchInfo) -> Part:
+        return self._note(self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id), info)
+
+    def _attempt(self, job: Job, part: Part) -> _submit.Attempt:
+        return _submit.Attempt(
+            file_id=str(part.file_id),
+            endpoint=job.endpoint,
+            window=job.window,
+            token=str(part.token),
+            at=part.attempted_at or 0.0,
+            metadata=job.metadata,
+        )
+
+    def _note(self, part: Part, info: BatchInfo) -> Part:
+        """Write down what the provider shows of a part's batch."""
+        return self.registry.set_part(
+            part,
+            state=(COLLECTED if part.state == COLLECTED else ENDED) if info.finished else part.state,
+            status=info.status,
+            counts=info.counts,
+            output_file_id=info.output_file_id,
+            error_file_id=info.error_file_id,
+            created_at=info.created_at,
+            expires_at=info.expires_at,
+            ended_at=info.ended_at or (time.time() if info.finished else None),
+            checked_at=time.time(),
+            faults=info.errors,
+            usage=info.usage,
+        )
+
+    def _take_in(self, provider: Provider, info: BatchInfo) -> Job:
+        job = Job(
+            id=0,
+            identity=f"batch:{info.id}",
+            provider=str(provider.name or provider.base_url),
+            base_url=str(provider.base_url),
+            endpoint=info.endpoint or "",
+            window=provider.completion_window,
+            created_at=info.created_at or time.time(),
+            metadata=info.metadata,
+            requests=info.counts.total,
+        )
+        part = Part(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
+        job, _ = self.registry.add(job, [part])
+        self._note(job.parts[0], info)
+        return self.registry.job(job.id)
+
+    def _keep_input(self, job: Job, checked: Checked) -> None:
+        """Keep what going on from another process needs: the ids in order, and an input that is no user's file."""
+        folder = _paths.private_dir(_paths.job_dir(job.id))
+        if not (folder / "ids").exists():
+            shutil.copyfile(checked.ids, folder / "ids.new")
+            (folder / "ids.new").replace(folder / "ids")
+        if not job.submitted and checked.origin is None and not (folder / "input.jsonl").exists():
+            shutil.copyfile(checked.path, folder / "input.new")
+            (folder / "input.new").replace(folder / "input.jsonl")
+
+    def input_of(self, job: Job) -> Path:
+        """Return the file that a job is made of, which must still be what was checked. Raises InputError."""
+        kept = _paths.job_dir(job.id) / "input.jsonl"
+        path = kept if kept.exists() else Path(job.input_path or "")
+        try:
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError as exc:
+            raise InputError(
+                f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})", hint="submit the input again"
+            ) from exc
+        if digest != job.input_sha256:
+            raise InputError(
+                f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
+            )
+        return path
+
+    @contextlib.contextmanager
+    def _alone(self, job: Job) -> Iterator[None]:
+        """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it."""
+        import fcntl
+
+        folder = _paths.private_dir(_paths.job_dir(job.id))
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            told = False
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if not told:
+                        self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
+                        told = True
+                    time.sleep(0.2)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _runs_here(provider: Provider) -> bool:
+    return provider.is_local and local_is_running()
+
+
+def passes(exc: ApiError) -> bool:
+    """Tell whether an error may pass by itself, so that waiting on is right."""
+    return isinstance(exc, UnreachableError) or exc.status in RETRIED_STATUSES
