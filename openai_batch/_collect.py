@@ -104,7 +104,7 @@ def verdict(collected: Collected) -> None:
     facts = [f"{tally.failed:,} failed" if tally.failed else "", _missing_words(tally)]
     told = "; ".join(fact for fact in facts if fact) or "there are no results"
     lines = [f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests have a success; {told}"]
-    lines += [f"{count:,} × {cause}" for cause, count in tally.causes.most_common(5)]
+    lines += [f"{count:,} times {cause}" for cause, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"what there is lies in {collected.path}; " if collected.path else ""
     again = "mend the input and submit it again" if job.faults else f"obatch download {job.id} --missing FILE --force"
