@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[str, bytes]:
 class _HttpOnly(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https only: the standard handler would go on to ftp."""
 
-    def redirect_request(  # noqa: PLR0917 - the standard library's signature
+    def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):

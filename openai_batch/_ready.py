@@ -1,0 +1,48 @@
+"""Check a batch input that came ready made, before it is sent."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ._check import MAX_LINE_BYTES, Limits, Report, check_stream
+from .errors import InputError
+from .providers import get_provider_by_model
+
+if TYPE_CHECKING:
+    from ._profile import Provider
+    from ._submission import Submission
+
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark, which some editors write and no provider takes."""
+
+
+def check_ready(submission: Submission, provider: Provider | None) -> tuple[Report, Provider | None]:
+    """Check every line against what the provider takes; without one, the first line's model decides.
+
+    Warns of what is odd and allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    """
+    with submission.reading() as stream:
+        if provider is None and (model := _first_model(stream)) is not None:
+            provider = get_provider_by_model(model)
+        stream.seek(0)
+        report = check_stream(stream, provider.limits if provider else Limits())
+    if not report.ok:
+        told = [problem.located(submission.label) for problem in report.errors]
+        if report.problem_count > len(told):
+            told.append(f"and {report.problem_count - len(told):,} more")
+        raise InputError("\n".join(told), hint="nothing was sent", problems=report.errors)
+    for problem in report.problems:
+        warnings.warn(problem.located(submission.label), stacklevel=4)
+    return report, provider
+
+
+def _first_model(stream: Any) -> str | None:
+    """Return the model that the first line names, if it can be told."""
+    try:
+        model = msgspec.json.decode(stream.readline(MAX_LINE_BYTES).removeprefix(BOM))["body"]["model"]
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return model if isinstance(model, str) else None

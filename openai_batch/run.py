@@ -1,0 +1,216 @@
+"""Run a batch from start to finish: `python -m openai_batch.run batch.jsonl`.
+
+Its exit code: 0 if every request has a success, 5 if not, else that of the error (see `errors`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._follow import follow
+from .batch import DRY_RUN_ID, Batch
+from .errors import BatchError, IncompleteError, StoppedError, UsageError
+from .providers import _add_provider_args, _get_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from openai.types.batch import Batch as OpenAIBatch
+
+INTERVAL = 60.0
+"""The longest time between two looks at the batch, in seconds."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run: the batch's id, once there is one; its last state and its results, once it has ended.
+
+    `succeeded` and `requests` are None where they cannot be told.
+    """
+
+    batch_id: str | None = None
+    ended: OpenAIBatch | None = None
+    succeeded: int | None = None
+    requests: int | None = None
+
+
+def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  # noqa: ARG001 - as in 0.3.4
+    """Return the parser of the command line; `argv` no longer matters."""
+    parser = argparse.ArgumentParser(
+        prog="python -m openai_batch.run",
+        description="Start a batch, wait for it, and download its results.",
+        epilog="exit codes: 0 every request has a success, 5 not every one, 130 interrupted (the batch goes on)",
+    )
+    parser.add_argument("input_file", nargs="?", help="batch input (.jsonl); '-' is standard input")
+    parser.add_argument("--output-file", "-o", metavar="FILE", help="where results go; '-' is standard output")
+    parser.add_argument("--error-file", "-e", metavar="FILE", help="where failed requests go; '-' is standard error")
+    parser.add_argument("--resume", metavar="ID", help="go on with a batch that exists")
+    parser.add_argument("--create", "-c", action="store_true", help="only create the batch, do not wait for it")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="check everything, send and write nothing")
+    _add_provider_args(parser)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> str | None:
+    """Do what `args` (by default the command line) ask for, and return the batch's id."""
+    return _run(get_parser().parse_args(args), Outcome()).batch_id
+
+
+def _run(options: argparse.Namespace, outcome: Outcome) -> Outcome:
+    """Start or resume the batch; `outcome` is filled in as things happen, for whoever interrupts."""
+    if not options.resume and not options.input_file:
+        raise UsageError("no input file", hint="name a batch input file, '-' for standard input, or --resume ID")
+    if options.resume and options.input_file:
+        raise UsageError("an input file and --resume exclude each other", hint="leave one of them out")
+    say = _speaker(options)
+    batch = Batch(
+        submission_input_file=_input(options),
+        output_file=_handle(options.output_file, "stdout"),
+        error_file=_handle(options.error_file, "stderr"),
+        batch_id=options.resume,
+        provider=_get_provider(options),
+    )
+    with batch:
+        if options.dry_run:
+            _rehearse(batch, options, outcome, say)
+        else:
+            _perform(batch, options, outcome, say)
+    return outcome
+
+
+def _rehearse(batch: Batch, options: argparse.Namespace, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Say what would happen."""
+    if options.resume:
+        say(f"Would wait until {options.resume} is complete.")
+    else:
+        batch.submit(dry_run=True)
+        then = "exit." if options.create else "wait for it to finish."
+        say(f"Would start batch with {batch.n_requests} requests then {then}")
+    outcome.batch_id = options.resume or DRY_RUN_ID
+    if options.resume or not options.create:
+        say(f"Status of {outcome.batch_id}: completed")
+
+
+def _perform(batch: Batch, options: argparse.Namespace, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Submit unless resumed, wait, download."""
+    if options.resume:
+        outcome.batch_id = options.resume
+    else:
+        outcome.batch_id = batch.submit()
+        say(f"Created {outcome.batch_id}.")
+        if options.create:
+            say(f"This script now exits. Resume later with: --resume {outcome.batch_id}")
+            return
+        say("This script will now wait for batch to finish, then it will download the output.")
+        say(f"You may Ctrl+C and resume later with: --resume {outcome.batch_id}")
+    if batch.provider is None:
+        batch.auto_detect_provider()
+    ended = follow(
+        batch.status,
+        interval=INTERVAL,
+        seen=lambda seen: say(f"Status of {outcome.batch_id}: {seen.status}"),
+        provider=batch.provider,
+    )
+    say(f"Downloading results for {outcome.batch_id}...")
+    results, errors = batch.download()
+    for kind, place in (("Results", results), ("Errors", errors)):
+        if isinstance(place, str):
+            say(f"{kind} saved to {place}.")
+    outcome.ended = ended
+    counts = ended.request_counts
+    outcome.requests = batch.n_requests or (counts.total if counts else None)
+    if results is None or (isinstance(results, str) and Path(results).is_file()):
+        outcome.succeeded = _successes(Path(results)) if results else 0
+    elif counts:
+        outcome.succeeded = counts.completed
+
+
+def _speaker(options: argparse.Namespace) -> Callable[[str], None]:
+    """Return what prints a message: to standard error where the results take standard output."""
+    stream = sys.stderr if options.output_file == "-" else sys.stdout
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    return say
+
+
+def _input(options: argparse.Namespace) -> Any:
+    return sys.stdin.buffer if options.input_file == "-" else options.input_file
+
+
+def _handle(name: str | None, standard: str) -> Any:
+    return getattr(sys, standard) if name == "-" else name
+
+
+def _successes(results: Path) -> int:
+    """Count the requests that have a success; what a provider counts itself may say otherwise."""
+    from ._results import answer_text
+
+    with results.open("rb") as lines:
+        return sum(answer_text(line)[1] for line in lines if line.strip())
+
+
+def _require_success(outcome: Outcome, resume: str) -> None:
+    """Raise IncompleteError unless every request has a success."""
+    if outcome.ended is None:
+        return
+    if outcome.ended.status != "completed":
+        raise IncompleteError(f"batch {outcome.batch_id} ended as {outcome.ended.status}", hint=f"see: {resume}")
+    missing = (outcome.requests or 0) - (outcome.succeeded or 0)
+    if missing > 0:
+        raise IncompleteError(
+            f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} have no success",
+            hint="the error file says why",
+        )
+
+
+def _program() -> int:
+    """Run the command line as a program, and return its exit code."""
+    options = get_parser().parse_args()
+    outcome = Outcome()
+    try:
+        _run(options, outcome)
+    except KeyboardInterrupt:
+        raise _interrupted(options, outcome) from None
+    except BatchError as exc:
+        if outcome.batch_id and not exc.hint:
+            exc.hint = f"go on with it: {_resume(options, outcome)}"
+        raise
+    _require_success(outcome, _resume(options, outcome))
+    return 0
+
+
+def _interrupted(options: argparse.Namespace, outcome: Outcome) -> StoppedError:
+    if outcome.batch_id:
+        return StoppedError(
+            f"interrupted; batch {outcome.batch_id} goes on", hint=f"resume with: {_resume(options, outcome)}"
+        )
+    return StoppedError(
+        "interrupted before the provider confirmed a batch",
+        hint="before you run this again, look at the provider's list of batches: one may have been created",
+    )
+
+
+def _resume(options: argparse.Namespace, outcome: Outcome) -> str:
+    """Return the command that goes on with the batch; a key is never repeated."""
+    words = ["python -m openai_batch.run --resume", str(outcome.batch_id)]
+    for flag, value in (
+        ("-p", options.provider),
+        ("--base-url", options.base_url),
+        ("-o", options.output_file),
+        ("-e", options.error_file),
+    ):
+        if value:
+            words += [flag, value]
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    from openai_batch._entry import program
+
+    program(_program)
