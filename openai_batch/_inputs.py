@@ -15,7 +15,9 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
 
 from . import _paths
 from ._check import Limits, Report, check_stream, lines
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from ._check import Row
 
 SNIFF = 1 << 16
+
+
+class _Body(msgspec.Struct):
+    model: Any = None
+
+
+class _Head(msgspec.Struct):
+    body: _Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,21 @@ def looks_like_requests(source: Source) -> bool:
     return head.startswith((b"{", b"["))
 
 
+def first_model(source: Source) -> str | None:
+    """Return the model that the first request names, or None: it can tell the provider before the check."""
+    with source.path.open("rb") as handle:
+        for number, _, raw in lines(handle):
+            if isinstance(raw, int) or number > SNIFF:
+                return None
+            if raw.strip():
+                try:
+                    found = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Head).body.model
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return None
+                return found if isinstance(found, str) else None
+    return None
+
+
 def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> Checked:
     """Check a batch input file whole, before anything is sent, and return what is to be sent.
 
@@ -96,10 +121,9 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     """
     ids = folder / "ids"
     with source.path.open("rb") as handle, ids.open("wb") as out:
-        from msgspec.json import encode
 
         def keep(row: Row) -> None:
-            out.write(encode(row.custom_id) + b"\n")
+            out.write(msgspec.json.encode(row.custom_id) + b"\n")
 
         report = check_stream(handle, limits, endpoint=endpoint, on_row=keep)
         size = handle.seek(0, os.SEEK_END)

@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ._profile import Provider, all_providers, is_openai_model, openai_provider, parasail_provider
-from .errors import UnknownProviderError
+from .errors import UnknownProviderError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +26,7 @@ __all__ = [
     "openai_models",
     "openai_provider",
     "parasail_provider",
+    "pick_provider",
 ]
 
 openai_models: list[str]
@@ -135,3 +136,18 @@ def _get_provider(args: argparse.Namespace) -> Provider | None:
     else:
         return None
     return dataclasses.replace(provider, api_key=key) if key else provider
+
+
+def pick_provider(name: str | None, model: str | None) -> Provider:
+    """Return the provider called `name`, else the configured default one, else the one that serves `model`.
+
+    Raises UnknownProviderError, or UsageError if nothing tells.
+    """
+    from ._config import load
+
+    chosen = name or load().default_provider
+    if chosen:
+        return get_provider_by_name(chosen)
+    if model:
+        return get_provider_by_model(model)
+    raise UsageError("which provider?", hint="name it with -p; `obatch providers` shows them")

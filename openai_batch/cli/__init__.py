@@ -1,0 +1,1 @@
+"""The command line, obatch: the only place for typer and rich."""

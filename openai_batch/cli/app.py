@@ -1,0 +1,51 @@
+"""The Typer application: which commands there are. Each command's own file says what it does."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+EPILOG = """Exit codes: 0 done, every request has a success; 1 failed, running it again is safe; 2 usage or
+configuration; 3 input not acceptable, nothing sent; 4 key missing or refused; 5 ended, but not every request has a
+success; 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice; 124 time
+is up, the job goes on; 130 or 143 interrupted, the job goes on."""
+
+
+def build_app() -> typer.Typer:
+    """Build the application: Rich help for people, plain help and one-line errors for pipes."""
+    from . import cancel, check, config, download, ls, prepare, providers, run, serve, status, submit, wait
+
+    app = typer.Typer(
+        name="obatch",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        epilog=EPILOG,
+    )
+    app.callback()(_root)
+    for module in (run, prepare, check, submit, status, wait, download, cancel, ls, providers, config, serve):
+        module.register(app)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from openai_batch import __version__
+
+        typer.echo(f"obatch {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    _version_: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Batch inference from a file of prompts to one checked file of answers.
+
+    Never pays twice for a batch, never loses a result that was paid for, never gives you half a file.
+
+    A job is named by its number, its name or its batch id; most commands take the latest one by default.
+    """

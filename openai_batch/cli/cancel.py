@@ -1,0 +1,59 @@
+"""`obatch cancel`: ask a provider to stop jobs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from openai_batch.errors import UsageError
+
+from .options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
+from .output import Output, errors
+from .progress import standing
+from .records import JOB_COLUMNS, job_record
+from .session import session
+
+EPILOG = """Examples:
+
+  $ obatch cancel 3
+
+  $ obatch cancel 3 4 --yes
+
+What a batch has finished is kept, is billed, and can be downloaded."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(cancel)
+
+
+def cancel(
+    jobs: JobsArg = None,
+    yes: YesOpt = False,
+    dry_run: DryRunOpt = False,
+    provider: ProviderOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Cancel jobs at their provider."""
+    with session(quiet=quiet) as current:
+        found = [current.find(reference, provider) for reference in (jobs or (None,))]
+        if dry_run:
+            for job in found:
+                errors.note(f"would cancel job {job.id} ({standing(job)})")
+            return
+        if not yes and (len(found) > 1 or not jobs):
+            _ask(", ".join(str(job.id) for job in found))
+        records = []
+        for job in found:
+            current.job = job
+            records.append(job_record(job if job.ended else current.flow.cancel(job)))
+        current.reporter.close()
+        Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")
+
+
+def _ask(numbers: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("will not cancel without being told so", hint="name one job, or add --yes")
+    typer.confirm(f"Cancel job {numbers}?", abort=True, err=True)

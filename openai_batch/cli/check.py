@@ -1,0 +1,80 @@
+"""`obatch check`: a batch file against a provider's limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from openai_batch.errors import InputError
+
+from .options import JsonOpt, ProviderOpt
+from .output import Output, errors
+
+EPILOG = """Examples:
+
+  $ obatch check input.jsonl
+
+  $ obatch check input.jsonl -p parasail --json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(check)
+
+
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Batch input file; - is stdin.")],
+    provider: ProviderOpt = None,
+    json: JsonOpt = False,
+) -> None:
+    """Check a batch file: every problem, as file:line, and nothing is sent."""
+    from openai_batch._check import check_stream
+    from openai_batch._inputs import first_model, open_source, workspace
+    from openai_batch.providers import pick_provider
+
+    with workspace() as folder:
+        source = open_source(file, folder)
+        chosen = pick_provider(provider, first_model(source) or "gpt")
+        with source.path.open("rb") as handle:
+            report = check_stream(handle, chosen.limits)
+    output = Output(as_json=json)
+    if json:
+        output.record(_record(source.name, str(chosen.name), report), "", [])
+    else:
+        output.lines(problem.located(source.name) for problem in report.problems)
+        hidden = report.problem_count - len(report.errors)
+        if hidden > 0:
+            errors.note(f"… and {hidden:,} more problems")
+    if not report.ok:
+        word = "problem" if report.problem_count == 1 else "problems"
+        raise InputError(f"{source.name} has {report.problem_count:,} {word} for {chosen}", hint="mend the file")
+    if not json:
+        errors.note(
+            f"{source.name}: {report.requests:,} requests for {report.endpoint}, fit for {chosen}"
+            + (f", {report.warning_count} warnings" if report.warning_count else "")
+        )
+
+
+def _record(name: str, provider: str, report: Any) -> dict[str, Any]:
+    return {
+        "file": name,
+        "provider": provider,
+        "ok": report.ok,
+        "requests": report.requests,
+        "bytes": report.n_bytes,
+        "endpoint": report.endpoint,
+        "models": list(report.models),
+        "problem_count": report.problem_count,
+        "problems": [
+            {
+                "line": p.line,
+                "code": p.code,
+                "message": p.message,
+                "param": p.param,
+                "remedy": p.remedy,
+                "warning": p.warning,
+            }
+            for p in report.problems
+        ],
+    }

@@ -1,0 +1,61 @@
+"""`obatch config`: where things lie, and what is configured."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import typer
+
+from .options import JsonOpt
+from .output import Output
+
+EPILOG = """Examples:
+
+  $ obatch config path
+
+  $ obatch config show --json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show where things lie and what is configured.")
+    group.command("path", epilog=EPILOG)(path)
+    group.command("show", epilog=EPILOG)(show)
+    app.add_typer(group, name="config")
+
+
+def path(json: JsonOpt = False) -> None:
+    """Print the paths of the configuration file, the registry and the cache."""
+    from openai_batch import _paths
+
+    record = {
+        "config": str(_paths.config_file()),
+        "registry": str(_paths.registry_file()),
+        "cache": str(_paths.cache_dir()),
+    }
+    Output(as_json=json).record(record, record["config"], list(record.items()))
+
+
+def show(json: JsonOpt = False) -> None:
+    """Print the settings and where each comes from; keys are never shown."""
+    from openai_batch._config import load
+
+    settings = load()
+    default, origin = settings.default_provider, str(settings.path)
+    if os.environ.get("OBATCH_PROVIDER"):
+        default, origin = os.environ["OBATCH_PROVIDER"], "OBATCH_PROVIDER"
+    record: dict[str, Any] = {
+        "path": str(settings.path),
+        "exists": settings.path.exists(),
+        "provider": {"value": default, "origin": origin if default else "default"},
+        "profiles": sorted(settings.own),
+        "local": settings.local,
+    }
+    lines = [
+        ("configuration", f"{settings.path}" + ("" if record["exists"] else " (not there)")),
+        ("provider", f"{default} (from {origin})" if default else "by the model"),
+        ("profiles", ", ".join(record["profiles"])),
+        ("local", ", ".join(f"{key} = {value}" for key, value in settings.local.items())),
+    ]
+    Output(as_json=json).record(record, str(settings.path), lines)

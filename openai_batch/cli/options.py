@@ -1,0 +1,126 @@
+"""Options that several commands share: one flag has one meaning everywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from openai_batch.errors import UsageError
+
+
+def _complete(kind: str) -> Any:
+    def words(incomplete: str) -> list[str]:
+        from openai_batch._complete import candidates
+
+        return [word for word, _ in candidates(kind, incomplete)]
+
+    return words
+
+
+ProviderOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        "-p",
+        metavar="NAME",
+        envvar="OBATCH_PROVIDER",
+        help="Provider profile; see `obatch providers`.",
+        autocompletion=_complete("providers"),
+    ),
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print bare ids only.")]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen; send and write nothing.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Replace an output file that is there.")]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+JobArg = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[JOB]",
+        help="Number, name or batch id of a job; the latest one by default.",
+        autocompletion=_complete("jobs"),
+        show_default=False,
+    ),
+]
+JobsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[JOB]...",
+        help="Numbers, names or batch ids of jobs; the latest one by default.",
+        autocompletion=_complete("jobs"),
+        show_default=False,
+    ),
+]
+TimeoutOpt = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="TIME", help="Wait at most this long (90s, 30m, 12h, 2d); the job goes on."),
+]
+OutputOpt = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
+MissingOpt = Annotated[
+    str | None,
+    typer.Option("--missing", metavar="FILE", help="Write the requests without a success here, ready to submit."),
+]
+NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the job.")]
+MetadataOpt = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")
+]
+WindowOpt = Annotated[str | None, typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.")]
+AgainOpt = Annotated[bool, typer.Option("--again", help="Start a new job though the same one was started before.")]
+UncertainOpt = Annotated[
+    bool,
+    typer.Option(
+        "--resubmit-uncertain", help="Send again what may have been created already, at the risk of paying twice."
+    ),
+]
+ModelOpt = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; the provider's default one.")
+]
+SystemOpt = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message before each prompt.")]
+ParamOpt = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="KEY=VALUE", help="Parameter of each request, as JSON or text; repeatable."),
+]
+EmbeddingsOpt = Annotated[bool, typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.")]
+ScoreOpt = Annotated[str | None, typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.")]
+RerankOpt = Annotated[
+    str | None, typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.")
+]
+PrefixOpt = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="What the custom ids start with.")]
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str | None) -> float | None:
+    """Read a time span such as 90s, 30m, 12h or 2d; a bare number is seconds. Raises UsageError."""
+    if text is None:
+        return None
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is no time span", hint="write it like 90s, 30m, 12h or 2d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+    """Read KEY=VALUE pairs. Raises UsageError."""
+    found = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UsageError(f"{flag} {text!r} is not KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def params(texts: list[str] | None) -> dict[str, Any]:
+    """Read request parameters: a value that is JSON is taken as that, anything else as text. Raises UsageError."""
+    found: dict[str, Any] = {}
+    for key, value in pairs(texts, "--param").items():
+        try:
+            found[key] = msgspec.json.decode(value.encode())
+        except msgspec.MsgspecError:
+            found[key] = value
+    return found

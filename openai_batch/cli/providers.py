@@ -1,0 +1,101 @@
+"""`obatch providers`: which there are, whether their key is set, and a way to add one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import JsonOpt, QuietOpt
+from .output import Output, errors
+
+if TYPE_CHECKING:
+    from openai_batch._profile import Provider
+
+EPILOG = """Examples:
+
+  $ obatch providers
+
+  $ obatch providers add acme --base-url https://api.acme.example/v1 --api-key-env ACME_API_KEY"""
+
+COLUMNS = tuple(
+    (heading, lambda r, key=key: str(r[key] or ""), lambda r, key=key: str(r[key] or ""))
+    for heading, key in (
+        ("name", "name"),
+        ("base url", "base_url"),
+        ("key", "key"),
+        ("requests", "max_requests"),
+        ("bytes", "max_bytes"),
+        ("origin", "origin"),
+    )
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=False)
+    group.callback()(providers)
+    group.command("add", epilog=EPILOG)(add)
+    app.add_typer(group, name="providers")
+
+
+def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+    """List the providers: built in, and from the configuration file."""
+    if context.invoked_subcommand is not None:
+        return
+    from openai_batch._config import load
+    from openai_batch.providers import known_providers
+
+    own = load().own
+    records = [_record(profile, profile.name in own) for profile in known_providers().values()]
+    Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What -p will call it.")],
+    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")],
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="The environment variable that holds its key.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--models", metavar="PATTERN", help="Models that it claims; repeatable.")
+    ] = None,
+    max_requests: Annotated[int | None, typer.Option("--max-requests", help="Requests a file.")] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Bytes a file.")] = None,
+) -> None:
+    """Add a provider to the configuration file; what the file holds stays as it is."""
+    from openai_batch._config import add_profile
+
+    table: dict[str, Any] = {
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "models": model,
+        "max_requests": max_requests,
+        "max_bytes": max_bytes,
+    }
+    path = add_profile(name, {key: value for key, value in table.items() if value})
+    errors.note(f"[providers.{name}] is in {path}")
+    errors.hint(f"obatch submit FILE -p {name}")
+
+
+def _record(profile: Provider, own: bool) -> dict[str, Any]:
+    if not profile.needs_key:
+        key = "not needed"
+    elif profile.api_key:
+        key = f"{profile.api_key_env_var} is set"
+    elif profile.api_key_command:
+        key = "by command"
+    else:
+        key = f"{profile.api_key_env_var} is not set"
+    return {
+        "name": profile.name,
+        "display_name": profile.display_name,
+        "base_url": profile.base_url,
+        "key": key,
+        "api_key_env": profile.api_key_env_var,
+        "max_requests": profile.batch_input_max_requests,
+        "max_bytes": profile.batch_input_max_bytes,
+        "models": list(profile.models),
+        "endpoints": list(profile.endpoints),
+        "origin": "configuration" if own else "built in",
+    }

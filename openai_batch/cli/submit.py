@@ -1,0 +1,124 @@
+"""`obatch submit`: a batch file to a running job."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AgainOpt,
+    DryRunOpt,
+    JsonOpt,
+    MetadataOpt,
+    NameOpt,
+    ProviderOpt,
+    QuietOpt,
+    UncertainOpt,
+    WindowOpt,
+    pairs,
+)
+from .output import Output, errors
+from .records import job_lines, job_record
+from .session import session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openai_batch._inputs import Source
+    from openai_batch._workflow import Order
+
+    from .session import Session
+
+EPILOG = """Examples:
+
+  $ obatch submit input.jsonl
+
+  $ obatch submit input.jsonl --provider parasail --name nightly
+
+  $ obatch prepare prompts.txt -p openai | obatch submit - -q
+
+The same command again goes on with the same job; --again starts a new one."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(submit)
+
+
+def submit(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Batch input file; - is stdin.")],
+    provider: ProviderOpt = None,
+    name: NameOpt = None,
+    metadata: MetadataOpt = None,
+    window: WindowOpt = None,
+    again: AgainOpt = False,
+    resubmit_uncertain: UncertainOpt = False,
+    dry_run: DryRunOpt = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Start a batch file's job: check it whole, upload it, create its batch once."""
+    from openai_batch._inputs import open_source, workspace
+
+    with session(quiet=quiet) as current, workspace() as folder:
+        source = open_source(spoken(file), folder)
+        order = make_order(source, folder, provider, name, metadata, window)
+        if dry_run:
+            say_dry(order)
+            return
+        job, new = current.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+        current.job = job
+        current.reporter.close()
+        if not new:
+            current.reporter.note(f"this is job {job.id}, started before; --again starts a new one")
+        Output(as_json=json, quiet=quiet).record(job_record(job), str(job.id), job_lines(job))
+        if not quiet:
+            errors.hint(f"obatch wait {job.id}")
+
+
+def make_order(
+    source: Source,
+    folder: Path,
+    provider: str | None,
+    name: str | None,
+    metadata: list[str] | None,
+    window: str | None,
+) -> Order:
+    """Check a batch file for its provider and return the order. Raises InputError."""
+    from openai_batch._inputs import check_file, first_model
+    from openai_batch._workflow import Order
+    from openai_batch.providers import pick_provider
+
+    # A file whose first line names no model is refused by the check, whichever provider's limits it uses.
+    chosen = pick_provider(provider, first_model(source) or "gpt")
+    checked = check_file(source, chosen.limits, folder)
+    for problem in checked.report.problems:
+        errors.warn(problem.located(source.name))
+    return Order(checked, chosen, window, name, pairs(metadata, "--metadata"))
+
+
+def say_dry(order: Order) -> None:
+    """Say what an order would do."""
+    report = order.checked.report
+    model = f" with model {report.model}" if report.model else ""
+    errors.note(
+        f"would upload {order.checked.size:,} bytes to {order.provider} and create a batch of"
+        f" {report.requests:,} requests for {report.endpoint}{model}; nothing was sent"
+    )
+
+
+def spoken(file: str) -> str:
+    """Say that standard input is awaited where a person may not know."""
+    if file == "-" and sys.stdin.isatty():
+        errors.note("reading from the terminal; Ctrl-D ends the input")
+    return file
+
+
+def announce(current: Session, new: bool) -> None:
+    """Say which job is at work."""
+    job = current.job
+    if job is not None:
+        again = "" if new else ", started before; --again starts a new one"
+        current.reporter.note(f"job {job.id}: batch {' '.join(job.batch_ids)} at {job.provider}{again}")
