@@ -1,0 +1,27 @@
+"""Run the server that `launch` starts: its settings come as one JSON argument."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from openai_batch.errors import BatchError
+
+from .settings import LocalSettings
+
+
+def main() -> int:
+    """Serve until idle, and return the exit code."""
+    try:
+        settings = LocalSettings.from_mapping(json.loads(sys.argv[1]))
+        from .server import serve
+
+        serve(settings, forever=False)
+    except BatchError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return exc.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

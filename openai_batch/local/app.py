@@ -1,0 +1,291 @@
+"""The routes: files, batches, models, and everything that is asked of the upstream directly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from openai_batch.errors import BatchError
+
+from . import batches, wire
+from .uploads import receive_file
+from .upstream import CallError
+from .wire import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from .executor import Executor
+    from .settings import LocalSettings
+    from .store import BatchRecord, Store
+    from .upstream import Upstream
+
+_MAX_JSON = 1 << 20
+_MAX_FORWARDED = 64 << 20
+_MAX_PAGE = {"files": 10_000, "batches": 100}
+_DEFAULT_PAGE = {"files": 10_000, "batches": 20}
+_FORWARDED = (
+    *batches.UPSTREAM_ENDPOINTS,
+    "/v1/images/edits",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+)
+_KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms")
+
+
+class Routes:
+    """The handlers, with what they need. `condition` says whether the server can do its work, in one word or sentence."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        upstream: Upstream,
+        settings: LocalSettings,
+        files: Path,
+        condition: Callable[[], str],
+        identity: Mapping[str, Any],
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._upstream = upstream
+        self._settings = settings
+        self._files = files
+        self._condition = condition
+        self._identity = identity
+
+    def routes(self) -> list[Route]:
+        """Return the table of routes."""
+        table: list[tuple[str, str, Callable[[Request], Any]]] = [
+            ("GET", "/health", self.health),
+            ("POST", "/v1/files", self.upload),
+            ("GET", "/v1/files", self.list_files),
+            ("GET", "/v1/files/{id}", self.get_file),
+            ("GET", "/v1/files/{id}/content", self.file_content),
+            ("DELETE", "/v1/files/{id}", self.delete_file),
+            ("POST", "/v1/batches", self.create_batch),
+            ("GET", "/v1/batches", self.list_batches),
+            ("GET", "/v1/batches/{id}", self.get_batch),
+            ("POST", "/v1/batches/{id}/cancel", self.cancel_batch),
+            ("GET", "/v1/models", self.list_models),
+            *(("POST", path, self.forward) for path in _FORWARDED),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def health(self, _request: Request) -> Response:
+        """Say who this is and whether it works; 503 while it cannot take requests."""
+        condition = self._condition()
+        content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
+        return wire.answer(content, 200 if condition == "ok" else 503)
+
+    async def upload(self, request: Request) -> Response:
+        """Store a file."""
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > 4 * self._settings.max_bytes + _MAX_JSON:
+            raise Refused(413, "the upload is too large", code="file_too_large", param="file")
+        record = await receive_file(request, self._files, self._settings.max_bytes)
+        await asyncio.to_thread(self._store.add_file, record)
+        return wire.answer(wire.file_object(record))
+
+    def list_files(self, request: Request) -> Response:
+        """List files, newest first unless asked otherwise."""
+        limit = _limit(request, "files")
+        order = request.query_params.get("order", "desc")
+        if order not in {"asc", "desc"}:
+            raise Refused(400, "order must be asc or desc", code="invalid_value", param="order")
+        after = self._after(request, self._store.file)
+        found = self._store.files(
+            purpose=request.query_params.get("purpose"),
+            after=after,
+            limit=limit + 1,
+            newest_first=order == "desc",
+        )
+        return wire.answer(wire.page([wire.file_object(f) for f in found[:limit]], has_more=len(found) > limit))
+
+    def get_file(self, request: Request) -> Response:
+        """Describe one file."""
+        return wire.answer(wire.file_object(_found(self._store.file, request, "file")))
+
+    def file_content(self, request: Request) -> Response:
+        """Return a file's bytes, or the range of them that is asked for."""
+        record = _found(self._store.file, request, "file")
+        path = self._files / record.id
+        if not path.exists():
+            raise Refused(404, f"the bytes of {record.id} are gone", code="not_found")
+        return FileResponse(path, media_type="application/jsonl", headers={"etag": f'"{record.sha256}"'})
+
+    def delete_file(self, request: Request) -> Response:
+        """Delete a file, unless a batch still reads it."""
+        record = _found(self._store.file, request, "file")
+        if users := self._store.users_of(record.id):
+            raise Refused(409, f"{record.id} is in use by {users[0]}", code="file_in_use")
+        self._store.delete_file(record.id)
+        (self._files / record.id).unlink(missing_ok=True)
+        return wire.answer({"id": record.id, "object": "file", "deleted": True})
+
+    async def create_batch(self, request: Request) -> Response:
+        """Create a batch, once for each Idempotency-Key."""
+        body = await _body(request, _MAX_JSON)
+        record = await asyncio.to_thread(
+            self._create, batches.parse(body), batches.digest(body), request.headers.get("idempotency-key")
+        )
+        if isinstance(record, str):
+            return Response(record, media_type="application/json")
+        self._executor.adopt(record.id)
+        return wire.answer(wire.batch_object(record))
+
+    def _create(self, request: batches.CreateBatch, digest: str, key: str | None) -> BatchRecord | str:
+        """Store a new batch, or return the answer that its idempotency key got before."""
+        if key is None:
+            record = batches.new_batch(request, self._store, self._settings)
+            self._store.add_batch(record)
+            return record
+        if not 1 <= len(key) <= 255:  # noqa: PLR2004 - said in the message
+            raise Refused(400, "the Idempotency-Key must have 1 to 255 characters", code="invalid_value")
+        earlier = self._store.created_by(key)
+        if earlier is None:
+            record = batches.new_batch(request, self._store, self._settings)
+            text = msgspec.json.encode(wire.batch_object(record)).decode()
+            earlier = self._store.add_batch_once(record, key, digest, text)
+            if earlier == (digest, text):
+                return record
+        if earlier[0] != digest:
+            raise Refused(409, "this Idempotency-Key was used for another request", code="idempotency_key_reused")
+        return earlier[1]
+
+    def list_batches(self, request: Request) -> Response:
+        """List batches, newest first."""
+        limit = _limit(request, "batches")
+        after = self._after(request, self._store.batch)
+        found = self._store.batches(after=after, limit=limit + 1)
+        return wire.answer(wire.page([wire.batch_object(b) for b in found[:limit]], has_more=len(found) > limit))
+
+    def get_batch(self, request: Request) -> Response:
+        """Describe one batch."""
+        return wire.answer(wire.batch_object(_found(self._store.batch, request, "batch")))
+
+    async def cancel_batch(self, request: Request) -> Response:
+        """Cancel a batch that has not ended."""
+        record = await asyncio.to_thread(_found, self._store.batch, request, "batch")
+        if not await self._executor.cancel(record.id):
+            record = await asyncio.to_thread(_found, self._store.batch, request, "batch")
+            if record.status not in {"cancelling", "cancelled"}:
+                raise Refused(409, f"the batch is {record.status} already", code="batch_ended")
+        return await asyncio.to_thread(self.get_batch, request)
+
+    async def list_models(self, _request: Request) -> Response:
+        """List the models that the upstream knows."""
+        names = await self._upstream.models()
+        if names is None:
+            raise Refused(502, "the upstream does not list its models", code="upstream_error")
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]
+        return wire.answer({"object": "list", "data": data})
+
+    async def forward(self, request: Request) -> Response:
+        """Pass a request to the upstream, and its answer back as it comes."""
+        path = request.url.path
+        if not self._settings.upstream and path not in batches.ENGINE_ENDPOINTS:
+            raise Refused(400, f"the embedded engine cannot do {path}", code="unsupported_endpoint")
+        body = await _body(request, _MAX_FORWARDED)
+        if not self._settings.upstream:
+            await self._check_model(body)
+        context = self._upstream.forward(
+            "POST",
+            path,
+            body,
+            request.headers.get("content-type", "application/json"),
+            seconds=self._settings.timeout_seconds,
+        )
+        try:
+            reply = await context.__aenter__()
+        except CallError as exc:
+            status = 504 if exc.code == "timeout" else 502
+            raise Refused(status, str(exc), code=exc.code) from None
+        headers = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
+        return StreamingResponse(_relay(context, reply.content.iter_any()), reply.status, headers)
+
+    async def _check_model(self, body: bytes) -> None:
+        """Refuse a model name that the engine does not have: the engine itself takes any."""
+        try:
+            model = msgspec.json.decode(body, type=_Asked).model
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Refused(400, "the body must be a JSON object that names a model", code="invalid_json") from None
+        names = await self._upstream.models() or []
+        if model not in names:
+            raise Refused(404, f"there is no model {model!r}; there is {names[0]}", code="model_not_found", param="model")
+
+    def _after(self, request: Request, look: Callable[[str], Any]) -> int | None:
+        given = request.query_params.get("after")
+        if not given:
+            return None
+        record = look(given)
+        if record is None:
+            raise Refused(404, f"there is no {given} to go on after", code="not_found", param="after")
+        return int(record.seq)
+
+
+class _Asked(msgspec.Struct):
+    model: str
+
+
+async def _relay(
+    context: AbstractAsyncContextManager[Any], pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        with contextlib.suppress(CallError):
+            await context.__aexit__(None, None, None)
+
+
+def build_app(routes: Routes) -> Starlette:
+    """Return the ASGI application; every error that it answers has OpenAI's form."""
+    return Starlette(
+        routes=routes.routes(),
+        exception_handlers={
+            Refused: lambda _request, exc: exc.response(),  # type: ignore[attr-defined]
+            500: lambda _request, _exc: Refused(500, "the server met a defect of its own", code="internal_error").response(),
+            404: lambda _request, _exc: Refused(404, "there is no such address", code="not_found").response(),
+            405: lambda _request, _exc: Refused(405, "not with this method", code="method_not_allowed").response(),
+            BatchError: lambda _request, exc: Refused(503, str(exc), code="store_unavailable").response(),
+        },
+    )
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    pieces = bytearray()
+    async for chunk in request.stream():
+        pieces += chunk
+        if len(pieces) > limit:
+            raise Refused(413, f"the body has over {limit:,} bytes", code="request_too_large")
+    return bytes(pieces)
+
+
+def _found(look: Callable[[str], Any], request: Request, kind: str) -> Any:
+    name = request.path_params["id"]
+    record = look(name)
+    if record is None:
+        raise Refused(404, f"there is no {kind} {name}", code="not_found", param="id")
+    return record
+
+
+def _limit(request: Request, kind: str) -> int:
+    text = request.query_params.get("limit")
+    if text is None:
+        return _DEFAULT_PAGE[kind]
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_PAGE[kind]:
+        raise Refused(400, f"limit must be 1 to {_MAX_PAGE[kind]:,}", code="invalid_value", param="limit")
+    return int(text)

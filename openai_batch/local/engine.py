@@ -1,0 +1,159 @@
+"""The embedded engine, seen from the server: one single-threaded process for each usable core.
+
+Processes of one thread each, because llama.cpp's threads spin on their barriers: they lose most of their speed as soon
+as anything else uses a core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import secrets
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .upstream import Target
+
+if TYPE_CHECKING:
+    from .settings import LocalSettings
+    from .upstream import Upstream
+
+MODEL_NAME = "SmolLM2-135M-Instruct"
+_START_SECONDS = 180
+_STEADY_SECONDS = 10
+_MAX_FAILURES = 3
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def model_names(settings: LocalSettings) -> list[str]:
+    """Return the names that the engine answers to: the small model's, or that of the file that was given."""
+    name = Path(settings.model_path).stem if settings.model_path else MODEL_NAME
+    return list(dict.fromkeys((name, name.lower())))
+
+
+class Engines:
+    """All engine processes: started, started again when one dies, and gone with the server."""
+
+    def __init__(self, settings: LocalSettings, model: Path) -> None:
+        count = settings.concurrency or usable_cores()
+        self.targets = [Target(base="", key=None, limit=1, alive=False) for _ in range(count)]
+        self._config = {
+            "model": str(model),
+            "name": model_names(settings)[0],
+            "context": settings.context,
+            "max_output_tokens": settings.max_output_tokens,
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """`ok`, `starting`, or why there is no engine."""
+        if self._failure is not None:
+            return self._failure
+        return "ok" if any(target.alive for target in self.targets) else "starting"
+
+    def start(self, upstream: Upstream) -> None:
+        """Start every process, and keep it running."""
+        self._tasks = [asyncio.create_task(self._keep(target, upstream)) for target in self.targets]
+
+    async def close(self) -> None:
+        """End every process."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, target: Target, upstream: Upstream) -> None:
+        failures = 0
+        while True:
+            started = time.monotonic()
+            process = await self._spawn()
+            try:
+                if await self._ready(process, target):
+                    upstream.wake(len(self.targets))
+                code = await process.wait()
+            finally:
+                target.alive = False
+                with suppress(ProcessLookupError):
+                    process.kill()
+            sys.stderr.write(f"an engine process ended with {code}\n")
+            failures = 0 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
+            if failures >= _MAX_FAILURES:
+                self._failure = f"the engine does not start (its process ended with {code})"
+                upstream.fail(self._failure)
+                return
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        # Without the folder of the caller in the module path: it may hold an openai_batch of its own.
+        command = (sys.executable, "-P", "-m", "openai_batch.local.engine_process")
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+
+    async def _ready(self, process: asyncio.subprocess.Process, target: Target) -> bool:
+        """Tell the process what to load, and learn where it listens; return whether it does.
+
+        The pipe to the process stays open: when it closes, however this server ends, the process ends too.
+        """
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        token = secrets.token_urlsafe(32)
+        try:
+            process.stdin.write(json.dumps({**self._config, "token": token}).encode() + b"\n")
+            await process.stdin.drain()
+            line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
+            target.base = json.loads(line)["url"] + "/v1"
+        except (OSError, ValueError, TimeoutError):
+            with suppress(ProcessLookupError):
+                process.kill()
+            return False
+        target.key = token
+        target.alive = True
+        return True
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: its affinity, within the quota of its control groups."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.floor(_quota())))
+
+
+def _quota() -> float:
+    """Return the smallest CPU quota on the way from this process's control group to the root, in cores."""
+    quota = math.inf
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return quota
+    for line in own.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            group = _CGROUP / path.lstrip("/")
+            for folder in (group, *group.parents):
+                quota = min(quota, _quota_v2(folder / "cpu.max"))
+        elif "cpu" in controllers.split(","):
+            for folder in (_CGROUP / "cpu", _CGROUP / "cpu" / path.lstrip("/")):
+                quota = min(quota, _quota_v1(folder))
+    return quota
+
+
+def _quota_v2(file: Path) -> float:
+    try:
+        quota, period = file.read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: no quota
+        return math.inf
+
+
+def _quota_v1(folder: Path) -> float:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return math.inf
+    return quota / period if quota > 0 < period else math.inf

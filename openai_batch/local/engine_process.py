@@ -1,0 +1,65 @@
+"""One engine process: llama.cpp's server over one model, for its parent alone.
+
+It reads one line of JSON from stdin, answers with one line that says where it listens, and lives until stdin closes,
+which happens when the parent ends, by whatever means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Serve until the parent is gone."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # the engine may print; stdout is for the one line alone
+    config = json.loads(sys.stdin.readline())
+    server = _start(config)
+    os.write(answers, json.dumps({"url": server.listening_address.rstrip("/")}).encode() + b"\n")
+    os.close(answers)
+    while sys.stdin.read(4096):
+        pass
+    os._exit(0)
+
+
+def _start(config: dict[str, Any]) -> Any:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = config["model"]
+    params.n_ctx = config["context"]
+    # An embedding's text must fit into one physical batch.
+    params.n_batch = params.n_ubatch = config["context"]
+    params.n_predict = config["max_output_tokens"]
+    params.n_parallel = 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    # With a pooling type the same model answers chats and embeddings.
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.port = 0
+    params.api_keys = [config["token"]]
+    if hasattr(params, "hostnames"):
+        params.hostnames = ["127.0.0.1"]
+    else:  # the name in earlier releases
+        params.hostname = "127.0.0.1"
+    optional = {
+        "cache_ram_mib": 0,  # its prompt cache would grow by gigabytes
+        "ui": False,
+        "cors_origins": "",
+        "cors_credentials": False,
+        "endpoint_slots": False,
+        "model_alias": {config["name"]},
+        "verbosity": 0,
+        "offline": True,
+    }
+    for name, value in optional.items():
+        if hasattr(params, name):
+            setattr(params, name, value)
+    return xllamacpp.Server(params)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""Run batches: a pool of workers, one row at a time each, over all batches that have work.
+
+A result is durable before its worker takes another row, and commits are grouped over workers. So a crash makes
+the server ask again for no more rows than it has workers. Shutting down is not cancelling: what is unfinished goes
+on at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from openai_batch.errors import BatchError
+
+from . import answers
+from .batches import Interrupted, fault, validate
+from .publish import publish
+from .retry import final_answer
+from .store import Done
+from .upstream import CallError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .settings import LocalSettings
+    from .store import BatchRecord, RowRecord, Store
+    from .upstream import Upstream
+
+_PAGE = 1000
+_PAUSE_AFTER_FAULT = 5.0
+_STOPPABLE = ("validating", "in_progress", "finalizing")
+
+
+class _Request(msgspec.Struct):
+    body: msgspec.Raw
+
+
+_parse = msgspec.json.Decoder(_Request).decode
+
+
+class Run:
+    """One batch at work: its open files, the rows still to hand out, and who is at which call."""
+
+    def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
+        self.batch = batch
+        self._store = store
+        self.input = os.open(files / batch.input_file_id, os.O_RDONLY)
+        self.journal = os.open(journals / batch.id, os.O_WRONLY | os.O_CREAT, 0o600)
+        self.journal_end = store.journal_end(batch.seq)
+        self.ended = asyncio.Event()
+        self.calling: set[asyncio.Task[None]] = set()
+        self.broken_off = False
+        self._busy = 0
+        self._page: deque[RowRecord] = deque()
+        self._cursor = 0
+        self._exhausted = False
+        self._refill = asyncio.Lock()
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self.input)
+        os.close(self.journal)
+
+    async def take(self) -> RowRecord | None:
+        """Hand out the next row; None if there is no more."""
+        if not self._page and not self._exhausted:
+            async with self._refill:
+                if not self._page and not self._exhausted:
+                    page = await asyncio.to_thread(
+                        self._store.rows, self.batch.seq, after=self._cursor, limit=_PAGE, pending=True
+                    )
+                    if page and not self._exhausted:
+                        self._page.extend(page)
+                        self._cursor = page[-1].line
+                    else:
+                        self._exhausted = True
+        if self._page:
+            self._busy += 1
+            return self._page.popleft()
+        self._look()
+        return None
+
+    def give_back(self) -> None:
+        """Take note that one row is dealt with."""
+        self._busy -= 1
+        self._look()
+
+    def stop(self) -> None:
+        """Hand out nothing more, and break off the calls that are under way."""
+        self.broken_off = self._exhausted = True
+        self._page.clear()
+        for task in self.calling:
+            task.cancel()
+        self._look()
+
+    def _look(self) -> None:
+        if self._exhausted and not self._page and not self._busy:
+            self.ended.set()
+
+
+class _Result(NamedTuple):
+    run: Run
+    row: RowRecord
+    line: answers.Line
+    durable: asyncio.Future[None]
+
+
+class Executor:
+    """Everything that happens to batches after they were created. Belongs to one event loop."""
+
+    def __init__(self, store: Store, upstream: Upstream, settings: LocalSettings, files: Path, journals: Path) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._settings = settings
+        self._files = files
+        self._journals = journals
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._runs: deque[Run] = deque()
+        self._cancelled: set[str] = set()
+        self._work_came = asyncio.Event()
+        self._announced = 0
+        self._results: list[_Result] = []
+        self._results_came = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def active(self) -> int:
+        """How many batches have not ended."""
+        return len(self._lives)
+
+    async def start(self) -> None:
+        """Go on with every batch that has not ended, and be ready for new ones."""
+        self._committer = asyncio.create_task(self._commit())
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
+        for batch in await asyncio.to_thread(self._store.unfinished):
+            self.adopt(batch.id)
+
+    async def close(self) -> None:
+        """Stop, and keep every result that has arrived; batches stay as they are."""
+        self._closing = True
+        tasks = [*self._lives.values(), *self._workers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._results_came.set()
+        if self._committer is not None:
+            await self._committer
+        for run in self._runs:
+            run.close()
+
+    def adopt(self, batch_id: str) -> None:
+        """Take care of a stored batch until it has ended."""
+        self._lives[batch_id] = asyncio.create_task(self._live(batch_id))
+
+    async def cancel(self, batch_id: str) -> bool:
+        """Cancel a batch; return False if it had ended already, or was never there."""
+        moved = await asyncio.to_thread(
+            self._store.move, batch_id, _STOPPABLE, "cancelling", cancelling_at=time.time()
+        )
+        if moved:
+            self._cancelled.add(batch_id)
+            for run in self._runs:
+                if run.batch.id == batch_id:
+                    run.stop()
+        return moved
+
+    async def _live(self, batch_id: str) -> None:
+        """Carry one batch from state to state until it has ended."""
+        try:
+            while await self._step(batch_id):
+                pass
+        finally:
+            if not self._closing:
+                self._lives.pop(batch_id, None)
+                self._cancelled.discard(batch_id)
+
+    async def _step(self, batch_id: str) -> bool:
+        """Do what the batch's state asks for; return whether there is more to do."""
+        try:
+            batch = await asyncio.to_thread(self._store.batch, batch_id)
+            if batch is None:
+                return False
+            if batch.status == "validating":
+                await self._validate(batch)
+            elif batch.status == "in_progress":
+                await self._run(batch)
+                await asyncio.to_thread(
+                    self._store.move, batch_id, ["in_progress"], "finalizing", finalizing_at=time.time()
+                )
+            elif batch.status in {"finalizing", "cancelling"}:
+                await asyncio.to_thread(publish, self._store, batch, self._files, self._journals / batch_id)
+            else:
+                await asyncio.to_thread(self._clean, batch)
+                return False
+        except FileNotFoundError as exc:
+            await self._fail(batch_id, f"a file of the batch is gone: {os.path.basename(exc.filename or '')}")
+        except (OSError, BatchError) as exc:  # a full disk, say: the state is on the disk, so try again later
+            _log(f"{batch_id}: {exc}; trying again")
+            await asyncio.sleep(_PAUSE_AFTER_FAULT)
+        except Exception as exc:  # noqa: BLE001 - a defect ends this batch, not the server
+            _log(f"{batch_id}: {exc!r}")
+            await self._fail(batch_id, f"the server met a defect of its own: {type(exc).__name__}")
+        return True
+
+    async def _fail(self, batch_id: str, message: str) -> None:
+        await asyncio.to_thread(
+            self._store.move,
+            batch_id,
+            (*_STOPPABLE, "cancelling"),
+            "failed",
+            failed_at=time.time(),
+            errors=fault("internal_error", message),
+        )
+
+    async def _validate(self, batch: BatchRecord) -> None:
+        models = await self._upstream.models()
+        path = self._files / batch.input_file_id
+        try:
+            await asyncio.to_thread(
+                validate,
+                self._store,
+                batch,
+                path,
+                self._settings,
+                models,
+                lambda: self._closing or batch.id in self._cancelled,
+            )
+        except Interrupted:
+            await asyncio.to_thread(self._store.drop_rows, batch.seq)
+
+    async def _run(self, batch: BatchRecord) -> None:
+        """Have the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
+        run = await asyncio.to_thread(Run, batch, self._store, self._files, self._journals)
+        timer = asyncio.get_running_loop().call_later(max(0.0, batch.expires_at - time.time()), run.stop)
+        self._runs.append(run)
+        if batch.id in self._cancelled:
+            run.stop()
+        self._announced += 1
+        self._work_came.set()
+        self._work_came.clear()
+        await run.ended.wait()
+        # Not in a `finally`: when the server closes, results of this run may still have to be written.
+        timer.cancel()
+        self._runs.remove(run)
+        run.close()
+
+    def _clean(self, batch: BatchRecord) -> None:
+        self._store.drop_rows(batch.seq)
+        (self._journals / batch.id).unlink(missing_ok=True)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                run, row = await self._take()
+            except BatchError as exc:
+                _log(f"requests cannot be read: {exc}; trying again")
+                await asyncio.sleep(_PAUSE_AFTER_FAULT)
+                continue
+            line = await self._answer(run, row)
+            if line is not None:
+                durable = asyncio.get_running_loop().create_future()
+                self._results.append(_Result(run, row, line, durable))
+                self._results_came.set()
+                await durable
+            run.give_back()
+
+    async def _take(self) -> tuple[Run, RowRecord]:
+        """Return the next row, of each batch in turn; wait if there is none."""
+        while True:
+            announced = self._announced
+            for _ in range(len(self._runs)):
+                if not self._runs:
+                    break
+                run = self._runs[0]
+                self._runs.rotate(-1)
+                row = await run.take()
+                if row is not None:
+                    return run, row
+            if announced == self._announced:
+                await self._work_came.wait()
+
+    async def _answer(self, run: Run, row: RowRecord) -> answers.Line | None:
+        """Return the row's finished line, or None if its batch was stopped meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - workers are tasks
+        try:
+            raw = os.pread(run.input, row.length, row.start)
+            body = bytes(_parse(raw).body)
+        except (OSError, msgspec.MsgspecError) as exc:
+            return answers.unanswered(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
+        run.calling.add(task)
+        try:
+            answer = await final_answer(
+                self._upstream,
+                run.batch.endpoint,
+                body,
+                deadline=run.batch.expires_at,
+                seconds=self._settings.timeout_seconds,
+                max_tries=self._settings.max_tries,
+            )
+        except CallError as exc:
+            late = run.broken_off or time.time() >= run.batch.expires_at
+            return None if late else answers.unanswered(row.custom_id, exc.code, str(exc))
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+            task.uncancel()
+            return None
+        except Exception as exc:  # noqa: BLE001 - whatever goes wrong with one row, the others go on
+            _log(f"{run.batch.id}, line {row.line}: {exc!r}")
+            return answers.unanswered(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
+        finally:
+            run.calling.discard(task)
+        return answers.answered(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
+
+    async def _commit(self) -> None:
+        """Make results durable, all that came during one commit in the next."""
+        while self._results or not self._closing:
+            await self._results_came.wait()
+            self._results_came.clear()
+            results, self._results = self._results, []
+            await self._write_patiently(results)
+            for result in results:
+                if not result.durable.done():
+                    result.durable.set_result(None)
+
+    async def _write_patiently(self, results: list[_Result]) -> None:
+        while results:
+            try:
+                await asyncio.to_thread(self._write, results)
+            except (OSError, BatchError) as exc:
+                _log(f"results cannot be written: {exc}; trying again")
+                if self._closing:
+                    return
+                await asyncio.sleep(_PAUSE_AFTER_FAULT)
+            else:
+                return
+
+    def _write(self, results: list[_Result]) -> None:
+        """Append answers to their journals, then record where they lie."""
+        groups: dict[Run, list[_Result]] = {}
+        for result in results:
+            groups.setdefault(result.run, []).append(result)
+        done: list[Done] = []
+        ends: dict[Run, int] = {}
+        for run, group in groups.items():
+            end = run.journal_end
+            for result in group:
+                size = len(result.line.data)
+                done.append(Done(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
+                end += size
+            _write_at(run.journal, b"".join(result.line.data for result in group), run.journal_end)
+            os.fsync(run.journal)
+            ends[run] = end
+        self._store.record(done)
+        for run, end in ends.items():
+            run.journal_end = end
+
+
+def _write_at(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _log(message: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
+    sys.stderr.flush()

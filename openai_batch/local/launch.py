@@ -1,0 +1,269 @@
+"""Find the local server of this user, or start it.
+
+Needs nothing but the standard library, so that a client can look for the server without loading it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from openai_batch import _paths
+from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from .model import Progress
+    from .settings import LocalSettings
+
+_ASK_SECONDS = 10
+_START_SECONDS = 240
+_STOP_SECONDS = 20
+_LOG_LINES = 8
+_MAX_LOG = 4 << 20
+_SERVE_MODULES = ("aiohttp", "python_multipart", "starlette", "uvicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server is, and the token that it asks for."""
+
+    base_url: str
+    token: str = field(repr=False)
+
+
+def server_file() -> Path:
+    """Return the file in which a running server says where it is."""
+    return _paths.local_dir() / "server.json"
+
+
+def server_lock() -> Path:
+    """Return the file that a running server holds locked."""
+    return _paths.local_dir() / "server.lock"
+
+
+def log_file() -> Path:
+    """Return the file to which a server that was started on demand writes what it has to say."""
+    return _paths.local_dir() / "server.log"
+
+
+def running() -> Endpoint | None:
+    """Return the server that is running and answers, or None."""
+    found = _look()
+    return found.endpoint if found is not None and found.health.get("status") == "ok" else None
+
+
+def ensure_running(
+    settings: LocalSettings, *, progress: Progress | None = None, env: Mapping[str, str] | None = None
+) -> Endpoint:
+    """Return a running server with these settings, started if need be.
+
+    `progress` hears of the model's download: what, bytes done, bytes in all. `env` is the environment of the new server.
+    A running server with other settings makes way unless it has work. Raises MissingExtraError, AuthError, ConfigError
+    or BatchError, with what to do about it.
+    """
+    environment = dict(os.environ if env is None else env)
+    folder = _paths.private_dir(_paths.local_dir())
+    with _locked(folder / "launch.lock"):
+        found = _look()
+        if found is not None and found.usable(settings):
+            return found.endpoint
+        if found is not None and found.health.get("active"):
+            raise BatchError(
+                "the local server is at work with other settings",
+                hint="wait until its batches have ended, or cancel them, and try again",
+            )
+        check_extras(settings)
+        _check_key(settings, environment)
+        _make_model_ready(settings, progress)
+        stop()
+        return _start(settings, environment)
+
+
+def stop() -> bool:
+    """End the running server, if there is one; its batches go on at the next start. Return whether there was one."""
+    if not _held(server_lock()):
+        return False
+    deadline = time.monotonic() + _STOP_SECONDS
+    asked = False
+    while _held(server_lock()):
+        found = None if asked else _look()
+        if found is not None:
+            asked = _signal(found.health.get("pid"), signal.SIGTERM)
+        if time.monotonic() > deadline:
+            # By now the holder of the lock has written this file, so the number is its own.
+            if not _signal(_read_server_file().get("pid"), signal.SIGKILL):
+                raise BatchError("the local server does not end", hint=f"see {log_file()}")
+            deadline = time.monotonic() + _STOP_SECONDS
+        time.sleep(0.05)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A server that answered to its token."""
+
+    endpoint: Endpoint
+    health: dict[str, Any]
+
+    def usable(self, settings: LocalSettings) -> bool:
+        return self.health.get("status") == "ok" and self.health.get("fingerprint") == settings.fingerprint()
+
+
+def _look() -> _Found | None:
+    """Ask the server that the server file names who it is."""
+    content = _read_server_file()
+    base_url, token = content.get("base_url"), content.get("token")
+    if not isinstance(base_url, str) or not isinstance(token, str):
+        return None
+    health = _ask(base_url, token)
+    return _Found(Endpoint(base_url, token), health) if health is not None else None
+
+
+def _read_server_file() -> dict[str, Any]:
+    try:
+        content = json.loads(server_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _ask(base_url: str, token: str) -> dict[str, Any] | None:
+    """Return what the server says about itself, or None if there is no such server."""
+    url = base_url.removesuffix("/v1") + "/health"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own URL
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=_ASK_SECONDS) as reply:
+            health = json.loads(reply.read())
+    except urllib.error.HTTPError as exc:
+        with exc:
+            try:
+                health = json.loads(exc.read()) if exc.code == 503 else None  # noqa: PLR2004 - not ready
+            except ValueError:
+                health = None
+    except (OSError, ValueError):
+        return None
+    return health if isinstance(health, dict) and health.get("service") == "openai-batch" else None
+
+
+def check_extras(settings: LocalSettings) -> None:
+    """Raise MissingExtraError, with the command that installs it, if a package is missing."""
+    wanted = _SERVE_MODULES if settings.upstream else (*_SERVE_MODULES, "xllamacpp")
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        extra = "serve" if settings.upstream else "local"
+        raise MissingExtraError(
+            f"the local provider needs {', '.join(missing)}", hint=f"pip install 'openai-batch[{extra}]'"
+        )
+
+
+def _signal(pid: object, number: signal.Signals) -> bool:
+    if not isinstance(pid, int):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    return True
+
+
+def _check_key(settings: LocalSettings, env: Mapping[str, str]) -> None:
+    name = settings.upstream_key_env
+    if settings.upstream and name and not env.get(name, "").strip():
+        raise AuthError(f"the key of the upstream is missing: {name} is not set", hint=f"export {name}=...")
+
+
+def _make_model_ready(settings: LocalSettings, progress: Progress | None) -> None:
+    if settings.upstream:
+        return
+    if settings.model_path is None:
+        from .model import ensure_model
+
+        ensure_model(progress)
+    elif not os.path.isfile(settings.model_path):
+        raise ConfigError(f"there is no model file {settings.model_path}", hint="give the path of a GGUF file")
+
+
+def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
+    """Start the server in a session of its own, and wait until it answers."""
+    log = log_file()
+    truncate = log.exists() and log.stat().st_size > _MAX_LOG
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if truncate else os.O_APPEND), 0o600)
+    begin = os.fstat(handle).st_size
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-P", "-m", "openai_batch.local", json.dumps(settings.as_mapping())],
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            cwd="/",
+            env=_server_environment(env),
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        found = _look()
+        if found is not None and found.usable(settings):
+            process.returncode = 0  # it goes on without us: not a forgotten child
+            return found.endpoint
+        status = str(found.health.get("status")) if found is not None else "starting"
+        if process.poll() is not None or status not in {"ok", "starting"}:
+            break
+        time.sleep(0.05)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    raise BatchError(f"the local server did not start{_last_lines(log, begin)}", hint=f"its log is {log}")
+
+
+def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the folders spelt out, since the server works in another folder."""
+    folders = {"OBATCH_STATE_DIR": _paths.state_dir(), "OBATCH_CACHE_DIR": _paths.cache_dir()}
+    return {**env, **{name: os.path.abspath(path) for name, path in folders.items()}}
+
+
+def _last_lines(log: Path, begin: int) -> str:
+    with log.open("rb") as stream:
+        stream.seek(begin)
+        lines = stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]
+    return ":\n" + "\n".join(lines) if lines else ""
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _held(path: Path) -> bool:
+    """Return whether somebody holds the lock `path`."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

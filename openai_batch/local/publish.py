@@ -1,0 +1,126 @@
+"""End a batch: write its output and error files, in the order of the input, and publish them with its last status."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import answers
+from .store import PENDING, SUCCEEDED, FileRecord
+from .uploads import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .store import BatchRecord, RowRecord, Store
+
+_RETENTION = 30 * 86_400
+_PAGE = 1000
+_WRITE_AT_ONCE = 1 << 20
+
+_UNFINISHED = {
+    "expired": ("batch_expired", "the completion window ended before this request had its answer"),
+    "cancelled": ("batch_cancelled", "the batch was cancelled before this request had its answer"),
+}
+
+
+def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> None:
+    """Write the files of a batch that is `finalizing` or `cancelling`, and end it.
+
+    The ids of the files follow from the batch's, so that doing it again after a crash gives the same files.
+    If the batch is cancelled meanwhile, nothing is published, and this is to be called again.
+    """
+    if batch.status == "cancelling":
+        end = "cancelled"
+    else:
+        end = "expired" if store.rows(batch.seq, after=0, limit=1, pending=True) else "completed"
+    now = time.time()
+    with ExitStack() as stack:
+        source = os.open(journal, os.O_RDONLY | os.O_CREAT, 0o600)
+        stack.callback(os.close, source)
+        output = stack.enter_context(_Part(files, _file_id(batch, "output")))
+        errors = stack.enter_context(_Part(files, _file_id(batch, "error")))
+        for row in _rows(store, batch.seq):
+            if row.state == PENDING:
+                errors.write(answers.unanswered(row.custom_id, *_UNFINISHED.get(end, _UNFINISHED["expired"])).data)
+            else:
+                part = output if row.state == SUCCEEDED else errors
+                part.write(os.pread(source, row.answer_length or 0, row.answer_start or 0))
+        records = [
+            part.finish(f"{batch.id}_{kind}.jsonl", now, batch.output_seconds or _RETENTION)
+            for part, kind in ((output, "output"), (errors, "error"))
+        ]
+        sync_folder(files)
+        store.move(
+            batch.id,
+            [batch.status],
+            end,
+            files=[record for record in records if record],
+            output_file_id=records[0].id if records[0] else None,
+            error_file_id=records[1].id if records[1] else None,
+            **{f"{end}_at": now},
+        )
+
+
+def _rows(store: Store, batch: int) -> Iterator[RowRecord]:
+    after = 0
+    while page := store.rows(batch, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].line
+
+
+def _file_id(batch: BatchRecord, kind: str) -> str:
+    return "file-" + hashlib.sha256(f"{batch.id}:{kind}".encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class _Part:
+    """A file on its way: it gets its name once it is whole, and is gone if it stays empty."""
+
+    folder: Path
+    id: str
+    size: int = 0
+    _handle: int = -1
+    _waiting: bytearray = field(default_factory=bytearray)
+    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def __enter__(self) -> _Part:
+        self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._handle)
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{self.id}.part"
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+        if len(self._waiting) >= _WRITE_AT_ONCE:
+            self._flush()
+
+    def finish(self, filename: str, now: float, seconds: int) -> FileRecord | None:
+        """Publish the file and describe it, or return None if it holds nothing."""
+        self._flush()
+        if not self.size:
+            return None
+        os.fsync(self._handle)
+        self._path.rename(self.folder / self.id)
+        return FileRecord(self.id, self.size, now, now + seconds, filename, "batch_output", self._sha256.hexdigest())
+
+    def _flush(self) -> None:
+        with memoryview(self._waiting) as view:
+            self._sha256.update(view)
+            done = 0
+            while done < len(view):
+                done += os.write(self._handle, view[done:])
+        self.size += len(self._waiting)
+        self._waiting = bytearray()

@@ -1,0 +1,76 @@
+"""Who may talk to the server: its owner's programs, and no web page.
+
+A web page in the owner's browser can reach a loopback port. It sends an Origin header, or the name under which it
+found the address as Host (DNS rebinding), and it cannot know the token: each of the three is checked on its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from .wire import Refused
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_MULTIPART_PATHS = ("/v1/files", "/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")
+_BODILESS = ("/cancel",)
+
+
+class Guard:
+    """ASGI middleware that refuses every request that is not its owner's.
+
+    `hosts` holds the allowed Host headers; None allows any, for a server that was bound to the network on purpose.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: frozenset[str] | None) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            try:
+                self._check(scope)
+            except Refused as exc:
+                await exc.response()(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _check(self, scope: Scope) -> None:
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        host = headers.get(b"host", [])
+        if len(host) != 1 or (self._hosts is not None and host[0].decode("latin-1").lower() not in self._hosts):
+            raise Refused(421, "the Host header does not name this server", code="wrong_host")
+        if b"origin" in headers:
+            raise Refused(403, "requests from web pages are refused", code="origin_refused")
+        given = headers.get(b"authorization", [])
+        if len(given) != 1 or not hmac.compare_digest(given[0], self._expected):
+            raise Refused(401, "the token is missing or wrong", code="invalid_api_key")
+        if scope["method"] == "POST":
+            _check_type(scope["path"], b"".join(headers.get(b"content-type", [])))
+
+
+def _check_type(path: str, value: bytes) -> None:
+    kind = value.split(b";")[0].strip().lower()
+    if kind == b"application/json" and path != "/v1/files":
+        return
+    if kind == b"multipart/form-data" and path in _MULTIPART_PATHS:
+        return
+    if not kind and path.endswith(_BODILESS):
+        return
+    wanted = "multipart/form-data" if path == "/v1/files" else "application/json"
+    raise Refused(415, f"the content type must be {wanted}", code="unsupported_media_type")
+
+
+def loopback_hosts(port: int) -> frozenset[str]:
+    """Return the Host headers by which a loopback server on `port` may be called."""
+    return frozenset(f"{name}:{port}" for name in _LOOPBACK)

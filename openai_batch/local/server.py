@@ -1,0 +1,298 @@
+"""Serve: put the parts together, listen, and take everything down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import json
+import os
+import secrets
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from openai_batch import _paths
+from openai_batch.errors import AuthError, BatchError, UsageError
+
+from .app import Routes, build_app
+from .engine import Engines, model_names
+from .executor import Executor
+from .launch import Endpoint, server_file, server_lock
+from .model import ensure_model
+from .security import Guard, loopback_hosts
+from .settings import UPSTREAM_CONCURRENCY
+from .store import Store
+from .upstream import Target, Upstream, base_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from .settings import LocalSettings
+
+_HEADER_BYTES = 32 * 1024
+_SWEEP_SECONDS = 600
+_GRACE_SECONDS = 2
+_LOCK_SECONDS = 1.0
+
+
+class Activity:
+    """ASGI middleware that knows when the last request ended, and whether one is under way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._under_way = 0
+        self._last = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
+            self._last = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long there was no request."""
+        return 0 if self._under_way else time.monotonic() - self._last
+
+
+def serve(
+    settings: LocalSettings,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    on_ready: Callable[[Endpoint], None] | None = None,
+    *,
+    forever: bool = True,
+) -> None:
+    """Serve until SIGINT or SIGTERM, or (unless `forever`) until nothing has happened for `settings.idle_seconds`.
+
+    `on_ready` hears the address and the token once the server answers. Port 0 means any free port; a host that is
+    not this machine's loopback needs an explicit token. Raises BatchError if a server runs over the same state already,
+    UsageError or AuthError where something is missing.
+    """
+    open_to_network = not _is_loopback(host)
+    if open_to_network and not token:
+        raise UsageError(f"serving on {host} needs a token of your own", hint="give one, or serve on 127.0.0.1")
+    if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
+        raise UsageError("the token has characters that no header can carry", hint="use letters and digits")
+    key = upstream_key(settings, os.environ)
+    folder = _paths.private_dir(_paths.local_dir())
+    with _only_server(), _listening(host, port) as listener:
+        model = None if settings.upstream else Path(settings.model_path or ensure_model())
+        token = token or secrets.token_urlsafe(32)
+        name = f"[{host}]" if ":" in host else host
+        bound = listener.getsockname()[1]
+        endpoint = Endpoint(f"http://{name}:{bound}/v1", token)
+        hosts = None if open_to_network else loopback_hosts(bound)
+        asyncio.run(_serve(settings, folder, model, key, listener, endpoint, hosts, on_ready, forever=forever))
+
+
+def upstream_key(settings: LocalSettings, env: Any) -> str | None:
+    """Return the upstream's key from the variable that the settings name; raises AuthError if it is not set."""
+    if settings.upstream_key_env is None or not settings.upstream:
+        return None
+    key = env.get(settings.upstream_key_env, "").strip()
+    if not key:
+        raise AuthError(
+            f"the key of the upstream is missing: {settings.upstream_key_env} is not set",
+            hint=f"export {settings.upstream_key_env}=...",
+        )
+    return str(key)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def _only_server() -> Iterator[None]:
+    """Hold the lock of the state folder: two servers over one store would run every request twice."""
+    handle = os.open(server_lock(), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # for a moment it may be somebody who only looks
+                if time.monotonic() > deadline:
+                    hint = "use that one, or end it first; jobs find it by themselves"
+                    raise BatchError("a local server is running already", hint=hint) from None
+                time.sleep(0.05)
+        _withdraw()  # what a killed server left
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as exc:
+            raise UsageError(f"cannot listen on {host}:{port}: {exc.strerror}", hint="choose another port") from exc
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals that only ask it to stop, so that everything else is taken down in order."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        with contextlib.ExitStack() as stack:
+            for number in signals:
+                try:
+                    loop.add_signal_handler(number, self._stop)
+                except (ValueError, RuntimeError):  # not in the main thread: the caller has the signals
+                    break
+                stack.callback(loop.remove_signal_handler, number)
+            yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+async def _serve(
+    settings: LocalSettings,
+    folder: Path,
+    model: Path | None,
+    key: str | None,
+    listener: socket.socket,
+    endpoint: Endpoint,
+    hosts: frozenset[str] | None,
+    on_ready: Callable[[Endpoint], None] | None,
+    *,
+    forever: bool,
+) -> None:
+    files, journals = (_paths.private_dir(folder / name) for name in ("files", "journals"))
+    for leftover in files.glob("*.part"):
+        leftover.unlink()
+    store = Store(folder / "store.db")
+    if model is not None:
+        engines = Engines(settings, model)
+        upstream = Upstream(engines.targets, model_names(settings))
+    else:
+        engines = None
+        limit = settings.concurrency or UPSTREAM_CONCURRENCY
+        upstream = Upstream([Target(base_url(url), key, limit) for url in settings.upstream])
+    executor = Executor(store, upstream, settings, files, journals)
+
+    def condition() -> str:
+        if server.should_exit:
+            return "stopping"
+        return engines.condition if engines else "ok"
+
+    def ready() -> None:
+        _announce(endpoint, settings)
+        if on_ready is not None:
+            on_ready(endpoint)
+
+    routes = Routes(
+        store=store,
+        executor=executor,
+        upstream=upstream,
+        settings=settings,
+        files=files,
+        condition=condition,
+        identity={"service": "openai-batch", "fingerprint": settings.fingerprint()},
+    )
+    activity = Activity(build_app(routes))
+    server = _Server(_uvicorn_config(Guard(activity, token=endpoint.token, hosts=hosts)), ready)
+    if engines:
+        engines.start(upstream)
+    await executor.start()
+    keepers = [asyncio.create_task(_sweep(store, files))]
+    if not forever:
+        keepers.append(asyncio.create_task(_stop_when_idle(server, executor, activity, settings.idle_seconds)))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        _withdraw()
+        for task in keepers:
+            task.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        await executor.close()
+        if engines:
+            await engines.close()
+        await upstream.close()
+        store.close()
+
+
+def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",  # it limits the size of headers
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _announce(endpoint: Endpoint, settings: LocalSettings) -> None:
+    """Write down where the server is, for those who may know: the owner."""
+    content = {
+        "pid": os.getpid(),
+        "base_url": endpoint.base_url,
+        "token": endpoint.token,
+        "fingerprint": settings.fingerprint(),
+    }
+    target = server_file()
+    part = target.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "w", encoding="utf-8") as out:
+        json.dump(content, out)
+    part.replace(target)
+
+
+def _withdraw() -> None:
+    server_file().unlink(missing_ok=True)
+
+
+async def _stop_when_idle(server: uvicorn.Server, executor: Executor, activity: Activity, seconds: float) -> None:
+    while executor.active or activity.idle_seconds < seconds:
+        await asyncio.sleep(min(1.0, seconds / 4))
+    server.should_exit = True
+
+
+async def _sweep(store: Store, files: Path) -> None:
+    """Delete files whose time is over, now and then."""
+    while True:
+        with contextlib.suppress(BatchError):
+            for file_id in await asyncio.to_thread(store.expired_files, time.time()):
+                await asyncio.to_thread(store.delete_file, file_id)
+                (files / file_id).unlink(missing_ok=True)
+        await asyncio.sleep(_SWEEP_SECONDS)

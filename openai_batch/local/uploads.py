@@ -1,0 +1,221 @@
+"""Take in an uploaded file: parsed as it arrives, written once, hashed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.exceptions import FormParserError
+from starlette.requests import ClientDisconnect
+
+from .store import FileRecord
+from .wire import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+_MAX_FIELD = 1024
+_MAX_PART_HEADERS = 4096
+_MAX_PARTS = 16
+_OVERHEAD = 64 * 1024
+_RETENTION = 30 * 86_400
+_MIN_EXPIRY, _MAX_EXPIRY = 3600, 30 * 86_400
+_PURPOSE = "batch"
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh random id; nobody can guess it."""
+    return f"{prefix}{secrets.token_hex(16)}"
+
+
+async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRecord:
+    """Store the file of a multipart upload in `folder` under its new id, durably, and describe it.
+
+    Raises Refused where the form is broken, lacks a field, or the file has more than `max_bytes`.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    boundary = options.get(b"boundary", b"")
+    if kind != b"multipart/form-data" or not 1 <= len(boundary) <= 70:  # noqa: PLR2004 - RFC 2046 says 70
+        raise Refused(400, "the upload has no usable multipart boundary", code="invalid_multipart")
+    file_id = new_id("file-")
+    part = folder / f"{file_id}.part"
+    try:
+        with open(part, "xb", opener=_private) as out:
+            form = _Form(write=out.write, max_bytes=max_bytes)
+            await _feed(request, form, boundary, max_bytes)
+            form.finish()
+            out.flush()
+            os.fsync(out.fileno())
+        record = _record(form, file_id)
+        part.rename(folder / file_id)
+        sync_folder(folder)
+    except ClientDisconnect:
+        raise Refused(400, "the upload broke off", code="incomplete_upload") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+    return record
+
+
+async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) -> None:
+    """Push the body through the parser; after a refusal, read on a while so that the client can hear it."""
+    callbacks: dict[str, object] = {
+        "on_part_begin": form.begin,
+        "on_header_field": form.header_name,
+        "on_header_value": form.header_value,
+        "on_header_end": form.header_end,
+        "on_headers_finished": form.headers_end,
+        "on_part_data": form.data,
+        "on_part_end": form.end,
+        "on_end": form.whole,
+    }
+    parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+    refusal: Refused | None = None
+    seen = 0
+    async for chunk in request.stream():
+        seen += len(chunk)
+        if refusal is None:
+            try:
+                parser.write(chunk)
+            except FormParserError as exc:
+                refusal = Refused(400, f"the upload is not a well-formed form: {exc}", code="invalid_multipart")
+            except Refused as exc:
+                refusal = exc
+        elif seen > 4 * max_bytes + _OVERHEAD:
+            break
+    if refusal is not None:
+        raise refusal
+
+
+@dataclass(slots=True)
+class _Form:
+    """The form as far as it was read; the file's bytes go through `write` and are not kept."""
+
+    write: object
+    max_bytes: int
+    fields: dict[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    size: int = 0
+    complete: bool = False
+    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _parts: int = 0
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    _header_bytes: int = 0
+    _name: str = ""
+    _in_file: bool = False
+    _value: bytearray = field(default_factory=bytearray)
+
+    def begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise Refused(400, "the form has too many parts", code="invalid_multipart")
+        self._header_bytes = 0
+        self._name, self._in_file = "", False
+        self._value.clear()
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_part(0, data[start:end])
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_part(1, data[start:end])
+
+    def _header_part(self, place: int, piece: bytes) -> None:
+        self._header_bytes += len(piece)
+        if self._header_bytes > _MAX_PART_HEADERS:
+            raise Refused(400, "a part of the form has too long headers", code="invalid_multipart")
+        self._header[place].extend(piece)
+
+    def header_end(self) -> None:
+        name, value = (bytes(piece) for piece in self._header)
+        for piece in self._header:
+            piece.clear()
+        if name.lower() != b"content-disposition":
+            return
+        _, options = parse_options_header(value)
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._name == "file":
+            self._in_file = True
+            self.filename = options.get(b"filename", b"upload").decode("utf-8", "replace")[:255]
+
+    def headers_end(self) -> None:
+        if not self._name:
+            raise Refused(400, "a part of the form has no name", code="invalid_multipart")
+        if self._in_file and self.size:
+            raise Refused(400, "the form has more than one file", code="invalid_multipart", param="file")
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        piece = data[start:end]
+        if not self._in_file:
+            self._value.extend(piece)
+            if len(self._value) > _MAX_FIELD:
+                raise Refused(400, f"the field {self._name!r} is too long", code="invalid_multipart")
+            return
+        self.size += len(piece)
+        if self.size > self.max_bytes:
+            raise Refused(
+                413, f"the file is too large: {self.max_bytes:,} bytes are taken", code="file_too_large", param="file"
+            )
+        self.sha256.update(piece)
+        self.write(piece)  # type: ignore[operator]
+
+    def end(self) -> None:
+        if not self._in_file:
+            self.fields[self._name] = self._value.decode("utf-8", "replace")
+
+    def whole(self) -> None:
+        self.complete = True
+
+    def finish(self) -> None:
+        """Refuse a form that ended early or lacks what every upload needs."""
+        if not self.complete:
+            raise Refused(400, "the upload ended before its last boundary", code="incomplete_upload")
+        if self.filename is None:
+            raise Refused(400, "the form has no file", code="missing_required_parameter", param="file")
+        purpose = self.fields.get("purpose")
+        if purpose != _PURPOSE:
+            code = "missing_required_parameter" if purpose is None else "invalid_purpose"
+            raise Refused(400, f"the purpose must be {_PURPOSE!r}", code=code, param="purpose")
+
+
+def _record(form: _Form, file_id: str) -> FileRecord:
+    now = time.time()
+    seconds = _RETENTION
+    if (given := form.fields.get("expires_after[seconds]")) is not None:
+        if not given.isascii() or not given.isdigit() or not _MIN_EXPIRY <= int(given) <= _MAX_EXPIRY:
+            raise Refused(
+                400,
+                f"expires_after[seconds] must be {_MIN_EXPIRY} to {_MAX_EXPIRY}",
+                code="invalid_value",
+                param="expires_after",
+            )
+        seconds = int(given)
+    return FileRecord(
+        id=file_id,
+        bytes=form.size,
+        created_at=now,
+        expires_at=now + seconds,
+        filename=form.filename or "upload",
+        purpose=_PURPOSE,
+        sha256=form.sha256.hexdigest(),
+    )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

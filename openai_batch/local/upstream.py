@@ -1,0 +1,263 @@
+"""Whatever answers single requests: one or several OpenAI-compatible base URLs, each with its own limit.
+
+A target that answers 429 or times out has its limit halved, and wins it back one request at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_CONNECT_SECONDS = 10
+_MODELS_SECONDS = 60.0
+_SHRINK_EVERY = 1.0
+
+
+class CallError(Exception):
+    """No answer came: `code` is `connection_error`, `timeout`, `engine_failed` or `response_too_large`.
+
+    `target` is where the request went, None if it went nowhere.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.target: Target | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer of a target, whole, in its own bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """One place that answers: its base URL (with the version in its path), its key, and how busy it may be."""
+
+    base: str
+    key: str | None
+    limit: int
+    alive: bool = True
+    active: int = 0
+    allowed: float = field(init=False)
+    shrunk_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.allowed = float(self.limit)
+
+    @property
+    def free(self) -> bool:
+        """Whether one more request may go there."""
+        return self.alive and self.active < int(self.allowed)
+
+    def grow(self) -> None:
+        """Win back a little of the limit, after an answer."""
+        if self.allowed < self.limit:
+            self.allowed = min(float(self.limit), self.allowed + 1 / self.allowed)
+
+    def shrink(self) -> None:
+        """Halve the limit, once for all requests that met the same overload."""
+        now = time.monotonic()
+        if now - self.shrunk_at >= _SHRINK_EVERY:
+            self.shrunk_at = now
+            self.allowed = max(1.0, self.allowed / 2)
+
+
+def base_url(url: str) -> str:
+    """Return the base under which `/chat/completions` lies: a bare host has it under /v1, as OpenAI does."""
+    url = url.rstrip("/")
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Upstream:
+    """All targets behind one door, with the connections to them. Belongs to one event loop."""
+
+    def __init__(self, targets: Sequence[Target], models: Sequence[str] | None = None) -> None:
+        self.targets = list(targets)
+        self._fixed_models = models
+        self._listed: tuple[float, list[str] | None] = (-_MODELS_SECONDS, None)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._failure: str | None = None
+        # Proxies of the environment are for hosts out there, never for this machine.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=not all(_is_loopback(target.base) for target in targets),
+        )
+
+    @property
+    def capacity(self) -> int:
+        """How many requests may be in flight when all is well."""
+        return sum(target.limit for target in self.targets)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    def fail(self, message: str) -> None:
+        """Let every request that waits for a target fail: none will come back."""
+        self._failure = message
+        self.wake(len(self._waiting))
+
+    def wake(self, count: int = 1) -> None:
+        """Let up to `count` waiting requests look again for a free target."""
+        while count > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
+
+    async def call(self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None) -> tuple[Target, Answer]:
+        """Send one request to a free target, `avoid` only if no other is, and return who answered what.
+
+        Raises CallError where no answer came within `seconds`.
+        """
+        async with self._slot(avoid) as target:
+            try:
+                async with self._request(target, "POST", path, body, seconds=seconds) as reply:
+                    return target, Answer(reply.status, reply.headers, await _read(reply))
+            except CallError as exc:
+                exc.target = target
+                raise
+
+    @asynccontextmanager
+    async def forward(
+        self, method: str, path: str, body: bytes, content_type: str, *, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send somebody's own request, and give its answer as it comes."""
+        async with (
+            self._slot(None) as target,
+            self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
+        ):
+            yield reply
+
+    async def models(self) -> list[str] | None:
+        """Return the model names that the targets list, or None where one does not say."""
+        if self._fixed_models is not None:
+            return list(self._fixed_models)
+        stamp, names = self._listed
+        if time.monotonic() - stamp >= _MODELS_SECONDS:
+            lists = await asyncio.gather(*(self._models_of(target) for target in self.targets))
+            known = [item for item in lists if item is not None]
+            names = sorted({name for item in known for name in item}) if len(known) == len(lists) else None
+            if names is not None:
+                self._listed = (time.monotonic(), names)
+        return names
+
+    async def _models_of(self, target: Target) -> list[str] | None:
+        try:
+            async with self._request(target, "GET", "/v1/models", None, seconds=_CONNECT_SECONDS) as reply:
+                if reply.status != 200:  # noqa: PLR2004 - HTTP's OK
+                    return None
+                listed = msgspec.json.decode(await _read(reply), type=_Models)
+        except (CallError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        return [item.id for item in listed.data]
+
+    @asynccontextmanager
+    async def _slot(self, avoid: Target | None) -> AsyncIterator[Target]:
+        target = await self._acquire(avoid)
+        try:
+            yield target
+        finally:
+            target.active -= 1
+            self.wake(1 + max(0, int(target.allowed) - target.active - 1))
+
+    async def _acquire(self, avoid: Target | None) -> Target:
+        while True:
+            if self._failure is not None:
+                raise CallError("engine_failed", self._failure)
+            free = [target for target in self.targets if target.free]
+            if free:
+                best = min(free, key=lambda target: (target is avoid, target.active / target.allowed))
+                best.active += 1
+                return best
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self.wake()
+                raise
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        target: Target,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        seconds: float,
+        content_type: str = "application/json",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "openai-batch"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        if target.key:
+            headers["Authorization"] = f"Bearer {target.key}"
+        try:
+            # Redirects would carry the key to another place.
+            async with self._session.request(
+                method,
+                target.base + path.removeprefix("/v1"),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
+            ) as reply:
+                if reply.status == 429:  # noqa: PLR2004 - too many requests
+                    target.shrink()
+                else:
+                    target.grow()
+                yield reply
+        except TimeoutError as exc:
+            target.shrink()
+            raise CallError("timeout", f"no answer within {seconds:.0f} s") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise CallError("connection_error", f"the upstream could not be reached ({type(exc).__name__})") from exc
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in reply.content.iter_any():
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            raise CallError("response_too_large", f"the answer has over {MAX_ANSWER_BYTES:,} bytes")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

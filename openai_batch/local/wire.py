@@ -1,0 +1,98 @@
+"""What goes over the wire: error answers and the JSON forms of files and batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .store import BatchRecord, FileRecord
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
+    """The request gets an error answer in OpenAI's form: status, message, code and the parameter at fault."""
+
+    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+
+    def response(self) -> Response:
+        """Return the answer."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's classes
+        error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
+        return answer({"error": error}, self.status)
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """Return `content` as a JSON answer."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def page(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """Return one page of a list."""
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
+    }
+
+
+def file_object(record: FileRecord) -> dict[str, Any]:
+    """Return a file as the API shows it."""
+    return {
+        "id": record.id,
+        "object": "file",
+        "bytes": record.bytes,
+        "created_at": int(record.created_at),
+        "expires_at": _seconds(record.expires_at),
+        "filename": record.filename,
+        "purpose": record.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def batch_object(record: BatchRecord) -> dict[str, Any]:
+    """Return a batch as the API shows it."""
+    return {
+        "id": record.id,
+        "object": "batch",
+        "endpoint": record.endpoint,
+        "model": record.model,
+        "errors": msgspec.json.decode(record.errors) if record.errors else None,
+        "input_file_id": record.input_file_id,
+        "completion_window": record.completion_window,
+        "status": record.status,
+        "output_file_id": record.output_file_id,
+        "error_file_id": record.error_file_id,
+        "created_at": int(record.created_at),
+        "in_progress_at": _seconds(record.in_progress_at),
+        "expires_at": int(record.expires_at),
+        "finalizing_at": _seconds(record.finalizing_at),
+        "completed_at": _seconds(record.completed_at),
+        "failed_at": _seconds(record.failed_at),
+        "expired_at": _seconds(record.expired_at),
+        "cancelling_at": _seconds(record.cancelling_at),
+        "cancelled_at": _seconds(record.cancelled_at),
+        "request_counts": {"total": record.total, "completed": record.completed, "failed": record.failed},
+        "usage": {
+            "input_tokens": record.input_tokens,
+            "input_tokens_details": {"cached_tokens": record.cached_tokens},
+            "output_tokens": record.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": record.reasoning_tokens},
+            "total_tokens": record.total_tokens,
+        },
+        "metadata": msgspec.json.decode(record.metadata) if record.metadata else None,
+    }
+
+
+def _seconds(time: float | None) -> int | None:
+    return None if time is None else int(time)
