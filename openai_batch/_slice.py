@@ -57,7 +57,7 @@ class FileSlice(io.BufferedIOBase):
         self._source.seek(self._offset + self._position)
         data = self._source.read(wanted)
         self._position += len(data)
-        if self._progress is not None:
+        if data and self._progress is not None:
             self._progress(self._position)
         return data
 

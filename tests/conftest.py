@@ -1,0 +1,30 @@
+"""What every test starts from: an empty home of its own, and no key, proxy or setting of the machine's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FOREIGN = ("OPENAI_", "PARASAIL_", "OBATCH_", "XDG_", "NO_COLOR", "FORCE_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_KEPT = ("OBATCH_TEST_",)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a home, a state, a cache and a configuration of its own; return the home."""
+    for name in list(os.environ):
+        if name.upper().startswith(_FOREIGN) and not name.startswith(_KEPT):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("OBATCH_STATE_DIR", str(folder / "state"))
+    monkeypatch.setenv("OBATCH_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("OBATCH_CONFIG", str(folder / "config.toml"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return folder
