@@ -120,7 +120,7 @@ class Engines:
 def usable_cores() -> int:
     """Return how many cores this process may use: its affinity, within the quota of its control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.floor(_quota())))
+    return max(1, math.floor(min(cores, _quota())))
 
 
 def _quota() -> float:

