@@ -25,7 +25,7 @@ REVIEWS = (
 )
 """Made up for this example."""
 
-SYSTEM = "You label customer reviews. Answer with the sentiment of the review."
+SYSTEM = "Classify the sentiment of the review as positive or negative."
 
 SCHEMA = {
     "type": "json_schema",

@@ -29,6 +29,11 @@ class _Line(msgspec.Struct):
     error: Any = None
 
 
+class _Request(msgspec.Struct):
+    custom_id: str
+    body: Any = None
+
+
 @dataclass(slots=True)
 class Place:
     """Where one result stands: which stream, byte offset and length of its line, and whether it is a success."""
@@ -157,6 +162,18 @@ def answer_text(line: bytes) -> tuple[str, bool, str]:
     if isinstance(body, str):
         body = msgspec.json.decode(body)
     return result.custom_id, True, _answer(body)
+
+
+def prompt_text(line: bytes) -> tuple[str, str]:
+    """Return (custom_id, what was asked, in short) of a request line: the last message, the input, or the prompt."""
+    request = msgspec.json.decode(line, type=_Request)
+    body = request.body if isinstance(request.body, dict) else {}
+    messages = body.get("messages")
+    asked = messages[-1] if isinstance(messages, list) and messages else body
+    if not isinstance(asked, dict):
+        return request.custom_id, ""
+    text = next((asked[key] for key in ("content", "input", "prompt", "text_2", "query") if asked.get(key)), "")
+    return request.custom_id, text if isinstance(text, str) else msgspec.json.encode(text).decode()
 
 
 def _answer(body: Any) -> str:

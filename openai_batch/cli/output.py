@@ -130,17 +130,21 @@ class Output:
             sys.stdout.write(self._encodable(line) + "\n")
         sys.stdout.flush()
 
-    def answers(self, rows: Iterable[tuple[str, bool, str]], more: int = 0) -> None:
-        """Show results to a person: id, whether it is a success, and its text."""
+    def answers(self, rows: Sequence[tuple[str, str, bool, str]], more: int = 0) -> None:
+        """Show results to a person: id, what was asked ("" if unknown), whether it is a success, and the answer."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
         table.add_column("id", no_wrap=True)
-        table.add_column("answer", overflow="fold")
-        for custom_id, success, text in rows:
-            table.add_row(Text(one_line(custom_id)), Text(safe(text.strip()), style="" if success else "red"))
+        known = any(asked for _, asked, _, _ in rows)
+        if known:
+            table.add_column("request", overflow="fold", ratio=1)
+        table.add_column("answer", overflow="fold", ratio=1)
+        for custom_id, asked, success, text in rows:
+            cells = [Text(one_line(custom_id)), *([Text(_clipped(asked))] if known else [])]
+            table.add_row(*cells, Text(safe(text.strip()), style="" if success else "red"))
         self._console().print(table)
         if more:
             errors.note(f"… and {more:,} more")
@@ -181,6 +185,11 @@ class Output:
     def _encodable(self, text: str) -> str:
         encoding = sys.stdout.encoding or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _clipped(text: str, width: int = 200) -> str:
+    line = one_line(text)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 _STYLES = {

@@ -96,6 +96,8 @@ class LiveReporter(CommandReporter):
     def polled(self, job: Job) -> None:
         """Move the bar of a job."""
         bars, key = self._bars(), f"job {job.id}"
+        for other in [name for name in self._tasks if not name.startswith("job ")]:
+            bars.remove_task(self._tasks.pop(other))  # a transfer without a known end is over by now
         if job.ended:
             if key in self._tasks:
                 bars.remove_task(self._tasks.pop(key))

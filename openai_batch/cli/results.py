@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +22,13 @@ PREVIEW = 50
 
 
 def deliver(
-    current: Session, job: Job, target: Path | BinaryIO, *, force: bool = False, missing: str | None = None
+    current: Session,
+    job: Job,
+    target: Path | BinaryIO,
+    *,
+    force: bool = False,
+    missing: str | None = None,
+    requests: Path | None = None,
 ) -> Collected:
     """Collect a job's results into `target`; a terminal gets a table. What is there already is not fetched again."""
     from openai_batch._collect import Collected, collect
@@ -46,18 +53,33 @@ def deliver(
         current.reporter.close()
         current.flow.registry.set_job(job.id, output_path=None)
         if collected.path is not None:
-            preview(path, collected.tally.requests)
+            preview(path, collected.tally.requests, requests)
         collected.path = None
     return collected
 
 
-def preview(path: Path, total: int) -> None:
-    """Show the first results to a person."""
-    from openai_batch._results import answer_text
+def preview(path: Path, total: int, requests: Path | None) -> None:
+    """Show the first results to a person, beside what was asked where the requests are at hand."""
+    from openai_batch._results import answer_text, prompt_text
 
+    asked: dict[str, str] = {}
+    if requests is not None:
+        with requests.open("rb") as handle:
+            asked = dict(prompt_text(line) for line in itertools.islice(handle, PREVIEW))
     with path.open("rb") as handle:
-        rows = [answer_text(line) for line in itertools.islice(handle, PREVIEW)]
+        answers = [answer_text(line) for line in itertools.islice(handle, PREVIEW)]
+    rows = [(custom_id, asked.get(custom_id, ""), success, _short(text)) for custom_id, success, text in answers]
     Output().answers(rows, more=max(0, total - len(rows)))
+
+
+def _short(text: str) -> str:
+    """Return JSON on one line, and any other text as it is."""
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            return json.dumps(json.loads(text), ensure_ascii=False)
+        except ValueError:
+            return text
+    return text
 
 
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:

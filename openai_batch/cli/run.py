@@ -117,7 +117,9 @@ def run(
         current.job = job
         announce(current, new)
         job = current.flow.wait(job, timeout=limit)
-        collected = deliver(current, job, target or sys.stdout.buffer, force=force, missing=missing)
+        collected = deliver(
+            current, job, target or sys.stdout.buffer, force=force, missing=missing, requests=order.checked.path
+        )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
 
 
