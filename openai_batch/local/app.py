@@ -45,7 +45,7 @@ _KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms"
 
 
 class Routes:
-    """The handlers, with what they need. `condition` says whether the server can do its work, in one word or sentence."""
+    """The handlers, with what they need. `condition` tells in a few words whether the server can do its work."""
 
     def __init__(
         self,
@@ -224,7 +224,9 @@ class Routes:
             raise Refused(400, "the body must be a JSON object that names a model", code="invalid_json") from None
         names = await self._upstream.models() or []
         if model not in names:
-            raise Refused(404, f"there is no model {model!r}; there is {names[0]}", code="model_not_found", param="model")
+            raise Refused(
+                404, f"there is no model {model!r}; there is {names[0]}", code="model_not_found", param="model"
+            )
 
     def _after(self, request: Request, look: Callable[[str], Any]) -> int | None:
         given = request.query_params.get("after")
@@ -240,9 +242,7 @@ class _Asked(msgspec.Struct):
     model: str
 
 
-async def _relay(
-    context: AbstractAsyncContextManager[Any], pieces: AsyncIterator[bytes]
-) -> AsyncIterator[bytes]:
+async def _relay(context: AbstractAsyncContextManager[Any], pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
         async for piece in pieces:
             yield piece
@@ -256,8 +256,10 @@ def build_app(routes: Routes) -> Starlette:
     return Starlette(
         routes=routes.routes(),
         exception_handlers={
-            Refused: lambda _request, exc: exc.response(),  # type: ignore[attr-defined]
-            500: lambda _request, _exc: Refused(500, "the server met a defect of its own", code="internal_error").response(),
+            Refused: lambda _request, exc: exc.response(),
+            500: lambda _request, _exc: Refused(
+                500, "the server met a defect of its own", code="internal_error"
+            ).response(),
             404: lambda _request, _exc: Refused(404, "there is no such address", code="not_found").response(),
             405: lambda _request, _exc: Refused(405, "not with this method", code="method_not_allowed").response(),
             BatchError: lambda _request, exc: Refused(503, str(exc), code="store_unavailable").response(),

@@ -167,8 +167,10 @@ def validate(
         store.drop_rows(batch.seq)
     else:
         store.add_rows(batch.seq, waiting)
-        ready = {"in_progress_at": now, "total": report.requests, "model": report.model}
-        if not store.move(batch.id, ["validating"], "in_progress", **ready):
+        moved = store.move(
+            batch.id, ["validating"], "in_progress", in_progress_at=now, total=report.requests, model=report.model
+        )
+        if not moved:  # cancelled meanwhile
             store.drop_rows(batch.seq)
 
 
@@ -195,5 +197,3 @@ def _unknown(row: Row, models: Sequence[str]) -> Problem:
     known = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")  # noqa: PLR2004 - enough to see
     remedy = f"there is {known}" if models else "the upstream has no model loaded"
     return Problem(row.line, "model_not_found", f"there is no model {row.model!r}", "body.model", remedy)
-
-

@@ -17,7 +17,10 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # the engine may print; stdout is for the one line alone
     config = json.loads(sys.stdin.readline())
-    server = _start(config)
+    try:
+        server = _start(config)
+    except (OSError, RuntimeError, ValueError) as exc:
+        sys.exit(f"error: the engine cannot load {config['model']}: {exc}")
     os.write(answers, json.dumps({"url": server.listening_address.rstrip("/")}).encode() + b"\n")
     os.close(answers)
     while sys.stdin.read(4096):

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -26,8 +27,6 @@ from .store import Done
 from .upstream import CallError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .settings import LocalSettings
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
@@ -162,9 +161,7 @@ class Executor:
 
     async def cancel(self, batch_id: str) -> bool:
         """Cancel a batch; return False if it had ended already, or was never there."""
-        moved = await asyncio.to_thread(
-            self._store.move, batch_id, _STOPPABLE, "cancelling", cancelling_at=time.time()
-        )
+        moved = await asyncio.to_thread(self._store.move, batch_id, _STOPPABLE, "cancelling", cancelling_at=time.time())
         if moved:
             self._cancelled.add(batch_id)
             for run in self._runs:
@@ -201,7 +198,7 @@ class Executor:
                 await asyncio.to_thread(self._clean, batch)
                 return False
         except FileNotFoundError as exc:
-            await self._fail(batch_id, f"a file of the batch is gone: {os.path.basename(exc.filename or '')}")
+            await self._fail(batch_id, f"a file of the batch is gone: {Path(exc.filename or '').name}")
         except (OSError, BatchError) as exc:  # a full disk, say: the state is on the disk, so try again later
             _log(f"{batch_id}: {exc}; trying again")
             await asyncio.sleep(_PAUSE_AFTER_FAULT)

@@ -71,9 +71,7 @@ def request(url: str, headers: dict[str, str] | None = None) -> urllib.request.R
     return made
 
 
-def _pull(
-    url: str, part: Path, opener: urllib.request.OpenerDirector, what: str, progress: Progress | None
-) -> None:
+def _pull(url: str, part: Path, opener: urllib.request.OpenerDirector, what: str, progress: Progress | None) -> None:
     have = part.stat().st_size if part.exists() else 0
     try:
         reply = opener.open(request(url, {"Range": f"bytes={have}-"} if have else None), timeout=_SECONDS)

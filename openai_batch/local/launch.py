@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch import _paths
@@ -24,7 +25,6 @@ from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from .fetch import Progress
     from .settings import LocalSettings
@@ -72,8 +72,8 @@ def ensure_running(
     """Return a running server with these settings, started if need be.
 
     `progress` hears of the model's download: what, bytes done, bytes in all. `env` is the environment of the new server.
-    A running server with other settings makes way unless it has work. Raises MissingExtraError, AuthError, ConfigError
-    or BatchError, with what to do about it.
+    A running server with other settings makes way unless it has work.
+    Raises MissingExtraError, AuthError, ConfigError or BatchError, with what to do about it.
     """
     environment = dict(os.environ if env is None else env)
     folder = _paths.private_dir(_paths.local_dir())
@@ -192,8 +192,21 @@ def _make_model_ready(settings: LocalSettings, progress: Progress | None) -> Non
         from .model import ensure_model
 
         ensure_model(progress)
-    elif not os.path.isfile(settings.model_path):
-        raise ConfigError(f"there is no model file {settings.model_path}", hint="give the path of a GGUF file")
+    else:
+        check_model_file(settings.model_path)
+
+
+def check_model_file(path: str) -> None:
+    """Raise ConfigError unless `path` is a GGUF file."""
+    try:
+        with Path(path).open("rb") as stream:
+            good = stream.read(4) == b"GGUF"
+    except OSError as exc:
+        raise ConfigError(
+            f"the model {path} cannot be read: {exc.strerror}", hint="give the path of a GGUF file"
+        ) from exc
+    if not good:
+        raise ConfigError(f"{path} is not a GGUF file", hint="give the path of a GGUF file")
 
 
 def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
@@ -233,7 +246,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with the folders spelt out, since the server works in another folder."""
     folders = {"OBATCH_STATE_DIR": _paths.state_dir(), "OBATCH_CACHE_DIR": _paths.cache_dir()}
-    return {**env, **{name: os.path.abspath(path) for name, path in folders.items()}}
+    return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 
 
 def _last_lines(log: Path, begin: int) -> str:

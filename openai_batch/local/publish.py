@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from . import answers
 from .store import PENDING, SUCCEEDED, FileRecord
@@ -89,7 +89,7 @@ class _Part:
     _waiting: bytearray = field(default_factory=bytearray)
     _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def __enter__(self) -> _Part:
+    def __enter__(self) -> Self:
         self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         return self
 

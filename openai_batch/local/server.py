@@ -23,7 +23,7 @@ from openai_batch.errors import AuthError, BatchError, UsageError
 from .app import Routes, build_app
 from .engine import Engines, model_names
 from .executor import Executor
-from .launch import Endpoint, server_file, server_lock
+from .launch import Endpoint, check_model_file, server_file, server_lock
 from .model import ensure_model
 from .security import Guard, loopback_hosts
 from .settings import UPSTREAM_CONCURRENCY
@@ -52,6 +52,7 @@ class Activity:
         self._last = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and note its time."""
         self._under_way += 1
         try:
             await self._app(scope, receive, send)
@@ -86,6 +87,8 @@ def serve(
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise UsageError("the token has characters that no header can carry", hint="use letters and digits")
     key = upstream_key(settings, os.environ)
+    if settings.model_path is not None and not settings.upstream:
+        check_model_file(settings.model_path)
     folder = _paths.private_dir(_paths.local_dir())
     with _only_server(), _listening(host, port) as listener:
         model = None if settings.upstream else Path(settings.model_path or ensure_model())
@@ -194,13 +197,8 @@ async def _serve(
     for leftover in files.glob("*.part"):
         leftover.unlink()
     store = Store(folder / "store.db")
-    if model is not None:
-        engines = Engines(settings, model)
-        upstream = Upstream(engines.targets, model_names(settings))
-    else:
-        engines = None
-        limit = settings.concurrency or UPSTREAM_CONCURRENCY
-        upstream = Upstream([Target(base_url(url), key, limit) for url in settings.upstream])
+    engines = Engines(settings, model) if model is not None else None
+    upstream = _upstream(settings, key, engines)
     executor = Executor(store, upstream, settings, files, journals)
 
     def condition() -> str:
@@ -244,6 +242,14 @@ async def _serve(
         store.close()
 
 
+def _upstream(settings: LocalSettings, key: str | None, engines: Engines | None) -> Upstream:
+    """Return what runs the requests: the engine, or the URLs of the settings."""
+    if engines is not None:
+        return Upstream(engines.targets, model_names(settings))
+    limit = settings.concurrency or UPSTREAM_CONCURRENCY
+    return Upstream([Target(base_url(url), key, limit) for url in settings.upstream])
+
+
 def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -273,7 +279,7 @@ def _announce(endpoint: Endpoint, settings: LocalSettings) -> None:
     part = target.with_suffix(".part")
     part.unlink(missing_ok=True)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "w", encoding="utf-8") as out:
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
         json.dump(content, out)
     part.replace(target)
 
@@ -283,7 +289,8 @@ def _withdraw() -> None:
 
 
 async def _stop_when_idle(server: uvicorn.Server, executor: Executor, activity: Activity, seconds: float) -> None:
-    while executor.active or activity.idle_seconds < seconds:
+    # Polled, since it is the passing of time that is waited for.
+    while executor.active or activity.idle_seconds < seconds:  # noqa: ASYNC110
         await asyncio.sleep(min(1.0, seconds / 4))
     server.should_exit = True
 

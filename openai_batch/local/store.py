@@ -174,9 +174,7 @@ class Store:
         rows = self._read("SELECT * FROM files WHERE id = ?", file_id)
         return FileRecord(**rows[0]) if rows else None
 
-    def files(
-        self, *, purpose: str | None, after: int | None, limit: int, newest_first: bool
-    ) -> list[FileRecord]:
+    def files(self, *, purpose: str | None, after: int | None, limit: int, newest_first: bool) -> list[FileRecord]:
         """Return up to `limit` files beyond the sequence number `after`, in the order asked for."""
         sign, order = ("<", "DESC") if newest_first else (">", "ASC")
         rows = self._read(
@@ -239,9 +237,7 @@ class Store:
 
     def batches(self, *, after: int | None, limit: int) -> list[BatchRecord]:
         """Return up to `limit` batches older than the sequence number `after`, newest first."""
-        rows = self._read(
-            "SELECT * FROM batches WHERE ?1 IS NULL OR seq < ?1 ORDER BY seq DESC LIMIT ?2", after, limit
-        )
+        rows = self._read("SELECT * FROM batches WHERE ?1 IS NULL OR seq < ?1 ORDER BY seq DESC LIMIT ?2", after, limit)
         return [BatchRecord(**row) for row in rows]
 
     def unfinished(self) -> list[BatchRecord]:

@@ -132,7 +132,9 @@ class Upstream:
                 waiter.set_result(None)
                 count -= 1
 
-    async def call(self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None) -> tuple[Target, Answer]:
+    async def call(
+        self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None
+    ) -> tuple[Target, Answer]:
         """Send one request to a free target, `avoid` only if no other is, and return who answered what.
 
         Raises CallError where no answer came within `seconds`.

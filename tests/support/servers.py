@@ -1,7 +1,7 @@
 """Real servers for tests: an echo upstream, and the local provider's server over a folder of the test.
 
-    with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server:
-        client = OpenAI(base_url=server.base_url, api_key=server.token)
+with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server:
+    client = OpenAI(base_url=server.base_url, api_key=server.token)
 """
 
 from __future__ import annotations
