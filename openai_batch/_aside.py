@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import os
-import warnings
 from typing import TYPE_CHECKING
+
+from ._warn import warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ def settle(path: Path, aside: Path) -> None:
     if path.is_file() and filecmp.cmp(path, aside, shallow=False):
         aside.unlink()
     else:
-        warnings.warn(f"{path} held something else, which is now {aside}", stacklevel=3)
+        warn(f"{path} held something else, which is now {aside}")
 
 
 def place(new: Path, path: Path) -> None:

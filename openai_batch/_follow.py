@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._batchinfo import FINISHED
+from ._warn import warn
 from .errors import ApiError, BatchError, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def follow(
         except ApiError as exc:
             if not is_passing(exc):
                 raise
-            warnings.warn(f"{exc}; still waiting", stacklevel=3)
+            warn(f"{exc}; still waiting")
             time.sleep(max(exc.retry_after or 0.0, backoff))
             backoff = min(2 * backoff, _LONGEST_BACKOFF)
             continue

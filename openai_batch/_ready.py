@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ._check import MAX_LINE_BYTES, Limits, Report, check_stream
+from ._warn import warn
 from .errors import InputError
 from .providers import get_provider_by_model
 
@@ -35,7 +35,7 @@ def check_ready(submission: Submission, provider: Provider | None) -> tuple[Repo
             told.append(f"and {report.problem_count - len(told):,} more")
         raise InputError("\n".join(told), hint="nothing was sent", problems=report.errors)
     for problem in report.problems:
-        warnings.warn(problem.located(submission.label), stacklevel=4)
+        warn(problem.located(submission.label))
     return report, provider
 
 

@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import time
-import warnings
+import weakref
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from ._batchinfo import FINISHED as FINISHED_STATES
 from ._requests import ENDPOINTS, NOUNS, BatchType, Request, build_request, kind_of_endpoint, request_line
 from ._submission import FileSubmission, HandleSubmission, Submission
+from ._warn import warn
 from .errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
 from .providers import Provider, all_providers, get_provider_by_model, known_providers
 
@@ -104,13 +105,13 @@ class Batch:
         if self._submission is not None:
             self._submission.close()
 
-    def add_to_batch(self, *, endpoint: str | None = None, **kwargs: Any) -> None:
+    def add_to_batch(self, *, endpoint: Any = None, **kwargs: Any) -> None:
         """Add one request, written as for the endpoint's method of the openai client (`model=…, messages=…`).
 
         The keys tell the endpoint: `messages` a chat completion, `input` an embedding (a response or a
         moderation, where other keys or the model say so), `documents` a rerank, `text_1` a score, `file` a
         transcription, `prompt` with `image` and `size` an image edit. `endpoint` ("/v1/responses", or just
-        "responses") says it outright.
+        "responses") says it outright; it is a str.
 
         Raises InputError or UsageError (ValueErrors) for a request that this batch cannot take; the batch is
         then as it was before.
@@ -231,13 +232,11 @@ class Batch:
 
         Raises UnknownProviderError (a ValueError) if none has it.
         """
-        from ._api import BatchApi
-
         batch_id = self._known_id()
         answers = []
         for provider in _askable():
             try:
-                if BatchApi(provider).get(batch_id, timeout=_ASK_TIMEOUT).id == batch_id:
+                if self._api_of(provider).get(batch_id, timeout=_ASK_TIMEOUT).id == batch_id:
                     self.provider = provider
                     return
             except BatchError as exc:
@@ -369,6 +368,11 @@ class Batch:
 
         if self._api is None or self._api.provider is not provider:
             self._api = BatchApi(provider)
+            if provider.is_local:
+                weakref.finalize(self, self._api.close)
+            elif "_client" not in vars(provider):
+                # The provider keeps the client that it makes here, and its connections end with it.
+                weakref.finalize(provider, provider.get_client().close)
         return self._api
 
     def _collect(self, info: BatchInfo) -> tuple[Any, Any]:
@@ -376,10 +380,10 @@ class Batch:
         from ._save import safe_name
 
         if not info.finished:
-            warnings.warn(f"{info.id} is {info.status}: there is nothing to download yet", stacklevel=3)
+            warn(f"{info.id} is {info.status}: there is nothing to download yet")
             return None, None
         for fault in info.errors:
-            warnings.warn(f"{info.id} {info.status}: {fault}", stacklevel=3)
+            warn(f"{info.id} {info.status}: {fault}")
         name = safe_name(info.id)
         output = self._save(info.output_file_id, self.output_file or f"{name}-output.jsonl")
         error = self._save(info.error_file_id, self.error_file or f"{name}-errors.jsonl")
