@@ -1,0 +1,78 @@
+"""The repository's own rules: lint, format, types, generated files, and a README that tells the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from openai_batch import errors
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)],
+    ids=["lint", "format", "types"],
+)
+def test_tool_finds_nothing(words: tuple[str, ...]) -> None:
+    """The linter, the formatter and the type checker have nothing to say."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readme_table_has_the_exit_codes_of_the_error_classes() -> None:
+    """The README's table and the classes tell the same codes."""
+    table = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("### Exit codes")[1].split("###")[0].split("\n## ")[0]
+    )
+    told = {int(code) for cells in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in cells.split(",")}
+    raised = {getattr(errors, name).exit_code for name in errors.__all__}
+    assert told == raised | {0, 143}
+
+
+def test_readme_names_every_command() -> None:
+    """Each command has its row in the README."""
+    from openai_batch.cli.completion import read_commands
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("| command | does |")[1].split("\n\n")[0]
+    for command in read_commands()[0].commands:
+        assert f"`{command}`" in table
+
+
+def test_every_option_that_the_readme_shows_exists() -> None:
+    """No example in the README uses an option that is not there."""
+    from openai_batch.cli.completion import read_commands
+
+    known = {name for command in read_commands() for option in command.options for name in option.names}
+    shown: set[str] = set()
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+        if "obatch " in line:
+            command = line.split("obatch ", 1)[1].split("#")[0]
+            shown |= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", command))
+    assert shown
+    assert shown <= known, shown - known
+
+
+def test_completion_scripts_are_current() -> None:
+    """The files in completions/ are what the commands would generate now."""
+    from openai_batch.cli.completion import scripts
+
+    for name, text in scripts().items():
+        assert (ROOT / "completions" / name).read_text(encoding="utf-8") == text, (
+            "run: python -m openai_batch.cli.completion completions"
+        )
+
+
+def test_version_stands_in_the_changelog() -> None:
+    """The version of the package has an entry in the changelog."""
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version is not None
+    assert f"## [{version[1]}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
