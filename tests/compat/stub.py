@@ -154,8 +154,9 @@ def running(**plan: Any) -> Iterator[Stub]:
 
         def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
-            for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
+            self.close_connection = "Content-Length" in headers  # which then is not the truth
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(body)

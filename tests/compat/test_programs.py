@@ -1,0 +1,189 @@
+"""The programs `python -m openai_batch.…`: streams, errors, signals and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from compat.conftest import python
+
+from openai_batch import create_batch_input, example_prompts, run
+
+if TYPE_CHECKING:
+    from compat.stub import Stub
+
+LINE = json.dumps(
+    {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt_args", "create_args", "key", "model"),
+    [
+        ([], [], "messages", "gpt-4"),
+        (["-e"], ["-e"], "input", "text-embedding-3-small"),
+        (["-e"], ["--score", "What is good?"], "text_1", "gpt-4"),
+        (["-e"], ["--rerank", "What is good?"], "documents", "gpt-4"),
+        ([], ["-p", "parasail"], "messages", "meta-llama/Meta-Llama-3-8B-Instruct"),
+        ([], ["-p", "openai", "--model", "gpt-4o"], "messages", "gpt-4o"),
+    ],
+)
+def test_prompts_become_requests(prompt_args: list[str], create_args: list[str], key: str, model: str) -> None:
+    """Each prompt becomes one request of the kind asked for, with that kind's default model."""
+    example_prompts.main(["p.txt", "-n", "7", *prompt_args])
+    create_batch_input.main(["p.txt", "in.jsonl", *create_args])
+    prompts = Path("p.txt").read_bytes().decode().split("\n")[:-1]
+    lines = [json.loads(line) for line in Path("in.jsonl").read_bytes().splitlines()]
+    assert len(prompts) == len(lines) == 7
+    for prompt, line in zip(prompts, lines, strict=True):
+        assert key in line["body"]
+        assert line["body"]["model"] == model
+        assert prompt in json.dumps(line, ensure_ascii=False)
+
+
+def test_example_prompts_write_unix_lines_to_a_closing_reader() -> None:
+    """A reader that goes away ends the program without a word."""
+    script = f"set -o pipefail; {sys.executable} -m openai_batch.example_prompts -n 200000 | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_standard_input_is_a_batch_input(stub: Stub) -> None:
+    """`-` sends what comes through a pipe, after checking it."""
+    python("-m", "openai_batch.run", "-", "-o", "out.jsonl", input=f"{LINE}\n")
+    assert stub.uploaded() == f"{LINE}\n".encode()
+    assert json.loads(Path("out.jsonl").read_bytes())["custom_id"] == "a"
+    done = python("-m", "openai_batch.run", "-", input=f"{LINE}\n{LINE}\n", check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: <stdin>:2: custom_id")
+
+
+@pytest.mark.usefixtures("stub")
+def test_what_a_run_says() -> None:
+    """The messages are those of before, and say where the results are."""
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    done = python("-m", "openai_batch.run", "in.jsonl", "-o", "deep/out.jsonl")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Created batch_1."
+    assert lines[2] == "You may Ctrl+C and resume later with: --resume batch_1"
+    assert lines[-3:] == [
+        "Status of batch_1: completed",
+        "Downloading results for batch_1...",
+        "Results saved to deep/out.jsonl.",
+    ]
+    done = python("-m", "openai_batch.run", "in.jsonl", "--create")
+    assert done.stdout.splitlines() == [
+        "Created batch_2.",
+        "This script now exits. Resume later with: --resume batch_2",
+    ]
+
+
+def test_a_dry_run_counts_and_sends_nothing(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run tells the number of requests, and that of a resumed batch needs no input."""
+    second = LINE.replace('"a"', '"b"')
+    Path("in.jsonl").write_text(f"{LINE}\n\n{second}", encoding="utf-8")
+    assert run.main(["in.jsonl", "-n", "-c", "-p", "openai", "--api-key", "k"]) == "batch-dry-run"
+    assert run.main(["in.jsonl", "-n"]) == "batch-dry-run"
+    assert run.main(["-p", "parasail", "--resume", "batch-mock", "--api-key", "k", "--dry-run"]) == "batch-mock"
+    assert capsys.readouterr().out.splitlines() == [
+        "Would start batch with 2 requests then exit.",
+        "Would start batch with 2 requests then wait for it to finish.",
+        "Status of batch-dry-run: completed",
+        "Would wait until batch-mock is complete.",
+        "Status of batch-mock: completed",
+    ]
+    assert stub.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["run"], 2, "no input file"),
+        (["run", "missing.jsonl"], 3, "missing.jsonl"),
+        (["run", "in.jsonl", "-p", "nobody"], 6, "No provider found with name: nobody"),
+        (["run", "in.jsonl", "-p", "openai"], 4, "TEST_KEY is not set"),
+        (["run", "in.jsonl", "--resume", "b"], 2, "exclude each other"),
+        (["run", "--resume", "b"], 6, "Could not auto-detect provider for batch ID b"),
+        (["create_batch", "missing.txt"], 1, "missing.txt: No such file or directory"),
+        (["create_batch", "latin.txt"], 3, "latin.txt:2: not UTF-8 at byte 4"),
+        (["example_prompts", "/dev/full"], 1, "No space left on device"),
+    ],
+)
+def test_an_error_is_two_lines_and_a_code(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, error: str
+) -> None:
+    """What can be expected to go wrong is told without a traceback, with the exit code of its kind."""
+    monkeypatch.delenv("TEST_KEY")
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    Path("latin.txt").write_bytes(b"fine\ncaf\xe9\n")
+    done = python("-m", f"openai_batch.{words[0]}", *words[1:], check=False)
+    assert done.returncode == code, done.stderr
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert all(line.startswith("hint: ") for line in rest)
+    assert stub.calls == []
+
+
+def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
+    """A failed request makes the exit code 5, and the error file is named."""
+    stub.failing = {"b"}
+    second = LINE.replace('"a"', '"b"')
+    Path("in.jsonl").write_text(f"{LINE}\n{second}\n", encoding="utf-8")
+    done = python("-m", "openai_batch.run", "in.jsonl", check=False)
+    assert done.returncode == 5
+    assert "Errors saved to batch_1-errors.jsonl." in done.stdout
+    assert done.stderr.splitlines()[0] == "error: 1 of 2 requests of batch batch_1 have no success"
+
+
+def test_control_c_says_how_to_go_on(stub: Stub) -> None:
+    """An interrupted run names the command that resumes it, without the key, and cancels nothing."""
+    stub.statuses = ["in_progress"]
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "openai_batch.run",
+        "in.jsonl",
+        "-p",
+        "openai",
+        "--api-key",
+        "sk-x",
+        "-o",
+        "o",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while "Status of" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said.splitlines() == [
+        "error: interrupted; batch batch_1 goes on",
+        "hint: resume with: python -m openai_batch.run --resume batch_1 -p openai -o o",
+    ]
+    assert stub.seen("POST", "cancel") == []
+
+
+def test_results_can_go_to_a_device(stub: Stub) -> None:
+    """`-o /dev/null` throws results away and leaves the device alone."""
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    assert run.main(["in.jsonl", "-o", os.devnull]) == "batch_1"
+    assert not Path(os.devnull).is_file()
+    assert len(stub.seen("GET", "/content")) == 1
