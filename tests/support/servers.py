@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from openai import OpenAI
 
 _ECHO = Path(__file__).with_name("echo.py")
 _PATIENCE = 60
@@ -117,6 +120,12 @@ class LocalServer:
     def ended(self) -> bool:
         """Whether the process is gone."""
         return self.process is None or self.process.poll() is not None
+
+    def client(self) -> OpenAI:
+        """Return the official client of this server, without its retries."""
+        from openai import OpenAI
+
+        return OpenAI(base_url=self.base_url, api_key=self.token, max_retries=0)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""

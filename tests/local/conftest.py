@@ -1,0 +1,34 @@
+"""One echo upstream and one server in front of it, shared by the tests that leave them as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from openai import OpenAI
+from support.servers import EchoUpstream, LocalServer, echo_upstream, local_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def echo() -> Iterator[EchoUpstream]:
+    """An upstream that echoes."""
+    with echo_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def server(echo: EchoUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A local server in front of the echo upstream."""
+    folder = tmp_path_factory.mktemp("server")
+    with local_server(folder, upstream=echo.base_url, max_requests=5000, max_tries=2) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: LocalServer) -> Iterator[OpenAI]:
+    """The official client of the shared server."""
+    with server.client() as made:
+        yield made
