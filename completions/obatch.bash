@@ -4,11 +4,11 @@ _obatch() {
     local path='' words='' argument='' word
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$word" in
-            cancel|check|config|download|ls|prepare|providers|run|serve|status|submit|wait|path|show|add) path="${path:+$path }$word" ;;
+            cancel|check|config|download|ls|prepare|providers|recover|run|serve|status|submit|wait|path|show|add) path="${path:+$path }$word" ;;
         esac
     done
     case "$path" in
-        '') words='cancel check config download ls prepare providers run serve status submit wait --version --install-completion --show-completion -h --help'; argument='' ;;
+        '') words='cancel check config download ls prepare providers recover run serve status submit wait --version --install-completion --show-completion -h --help'; argument='' ;;
         'cancel') words='--yes -y --dry-run -n --provider -p --json --quiet -q -h --help'; argument='jobs' ;;
         'check') words='--provider -p --json -h --help'; argument='files' ;;
         'config') words='path show -h --help'; argument='' ;;
@@ -19,6 +19,7 @@ _obatch() {
         'prepare') words='--output -o --model -m --provider -p --system --param --embeddings -e --score --rerank --prefix --force -h --help'; argument='files' ;;
         'providers') words='add --json --quiet -q -h --help'; argument='' ;;
         'providers add') words='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; argument='files' ;;
+        'recover') words='--provider -p --json --quiet -q -h --help'; argument='' ;;
         'run') words='--output -o --provider -p --example --model -m --system --param --embeddings -e --score --rerank --prefix --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --dry-run -n --json --quiet -q -h --help'; argument='files' ;;
         'serve') words='--upstream --upstream-key-env --model --concurrency --host --port --token-env --stop -h --help'; argument='' ;;
         'status') words='--provider -p --offline --exit-code --json --quiet -q -h --help'; argument='jobs' ;;

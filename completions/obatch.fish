@@ -7,6 +7,7 @@ complete -c obatch -n '__fish_use_subcommand' -a download -d 'Fetch a job\'s res
 complete -c obatch -n '__fish_use_subcommand' -a ls -d 'List the jobs, the newest first, as they were last seen'
 complete -c obatch -n '__fish_use_subcommand' -a prepare -d 'Turn prompts into a batch input file'
 complete -c obatch -n '__fish_use_subcommand' -a providers -d 'List the providers'
+complete -c obatch -n '__fish_use_subcommand' -a recover -d 'Take in every batch that obatch created and that the registry does not know'
 complete -c obatch -n '__fish_use_subcommand' -a run -d 'Run prompts or a batch file to its end'
 complete -c obatch -n '__fish_use_subcommand' -a serve -d 'Serve an OpenAI-compatible Batch API on this machine, until interrupted'
 complete -c obatch -n '__fish_use_subcommand' -a status -d 'Show how a job stands'
@@ -72,6 +73,10 @@ complete -c obatch -n '__fish_seen_subcommand_from providers; and __fish_seen_su
 complete -c obatch -n '__fish_seen_subcommand_from providers; and __fish_seen_subcommand_from add' -l max-requests -r -F -d 'Requests a file'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and __fish_seen_subcommand_from add' -l max-bytes -r -F -d 'Bytes a file'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and __fish_seen_subcommand_from add' -s h -l help -d 'Show this message and exit.'
+complete -c obatch -n '__fish_seen_subcommand_from recover' -l provider -s p -x -a '(obatch __complete providers (commandline -ct))' -d 'Provider profile; see `obatch providers`'
+complete -c obatch -n '__fish_seen_subcommand_from recover' -l json -d 'Print one JSON document'
+complete -c obatch -n '__fish_seen_subcommand_from recover' -l quiet -s q -d 'Print bare ids only'
+complete -c obatch -n '__fish_seen_subcommand_from recover' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from run' -F
 complete -c obatch -n '__fish_seen_subcommand_from run' -l output -s o -r -F -d 'Where to write; - is stdout'
 complete -c obatch -n '__fish_seen_subcommand_from run' -l provider -s p -x -a '(obatch __complete providers (commandline -ct))' -d 'Provider profile; see `obatch providers`'

@@ -72,13 +72,6 @@ def make_client(provider: Provider, *, base_url: str | None = None, key: str | N
     )
 
 
-def local_is_running() -> bool:
-    """Tell whether the local provider's server runs, without starting it."""
-    from .local import launch
-
-    return launch.running() is not None
-
-
 def sdk_model_names() -> list[str]:
     """Return the names of OpenAI's embedding and chat models that the installed SDK knows."""
     from typing import get_args

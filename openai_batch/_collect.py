@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from . import _paths
-from ._files import part_file, publish, refuse_existing
+from ._files import check_target, part_file, publish
 from ._jobs import COLLECTED, Job, Part
 from ._results import Tally, in_order, index
 from .errors import BatchError, IncompleteError
@@ -50,12 +50,14 @@ def collect(
     """
     api = flow.api(job)
     if isinstance(target, Path):
-        refuse_existing(target, force=force)
+        check_target(target, force=force)
+    if missing is not None:
+        check_target(missing, force=force)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
     with contextlib.ExitStack() as stack:
         merged, part_path = stack.enter_context(part_file(scratch))
-        unanswered = _Unanswered(flow, job, missing, stack) if missing else None
+        unanswered = _Unanswered(flow, job, missing, stack, replace=force) if missing else None
         for part in job.parts:
             _merge_part(flow, api, job, part, scratch, merged, tally, unanswered)
         path: Path | None = None
@@ -90,7 +92,7 @@ def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) ->
         for kind, file_id in (("output", part.output_file_id), ("errors", part.error_file_id)):
             if file_id:
                 path = folder / f"job-{job.id}{suffix}-{kind}.jsonl"
-                refuse_existing(path, force=force)
+                check_target(path, force=force)
                 fetch_file(flow.api(job), file_id, path, replace=force, progress=_progress(flow))
                 paths.append(path)
     return paths
@@ -104,12 +106,14 @@ def verdict(collected: Collected) -> None:
     facts = [f"{tally.failed:,} failed" if tally.failed else "", _missing_words(tally)]
     told = "; ".join(fact for fact in facts if fact) or "there are no results"
     lines = [f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests have a success; {told}"]
-    lines += [f"{count:,} times {cause}" for cause, count in tally.causes.most_common(5)]
+    lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"what there is lies in {collected.path}; " if collected.path else ""
-    again = "mend the input and submit it again" if job.faults else f"obatch download {job.id} --missing FILE --force"
-    purpose = "" if job.faults else " writes the requests without a success, ready to submit"
-    raise IncompleteError("\n".join(lines), hint=f"{where}{again}{purpose}")
+    if job.faults:
+        hint = "mend the input, or add --again to submit the same one once more"
+    else:
+        hint = f"obatch download {job.id} --missing FILE writes the requests without a success, ready to submit"
+    raise IncompleteError("\n".join(lines), hint=where + hint)
 
 
 def _missing_words(tally: Tally) -> str:
@@ -200,8 +204,8 @@ def _read_ids(handle: BinaryIO) -> Iterator[str]:
 class _Unanswered:
     """The request lines that have no success, kept for `missing`."""
 
-    def __init__(self, flow: Workflow, job: Job, target: Path, stack: contextlib.ExitStack) -> None:
-        self._flow, self._job, self._target = flow, job, target
+    def __init__(self, flow: Workflow, job: Job, target: Path, stack: contextlib.ExitStack, *, replace: bool) -> None:
+        self._flow, self._job, self._target, self._replace = flow, job, target, replace
         self._answered: set[str] = set()
         stack.push(self._finish)
 
@@ -217,7 +221,7 @@ class _Unanswered:
             for line in source:
                 if decode(line).custom_id not in self._answered:
                     out.write(line)
-            publish(out, part, self._target, replace=True)
+            publish(out, part, self._target, replace=self._replace)
 
 
 def _progress(flow: Workflow) -> Any:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import subprocess
 import tomllib
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 1024
 """A larger file is no configuration: TOML of hostile shape can take seconds to parse."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -119,6 +121,8 @@ def add_profile(name: str, table: Mapping[str, Any]) -> Path:
     """
     import tomli_w
 
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name for a provider", hint="use letters, digits, -, _ and .")
     path = _paths.config_file()
     text = _read(path)
     if name in _parse(path, text).get("providers", {}):

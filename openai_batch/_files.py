@@ -61,8 +61,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_existing(target: Path, *, force: bool) -> None:
-    """Raise OutputExistsError if `target` is there and may not be replaced, before any work is done for it."""
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise BatchError if `target` cannot be written, before any work is done for it.
+
+    It is an OutputExistsError if something is there that may not be replaced. A folder or a device never may.
+    """
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "no regular file"
+        raise OutputExistsError(f"{target} is {what}", hint="choose another place with -o; `-o -` is standard output")
+    folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise BatchError(f"cannot write {target}: {folder} takes no files", hint="choose another place with -o")
     if not force and os.path.lexists(target):
         raise OutputExistsError(
             f"{target} is there already", hint="--force replaces it, or choose another name with -o"

@@ -28,7 +28,8 @@ class Part:
     """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
 
     `offset` and `length` are bytes of the job's input; `status` is the batch's as last seen, None before there
-    is one; `token` and `attempted_at` belong to the latest attempt to create it.
+    is one; `token` and `attempted_at` belong to the latest attempt to create it. `audits` is how many more
+    looks at the provider's list shall make sure that an attempt whose answer was lost made one batch only.
     """
 
     job: int
@@ -51,13 +52,15 @@ class Part:
     checked_at: float | None = None
     faults: tuple[BatchFault, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
+    audits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a user started: one input on one provider. `identity` is the hash that tells it from every other job.
+    """What a user started: one input on one provider.
 
-    `input_path` is None for what came from a pipe; sizes are in bytes; `succeeded` is known once it is collected.
+    `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
+    that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are in bytes; `succeeded` is known once it is collected.
     """
 
     id: int
@@ -67,6 +70,7 @@ class Job:
     endpoint: str
     window: str
     created_at: float
+    uid: str = ""
     name: str | None = None
     model: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)

@@ -30,6 +30,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE jobs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             identity TEXT NOT NULL,
+            uid TEXT NOT NULL UNIQUE,
             name TEXT UNIQUE,
             provider TEXT NOT NULL,
             base_url TEXT NOT NULL,
@@ -69,6 +70,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             checked_at REAL,
             faults TEXT NOT NULL DEFAULT '[]',
             usage TEXT NOT NULL DEFAULT '{}',
+            audits INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (job, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX parts_batch ON parts (batch_id)",
@@ -79,7 +81,7 @@ VERSION = len(_MIGRATIONS)
 """The schema that this program writes (SQLite's `user_version`)."""
 
 _JOB_FIELDS = (
-    *("identity", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
+    *("identity", "uid", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
     *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
 )
 
@@ -146,6 +148,27 @@ class Registry:
                 return None
             row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (batch_id,)).fetchone()
             return None if row is None else self._job(db, row[0])
+
+    def by_uid(self, uid: str) -> Job | None:
+        """Return the job that bears this mark, or None."""
+        with self._reading() as db:
+            if db is None:
+                return None
+            row = db.execute("SELECT id FROM jobs WHERE uid = ?", (uid,)).fetchone()
+            return None if row is None else self._job(db, row[0])
+
+    def creating(self) -> list[Part]:
+        """Return the parts whose create was sent and never answered, as far as this registry knows."""
+        with self._reading() as db:
+            if db is None:
+                return []
+            return [_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
+
+    def add_part(self, part: Part) -> Part:
+        """Write one more part of a job."""
+        with self._writing() as db:
+            self._insert_part(db, part.job, part)
+        return part
 
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[Job]:
         """Return the newest jobs first, at most `limit` of them."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MARK = "obatch_token"
 """The metadata key of an attempt's token."""
 
+JOB_MARK, ORDER_MARK, PART_MARK = "obatch_job", "obatch_order", "obatch_part"
+"""The metadata keys of a job's mark, of the hash of what was ordered, and of the part's number, such as "2/20"."""
+
 MAX_METADATA = 16
 """Pairs of metadata that a batch may have (OpenAI's API specification)."""
 
@@ -45,13 +48,12 @@ class Attempt:
     token: str
     at: float
     metadata: Mapping[str, str] | None = None
+    marks: Mapping[str, str] | None = None
 
     def marked_metadata(self) -> dict[str, str]:
-        """Return the metadata with the token, where there is room for it."""
-        pairs = dict(self.metadata or {})
-        if len(pairs) < MAX_METADATA:
-            pairs[MARK] = self.token
-        return pairs
+        """Return the user's metadata, then the token and the other marks as far as there is room."""
+        pairs = {**(self.metadata or {}), MARK: self.token, **(self.marks or {})}
+        return dict(list(pairs.items())[:MAX_METADATA])
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether `batch` bears one of this attempt's marks."""
@@ -135,6 +137,11 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
     """Look through the account's batches once; of several that bear the attempt's marks return the oldest."""
+    return next(iter(find_all(api, attempt)), None)
+
+
+def find_all(api: BatchApi, attempt: Attempt) -> list[BatchInfo]:
+    """Return every batch that bears the attempt's marks, the oldest first."""
     matches = []
     old = 0
     for batch in api.batches():
@@ -144,4 +151,4 @@ def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
         old = old + 1 if batch.created_at is not None and batch.created_at < attempt.at - _OLDER else 0
         if old >= _OLD_IN_A_ROW:
             break
-    return min(matches, key=lambda batch: batch.created_at or 0.0, default=None)
+    return sorted(matches, key=lambda batch: batch.created_at or 0.0)

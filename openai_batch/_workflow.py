@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _paths, _submit
-from ._api import BatchApi, local_is_running
+from ._api import BatchApi
 from ._jobs import (
     COLLECTED,
     CREATING,
@@ -42,7 +42,7 @@ from .errors import (
     UnreachableError,
     WaitTimeoutError,
 )
-from .providers import get_provider_by_name, known_providers
+from .providers import askable_providers, get_provider_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that a waiting process waits out."""
+
+AUDITS = 3
+"""Looks at the provider's list after an attempt whose answer was lost."""
 
 MAX_POLL = 60.0
 MAX_POLL_LOCAL = 2.0
@@ -101,6 +104,7 @@ class Workflow:
         job = Job(
             id=0,
             identity=order.identity,
+            uid=_submit.new_token(),
             provider=str(provider.name or provider.base_url),
             base_url=str(provider.base_url),
             endpoint=str(report.endpoint),
@@ -133,6 +137,8 @@ class Workflow:
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
                 self._note(part, self.api(job).get(part.batch_id))
+            if part.batch_id and part.audits:
+                self._audit(job, part)
         job = self.registry.job(job.id)
         self.reporter.polled(job)
         return job
@@ -191,16 +197,14 @@ class Workflow:
         known = self.registry.by_batch(batch_id)
         if known is not None:
             return known
-        asked = [provider] if provider else [p for p in known_providers().values() if p.api_key or _runs_here(p)]
+        asked = [provider] if provider else askable_providers()
         for candidate in asked:
-            api = self._new_api(candidate)
             try:
-                info = api.get(batch_id)
+                info = self.connect(candidate).get(batch_id)
             except BatchError:
                 if provider:
                     raise
                 continue
-            self._apis[str(candidate.base_url)] = api
             return self._take_in(candidate, info)
         names = ", ".join(str(p.name) for p in asked) or "no provider, since no key is set"
         raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
@@ -217,6 +221,20 @@ class Workflow:
                 )
             self._apis[job.base_url] = self._new_api(provider)
         return self._apis[job.base_url]
+
+    def connect(self, provider: Provider) -> BatchApi:
+        """Return the connection to a provider."""
+        return self._apis.setdefault(str(provider.base_url), self._new_api(provider))
+
+    def settle(self, part: Part, info: BatchInfo) -> None:
+        """Write down that a part's attempt, whose answer was lost, made this batch."""
+        self._adopt_part(part, info, audits=AUDITS)
+
+    def note_batch(self, job: Job, info: BatchInfo) -> None:
+        """Write down what the provider shows of one of a job's batches."""
+        for part in job.parts:
+            if part.batch_id == info.id:
+                self._note(part, info)
 
     def _new_api(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self.reporter.progress)
@@ -250,18 +268,24 @@ class Workflow:
         part = self.registry.set_part(
             part, expect=UPLOADED, state=CREATING, token=_submit.new_token(), attempted_at=time.time()
         )
+        unclear: list[str] = []
+
+        def note(text: str) -> None:
+            unclear.append(text)
+            self.reporter.warn(text)
+
         try:
-            info = _submit.create(api, self._attempt(job, part), note=self.reporter.warn)
+            info = _submit.create(api, self.attempt(job, part), note=note)
         except UncertainError:
             raise
         except BatchError:
             self.registry.set_part(part, expect=CREATING, state=UPLOADED)  # certainly not created
             raise
-        self._adopt_part(part, info)
+        self._adopt_part(part, info, audits=AUDITS if unclear else part.audits)
 
     def _look_for(self, api: BatchApi, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
         """Find out what became of a create whose answer was lost with the process that sent it."""
-        attempt = self._attempt(job, part)
+        attempt = self.attempt(job, part)
         if api.provider.idempotent_create:
             return self._adopt_part(part, _submit.create(api, attempt))  # the server answers the same key once
         self.reporter.note(f"job {job.id}: looking for the batch of an attempt that was interrupted")
@@ -270,13 +294,26 @@ class Workflow:
         except UncertainError:
             if not resubmit_uncertain:
                 raise
-            return self.registry.set_part(part, expect=CREATING, state=UPLOADED)
-        return self._adopt_part(part, info)
+            return self.registry.set_part(part, expect=CREATING, state=UPLOADED, audits=AUDITS)
+        return self._adopt_part(part, info, audits=AUDITS)
 
-    def _adopt_part(self, part: Part, info: BatchInfo) -> Part:
-        return self._note(self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id), info)
+    def _adopt_part(self, part: Part, info: BatchInfo, *, audits: int = 0) -> Part:
+        part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+        return self._note(part, info)
 
-    def _attempt(self, job: Job, part: Part) -> _submit.Attempt:
+    def _audit(self, job: Job, part: Part) -> None:
+        """Look whether an attempt whose answer was lost made a second batch after all, and say so at once."""
+        with contextlib.suppress(ApiError):
+            for batch in _submit.find_all(self.api(job), self.attempt(job, part)):
+                if batch.id != part.batch_id and not batch.finished:
+                    self.reporter.warn(
+                        f"batch {batch.id} was created too, late, from the same attempt as {part.batch_id}; "
+                        f"if it is not wanted: obatch cancel {batch.id} -p {job.provider}"
+                    )
+            self.registry.set_part(part, audits=part.audits - 1)
+
+    def attempt(self, job: Job, part: Part) -> _submit.Attempt:
+        """Return a part's latest attempt, with the marks that its batch bears."""
         return _submit.Attempt(
             file_id=str(part.file_id),
             endpoint=job.endpoint,
@@ -284,6 +321,11 @@ class Workflow:
             token=str(part.token),
             at=part.attempted_at or 0.0,
             metadata=job.metadata,
+            marks={
+                _submit.JOB_MARK: job.uid,
+                _submit.ORDER_MARK: job.identity,
+                _submit.PART_MARK: f"{part.number}/{len(job.parts)}",
+            },
         )
 
     def _note(self, part: Part, info: BatchInfo) -> Part:
@@ -307,6 +349,7 @@ class Workflow:
         job = Job(
             id=0,
             identity=f"batch:{info.id}",
+            uid=_submit.new_token(),
             provider=str(provider.name or provider.base_url),
             base_url=str(provider.base_url),
             endpoint=info.endpoint or "",
@@ -368,10 +411,6 @@ class Workflow:
             yield
         finally:
             os.close(handle)
-
-
-def _runs_here(provider: Provider) -> bool:
-    return provider.is_local and local_is_running()
 
 
 def passes(exc: ApiError) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Provider",
     "all_providers",
+    "askable_providers",
     "get_provider_by_base_url",
     "get_provider_by_model",
     "get_provider_by_name",
@@ -49,6 +50,17 @@ def known_providers() -> dict[str, Provider]:
     from ._config import load
 
     return {name: _with_key(profile) for name, profile in load().profiles.items()}
+
+
+def askable_providers() -> list[Provider]:
+    """Return the providers that can be asked now: whose key is set, or needs no setting; the local one if it runs."""
+    from .local import launch
+
+    return [
+        profile
+        for profile in known_providers().values()
+        if (launch.running() is not None if profile.is_local else profile.api_key or not profile.api_key_env_var)
+    ]
 
 
 def get_provider_by_name(name: str) -> Provider:

@@ -6,15 +6,18 @@ import sys
 
 import typer
 
-EPILOG = """Exit codes: 0 done, every request has a success; 1 failed, running it again is safe; 2 usage or
-configuration; 3 input not acceptable, nothing sent; 4 key missing or refused; 5 ended, but not every request has a
-success; 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice; 124 time
-is up, the job goes on; 130 or 143 interrupted, the job goes on."""
+# One line: help on a terminal keeps line ends where they stand.
+EPILOG = (
+    "Exit codes: 0 done, every request has a success; 1 failed, running it again is safe; 2 usage or configuration;"
+    " 3 input not acceptable, nothing sent; 4 key missing or refused; 5 ended, but not every request has a success;"
+    " 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice;"
+    " 124 time is up, the job goes on; 130 or 143 interrupted, the job goes on."
+)
 
 
 def build_app() -> typer.Typer:
     """Build the application: Rich help for people, plain help and one-line errors for pipes."""
-    from . import cancel, check, config, download, ls, prepare, providers, run, serve, status, submit, wait
+    from . import cancel, check, config, download, ls, prepare, providers, recover, run, serve, status, submit, wait
 
     app = typer.Typer(
         name="obatch",
@@ -25,7 +28,7 @@ def build_app() -> typer.Typer:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for module in (run, prepare, check, submit, status, wait, download, cancel, ls, providers, config, serve):
+    for module in (run, prepare, check, submit, status, wait, download, cancel, recover, ls, providers, config, serve):
         module.register(app)
     return app
 

@@ -48,6 +48,8 @@ def cancel(
         records = []
         for job in found:
             current.job = job
+            if job.ended:
+                current.reporter.note(f"job {job.id} has ended already: {standing(job)}")
             records.append(job_record(job if job.ended else current.flow.cancel(job)))
         current.reporter.close()
         Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")

@@ -43,7 +43,7 @@ def download(
 ) -> None:
     """Fetch a job's results: one line a request, in input order; whatever its end, what exists is collected.
 
-    Without -o they go to `job-N.results.jsonl`.
+    Without -o they go to where they went before, or to `job-N.results.jsonl`.
     """
     from openai_batch._collect import fetch_raw
 
@@ -60,7 +60,7 @@ def download(
             if not paths:
                 errors.note(f"job {found.id} {found.status}: it left no files")
             return
-        target = Path(output).expanduser() if output else Path(f"job-{found.id}.results.jsonl")
+        target = Path(output or found.output_path or f"job-{found.id}.results.jsonl").expanduser()
         collected = deliver(
             current, found, sys.stdout.buffer if output == "-" else target, force=force, missing=missing
         )

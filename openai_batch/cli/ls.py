@@ -49,7 +49,7 @@ def ls(
         [job_record(job) for job in jobs],
         JOB_COLUMNS,
         lambda record: str(record["id"]),
-        "no jobs yet; `obatch submit FILE` starts one",
+        "no such jobs" if wanted or provider else "no jobs yet; `obatch submit FILE` starts one",
     )
     if shown and len(jobs) == shown and not limit:
         errors.note(f"the newest {shown}; --limit 0 shows all")

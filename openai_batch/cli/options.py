@@ -39,7 +39,7 @@ YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JobArg = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JOB]",
+        metavar="JOB",
         help="Number, name or batch id of a job; the latest one by default.",
         autocompletion=_complete("jobs"),
         show_default=False,
@@ -48,7 +48,7 @@ JobArg = Annotated[
 JobsArg = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[JOB]...",
+        metavar="JOB",
         help="Numbers, names or batch ids of jobs; the latest one by default.",
         autocompletion=_complete("jobs"),
         show_default=False,

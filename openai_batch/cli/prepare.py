@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def prepare(
     prompts: Annotated[
-        str, typer.Argument(metavar="[PROMPTS]", help="Text file, one prompt a line; - is stdin.")
+        str, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - is stdin.")
     ] = "-",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.")] = "-",
     model: ModelOpt = None,
@@ -57,14 +57,14 @@ def prepare(
     force: ForceOpt = False,
 ) -> None:
     """Turn prompts into a batch input file."""
-    from openai_batch._files import part_file, publish, refuse_existing
+    from openai_batch._files import check_target, part_file, publish
     from openai_batch._inputs import open_source, workspace
     from openai_batch._prepare import prepare as write
 
     _, recipe = make_recipe(provider, model, system, param, embeddings, score, rerank, prefix)
     target = None if output == "-" else Path(output).expanduser()
     if target is not None:
-        refuse_existing(target, force=force)
+        check_target(target, force=force)
     if prompts == "-" and sys.stdin.isatty():
         errors.note("reading prompts from the terminal, one a line; Ctrl-D ends them")
     with workspace() as folder:

@@ -19,7 +19,7 @@ EPILOG = """Examples:
   $ obatch providers add acme --base-url https://api.acme.example/v1 --api-key-env ACME_API_KEY"""
 
 COLUMNS = tuple(
-    (heading, lambda r, key=key: str(r[key] or ""), lambda r, key=key: str(r[key] or ""))
+    (heading, lambda r, key=key: _human(r[key]), lambda r, key=key: str(r[key] or ""))
     for heading, key in (
         ("name", "name"),
         ("base url", "base_url"),
@@ -76,6 +76,10 @@ def add(
     path = add_profile(name, {key: value for key, value in table.items() if value})
     errors.note(f"[providers.{name}] is in {path}")
     errors.hint(f"obatch submit FILE -p {name}")
+
+
+def _human(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
 def _record(profile: Provider, own: bool) -> dict[str, Any]:

@@ -81,7 +81,7 @@ JOB_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str], Callable[[dict[st
 def job_lines(job: Job) -> list[tuple[str, str]]:
     """Return what `status` tells of one job, as labels and values."""
     record = job_record(job)
-    usage = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in record["usage"].items())
+    usage = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in record["usage"].items() if count)
     lines = [
         ("job", f"{job.id}" + (f" ({job.name})" if job.name else "")),
         ("status", job.status),

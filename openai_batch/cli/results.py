@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import json
 import sys
 from pathlib import Path
@@ -32,13 +33,20 @@ def deliver(
 ) -> Collected:
     """Collect a job's results into `target`; a terminal gets a table. What is there already is not fetched again."""
     from openai_batch._collect import Collected, collect
+    from openai_batch._files import check_target
     from openai_batch._results import Tally
 
     rest = Path(missing).expanduser() if missing else None
+    if rest is not None:
+        check_target(rest, force=force)
     if isinstance(target, Path):
         if not force and job.output_path == str(target.absolute()) and target.exists() and job.succeeded is not None:
-            current.reporter.note(f"the results of job {job.id} are in {target} already")
+            current.reporter.note(f"job {job.id} was downloaded before")
             failed = job.requests - job.succeeded
+            if rest is not None and failed:
+                with Path(os.devnull).open("wb") as nowhere:
+                    collect(current.flow, job, nowhere, missing=rest)
+                current.reporter.close()
             return Collected(job, target, Tally(requests=job.requests, succeeded=job.succeeded, failed=failed))
         collected = collect(current.flow, job, target, force=force, missing=rest)
         current.reporter.close()
@@ -49,12 +57,11 @@ def deliver(
 
     with workspace() as folder:
         path = folder / "results.jsonl"
-        collected = collect(current.flow, job, path, missing=rest)
+        with path.open("wb") as handle:
+            collected = collect(current.flow, job, handle, missing=rest)
         current.reporter.close()
-        current.flow.registry.set_job(job.id, output_path=None)
-        if collected.path is not None:
+        if path.stat().st_size:
             preview(path, collected.tally.requests, requests)
-        collected.path = None
     return collected
 
 
@@ -93,7 +100,7 @@ def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False
     if not quiet:
         tokens = job.usage.get("total_tokens")
         used = f", {tokens:,} tokens" if tokens else ""
-        where = f" in {collected.path}" if collected.path else ""
+        where = f"; the results are in {collected.path}" if collected.path else ""
         errors.note(
             f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests have a success{used}{where}"
         )

@@ -61,7 +61,7 @@ def run(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]", help="Prompts, one a line, or a batch input file; - is stdin.", show_default=False
+            metavar="FILE", help="Prompts, one a line, or a batch input file; - is stdin.", show_default=False
         ),
     ] = None,
     output: OutputOpt = None,
@@ -90,6 +90,7 @@ def run(
 
     Without -o the results of FILE go to FILE's name with `.results.jsonl`, those of stdin to stdout.
     """
+    from openai_batch._files import check_target
     from openai_batch._inputs import looks_like_requests, open_source, workspace
 
     if (file is None) != example:
@@ -113,6 +114,8 @@ def run(
         known = None if again else current.flow.registry.by_identity(order.identity)
         if target is not None:
             _refuse_taken(target, known, force)
+        if missing is not None:
+            check_target(Path(missing).expanduser(), force=force)
         job, new = current.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         current.job = job
         announce(current, new)
@@ -134,10 +137,10 @@ def _target(file: str | None, output: str | None) -> Path | None:
 
 def _refuse_taken(target: Path, known: object, force: bool) -> None:
     """Refuse a target that is not this job's own, before anything is paid."""
-    from openai_batch._files import refuse_existing
+    from openai_batch._files import check_target
 
     if getattr(known, "output_path", None) != str(target.absolute()):
-        refuse_existing(target, force=force)
+        check_target(target, force=force)
 
 
 def _refuse_recipe(*choices: object) -> None:

@@ -75,7 +75,7 @@ def submit(
             current.reporter.note(f"this is job {job.id}, started before; --again starts a new one")
         Output(as_json=json, quiet=quiet).record(job_record(job), str(job.id), job_lines(job))
         if not quiet:
-            errors.hint(f"obatch wait {job.id}")
+            errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")
 
 
 def make_order(

@@ -1,0 +1,100 @@
+"""Find the batches that are ours and that the registry does not know, by the marks that each of them bears.
+
+After a kill, with a lost registry, or on another machine with the same key: what was paid for is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import _submit
+from ._jobs import RUNNING, Job, Part
+from .errors import BatchError
+
+if TYPE_CHECKING:
+    from ._api import BatchApi
+    from ._batchinfo import BatchInfo
+    from ._profile import Provider
+    from ._workflow import Workflow
+
+_FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
+
+
+def recover(flow: Workflow, providers: list[Provider]) -> list[Job]:
+    """Take in every batch of ours at these providers that the registry does not know; return the jobs changed.
+
+    Done twice it changes nothing. A provider that cannot be asked is told about, and the others are asked.
+    """
+    changed: dict[int, None] = {}
+    for provider in providers:
+        api = flow.connect(provider)
+        try:
+            for info in api.batches():
+                job = _take_in(flow, api, provider, info)
+                if job is not None:
+                    changed[job] = None
+        except BatchError as exc:
+            flow.reporter.warn(f"{provider}: {exc}")
+    return [flow.registry.job(number) for number in changed]
+
+
+def _take_in(flow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo) -> int | None:
+    """Give a batch its place in the registry; None if it has one, or is not ours."""
+    if flow.registry.by_batch(info.id) is not None:
+        return None
+    for part in flow.registry.creating():
+        job = flow.registry.job(part.job)
+        if flow.attempt(job, part).made(info):
+            flow.settle(part, info)
+            return job.id
+    if _submit.MARK not in info.metadata and not _has_our_file(api, info):
+        return None
+    uid = info.metadata.get(_submit.JOB_MARK) or _submit.new_token()
+    known = flow.registry.by_uid(uid)
+    number = info.metadata.get(_submit.PART_MARK, "1/1").partition("/")[0]
+    part = Part(
+        job=0,
+        number=int(number) if number.isdigit() else 1,
+        state=RUNNING,
+        requests=info.counts.total,
+        token=info.metadata.get(_submit.MARK),
+        file_id=info.input_file_id,
+        batch_id=info.id,
+    )
+    if known is None:
+        known, _ = flow.registry.add(_job(provider, info, uid), [part], again=True)
+    else:
+        taken = {other.number for other in known.parts}
+        number_here = part.number if part.number not in taken else max(taken) + 1
+        flow.registry.add_part(replace(part, job=known.id, number=number_here))
+    flow.note_batch(flow.registry.job(known.id), info)
+    return known.id
+
+
+def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
+    metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
+    return Job(
+        id=0,
+        identity=info.metadata.get(_submit.ORDER_MARK) or f"batch:{info.id}",
+        uid=uid,
+        provider=str(provider.name or provider.base_url),
+        base_url=str(provider.base_url),
+        endpoint=info.endpoint or "",
+        window=provider.completion_window,
+        created_at=info.created_at or time.time(),
+        metadata=metadata,
+        requests=info.counts.total,
+    )
+
+
+def _has_our_file(api: BatchApi, info: BatchInfo) -> bool:
+    """Tell by the name of its input, where the server drops metadata."""
+    if info.metadata or not info.input_file_id:
+        return False
+    with contextlib.suppress(BatchError):
+        return _FILE_NAME.fullmatch(api.file(info.input_file_id).filename or "") is not None
+    return False
