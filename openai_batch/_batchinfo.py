@@ -67,6 +67,7 @@ class BatchInfo:
     id: str
     status: str
     endpoint: str | None = None
+    model: str | None = None
     input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
@@ -103,6 +104,7 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         id=batch_id,
         status=status,
         endpoint=_text(data.get("endpoint")),
+        model=_text(data.get("model")),
         input_file_id=_text(data.get("input_file_id")),
         output_file_id=_text(data.get("output_file_id")),
         error_file_id=_text(data.get("error_file_id")),

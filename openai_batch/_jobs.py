@@ -60,7 +60,8 @@ class Job:
     """What a user started: one input on one provider.
 
     `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
-    that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are in bytes; `succeeded` is known once it is collected.
+    that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are
+    in bytes; `succeeded` is known once it is collected.
     """
 
     id: int

@@ -33,7 +33,7 @@ def recover(flow: Workflow, providers: list[Provider]) -> list[Job]:
     for provider in providers:
         api = flow.connect(provider)
         try:
-            for info in api.batches():
+            for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
                 job = _take_in(flow, api, provider, info)
                 if job is not None:
                     changed[job] = None
@@ -87,6 +87,7 @@ def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
         window=provider.completion_window,
         created_at=info.created_at or time.time(),
         metadata=metadata,
+        model=info.model,
         requests=info.counts.total,
     )
 

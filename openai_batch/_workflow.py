@@ -133,10 +133,18 @@ class Workflow:
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
     def refresh(self, job: Job) -> Job:
-        """Ask the provider how the job's batches stand, and write that down."""
+        """Ask the provider how the job's batches stand, and write that down. Nothing is sent or created.
+
+        A part whose create was never answered is looked for once.
+        """
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
                 self._note(part, self.api(job).get(part.batch_id))
+            if part.state == CREATING:
+                with contextlib.suppress(ApiError):
+                    found = _submit.find(self.api(job), self.attempt(job, part))
+                    if found is not None:
+                        self.settle(part, found)
             if part.batch_id and part.audits:
                 self._audit(job, part)
         job = self.registry.job(job.id)
@@ -356,6 +364,7 @@ class Workflow:
             window=provider.completion_window,
             created_at=info.created_at or time.time(),
             metadata=info.metadata,
+            model=info.model,
             requests=info.counts.total,
         )
         part = Part(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)

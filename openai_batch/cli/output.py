@@ -159,10 +159,17 @@ class Output:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        for heading, _, _ in columns:
-            table.add_column(heading, overflow="fold", no_wrap=heading in ("job", "requests", "done"))
-        for record in records:
-            table.add_row(*(Text(one_line(human(record)), style=style_of(human(record))) for _, human, _ in columns))
+        shown = [
+            (heading, texts)
+            for heading, human, _ in columns
+            if any(texts := [one_line(human(record)) for record in records])
+        ]
+        for heading, _ in shown:
+            # Batch ids give way first: a job is named by its number as well, and a wide window shows them whole.
+            batch = heading == "batch"
+            table.add_column(heading, overflow="ellipsis" if batch else "fold", no_wrap=heading in _UNBROKEN)
+        for row in zip(*(texts for _, texts in shown), strict=True):
+            table.add_row(*(Text(text, style=style_of(text)) for text in row))
         self._console().print(table)
 
     def _grid(self, lines: Iterable[tuple[str, str]]) -> None:
@@ -192,6 +199,7 @@ def _clipped(text: str, width: int = 200) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+_UNBROKEN = ("job", "provider", "status", "done", "created", "key")
 _STYLES = {
     "completed": "green",
     "failed": "red",

@@ -42,9 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    prompts: Annotated[
-        str, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - is stdin.")
-    ] = "-",
+    prompts: Annotated[str, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - is stdin.")] = "-",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.")] = "-",
     model: ModelOpt = None,
     provider: ProviderOpt = None,

@@ -51,7 +51,8 @@ def ago(text: str | None) -> str:
     if text is None:
         return ""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
-    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    number, unit = span(abs(seconds)).split()[:2]
+    return f"{number} {unit} ago" if seconds >= 0 else f"in {number} {unit}"
 
 
 def done_words(record: dict[str, Any]) -> str:
@@ -71,7 +72,7 @@ JOB_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str], Callable[[dict[st
     ("provider", _plain("provider"), _plain("provider")),
     ("status", _plain("status"), _plain("status")),
     ("done", done_words, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
-    ("requests", lambda r: f"{r['requests']['total']:,}", lambda r: str(r["requests"]["total"])),
+    ("requests", lambda _: "", lambda r: str(r["requests"]["total"])),
     ("model", _plain("model"), _plain("model")),
     ("created", lambda r: ago(r["created_at"]), _plain("created_at")),
     ("batch", lambda r: " ".join(r["batch_ids"]), lambda r: " ".join(r["batch_ids"])),

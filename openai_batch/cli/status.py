@@ -40,7 +40,7 @@ def status(
     """Show how a job stands. A batch made elsewhere is taken in by its id."""
     with session(quiet=True) as current:
         found = current.find(job, provider)
-        if not offline and not found.ended and found.submitted:
+        if not offline and not found.ended:
             found = current.flow.refresh(found)
         Output(as_json=json, quiet=quiet).record(job_record(found), found.status, job_lines(found))
         if exit_code and found.ended and (found.status != "completed" or found.counts.failed):
