@@ -117,6 +117,13 @@ class BatchApi:
         self._client = client
         self._starting = starting
 
+    def make_ready(self) -> None:
+        """Find the key, and start the local provider's server if it is that one; nothing is sent.
+
+        Raises AuthError if there is no key, BatchError if the server does not start.
+        """
+        self._sdk()
+
     def upload(
         self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
     ) -> RemoteFile:

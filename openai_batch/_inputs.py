@@ -145,9 +145,13 @@ def problems_error(source: Source, report: Report) -> InputError:
     shown = [problem.located(source.name) for problem in report.errors]
     more = f"\n… and {count - len(shown):,} more" if count > len(shown) else ""
     word = "problem" if count == 1 else "problems"
+    if looks_like_requests(source):
+        hint = f"mend the file and look again with `obatch check {source.name}`"
+    else:
+        hint = "requests are JSON; prompts are for `obatch run`, or for `obatch prepare` first"
     return InputError(
         f"{source.name} has {count:,} {word}; nothing was sent\n" + "\n".join(shown) + more,
-        hint=f"mend the file and look again with `obatch check {source.name}`",
+        hint=hint,
         problems=report.errors,
     )
 

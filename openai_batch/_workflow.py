@@ -119,8 +119,9 @@ class Workflow:
             requests=report.requests,
         )
         part = Part(job=0, number=1, length=checked.size, requests=report.requests)
+        api = self._apis[job.base_url] = self._new_api(provider)
+        api.make_ready()  # without a key, or a local server, there is no job either
         job, new = self.registry.add(job, [part], again=again)
-        self._apis[job.base_url] = self._new_api(provider)
         with self._alone(job):
             self._keep_input(job, checked)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new

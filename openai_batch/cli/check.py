@@ -30,12 +30,13 @@ def check(
 ) -> None:
     """Check a batch file: every problem, as file:line, and nothing is sent."""
     from openai_batch._check import check_stream
-    from openai_batch._inputs import first_model, open_source, workspace
+    from openai_batch._inputs import first_model, looks_like_requests, open_source, workspace
     from openai_batch.providers import pick_provider
 
     with workspace() as folder:
         source = open_source(file, folder)
         chosen = pick_provider(provider, first_model(source) or "gpt")
+        requests = looks_like_requests(source)
         with source.path.open("rb") as handle:
             report = check_stream(handle, chosen.limits)
     output = Output(as_json=json)
@@ -48,7 +49,10 @@ def check(
             errors.note(f"… and {hidden:,} more problems")
     if not report.ok:
         word = "problem" if report.problem_count == 1 else "problems"
-        raise InputError(f"{source.name} has {report.problem_count:,} {word} for {chosen}", hint="mend the file")
+        raise InputError(
+            f"{source.name} has {report.problem_count:,} {word} for {chosen}",
+            hint="mend the file" if requests else f"prompts are for `obatch run` or `obatch prepare {source.name}`",
+        )
     if not json:
         errors.note(
             f"{source.name}: {report.requests:,} requests for {report.endpoint}, fit for {chosen}"
