@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from . import _config
 from ._batchinfo import BatchInfo, read_batch
 from ._slice import FileSlice
+from ._transfer import Answer, transfer
 from .errors import ApiError, AuthError, BatchError, DownloadError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ CHUNK = 1 << 18
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
 
 _T = TypeVar("_T")
+
+_READ_TIMEOUT = 60.0
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -229,27 +232,14 @@ class BatchApi:
     def download(
         self, file_id: str, target: BinaryIO, progress: Callable[[int, int | None], None] | None = None
     ) -> int:
-        """Stream a file's bytes into `target` and return how many there were.
+        """Stream a file's bytes into `target` and return how many there were; a broken line is tried again.
 
         Raises DownloadError if fewer or more bytes arrive than the answer announced, or than the file's record
         says where the provider keeps one.
         """
-
-        def request(client: OpenAI) -> tuple[int, int | None]:
-            headers = {"Accept-Encoding": "identity"}
-            target.seek(0)
-            target.truncate()
-            with client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer:
-                announced = _content_length(answer.headers)
-                count = 0
-                for chunk in answer.iter_bytes(CHUNK):
-                    target.write(chunk)
-                    count += len(chunk)
-                    if progress is not None:
-                        progress(count, announced)
-                return count, announced
-
-        count, announced = self._call(f"download file {file_id}", request)
+        count, announced = transfer(
+            lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
+        )
         expected = announced if announced is not None else self._size_on_record(file_id)
         if expected is not None and count != expected:
             raise DownloadError(
@@ -263,6 +253,24 @@ class BatchApi:
         if self._client is not None and self._given is None:
             self._client.close()
             self._client = None
+
+    @contextlib.contextmanager
+    def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[Answer]:
+        """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
+        headers = {"Accept-Encoding": "identity"}
+        if offset and etag:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": etag}
+        if self.provider.is_local and self._given is None:
+            self.close()  # its server may have gone since the last try
+        client = self._call("reach the provider", lambda client: client).with_options(
+            max_retries=0, timeout=_READ_TIMEOUT
+        )
+        with (
+            _translated(self.provider, f"download file {file_id}"),
+            client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer,
+        ):
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            yield Answer(answer.status_code, names, answer.iter_bytes(CHUNK))
 
     def _size_on_record(self, file_id: str) -> int | None:
         try:
@@ -342,7 +350,7 @@ def _whereabouts(
 def _parse(answer: Any) -> Any:
     try:
         return json.loads(answer.http_response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = answer.http_response.text[:80]
         raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
 
@@ -364,14 +372,6 @@ def _read_file(data: dict[str, Any]) -> RemoteFile:
         created_at=created if isinstance(created, int | float) else None,
         filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
     )
-
-
-def _content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the announced length, unless the bytes are encoded on the way."""
-    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        return None
-    text = headers.get("content-length", "")
-    return int(text) if text.isdigit() else None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _submit
 from ._jobs import RUNNING, Job, Part
-from .errors import BatchError
+from .errors import ApiError, BatchError
 
 if TYPE_CHECKING:
     from ._api import BatchApi
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 _FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
 
 
-def recover(flow: Workflow, providers: list[Provider]) -> list[Job]:
+def recover(flow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[Job]:
     """Take in every batch of ours at these providers that the registry does not know; return the jobs changed.
 
-    Done twice it changes nothing. A provider that cannot be asked is told about, and the others are asked.
+    Done twice it changes nothing. A provider that cannot be asked is told about, and the others are asked; with
+    `strict` its error is raised.
     """
     changed: dict[int, None] = {}
     for provider in providers:
@@ -37,7 +38,10 @@ def recover(flow: Workflow, providers: list[Provider]) -> list[Job]:
                 job = _take_in(flow, api, provider, info)
                 if job is not None:
                     changed[job] = None
-        except BatchError as exc:
+            flow.registry.set_recovered(str(provider.base_url))
+        except ApiError as exc:
+            if strict:
+                raise
             flow.reporter.warn(f"{provider}: {exc}")
     return [flow.registry.job(number) for number in changed]
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 from . import _paths
@@ -74,6 +75,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (job, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX parts_batch ON parts (batch_id)",
+        "CREATE TABLE recovered (base_url TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
 )
 
@@ -254,16 +256,48 @@ class Registry:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as exc:
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.OperationalError as exc:
             self.close()
-            hint = "OBATCH_STATE_DIR can point to another folder"
-            if isinstance(exc, sqlite3.OperationalError):
-                raise RegistryError(f"{self.path}: {exc}", hint=hint) from exc
+            if str(exc).startswith("no such "):
+                raise self._set_aside(exc) from exc  # a table or a column of ours is gone
             raise RegistryError(
-                f"{self.path} is damaged ({exc})", hint="move it aside; the batches go on at the provider"
+                f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
             ) from exc
+        except (sqlite3.DatabaseError, ValueError, TypeError, IndexError) as exc:
+            self.close()
+            raise self._set_aside(exc) from exc
         except OSError as exc:
             raise RegistryError(f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can point elsewhere") from exc
+
+    def _set_aside(self, cause: Exception) -> RegistryError:
+        """Move a damaged file out of the way, never deleting it, and return the error that tells."""
+        target = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        try:
+            self.path.replace(target)
+        except OSError as exc:
+            return RegistryError(f"{self.path} is damaged ({cause}) and cannot be moved ({exc.strerror})")
+        return RegistryError(
+            f"the job registry was damaged ({cause}); it is now {target}",
+            hint="obatch recover finds the batches again at their providers",
+        )
+
+    def lost_before(self) -> bool:
+        """Tell whether an earlier registry here was damaged, so that batches may exist that this one never knew."""
+        return any(self.path.parent.glob(f"{self.path.name}.damaged-*"))
+
+    def recovered(self, base_url: str) -> bool:
+        """Tell whether the batches at `base_url` have been looked through since the registry began."""
+        with self._reading() as db:
+            return db is not None and bool(
+                db.execute("SELECT 1 FROM recovered WHERE base_url = ?", (base_url,)).fetchone()
+            )
+
+    def set_recovered(self, base_url: str) -> None:
+        """Note that the batches at `base_url` have been looked through."""
+        with self._writing() as db:
+            db.execute("INSERT OR IGNORE INTO recovered (base_url) VALUES (?)", (base_url,))
 
     def _open(self, mode: str) -> sqlite3.Connection:
         db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
@@ -290,6 +324,8 @@ class Registry:
             )
         if version == VERSION or not migrate:
             return version
+        if version:
+            self._back_up(db, version)
         db.execute("BEGIN IMMEDIATE")
         try:
             # Asked again inside the lock: another process may have done it meanwhile.
@@ -304,6 +340,19 @@ class Registry:
             db.execute("ROLLBACK")
             raise
         return VERSION
+
+    def _back_up(self, db: sqlite3.Connection, version: int) -> None:
+        """Copy the file as it is before its schema changes; an older copy of the same version stands."""
+        target = self.path.with_name(f"{self.path.name}.schema-{version}")
+        try:
+            os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return
+        copy = sqlite3.connect(target)
+        try:
+            db.backup(copy)
+        finally:
+            copy.close()
 
     def _insert_part(self, db: sqlite3.Connection, job: int, part: Part) -> None:
         values = {"job": job, "number": part.number, "state": part.state} | _flat(

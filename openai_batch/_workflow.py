@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ from .errors import (
     BatchError,
     InputError,
     NotFoundError,
+    RegistryError,
     UncertainError,
     UnreachableError,
     WaitTimeoutError,
@@ -248,6 +250,16 @@ class Workflow:
     def _new_api(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self.reporter.progress)
 
+    def _look_back(self, order: Order) -> None:
+        """After a damaged registry, take in what it knew before a new batch is made: the order may be one of those."""
+        base_url = str(order.provider.base_url)
+        if not self.registry.lost_before() or self.registry.recovered(base_url):
+            return
+        from ._recover import recover
+
+        self.reporter.note(f"the registry was damaged before; looking for batches at {order.provider} first")
+        recover(self, [order.provider], strict=True)
+
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
         for part in job.parts:
             self._walk(job, part, resubmit_uncertain=resubmit_uncertain)
@@ -290,7 +302,10 @@ class Workflow:
         except BatchError:
             self.registry.set_part(part, expect=CREATING, state=UPLOADED)  # certainly not created
             raise
-        self._adopt_part(part, info, audits=AUDITS if unclear else part.audits)
+        try:
+            self._adopt_part(part, info, audits=AUDITS if unclear else part.audits)
+        except RegistryError as exc:
+            raise _emergency(job, info, exc) from exc
 
     def _look_for(self, api: BatchApi, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
         """Find out what became of a create whose answer was lost with the process that sent it."""
@@ -421,6 +436,29 @@ class Workflow:
             yield
         finally:
             os.close(handle)
+
+
+def _emergency(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError:
+    """Keep the id of a batch that was created and could not be written down, wherever there is room for it."""
+    record = json.dumps(
+        {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}
+    )
+    places = [_paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())]
+    for folder in places:
+        path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
+        try:
+            with path.open("x", encoding="utf-8") as handle:
+                handle.write(record + "\n")
+        except OSError:
+            continue
+        where = f"; its id is in {path}"
+        break
+    else:
+        where = ""
+    return RegistryError(
+        f"batch {info.id} was created at {job.provider}, and that could not be written down ({cause}){where}",
+        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again goes on with it",
+    )
 
 
 def passes(exc: ApiError) -> bool:
