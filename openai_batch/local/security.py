@@ -14,6 +14,7 @@ from .wire import Refused
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+MAX_HEADER_BYTES = 32 * 1024
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _MULTIPART_PATHS = ("/v1/files", "/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")
 _BODILESS = ("/cancel",)
@@ -45,6 +46,8 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _check(self, scope: Scope) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            raise Refused(431, "the headers are too large", code="headers_too_large")
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)

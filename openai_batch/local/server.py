@@ -25,7 +25,7 @@ from .engine import Engines, model_names
 from .executor import Executor
 from .launch import Endpoint, check_model_file, server_file, server_lock
 from .model import ensure_model
-from .security import Guard, loopback_hosts
+from .security import MAX_HEADER_BYTES, Guard, loopback_hosts
 from .settings import UPSTREAM_CONCURRENCY
 from .store import Store
 from .upstream import Target, Upstream, base_url
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from .settings import LocalSettings
 
-_HEADER_BYTES = 32 * 1024
 _SWEEP_SECONDS = 600
 _GRACE_SECONDS = 2
 _LOCK_SECONDS = 1.0
@@ -253,7 +252,7 @@ def _upstream(settings: LocalSettings, key: str | None, engines: Engines | None)
 def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",  # it limits the size of headers
+        http="h11",  # it limits what may come before a request is whole
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -261,7 +260,7 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
+        h11_max_incomplete_event_size=2 * MAX_HEADER_BYTES,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

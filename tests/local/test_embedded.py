@@ -1,0 +1,122 @@
+"""The embedded engine with its real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+from support.batch import finish, lines, start, wait_for_successes
+from support.servers import LocalServer, local_server, wait_until
+
+from openai_batch.local.engine import _quota_v1, _quota_v2, usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "SmolLM2-135M-Instruct"
+SCHEMA = {
+    "type": "object",
+    "properties": {"sentiment": {"enum": ["positive", "negative"]}},
+    "required": ["sentiment"],
+    "additionalProperties": False,
+}
+
+
+def _line(number: int) -> dict[str, Any]:
+    verb = ("hated", "loved")[number % 2]
+    body = {
+        "model": MODEL,
+        "temperature": 0,
+        "messages": [{"role": "user", "content": f"What is the sentiment of: I {verb} this film, all {number} hours"}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}},
+    }
+    return {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[LocalServer]:
+    """A server with the embedded engine; the model comes from the folder in OBATCH_TEST_MODEL_CACHE, if given."""
+    cache = os.environ.get("OBATCH_TEST_MODEL_CACHE", str(tmp_path / "cache"))
+    with local_server(tmp_path, env={"OBATCH_CACHE_DIR": cache}) as server:
+        wait_until(lambda: server.request("GET", "/health")[0] == 200, "the start of the engine")
+        yield server
+
+
+def _processes(parent: int) -> list[int]:
+    """Return the engine processes of a server."""
+    return [int(p) for p in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.model
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes in /proc")
+def test_engine(engine: LocalServer) -> None:
+    """A batch with a schema goes on after its server and then an engine were killed, and no engine outlives its server."""
+    with engine.client() as client:
+        batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(12)).encode())
+        wait_for_successes(client, batch, 3)
+    orphans = _processes(engine.pid)
+    assert orphans
+    engine.kill()
+    wait_until(lambda: not any(_alive(pid) for pid in orphans), "the end of the engines")
+    engine.start()
+    with engine.client() as client:
+        wait_for_successes(client, batch, 5)
+        os.kill(_processes(engine.pid)[0], signal.SIGKILL)
+        done = finish(client, batch)
+        answers = lines(client, done.output_file_id)
+        assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(12)]
+        texts = [json.loads(a["response"]["body"]["choices"][0]["message"]["content"]) for a in answers]
+        assert all(text["sentiment"] in {"positive", "negative"} for text in texts)
+        assert done.usage is not None
+        assert done.usage.output_tokens > 0
+
+        line = {"custom_id": "e", "method": "POST", "url": "/v1/embeddings", "body": {"model": MODEL, "input": "hi"}}
+        vectors = finish(client, start(client, json.dumps(line).encode(), endpoint="/v1/embeddings"))
+        (answer,) = lines(client, vectors.output_file_id)
+        assert len(answer["response"]["body"]["data"][0]["embedding"]) == 576
+
+        assert [m.id for m in client.models.list()] == [MODEL, MODEL.lower()]
+        story = client.chat.completions.create(
+            model=MODEL.lower(), messages=[{"role": "user", "content": "Count up from 1 and never stop: 1, 2, 3,"}]
+        )
+        assert story.usage is not None
+        assert story.usage.completion_tokens <= 512
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model="gpt-4", messages=[])
+        with pytest.raises(openai.BadRequestError, match="cannot do"):
+            client.moderations.create(model=MODEL, input="x")
+        with pytest.raises(openai.BadRequestError, match="context"):
+            client.completions.create(model=MODEL, prompt="word " * 5000)
+        unknown = {**line, "body": {"model": "gpt-4", "input": "hi"}}
+        failed = finish(client, start(client, json.dumps(unknown).encode(), endpoint="/v1/embeddings"))
+        assert failed.errors is not None
+        assert [e.code for e in failed.errors.data or []] == ["model_not_found"]
+
+
+def test_usable_cores() -> None:
+    """There is one core at least, and no more than the process may use."""
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("text", "cores"), [("200000 100000", 2), ("50000 100000", 0.5), ("max 100000", float("inf"))])
+def test_quotas(tmp_path: Path, text: str, cores: float) -> None:
+    """Quotas of both kinds of control groups are read; a missing file is no quota."""
+    (tmp_path / "cpu.max").write_text(text)
+    assert _quota_v2(tmp_path / "cpu.max") == cores
+    assert _quota_v2(tmp_path / "none") == float("inf")
+    (tmp_path / "cpu.cfs_quota_us").write_text(text.split()[0].replace("max", "-1"))
+    (tmp_path / "cpu.cfs_period_us").write_text("100000")
+    assert _quota_v1(tmp_path) == cores

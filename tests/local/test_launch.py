@@ -1,0 +1,180 @@
+"""Finding the server of this user, or starting it, as a client does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from openai import OpenAI
+from support.batch import chat_file, finish, start
+from support.servers import wait_until
+
+from openai_batch import _paths
+from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
+from openai_batch.local import Endpoint, LocalSettings, ensure_running, running, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.servers import EchoUpstream
+
+
+@pytest.fixture(autouse=True)
+def stopped(home: Path) -> Iterator[None]:
+    """End the server of the test's own state, however the test ends."""
+    yield
+    stop()
+
+
+def _settings(echo: EchoUpstream, **settings: Any) -> LocalSettings:
+    return LocalSettings.from_mapping({"upstream": echo.base_url, **settings})
+
+
+def _pid() -> int:
+    return int(json.loads((_paths.local_dir() / "server.json").read_text())["pid"])
+
+
+def _client(endpoint: Endpoint) -> OpenAI:
+    return OpenAI(base_url=endpoint.base_url, api_key=endpoint.token, max_retries=0)
+
+
+def test_starts_once(echo: EchoUpstream) -> None:
+    """The first call starts the server, the next one finds it, and `stop` ends it."""
+    assert running() is None
+    first = ensure_running(_settings(echo))
+    pid = _pid()
+    assert ensure_running(_settings(echo)) == first == running()
+    assert _pid() == pid
+    assert first.token not in repr(first)
+    assert stop()
+    assert running() is None
+    assert not stop()
+
+
+def test_two_processes_at_once(echo: EchoUpstream) -> None:
+    """Two clients that start at the same moment share one server."""
+    code = (
+        "import sys; from openai_batch.local import *\n"
+        "sys.stdin.readline(); e = ensure_running(LocalSettings(upstream=sys.argv[1])); print(e.base_url, e.token)"
+    )
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, echo.base_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    for client in clients:
+        assert client.stdin is not None
+        client.stdin.write("go\n")
+        client.stdin.flush()
+    answers = {client.communicate(timeout=60)[0] for client in clients}
+    assert len(answers) == 1
+    assert answers != {""}
+
+
+def test_outlives_its_client(echo: EchoUpstream) -> None:
+    """The server goes on when the client that started it has ended."""
+    code = "import sys; from openai_batch.local import *; ensure_running(LocalSettings(upstream=sys.argv[1]))"
+    subprocess.run([sys.executable, "-W", "error", "-c", code, echo.base_url], check=True, timeout=60)
+    assert running() is not None
+    assert os.getsid(_pid()) == _pid()
+
+
+def test_killed_server_is_replaced(echo: EchoUpstream) -> None:
+    """A server that was killed is found dead, and the new one goes on with its batch."""
+    with _client(ensure_running(_settings(echo))) as client:
+        batch = start(client, chat_file(f"!sleep=0.05 replaced {i}" for i in range(300)))
+    os.kill(_pid(), signal.SIGKILL)
+    wait_until(lambda: running() is None, "the end of the killed server")
+    with _client(ensure_running(_settings(echo))) as client:
+        assert finish(client, batch).status == "completed"
+
+
+def test_other_settings(echo: EchoUpstream) -> None:
+    """A server with other settings makes way when it has nothing to do, and is left alone when it has."""
+    first = ensure_running(_settings(echo))
+    assert ensure_running(_settings(echo, idle_seconds=30)) == first
+    second = ensure_running(_settings(echo, concurrency=3))
+    assert second != first
+    with _client(second) as client:
+        batch = start(client, chat_file(["!sleep=60 busy"]))
+        with pytest.raises(BatchError, match="at work with other settings") as refused:
+            ensure_running(_settings(echo))
+        assert refused.value.hint
+        client.batches.cancel(batch.id)
+        finish(client, batch)
+    wait_until(lambda: _active() == 0, "the end of the work")
+    assert ensure_running(_settings(echo)) != second
+
+
+def _active() -> int:
+    from openai_batch.local.launch import _look
+
+    found = _look()
+    assert found is not None
+    return int(found.health["active"])
+
+
+def test_stale_address(echo: EchoUpstream) -> None:
+    """An address file that leads to nobody, or is no JSON at all, does not matter."""
+    folder = _paths.private_dir(_paths.local_dir())
+    for content in ('{"base_url": "http://127.0.0.1:9/v1", "token": "x", "pid": 1}', "{", "[]"):
+        (folder / "server.json").write_text(content)
+        assert running() is None
+        assert not stop()
+    ensure_running(_settings(echo))
+
+
+def test_missing_key(echo: EchoUpstream) -> None:
+    """A key that is not set is told before anything starts."""
+    with pytest.raises(AuthError, match="TEST_NO_KEY is not set") as missing:
+        ensure_running(_settings(echo, upstream_key_env="TEST_NO_KEY"))
+    assert missing.value.hint == "export TEST_NO_KEY=..."
+    assert running() is None
+
+
+@pytest.mark.parametrize(("upstream", "extra"), [("http://127.0.0.1:9", "serve"), (None, "local")])
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch, upstream: str | None, extra: str) -> None:
+    """A package that is not installed is named, with the command that installs it."""
+    for name in ("uvicorn", "xllamacpp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match="uvicorn") as missing:
+        ensure_running(LocalSettings.from_mapping({"upstream": upstream}))
+    assert missing.value.hint == f"pip install 'openai-batch[{extra}]'"
+
+
+def test_model_files(tmp_path: Path) -> None:
+    """A model file that is not there, or is something else, is told before anything starts."""
+    other = tmp_path / "other.gguf"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        ensure_running(LocalSettings(model_path=str(other)))
+    other.write_text("not a model")
+    with pytest.raises(ConfigError, match="not a GGUF file"):
+        ensure_running(LocalSettings(model_path=str(other)))
+
+
+def test_failing_start(tmp_path: Path) -> None:
+    """A server that cannot start says why, without a traceback."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF and nothing more")
+    with pytest.raises(BatchError, match="did not start") as failed:
+        ensure_running(LocalSettings(model_path=str(broken), concurrency=1))
+    assert "cannot load" in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+    assert running() is None
+
+
+def test_light_import() -> None:
+    """Looking for the server loads neither the server's packages nor the client's."""
+    code = (
+        "import sys; from openai_batch.local import running; running()\n"
+        "print([m for m in ('starlette', 'uvicorn', 'aiohttp', 'sqlite3', 'openai', 'typer', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,199 @@
+"""The local server answers its owner's programs, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from support.servers import local_server
+
+if TYPE_CHECKING:
+    from support.servers import EchoUpstream, LocalServer
+
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jsonl"\r\n\r\n{}\n\r\n--b--\r\n'
+)
+
+
+def _send(server: LocalServer, raw: bytes) -> int:
+    """Send raw bytes; return the status of the answer, 0 if the server only hung up."""
+    address = urlsplit(server.base_url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as connection:
+        connection.sendall(raw)
+        try:
+            first = connection.makefile("rb").readline()
+        except ConnectionResetError:
+            return 0
+    return int(first.split()[1]) if first else 0
+
+
+def _raw(server: LocalServer, start: str = "GET /v1/files", body: bytes = b"", **changes: str | None) -> bytes:
+    """Return a good request of the owner, with some headers changed or (None) left out."""
+    port = urlsplit(server.base_url).port
+    headers: dict[str, str | None] = {"host": f"127.0.0.1:{port}", "authorization": f"Bearer {server.token}"}
+    if body:
+        headers["content_length"] = str(len(body))
+    headers |= changes
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value is not None]
+    return "\r\n".join([f"{start} HTTP/1.1", *lines, "connection: close", "", ""]).encode() + body
+
+
+def test_owner_gets_in(server: LocalServer) -> None:
+    """Each name of this machine with the right port and the token is let in."""
+    port = urlsplit(server.base_url).port
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        assert _send(server, _raw(server, host=f"{name}:{port}")) == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", ""]
+)
+def test_other_hosts(server: LocalServer, host: str) -> None:
+    """A Host header that names anything else is refused, so that no other name can be bound to this address."""
+    assert _send(server, _raw(server, host=host.format(port=urlsplit(server.base_url).port))) == 421
+
+
+def test_no_or_two_hosts(server: LocalServer) -> None:
+    """A request with no Host header, or with two, is refused."""
+    assert _send(server, _raw(server, host=None)) == 400
+    twice = _raw(server).replace(b"\r\nauthorization", b"\r\nHost: evil.example\r\nauthorization")
+    assert _send(server, twice) == 400
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:{port}"])
+def test_web_pages(server: LocalServer, origin: str) -> None:
+    """Anything with an Origin header comes from a web page and is refused, even with the token."""
+    assert _send(server, _raw(server, origin=origin.format(port=urlsplit(server.base_url).port))) == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/v1/files", "/v1/batches", "/v1/models", "/v1/files/x/content", "/nothing"]
+)
+def test_token(server: LocalServer, path: str) -> None:
+    """Nothing is told without the token."""
+    for value in (None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {server.token}", f"Bearer {server.token}x"):
+        assert _send(server, _raw(server, f"GET {path}", authorization=value)) == 401
+
+
+def test_content_types(server: LocalServer) -> None:
+    """What a web page can send without asking first (text, forms) does not reach the JSON routes."""
+    for path in ("/v1/batches", "/v1/chat/completions", "/v1/embeddings"):
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", None):
+            assert _send(server, _raw(server, f"POST {path}", b"{}", content_type=kind)) == 415
+    assert _send(server, _raw(server, "POST /v1/files", b"{}", content_type="application/json")) == 415
+    assert _send(server, _raw(server, "POST /v1/batches/x/cancel", b"x", content_type="text/plain")) == 415
+
+
+def test_form(server: LocalServer) -> None:
+    """A well-made form is taken."""
+    assert _send(server, _raw(server, "POST /v1/files", FORM, content_type="multipart/form-data; boundary=b")) == 200
+
+
+@pytest.mark.parametrize(
+    ("boundary", "form"),
+    [
+        ("", FORM),
+        ("x" * 71, FORM),
+        ("c", FORM),
+        ("b", FORM[:-8]),
+        ("b", FORM.replace(b'name="purpose"', b'name="' + b"p" * 5000 + b'"')),
+        ("b", FORM.replace(b"\r\n\r\nbatch", b"\r\n\r\n" + b"b" * 2000)),
+        ("b", b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\ny\r\n' * 20 + FORM),
+        ("b", FORM.replace(b'; name="purpose"', b"")),
+        ("b", FORM.replace(b"--b--", b"--b") + FORM.split(b"batch\r\n")[1]),
+        ("b", FORM.replace(b"purpose", b"other")),
+        ("b", FORM.replace(b'"file"', b'"other"')),
+    ],
+    ids=[
+        "no boundary",
+        "long boundary",
+        "other boundary",
+        "cut off",
+        "long header",
+        "long field",
+        "many parts",
+        "no name",
+        "two files",
+        "no purpose",
+        "no file",
+    ],
+)
+def test_broken_forms(server: LocalServer, boundary: str, form: bytes) -> None:
+    """A form that is broken, too large in any part, or incomplete is refused and leaves no file."""
+    folder = server.state_dir / "local" / "files"
+    before = sorted(folder.iterdir())
+    kind = f"multipart/form-data; boundary={boundary}" if boundary else "multipart/form-data"
+    assert _send(server, _raw(server, "POST /v1/files", form, content_type=kind)) == 400
+    assert sorted(folder.iterdir()) == before
+
+
+def test_filename_is_no_path(server: LocalServer) -> None:
+    """The name of an uploaded file is kept as text, and leads nowhere."""
+    form = FORM.replace(b"x.jsonl", b"../../../escape.jsonl")
+    assert _send(server, _raw(server, "POST /v1/files", form, content_type="multipart/form-data; boundary=b")) == 200
+    assert not list(server.state_dir.rglob("*escape*"))
+
+
+def test_oversize(server: LocalServer) -> None:
+    """Headers and bodies that are too large are refused, and the server goes on."""
+    assert _send(server, _raw(server, x_large="x" * 100_000)) in {400, 431}
+    large = b'{"x":"' + b"x" * (2 << 20) + b'"}'
+    assert _send(server, _raw(server, "POST /v1/batches", large, content_type="application/json")) == 413
+    assert (
+        _send(
+            server,
+            _raw(server, "POST /v1/files", content_type="multipart/form-data; boundary=b", content_length="9" * 15),
+        )
+        == 413
+    )
+    assert _send(server, _raw(server)) == 200
+
+
+def test_broken_json(server: LocalServer) -> None:
+    """A body that is no JSON, or is nested without end, is refused."""
+    for body in (b"{", b"\xff", b"[" * 100_000, b"7"):
+        assert _send(server, _raw(server, "POST /v1/batches", body, content_type="application/json")) == 400
+
+
+def test_traversal(server: LocalServer) -> None:
+    """Ids are looked up, never joined to a path."""
+    for path in ("/v1/files/..%2Fstore.db/content", "/v1/files/%2e%2e/content", "/v1/files/../../etc/passwd/content"):
+        assert _send(server, _raw(server, f"GET {path}")) == 404
+
+
+def test_private_files(server: LocalServer) -> None:
+    """What the server writes can be read by its owner alone."""
+    folder = server.state_dir / "local"
+    for path in folder.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's table of sockets")
+def test_loopback_only(tmp_path: Path, echo: EchoUpstream) -> None:
+    """The server listens on the loopback address and on no other."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        port = urlsplit(server.base_url).port
+        rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+        listening = [row.split()[1] for row in rows if row.split()[3] == "0A"]
+        assert [address for address in listening if address.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+
+
+@pytest.mark.parametrize(("host", "token"), [("0.0.0.0", None), ("::", ""), ("192.0.2.1", None)])  # noqa: S104
+def test_network_needs_a_token(host: str, token: str | None) -> None:
+    """Serving to the network without a token of one's own is refused."""
+    code = (
+        "import sys; from openai_batch.local import *; from openai_batch.errors import *\n"
+        f"try: serve(LocalSettings(upstream='http://127.0.0.1:9'), {host!r}, 0, {token!r})\n"
+        "except UsageError as exc: sys.exit(f'{exc} | {exc.hint}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert f"serving on {host} needs a token" in done.stderr
+    assert "Traceback" not in done.stderr
