@@ -22,8 +22,8 @@ MIN_RATE = 1000
 
 RATE_SPAN = 60.0
 
-MAX_TRIES = 8
-"""Tries that bring nothing new before giving up."""
+MAX_TRIES, MAX_KNOCKS = 5, 10
+"""Tries that bring nothing new before giving up: of answers that end early, and where no connection comes about."""
 
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -96,20 +96,22 @@ def transfer(
             if not (isinstance(exc, UnreachableError) or exc.status in _RETRIED):
                 raise
             reason, wait = str(exc), exc.retry_after
+            patience = MAX_KNOCKS if isinstance(exc, UnreachableError) and not exc.sent else MAX_TRIES
         else:
             if state.total is None or state.offset == state.total:
                 return state.offset, state.total
             reason, wait = f"it ended after {state.offset:,} of {state.total:,} bytes", None
+            patience = MAX_TRIES
             if state.offset > state.total:
                 state.ranges = False
         tries = 1 if state.resumable and state.offset > best else tries + 1
         best = max(best, state.offset)
-        if tries >= MAX_TRIES:
+        if tries >= patience:
             raise DownloadError(
                 f"{name} could not be downloaded whole: {reason}",
                 hint="nothing was published; the same command again starts anew",
             )
-        sleep(max(min(2.0 ** (tries - 1), 30.0), wait or 0.0))
+        sleep(max(min(2.0 ** (tries - 2), 15.0), wait or 0.0))
 
 
 def _once(

@@ -123,6 +123,7 @@ class Workflow:
         part = Part(job=0, number=1, length=checked.size, requests=report.requests)
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
+        self._look_back(order)
         job, new = self.registry.add(job, [part], again=again)
         with self._alone(job):
             self._keep_input(job, checked)
