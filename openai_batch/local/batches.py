@@ -163,8 +163,8 @@ def validate(
     now = time.time()
     problems = sorted([*report.errors, *unknown], key=lambda p: (p.line is None, p.line or 0))[:_MAX_PROBLEMS]
     if problems:
-        store.move(batch.id, ["validating"], "failed", failed_at=now, errors=_errors(problems))
         store.drop_rows(batch.seq)
+        store.move(batch.id, ["validating"], "failed", failed_at=now, errors=_errors(problems))
     else:
         store.add_rows(batch.seq, waiting)
         moved = store.move(

@@ -23,6 +23,7 @@ from . import answers
 from .batches import Interrupted, fault, validate
 from .publish import publish
 from .retry import final_answer
+from .run import Run
 from .store import Done
 from .upstream import CallError
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
 
-_PAGE = 1000
 _PAUSE_AFTER_FAULT = 5.0
 _STOPPABLE = ("validating", "in_progress", "finalizing")
 
@@ -41,66 +41,6 @@ class _Request(msgspec.Struct):
 
 
 _parse = msgspec.json.Decoder(_Request).decode
-
-
-class Run:
-    """One batch at work: its open files, the rows still to hand out, and who is at which call."""
-
-    def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
-        self.batch = batch
-        self._store = store
-        self.input = os.open(files / batch.input_file_id, os.O_RDONLY)
-        self.journal = os.open(journals / batch.id, os.O_WRONLY | os.O_CREAT, 0o600)
-        self.journal_end = store.journal_end(batch.seq)
-        self.ended = asyncio.Event()
-        self.calling: set[asyncio.Task[None]] = set()
-        self.broken_off = False
-        self._busy = 0
-        self._page: deque[RowRecord] = deque()
-        self._cursor = 0
-        self._exhausted = False
-        self._refill = asyncio.Lock()
-
-    def close(self) -> None:
-        """Close the files."""
-        os.close(self.input)
-        os.close(self.journal)
-
-    async def take(self) -> RowRecord | None:
-        """Hand out the next row; None if there is no more."""
-        if not self._page and not self._exhausted:
-            async with self._refill:
-                if not self._page and not self._exhausted:
-                    page = await asyncio.to_thread(
-                        self._store.rows, self.batch.seq, after=self._cursor, limit=_PAGE, pending=True
-                    )
-                    if page and not self._exhausted:
-                        self._page.extend(page)
-                        self._cursor = page[-1].line
-                    else:
-                        self._exhausted = True
-        if self._page:
-            self._busy += 1
-            return self._page.popleft()
-        self._look()
-        return None
-
-    def give_back(self) -> None:
-        """Take note that one row is dealt with."""
-        self._busy -= 1
-        self._look()
-
-    def stop(self) -> None:
-        """Hand out nothing more, and break off the calls that are under way."""
-        self.broken_off = self._exhausted = True
-        self._page.clear()
-        for task in self.calling:
-            task.cancel()
-        self._look()
-
-    def _look(self) -> None:
-        if self._exhausted and not self._page and not self._busy:
-            self.ended.set()
 
 
 class _Result(NamedTuple):
@@ -139,8 +79,10 @@ class Executor:
         """Go on with every batch that has not ended, and be ready for new ones."""
         self._committer = asyncio.create_task(self._commit())
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
-        for batch in await asyncio.to_thread(self._store.unfinished):
-            self.adopt(batch.id)
+        unfinished = {batch.id for batch in await asyncio.to_thread(self._store.unfinished)}
+        # A journal without an unfinished batch is one whose batch ended just before the server did.
+        for batch_id in unfinished | {path.name for path in self._journals.iterdir()}:
+            self.adopt(batch_id)
 
     async def close(self) -> None:
         """Stop, and keep every result that has arrived; batches stay as they are."""

@@ -71,16 +71,22 @@ def ensure_running(
 ) -> Endpoint:
     """Return a running server with these settings, started if need be.
 
-    `progress` hears of the model's download: what, bytes done, bytes in all. `env` is the environment of the new server.
-    A running server with other settings makes way unless it has work.
+    `progress` hears of the model's download: what, bytes done, bytes in all. `env` is the new server's environment.
+    A running server with other settings makes way unless it has work. One that was started by hand is never ended,
+    and it serves everybody who asks for no settings of their own.
     Raises MissingExtraError, AuthError, ConfigError or BatchError, with what to do about it.
     """
     environment = dict(os.environ if env is None else env)
     folder = _paths.private_dir(_paths.local_dir())
     with _locked(folder / "launch.lock"):
-        found = _look()
+        found = _settled()
         if found is not None and found.usable(settings):
             return found.endpoint
+        if found is not None and found.by_hand:
+            raise BatchError(
+                "the local server that was started by hand has other settings",
+                hint="end it, or start it with these settings",
+            )
         if found is not None and found.health.get("active"):
             raise BatchError(
                 "the local server is at work with other settings",
@@ -119,8 +125,23 @@ class _Found:
     endpoint: Endpoint
     health: dict[str, Any]
 
+    @property
+    def by_hand(self) -> bool:
+        return bool(self.health.get("by_hand"))
+
     def usable(self, settings: LocalSettings) -> bool:
-        return self.health.get("status") == "ok" and self.health.get("fingerprint") == settings.fingerprint()
+        same = self.health.get("fingerprint") == settings.fingerprint()
+        return self.health.get("status") == "ok" and (same or (self.by_hand and settings.is_default))
+
+
+def _settled() -> _Found | None:
+    """Return the server that answers, after it has started or stopped if it is at that."""
+    deadline = time.monotonic() + _START_SECONDS
+    while (found := _look()) is not None and found.health.get("status") in {"starting", "stopping"}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return found
 
 
 def _look() -> _Found | None:

@@ -193,9 +193,8 @@ async def _serve(
     forever: bool,
 ) -> None:
     files, journals = (_paths.private_dir(folder / name) for name in ("files", "journals"))
-    for leftover in files.glob("*.part"):
-        leftover.unlink()
     store = Store(folder / "store.db")
+    _tidy(store, files)
     engines = Engines(settings, model) if model is not None else None
     upstream = _upstream(settings, key, engines)
     executor = Executor(store, upstream, settings, files, journals)
@@ -217,7 +216,7 @@ async def _serve(
         settings=settings,
         files=files,
         condition=condition,
-        identity={"service": "openai-batch", "fingerprint": settings.fingerprint()},
+        identity={"service": "openai-batch", "fingerprint": settings.fingerprint(), "by_hand": forever},
     )
     activity = Activity(build_app(routes))
     server = _Server(_uvicorn_config(Guard(activity, token=endpoint.token, hosts=hosts)), ready)
@@ -239,6 +238,13 @@ async def _serve(
             await engines.close()
         await upstream.close()
         store.close()
+
+
+def _tidy(store: Store, files: Path) -> None:
+    """Remove what a crash left half done."""
+    for path in files.iterdir():
+        if store.file(path.name) is None:
+            path.unlink()
 
 
 def _upstream(settings: LocalSettings, key: str | None, engines: Engines | None) -> Upstream:

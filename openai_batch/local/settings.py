@@ -85,6 +85,11 @@ class LocalSettings:
         """Return the settings as plain JSON values, which `from_mapping` takes back."""
         return {**asdict(self), "upstream": list(self.upstream)}
 
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody has set anything that matters for the answers."""
+        return self.fingerprint() == LocalSettings().fingerprint()
+
     def fingerprint(self) -> str:
         """Return a digest that is equal for servers that would treat every request alike."""
         values = {key: value for key, value in self.as_mapping().items() if key not in _RUNNING_ONLY}

@@ -162,8 +162,6 @@ class Store:
         with self._lock, _translated():
             return self._db.execute(sql, args).fetchall()
 
-    # -- files
-
     def add_file(self, record: FileRecord) -> None:
         """Record a file whose bytes lie on the disk already."""
         with self._transaction() as db:
@@ -207,8 +205,6 @@ class Store:
             now,
         )
         return [row["id"] for row in rows]
-
-    # -- batches
 
     def add_batch(self, record: BatchRecord) -> None:
         """Record a new batch."""
@@ -261,8 +257,6 @@ class Store:
                     db.execute("DELETE FROM files WHERE id = ?", (record.id,))
                     _insert(db, "files", record)
             return moved > 0
-
-    # -- rows
 
     def add_rows(self, batch: int, rows: Iterable[RowRecord]) -> None:
         """Add the requests of the batch with the sequence number `batch`."""

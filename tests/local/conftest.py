@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from openai import OpenAI
 from support.servers import EchoUpstream, LocalServer, echo_upstream, local_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from openai import OpenAI
 
 
 @pytest.fixture(scope="session")

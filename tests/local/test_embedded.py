@@ -55,7 +55,7 @@ def _processes(parent: int) -> list[int]:
 
 def _alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -63,7 +63,7 @@ def _alive(pid: int) -> bool:
 @pytest.mark.model
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes in /proc")
 def test_engine(engine: LocalServer) -> None:
-    """A batch with a schema goes on after its server and then an engine were killed, and no engine outlives its server."""
+    """A batch goes on after its server and then an engine were killed, and no engine outlives its server."""
     with engine.client() as client:
         batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(12)).encode())
         wait_for_successes(client, batch, 3)
@@ -117,6 +117,6 @@ def test_quotas(tmp_path: Path, text: str, cores: float) -> None:
     (tmp_path / "cpu.max").write_text(text)
     assert _quota_v2(tmp_path / "cpu.max") == cores
     assert _quota_v2(tmp_path / "none") == float("inf")
-    (tmp_path / "cpu.cfs_quota_us").write_text(text.split()[0].replace("max", "-1"))
+    (tmp_path / "cpu.cfs_quota_us").write_text(text.split(maxsplit=1)[0].replace("max", "-1"))
     (tmp_path / "cpu.cfs_period_us").write_text("100000")
     assert _quota_v1(tmp_path) == cores

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def stopped(home: Path) -> Iterator[None]:
+def stopped(home: Path) -> Iterator[None]:  # noqa: ARG001 - the test's own state, to be there until the end
     """End the server of the test's own state, however the test ends."""
     yield
     stop()
@@ -121,6 +121,21 @@ def _active() -> int:
     return int(found.health["active"])
 
 
+def test_server_by_hand(echo: EchoUpstream) -> None:
+    """A server that was started by hand serves clients without settings, and is never ended for others."""
+    code = "import sys; from openai_batch.local import *; serve(LocalSettings(upstream=sys.argv[1]), token='mine')"
+    with subprocess.Popen([sys.executable, "-c", code, echo.base_url]) as by_hand:
+        found = wait_until(running, "the start of the server")
+        assert found.token == "mine"
+        assert ensure_running(LocalSettings()) == found
+        assert ensure_running(_settings(echo)) == found
+        with pytest.raises(BatchError, match="started by hand has other settings"):
+            ensure_running(_settings(echo, concurrency=3))
+        assert running() == found
+        by_hand.send_signal(signal.SIGINT)
+        assert by_hand.wait(timeout=30) == 0
+
+
 def test_stale_address(echo: EchoUpstream) -> None:
     """An address file that leads to nobody, or is no JSON at all, does not matter."""
     folder = _paths.private_dir(_paths.local_dir())
@@ -174,7 +189,8 @@ def test_light_import() -> None:
     """Looking for the server loads neither the server's packages nor the client's."""
     code = (
         "import sys; from openai_batch.local import running; running()\n"
-        "print([m for m in ('starlette', 'uvicorn', 'aiohttp', 'sqlite3', 'openai', 'typer', 'rich') if m in sys.modules])"
+        "heavy = ('starlette', 'uvicorn', 'aiohttp', 'sqlite3', 'openai', 'typer', 'rich')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -31,7 +31,7 @@ class _Index(BaseHTTPRequestHandler):
     seen: ClassVar[list[dict[str, str]]] = []
     pages: ClassVar[dict[str, tuple[str, str]]] = {}
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the base class calls
+    def do_GET(self) -> None:
         """Answer with a page, or with the wheel from where it is wanted."""
         self.seen.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
         if self.path in self.pages:
@@ -158,7 +158,7 @@ def test_wrong_bytes(index: str, tmp_path: Path) -> None:
 
 
 def test_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip's file, pip's variables and uv's variables are all heard; a variable is stronger than the file."""
+    """The file of pip, its variables and those of uv are all heard; a variable is stronger than the file."""
     config = home / "pip.conf"
     config.write_text(
         "[global]\nindex-url = https://a.invalid/simple\nextra-index-url =\n  https://b.invalid/simple\n"

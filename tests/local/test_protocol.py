@@ -109,7 +109,8 @@ def test_pagination(tmp_path: Path, echo: EchoUpstream) -> None:
     """Lists come page by page, batches newest first, files in the order asked for, and each item once."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         files = [client.files.create(file=(f"{i}.jsonl", chat_file(["x"])), purpose="batch").id for i in range(5)]
-        batches = [client.batches.create(input_file_id=f, endpoint=CHAT, completion_window="24h").id for f in files]
+        create = client.batches.create
+        batches = [create(input_file_id=f, endpoint="/v1/chat/completions", completion_window="24h").id for f in files]
         assert [b.id for b in client.batches.list(limit=2)] == batches[::-1]
         page = client.batches.list(limit=2)
         assert page.has_more

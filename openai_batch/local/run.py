@@ -1,0 +1,75 @@
+"""One batch at work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .store import BatchRecord, RowRecord, Store
+
+_PAGE = 1000
+
+
+class Run:
+    """The batch's open files, the rows still to hand out, and who is at which call."""
+
+    def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
+        self.batch = batch
+        self._store = store
+        self.input = os.open(files / batch.input_file_id, os.O_RDONLY)
+        self.journal = os.open(journals / batch.id, os.O_WRONLY | os.O_CREAT, 0o600)
+        self.journal_end = store.journal_end(batch.seq)
+        self.ended = asyncio.Event()
+        self.calling: set[asyncio.Task[None]] = set()
+        self.broken_off = False
+        self._busy = 0
+        self._page: deque[RowRecord] = deque()
+        self._cursor = 0
+        self._exhausted = False
+        self._refill = asyncio.Lock()
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self.input)
+        os.close(self.journal)
+
+    async def take(self) -> RowRecord | None:
+        """Hand out the next row; None if there is no more."""
+        if not self._page and not self._exhausted:
+            async with self._refill:
+                if not self._page and not self._exhausted:
+                    page = await asyncio.to_thread(
+                        self._store.rows, self.batch.seq, after=self._cursor, limit=_PAGE, pending=True
+                    )
+                    if page and not self._exhausted:
+                        self._page.extend(page)
+                        self._cursor = page[-1].line
+                    else:
+                        self._exhausted = True
+        if self._page:
+            self._busy += 1
+            return self._page.popleft()
+        self._look()
+        return None
+
+    def give_back(self) -> None:
+        """Take note that one row is dealt with."""
+        self._busy -= 1
+        self._look()
+
+    def stop(self) -> None:
+        """Hand out nothing more, and break off the calls that are under way."""
+        self.broken_off = self._exhausted = True
+        self._page.clear()
+        for task in self.calling:
+            task.cancel()
+        self._look()
+
+    def _look(self) -> None:
+        if self._exhausted and not self._page and not self._busy:
+            self.ended.set()
