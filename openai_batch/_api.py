@@ -65,14 +65,18 @@ def make_client(provider: Provider, *, base_url: str | None = None, key: str | N
     headers: dict[str, Any] = dict(provider.headers)
     if not (host == "openai.com" or host.endswith(".openai.com")):
         headers |= {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
-    if not key:
-        headers["Authorization"] = Omit()
+    hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
         default_headers=headers,
-        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=host not in _LOOPBACK),
+        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=host not in _LOOPBACK, event_hooks=hooks),
     )
+
+
+def _without_authorization(request: Any) -> None:
+    """Send no key where there is none: the SDK insists on having one."""
+    request.headers.pop("Authorization", None)
 
 
 def sdk_model_names() -> list[str]:
@@ -240,10 +244,11 @@ class BatchApi:
         count, announced = transfer(
             lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
         )
-        expected = announced if announced is not None else self._size_on_record(file_id)
-        if expected is not None and count != expected:
+        recorded = self._size_on_record(file_id)
+        # An announced length that was kept outweighs a record that says less.
+        if recorded is not None and (count < recorded or (announced is None and count != recorded)):
             raise DownloadError(
-                f"file {file_id} arrived with {count:,} of {expected:,} bytes",
+                f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
                 hint="the same command again downloads it anew",
             )
         return count
