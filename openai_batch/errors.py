@@ -56,10 +56,12 @@ class BatchError(Exception):
     """The operation failed; running the same command again is safe."""
 
     exit_code: ClassVar[int] = 1
+    remedy: ClassVar[str] = "run the same command again; nothing is paid twice"
+    """The hint where none is given."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.remedy
 
     @property
     def code(self) -> int:
@@ -71,10 +73,13 @@ class UsageError(BatchError, ValueError):
     """The call or the options are off."""
 
     exit_code = 2
+    remedy = "-h shows the options, with examples"
 
 
 class ConfigError(UsageError):
     """The configuration file is off."""
+
+    remedy = "edit the file; `obatch config path` tells where it is"
 
 
 class InputError(BatchError, ValueError):
@@ -84,6 +89,7 @@ class InputError(BatchError, ValueError):
     """
 
     exit_code = 3
+    remedy = "mend the input"
 
     def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -94,18 +100,21 @@ class AuthError(BatchError):
     """The key is missing or was refused."""
 
     exit_code = 4
+    remedy = "`obatch providers` shows which keys are set"
 
 
 class IncompleteError(BatchError):
     """The job ended, but not every request has a success."""
 
     exit_code = 5
+    remedy = "`obatch download` collects what exists"
 
 
 class NotFoundError(BatchError):
     """There is no such job, batch, file or provider."""
 
     exit_code = 6
+    remedy = "`obatch ls` shows the jobs, `obatch providers` the providers"
 
 
 class UnknownProviderError(NotFoundError, ValueError):
@@ -144,6 +153,8 @@ class UnreachableError(ApiError):
 
     `sent` says whether the request may have reached it: False only where it certainly did not.
     """
+
+    remedy = "look at the network and the base URL; then run the same command again, nothing is paid twice"
 
     def __init__(self, message: str, *, hint: str = "", sent: bool = True) -> None:
         super().__init__(message, hint=hint)

@@ -1,0 +1,126 @@
+"""Run the real command, as its users do: in a process of its own, or in a terminal of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pexpect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COMMAND = [sys.executable, "-m", "openai_batch"]
+PATIENCE = 90
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The tab-separated fields of standard output, line by line."""
+        return [line.split("\t") for line in self.out.splitlines()]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a record says in a pipe, by label."""
+        return {label: value for label, value in self.rows}
+
+    def failed(self, code: int, message: str, hint: str = "") -> Result:
+        """Assert an expected failure: its exit code, and an error: line and a hint: line that hold these words."""
+        told = [line for line in self.err.splitlines() if line.startswith(("error:", "hint:"))]
+        assert self.code == code, self
+        assert [line.split(":")[0] for line in told] == ["error", "hint"], self
+        assert message in self.err.partition("error:")[2].partition("hint:")[0], self
+        assert hint in told[1], self
+        return self
+
+    def good(self) -> Result:
+        """Assert that it exited with 0."""
+        assert self.code == 0, self
+        return self
+
+
+def environment(env: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return this process's environment with these changes; None takes a variable away."""
+    changed = {**os.environ, **(env or {})}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def invoke(*words: str, stdin: str | bytes = b"", env: Mapping[str, str | None] | None = None) -> Result:
+    """Run `obatch` with these words; no traceback may be seen."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(
+        [*COMMAND, *words], input=given, capture_output=True, env=environment(env), timeout=PATIENCE, check=False
+    )
+    result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in result.err, result.err
+    return result
+
+
+class Terminal:
+    """`obatch` in a terminal of its own, 100 columns wide."""
+
+    def __init__(self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> None:
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-m", "openai_batch", *words],
+            env=environment({"COLUMNS": None, "LINES": None, **(env or {})}),
+            dimensions=(40, columns),
+            encoding="utf-8",
+            timeout=PATIENCE,
+        )
+
+    def finish(self) -> Result:
+        """Wait for the end, and return the exit code and everything that was shown."""
+        shown = self.child.read()
+        self.child.close()
+        code = self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus
+        assert "Traceback" not in shown, shown
+        return Result(code, shown, "")
+
+
+def see(*words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> Result:
+    """Run `obatch` in a terminal to its end."""
+    return Terminal(*words, env=env, columns=columns).finish()
+
+
+def plain(shown: str) -> str:
+    """Return what a terminal shows without colours, cursor movements and line ends of its own."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n")
+
+
+def request(custom_id: str, model: str = "echo-1", text: str = "Hi", **body: Any) -> dict[str, Any]:
+    """Return a chat request as a batch file has it."""
+    messages = [{"role": "user", "content": text}]
+    content = {"model": model, "messages": messages, **body}
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": content}
+
+
+def write(name: str, requests: Iterable[Any]) -> Path:
+    """Write a batch file."""
+    path = Path(name)
+    path.write_text("".join(json.dumps(item) + "\n" for item in requests), encoding="utf-8")
+    return path
+
+
+def ids(path: str | Path) -> list[str]:
+    """Return the custom ids of a file of requests or results, in its order."""
+    return [json.loads(line)["custom_id"] for line in Path(path).read_text(encoding="utf-8").splitlines()]
