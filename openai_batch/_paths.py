@@ -10,6 +10,10 @@ from pathlib import Path
 
 APP = "obatch"
 
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.glusterfs"}
+)
+
 
 def config_file() -> Path:
     """Return the configuration file (`OBATCH_CONFIG` overrides)."""
@@ -51,6 +55,22 @@ def job_dir(number: int) -> Path:
 def local_dir() -> Path:
     """Return the folder of the local provider's server: its store, files, log and address."""
     return state_dir() / "local"
+
+
+def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """Return the type of the network file system that `path` is on, or None; SQLite's locks fail on some of them."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    place, best, kind = str(path.absolute()), "", ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point, found = left.split(" ")[4].replace("\\040", " "), right.split(" ")[0]
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind if kind in _NETWORK or kind.startswith("fuse.sshfs") else None
 
 
 def private_dir(path: Path) -> Path:

@@ -29,7 +29,7 @@ JOB_MARK, ORDER_MARK, PART_MARK = "obatch_job", "obatch_order", "obatch_part"
 MAX_METADATA = 16
 """Pairs of metadata that a batch may have (OpenAI's API specification)."""
 
-_LOOK_EVERY = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _OLDER = 3600.0
 _OLD_IN_A_ROW = 200
 _FILE_LAG_TRIES = 4
@@ -117,6 +117,7 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
     Raises UncertainError if it is not found: that is no proof that it does not exist.
     """
     deadline = attempt.at + api.provider.create_timeout + api.provider.create_grace
+    pause = _FIRST_PAUSE
     while True:
         try:
             found = find(api, attempt)
@@ -132,7 +133,8 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
                 hint="the same command again looks once more; --resubmit-uncertain sends it anew, at the risk of "
                 "paying twice",
             )
-        sleep(min(_LOOK_EVERY, max(0.1, deadline - time.time())))
+        sleep(min(pause, max(0.1, deadline - time.time())))
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:

@@ -36,6 +36,7 @@ from ._report import Reporter
 from ._slice import FileSlice
 from .errors import (
     ApiError,
+    AuthError,
     BatchError,
     InputError,
     NotFoundError,
@@ -61,8 +62,11 @@ AUDITS = 3
 
 MAX_POLL = 60.0
 MAX_POLL_LOCAL = 2.0
-MAX_BACKOFF = 3600.0
-"""Seconds: the longest wait between two looks, at a provider, at the local server, and after errors."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds: the longest wait between two looks at a provider, at the local server, and where a server asks for it."""
+
+MAX_REFUSALS = 4
+"""Refused keys, or batches not found, in a row before that is believed."""
 
 
 @dataclass(frozen=True)
@@ -161,23 +165,16 @@ class Workflow:
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, failures, absences = 0.5, 0, 0
+        pause, failures = 0.5, _Failures(self.reporter)
         longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
         while not job.ended:
             try:
                 job = self.refresh(self.advance(job))
-                failures = absences = 0
-            except NotFoundError:
-                # One such answer is no proof: listings and records lag behind.
-                absences += 1
-                if absences >= 3:  # noqa: PLR2004 - three in a row, some seconds apart
-                    raise
-            except ApiError as exc:
-                if not passes(exc):
-                    raise
-                failures += 1
-                pause = min(MAX_BACKOFF, max(2.0**failures, exc.retry_after or 0.0))
-                self.reporter.warn(f"{exc}; trying again in {pause:.0f} s")
+                failures.forget()
+            except (NotFoundError, ApiError, AuthError) as exc:
+                pause = failures.pause(exc)
+                if isinstance(exc, AuthError):
+                    self._apis.pop(job.base_url).close()  # the next look reads the key anew
             if job.ended:
                 break
             left = None if deadline is None else deadline - time.monotonic()
@@ -460,6 +457,37 @@ def _emergency(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError
         f"batch {info.id} was created at {job.provider}, and that could not be written down ({cause}){where}",
         hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again goes on with it",
     )
+
+
+class _Failures:
+    """How often in a row asking has failed, and how long to wait after that; what does not pass is raised."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._row = 0
+        self._refusals = 0
+
+    def forget(self) -> None:
+        """Begin anew after an answer."""
+        self._row = self._refusals = 0
+
+    def pause(self, exc: BatchError) -> float:
+        """Return the seconds to wait after this error, or raise it."""
+        if isinstance(exc, ApiError):
+            if not passes(exc):
+                raise exc
+        else:
+            # A key that is refused, a batch that is not found: no proof at once, since keys are renewed and lists lag.
+            self._refusals += 1
+            if self._refusals >= MAX_REFUSALS:
+                raise exc
+        self._row += 1
+        wait = min(MAX_POLL, 2.0**self._row)
+        if isinstance(exc, ApiError) and exc.retry_after:
+            wait = min(MAX_RETRY_AFTER, max(wait, exc.retry_after))
+        if self._row <= 3 or self._row % 10 == 0:  # noqa: PLR2004 - said at once, then now and then
+            self._reporter.warn(f"{exc}; trying again in {wait:.0f} s")
+        return wait
 
 
 def passes(exc: ApiError) -> bool:

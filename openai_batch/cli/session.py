@@ -43,11 +43,16 @@ class Session:
 @contextlib.contextmanager
 def session(*, quiet: bool = False) -> Iterator[Session]:
     """Make a session; an interruption becomes an error that says what goes on and how to come back."""
+    from openai_batch._paths import network_filesystem
     from openai_batch._registry import Registry
     from openai_batch._workflow import Workflow
 
     reporter = make_reporter(quiet=quiet)
     registry = Registry()
+    if (kind := network_filesystem(registry.path)) is not None:
+        reporter.warn(
+            f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"
+        )
     current = Session(Workflow(registry, reporter), reporter)
     try:
         yield current
