@@ -146,7 +146,10 @@ def running(**plan: Any) -> Iterator[Stub]:
                     stub.faults.remove(fault)
                     self._send(fault[1], _json({"error": {"message": "as planned"}}), fault[2])
                     return
-            answer = stub.answer(call)
+            try:
+                answer = stub.answer(call)
+            except ValueError as exc:  # an input that is no JSON: better told at once than waited for
+                answer = 400, _json({"error": {"message": str(exc)}})
             if answer is None:
                 self.close_connection = True
                 return

@@ -89,11 +89,11 @@ def test_04_a_dry_run_leaves_files_alone() -> None:
     assert not Path("err.jsonl").exists()
 
 
-def test_05_the_endpoint_is_the_files_own(stub: Stub) -> None:
-    """A file of embeddings is submitted as embeddings."""
-    ready(url="/v1/embeddings", model="text-embedding-3-small", input="x")
-    run.main(["input.jsonl", "-c"])
-    assert stub.batches["batch_1"]["endpoint"] == "/v1/embeddings"
+@pytest.mark.parametrize("endpoint", ["/v1/embeddings", "/v1/rerank", "/v1/videos"])
+def test_05_the_endpoint_is_the_files_own(stub: Stub, endpoint: str) -> None:
+    """A file is submitted for the endpoint that its lines name, known here or not."""
+    run.main([ready(url=endpoint, model="sora-2", input="x"), "-c"])
+    assert stub.batches["batch_1"]["endpoint"] == endpoint
 
 
 def test_06_a_dash_means_the_standard_streams(stub: Stub) -> None:
@@ -309,7 +309,7 @@ def test_18_too_early_and_failed_are_told(stub: Stub) -> None:
     stub.errors = [{"code": "invalid_json_line", "message": "unreadable", "line": 7}]
     batch = add(Batch("in.jsonl"))
     batch.submit()
-    with pytest.warns(UserWarning, match="in_progress") as caught:
+    with pytest.warns(UserWarning, match="nothing to download yet") as caught:
         assert batch.download() == (None, None)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match=r"failed: line 7: unreadable \(invalid_json_line\)"):
