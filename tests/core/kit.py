@@ -1,0 +1,118 @@
+"""Orders for the fault server, made and followed by the real workflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openai_batch._api import BatchApi
+from openai_batch._collect import Collected, collect
+from openai_batch._inputs import check_file, open_source
+from openai_batch._registry import Registry
+from openai_batch._report import Reporter
+from openai_batch._workflow import Order, Workflow
+from openai_batch.providers import get_provider_by_name
+
+if TYPE_CHECKING:
+    from openai_batch._jobs import Job
+    from support.faults import FaultServer
+
+
+class Ears(Reporter):
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a remark."""
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(text)
+
+
+@dataclass
+class Shop:
+    """A provider that fails as planned, and what a user needs to order from it."""
+
+    server: FaultServer
+    folder: Path
+    home: Path
+    ears: Ears = field(default_factory=Ears)
+    flows: list[Workflow] = field(default_factory=list)
+
+    def configure(self, **values: Any) -> None:
+        """Write the configuration: short patience, unless `values` say otherwise."""
+        table = {"base_url": self.server.base_url, "api_key_env": "FAULTY_KEY"}
+        table |= {"create_timeout": 0.7, "create_grace": 0.5} | values
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        (self.home / "config.toml").write_text("\n".join(["[providers.faulty]", *lines, ""]))
+
+    def flow(self) -> Workflow:
+        """Return a new workflow, as a new process would have it."""
+        flow = Workflow(Registry(), self.ears)
+        self.flows.append(flow)
+        return flow
+
+    def api(self) -> BatchApi:
+        """Return a new connection."""
+        return BatchApi(get_provider_by_name("faulty"))
+
+    def write(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> Path:
+        """Write an input whose requests carry the plan."""
+        path = self.folder / name
+        path.write_bytes(b"".join(request_line(f"id-{n}", plan) for n in range(requests)))
+        return path
+
+    def order(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> Order:
+        """Check an input of that plan, and return the order to run it."""
+        provider = get_provider_by_name("faulty")
+        path = self.write(plan, requests, name)
+        folder = self.folder / f"work-{name}"
+        folder.mkdir(exist_ok=True)
+        return Order(check_file(open_source(str(path), folder), provider.limits, folder), provider)
+
+    def submit(self, plan: str, **options: Any) -> Job:
+        """Submit an order of that plan with a new workflow."""
+        return self.flow().submit(self.order(plan), **options)[0]
+
+    def run(self, plan: str, requests: int = 4) -> Collected:
+        """Submit, wait and collect into `out.jsonl`."""
+        flow = self.flow()
+        job = flow.wait(flow.submit(self.order(plan, requests))[0], timeout=60)
+        return collect(flow, job, self.out)
+
+    @property
+    def out(self) -> Path:
+        """Where `run` puts the results."""
+        return self.folder / "out.jsonl"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the published results."""
+        return [json.loads(line) for line in self.out.read_bytes().split(b"\n") if line]
+
+    def command(self, *words: str) -> subprocess.Popen[str]:
+        """Start the command line in a process of its own."""
+        command = [sys.executable, "-m", "openai_batch", *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for flow in self.flows:
+            flow.registry.close()
+            for api in flow._apis.values():
+                api.close()
+
+
+def request_line(custom_id: str, model: str = "m", **body: Any) -> bytes:
+    """Return one line of a batch input."""
+    body = {"model": model, "messages": [{"role": "user", "content": f"ask {custom_id}"}], **body}
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(line).encode() + b"\n"

@@ -1,0 +1,236 @@
+"""Every end of a batch is collected, and a file that did not arrive whole is never published."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch import _transfer
+from openai_batch._collect import collect, fetch_raw, verdict
+from openai_batch._jobs import COLLECTED
+from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
+from support.plan import read_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.kit import Shop
+
+GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors", "crlf", "blank", "conflict"]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a broken download soon."""
+    monkeypatch.setattr(_transfer, "MAX_TRIES", 2)
+
+
+def no_leftovers(folder: Path) -> bool:
+    """Tell whether no hidden part file is left."""
+    return not list(folder.glob(".*.part"))
+
+
+@pytest.mark.parametrize("rows", GOOD)
+def test_results_come_once_each_and_in_input_order(shop: Shop, rows: str) -> None:
+    """However the provider writes its files, each request has one line, in the order of the input."""
+    done = shop.run(f"fault:rows={rows}", requests=7)
+    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(7)]
+    assert shop.out.read_bytes().count(b"\n") == 7
+    assert b"\r" not in shop.out.read_bytes()
+    assert (done.tally.succeeded, done.tally.requests) == (7, 7)
+    assert all(row["response"]["status_code"] == 200 for row in shop.rows())
+    assert {part.state for part in done.job.parts} == {COLLECTED}
+    verdict(done)
+    assert no_leftovers(shop.folder)
+    assert any("strangers" in rows and "not asked for" in text for text in shop.ears.warnings) == (rows == "strangers")
+
+
+@pytest.mark.parametrize(
+    ("plan", "succeeded", "failed", "missing"),
+    [
+        ("end=completed;rows=mixed", 2, 2, 0),
+        ("end=completed;rows=mixed,inline", 2, 2, 0),
+        ("end=completed;rows=mixed,noerrors", 2, 2, 0),
+        ("end=completed;rows=allerrors", 0, 4, 0),
+        ("end=completed;rows=absent", 2, 0, 2),
+        ("end=expired;rows=expired", 2, 2, 0),
+        ("end=expired;rows=absent", 2, 0, 2),
+        ("end=cancelled;rows=absent", 2, 0, 2),
+        ("end=cancelled;rows=expired,mixed", 1, 3, 0),
+    ],
+)
+def test_each_end_is_collected(shop: Shop, plan: str, succeeded: int, failed: int, missing: int) -> None:
+    """Whatever the last status, all rows that exist come home, and the verdict says that some are lacking."""
+    done = shop.run(f"fault:{plan}")
+    tally = done.tally
+    assert (tally.succeeded, tally.failed, tally.missing_count) == (succeeded, failed, missing)
+    assert len(shop.rows()) == succeeded + failed
+    with pytest.raises(IncompleteError) as told:
+        verdict(done)
+    assert told.value.code == 5
+    assert f"{succeeded} of 4" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("", "line 2: This line is no JSON. (invalid_json_line)"),
+        ("tokenlimit", "token_limit_exceeded"),
+        ("errorslist", "failed"),
+        ("errorsstrings", "something went wrong"),
+    ],
+)
+def test_a_failed_batch_tells_why(shop: Shop, shape: str, words: str) -> None:
+    """A batch that failed as a whole publishes nothing, and its reasons are in the error."""
+    done = shop.run(f"fault:end=failed;shape={shape}")
+    assert done.path is None
+    assert not shop.out.exists()
+    with pytest.raises(IncompleteError, match="failed") as told:
+        verdict(done)
+    assert words in str(told.value)
+
+
+@pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])
+def test_strange_batch_objects_do_not_matter(shop: Shop, shape: str) -> None:
+    """Empty ids, null counts and capital letters are read as what they mean."""
+    verdict(shop.run(f"fault:shape={shape};steps=validating,in_progress"))
+    assert len(shop.rows()) == 4
+
+
+def test_file_ids_that_come_late_are_waited_for(shop: Shop) -> None:
+    """A completed batch whose file ids appear some polls later loses nothing."""
+    verdict(shop.run("fault:late=2"))
+    assert len(shop.rows()) == 4
+
+
+def test_what_is_missing_can_be_written_out_ready_to_submit(shop: Shop) -> None:
+    """The request lines without a success are kept byte for byte."""
+    flow = shop.flow()
+    order = shop.order("fault:rows=mixed,absent", requests=6)
+    job = flow.wait(flow.submit(order)[0], timeout=30)
+    rest = shop.folder / "rest.jsonl"
+    collect(flow, job, shop.out, missing=rest)
+    lines = order.checked.path.read_bytes().splitlines(keepends=True)
+    assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
+
+
+def test_raw_files_are_the_providers_own_bytes(shop: Shop) -> None:
+    """Without merging, both files arrive byte for byte."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:rows=mixed,shuffled,crlf"), timeout=30)
+    paths = fetch_raw(flow, job, shop.folder)
+    stored = [file.data for file in shop.server.files.values() if file.purpose == "batch_output"]
+    assert sorted(path.read_bytes() for path in paths) == sorted(stored)
+
+
+def test_a_file_that_is_there_is_not_replaced_unless_asked(shop: Shop) -> None:
+    """Somebody's file of that name stays, and nothing is downloaded for it; force replaces it in one step."""
+    shop.out.write_text("precious")
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
+    with pytest.raises(OutputExistsError):
+        collect(flow, job, shop.out)
+    assert shop.out.read_text() == "precious"
+    assert shop.server.seen("GET", "/files/.*/content") == []
+    collect(flow, job, shop.out, force=True)
+    assert len(shop.rows()) == 4
+
+
+MANY = 3000
+"""Requests whose results, about a megabyte, come in several chunks."""
+
+TRUNCATIONS = (
+    *("half", "half:40", "half:0", "nolength", "short", "short:90", "long", "chunkcut", "reset:40", "gzipcut"),
+    *("html", "jsonerror", "garbage", "close", "500", "429:0", "404", "302"),
+)
+
+
+@pytest.mark.parametrize("fault", TRUNCATIONS)
+def test_what_is_no_whole_file_is_not_published(shop: Shop, fault: str) -> None:
+    """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit(f"fault:content={fault}*2"), timeout=30)
+    with pytest.raises(BatchError) as told:
+        collect(flow, job, shop.out)
+    assert "canary" not in str(told.value)
+    assert not shop.out.exists()
+    assert no_leftovers(shop.folder)
+    job = flow.registry.job(job.id)
+    assert job.parts[0].state != COLLECTED
+    for _ in range(2):  # what was not retried left a fault for the next try
+        try:
+            verdict(collect(flow, job, shop.out))
+            break
+        except BatchError:
+            continue
+    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
+    assert shop.server.strays == []
+
+
+def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(shop: Shop) -> None:
+    """Half a file that ends with a whole line, under a length that fits, is still not the file."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
+    job = flow.registry.job(job.id)
+    (output,) = (file for file in shop.server.files.values() if file.purpose == "batch_output")
+    cut = output.data.index(b"\n") + 1
+    for fault in (f"short:{cut}", "nolength"):
+        output.plan.faults.update(read_plan(f"fault:content={fault}").faults)
+        with pytest.raises(DownloadError, match="arrived with"):
+            collect(flow, job, shop.out)
+    assert not shop.out.exists()
+
+
+@pytest.mark.parametrize("fault", ["wholenolength", "gzip", "slow"])
+def test_unusual_and_whole_is_taken(shop: Shop, fault: str) -> None:
+    """No length, compression that nobody asked for, and slowness are no faults where the bytes are all there."""
+    verdict(shop.run(f"fault:content={fault}"))
+    assert len(shop.rows()) == 4
+
+
+@pytest.mark.parametrize("record", ["file=nobytes*9", "file=404*9"])
+def test_no_record_of_the_size_is_no_fault(shop: Shop, record: str) -> None:
+    """Providers that keep no size are believed, as far as the lines are whole."""
+    verdict(shop.run(f"fault:{record}"))
+    assert len(shop.rows()) == 4
+
+
+@pytest.mark.parametrize("fault", ["half", "reset:700000"])
+@pytest.mark.parametrize(
+    ("mode", "resumes"),
+    [("good", True), ("", False), ("ignored", False), ("wrong", False), ("noheader", False), ("weak", False)],
+)
+def test_a_broken_download_is_resumed_only_where_that_is_proven(
+    shop: Shop, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes are right in every case; only a proven range is appended to what was there."""
+    monkeypatch.setattr(_transfer, "MAX_TRIES", 5)
+    verdict(shop.run(f"fault:content={fault};range={mode}", requests=MANY))
+    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(MANY)]
+    asked = ["range" in request.headers for request in shop.server.seen("GET", "/files/.*/content")]
+    assert asked[0] is False
+    assert asked[1] is (mode not in ("", "weak"))
+    if resumes:
+        assert len(asked) == 2
+
+
+def test_a_file_that_changed_between_two_tries_is_read_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of two versions are never joined: another ETag starts from the front."""
+    monkeypatch.setattr(_transfer, "MAX_TRIES", 5)
+    verdict(shop.run("fault:content=half;range=changed", requests=MANY))
+    assert len(shop.rows()) == MANY
+    second = shop.server.seen("GET", "/files/.*/content")[1]
+    assert second.headers["if-range"].startswith('"file-')
+
+
+def test_answers_go_to_a_stream_too(shop: Shop) -> None:
+    """A target that is open already gets the same bytes as a path."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:rows=shuffled"), timeout=30)
+    with shop.out.open("w+b") as handle:
+        collect(flow, job, handle)
+    assert [json.loads(line)["custom_id"] for line in shop.out.read_bytes().splitlines()] == [
+        f"id-{n}" for n in range(4)
+    ]
