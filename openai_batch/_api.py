@@ -428,10 +428,14 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException) -> Unre
     if "Timeout" in type(exc).__name__:
         reason = "no answer in time"
     hint = ""
-    if "CERTIFICATE" in reason.upper():
+    lasting = "CERTIFICATE" in reason.upper()
+    if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
     return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_key(provider, reason)})", hint=hint, sent=sent
+        f"could not {doing}: {provider} cannot be reached ({_without_key(provider, reason)})",
+        hint=hint,
+        sent=sent,
+        lasting=lasting,
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ._batchinfo import FINISHED
 from ._warn import warn
-from .errors import ApiError, BatchError, UnreachableError
+from .errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ._batchinfo import BatchInfo
     from ._profile import Provider
 
-_PASSING = frozenset({408, 409, 425, 429})
 _FIRST_PAUSE = 0.1
 _LONGEST_BACKOFF = 60.0
 
@@ -44,7 +43,7 @@ def follow(
         try:
             batch = look()
         except ApiError as exc:
-            if not is_passing(exc):
+            if not exc.passes:
                 raise
             warn(f"{exc}; still waiting")
             time.sleep(max(exc.retry_after or 0.0, backoff))
@@ -56,14 +55,6 @@ def follow(
             return batch
         time.sleep(pause)
         pause = min(pause * 1.5, interval)
-
-
-def is_passing(exc: BatchError) -> bool:
-    """Tell whether asking again later may help."""
-    if isinstance(exc, UnreachableError):
-        return True
-    status = exc.status if isinstance(exc, ApiError) else None
-    return status is not None and (status in _PASSING or status >= 500)  # noqa: PLR2004 - any server error
 
 
 def is_near(provider: Provider) -> bool:

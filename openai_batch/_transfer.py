@@ -25,7 +25,6 @@ RATE_SPAN = 60.0
 MAX_TRIES, MAX_KNOCKS = 5, 10
 """Tries that bring nothing new before giving up: of answers that end early, and where no connection comes about."""
 
-_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -93,7 +92,7 @@ def transfer(
         try:
             _once(read, target, state, progress)
         except ApiError as exc:
-            if not (isinstance(exc, UnreachableError) or exc.status in _RETRIED):
+            if not exc.passes:
                 raise
             reason, wait = str(exc), exc.retry_after
             patience = MAX_KNOCKS if isinstance(exc, UnreachableError) and not exc.sent else MAX_TRIES

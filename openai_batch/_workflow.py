@@ -12,7 +12,6 @@ import json
 import os
 import random
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import _paths, _submit
 from ._api import BatchApi
+from ._emergency import keep_id
 from ._jobs import (
     COLLECTED,
     CREATING,
@@ -31,6 +31,7 @@ from ._jobs import (
     Job,
     Part,
 )
+from ._patience import MAX_POLL, Failures
 from ._profile import Provider, normal_url
 from ._report import Reporter
 from ._slice import FileSlice
@@ -42,7 +43,6 @@ from .errors import (
     NotFoundError,
     RegistryError,
     UncertainError,
-    UnreachableError,
     WaitTimeoutError,
 )
 from .providers import askable_providers, get_provider_by_name
@@ -54,19 +54,11 @@ if TYPE_CHECKING:
     from ._inputs import Checked
     from ._registry import Registry
 
-RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that a waiting process waits out."""
-
 AUDITS = 3
 """Looks at the provider's list after an attempt whose answer was lost."""
 
-MAX_POLL = 60.0
 MAX_POLL_LOCAL = 2.0
-MAX_RETRY_AFTER = 3600.0
-"""Seconds: the longest wait between two looks at a provider, at the local server, and where a server asks for it."""
-
-MAX_REFUSALS = 4
-"""Refused keys, or batches not found, in a row before that is believed."""
+"""Seconds: the longest wait between two looks at the local server."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +157,7 @@ class Workflow:
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, failures = 0.5, _Failures(self.reporter)
+        pause, failures = 0.5, Failures(self.reporter)
         longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
         while not job.ended:
             try:
@@ -303,7 +295,7 @@ class Workflow:
         try:
             self._adopt_part(part, info, audits=AUDITS if unclear else part.audits)
         except RegistryError as exc:
-            raise _emergency(job, info, exc) from exc
+            raise keep_id(job, info, exc) from exc
 
     def _look_for(self, api: BatchApi, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
         """Find out what became of a create whose answer was lost with the process that sent it."""
@@ -434,62 +426,3 @@ class Workflow:
             yield
         finally:
             os.close(handle)
-
-
-def _emergency(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError:
-    """Keep the id of a batch that was created and could not be written down, wherever there is room for it."""
-    record = json.dumps(
-        {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}
-    )
-    places = [_paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())]
-    for folder in places:
-        path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
-        try:
-            with path.open("x", encoding="utf-8") as handle:
-                handle.write(record + "\n")
-        except OSError:
-            continue
-        where = f"; its id is in {path}"
-        break
-    else:
-        where = ""
-    return RegistryError(
-        f"batch {info.id} was created at {job.provider}, and that could not be written down ({cause}){where}",
-        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again goes on with it",
-    )
-
-
-class _Failures:
-    """How often in a row asking has failed, and how long to wait after that; what does not pass is raised."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._row = 0
-        self._refusals = 0
-
-    def forget(self) -> None:
-        """Begin anew after an answer."""
-        self._row = self._refusals = 0
-
-    def pause(self, exc: BatchError) -> float:
-        """Return the seconds to wait after this error, or raise it."""
-        if isinstance(exc, ApiError):
-            if not passes(exc):
-                raise exc
-        else:
-            # A key that is refused, a batch that is not found: no proof at once, since keys are renewed and lists lag.
-            self._refusals += 1
-            if self._refusals >= MAX_REFUSALS:
-                raise exc
-        self._row += 1
-        wait = min(MAX_POLL, 2.0**self._row)
-        if isinstance(exc, ApiError) and exc.retry_after:
-            wait = min(MAX_RETRY_AFTER, max(wait, exc.retry_after))
-        if self._row <= 3 or self._row % 10 == 0:  # noqa: PLR2004 - said at once, then now and then
-            self._reporter.warn(f"{exc}; trying again in {wait:.0f} s")
-        return wait
-
-
-def passes(exc: ApiError) -> bool:
-    """Tell whether an error may pass by itself, so that waiting on is right."""
-    return isinstance(exc, UnreachableError) or exc.status in RETRIED_STATUSES

@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 
+_PASSING = frozenset({408, 409, 425, 429})
+
+
 class BatchError(Exception):
     """The operation failed; running the same command again is safe."""
 
@@ -147,18 +150,30 @@ class ApiError(BatchError):
         self.api_code = api_code
         self.retry_after = retry_after
 
+    @property
+    def passes(self) -> bool:
+        """Whether the error may pass by itself, so that asking again later is right."""
+        return self.status is not None and (self.status in _PASSING or self.status >= 500)  # noqa: PLR2004 - HTTP's own
+
 
 class UnreachableError(ApiError):
     """The provider could not be reached.
 
-    `sent` says whether the request may have reached it: False only where it certainly did not.
+    `sent` says whether the request may have reached it: False only where it certainly did not. `lasting` is for
+    what no waiting mends, such as a certificate that is not accepted.
     """
 
     remedy = "look at the network and the base URL; then run the same command again, nothing is paid twice"
 
-    def __init__(self, message: str, *, hint: str = "", sent: bool = True) -> None:
+    def __init__(self, message: str, *, hint: str = "", sent: bool = True, lasting: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self.lasting = lasting
+
+    @property
+    def passes(self) -> bool:
+        """Whether the line may come back."""
+        return not self.lasting
 
 
 class DownloadError(BatchError):

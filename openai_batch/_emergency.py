@@ -1,0 +1,38 @@
+"""What to do when a batch was created and the registry cannot take its id any more."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _paths
+from .errors import RegistryError
+
+if TYPE_CHECKING:
+    from ._batchinfo import BatchInfo
+    from ._jobs import Job
+
+
+def keep_id(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError:
+    """Keep the id of a batch that was created and could not be written down, wherever there is room for it."""
+    record = json.dumps(
+        {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}
+    )
+    places = [_paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())]
+    for folder in places:
+        path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
+        try:
+            with path.open("x", encoding="utf-8") as handle:
+                handle.write(record + "\n")
+        except OSError:
+            continue
+        where = f"; its id is in {path}"
+        break
+    else:
+        where = ""
+    return RegistryError(
+        f"batch {info.id} was created at {job.provider}, and that could not be written down ({cause}){where}",
+        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again goes on with it",
+    )
