@@ -1,0 +1,148 @@
+"""Waiting goes on through whatever passes, and ends at what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch import _api
+from openai_batch._api import _retry_after
+from openai_batch._jobs import ENDED
+from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from core.kit import Shop
+
+
+@pytest.mark.parametrize(
+    "poll",
+    [
+        *("429:0*4", "429:-5*4", "429:nan*4", "429:1e999*4", "429:soon*4", "429:Mon, 23 Nov 2020 10:00:00 GMT*4"),
+        *("500*4", "502*4", "503:1*4", "reset*4", "close*4", "garbage*4", "html", "cut", "string", "empty"),
+        *("404", "404*2", "408*4", "409*4", "made.500*4", "made.reset*4", "made.cut"),
+    ],
+)
+def test_what_passes_is_waited_out(shop: Shop, poll: str) -> None:
+    """A busy, broken or strange answer in the midst of waiting does not end it, and nothing is sent anew."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
+    assert job.parts[0].state == ENDED
+    assert job.status == "completed"
+    assert len(shop.server.creates) == 1
+
+
+@pytest.mark.parametrize("words", ["validating,in_progress,finalizing", "PENDING,Running,WRAPPING_UP", "moderating"])
+def test_unknown_words_mean_that_it_still_runs(shop: Shop, words: str) -> None:
+    """Only the four known ends are ends."""
+    job = shop.flow().wait(shop.submit(f"fault:steps={words}"), timeout=30)
+    assert job.status == "completed"
+    assert len(shop.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "expired", "cancelled"])
+def test_each_end_is_an_end(shop: Shop, end: str) -> None:
+    """All four terminal statuses end the waiting."""
+    job = shop.flow().wait(shop.submit(f"fault:end={end}"), timeout=30)
+    assert (job.status, job.ended) == (end, True)
+    assert job.ended_at is not None
+
+
+def test_the_time_given_is_kept(shop: Shop) -> None:
+    """When the time is up the job goes on, and the error says how to come back."""
+    steps = ",".join(["in_progress"] * 50)
+    job = shop.submit(f"fault:steps={steps}")
+    with pytest.raises(WaitTimeoutError) as told:
+        shop.flow().wait(job, timeout=0.6)
+    assert told.value.code == 124
+    assert f"obatch wait {job.id}" in told.value.hint
+
+
+def test_a_refused_key_ends_the_waiting(shop: Shop) -> None:
+    """A key that is refused again and again is told; the job itself is not touched."""
+    job = shop.submit("fault:poll=401*9;steps=in_progress")
+    with pytest.raises(AuthError) as told:
+        shop.flow().wait(job, timeout=30)
+    assert "FAULTY_KEY" in told.value.hint
+    assert "canary" not in str(told.value)
+
+
+def test_a_key_that_is_refused_once_does_not_end_the_waiting(shop: Shop) -> None:
+    """A provider whose key service hiccups in hour seven does not end a day's waiting."""
+    flow = shop.flow()
+    job = flow.refresh(shop.submit("fault:steps=in_progress,in_progress"))
+    (file,) = shop.server.files.values()
+    file.plan.faults.update(poll=__import__("collections").deque())
+    job = flow.wait(job, timeout=30)
+    assert job.status == "completed"
+
+
+def test_a_batch_that_is_gone_ends_the_waiting(shop: Shop) -> None:
+    """Three answers in a row that there is no such batch are believed."""
+    with pytest.raises(NotFoundError):
+        shop.flow().wait(shop.submit("fault:poll=404*9"), timeout=60)
+    assert len(shop.server.seen("GET", "/batches/.*")) == 3
+
+
+def test_a_provider_that_is_away_is_waited_for(shop: Shop) -> None:
+    """With nobody listening the waiting goes on, and it ends when the provider is back."""
+    import threading
+
+    flow = shop.flow()
+    job = shop.submit("fault:steps=in_progress")
+    shop.server.deafen()
+    back = threading.Timer(2.5, shop.server.hear)
+    back.start()
+    job = flow.wait(job, timeout=60)
+    back.join()
+    assert job.status == "completed"
+    assert any("cannot be reached" in text for text in shop.ears.warnings)
+
+
+@pytest.mark.parametrize("steps", ["in_progress,in_progress", ""])
+def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: str) -> None:
+    """A running batch is cancelled and its rows kept; one that has ended meanwhile is left as it is."""
+    flow = shop.flow()
+    job = shop.submit(f"fault:steps={steps};rows=absent")
+    job = flow.wait(flow.cancel(job), timeout=30)
+    assert job.status == ("cancelled" if steps else "completed")
+    assert job.parts[0].output_file_id
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "30"}, 30),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "3600"}, 3600),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Mon, 23 Nov 2020 10:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 23 Nov 99999 10:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds count; what is past, endless or no number is as if it were not there."""
+    assert _retry_after(headers) == seconds
+
+
+def test_retry_after_takes_a_date() -> None:
+    """A date in the future is the time until then."""
+    asked = _retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
+    assert asked is not None
+    assert asked > 3e8
+
+
+def test_what_passes_by_itself() -> None:
+    """A lost connection and a busy server pass; a refusal does not."""
+    assert UnreachableError("gone").passes
+    assert all(ApiError("busy", status=status).passes for status in (408, 409, 429, 500, 502, 503, 504))
+    assert not any(ApiError("no", status=status).passes for status in (400, 413, 422))
+    assert _api.CHUNK > 0
