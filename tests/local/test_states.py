@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -169,6 +170,17 @@ def test_cancel(client: OpenAI, echo: EchoUpstream) -> None:
     assert client.batches.cancel(batch.id).status == "cancelled"
 
 
+def test_cancel_at_any_moment(client: OpenAI) -> None:
+    """Whenever it is cancelled, a batch ends soon: none of its calls is waited for."""
+    batches = []
+    for pause in range(20):
+        batch = start(client, chat_file(["!sleep=100 moment"] * 20))
+        time.sleep(pause / 500)
+        client.batches.cancel(batch.id)
+        batches.append(batch)
+    assert {finish(client, batch).status for batch in batches} == {"cancelled"}
+
+
 def test_cancel_after_the_end(client: OpenAI) -> None:
     """A batch that has ended cannot be cancelled."""
     done = finish(client, start(client, chat_file(["x"])))
@@ -189,6 +201,16 @@ def test_expiry(client: OpenAI) -> None:
     assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0", "r2"]
     (error,) = lines(client, done.error_file_id)
     assert (error["custom_id"], error["response"], error["error"]["code"]) == ("r1", None, "batch_expired")
+
+
+def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> None:
+    """Requests that had to wait are not started once the window has ended."""
+    texts = [f"!sleep=60 waits {i}" for i in range(100)]
+    with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
+        done = finish(client, start(client, chat_file(texts), window="1s"))
+        assert done.status == "expired"
+        assert len(lines(client, done.error_file_id)) == 100
+    assert sum(echo.calls().get(text, 0) for text in texts) == 4
 
 
 def test_short_windows_are_for_tests(tmp_path: Path, echo: EchoUpstream) -> None:

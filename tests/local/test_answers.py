@@ -1,0 +1,155 @@
+"""Lines of result files, and the limit that follows an upstream's strength."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from openai_batch.local.answers import answered, unanswered
+from openai_batch.local.retry import _retry_after, _worth_retry
+from openai_batch.local.store import FAILED, SUCCEEDED
+from openai_batch.local.upstream import Answer, Target, base_url
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (200, b'{"object":"x","error":null}', SUCCEEDED),
+        (200, b"[1,2]", SUCCEEDED),
+        (201, b"{}", SUCCEEDED),
+        (200, b'{"error":{"message":"no"}}', FAILED),
+        (204, b"", SUCCEEDED),
+        (302, b"{}", FAILED),
+        (404, b"{}", FAILED),
+        (500, b"\xff\xfe", FAILED),
+        (0, b"{}", FAILED),
+    ],
+)
+def test_success_or_not(status: int, body: bytes, state: int) -> None:
+    """A line is a success only with a status of success and without an error in its body."""
+    line = answered("a", status, None, body)
+    assert line.state == state
+    assert json.loads(line.data)["response"]["status_code"] == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1.10, "b": "\\u00e9 \xc3\xa9"}',
+        b'{\n "a": [1,\r\n 2]\n}',
+        b"plain\ntext",
+        b"\xff bytes",
+        b"",
+        b'{"a":1} {"b":2}',
+        b"NaN",
+        b"[" * 100_000,
+        '"\u2028"'.encode(),
+    ],
+)
+def test_one_line_each(body: bytes) -> None:
+    """Whatever the upstream sends, the result is one line of JSON, and JSON is kept as JSON."""
+    line = answered('id"\n', 200, "req", body).data
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    parsed = json.loads(line)
+    assert (parsed["custom_id"], parsed["response"]["request_id"], parsed["error"]) == ('id"\n', "req", None)
+    try:
+        expected = json.loads(body, parse_constant=lambda name: pytest.fail(name) if name != "NaN" else body.decode())
+    except (ValueError, RecursionError):
+        expected = body.decode("utf-8", "replace")
+    assert parsed["response"]["body"] == expected
+
+
+def test_bytes_are_kept() -> None:
+    """Spaces, escapes and the writing of numbers stay as the upstream wrote them."""
+    body = b'{"a" : 1.10e0,"b":"\\u00e9"}'
+    assert body in answered("a", 200, "r", body).data
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ('{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}', (3, 0, 4, 0, 7)),
+        ('{"prompt_tokens":3,"total_tokens":3,"prompt_tokens_details":{"cached_tokens":2}}', (3, 2, 0, 0, 3)),
+        ('{"input_tokens":1,"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1}}', (1, 0, 2, 1, 3)),
+        ('{"prompt_tokens":null,"completion_tokens":"4"}', (0, 0, 0, 0, 0)),
+        ('{"prompt_tokens":-5,"completion_tokens_details":null}', (0, 0, 0, 0, 0)),
+        ("null", (0, 0, 0, 0, 0)),
+        ("[1]", (0, 0, 0, 0, 0)),
+        ("1e999", (0, 0, 0, 0, 0)),
+    ],
+)
+def test_tokens(usage: str, tokens: tuple[int, ...]) -> None:
+    """Tokens are read in both namings, and nonsense counts nothing."""
+    assert answered("a", 200, "r", f'{{"usage":{usage}}}'.encode()).tokens == tokens
+
+
+def test_unanswered() -> None:
+    """A request without an answer has a code and a message, and no response."""
+    parsed = json.loads(unanswered("é", "batch_expired", "too late").data)
+    assert parsed.pop("id").startswith("batch_req_")
+    error = {"code": "batch_expired", "message": "too late"}
+    assert parsed == {"custom_id": "é", "response": None, "error": error}
+
+
+def test_limit_of_a_target() -> None:
+    """The limit is halved once for one wave of overload, never below one, and is won back with answers."""
+    target = Target("http://h/v1", None, limit=8)
+    target.shrink()
+    target.shrink()
+    assert target.allowed == 4
+    for _ in range(5):
+        target.shrunk_at = 0.0
+        target.shrink()
+    assert target.allowed == 1
+    assert target.free
+    target.active = 1
+    assert not target.free
+    for _ in range(100):
+        target.grow()
+    assert target.allowed == 8
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://h:1", "http://h:1/v1"),
+        ("http://h:1/", "http://h:1/v1"),
+        ("http://h/v1/", "http://h/v1"),
+        ("https://h/api/openai", "https://h/api/openai"),
+    ],
+)
+def test_base_url(url: str, base: str) -> None:
+    """A bare host has the API under /v1; any path is taken as it is."""
+    assert base_url(url) == base
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "again"),
+    [
+        *((status, b"", True) for status in (408, 425, 429, 500, 503, 529)),
+        *((status, b"", False) for status in (200, 400, 404, 422, 501)),
+        (429, b'{"error":{"code":"insufficient_quota"}}', False),
+    ],
+)
+def test_what_is_tried_again(status: int, body: bytes, again: bool) -> None:
+    """Passing trouble is worth another try; a refusal is not, nor an empty purse."""
+    assert _worth_retry(Answer(status, {}, body)) is again
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """The wait that the upstream asks for is read in each of its forms."""
+    assert _retry_after(headers) == seconds
