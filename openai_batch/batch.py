@@ -339,12 +339,11 @@ class Batch:
         if attempt is None or self.provider is None:
             raise UsageError("No requests have been added to the batch")
         api = self._api_of(self.provider)
-        if self._sent:
-            return reconcile(api, attempt)
-        self._sent = True  # from here until an answer, also if Ctrl-C comes between
+        again, self._sent = self._sent, True  # from here until an answer, also if Ctrl-C comes between
         try:
-            return create(api, attempt)
-        except UncertainError:
+            return reconcile(api, attempt) if again else create(api, attempt)
+        except UncertainError as exc:
+            exc.hint = "call submit() of the same Batch again: it looks for the batch, and never sends it anew"
             raise
         except BatchError:
             self._attempt, self._sent = None, False  # certainly not created: the next call starts afresh
@@ -399,14 +398,19 @@ class Batch:
 
 
 def _askable() -> list[Provider]:
-    """Return the providers whose key is at hand, and the one on this machine if it runs."""
+    """Return the providers that can be asked: with a key, without need of one, or on this machine if it runs.
+
+    Those whose key a command prints come last: the command may ask its user for something.
+    """
     from .local import launch
 
-    return [
-        provider
-        for provider in known_providers().values()
-        if (launch.running() is not None if provider.is_local else bool(provider.api_key) or not provider.needs_key)
-    ]
+    def can_be_asked(provider: Provider) -> bool:
+        if provider.is_local:
+            return launch.running() is not None
+        return bool(provider.api_key or provider.api_key_command) or not provider.needs_key
+
+    found = [provider for provider in known_providers().values() if can_be_asked(provider)]
+    return sorted(found, key=lambda provider: not provider.api_key and bool(provider.api_key_command))
 
 
 def _options(extra_headers: Any, extra_query: Any, extra_body: Any, timeout: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._follow import follow
 from .batch import DRY_RUN_ID, Batch
-from .errors import BatchError, IncompleteError, StoppedError, UsageError
+from .errors import BatchError, IncompleteError, StoppedError, UncertainError, UsageError
 from .providers import _add_provider_args, _get_provider
 
 if TYPE_CHECKING:
@@ -184,9 +184,13 @@ def _program() -> int:
         _run(options, outcome)
     except KeyboardInterrupt:
         raise _interrupted(options, outcome) from None
+    except UncertainError as exc:
+        # This program keeps no record, so running it again would send the batch anew.
+        exc.hint = "look at the provider's list of batches; if it is there go on with --resume ID, else run this again"
+        raise
     except BatchError as exc:
-        if outcome.batch_id and not exc.hint:
-            exc.hint = f"go on with it: {_resume(options, outcome)}"
+        if outcome.batch_id:
+            exc.hint = f"batch {outcome.batch_id} goes on; resume with: {_resume(options, outcome)}"
         raise
     _require_success(outcome, _resume(options, outcome))
     return 0

@@ -62,12 +62,15 @@ class Stub:
         (file_id,) = (name for name in self.files if name.startswith("file-in"))
         return self.files[file_id]
 
-    def answer(self, call: Call) -> tuple[int, bytes] | None:
+    def answer(self, call: Call) -> tuple[int, bytes] | None:  # noqa: PLR0911 - one for each route
         """Return status and body; None drops the connection."""
         if call.path == "/v1/files" and call.method == "POST":
             return 200, self._upload(call)
         if call.path == "/v1/batches" and call.method == "POST":
-            made = self._create(json.loads(call.body))
+            try:
+                made = self._create(json.loads(call.body))
+            except ValueError as exc:  # an input that is no JSON: better told at once than waited for
+                return 400, _json({"error": {"message": str(exc)}})
             return None if self.lose_create else (200, made)
         if call.path.startswith("/v1/batches?") or call.path == "/v1/batches":
             return 200, _json({"object": "list", "data": list(self.batches.values()), "has_more": False})
@@ -146,10 +149,7 @@ def running(**plan: Any) -> Iterator[Stub]:
                     stub.faults.remove(fault)
                     self._send(fault[1], _json({"error": {"message": "as planned"}}), fault[2])
                     return
-            try:
-                answer = stub.answer(call)
-            except ValueError as exc:  # an input that is no JSON: better told at once than waited for
-                answer = 400, _json({"error": {"message": str(exc)}})
+            answer = stub.answer(call)
             if answer is None:
                 self.close_connection = True
                 return

@@ -123,8 +123,9 @@ def test_an_uncertain_creation_is_looked_for_again(stub: Stub) -> None:
     stub.faults = [(r"GET /v1/batches\?", 400, {})] * 20
     batch = Batch("in.jsonl", provider=provider)
     batch.add_to_batch(**HELLO)
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainError) as caught:
         batch.submit()
+    assert "submit() of the same Batch" in caught.value.hint
     with pytest.raises(ValueError, match="Adding to an existing batch"):
         batch.add_to_batch(**HELLO)
     stub.faults.clear()

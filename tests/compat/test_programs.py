@@ -149,6 +149,16 @@ def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
     assert done.stderr.splitlines()[0] == "error: 1 of 2 requests of batch batch_1 have no success"
 
 
+def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
+    """Once there is a batch no hint sends a user to start another."""
+    stub.faults = [("GET /v1/batches/", 401, {})]
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    done = python("-m", "openai_batch.run", "in.jsonl", "-p", "openai", check=False)
+    assert done.returncode == 4
+    hint = "hint: batch batch_1 goes on; resume with: python -m openai_batch.run --resume batch_1 -p openai"
+    assert done.stderr.splitlines()[-1] == hint
+
+
 def test_control_c_says_how_to_go_on(stub: Stub) -> None:
     """An interrupted run names the command that resumes it, without the key, and cancels nothing."""
     stub.statuses = ["in_progress"]
