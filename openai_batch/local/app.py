@@ -269,7 +269,7 @@ def build_app(routes: Routes) -> Starlette:
 
 async def _body(request: Request, limit: int) -> bytes:
     pieces = bytearray()
-    async for chunk in request.stream():
+    async for chunk in wire.body_of(request):
         pieces += chunk
         if len(pieces) > limit:
             raise Refused(413, f"the body has over {limit:,} bytes", code="request_too_large")

@@ -296,7 +296,7 @@ def _withdraw() -> None:
 async def _stop_when_idle(server: uvicorn.Server, executor: Executor, activity: Activity, seconds: float) -> None:
     # Polled, since it is the passing of time that is waited for.
     while executor.active or activity.idle_seconds < seconds:  # noqa: ASYNC110
-        await asyncio.sleep(min(1.0, seconds / 4))
+        await asyncio.sleep(min(1.0, max(0.05, seconds / 4)))
     server.should_exit = True
 
 

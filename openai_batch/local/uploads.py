@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
 
 from .store import FileRecord
-from .wire import Refused
+from .wire import Refused, body_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +57,6 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
         record = _record(form, file_id)
         part.rename(folder / file_id)
         sync_folder(folder)
-    except ClientDisconnect:
-        raise Refused(400, "the upload broke off", code="incomplete_upload") from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
@@ -81,7 +78,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
     parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
     refusal: Refused | None = None
     seen = 0
-    async for chunk in request.stream():
+    async for chunk in body_of(request):
         seen += len(chunk)
         if refusal is None:
             try:

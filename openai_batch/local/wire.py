@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
+
+    from starlette.requests import Request
 
     from .store import BatchRecord, FileRecord
+
+
+STALL_SECONDS = 120
+"""How long the next piece of a request's body may take."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
@@ -27,6 +35,22 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         kind = "invalid_request_error" if self.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's classes
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return answer({"error": error}, self.status)
+
+
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes; raises Refused if it stops coming, or breaks off."""
+    stream = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Refused(408, "the rest of the request did not come", code="request_timeout") from None
+        except ClientDisconnect:
+            raise Refused(400, "the request broke off", code="incomplete_upload") from None
+        yield piece
 
 
 def answer(content: Any, status: int = 200) -> Response:

@@ -121,11 +121,12 @@ def test_stops_on_signals(tmp_path: Path, echo: EchoUpstream) -> None:
 
 def test_idle_exit(tmp_path: Path, echo: EchoUpstream) -> None:
     """A server without work and requests ends by itself, but never before its batches have ended."""
-    with local_server(tmp_path, upstream=echo.base_url, idle_seconds=0.5) as server:
+    with local_server(tmp_path, upstream=echo.base_url, idle_seconds=2) as server:
         with server.client() as client:
-            batch = start(client, chat_file(["!sleep=2 idle"]))
+            batch = start(client, chat_file(["!sleep=4 idle"]))
         wait_until(lambda: server.ended, "the end of the idle server")
+        server.settings["idle_seconds"] = 60
         server.start()
         with server.client() as client:
             assert client.batches.retrieve(batch.id).status == "completed"
-        assert echo.calls()["!sleep=2 idle"] == 1
+        assert echo.calls()["!sleep=4 idle"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import openai
@@ -230,6 +231,18 @@ def test_idempotency_key(client: OpenAI, server: LocalServer) -> None:
         "POST", "/v1/batches", json.dumps({**request, "completion_window": "48h"}).encode(), headers
     )
     assert (status, json.loads(answer)["error"]["code"]) == (409, "idempotency_key_reused")
+
+
+def test_idempotency_key_at_once(client: OpenAI, server: LocalServer) -> None:
+    """Creates with the same key that come at the same moment make one batch."""
+    file = client.files.create(file=("i.jsonl", chat_file(["x"])), purpose="batch")
+    headers = {"Content-Type": "application/json", "Idempotency-Key": f"at once {file.id}"}
+    body = json.dumps({"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}).encode()
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: server.request("POST", "/v1/batches", body, headers), range(48)))
+    assert {status for status, _, _ in answers} == {200}
+    assert len({content for _, _, content in answers}) == 1
+    assert len([b for b in client.batches.list() if b.input_file_id == file.id]) == 1
 
 
 def test_input_in_use_stays(tmp_path: Path, echo: EchoUpstream) -> None:

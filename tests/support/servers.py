@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openai import OpenAI  # here, since it takes a second: no server should have to wait for it
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from openai import OpenAI
 
 _ECHO = Path(__file__).with_name("echo.py")
 _PATIENCE = 60
@@ -123,8 +123,6 @@ class LocalServer:
 
     def client(self) -> OpenAI:
         """Return the official client of this server, without its retries."""
-        from openai import OpenAI
-
         return OpenAI(base_url=self.base_url, api_key=self.token, max_retries=0)
 
     def kill(self) -> None:
