@@ -159,6 +159,21 @@ def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
     assert done.stderr.splitlines()[-1] == hint
 
 
+def test_an_uncertain_creation_has_its_own_code(stub: Stub) -> None:
+    """Where nothing tells whether a batch exists the program sends nothing twice and does not advise to."""
+    config = Path(os.environ["OBATCH_CONFIG"])
+    text = config.read_text(encoding="utf-8")
+    quick = "[providers.openai]\ncreate_timeout = 0.5\ncreate_grace = 0\n"
+    config.write_text(text.replace("[providers.openai]\n", quick), encoding="utf-8")
+    stub.lose_create = True
+    stub.faults = [(r"GET /v1/batches\?", 400, {})] * 20
+    Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
+    done = python("-m", "openai_batch.run", "in.jsonl", check=False)
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1].startswith("hint: look at the provider's list of batches")
+    assert len(stub.seen("POST", "/v1/batches$")) == 1
+
+
 def test_control_c_says_how_to_go_on(stub: Stub) -> None:
     """An interrupted run names the command that resumes it, without the key, and cancels nothing."""
     stub.statuses = ["in_progress"]
