@@ -24,7 +24,7 @@ from ._check import Limits, Report, check_stream, lines
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._check import Row
 
@@ -171,7 +171,10 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
     path = folder / "stdin"
     try:
         with path.open("wb") as out:
-            shutil.copyfileobj(stream, out, 1 << 20)
+            # read1 ends at a terminal's first Ctrl-D; read would ask for a second one.
+            read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+            while chunk := read(1 << 20):
+                out.write(chunk)
     except OSError as exc:
         raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
     return path

@@ -9,7 +9,7 @@ import typer
 from openai_batch.errors import InputError
 
 from .options import JsonOpt, ProviderOpt
-from .output import Output, errors
+from .output import Output, counted, errors
 
 EPILOG = """Examples:
 
@@ -46,17 +46,16 @@ def check(
         output.lines(problem.located(source.name) for problem in report.problems)
         hidden = report.problem_count - len(report.errors)
         if hidden > 0:
-            errors.note(f"… and {hidden:,} more problems")
+            errors.note(f"… and {hidden:,} more")
     if not report.ok:
-        word = "problem" if report.problem_count == 1 else "problems"
         raise InputError(
-            f"{source.name} has {report.problem_count:,} {word} for {chosen}",
+            f"{source.name} has {counted(report.problem_count, 'problem')} for {chosen}",
             hint="mend the file" if requests else f"prompts are for `obatch run` or `obatch prepare {source.name}`",
         )
     if not json:
         errors.note(
-            f"{source.name}: {report.requests:,} requests for {report.endpoint}, fit for {chosen}"
-            + (f", {report.warning_count} warnings" if report.warning_count else "")
+            f"{source.name}: {counted(report.requests, 'request')} for {report.endpoint}, fit for {chosen}"
+            + (f", {counted(report.warning_count, 'warning')}" if report.warning_count else "")
         )
 
 

@@ -31,6 +31,11 @@ def one_line(text: str) -> str:
     return " ".join(safe(text).split())
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts, such as `1 request` and `2,000 requests`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def coloured(stream: TextIO) -> bool:
     """Tell whether `stream` takes colour: NO_COLOR and TERM=dumb forbid it, FORCE_COLOR allows it off a terminal."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":

@@ -21,7 +21,7 @@ from .options import (
     SystemOpt,
     params,
 )
-from .output import errors
+from .output import counted, errors
 
 if TYPE_CHECKING:
     from openai_batch._prepare import Recipe
@@ -72,7 +72,7 @@ def prepare(
                 with part_file(target) as (handle, part):
                     count = write(stream, source.name, recipe, handle)
                     publish(handle, part, target, replace=force)
-                errors.note(f"{count:,} requests in {target}")
+                errors.note(f"{counted(count, 'request')} in {target}")
                 errors.hint(f"obatch submit {target}")
                 return
             scratch = folder / "requests.jsonl"

@@ -9,7 +9,7 @@ import typer
 from openai_batch.errors import IncompleteError
 
 from .options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from .output import Output
+from .output import Output, counted
 from .records import job_lines, job_record
 from .session import session
 
@@ -44,4 +44,4 @@ def status(
             found = current.flow.refresh(found)
         Output(as_json=json, quiet=quiet).record(job_record(found), found.status, job_lines(found))
         if exit_code and found.ended and (found.status != "completed" or found.counts.failed):
-            raise IncompleteError(f"job {found.id} {found.status}, {found.counts.failed:,} requests failed")
+            raise IncompleteError(f"job {found.id} {found.status}, {counted(found.counts.failed, 'request')} failed")

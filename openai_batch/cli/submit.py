@@ -19,7 +19,7 @@ from .options import (
     WindowOpt,
     pairs,
 )
-from .output import Output, errors
+from .output import Output, counted, errors
 from .records import job_lines, job_record
 from .session import session
 
@@ -95,7 +95,7 @@ def make_order(
     chosen = pick_provider(provider, first_model(source) or "gpt")
     checked = check_file(source, chosen.limits, folder)
     for problem in checked.report.problems:
-        errors.warn(problem.located(source.name))
+        errors.note(problem.located(source.name))
     return Order(checked, chosen, window, name, pairs(metadata, "--metadata"))
 
 
@@ -105,7 +105,7 @@ def say_dry(order: Order) -> None:
     model = f" with model {report.model}" if report.model else ""
     errors.note(
         f"would upload {order.checked.size:,} bytes to {order.provider} and create a batch of"
-        f" {report.requests:,} requests for {report.endpoint}{model}; nothing was sent"
+        f" {counted(report.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
     )
 
 
