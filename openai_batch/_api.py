@@ -196,7 +196,7 @@ class BatchApi:
         """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK."""
 
         def request(client: OpenAI) -> BatchInfo:
-            answer = client.batches.with_raw_response.retrieve(batch_id, **options)
+            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"ask for batch {batch_id}", request)
@@ -205,7 +205,7 @@ class BatchApi:
         """Ask the provider to stop a batch; what it has finished is kept and billed."""
 
         def request(client: OpenAI) -> BatchInfo:
-            answer = client.batches.with_raw_response.cancel(batch_id)
+            answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"cancel batch {batch_id}", request)
@@ -230,7 +230,7 @@ class BatchApi:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
+            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id, timeout=_READ_TIMEOUT))),
         )
 
     def download(
@@ -286,7 +286,7 @@ class BatchApi:
     def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], bool]:
         def request(client: OpenAI) -> tuple[list[BatchInfo], bool]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
-            data = _parse(client.batches.with_raw_response.list(**options))
+            data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
             entries = data.get("data") if isinstance(data, dict) else data
             if not isinstance(entries, list):
                 raise ApiError(f"{self.provider} answered with something that is no list of batches")

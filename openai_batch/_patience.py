@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import ApiError, BatchError
+from .errors import ApiError, BatchError, UnreachableError
 
 if TYPE_CHECKING:
     from ._report import Reporter
@@ -13,7 +13,7 @@ MAX_POLL = 60.0
 MAX_RETRY_AFTER = 3600.0
 """Seconds: the longest wait between two looks at a provider, and where a server asks for a longer one."""
 
-MAX_REFUSALS = 4
+MAX_REFUSALS = 3
 """Refused keys, or batches not found, in a row before that is believed."""
 
 
@@ -32,7 +32,9 @@ class Failures:
     def pause(self, exc: BatchError) -> float:
         """Return the seconds to wait after this error, or raise it."""
         if isinstance(exc, ApiError):
-            if not exc.passes:
+            # What no API wrote, such as a network's sign-in page, tells nothing about the batch, and passes.
+            told = exc.status is not None or isinstance(exc, UnreachableError)
+            if told and not exc.passes:
                 raise exc
         else:
             # A key that is refused, a batch that is not found: no proof at once, since keys are renewed and lists lag.
