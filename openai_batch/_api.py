@@ -254,12 +254,12 @@ class BatchApi:
         return count
 
     def close(self) -> None:
-        """Close the connections, unless the client was given."""
+        """Close the connections, unless the client was given; the next call opens them anew, with the key read anew."""
         if self._client is not None and self._given is None:
             self._client.close()
+            self.provider.forget_client(self._client)
             self._client = None
 
-    @contextlib.contextmanager
     def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[Answer]:
         """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
         headers = {"Accept-Encoding": "identity"}

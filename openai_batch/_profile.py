@@ -115,6 +115,11 @@ class Provider:
         client: OpenAI = self._client
         return client
 
+    def forget_client(self, client: object) -> None:
+        """Drop a client that has been closed, so that `get_client` makes another one."""
+        if vars(self).get("_client") is client:
+            del self._client
+
     @property
     def is_local(self) -> bool:
         """Whether this is the provider on this machine."""

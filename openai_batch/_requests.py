@@ -108,6 +108,8 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
         raise InputError("Model must be specified in arguments", hint='add model="…"')
     if not isinstance(params["model"], str) or not params["model"]:
         raise InputError("The model must be a string that is not empty", hint='add model="…"')
+    if params.get("stream"):
+        raise InputError("A batch request cannot stream its answer", hint="leave stream out")
     if endpoint is None:
         kind = _kind_of_keys(params)
         url = ENDPOINTS[kind]

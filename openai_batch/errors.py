@@ -152,8 +152,11 @@ class ApiError(BatchError):
 
     @property
     def passes(self) -> bool:
-        """Whether the error may pass by itself, so that asking again later is right."""
-        return self.status is not None and (self.status in _PASSING or self.status >= 500)  # noqa: PLR2004 - HTTP's own
+        """Whether the error may pass by itself, so that asking again later is right.
+
+        An answer that is no answer of an API (`status` None), as a gateway or a hotel's login page gives, may pass.
+        """
+        return self.status is None or self.status in _PASSING or self.status >= 500  # noqa: PLR2004 - HTTP's own
 
 
 class UnreachableError(ApiError):
