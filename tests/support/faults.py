@@ -340,7 +340,7 @@ class FaultServer:
                 if data is not None
             }
             batch.view["request_counts"] = {"total": len(ids), "completed": made.completed, "failed": made.failed}
-        late = beyond < int(plan.settings.get("late", "0"))
+        late = max(beyond, 0) < int(plan.settings.get("late", "0"))
         hidden = {"request_counts"} if view["request_counts"] is None or "nocounts" in shape else set()
         hidden |= {"output_file_id", "error_file_id"} if late else set()
         view |= {key: value for key, value in batch.view.items() if key not in hidden}
