@@ -230,7 +230,7 @@ class BatchApi:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id, timeout=_READ_TIMEOUT))),
+            """Close the connections, unless the client was given; the next call opens new ones, and reads the key anew.""",
         )
 
     def download(
@@ -254,12 +254,13 @@ class BatchApi:
         return count
 
     def close(self) -> None:
-        """Close the connections, unless the client was given; the next call opens them anew, with the key read anew."""
+        """Close the connections, unless the client was given; the next call opens new ones and reads the key anew."""
         if self._client is not None and self._given is None:
             self._client.close()
             self.provider.forget_client(self._client)
             self._client = None
 
+    @contextlib.contextmanager
     def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[Answer]:
         """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
         headers = {"Accept-Encoding": "identity"}

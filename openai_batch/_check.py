@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from ._strange import MAX_DEPTH, foreign, is_too_deep, repeated_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -168,6 +170,7 @@ class _Checker:
         self._report = Report(endpoint=endpoint)
         self._seen: dict[str, int] = {}
         self._long_id_line: int | None = None
+        self._foreign = False
 
     def line(self, number: int, offset: int, raw: bytes | int, decode: Callable[[bytes], _Line]) -> Row | None:
         """Judge one line; return its row where it is acceptable."""
@@ -175,12 +178,18 @@ class _Checker:
         report.lines = number
         if isinstance(raw, int):
             report.n_bytes = offset + raw
+            if self._foreign:
+                return None
             self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
             return None
         report.n_bytes = offset + len(raw) + 1
+        if self._foreign:
+            return None
         if number == 1:
-            if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                self._add(1, "invalid_encoding", "the file is UTF-16", None, "save it as UTF-8")
+            found = foreign(raw)
+            if found is not None:
+                self._foreign = True
+                self._add(1, "invalid_encoding", f"the file is {found[0]}", None, found[1])
                 return None
             if raw.startswith(codecs.BOM_UTF8):
                 self._warn(
@@ -196,7 +205,7 @@ class _Checker:
             return None
         problems = report.problem_count
         parsed = self._parse(number, raw, decode)
-        if parsed is None:
+        if parsed is None or not self._is_plain(number, raw, parsed):
             return None
         row = self._judge(number, offset, len(raw), parsed)
         return row if report.problem_count == problems else None
@@ -256,6 +265,19 @@ class _Checker:
         except msgspec.DecodeError as exc:
             self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
         return None
+
+    def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
+        """Tell whether every parser would read the line alike."""
+        body = parsed.body if isinstance(parsed.body, dict) else {}
+        if is_too_deep(raw, body):
+            message = f"the JSON is nested more than {MAX_DEPTH} levels deep"
+            self._add(number, "invalid_json_line", message, None, "flatten the request")
+            return False
+        key = repeated_key(raw, (*_Line.__struct_fields__, *body))
+        if key is not None:
+            self._add(number, "invalid_json_line", f"the key {_show(key)} stands there twice", key, "keep one of them")
+            return False
+        return True
 
     def _judge(self, number: int, offset: int, length: int, parsed: _Line) -> Row | None:
         limits, report = self._limits, self._report
@@ -372,8 +394,6 @@ def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
 
 def _json_remedy(number: int, raw: bytes) -> str:
     text = raw.strip()
-    if raw.startswith((b"PK\x03\x04", b"PAR1")):
-        return "this is not a text file"
     if b"\0" in raw:
         return "the line holds NUL bytes, as a crash leaves them: write the file again"
     if number == 1 and text in (b"[", b"{"):

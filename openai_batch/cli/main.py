@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ from openai_batch.errors import BatchError, StoppedError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 
 class Terminated(KeyboardInterrupt):
@@ -26,6 +30,9 @@ def main(words: list[str]) -> int:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what an encoding lacks is shown as an escape
     from .app import build_app
 
     try:
@@ -35,6 +42,12 @@ def main(words: list[str]) -> int:
     except BatchError as exc:
         tell(exc)
         code = exc.code
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        code = 1
+        tell(BatchError(f"{where}{exc.strerror or exc}"))
+    except Exception:  # noqa: BLE001 - a bug of ours: shown whole, and said to be one
+        code = _show_bug()
     except KeyboardInterrupt as exc:
         code = 128 + getattr(exc, "signum", signal.SIGINT)
     return _flushed(code if isinstance(code, int) else int(bool(code)))
@@ -58,6 +71,19 @@ def stopped(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedError:
     return StoppedError(message, hint=hint, signum=int(getattr(exc, "signum", signal.SIGINT)))
 
 
+def _show_bug() -> int:
+    import traceback
+
+    from openai_batch import __version__
+
+    from .output import errors
+
+    errors.plain(traceback.format_exc().rstrip())
+    errors.line("error:", f"this is a bug in obatch {__version__}; what was sent is in the registry", "bold red")
+    errors.line("hint:", f"please report it with the lines above: {ISSUES}", "bold cyan")
+    return 1
+
+
 def _terminate(signum: int, _frame: FrameType | None) -> Any:
     signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
     raise Terminated(signum)
@@ -67,9 +93,12 @@ def _flushed(code: int) -> int:
     """Make sure that what was written has arrived; a closed pipe is no error to speak of."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as exc:
-        tell(BatchError(f"cannot write to standard output: {exc.strerror}"))
+        # What is still buffered has nowhere to go: keep the interpreter from trying at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(exc, BrokenPipeError):
+            return code
+        if not code:
+            tell(BatchError(f"cannot write to standard output: {exc.strerror}"))
         return code or 1
     return code

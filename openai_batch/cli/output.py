@@ -69,8 +69,7 @@ class ErrorStream:
     def plain(self, text: str) -> None:
         """Write a text as it is, and never fail for the sake of a remark."""
         try:
-            encoding = sys.stderr.encoding or "utf-8"
-            sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            sys.stderr.write(text + "\n")
             sys.stderr.flush()
         except OSError:
             return
@@ -132,7 +131,7 @@ class Output:
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines as they are."""
         for line in lines:
-            sys.stdout.write(self._encodable(line) + "\n")
+            sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
     def answers(self, rows: Sequence[tuple[str, str, bool, str]], more: int = 0) -> None:

@@ -1,0 +1,71 @@
+"""Tell what is no batch file at all, and what parses as JSON and had still better not be sent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_DEPTH = 200
+"""Levels of nesting; many JSON parsers stop there or a little deeper."""
+
+# What files of other kinds begin with -> what they are, and what to do. UTF-32 stands before UTF-16, whose mark it has.
+_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xff\xfe\0\0", "UTF-32", "save it as UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32", "save it as UTF-8"),
+    (b"\xff\xfe", "UTF-16", "save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16", "save it as UTF-8"),
+    (b"{\0", "UTF-16", "save it as UTF-8"),
+    (b"\0{", "UTF-16", "save it as UTF-8"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first, or pipe it: gzip -dc FILE | obatch … -"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first, or pipe it: zstd -dc FILE | obatch … -"),
+    (b"BZh", "compressed with bzip2", "unpack it first, or pipe it: bzip2 -dc FILE | obatch … -"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it first, or pipe it: xz -dc FILE | obatch … -"),
+    (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
+    (b"PAR1", "a Parquet table", "export it as JSON lines"),
+    (b"%PDF", "a PDF document", "write one JSON object a line"),
+)
+
+
+def foreign(head: bytes) -> tuple[str, str] | None:
+    """Return (what the file is, what to do) if it begins like a file of another kind, else None."""
+    return next(((what, remedy) for mark, what, remedy in _BEGINNINGS if head.startswith(mark)), None)
+
+
+def is_too_deep(raw: bytes, value: Any) -> bool:
+    """Tell whether `value`, parsed from `raw`, is nested more than MAX_DEPTH levels deep."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False  # nearly every line ends here
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
+    """Return a key that stands twice in the request or in its body, else None.
+
+    `keys` are those of both, once each. Parsers differ in which value they take, so what is paid for is not told.
+    """
+    if all(raw.count(msgspec.json.encode(key)) < 2 for key in keys):  # noqa: PLR2004 - in the text at all
+        return None  # nearly every line ends here
+    pairs = json.loads(raw, object_pairs_hook=list, parse_int=str, parse_float=str)
+    body = next((value for key, value in pairs if key == "body"), [])
+    for level in (pairs, body):
+        seen: set[str] = set()
+        for key, _ in level:
+            if key in seen:
+                return str(key)
+            seen.add(key)
+    return None
