@@ -230,7 +230,7 @@ class BatchApi:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            """Close the connections, unless the client was given; the next call opens new ones, and reads the key anew.""",
+            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
         )
 
     def download(
