@@ -41,7 +41,7 @@ class Result:
     @property
     def fields(self) -> dict[str, str]:
         """What a record says in a pipe, by label."""
-        return {label: value for label, value in self.rows}
+        return {row[0]: row[1] for row in self.rows}
 
     def failed(self, code: int, message: str, hint: str = "") -> Result:
         """Assert an expected failure: its exit code, and an error: line and a hint: line that hold these words."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from cli.conftest import configure
 from cli.invoke import ids, invoke, plain, request, see, write
+from support.servers import echo_upstream
 
 from openai_batch._registry import Registry
-from support.servers import echo_upstream
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -184,7 +184,9 @@ def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
 def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
     """Without its key a job exits with 4, names the variable, sends nothing and is no job."""
     write("in.jsonl", [request("a")])
-    invoke("run", "in.jsonl", "-p", "faulty", env={"TEST_KEY": None}).failed(4, "TEST_KEY is not set", "export TEST_KEY=")
+    invoke("run", "in.jsonl", "-p", "faulty", env={"TEST_KEY": None}).failed(
+        4, "TEST_KEY is not set", "export TEST_KEY="
+    )
     assert invoke("ls").good().out == ""
     assert faulty.requests == []
 
