@@ -58,7 +58,7 @@ def test_starts_once(echo: EchoUpstream) -> None:
 
 
 def test_two_processes_at_once(echo: EchoUpstream) -> None:
-    """Two clients that start at the same moment share one server."""
+    """Clients that start at the same moment share one server."""
     code = (
         "import sys; from openai_batch.local import *\n"
         "sys.stdin.readline(); e = ensure_running(LocalSettings(upstream=sys.argv[1])); print(e.base_url, e.token)"
