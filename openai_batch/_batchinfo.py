@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 FINISHED = ("failed", "completed", "expired", "cancelled")
 """The statuses that a batch never leaves. Every other one, known or not, means that it still runs."""
 
+_LARGEST = 2**53
+"""No count or time is larger; what claims to be is noise."""
+
 _SYNONYMS = {
     "canceled": "cancelled",
     "canceling": "cancelling",
@@ -97,11 +100,11 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
     batch_id = data.get("id")
     if not isinstance(batch_id, str) or not batch_id:
         raise ValueError("the answer holds no batch id")
-    word = str(data.get("status") or "unknown").lower()
+    word = _clean(str(data.get("status") or "unknown").lower())
     status = (status_map or {}).get(word) or _SYNONYMS.get(word, word)
     ended = [_time(data.get(f"{name}_at")) for name in FINISHED]
     return BatchInfo(
-        id=batch_id,
+        id=_clean(batch_id),
         status=status,
         endpoint=_text(data.get("endpoint")),
         model=_text(data.get("model")),
@@ -110,7 +113,7 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         error_file_id=_text(data.get("error_file_id")),
         counts=_counts(data.get("request_counts")),
         errors=_errors(data.get("errors")),
-        metadata={str(k): str(v) for k, v in (_dict(data.get("metadata"))).items()},
+        metadata={_clean(str(k)): _clean(str(v)) for k, v in (_dict(data.get("metadata"))).items()},
         created_at=_time(data.get("created_at")),
         expires_at=_time(data.get("expires_at")),
         ended_at=next((time for time in ended if time is not None), None),
@@ -120,7 +123,12 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _clean(value) if isinstance(value, str) and value else None
+
+
+def _clean(text: str) -> str:
+    """Return `text` without lone surrogates, which JSON can hold and nothing can store."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -130,16 +138,16 @@ def _dict(value: Any) -> dict[str, Any]:
 def _counts(value: Any) -> Counts:
     known = _dict(value)
     numbers = [known.get(name) for name in ("total", "completed", "failed")]
-    return Counts(*(n if isinstance(n, int) and n > 0 else 0 for n in numbers))
+    return Counts(*(n if isinstance(n, int) and 0 < n < _LARGEST else 0 for n in numbers))
 
 
 def _time(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST:
         return float(value)
     if isinstance(value, str) and value:
         try:
             return datetime.fromisoformat(value).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return None
 
@@ -156,10 +164,10 @@ def _errors(value: Any) -> tuple[BatchFault, ...]:
                 BatchFault(
                     code=_text(entry.get("code")),
                     message=_text(entry.get("message")) or "no reason given",
-                    line=line if isinstance(line, int) else None,
+                    line=line if isinstance(line, int) and line < _LARGEST else None,
                     param=_text(entry.get("param")),
                 )
             )
         elif entry:
-            found.append(BatchFault(code=None, message=str(entry)))
+            found.append(BatchFault(code=None, message=_clean(str(entry))))
     return tuple(found)

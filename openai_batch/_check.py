@@ -139,18 +139,20 @@ def check_stream(
     return checker.finish()
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, int, bytes | int]]:
+def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
     r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
 
-    A line too long to hold is passed over, and its length in bytes stands in its place.
+    A line of more than `longest` bytes (by default MAX_LINE_BYTES) is passed over, and its length in bytes stands
+    in its place.
     """
+    longest = MAX_LINE_BYTES if longest is None else longest
     number = offset = 0
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
+    while raw := stream.readline(longest + 1):
         number += 1
         size = len(raw)
         if raw.endswith(b"\n"):
             yield number, offset, raw[:-1]
-        elif size <= MAX_LINE_BYTES:
+        elif size <= longest:
             yield number, offset, raw
         else:
             while more := stream.readline(_CHUNK):

@@ -14,6 +14,9 @@ from .errors import DownloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+MAX_RESULT_BYTES = 256 * 1024 * 1024
+"""The longest result that is read: images and vectors come inside their lines, and they are paid for."""
+
 SAMPLES = 20
 """How many missing ids are kept by name."""
 
@@ -77,7 +80,7 @@ def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], ta
     Raises DownloadError if a line is no result: then this is not the file that the provider holds.
     """
     decode = msgspec.json.Decoder(_Line).decode
-    for line, offset, raw in lines(stream):
+    for line, offset, raw in lines(stream, MAX_RESULT_BYTES):
         if isinstance(raw, int):
             raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
         if not raw.strip():
@@ -110,15 +113,15 @@ def judge(response: _Response | None, error: Any) -> tuple[bool, str]:
         return False, _cause(told.get("code"), told.get("message"))
     if response is None:
         return False, "no response"
-    body = response.body
+    body, status = response.body, response.status_code
+    accepted = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's own numbers
     if isinstance(body, str):
         try:
             body = msgspec.json.decode(body)
         except (msgspec.MsgspecError, RecursionError):
-            return False, "the body is no JSON"
-    status = response.status_code
+            return False, "the body is no JSON" if accepted else _cause(status, body)
     inner = body.get("error") if isinstance(body, dict) else None
-    if inner or not (isinstance(status, int) and 200 <= status < 300):  # noqa: PLR2004 - HTTP's own numbers
+    if inner or not accepted:
         told = inner if isinstance(inner, dict) else {"message": inner}
         return False, _cause(status, told.get("message") or told.get("code"))
     return True, ""

@@ -37,7 +37,9 @@ def line(**changes: Any) -> bytes:
 
 def body(**changes: Any) -> bytes:
     """Return a request line with another body."""
-    return line(body={key: value for key, value in {"model": "m", "messages": [], **changes}.items() if value is not None})
+    return line(
+        body={key: value for key, value in {"model": "m", "messages": [], **changes}.items() if value is not None}
+    )
 
 
 @pytest.mark.parametrize(

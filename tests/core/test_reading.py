@@ -1,0 +1,307 @@
+"""What a provider sends is read tolerantly where it is strange, and not believed where it is no result."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_batch._batchinfo import BatchFault, Counts, read_batch
+from openai_batch._results import Place, Tally, _Response, answer_text, in_order, index, judge
+from openai_batch.errors import DownloadError
+from support.plan import bad_row, expired_row, good_row
+
+OK = {"choices": [{"message": {"content": "hi"}}]}
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "success", "cause"),
+    [
+        (_Response(200, OK), None, True, ""),
+        (_Response(201, {}), None, True, ""),
+        (_Response(200, None), None, True, ""),
+        (_Response(200, json.dumps(OK)), None, True, ""),
+        (_Response(200, {"error": None}), None, True, ""),
+        (_Response(200, OK), {}, True, ""),
+        (_Response(200, {"error": {"message": "no"}}), None, False, "200: no"),
+        (_Response(200, "not json"), None, False, "the body is no JSON"),
+        (_Response(400, {"error": {"message": "bad  \n request"}}), None, False, "400: bad request"),
+        (_Response(500, {}), None, False, "500"),
+        (_Response(429, '{"error": {"message": "slow down"}}'), None, False, "429: slow down"),
+        (_Response(429, "slow down"), None, False, "429"),
+        (_Response(0, {}), None, False, "unknown error"),
+        (_Response(None, OK), None, False, "unknown error"),
+        (_Response("200", OK), None, False, "200"),
+        (_Response(200, OK), {"code": "x", "message": "y"}, False, "x: y"),
+        (None, {"code": "batch_expired", "message": "too late"}, False, "batch_expired: too late"),
+        (None, "broken", False, "broken"),
+        (None, ["broken"], False, "['broken']"),
+        (None, None, False, "no response"),
+    ],
+)
+def test_success_needs_no_error_a_2xx_and_a_body_without_one(
+    response: _Response | None, error: Any, success: bool, cause: str
+) -> None:
+    """Every way in which a line can be a success or an error, with what is said of it."""
+    judged, told = judge(response, error)
+    assert judged is success
+    assert told.startswith(cause) if cause in ("429", "200") else told == cause
+
+
+def merged(*files: bytes, ids: list[str] | None) -> tuple[list[dict[str, Any]], Tally]:
+    """Index files and put them into order."""
+    places: dict[str, Place] = {}
+    tally = Tally()
+    streams: list[Any] = [io.BytesIO(data) for data in files]
+    for number, stream in enumerate(streams):
+        index(stream, number, "f", places, tally)
+    rows = list(in_order(ids, streams, places, tally))
+    assert all(row.endswith(b"\n") and b"\r" not in row for row in rows)
+    return [json.loads(row) for row in rows], tally
+
+
+def jsonl(*rows: Any, end: str = "\n") -> bytes:
+    """Write rows as lines."""
+    return "".join(json.dumps(row) + end for row in rows).encode()
+
+
+def test_the_union_of_the_files_in_input_order() -> None:
+    """One row an id from both files; a success beats an error, strangers are left out, the missing are named."""
+    output = jsonl(good_row("c"), good_row("a"), good_row("a"), good_row("x"), end="\r\n").rstrip()
+    errors = jsonl(bad_row("a"), expired_row("b"), bad_row("c"))
+    rows, tally = merged(output, errors, ids=["a", "b", "c", "d"])
+    assert [row["custom_id"] for row in rows] == ["a", "b", "c"]
+    assert [row["error"] is None for row in rows] == [True, False, True]
+    assert (tally.requests, tally.succeeded, tally.failed, tally.missing) == (4, 2, 1, ["d"])
+    assert (tally.strangers, tally.repeats) == (1, 3)
+    assert tally.causes == {"batch_expired: the window has passed": 1}
+    assert not tally.complete
+
+
+def test_an_error_that_comes_first_does_not_hide_a_success() -> None:
+    """The order of the files does not decide."""
+    rows, tally = merged(jsonl(bad_row("a")), jsonl(good_row("a")), ids=["a"])
+    assert rows[0]["response"]["status_code"] == 200
+    assert tally.complete
+
+
+def test_without_ids_the_results_come_as_they_stand() -> None:
+    """A batch from elsewhere whose input is gone is still collected."""
+    rows, tally = merged(jsonl(good_row("b"), good_row("a")), ids=None)
+    assert [row["custom_id"] for row in rows] == ["b", "a"]
+    assert tally.complete
+
+
+def test_nothing_is_not_complete() -> None:
+    """A batch without any request or result is no success."""
+    assert not merged(b"", ids=[])[1].complete
+
+
+def test_a_result_may_be_longer_than_a_request() -> None:
+    """Images come inside result lines: twenty million bytes are no fault."""
+    row = good_row("a") | {"x": "y" * 20_000_000}
+    _, tally = merged(jsonl(row), ids=["a"])
+    assert tally.complete
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<!doctype html><p>sign in</p>",
+        b'{"error": {"message": "try again"}}\n',
+        b'{"custom_id": null}\n',
+        b'{"custom_id": 7, "response": null}\n',
+        b'{"custom_id": "a", "response": "x"}\n',
+        b"[]\n",
+        b"\x00\x00\x00",
+        b"\xff\xfe{\x00",
+        jsonl(good_row("a"))[:-20],
+        jsonl(good_row("a")) + b'{"custom_id": "b", "resp',
+        b"[" * 100_000,
+        b'{"custom_id": "a", "error": ' + b"[" * 100_000,
+    ],
+)
+def test_what_is_no_result_is_refused(data: bytes) -> None:
+    """A page, an error, or half a line is not the file that the provider holds."""
+    with pytest.raises(DownloadError, match="line"):
+        merged(data, ids=["a"])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=20), st.sets(st.sampled_from("abcdefg")))
+def test_each_request_is_counted_once(rows: list[tuple[str, bool]], asked: set[str]) -> None:
+    """However rows are repeated, requests are the sum of successes, failures and missing ones."""
+    ids = sorted(asked)
+    data = jsonl(*(good_row(name) if good else bad_row(name) for name, good in rows))
+    out, tally = merged(data, ids=ids)
+    assert tally.requests == len(ids) == tally.succeeded + tally.failed + tally.missing_count
+    assert tally.succeeded == len({name for name, good in rows if good} & asked)
+    assert [row["custom_id"] for row in out] == [name for name in ids if name in {row[0] for row in rows}]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (OK, "hi"),
+        (json.dumps(OK), "hi"),
+        ({"choices": [{"text": "plain"}]}, "plain"),
+        ({"choices": [{"message": {"content": None, "tool_calls": []}}]}, '{"content":null,"tool_calls":[]}'),
+        ({"output": [{"content": [{"text": "one "}, {"text": "two"}]}, {"content": None}]}, "one two"),
+        ({"data": [{"embedding": [0.1, 0.2]}]}, "[2 numbers]"),
+        ({"data": [{"embedding": "AAAA"}]}, "[a vector]"),
+        ({"results": []}, '{"results":[]}'),
+        ({"choices": []}, '{"choices":[]}'),
+        ([1], "[1]"),
+    ],
+)
+def test_the_answer_that_a_person_wants(body: Any, text: str) -> None:
+    """The text is found in each endpoint's body."""
+    line = json.dumps({"custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}).encode()
+    assert answer_text(line) == ("a", True, text)
+
+
+def test_a_batch_as_openai_shows_it() -> None:
+    """Every field that is used is read."""
+    info = read_batch(
+        {
+            "id": "batch_1",
+            "status": "in_progress",
+            "endpoint": "/v1/responses",
+            "input_file_id": "file-1",
+            "output_file_id": None,
+            "error_file_id": "",
+            "request_counts": {"total": 3, "completed": 2, "failed": 1},
+            "metadata": {"a": "b"},
+            "created_at": 1_790_000_000,
+            "expires_at": 1_790_086_400,
+            "usage": {"input_tokens": 5, "output_tokens_details": {"reasoning_tokens": 1}},
+        }
+    )
+    assert (info.id, info.status, info.finished) == ("batch_1", "in_progress", False)
+    assert (info.input_file_id, info.output_file_id, info.error_file_id) == ("file-1", None, None)
+    assert (info.counts, info.counts.done) == (Counts(3, 2, 1), 3)
+    assert (info.metadata, info.usage) == ({"a": "b"}, {"input_tokens": 5})
+    assert (info.created_at, info.expires_at, info.ended_at) == (1_790_000_000, 1_790_086_400, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "finished"),
+    [
+        ("completed", "completed", True),
+        ("COMPLETED", "completed", True),
+        ("Canceled", "cancelled", True),
+        ("expired", "expired", True),
+        ("failed", "failed", True),
+        ("cancelling", "cancelling", False),
+        ("finalizing", "finalizing", False),
+        ("pre_schedule", "validating", False),
+        ("moderating", "moderating", False),
+        ("", "unknown", False),
+        (None, "unknown", False),
+        (7, "7", False),
+        ("done", "completed", True),
+    ],
+)
+def test_status_words(word: Any, status: str, *, finished: bool) -> None:
+    """Letter case and synonyms are seen through, the profile's own words first; what is unknown still runs."""
+    info = read_batch({"id": "b", "status": word}, {"done": "completed"})
+    assert (info.status, info.finished) == (status, finished)
+
+
+@pytest.mark.parametrize(
+    ("value", "faults"),
+    [
+        (None, ()),
+        ([], ()),
+        ({"object": "list", "data": []}, ()),
+        ({"data": None}, ()),
+        ("text", ()),
+        (["it broke"], (BatchFault(None, "it broke"),)),
+        ([{"message": "m"}], (BatchFault(None, "m"),)),
+        (
+            {"data": [{"code": "c", "message": "m", "line": 3, "param": "p"}, None, {}]},
+            (BatchFault("c", "m", 3, "p"), BatchFault(None, "no reason given")),
+        ),
+        ({"data": [{"message": {"deep": 1}, "line": "3", "code": 5}]}, (BatchFault(None, "no reason given"),)),
+    ],
+)
+def test_errors_of_any_shape(value: Any, faults: tuple[BatchFault, ...]) -> None:
+    """Reasons come as an object, a list, strings, or not at all."""
+    assert read_batch({"id": "b", "status": "failed", "errors": value}).errors == faults
+
+
+@pytest.mark.parametrize("data", [{}, {"id": None}, {"id": ""}, {"id": 7}, {"job": {}}, {"job": "x"}])
+def test_what_has_no_id_is_no_batch(data: dict[str, Any]) -> None:
+    """An answer without an id proves nothing."""
+    with pytest.raises(ValueError, match="no batch id"):
+        read_batch(data)
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    """JSON can hold half a character; what is read can be written into a file or a table."""
+    info = read_batch({"id": "b\ud800", "status": "\udfff", "model": "m\ud800", "metadata": {"k": "\ud800"}})
+    assert (info.id, info.status, info.model, info.metadata) == ("b?", "?", "m?", {"k": "?"})
+
+
+def test_a_batch_in_a_wrapper() -> None:
+    """One provider puts what it has just created into `job`."""
+    assert read_batch({"job": {"id": "b", "status": "queued"}}).status == "validating"
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        (5, 5.0),
+        (5.5, 5.5),
+        ("1970-01-01T00:00:05+00:00", 5.0),
+        (0, None),
+        (-1, None),
+        (True, None),
+        ("soon", None),
+        (float("inf"), None),
+        (10**400, None),
+        ("0001-01-01", None),
+    ],
+)
+def test_times_of_any_shape(value: Any, time: float | None) -> None:
+    """Seconds and ISO times are read; the rest is absent."""
+    assert read_batch({"id": "b", "created_at": value}).created_at == time
+
+
+def test_counts_of_any_shape() -> None:
+    """Counts that are null, negative, text or of the wrong kind are none."""
+    for value in (None, [], "x", {"total": None}, {"total": "3"}, {"total": -3}, {"total": 1.5}, {"total": 2**70}):
+        assert read_batch({"id": "b", "request_counts": value}).counts == Counts()
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = (
+    "status",
+    "errors",
+    "request_counts",
+    "created_at",
+    "expires_at",
+    "metadata",
+    "output_file_id",
+    "usage",
+    "model",
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), ODD))
+def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
+    """Whatever the fields hold, the batch is read, and what is read can be written down anywhere."""
+    info = read_batch({"id": "b", **data})
+    assert info.status
+    for text in (info.status, info.output_file_id, info.model, *info.metadata.values()):
+        assert text is None or text.encode()
+    assert all(0 <= count < 2**63 for count in (info.counts.total, info.counts.completed, info.counts.failed))
+    for time in (info.created_at, info.expires_at):
+        assert time is None or 0 < time < float("inf")
