@@ -21,6 +21,7 @@ import msgspec
 
 from . import _paths
 from ._check import Limits, Report, check_stream, lines
+from ._expand import expand, is_packed
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -74,8 +75,18 @@ def workspace() -> Iterator[Path]:
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
     """Return the file that `name` means; `-` and pipes are copied into `folder` first, since they read only once.
 
-    Raises InputError if there is no such file or it is no file.
+    What is compressed with gzip or zstd is unpacked there. Raises InputError if there is no such file, it is no
+    file, or it cannot be unpacked.
     """
+    source = _regular(name, folder, stdin)
+    if not is_packed(source.path):
+        return source
+    target = folder / "unpacked"
+    expand(source.path, source.name, target)
+    return Source(target, source.name, None)
+
+
+def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
     if name == "-":
         return Source(_spool(stdin or sys.stdin.buffer, folder), "<stdin>", None)
     path = Path(name).expanduser()

@@ -22,8 +22,8 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xfe\xff", "UTF-16", "save it as UTF-8"),
     (b"{\0", "UTF-16", "save it as UTF-8"),
     (b"\0{", "UTF-16", "save it as UTF-8"),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it first, or pipe it: gzip -dc FILE | obatch … -"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first, or pipe it: zstd -dc FILE | obatch … -"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first"),
     (b"BZh", "compressed with bzip2", "unpack it first, or pipe it: bzip2 -dc FILE | obatch … -"),
     (b"\xfd7zXZ", "compressed with xz", "unpack it first, or pipe it: xz -dc FILE | obatch … -"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
@@ -65,7 +65,7 @@ def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
     else:
         return None  # nearly every line ends here
     pairs = json.loads(raw, object_pairs_hook=list, parse_int=str, parse_float=str)
-    body = next((value for key, value in pairs if key == "body"), [])
+    body: list[Any] = next((value for key, value in pairs if key == "body"), [])
     for level in (pairs, body):
         seen: set[str] = set()
         for key, _ in level:
