@@ -10,7 +10,17 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOREIGN = ("OPENAI_", "PARASAIL_", "OBATCH_", "XDG_", "NO_COLOR", "FORCE_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FOREIGN = (
+    "OPENAI_",
+    "PARASAIL_",
+    "OBATCH_",
+    "XDG_",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 _KEPT = ("OBATCH_TEST_",)
 
 
