@@ -105,7 +105,7 @@ class Registry:
             found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (job.identity,)).fetchone()[0]
             if found is not None and not again:
                 return self._job(db, found), False
-            if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (job.name,)).fetchone():
+            if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (_packed(job.name),)).fetchone():
                 raise RegistryError(f"there is a job named {job.name!r} already", hint="choose another --name")
             values = [_packed(getattr(job, name)) for name in _JOB_FIELDS]
             marks = ", ".join("?" * len(_JOB_FIELDS))
@@ -148,7 +148,7 @@ class Registry:
         with self._reading() as db:
             if db is None:
                 return None
-            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (batch_id,)).fetchone()
+            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (_packed(batch_id),)).fetchone()
             return None if row is None else self._job(db, row[0])
 
     def by_uid(self, uid: str) -> Job | None:
@@ -226,7 +226,7 @@ class Registry:
             return
         with self._guarded():
             if self._connection is None:
-                db = self._open("ro")
+                db = self._open()
                 if self._check_version(db, migrate=False) == 0:  # another process is just making it
                     db.close()
                     yield None
@@ -256,8 +256,8 @@ class Registry:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError:
-            raise
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, UnicodeEncodeError):
+            raise  # a mistake of ours is no damage
         except sqlite3.OperationalError as exc:
             self.close()
             if str(exc).startswith("no such "):
@@ -299,8 +299,9 @@ class Registry:
         with self._writing() as db:
             db.execute("INSERT OR IGNORE INTO recovered (base_url) VALUES (?)", (base_url,))
 
-    def _open(self, mode: str) -> sqlite3.Connection:
-        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+    def _open(self) -> sqlite3.Connection:
+        # Never created here, and for reading too not "ro": what a killed process left half written must be undone.
+        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA foreign_keys = ON")
         return db
@@ -309,7 +310,7 @@ class Registry:
         _paths.private_dir(self.path.parent)
         # Made by hand first, since SQLite would make it readable by everybody.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        db = self._open("rw")
+        db = self._open()
         db.execute("PRAGMA synchronous = EXTRA")
         self._check_version(db, migrate=True)
         return db
@@ -367,8 +368,8 @@ class Registry:
             questions = [("SELECT max(id) FROM jobs", ())]
         else:
             questions = [
-                ("SELECT id FROM jobs WHERE name = ?", (reference,)),
-                ("SELECT job FROM parts WHERE batch_id = ?", (reference,)),
+                ("SELECT id FROM jobs WHERE name = ?", (_packed(reference),)),
+                ("SELECT job FROM parts WHERE batch_id = ?", (_packed(reference),)),
             ]
             if reference.isascii() and reference.isdigit() and len(reference) < 18:  # noqa: PLR2004 - fits an integer
                 questions.insert(0, ("SELECT id FROM jobs WHERE id = ?", (int(reference),)))
@@ -387,7 +388,17 @@ class Registry:
 
 
 def _packed(value: Any) -> Any:
+    """Return a value as a column holds it: structures as JSON, a file's name that is no text as its bytes."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
     return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _unpacked(value: Any) -> Any:
+    return os.fsdecode(value) if isinstance(value, bytes) else value
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -404,7 +415,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_job(row: sqlite3.Row, parts: list[Part]) -> Job:
-    values = {name: row[name] for name in _JOB_FIELDS}
+    values = {name: _unpacked(row[name]) for name in _JOB_FIELDS}
     values["metadata"] = json.loads(values["metadata"])
     return Job(id=row["id"], parts=tuple(parts), **values)
 
