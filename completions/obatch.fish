@@ -102,7 +102,7 @@ complete -c obatch -n '__fish_seen_subcommand_from run' -l quiet -s q -d 'Print 
 complete -c obatch -n '__fish_seen_subcommand_from run' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from serve' -l upstream -r -F -d 'What runs the requests; repeatable'
 complete -c obatch -n '__fish_seen_subcommand_from serve' -l upstream-key-env -r -F -d 'Environment variable of its key'
-complete -c obatch -n '__fish_seen_subcommand_from serve' -l model -r -F -d 'A GGUF file for the engine'
+complete -c obatch -n '__fish_seen_subcommand_from serve' -l model-file -r -F -d 'A GGUF file for the engine'
 complete -c obatch -n '__fish_seen_subcommand_from serve' -l concurrency -r -F -d 'Requests at once to each upstream'
 complete -c obatch -n '__fish_seen_subcommand_from serve' -l host -r -F -d 'Address to listen at'
 complete -c obatch -n '__fish_seen_subcommand_from serve' -l port -r -F -d 'Port; 0 takes a free one'

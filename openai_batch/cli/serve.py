@@ -34,7 +34,9 @@ def serve(
     upstream_key_env: Annotated[
         str | None, typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable of its key.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="FILE", help="A GGUF file for the engine.")] = None,
+    model_file: Annotated[
+        str | None, typer.Option("--model-file", metavar="FILE", help="A GGUF file for the engine.")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option("--concurrency", help="Requests at once to each upstream.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 0,
@@ -57,7 +59,7 @@ def serve(
     given: dict[str, Any] = {
         "upstream": upstream,
         "upstream_key_env": upstream_key_env,
-        "model_path": model,
+        "model_path": model_file,
         "concurrency": concurrency,
     }
     settings = local.LocalSettings.from_mapping(load().local | {k: v for k, v in given.items() if v is not None})
