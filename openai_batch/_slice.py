@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class FileSlice(io.BufferedIOBase):
-    """Bytes `offset` to `offset + length` of a seekable file; `progress` hears how many bytes have been read."""
+    """Bytes `offset` to `offset + length` of a seekable file.
+
+    `progress` hears how many bytes have been read. `sha256` is the hash of what was read since the front, so that
+    what went out can be told from what should have.
+    """
 
     def __init__(
         self,
@@ -27,6 +32,13 @@ class FileSlice(io.BufferedIOBase):
         self._length = max(0, end - offset) if length is None else length
         self._position = 0
         self._progress = progress
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash, in hexadecimal digits, once the whole stretch has been read in order; None before."""
+        return self._hash.hexdigest() if self._hashed == self._length else None
 
     def __len__(self) -> int:
         """Return the length in bytes."""
@@ -56,6 +68,11 @@ class FileSlice(io.BufferedIOBase):
         wanted = left if size is None or size < 0 else min(size, left)
         self._source.seek(self._offset + self._position)
         data = self._source.read(wanted)
+        if self._position == 0:
+            self._hash, self._hashed = hashlib.sha256(), 0
+        if self._position == self._hashed:
+            self._hash.update(data)
+            self._hashed += len(data)
         self._position += len(data)
         if data and self._progress is not None:
             self._progress(self._position)

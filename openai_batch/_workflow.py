@@ -273,6 +273,9 @@ class Workflow:
         with path.open("rb") as handle:
             content = FileSlice(handle, part.offset, part.length, lambda done: report("upload", done, part.length))
             file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
+        if len(job.parts) == 1 and content.sha256 != job.input_sha256:
+            self.registry.set_part(part, expect=UPLOADING, state=PLANNED)
+            raise InputError(f"{path} changed while it was read; no batch was created", hint="submit it again")
         return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: Job, part: Part) -> None:
