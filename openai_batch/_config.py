@@ -59,7 +59,10 @@ def load() -> Settings:
     """
     path = _paths.config_file()
     data = _parse(path, _read(path))
-    profiles = {name: dataclasses.replace(profile) for name, profile in BUILT_IN.items()}
+    profiles = {
+        name: dataclasses.replace(profile, headers=dict(profile.headers), status_map=dict(profile.status_map))
+        for name, profile in BUILT_IN.items()
+    }
     tables = data.pop("providers", {})
     default = data.pop("provider", None)
     for key in data:
