@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .errors import BatchError
+
 APP = "obatch"
 
 _NETWORK = frozenset(
@@ -74,6 +76,12 @@ def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) 
 
 
 def private_dir(path: Path) -> Path:
-    """Make `path` a folder that only its owner can enter, and return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make `path` a folder that only its owner can enter, and return it. Raises BatchError if it cannot be made."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise BatchError(
+            f"cannot make the folder {path}: {exc.strerror}",
+            hint="OBATCH_STATE_DIR, OBATCH_CACHE_DIR and OBATCH_CONFIG can point to other places",
+        ) from exc
     return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -30,11 +32,11 @@ def check(
 ) -> None:
     """Check a batch file: every problem, as file:line, and nothing is sent."""
     from openai_batch._check import check_stream
-    from openai_batch._inputs import first_model, looks_like_requests, open_source, workspace
+    from openai_batch._inputs import first_model, looks_like_requests, open_source
     from openai_batch.providers import pick_provider
 
-    with workspace() as folder:
-        source = open_source(file, folder)
+    with TemporaryDirectory(prefix="obatch-") as folder:
+        source = open_source(file, Path(folder))
         chosen = pick_provider(provider, first_model(source) or "gpt")
         requests = looks_like_requests(source)
         with source.path.open("rb") as handle:

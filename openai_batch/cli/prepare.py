@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,7 +57,7 @@ def prepare(
 ) -> None:
     """Turn prompts into a batch input file."""
     from openai_batch._files import check_target, part_file, publish
-    from openai_batch._inputs import open_source, workspace
+    from openai_batch._inputs import open_source
     from openai_batch._prepare import prepare as write
 
     _, recipe = make_recipe(provider, model, system, param, embeddings, score, rerank, prefix)
@@ -65,8 +66,8 @@ def prepare(
         check_target(target, force=force)
     if prompts == "-" and sys.stdin.isatty():
         errors.note("reading prompts from the terminal, one a line; Ctrl-D ends them")
-    with workspace() as folder:
-        source = open_source(prompts, folder)
+    with TemporaryDirectory(prefix="obatch-") as folder:
+        source = open_source(prompts, Path(folder))
         with source.path.open("rb") as stream:
             if target is not None:
                 with part_file(target) as (handle, part):
@@ -75,7 +76,7 @@ def prepare(
                 errors.note(f"{counted(count, 'request')} in {target}")
                 errors.hint(f"obatch submit {target}")
                 return
-            scratch = folder / "requests.jsonl"
+            scratch = Path(folder, "requests.jsonl")
             with scratch.open("w+b") as handle:
                 write(stream, source.name, recipe, handle)
                 handle.seek(0)

@@ -82,7 +82,10 @@ def serve(
     """
     open_to_network = not _is_loopback(host)
     if open_to_network and not token:
-        raise UsageError(f"serving on {host} needs a token of your own", hint="give one, or serve on 127.0.0.1")
+        raise UsageError(
+            f"serving on {host} needs a token of your own",
+            hint="name its variable with --token-env, or serve on 127.0.0.1",
+        )
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise UsageError("the token has characters that no header can carry", hint="use letters and digits")
     key = upstream_key(settings, os.environ)

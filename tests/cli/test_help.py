@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
-from cli.invoke import COMMAND, environment, invoke, plain, see
+from cli.invoke import COMMAND, environment, invoke, plain, request, see, write
 
 from openai_batch import errors
 from openai_batch.cli.app import EPILOG, build_app
@@ -128,7 +128,9 @@ def test_every_exit_code_is_in_the_help() -> None:
 def test_help_and_listing_write_nothing(home: Path) -> None:
     """Commands that only look leave no file behind, and need no home that exists."""
     env = {"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CACHE_DIR": None, "OBATCH_CONFIG": None}
-    for words in (["-h"], ["ls"], ["ls", "--json"], ["providers"], ["config", "show"], ["config", "path"]):
+    write("in.jsonl", [request("a")])
+    check = ["check", "in.jsonl", "-p", "openai"]
+    for words in (["-h"], ["ls"], ["ls", "--json"], ["providers"], ["config", "show"], ["config", "path"], check):
         invoke(*words, env=env).good()
         invoke(*words).good()
     assert invoke("status", env=env).failed(6, "no jobs yet").code == 6
@@ -136,24 +138,17 @@ def test_help_and_listing_write_nothing(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_home_that_cannot_be_written_is_told(home: Path) -> None:
-    """A job that cannot be kept is not started, and that is two lines."""
-    home.chmod(0o500)
-    Path("in.txt").write_text("hi\n", encoding="utf-8")
-    invoke("run", "in.txt", "-p", "local").failed(1, "cannot")
-    home.chmod(0o700)
-
-
-def test_a_state_folder_that_is_a_file_is_told(home: Path) -> None:
-    """A state folder that cannot be made is told in two lines, for reading and for writing."""
-    (home / "state").write_text("", encoding="utf-8")
-    Path("in.txt").write_text("hi\n", encoding="utf-8")
-    for words in (["run", "in.txt", "-p", "local"], ["ls"]):
-        result = invoke(*words)
-        assert result.code in (0, 1)
-        if result.code:
-            result.failed(1, "state")
+def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
+    """Where no job can be kept none is started, in two lines; what only looks works all the same."""
+    (home / "file").write_text("", encoding="utf-8")
+    Path("prompts.txt").write_text("hi\n", encoding="utf-8")
+    for place in (str(home / "file"), str(home / "file" / "below"), "/proc/nothing"):
+        env = {"OBATCH_STATE_DIR": place}
+        words = ("-p", "local", "-m", "echo-1")
+        invoke("run", "prompts.txt", *words, env=env).failed(1, place, "OBATCH_STATE_DIR")
+        assert invoke("ls", env=env).good().out == ""
+        requests = invoke("prepare", "prompts.txt", *words[2:], "-p", "openai", env=env).good().out
+        invoke("check", "-", "-p", "openai", stdin=requests, env=env).good()
 
 
 def test_the_debug_switch_adds_the_traceback() -> None:
