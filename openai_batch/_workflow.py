@@ -92,9 +92,12 @@ class Workflow:
         self.reporter = reporter or Reporter()
         self._apis: dict[str, BatchApi] = {}
 
-    def submit(self, order: Order, *, again: bool = False, resubmit_uncertain: bool = False) -> tuple[Job, bool]:
+    def submit(
+        self, order: Order, *, again: bool = False, resubmit_uncertain: bool = False, check_remote: bool = False
+    ) -> tuple[Job, bool]:
         """Start an order's job, or go on with the one that it started before; tell whether it is new.
 
+        `check_remote` looks through the provider's batches first, for one that another machine has started.
         Raises what the provider refuses with; UncertainError if an earlier attempt cannot be told.
         """
         checked, provider = order.checked, order.provider
@@ -119,7 +122,7 @@ class Workflow:
         part = Part(job=0, number=1, length=checked.size, requests=report.requests)
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
-        self._look_back(order)
+        self._look_back(order, always=check_remote)
         job, new = self.registry.add(job, [part], again=again)
         with self._alone(job):
             self._keep_input(job, checked)
@@ -240,14 +243,16 @@ class Workflow:
     def _new_api(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self.reporter.progress)
 
-    def _look_back(self, order: Order) -> None:
-        """After a damaged registry, take in what it knew before a new batch is made: the order may be one of those."""
-        base_url = str(order.provider.base_url)
-        if not self.registry.lost_before() or self.registry.recovered(base_url):
+    def _look_back(self, order: Order, *, always: bool) -> None:
+        """Take in what the provider has of ours before a new batch is made: the order may be one of those.
+
+        Done where it is asked for, and once after a damaged registry.
+        """
+        if not always and (not self.registry.lost_before() or self.registry.recovered(str(order.provider.base_url))):
             return
         from ._recover import recover
 
-        self.reporter.note(f"the registry was damaged before; looking for batches at {order.provider} first")
+        self.reporter.note(f"looking for batches of ours at {order.provider} first")
         recover(self, [order.provider], strict=True)
 
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:

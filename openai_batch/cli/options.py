@@ -75,6 +75,9 @@ UncertainOpt = Annotated[
         "--resubmit-uncertain", help="Send again what may have been created already, at the risk of paying twice."
     ),
 ]
+RemoteOpt = Annotated[
+    bool, typer.Option("--check-remote", help="Look first whether another machine has started the same job.")
+]
 ModelOpt = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; the provider's default one.")
 ]

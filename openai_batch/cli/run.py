@@ -25,6 +25,7 @@ from .options import (
     PrefixOpt,
     ProviderOpt,
     QuietOpt,
+    RemoteOpt,
     RerankOpt,
     ScoreOpt,
     SystemOpt,
@@ -82,6 +83,7 @@ def run(
     force: ForceOpt = False,
     again: AgainOpt = False,
     resubmit_uncertain: UncertainOpt = False,
+    check_remote: RemoteOpt = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -116,7 +118,9 @@ def run(
             _refuse_taken(target, known, force)
         if missing is not None:
             check_target(Path(missing).expanduser(), force=force)
-        job, new = current.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+        job, new = current.flow.submit(
+            order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
+        )
         current.job = job
         announce(current, new)
         job = current.flow.wait(job, timeout=limit)

@@ -15,6 +15,7 @@ from .options import (
     NameOpt,
     ProviderOpt,
     QuietOpt,
+    RemoteOpt,
     UncertainOpt,
     WindowOpt,
     pairs,
@@ -55,6 +56,7 @@ def submit(
     window: WindowOpt = None,
     again: AgainOpt = False,
     resubmit_uncertain: UncertainOpt = False,
+    check_remote: RemoteOpt = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -68,7 +70,9 @@ def submit(
         if dry_run:
             say_dry(order)
             return
-        job, new = current.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+        job, new = current.flow.submit(
+            order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
+        )
         current.job = job
         current.reporter.close()
         if not new:
