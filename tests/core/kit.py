@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch._api import BatchApi
@@ -18,8 +17,11 @@ from openai_batch._workflow import Order, Workflow
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
-    from openai_batch._jobs import Job
+    from pathlib import Path
+
     from support.faults import FaultServer
+
+    from openai_batch._jobs import Job
 
 
 class Ears(Reporter):
