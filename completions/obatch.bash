@@ -20,10 +20,10 @@ _obatch() {
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'run') options='--output -o --provider -p --example --model -m --system --param --embeddings -e --score --rerank --prefix --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --system --param --embeddings -e --score --rerank --prefix --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'wait') options='--timeout --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
     esac
     case "$previous" in
