@@ -51,11 +51,15 @@ class Shop:
     flows: list[Workflow] = field(default_factory=list)
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration: short patience, unless `values` say otherwise."""
+        """Write the configuration; `create_timeout` and `create_grace` are long, so that a slow machine changes nothing."""
         table = {"base_url": self.server.base_url, "api_key_env": "FAULTY_KEY"}
-        table |= {"create_timeout": 0.7, "create_grace": 0.5} | values
+        table |= {"create_timeout": 30, "create_grace": 30} | values
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         (self.home / "config.toml").write_text("\n".join(["[providers.faulty]", *lines, ""]))
+
+    def hurry(self) -> None:
+        """Give up on an answer, and on looking for a batch, at once: for what is uncertain in any case."""
+        self.configure(create_timeout=0.5, create_grace=0.1)
 
     def flow(self) -> Workflow:
         """Return a new workflow, as a new process would have it."""

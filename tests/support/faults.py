@@ -64,6 +64,7 @@ class FaultServer:
         self.batches: dict[str, StoredBatch] = {}
         self.strays: list[bytes] = []
         self._plans: dict[str, Plan] = {}
+        self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -97,6 +98,14 @@ class FaultServer:
     def hear(self) -> None:
         """Take connections again, on the same port."""
         self._door = self._listen(self.port, self._serve)
+
+    def settle(self) -> None:
+        """Create what was asked for with `create=later`, and list what `list=hide` has hidden."""
+        for make in self._pending:
+            make()
+        self._pending.clear()
+        for plan in self._plans.values():
+            plan.faults.pop("list", None)
 
     def stop(self) -> None:
         """End everything that hangs, and the server."""
@@ -200,6 +209,9 @@ class FaultServer:
             exchange.refuse(400, f"Cannot find file {body['input_file_id']}.")
             return
         request.fault = fault = file.plan.take("create")
+        if fault and fault.kind == "later":
+            self._pending.append(lambda: self._make(file, body))
+            exchange.reset()
         if fault and fault.kind == "late":
             timer = threading.Timer(fault.number(1), lambda: self._make(file, body))
             timer.daemon = True
@@ -210,7 +222,7 @@ class FaultServer:
         batch = self._make(file, body)
         view = self._view(batch)
         if fault and fault.kind == "wrongfile":
-            view["input_file_id"] = "file-of-somebody-else"
+            view |= {"id": "batch_of_somebody_else", "input_file_id": "file-of-somebody-else"}
             fault = None
         exchange.answer(view, fault, self._elsewhere)
 
@@ -229,7 +241,9 @@ class FaultServer:
             batches = sorted(self.batches.values(), key=lambda b: b.created, reverse="oldestfirst" not in shapes)
         for plan in plans:
             fault = plan.peek("list")
-            if fault and fault.kind == "lag":
+            if fault and fault.kind == "hide":
+                batches = [batch for batch in batches if batch.input.plan is not plan]
+            elif fault and fault.kind == "lag":
                 batches = [b for b in batches if b.input.plan is not plan or time.time() > b.created + fault.number(1)]
             elif fault := plan.take("list"):
                 request.fault = fault
