@@ -10,6 +10,7 @@ from support.plan import read_plan
 
 from openai_batch import _transfer
 from openai_batch._collect import collect, fetch_raw, verdict
+from openai_batch._files import part_file, publish
 from openai_batch._jobs import COLLECTED
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
 
@@ -136,6 +137,20 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(shop: Shop) -> None:
     assert shop.server.seen("GET", "/files/.*/content") == []
     collect(flow, job, shop.out, force=True)
     assert len(shop.rows()) == 4
+
+
+def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
+    """A file that appears while ours is written is not replaced: the name is claimed in the publishing step itself."""
+    target = tmp_path / "out.jsonl"
+    with part_file(target) as (handle, part):
+        handle.write(b"ours")
+        target.write_bytes(b"theirs")
+        with pytest.raises(OutputExistsError):
+            publish(handle, part, target)
+        assert target.read_bytes() == b"theirs"
+        publish(handle, part, target, replace=True)
+    assert target.read_bytes() == b"ours"
+    assert no_leftovers(tmp_path)
 
 
 MANY = 3000
