@@ -50,9 +50,9 @@ def collect(
     """
     api = flow.api(job)
     if isinstance(target, Path):
-        check_target(target, force=force)
+        check_target(target, force=force or may_be_ours(job, target))
     if missing is not None:
-        check_target(missing, force=force)
+        check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
     with contextlib.ExitStack() as stack:
@@ -63,23 +63,37 @@ def collect(
         path: Path | None = None
         if merged.tell():
             if isinstance(target, Path):
+                # Said before it is done: after a kill in between, what lies there is known to be ours.
+                flow.registry.set_job(job.id, output_path=str(target.absolute()), succeeded=None)
                 publish(merged, part_path, target, replace=force)
                 path = target
             else:
-                merged.seek(0)
-                shutil.copyfileobj(merged, target, 1 << 20)
-                target.flush()
+                _copy(merged, target)
     for part in job.parts:
         flow.registry.set_part(part, state=COLLECTED)
-    flow.registry.set_job(
-        job.id,
-        succeeded=tally.succeeded,
-        requests=tally.requests,
-        **({"output_path": str(path.absolute())} if path else {}),
-    )
+    flow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
     if tally.complete:
-        (_paths.job_dir(job.id) / "input.jsonl").unlink(missing_ok=True)
+        (_paths.job_dir(job.uid) / "input.jsonl").unlink(missing_ok=True)
     return Collected(flow.registry.job(job.id), path, tally)
+
+
+def may_be_ours(job: Job | None, target: Path) -> bool:
+    """Tell whether what lies at `target` may be this job's own results, of a process that was killed after them.
+
+    They are made once more then, and the same bytes are not published twice.
+    """
+    return job is not None and job.output_path == str(target.absolute())
+
+
+def _copy(merged: BinaryIO, target: BinaryIO) -> None:
+    merged.seek(0)
+    try:
+        shutil.copyfileobj(merged, target, 1 << 20)
+        target.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
 def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) -> list[Path]:
@@ -171,7 +185,7 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
 @contextlib.contextmanager
 def _ids(flow: Workflow, api: BatchApi, job: Job, part: Part) -> Iterator[Iterable[str] | None]:
     """Open the custom ids of a part, in input order; None where nothing tells them."""
-    path = _paths.job_dir(job.id) / "ids"
+    path = _paths.job_dir(job.uid) / "ids"
     if path.exists():
         with path.open("rb") as handle:
             yield _read_ids(handle)

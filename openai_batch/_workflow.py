@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from . import _paths, _submit
 from ._api import BatchApi
 from ._emergency import keep_id
+from ._files import part_file, publish
 from ._jobs import (
     COLLECTED,
     CREATING,
@@ -122,7 +123,8 @@ class Workflow:
         part = Part(job=0, number=1, length=checked.size, requests=report.requests)
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
-        self._look_back(order, always=check_remote)
+        if check_remote or not again:
+            self._look_back(order, always=check_remote)
         job, new = self.registry.add(job, [part], again=again)
         with self._alone(job):
             self._keep_input(job, checked)
@@ -175,7 +177,8 @@ class Workflow:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise WaitTimeoutError(f"job {job.id} is still {job.status}; it goes on", hint=f"obatch wait {job.id}")
-            nap = pause * random.uniform(0.8, 1.2)  # noqa: S311 - keeps many clients from asking at once
+            # Spread, to keep many clients from asking at once, and never sooner than a server has asked for.
+            nap = pause * random.uniform(1.0, 1.25)  # noqa: S311
             time.sleep(nap if left is None else min(nap, left))
             pause = min(longest, pause * 1.3)
         return job
@@ -246,7 +249,7 @@ class Workflow:
     def _look_back(self, order: Order, *, always: bool) -> None:
         """Take in what the provider has of ours before a new batch is made: the order may be one of those.
 
-        Done where it is asked for, and once after a damaged registry.
+        Done where it is asked for, and once after a registry was damaged or deleted.
         """
         if not always and (not self.registry.lost_before() or self.registry.recovered(str(order.provider.base_url))):
             return
@@ -320,7 +323,13 @@ class Workflow:
         return self._adopt_part(part, info, audits=AUDITS)
 
     def _adopt_part(self, part: Part, info: BatchInfo, *, audits: int = 0) -> Part:
-        part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+        try:
+            part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+        except RegistryError:
+            known = self.registry.by_batch(info.id)
+            if known is None:
+                raise
+            part = next(p for p in known.parts if p.batch_id == info.id)  # another process has just found it
         return self._note(part, info)
 
     def _audit(self, job: Job, part: Part) -> None:
@@ -388,17 +397,19 @@ class Workflow:
 
     def _keep_input(self, job: Job, checked: Checked) -> None:
         """Keep what going on from another process needs: the ids in order, and an input that is no user's file."""
-        folder = _paths.private_dir(_paths.job_dir(job.id))
-        if not (folder / "ids").exists():
-            shutil.copyfile(checked.ids, folder / "ids.new")
-            (folder / "ids.new").replace(folder / "ids")
-        if not job.submitted and checked.origin is None and not (folder / "input.jsonl").exists():
-            shutil.copyfile(checked.path, folder / "input.new")
-            (folder / "input.new").replace(folder / "input.jsonl")
+        folder = _paths.private_dir(_paths.job_dir(job.uid))
+        kept = {folder / "ids": checked.ids}
+        if not job.submitted and checked.origin is None:
+            kept[folder / "input.jsonl"] = checked.path
+        for target, source in kept.items():
+            if not target.exists():
+                with source.open("rb") as stream, part_file(target) as (handle, part):
+                    shutil.copyfileobj(stream, handle, 1 << 20)
+                    publish(handle, part, target, replace=True, private=True)
 
     def input_of(self, job: Job) -> Path:
         """Return the file that a job is made of, which must still be what was checked. Raises InputError."""
-        kept = _paths.job_dir(job.id) / "input.jsonl"
+        kept = _paths.job_dir(job.uid) / "input.jsonl"
         path = kept if kept.exists() else Path(job.input_path or "")
         try:
             with path.open("rb") as handle:
@@ -418,8 +429,11 @@ class Workflow:
         """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it."""
         import fcntl
 
-        folder = _paths.private_dir(_paths.job_dir(job.id))
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = _paths.private_dir(_paths.job_dir(job.uid)) / "lock"
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise BatchError(f"cannot make {lock}: {exc.strerror}", hint="make room there") from exc
         try:
             told = False
             while True:
