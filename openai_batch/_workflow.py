@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import random
 import shutil
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 from . import _paths, _submit
 from ._api import BatchApi
 from ._emergency import keep_id
-from ._files import part_file, publish
+from ._files import locked, part_file, publish
 from ._jobs import (
     COLLECTED,
     CREATING,
@@ -427,24 +426,9 @@ class Workflow:
     @contextlib.contextmanager
     def _alone(self, job: Job) -> Iterator[None]:
         """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it."""
-        import fcntl
 
-        lock = _paths.private_dir(_paths.job_dir(job.uid)) / "lock"
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise BatchError(f"cannot make {lock}: {exc.strerror}", hint="make room there") from exc
-        try:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if not told:
-                        self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
-                        told = True
-                    time.sleep(0.2)
+        def tell() -> None:
+            self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
+
+        with locked(_paths.private_dir(_paths.job_dir(job.uid)) / "lock", tell):
             yield
-        finally:
-            os.close(handle)
