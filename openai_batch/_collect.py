@@ -6,6 +6,8 @@ Each terminal state is collected: expired and cancelled batches keep what they h
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -14,14 +16,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from . import _paths
+from . import _jobfiles, _paths
 from ._files import check_target, part_file, publish
 from ._jobs import COLLECTED, Job, Part
-from ._results import Tally, in_order, index
+from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
+from ._results import Tally, as_they_stand, index
 from .errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._api import BatchApi
     from ._results import Place
@@ -48,26 +51,26 @@ def collect(
     have no success, ready to be submitted. Raises OutputExistsError if a path is taken and `force` is False,
     DownloadError if what arrives is not what the provider holds.
     """
-    api = flow.api(job)
     if isinstance(target, Path):
         check_target(target, force=force)
     if missing is not None:
         check_target(missing, force=force)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
-    with contextlib.ExitStack() as stack:
-        merged, part_path = stack.enter_context(part_file(scratch))
-        unanswered = _Unanswered(flow, job, missing, stack, replace=force) if missing else None
-        for part in job.parts:
-            _merge_part(flow, api, job, part, scratch, merged, tally, unanswered)
+    unanswered = _Unanswered(job) if missing else None
+    with part_file(scratch) as (out, part_path):
+        for line in _lines(flow, job, scratch, tally, unanswered):
+            out.write(line)
         path: Path | None = None
-        if merged.tell():
+        if missing is not None and unanswered is not None:
+            unanswered.write(missing, replace=force)
+        if out.tell():
             if isinstance(target, Path):
-                publish(merged, part_path, target, replace=force)
+                publish(out, part_path, target, replace=force)
                 path = target
             else:
-                merged.seek(0)
-                shutil.copyfileobj(merged, target, 1 << 20)
+                out.seek(0)
+                shutil.copyfileobj(out, target, 1 << 20)
                 target.flush()
     for part in job.parts:
         flow.registry.set_part(part, state=COLLECTED)
@@ -78,7 +81,7 @@ def collect(
         **({"output_path": str(path.absolute())} if path else {}),
     )
     if tally.complete:
-        (_paths.job_dir(job.id) / "input.jsonl").unlink(missing_ok=True)
+        _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
 
 
@@ -123,36 +126,57 @@ def _missing_words(tally: Tally) -> str:
     return f"{tally.missing_count:,} missing ({names})"
 
 
-def _merge_part(
-    flow: Workflow,
-    api: BatchApi,
-    job: Job,
-    part: Part,
-    beside: Path,
-    merged: BinaryIO,
-    tally: Tally,
-    unanswered: _Unanswered | None,
-) -> None:
+def _lines(flow: Workflow, job: Job, beside: Path, tally: Tally, unanswered: _Unanswered | None) -> Iterator[bytes]:
+    """Yield the job's result lines in input order, and complete the tally."""
+    known = _known_ids(flow, job)
+    if known is None:
+        for part in job.parts:
+            with _fetched(flow, part, job, beside, tally) as (streams, places):
+                yield from as_they_stand(streams, places, tally)
+        return
+    ids, rows = known
+    with contextlib.ExitStack() as stack:
+        if all(part.source is None for part in job.parts):
+            results: Iterator[Result] = itertools.chain.from_iterable(
+                _part_results(flow, part, job, beside, tally, rows[part.number]()) for part in job.parts
+            )
+        else:
+            files = []
+            for part in job.parts:
+                handle, _ = stack.enter_context(part_file(beside))
+                write_rows(_part_results(flow, part, job, beside, tally, rows[part.number]()), handle)
+                files.append(read_rows(handle))
+            results = merged(files)
+        yield from complete(ids(), results, tally, unanswered.note if unanswered else None)
+    if tally.strangers:
+        flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
+
+
+def _part_results(
+    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Iterable[tuple[int, str]]
+) -> Iterator[Result]:
+    with _fetched(flow, part, job, beside, tally) as (streams, places):
+        yield from rows_in_order(rows, streams, places, tally)
+
+
+@contextlib.contextmanager
+def _fetched(
+    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally
+) -> Iterator[tuple[list[BinaryIO], dict[str, Place]]]:
+    """Download a part's files and index their lines; the copies are gone at the end."""
+    api = flow.api(job)
     part = _with_late_files(flow, api, part)
     places: dict[str, Place] = {}
-    mine = Tally()
+    streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
-        streams: list[BinaryIO] = []
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
                 handle, _ = stack.enter_context(part_file(beside))
                 api.download(file_id, handle, _progress(flow))
                 handle.seek(0)
-                index(handle, len(streams), f"file {file_id}", places, mine)
+                index(handle, len(streams), f"file {file_id}", places, tally)
                 streams.append(handle)
-        if unanswered is not None:
-            unanswered.note(place_id for place_id, place in places.items() if place.success)
-        ids = stack.enter_context(_ids(flow, api, job, part))
-        for line in in_order(ids, streams, places, mine):
-            merged.write(line)
-    if mine.strangers:
-        flow.reporter.warn(f"{mine.strangers:,} results bear ids that were not asked for; they are left out")
-    tally.add(mine)
+        yield streams, places
 
 
 def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
@@ -168,60 +192,59 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
     return part
 
 
-@contextlib.contextmanager
-def _ids(flow: Workflow, api: BatchApi, job: Job, part: Part) -> Iterator[Iterable[str] | None]:
-    """Open the custom ids of a part, in input order; None where nothing tells them."""
-    path = _paths.job_dir(job.id) / "ids"
-    if path.exists():
-        with path.open("rb") as handle:
-            yield _read_ids(handle)
-        return
-    if not part.file_id:
-        yield None
-        return
-    # A batch made elsewhere: its provider holds the input, and that tells the order.
-    with part_file(path) as (handle, _):
-        try:
-            api.download(part.file_id, handle)
-            handle.seek(0)
-            found = [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
-        except (BatchError, msgspec.MsgspecError) as exc:
-            flow.reporter.warn(f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand")
-            found = None
-    yield found
+def _known_ids(
+    flow: Workflow, job: Job
+) -> tuple[Callable[[], Iterable[str]], dict[int, Callable[[], Iterable[tuple[int, str]]]]] | None:
+    """Return the job's ids in input order, and each part's (row number, id) pairs; None where nothing tells them.
+
+    For a batch made elsewhere, or found again, its provider holds the input, and that tells the order.
+    """
+    if _jobfiles.has_ids(job):
+        mine = {part.number: functools.partial(_jobfiles.rows_of, job, part) for part in job.parts}
+        return functools.partial(_jobfiles.read_ids, job), mine
+    api = flow.api(job)
+    found: dict[int, list[str]] = {}
+    for part in sorted(job.parts, key=lambda part: part.number):
+        if not part.file_id:
+            return None
+        with part_file(_paths.private_dir(_paths.job_dir(job.id)) / "ids") as (handle, _):
+            try:
+                api.download(part.file_id, handle)
+                handle.seek(0)
+                ids = [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
+            except (BatchError, msgspec.MsgspecError) as exc:
+                flow.reporter.warn(
+                    f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
+                )
+                return None
+        found[part.number] = ids
+    starts = dict(zip(found, itertools.accumulate(map(len, found.values()), initial=0), strict=False))
+    theirs = {number: functools.partial(enumerate, ids, starts[number]) for number, ids in found.items()}
+    return functools.partial(itertools.chain.from_iterable, list(found.values())), theirs
 
 
 class _Request(msgspec.Struct):
     custom_id: str
 
 
-def _read_ids(handle: BinaryIO) -> Iterator[str]:
-    decode = msgspec.json.Decoder(str).decode
-    for line in handle:
-        yield decode(line)
-
-
 class _Unanswered:
-    """The request lines that have no success, kept for `missing`."""
+    """The request lines that have no success: one bit a request, and the job's input."""
 
-    def __init__(self, flow: Workflow, job: Job, target: Path, stack: contextlib.ExitStack, *, replace: bool) -> None:
-        self._flow, self._job, self._target, self._replace = flow, job, target, replace
-        self._answered: set[str] = set()
-        stack.push(self._finish)
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._answered = bytearray(job.requests // 8 + 1)
 
-    def note(self, answered: Iterable[str]) -> None:
-        """Hear which ids have a success."""
-        self._answered.update(answered)
+    def note(self, row: int) -> None:
+        """Hear that a row has a success."""
+        self._answered[row >> 3] |= 1 << (row & 7)
 
-    def _finish(self, kind: Any, _error: Any, _trace: Any) -> None:
-        if kind is not None:
-            return
-        decode = msgspec.json.Decoder(_Request).decode
-        with self._flow.input_of(self._job).open("rb") as source, part_file(self._target) as (out, part):
-            for line in source:
-                if decode(line).custom_id not in self._answered:
+    def write(self, target: Path, *, replace: bool) -> None:
+        """Write the other rows' requests."""
+        with _jobfiles.check_input(self._job).open("rb") as source, part_file(target) as (out, part):
+            for row, line in enumerate(source):
+                if not self._answered[row >> 3] >> (row & 7) & 1:
                     out.write(line)
-            publish(out, part, self._target, replace=self._replace)
+            publish(out, part, target, replace=replace)
 
 
 def _progress(flow: Workflow) -> Any:

@@ -27,9 +27,11 @@ _ORDER = ("failed", "expired", "cancelled", "completed")
 class Part:
     """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
 
-    `offset` and `length` are bytes of the job's input; `status` is the batch's as last seen, None before there
-    is one; `token` and `attempted_at` belong to the latest attempt to create it. `audits` is how many more
-    looks at the provider's list shall make sure that an attempt whose answer was lost made one batch only.
+    `offset` and `length` are bytes of its `source` (None: the job's input, else a file of the job's own), `sha256`
+    their hash, `first_row` and `ids_offset` the place of its first request there and of that request's id (`_split`).
+    `status` is the batch's as last seen, None before there is one; `token` and `attempted_at` belong to the latest
+    attempt to create it. `audits` is how many more looks at the provider's list shall make sure that an attempt whose
+    answer was lost made one batch only.
     """
 
     job: int
@@ -38,6 +40,10 @@ class Part:
     offset: int = 0
     length: int = 0
     requests: int = 0
+    source: str | None = None
+    first_row: int = 0
+    ids_offset: int = 0
+    sha256: str | None = None
     token: str | None = None
     file_id: str | None = None
     attempted_at: float | None = None

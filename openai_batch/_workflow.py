@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import random
-import shutil
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _paths, _submit
+from . import _jobfiles, _submit
 from ._api import BatchApi
 from ._emergency import keep_id
 from ._jobs import (
@@ -34,12 +31,10 @@ from ._jobs import (
 from ._patience import MAX_POLL, Failures
 from ._profile import Provider, normal_url
 from ._report import Reporter
-from ._slice import FileSlice
 from .errors import (
     ApiError,
     AuthError,
     BatchError,
-    InputError,
     NotFoundError,
     RegistryError,
     UncertainError,
@@ -48,8 +43,6 @@ from .errors import (
 from .providers import askable_providers, get_provider_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ._batchinfo import BatchInfo
     from ._inputs import Checked
     from ._registry import Registry
@@ -119,13 +112,26 @@ class Workflow:
             input_bytes=checked.size,
             requests=report.requests,
         )
-        part = Part(job=0, number=1, length=checked.size, requests=report.requests)
+        parts = [
+            Part(
+                job=0,
+                number=number,
+                offset=piece.offset,
+                length=piece.length,
+                requests=piece.requests,
+                source=piece.source,
+                first_row=piece.first_row,
+                ids_offset=piece.ids_offset,
+                sha256=piece.sha256,
+            )
+            for number, piece in enumerate(checked.slices, 1)
+        ]
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
         self._look_back(order, always=check_remote)
-        job, new = self.registry.add(job, [part], again=again)
+        job, new = self.registry.add(job, parts, again=again)
         with self._alone(job):
-            self._keep_input(job, checked)
+            _jobfiles.keep(job, checked)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
     def advance(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
@@ -272,15 +278,11 @@ class Workflow:
 
     def _upload(self, api: BatchApi, job: Job, part: Part) -> Part:
         token = _submit.new_token()
-        path = self.input_of(job)
         part = self.registry.set_part(part, expect=part.state, state=UPLOADING, token=token)
         report = self.reporter.progress
-        with path.open("rb") as handle:
-            content = FileSlice(handle, part.offset, part.length, lambda done: report("upload", done, part.length))
+        what = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
+        with _jobfiles.opened(job, part, lambda done: report(what, done, part.length)) as content:
             file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
-        if len(job.parts) == 1 and content.sha256 != job.input_sha256:
-            self.registry.set_part(part, expect=UPLOADING, state=PLANNED)
-            raise InputError(f"{path} changed while it was read; no batch was created", hint="submit it again")
         return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: Job, part: Part) -> None:
@@ -386,51 +388,8 @@ class Workflow:
         self._note(job.parts[0], info)
         return self.registry.job(job.id)
 
-    def _keep_input(self, job: Job, checked: Checked) -> None:
-        """Keep what going on from another process needs: the ids in order, and an input that is no user's file."""
-        folder = _paths.private_dir(_paths.job_dir(job.id))
-        if not (folder / "ids").exists():
-            shutil.copyfile(checked.ids, folder / "ids.new")
-            (folder / "ids.new").replace(folder / "ids")
-        if not job.submitted and checked.origin is None and not (folder / "input.jsonl").exists():
-            shutil.copyfile(checked.path, folder / "input.new")
-            (folder / "input.new").replace(folder / "input.jsonl")
-
-    def input_of(self, job: Job) -> Path:
-        """Return the file that a job is made of, which must still be what was checked. Raises InputError."""
-        kept = _paths.job_dir(job.id) / "input.jsonl"
-        path = kept if kept.exists() else Path(job.input_path or "")
-        try:
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        except OSError as exc:
-            raise InputError(
-                f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})", hint="submit the input again"
-            ) from exc
-        if digest != job.input_sha256:
-            raise InputError(
-                f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
-            )
-        return path
-
-    @contextlib.contextmanager
-    def _alone(self, job: Job) -> Iterator[None]:
-        """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it."""
-        import fcntl
-
-        folder = _paths.private_dir(_paths.job_dir(job.id))
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if not told:
-                        self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
-                        told = True
-                    time.sleep(0.2)
-            yield
-        finally:
-            os.close(handle)
+    def _alone(self, job: Job) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out of a job while its parts are walked."""
+        return _jobfiles.alone(
+            job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
+        )
