@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from .errors import ApiError, BatchError, UnreachableError
@@ -16,6 +17,9 @@ MAX_RETRY_AFTER = 3600.0
 MAX_REFUSALS = 3
 """Refused keys, or batches not found, in a row before that is believed."""
 
+REFUSED_FOR = 3600.0
+"""Seconds that the same is not believed of a provider that has shown the batch before: a key may be renewed."""
+
 
 class Failures:
     """How often in a row asking has failed, and how long to wait after that; what does not pass is raised."""
@@ -24,10 +28,13 @@ class Failures:
         self._reporter = reporter
         self._row = 0
         self._refusals = 0
+        self._refused_since = 0.0
+        self._answered = False
 
     def forget(self) -> None:
         """Begin anew after an answer."""
         self._row = self._refusals = 0
+        self._answered = True
 
     def pause(self, exc: BatchError) -> float:
         """Return the seconds to wait after this error, or raise it."""
@@ -38,8 +45,12 @@ class Failures:
                 raise exc
         else:
             # A key that is refused, a batch that is not found: no proof at once, since keys are renewed and lists lag.
+            now = time.monotonic()
+            if not self._refusals:
+                self._refused_since = now
             self._refusals += 1
-            if self._refusals >= MAX_REFUSALS:
+            patient = self._answered and now - self._refused_since < REFUSED_FOR
+            if self._refusals >= MAX_REFUSALS and not patient:
                 raise exc
         self._row += 1
         wait = min(MAX_POLL, 2.0**self._row)

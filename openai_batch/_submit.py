@@ -116,7 +116,9 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
 
     Raises UncertainError if it is not found: that is no proof that it does not exist.
     """
-    deadline = attempt.at + api.provider.create_timeout + api.provider.create_grace
+    grace = api.provider.create_timeout + api.provider.create_grace
+    # What is left of it by the wall clock, which other processes share, and from now on by one that does not jump.
+    deadline = time.monotonic() + min(grace, max(0.0, attempt.at + grace - time.time()))
     pause = _FIRST_PAUSE
     while True:
         try:
@@ -127,13 +129,13 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
             reason = "no listed batch bears its marks"
         if found is not None:
             return found
-        if time.time() >= deadline:
+        if time.monotonic() >= deadline:
             raise UncertainError(
                 f"unknown whether {api.provider} created a batch of file {attempt.file_id}: {reason}",
                 hint="the same command again looks once more; --resubmit-uncertain sends it anew, at the risk of "
                 "paying twice",
             )
-        sleep(min(pause, max(0.1, deadline - time.time())))
+        sleep(min(pause, max(0.1, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 

@@ -1,0 +1,64 @@
+"""What comes after a break is appended only if it is proven to be what comes next of the same file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch._transfer import Answer, transfer
+from openai_batch.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD, NEW = b"0123456789" * 30, b"abcdefghij" * 30
+HALF = len(OLD) // 2
+
+
+def pieces(data: bytes, *, broken: bool = False) -> Iterator[bytes]:
+    """Give the bytes in two chunks, and then break if asked to."""
+    yield data[: len(data) // 2]
+    yield data[len(data) // 2 :]
+    if broken:
+        raise UnreachableError("the line broke")
+
+
+@pytest.mark.parametrize(
+    ("etag", "span", "length", "appended"),
+    [
+        ('"old"', (HALF, 299, 300), HALF, True),
+        ('"new"', (HALF, 299, 300), HALF, False),
+        ('W/"old"', (HALF, 299, 300), HALF, False),
+        ("", (HALF, 299, 300), HALF, False),
+        ('"old"', (HALF - 10, 299, 300), HALF + 10, False),
+        ('"old"', (HALF, 298, 300), HALF - 1, False),
+        ('"old"', (HALF, 299, 301), HALF, False),
+        ('"old"', (HALF, 299, 300), HALF - 1, False),
+    ],
+)
+def test_a_stretch_is_appended_only_if_all_of_it_fits(
+    etag: str, span: tuple[int, int, int], length: int, *, appended: bool
+) -> None:
+    """Another ETag, start, end, total or length starts from the front, and no two versions are joined."""
+    asked: list[tuple[int, str | None]] = []
+
+    @contextlib.contextmanager
+    def read(offset: int, condition: str | None) -> Iterator[Answer]:
+        asked.append((offset, condition))
+        shared = {"etag": '"old"', "accept-ranges": "bytes"}
+        if len(asked) == 1:
+            yield Answer(200, shared | {"content-length": "300"}, pieces(OLD[:HALF], broken=True))
+        elif len(asked) == 2:
+            told = {"etag": etag, "content-range": "bytes {}-{}/{}".format(*span), "content-length": str(length)}
+            yield Answer(206, shared | told, pieces(OLD[HALF:] if appended else NEW[HALF:]))
+        else:
+            yield Answer(200, {"etag": '"new"', "content-length": "300"}, pieces(NEW))
+
+    target = io.BytesIO()
+    assert transfer(read, target, "file x", sleep=lambda _: None) == (300, 300)
+    assert target.getvalue() == (OLD if appended else NEW)
+    assert asked[:2] == [(0, None), (HALF, '"old"')]
+    assert [offset for offset, _ in asked[2:]] == ([] if appended else [0])
