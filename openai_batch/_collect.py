@@ -24,7 +24,7 @@ from ._results import Tally, as_they_stand, index
 from .errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._api import BatchApi
     from ._results import Place
@@ -194,7 +194,7 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
 
 def _known_ids(
     flow: Workflow, job: Job
-) -> tuple[Callable[[], Iterable[str]], dict[int, Callable[[], Iterable[tuple[int, str]]]]] | None:
+) -> tuple[Callable[[], Iterable[str]], Mapping[int, Callable[[], Iterable[tuple[int, str]]]]] | None:
     """Return the job's ids in input order, and each part's (row number, id) pairs; None where nothing tells them.
 
     For a batch made elsewhere, or found again, its provider holds the input, and that tells the order.
