@@ -16,19 +16,19 @@ _obatch() {
         'config show') options='--json -h --help'; commands=''; argument='' ;;
         'download') options='--output -o --raw --missing --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'prepare') options='--output -o --model -m --provider -p --system --param --embeddings -e --score --rerank --prefix --force -h --help'; commands=''; argument='files' ;;
+        'prepare') options='--output -o --show --model -m --provider -p --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --force -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'run') options='--output -o --provider -p --example --model -m --system --param --embeddings -e --score --rerank --prefix --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'wait') options='--timeout --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
     esac
     case "$previous" in
         --provider|-p) _obatch_dynamic providers "$current"; return ;;
-        --output|-o|--raw|--missing|--status|--limit|--model|-m|--system|--param|--score|--rerank|--prefix|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--name|--metadata|--window|--timeout|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --output|-o|--raw|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--name|--metadata|--window|--timeout|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
     esac
     if [[ $current == -* || -z $commands$argument ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$current"))

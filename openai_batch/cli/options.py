@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -81,11 +82,50 @@ RemoteOpt = Annotated[
 ModelOpt = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; the provider's default one.")
 ]
-SystemOpt = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message before each prompt.")]
+SystemOpt = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help="System message before each prompt; may be a template.")
+]
 ParamOpt = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="KEY=VALUE", help="Parameter of each request, as JSON or text; repeatable."),
+    typer.Option(
+        "--param", metavar="KEY=VALUE", help="Parameter of each request, as JSON, text or @FILE with JSON; repeatable."
+    ),
 ]
+PromptOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        metavar="TEMPLATE",
+        help="The prompt of a row, with columns as {{ name }}, or @FILE with one; else the column prompt or text.",
+    ),
+]
+EndpointOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="NAME",
+        help="chat, responses, embeddings, completions, moderations, images, score or rerank; chat by default.",
+    ),
+]
+SchemaOpt = Annotated[
+    str | None, typer.Option("--schema", metavar="FILE", help="JSON schema that each answer is to follow.")
+]
+ImageOpt = Annotated[
+    list[str] | None,
+    typer.Option("--image", metavar="COLUMN", help="Column with an image's path or URL; repeatable."),
+]
+InlineOpt = Annotated[bool, typer.Option("--inline-images", help="Fetch images from their URLs and send their bytes.")]
+IdOpt = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.")]
+FormatOpt = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="What the input is: txt, csv, tsv, jsonl, parquet or sqlite."),
+]
+TableOpt = Annotated[str | None, typer.Option("--table", metavar="NAME", help="Table of a SQLite database.")]
+SqlOpt = Annotated[
+    str | None,
+    typer.Option("--sql", metavar="QUERY", help="SELECT over a SQLite database, or over local files named in it."),
+]
+LimitOpt = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Take the first N rows only.")]
 EmbeddingsOpt = Annotated[bool, typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.")]
 ScoreOpt = Annotated[str | None, typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.")]
 RerankOpt = Annotated[
@@ -119,11 +159,35 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
 
 
 def params(texts: list[str] | None) -> dict[str, Any]:
-    """Read request parameters: a value that is JSON is taken as that, anything else as text. Raises UsageError."""
+    """Read request parameters: a value that is JSON is taken as that, anything else as text.
+
+    `@FILE` is the JSON of a file, `@@` the start of a text with an @. Raises UsageError.
+    """
     found: dict[str, Any] = {}
     for key, value in pairs(texts, "--param").items():
+        content = text_or_file(value, "--param")
         try:
-            found[key] = msgspec.json.decode(value.encode())
-        except msgspec.MsgspecError:
-            found[key] = value
+            found[key] = msgspec.json.decode(str(content).encode())
+        except (msgspec.MsgspecError, UnicodeError) as exc:
+            if content is not value and not value.startswith("@@"):
+                raise UsageError(f"--param {key}: {value[1:]} is not valid JSON: {exc}", hint="mend the file") from None
+            found[key] = content
     return found
+
+
+def text_or_file(value: str | None, flag: str) -> str | None:
+    """Return a text, or what the file holds that `@FILE` names, without one last newline; `@@` stands for an @.
+
+    Raises UsageError if the file cannot be read.
+    """
+    if value is None or not value.startswith("@"):
+        return value
+    if value.startswith("@@"):
+        return value[1:]
+    try:
+        return Path(value[1:]).expanduser().read_bytes().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except OSError as exc:
+        message = f"{flag} {value}: {exc.strerror}"
+        raise UsageError(message, hint="@ names a file; a text that begins with @ is written @@") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{flag} {value}: the file is not UTF-8", hint="save it as UTF-8") from None

@@ -33,12 +33,9 @@ def deliver(
 ) -> Collected:
     """Collect a job's results into `target`; a terminal gets a table. What is there already is not fetched again."""
     from openai_batch._collect import Collected, collect
-    from openai_batch._files import check_target
     from openai_batch._results import Tally
 
     rest = Path(missing).expanduser() if missing else None
-    if rest is not None:
-        check_target(rest, force=force)
     if isinstance(target, Path):
         if not force and job.output_path == str(target.absolute()) and target.exists() and job.succeeded is not None:
             current.reporter.note(f"job {job.id} was downloaded before")

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.errors import BatchError, UsageError
+from openai_batch.errors import UsageError
 
 from .options import (
     AgainOpt,
     DryRunOpt,
     EmbeddingsOpt,
+    EndpointOpt,
     ForceOpt,
+    FormatOpt,
+    IdOpt,
+    ImageOpt,
+    InlineOpt,
     JsonOpt,
+    LimitOpt,
     MetadataOpt,
     MissingOpt,
     ModelOpt,
@@ -23,30 +29,38 @@ from .options import (
     OutputOpt,
     ParamOpt,
     PrefixOpt,
+    PromptOpt,
     ProviderOpt,
     QuietOpt,
     RemoteOpt,
     RerankOpt,
+    SchemaOpt,
     ScoreOpt,
+    SqlOpt,
     SystemOpt,
+    TableOpt,
     TimeoutOpt,
     UncertainOpt,
     WindowOpt,
     seconds,
 )
-from .prepare import make_recipe
+from .prepare import Wishes, make_inputs, make_recipe
 from .results import conclude, deliver
 from .session import session
-from .submit import announce, make_order, say_dry, spoken
+from .submit import announce, make_order, say_dry
 
 if TYPE_CHECKING:
     from openai_batch._inputs import Source
+    from openai_batch._jobs import Job
+    from openai_batch._tables import Inputs
 
 EPILOG = """Examples:
 
   $ obatch run --example --provider local
 
   $ obatch run prompts.txt -o answers.jsonl --model gpt-4o-mini
+
+  $ obatch run reviews.csv --prompt "Label this review: {{ text }}" --id review_id -o labels.jsonl
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
@@ -59,22 +73,34 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    file: Annotated[
-        str | None,
+    files: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="FILE", help="Prompts, one a line, or a batch input file; - is stdin.", show_default=False
+            metavar="FILE",
+            help="Prompts, one a line, tables, or a batch input file; - is stdin.",
+            show_default=False,
         ),
     ] = None,
     output: OutputOpt = None,
     provider: ProviderOpt = None,
     example: Annotated[bool, typer.Option("--example", help="Label the built-in reviews.")] = False,
     model: ModelOpt = None,
+    endpoint: EndpointOpt = None,
+    prompt: PromptOpt = None,
     system: SystemOpt = None,
+    schema: SchemaOpt = None,
     param: ParamOpt = None,
+    image: ImageOpt = None,
+    inline_images: InlineOpt = False,
+    id_column: IdOpt = None,
     embeddings: EmbeddingsOpt = False,
     score: ScoreOpt = None,
     rerank: RerankOpt = None,
     prefix: PrefixOpt = "line",
+    format: FormatOpt = None,  # noqa: A002 - the flag's name
+    table: TableOpt = None,
+    sql: SqlOpt = None,
+    limit: LimitOpt = None,
     name: NameOpt = None,
     metadata: MetadataOpt = None,
     window: WindowOpt = None,
@@ -88,28 +114,40 @@ def run(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Run prompts or a batch file to its end: prepare, submit, wait, download.
+    """Run prompts, a table or a batch file to its end: prepare, submit, wait, download.
 
     Without -o the results of FILE go to FILE's name with `.results.jsonl`, those of stdin to stdout.
     """
     from openai_batch._files import check_target
-    from openai_batch._inputs import looks_like_requests, open_source, workspace
+    from openai_batch._inputs import workspace
 
-    if (file is None) != example:
+    if (not files and sql is None) != example:
         raise UsageError("name a file of prompts or requests, or --example", hint="obatch run --example -p local")
-    limit = seconds(timeout)
+    patience = seconds(timeout)
     with session(quiet=quiet) as current, workspace() as folder:
-        cooked = (provider, model, system, param, embeddings, score, rerank, prefix)
-        if file is None:
+        wishes = Wishes(
+            provider=provider,
+            model=model,
+            endpoint=endpoint,
+            prompt=prompt,
+            system=system,
+            schema=schema,
+            param=param,
+            image=image,
+            inline_images=inline_images,
+            id_column=id_column,
+            embeddings=embeddings,
+            score=score,
+            rerank=rerank,
+            prefix=prefix,
+            limit=limit,
+        )
+        target = _target(files, output)
+        if example:
             source, provider = _example(folder, provider, model)
         else:
-            source = open_source(spoken(file), folder)
-            if looks_like_requests(source):
-                _refuse_recipe(model, system, param, embeddings, score, rerank)
-            else:
-                source, provider = _prepared(source, folder, cooked)
+            source, provider = _requests(make_inputs(files, folder, format, table, sql), folder, wishes)
         order = make_order(source, folder, provider, name, metadata, window)
-        target = _target(file, output)
         if dry_run:
             say_dry(order)
             return
@@ -117,42 +155,36 @@ def run(
         if target is not None:
             _refuse_taken(target, known, force)
         if missing is not None:
-            check_target(Path(missing).expanduser(), force=force)
+            check_target(Path(missing).expanduser(), force=force or known is not None)
         job, new = current.flow.submit(
             order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
         )
         current.job = job
         announce(current, new)
-        job = current.flow.wait(job, timeout=limit)
+        job = current.flow.wait(job, timeout=patience)
         collected = deliver(
             current, job, target or sys.stdout.buffer, force=force, missing=missing, requests=order.checked.path
         )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
 
 
-def _target(file: str | None, output: str | None) -> Path | None:
+def _target(files: list[str] | None, output: str | None) -> Path | None:
     """Return the file to write; None for standard output."""
     if output is not None:
         return None if output == "-" else Path(output).expanduser()
-    if file is None or file == "-":
+    if not files or files == ["-"]:
         return None
-    return Path(f"{Path(file).stem}.results.jsonl")
+    if len(files) > 1:
+        raise UsageError("several inputs have no name for their results", hint="name one with -o")
+    return Path(f"{Path(files[0]).stem}.results.jsonl")
 
 
-def _refuse_taken(target: Path, known: object, force: bool) -> None:
+def _refuse_taken(target: Path, known: Job | None, force: bool) -> None:
     """Refuse a target that is not this job's own, before anything is paid."""
+    from openai_batch._collect import may_be_ours
     from openai_batch._files import check_target
 
-    if getattr(known, "output_path", None) != str(target.absolute()):
-        check_target(target, force=force)
-
-
-def _refuse_recipe(*choices: object) -> None:
-    if any(choices):
-        raise UsageError(
-            "the file holds ready requests, which the options for prompts do not change",
-            hint="leave out --model, --system, --param, --embeddings, --score and --rerank",
-        )
+    check_target(target, force=force or may_be_ours(known, target))
 
 
 def _example(folder: Path, provider: str | None, model: str | None) -> tuple[Source, str]:
@@ -167,14 +199,21 @@ def _example(folder: Path, provider: str | None, model: str | None) -> tuple[Sou
     return Source(path, "example", None), str(chosen.name)
 
 
-def _prepared(source: Source, folder: Path, cooked: tuple[object, ...]) -> tuple[Source, str]:
+def _requests(inputs: Inputs, folder: Path, wishes: Wishes) -> tuple[Source, str | None]:
+    """Return the requests of a ready batch file, or those made of the rows, and the provider's name."""
     from openai_batch._inputs import Source
     from openai_batch._prepare import prepare
 
-    chosen, recipe = make_recipe(*cooked)  # type: ignore[arg-type] # the options, passed on as they came
+    ready = inputs.requests()
+    if ready is not None:
+        if wishes.any():
+            raise UsageError(
+                "the file holds ready requests, which the options for prompts do not change",
+                hint="leave out --model, --prompt, --system and the others, or say what it is with --format jsonl",
+            )
+        return ready, wishes.provider
+    chosen, recipe = make_recipe(wishes)
     path = folder / "prepared.jsonl"
-    with source.path.open("rb") as stream, path.open("wb") as handle:
-        prepare(stream, source.name, recipe, handle)
-    if not path.stat().st_size:
-        raise BatchError("nothing was prepared")
-    return Source(path, f"requests made of {source.name}", None), str(chosen.name)
+    with path.open("wb") as handle:
+        prepare(inputs.tables(), recipe, handle, limit=wishes.limit)
+    return Source(path, f"requests made of {inputs.name}", None), str(chosen.name)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch._api import BatchApi
@@ -18,8 +17,11 @@ from openai_batch._workflow import Order, Workflow
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
-    from openai_batch._jobs import Job
+    from pathlib import Path
+
     from support.faults import FaultServer
+
+    from openai_batch._jobs import Job
 
 
 class Ears(Reporter):
@@ -49,11 +51,15 @@ class Shop:
     flows: list[Workflow] = field(default_factory=list)
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration: short patience, unless `values` say otherwise."""
+        """Write the configuration; `create_timeout` and `create_grace` are long, so that a slow machine changes nothing."""
         table = {"base_url": self.server.base_url, "api_key_env": "FAULTY_KEY"}
-        table |= {"create_timeout": 0.7, "create_grace": 0.5} | values
+        table |= {"create_timeout": 30, "create_grace": 30} | values
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         (self.home / "config.toml").write_text("\n".join(["[providers.faulty]", *lines, ""]))
+
+    def hurry(self) -> None:
+        """Give up on an answer, and on looking for a batch, at once: for what is uncertain in any case."""
+        self.configure(create_timeout=0.5, create_grace=0.1)
 
     def flow(self) -> Workflow:
         """Return a new workflow, as a new process would have it."""

@@ -8,10 +8,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from core.kit import request_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kit import request_line
 from openai_batch import _check
 from openai_batch._check import Limits, Row, check_stream, lines
 from openai_batch._inputs import check_file, open_source
@@ -167,7 +167,7 @@ def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch)
     """Such a line is told with its length, and the lines behind it are still judged."""
     monkeypatch.setattr(_check, "MAX_LINE_BYTES", 1000)
     report = check(GOOD + b"\n" + b"x" * 200_000 + b"\n" + line(method="GET") + b"\n")
-    assert [(problem.line, problem.code) for problem in report.errors][0] == (2, "line_too_long")
+    assert (report.errors[0].line, report.errors[0].code) == (2, "line_too_long")
     assert "200,001" in report.errors[0].message  # with its newline
     assert report.errors[1].line == 3
 

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from support.plan import read_plan
 
 from openai_batch import _transfer
 from openai_batch._collect import collect, fetch_raw, verdict
 from openai_batch._jobs import COLLECTED
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
-from support.plan import read_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +49,8 @@ NOT_MADE = ("reset", "close", "hang", "500", "502", "408", "409", "302", "307", 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_created_batch_is_adopted_whatever_its_answer_was(shop: Shop, fault: str) -> None:
     """A batch that was created behind a bad answer is found by looking, and the request is sent once."""
+    if fault == "made.hang":
+        shop.hurry()
     job = shop.submit(f"fault:create={fault}")
     (batch,) = shop.server.batches.values()
     assert job.parts[0].state == RUNNING
@@ -79,6 +80,7 @@ def test_a_refusal_created_nothing_and_may_be_tried_again(shop: Shop, fault: str
 @pytest.mark.parametrize("fault", NOT_MADE)
 def test_an_answer_that_proves_nothing_stops_as_uncertain(shop: Shop, fault: str) -> None:
     """What may or may not have been created is never sent again unasked, in this run or in the next."""
+    shop.hurry()
     order = shop.order(f"fault:create={fault}")
     for _ in range(2):
         with pytest.raises(UncertainError) as told:
@@ -114,7 +116,6 @@ def test_a_refused_connection_created_nothing(shop: Shop) -> None:
 )
 def test_a_listing_that_is_late_or_broken_is_asked_again(shop: Shop, listing: str) -> None:
     """A lost create is found as soon as the listing shows it, within the grace period."""
-    shop.configure(create_timeout=5, create_grace=10)
     job = shop.submit(f"fault:create=made.reset;{listing}")
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1
@@ -136,6 +137,7 @@ def test_either_mark_finds_the_batch(shop: Shop, shape: str) -> None:
 
 def test_a_batch_without_any_mark_is_uncertain(shop: Shop) -> None:
     """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
+    shop.hurry()
     with pytest.raises(UncertainError):
         shop.submit("fault:create=made.reset;shape=nometadata,nofilemark")
     assert len(shop.server.batches) == len(shop.server.creates) == 1
@@ -143,7 +145,6 @@ def test_a_batch_without_any_mark_is_uncertain(shop: Shop) -> None:
 
 def test_a_create_that_is_applied_late_is_adopted(shop: Shop) -> None:
     """A batch that appears after the connection has gone is waited for within the grace period."""
-    shop.configure(create_timeout=3, create_grace=8)
     job = shop.submit("fault:create=late:0.7")
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1
@@ -151,11 +152,11 @@ def test_a_create_that_is_applied_late_is_adopted(shop: Shop) -> None:
 
 def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(shop: Shop) -> None:
     """An uncertain job becomes certain as soon as the provider shows the batch, and nothing is sent twice."""
-    order = shop.order("fault:create=late:1.6")
+    shop.hurry()
+    order = shop.order("fault:create=later")
     with pytest.raises(UncertainError):
         shop.flow().submit(order)
-    while not shop.server.batches:
-        time.sleep(0.02)
+    shop.server.settle()
     job = shop.flow().submit(order)[0]
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1
@@ -163,10 +164,11 @@ def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(shop: Shop
 
 def test_asking_to_resubmit_still_adopts_what_is_found(shop: Shop) -> None:
     """Permission to send anew is not used where looking finds the batch."""
-    order = shop.order("fault:create=made.reset;list=lag:1.5")
+    shop.hurry()
+    order = shop.order("fault:create=made.reset;list=hide")
     with pytest.raises(UncertainError):
         shop.flow().submit(order)
-    time.sleep(0.5)
+    shop.server.settle()
     job = shop.flow().submit(order, resubmit_uncertain=True)[0]
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1

@@ -45,7 +45,7 @@ def test_a_profile_of_ones_own(config: Path) -> None:
         'provider = "acme"\n' + ACME + 'display_name = "Acme"\napi_key_env = "ACME_KEY"\nmodels = ["acme/*"]\n'
         'endpoints = ["/v1/embeddings"]\nchat_model = "c"\nembedding_model = "e"\none_model = false\nmax_requests = 5\n'
         'max_bytes = 6\nmax_line_bytes = 7\nenqueued_tokens = 8\ncompletion_window = "1h"\nfile_purpose = "p"\n'
-        'create_timeout = 1\ncreate_grace = 2.5\nidempotent_create = true\n'
+        "create_timeout = 1\ncreate_grace = 2.5\nidempotent_create = true\n"
         'status_map = { done = "completed" }\nheaders = { X-A = "b" }\n'
     )
     acme = load().profiles["acme"]
@@ -107,7 +107,9 @@ def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
     assert "acme" in load().profiles
 
 
-def test_the_key_given_comes_before_the_environment_and_that_before_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_given_comes_first_then_the_environment_then_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Three places, one order; white space around a key is no part of it."""
     command = ("printf", "%s", " from-command\n")
     profile = Provider(name="acme", base_url="https://x/v1", api_key_env_var="ACME_KEY", api_key_command=command)
@@ -143,12 +145,12 @@ def test_a_missing_key_names_its_variable() -> None:
 @pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("printf", "\\377\\376")])
 def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
     """Without its output, which may hold the key."""
-    with pytest.raises(AuthError, match="api_key_command|no key"):
+    with pytest.raises(AuthError, match=r"api_key_command|no key"):
         resolve_key(Provider(name="acme", base_url="https://x/v1", api_key_command=command))
 
 
 def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
-    """Neither key nor organisation nor project of OpenAI is in what another place receives, under any profile's name."""
+    """Neither key nor organisation nor project of OpenAI goes to another place, whatever its profile's name."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plan import bad_row, expired_row, good_row
 
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
 from openai_batch._results import Place, Tally, _Response, answer_text, in_order, index, judge
 from openai_batch.errors import DownloadError
-from support.plan import bad_row, expired_row, good_row
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
 
@@ -273,7 +273,17 @@ def test_times_of_any_shape(value: Any, time: float | None) -> None:
 
 def test_counts_of_any_shape() -> None:
     """Counts that are null, negative, text or of the wrong kind are none."""
-    for value in (None, [], "x", {"total": None}, {"total": "3"}, {"total": -3}, {"total": 1.5}, {"total": 2**70}):
+    values: list[Any] = [
+        None,
+        [],
+        "x",
+        {"total": None},
+        {"total": "3"},
+        {"total": -3},
+        {"total": 1.5},
+        {"total": 2**70},
+    ]
+    for value in values:
         assert read_batch({"id": "b", "request_counts": value}).counts == Counts()
 
 
@@ -301,7 +311,7 @@ def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
     info = read_batch({"id": "b", **data})
     assert info.status
     for text in (info.status, info.output_file_id, info.model, *info.metadata.values()):
-        assert text is None or text.encode()
+        assert text is None or text.encode() is not None
     assert all(0 <= count < 2**63 for count in (info.counts.total, info.counts.completed, info.counts.failed))
     for time in (info.created_at, info.expires_at):
         assert time is None or 0 < time < float("inf")

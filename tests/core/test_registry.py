@@ -70,9 +70,9 @@ def test_the_same_order_is_the_same_job(registry: Registry) -> None:
     second, new = registry.add(job(uid="other"), [Part(0, 1)], again=True)
     assert new
     assert registry.by_identity("i") == second
+    registry.add(job("other", "taken"), [Part(0, 1)])
     with pytest.raises(RegistryError, match="named"):
-        for _ in range(2):
-            registry.add(job("other", "taken", uid=os.urandom(4).hex()), [Part(0, 1)], again=True)
+        registry.add(job("another", "taken"), [Part(0, 1)])
 
 
 def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
@@ -237,7 +237,7 @@ def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Regist
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """A path below a file is an error of ours that names it."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RegistryError, match="file"):
+    with pytest.raises(BatchError, match="file"):
         Registry(tmp_path / "file" / "registry.db").add(job(), [Part(0, 1)])
 
 

@@ -65,7 +65,6 @@ def test_two_processes_at_once_make_one_batch(shop: Shop) -> None:
 )
 def test_a_killed_submit_is_gone_on_with(shop: Shop, plan: str, state: str) -> None:
     """SIGKILL in the midst of an upload or a create: the next run goes on, looks first, and makes one batch."""
-    shop.configure(create_timeout=20, create_grace=5)
     path = shop.write(f"fault:{plan}")
     process = shop.command("submit", str(path), "-p", "faulty")
     seen = shop.server.creates if state == CREATING else shop.server.uploads
@@ -77,7 +76,8 @@ def test_a_killed_submit_is_gone_on_with(shop: Shop, plan: str, state: str) -> N
     process.communicate(timeout=20)
     (job,) = Registry().jobs()
     assert job.parts[0].state == state
-    shop.configure(create_timeout=0.3, create_grace=0.2)
+    if plan == "create=hang":
+        shop.hurry()
     again = shop.command("submit", str(path), "-p", "faulty", "-q")
     _, said = again.communicate(timeout=60)
     made = len(shop.server.batches)

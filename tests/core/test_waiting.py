@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._api import _retry_after
 from openai_batch import _patience
+from openai_batch._api import _retry_after
 from openai_batch._jobs import ENDED
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
 

@@ -13,38 +13,21 @@ without input_file_id), nometadata (metadata is dropped), nohasmore, oldestfirst
 from __future__ import annotations
 
 import contextlib
-import gzip
 import itertools
 import json
 import re
 import socket
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
-from support.plan import Fault, Plan, model_in, read_plan, results
+from support.content import send_content
+from support.exchange import Dropped, Exchange, Request
+from support.plan import Plan, model_in, read_plan, results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-HTML = b"<!doctype html><title>Welcome</title><p>Please sign in to this network.</p>"
-_REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 307: "Temporary Redirect", 404: "Not Found"}
-
-
-@dataclass
-class Request:
-    """One request as it came in; `body` is what was read of it, `fault` what was done instead of a good answer."""
-
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    body: bytes
-    at: float
-    fault: Fault | None = None
 
 
 @dataclass
@@ -72,10 +55,6 @@ class StoredBatch:
     view: dict[str, Any] = field(default_factory=dict)
 
 
-class Dropped(Exception):  # noqa: N818 - ends the handling of a connection; nothing is wrong
-    """The connection has had its end."""
-
-
 class FaultServer:
     """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours."""
 
@@ -85,6 +64,7 @@ class FaultServer:
         self.batches: dict[str, StoredBatch] = {}
         self.strays: list[bytes] = []
         self._plans: dict[str, Plan] = {}
+        self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -119,6 +99,14 @@ class FaultServer:
         """Take connections again, on the same port."""
         self._door = self._listen(self.port, self._serve)
 
+    def settle(self) -> None:
+        """Create what was asked for with `create=later`, and list what `list=hide` has hidden."""
+        for make in self._pending:
+            make()
+        self._pending.clear()
+        for plan in self._plans.values():
+            plan.faults.pop("list", None)
+
     def stop(self) -> None:
         """End everything that hangs, and the server."""
         self._stopping.set()
@@ -147,7 +135,7 @@ class FaultServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(Dropped, OSError):
-            exchange = _Exchange(connection, self._stopping)
+            exchange = Exchange(connection, self._stopping)
             request = exchange.receive_head()
             if request is None:
                 return
@@ -155,7 +143,7 @@ class FaultServer:
                 self.requests.append(request)
             self._route(exchange, request)
 
-    def _route(self, exchange: _Exchange, request: Request) -> None:
+    def _route(self, exchange: Exchange, request: Request) -> None:
         call = f"{request.method} {request.path}"
         if call == "POST /v1/files":
             self._upload(exchange, request)
@@ -192,7 +180,7 @@ class FaultServer:
             self.files[file.id] = file
             return file
 
-    def _upload(self, exchange: _Exchange, request: Request) -> None:
+    def _upload(self, exchange: Exchange, request: Request) -> None:
         exchange.receive_body(request, at_least=4096)
         plan = self._plan_of(request.body)
         request.fault = fault = plan.take("upload")
@@ -214,13 +202,16 @@ class FaultServer:
         with self._lock:
             return self._plans.setdefault(model, read_plan(model))
 
-    def _create(self, exchange: _Exchange, request: Request) -> None:
+    def _create(self, exchange: Exchange, request: Request) -> None:
         body = json.loads(request.body)
         file = self.files.get(body["input_file_id"])
         if file is None:
             exchange.refuse(400, f"Cannot find file {body['input_file_id']}.")
             return
         request.fault = fault = file.plan.take("create")
+        if fault and fault.kind == "later":
+            self._pending.append(lambda: self._make(file, body))
+            exchange.reset()
         if fault and fault.kind == "late":
             timer = threading.Timer(fault.number(1), lambda: self._make(file, body))
             timer.daemon = True
@@ -231,7 +222,7 @@ class FaultServer:
         batch = self._make(file, body)
         view = self._view(batch)
         if fault and fault.kind == "wrongfile":
-            view["input_file_id"] = "file-of-somebody-else"
+            view |= {"id": "batch_of_somebody_else", "input_file_id": "file-of-somebody-else"}
             fault = None
         exchange.answer(view, fault, self._elsewhere)
 
@@ -243,14 +234,16 @@ class FaultServer:
             self.batches[batch.id] = batch
             return batch
 
-    def _list(self, exchange: _Exchange, request: Request) -> None:
+    def _list(self, exchange: Exchange, request: Request) -> None:
         with self._lock:
             plans = list(self._plans.values())
             shapes = {word for plan in plans for word in plan.words("shape")}
             batches = sorted(self.batches.values(), key=lambda b: b.created, reverse="oldestfirst" not in shapes)
         for plan in plans:
             fault = plan.peek("list")
-            if fault and fault.kind == "lag":
+            if fault and fault.kind == "hide":
+                batches = [batch for batch in batches if batch.input.plan is not plan]
+            elif fault and fault.kind == "lag":
                 batches = [b for b in batches if b.input.plan is not plan or time.time() > b.created + fault.number(1)]
             elif fault := plan.take("list"):
                 request.fault = fault
@@ -268,7 +261,7 @@ class FaultServer:
             page["has_more"] = len(batches) > limit or "noafter" in shapes
         exchange.answer(page)
 
-    def _poll(self, exchange: _Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
+    def _poll(self, exchange: Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
         batch = self.batches.get(batch_id)
         if batch is None:
             exchange.refuse(404, f"No batch found with id '{batch_id}'.")
@@ -345,7 +338,7 @@ class FaultServer:
         hidden |= {"output_file_id", "error_file_id"} if late else set()
         view |= {key: value for key, value in batch.view.items() if key not in hidden}
 
-    def _file(self, exchange: _Exchange, request: Request, file_id: str, *, content: bool) -> None:
+    def _file(self, exchange: Exchange, request: Request, file_id: str, *, content: bool) -> None:
         file = self.files.get(file_id)
         if file is None:
             exchange.refuse(404, f"No such File object: {file_id}")
@@ -354,153 +347,12 @@ class FaultServer:
         fault = file.plan.take("content" if content else "file") if file.purpose == "batch_output" else None
         request.fault = fault
         if content:
-            exchange.send_content(file, request, fault, self._elsewhere)
+            mode = file.plan.settings.get("range", "")
+            send_content(exchange, file.data, file.id, mode, request, fault, self._elsewhere)
         elif fault and fault.kind == "nobytes":
             exchange.answer(_file_view(file) | {"bytes": None})
         else:
             exchange.answer(_file_view(file), fault, self._elsewhere)
-
-
-class _Exchange:
-    """One connection: reading the request, and answering it well or badly."""
-
-    def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
-        self._connection = connection
-        self._stopping = stopping
-        connection.settimeout(30)
-
-    def receive_head(self) -> Request | None:
-        """Read up to the end of the headers; None if nothing came."""
-        data = b""
-        while b"\r\n\r\n" not in data:
-            chunk = self._connection.recv(1 << 16)
-            if not chunk:
-                return None
-            data += chunk
-        head, _, body = data.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        method, target, _ = first.split(" ")
-        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        parts = urlsplit(target)
-        return Request(method, parts.path, parse_qs(parts.query), headers, body, time.time())
-
-    def receive_body(self, request: Request, *, at_least: int | None = None) -> None:
-        """Read on until `at_least` bytes of the body are there; all of it by default."""
-        length = int(request.headers.get("content-length", "0"))
-        pieces = [request.body]
-        missing = (length if at_least is None else min(at_least, length)) - len(request.body)
-        while missing > 0:
-            chunk = self._connection.recv(1 << 16)
-            if not chunk:
-                raise Dropped
-            pieces.append(chunk)
-            missing -= len(chunk)
-        request.body = b"".join(pieces)
-
-    def answer(self, data: Any, fault: Fault | None = None, elsewhere: socket.socket | None = None) -> None:
-        """Send JSON; or what the fault makes of it."""
-        body = json.dumps(data).encode()
-        if fault is not None:
-            self.misbehave(fault, body, elsewhere)
-        self.send(200, body)
-
-    def refuse(self, status: int, message: str, **headers: str) -> None:
-        """Send an error as OpenAI words it."""
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-        self.send(status, json.dumps({"error": error}).encode(), **headers)
-
-    def send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
-        """Send a whole answer, with its length unless a length is given."""
-        head = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
-        head |= {name.replace("_", "-"): value for name, value in headers.items()}
-        self._send_raw(status, {name: value for name, value in head.items() if value}, body)
-
-    def misbehave(self, fault: Fault, good: bytes, elsewhere: socket.socket | None) -> None:
-        """Do what the fault says instead of sending the body `good`, and end the connection."""
-        kind = fault.kind
-        if kind == "hang":
-            self._stopping.wait(30)
-        elif kind == "reset":
-            self.reset()
-        elif kind == "garbage":
-            self._connection.sendall(b"\x00\x01 this is not HTTP\r\n\r\n")
-        elif kind in ("html", "string", "empty", "cut", "deep"):
-            bodies = {"html": HTML, "string": b'"ok"', "empty": b"{}", "cut": good[: len(good) // 2]}
-            body = bodies.get(kind, b"[" * 100_000)
-            self.send(200, body, "text/html" if kind == "html" else "application/json")
-        elif kind in ("301", "302", "303", "307", "308"):
-            assert elsewhere is not None
-            place = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1/elsewhere"
-            self.send(int(kind), b"", Location=place)
-        elif kind == "502":
-            self.send(502, HTML, "text/html")
-        elif kind.isdigit():
-            self.refuse(int(kind), fault.arg if kind == "400" else "as planned", Retry_After=fault.arg)
-        else:
-            assert kind == "close", f"unknown fault {fault}"
-        raise Dropped
-
-    def reset(self) -> None:
-        """End the connection with a reset."""
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.close()
-        raise Dropped
-
-    def send_content(self, file: StoredFile, request: Request, fault: Fault | None, elsewhere: socket.socket) -> None:
-        """Send a file's bytes, whole or not."""
-        data, half = file.data, len(file.data) // 2
-        mode = file.plan.settings.get("range", "")
-        tag = f'W/"{file.id}"' if mode == "weak" else f'"{file.id}"'
-        shared = {"ETag": tag, "Accept_Ranges": "bytes"} if mode else {}
-        whole = {**shared, "Content_Length": str(len(data))}
-        kind = fault.kind if fault else ""
-        span = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        if not kind and span and mode in ("good", "wrong", "noheader", "weak"):
-            start = max(0, int(span[1]) - (10 if mode == "wrong" else 0))
-            told = {} if mode == "noheader" else {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
-            self.send(206, data[start:], "application/octet-stream", **shared, **told)
-        elif not kind and span and mode == "changed":
-            self.send(200, data, "application/octet-stream", ETag='"another"')
-        elif kind in ("half", "reset"):
-            start = int(span[1]) if span and mode == "good" else 0
-            told = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
-            length = str(len(data) - start)
-            head = {**shared, **told, "Content_Length": length, "Connection": "close"}
-            sent = data[start : start + int(fault.number(half))] if fault else b""
-            self._send_raw(206 if start else 200, {k.replace("_", "-"): v for k, v in head.items()}, sent)
-            if kind == "reset":
-                time.sleep(0.05)  # a reset throws away what has not been read yet
-                self.reset()
-        elif kind == "nolength":
-            self.send(200, data[:half], **{**whole, "Content_Length": ""})
-        elif kind == "wholenolength":
-            self.send(200, data, **{**whole, "Content_Length": ""})
-        elif kind == "short":
-            self.send(200, data[: int(fault.number(half)) if fault else half])
-        elif kind == "long":
-            self.send(200, data, Content_Length=str(len(data) + 100))
-        elif kind == "chunkcut":
-            chunk = f"{len(data):x}\r\n".encode() + data[:half]
-            self.send(200, chunk, Content_Length="", Transfer_Encoding="chunked")
-        elif kind in ("gzip", "gzipcut"):
-            packed = gzip.compress(data)
-            cut = packed[: len(packed) // 2] if kind == "gzipcut" else packed
-            self.send(200, cut, Content_Encoding="gzip")
-        elif kind == "jsonerror":
-            self.send(200, b'{"error": {"message": "try again", "type": "server_error"}}')
-        elif kind == "slow":
-            self._send_raw(200, {"Content-Length": str(len(data)), "Connection": "close"}, b"")
-            for start in range(0, len(data), len(data) // 5 + 1):
-                time.sleep(0.05)
-                self._connection.sendall(data[start : start + len(data) // 5 + 1])
-        elif fault:
-            self.misbehave(fault, data, elsewhere)
-        else:
-            self.send(200, data, "application/octet-stream", **shared)
-
-    def _send_raw(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Planned')}", *(f"{k}: {v}" for k, v in headers.items())]
-        self._connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
 
 def _file_view(file: StoredFile) -> dict[str, Any]:

@@ -126,7 +126,27 @@ def results(rows: list[str], ids: list[str]) -> Results:
     file), inline (the refused ones are in the output file), shuffled, twice (the first row again), conflict (the
     first success also as an error), strangers, string (bodies as JSON strings), nonewline, noerrors (a zero-byte
     error file), crlf, blank.
-    """  # noqa: D400, D415 - the sentence ends below its list
+    """  # noqa: D400 - the sentence ends below its list
+    good, bad = _judged(rows, ids)
+    completed, failed = len(good), len(bad)
+    if "conflict" in rows:
+        bad.append(bad_row(good[0]["custom_id"], 99))
+    if "inline" in rows:
+        good, bad = good + bad, []
+    if "shuffled" in rows:
+        good.reverse()
+    if "twice" in rows:
+        good.append(good[0])
+    if "strangers" in rows:
+        good.append(good_row("nobody-asked", 98))
+    for row in good if "string" in rows else []:
+        row["response"]["body"] = json.dumps(row["response"]["body"])
+    errors = _file(bad, rows) if bad else b"" if "noerrors" in rows else None
+    return Results(_file(good, rows) if good else None, errors, completed, failed)
+
+
+def _judged(rows: list[str], ids: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the result lines of the successes and of the others."""
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
     half = (len(ids) + 1) // 2
@@ -139,22 +159,7 @@ def results(rows: list[str], ids: list[str]) -> Results:
             bad.append(bad_row(custom_id, number))
         else:
             good.append(good_row(custom_id, number))
-    completed, failed = len(good), len(bad)
-    if "conflict" in rows:
-        bad.append(bad_row(good[0]["custom_id"], 99))
-    if "inline" in rows:
-        good, bad = good + bad, []
-    if "shuffled" in rows:
-        good.reverse()
-    if "twice" in rows:
-        good.append(good[0])
-    if "strangers" in rows:
-        good.append(good_row("nobody-asked", 98))
-    if "string" in rows:
-        for row in good:
-            row["response"]["body"] = json.dumps(row["response"]["body"])
-    errors = _file(bad, rows) if bad else b"" if "noerrors" in rows else None
-    return Results(_file(good, rows) if good else None, errors, completed, failed)
+    return good, bad
 
 
 def _file(lines: list[dict[str, Any]], rows: list[str]) -> bytes:

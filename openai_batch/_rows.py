@@ -1,0 +1,162 @@
+"""Read text tables row by row: prompts one a line, CSV and TSV, and JSON lines.
+
+Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or the
+Problem that stands in its place. Memory holds one row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import msgspec
+
+from ._check import MAX_LINE_BYTES, Problem, lines
+from ._strange import MAX_DEPTH, foreign, is_too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Row: TypeAlias = dict[str, Any]
+Rows: TypeAlias = "Iterator[tuple[int | None, Row | Problem]]"
+
+PROMPT = "prompt"
+"""The column of a file of prompts."""
+
+
+def txt_rows(stream: BinaryIO) -> Rows:
+    """Yield each line that is not blank as a row of the one column `prompt`."""
+    for number, text in _lines(stream):
+        if isinstance(text, Problem):
+            yield number, text
+        elif text and not text.isspace():
+            yield number, {PROMPT: text.removesuffix("\r")}
+
+
+def jsonl_rows(stream: BinaryIO) -> Rows:
+    """Yield each JSON object, one a line; blank lines are passed over."""
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    remedy = "write one JSON object a line"
+    for number, text in _lines(stream):
+        if isinstance(text, Problem):
+            yield number, text
+            continue
+        if not text or text.isspace():
+            continue
+        try:
+            row = decode(text)
+        except msgspec.ValidationError:
+            yield number, problem(number, "the line is not a JSON object", remedy)
+        except RecursionError:
+            yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
+        except (msgspec.DecodeError, UnicodeError) as exc:
+            reason = str(exc).removeprefix("JSON is malformed: ")
+            yield number, problem(number, f"not valid JSON: {reason}", remedy)
+        else:
+            if text.count("{") + text.count("[") > MAX_DEPTH and is_too_deep(text.encode(), row):
+                yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
+            else:
+                yield number, row
+
+
+def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
+    """Yield the records below the header, as text.
+
+    Without `delimiter` it is the comma, or the semicolon where the header has no comma. Quoted cells may hold
+    newlines; the place of a row is the line on which it begins. Blank lines between records are passed over.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own 131,072 characters are less than a long document
+    faults: list[Problem] = []
+    feed = _csv_feed(stream, faults)
+    first = next(feed, "")
+    if delimiter is None:
+        delimiter = ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    begin = 1
+    try:
+        for record in reader:
+            place, begin = begin, reader.line_num + 1
+            if faults:
+                yield from ((fault.line, fault) for fault in faults)
+                faults.clear()
+                if header is None:
+                    return
+            elif not record:
+                continue
+            elif header is None:
+                header = record
+                if (fault := _header_fault(place, record)) is not None:
+                    yield place, fault
+                    return
+            elif len(record) != len(header):
+                message = f"the row has {_cells(len(record))}, and the header {len(header):,}"
+                yield place, problem(place, message, "mend the row, and put quotes around cells with a delimiter")
+            else:
+                yield place, dict(zip(header, record, strict=True))
+    except csv.Error as exc:
+        yield begin, problem(begin, *_csv_fault(str(exc)))
+    yield from ((fault.line, fault) for fault in faults)
+
+
+def problem(line: int | None, message: str, remedy: str) -> Problem:
+    """Return what is wrong with a row."""
+    return Problem(line, "invalid_row", message, None, remedy)
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+    r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out."""
+    for number, _, raw in lines(stream):
+        if isinstance(raw, int):
+            yield number, problem(number, f"the line has {raw:,} bytes", f"{MAX_LINE_BYTES:,} are read")
+            continue
+        if number == 1:
+            if (found := foreign(raw)) is not None:
+                yield 1, problem(1, f"the file is {found[0]}", found[1])
+                return
+            raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the text
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError as exc:
+            yield number, problem(number, f"not UTF-8 (byte {exc.start + 1})", "save the file as UTF-8")
+
+
+def _csv_feed(stream: BinaryIO, faults: list[Problem]) -> Iterator[str]:
+    """Yield the lines as the csv module wants them; what is wrong with one goes into `faults`."""
+    for _, text in _lines(stream):
+        if isinstance(text, Problem):
+            faults.append(text)
+            yield "\n"
+        else:
+            yield text + "\n"
+
+
+def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _header_fault(place: int, header: list[str]) -> Problem | None:
+    twice = next((name for n, name in enumerate(header) if name in header[:n]), None)
+    if twice is None:
+        return None
+    return problem(place, f"two columns are called {twice!r}", "give each column a name of its own")
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell" if count == 1 else f"{count:,} cells"
+
+
+def _csv_fault(reason: str) -> tuple[str, str]:
+    """Return what a message of the csv module means, and what to do."""
+    if "field limit" in reason:
+        return f"a cell has more than {MAX_LINE_BYTES:,} characters", "look for a quote that is never closed"
+    if "unexpected end" in reason:
+        return "a quote is opened here and never closed", "close it, or double the quotes within cells"
+    if "new-line" in reason:
+        return "a return stands without a newline", "write \\n line ends, or put quotes around the cell"
+    if "expected after" in reason:
+        return "text follows a closing quote", "double the quotes within cells"
+    return reason, "mend the row"

@@ -1,0 +1,244 @@
+"""The inputs that people have: prompts, tables and query results, from files, globs, pipes and databases.
+
+What a file is, is told by its first bytes, then by the ending of its name (`.gz` and `.zst` left out), then by what
+its first lines look like; `--format` says it for certain.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ._check import lines
+from ._inputs import SNIFF, Source, open_source
+from ._rows import csv_rows, jsonl_rows, txt_rows
+from .errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ._rows import Rows
+
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "sqlite")
+REQUESTS = "requests"
+"""The kind of a ready batch input file, which is no table."""
+
+_SUFFIXES = {
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+}
+_MAGIC = ((b"PAR1", "parquet"), (b"SQLite format 3\0", "sqlite"))
+_NAME = re.compile(r"[^\W\d][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to read once. `name` is what messages call it, `origin` the file that relative paths start at."""
+
+    name: str
+    kind: str
+    rows: Rows
+    origin: Path | None
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Everything that a command was given to read, in order, opened one after the other.
+
+    `names` may hold globs and `-`; without names there is the query `sql` over local files alone. `folder` is a
+    work folder for pipes and what is unpacked.
+    """
+
+    names: Sequence[str]
+    folder: Path
+    format: str | None = None
+    table: str | None = None
+    sql: str | None = None
+    _first: Source | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where the choices make no sense, InputError where a glob matches nothing."""
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"--format {self.format} is not known", hint=f"there are {', '.join(FORMATS)}")
+        if self.table is not None and self.sql is not None:
+            raise UsageError("--table and --sql exclude each other", hint="choose one")
+        self.names = _globbed(self.names)
+
+    @property
+    def name(self) -> str:
+        """What messages call the whole."""
+        if not self.names:
+            return "the query"
+        return self.names[0] if len(self.names) == 1 else f"{len(self.names):,} files"
+
+    def requests(self) -> Source | None:
+        """Return the input if it is one ready batch file, else None."""
+        if len(self.names) != 1 or self.sql is not None or self.table is not None:
+            return None
+        self._first = open_source(self.names[0], self._place(0))
+        return self._first if self._kind(self._first) == REQUESTS else None
+
+    def tables(self) -> Iterator[Table]:
+        """Yield the tables. Each must be read before the next is asked for.
+
+        Raises InputError for what cannot be read, UsageError for options that do not fit.
+        """
+        if not self.names:
+            from ._sql import query_rows
+
+            if self.sql is None:
+                raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
+            with _closed(query_rows(self.sql, self._place(0))) as rows:
+                yield Table("--sql", "sql", rows, None)
+        for number, name in enumerate(self.names):
+            place = self._place(number)
+            source = self._first if self._first is not None and number == 0 else open_source(name, place)
+            yield from self._table(source, name, place)
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _table(self, source: Source, name: str, place: Path) -> Iterator[Table]:
+        kind = self._kind(source)
+        origin = Path(name).expanduser().absolute() if name != "-" else None
+        if kind == REQUESTS:
+            raise UsageError(
+                f"{source.name} holds ready requests, which are sent as they are",
+                hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
+            )
+        if kind != "sqlite" and (self.table is not None or self.sql is not None):
+            what = "--table" if self.table is not None else "--sql with a file"
+            raise UsageError(
+                f"{what} is for SQLite databases, and {source.name} is none",
+                hint="to query other files, name them in the query: --sql \"SELECT … FROM 'x.parquet'\"",
+            )
+        if kind in ("parquet", "sqlite"):
+            from . import _sql
+
+            if kind == "parquet":
+                found = _sql.parquet_rows(source.path, source.name, place)
+            else:
+                found = _sql.sqlite_rows(source.path, source.name, self.table, self.sql)
+            with _closed(found) as rows:
+                yield Table(source.name, kind, rows, origin)
+            return
+        with source.path.open("rb") as stream:
+            if kind == "jsonl":
+                yield Table(source.name, kind, jsonl_rows(stream), origin)
+            elif kind in ("csv", "tsv"):
+                yield Table(source.name, kind, csv_rows(stream, "\t" if kind == "tsv" else None), origin)
+            else:
+                yield Table(source.name, kind, txt_rows(stream), origin)
+
+    def _place(self, number: int) -> Path:
+        place = self.folder / f"input-{number}"
+        place.mkdir(exist_ok=True)
+        return place
+
+    def _kind(self, source: Source) -> str:
+        return self.format or kind_of(source)
+
+
+def kind_of(source: Source) -> str:
+    """Return what a file is: one of FORMATS, or REQUESTS."""
+    with source.path.open("rb") as handle:
+        head = handle.read(SNIFF)
+    for mark, kind in _MAGIC:
+        if head.startswith(mark):
+            return kind
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{") and _is_request(source):
+        return REQUESTS
+    path = Path(source.name.lower())
+    suffix = path.suffix if path.suffix not in (".gz", ".zst", ".zstd") else Path(path.stem).suffix
+    if (known := _SUFFIXES.get(suffix)) is not None:
+        return known
+    if text.startswith((b"{", b"[{")):
+        return "jsonl"
+    return _table_like(head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")) or "txt"
+
+
+class _Request(msgspec.Struct):
+    custom_id: Any = msgspec.UNSET
+    method: Any = msgspec.UNSET
+    url: Any = msgspec.UNSET
+    body: Any = msgspec.UNSET
+
+
+def _is_request(source: Source) -> bool:
+    """Tell whether the first line that is not blank has at least two of the four keys of a request."""
+    with source.path.open("rb") as handle:
+        for number, _, raw in lines(handle):
+            if isinstance(raw, int):
+                return False
+            if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
+                try:
+                    found = msgspec.json.decode(line, type=_Request)
+                except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                    return False
+                values = (found.custom_id, found.method, found.url, found.body)
+                return sum(value is not msgspec.UNSET for value in values) > 1
+    return False
+
+
+def _table_like(text: str) -> str | None:
+    """Return tsv or csv if the first lines are a header of two names or more and rows as long as it, else None."""
+    whole = text if len(text) < SNIFF // 4 else text[: text.rfind("\n") + 1]
+    for kind, delimiter in (("tsv", "\t"), ("csv", ",")):
+        try:
+            header, *records = [row for row in csv.reader(whole.split("\n")[:50], delimiter=delimiter) if row]
+        except (csv.Error, ValueError):
+            continue
+        # The last record may be cut where its cell goes on beyond these lines.
+        even = all(len(row) == len(header) for row in records[: max(1, len(records) - 1)])
+        if (
+            len(header) > 1
+            and len(set(header)) == len(header)
+            and records
+            and even
+            and all(map(_NAME.fullmatch, header))
+        ):
+            return kind
+    return None
+
+
+def _globbed(names: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        if name == "-" or not glob.has_magic(name) or Path(name).exists():
+            found.append(name)
+            continue
+        paths = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
+        matches = sorted(path for path in paths if Path(path).is_file())
+        if not matches:
+            raise InputError(f"{name}: no file matches", hint="name a file, or - for standard input")
+        found += matches
+    if found.count("-") > 1:
+        raise UsageError("standard input can be read once only", hint="name - once")
+    return found
+
+
+@contextmanager
+def _closed(rows: Rows) -> Iterator[Rows]:
+    try:
+        yield rows
+    finally:
+        close = getattr(rows, "close", None)
+        if close is not None:
+            close()

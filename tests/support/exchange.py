@@ -1,0 +1,132 @@
+"""One request and its answer over a raw socket, so that it can be reset, cut, hung and answered with garbage."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from support.plan import Fault
+
+HTML = b"<!doctype html><title>Welcome</title><p>Please sign in to this network.</p>"
+_REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 307: "Temporary Redirect", 404: "Not Found"}
+
+
+@dataclass
+class Request:
+    """One request as it came in; `body` is what was read of it, `fault` what was done instead of a good answer."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes
+    at: float
+    fault: Fault | None = None
+
+
+class Dropped(Exception):  # noqa: N818 - ends the handling of a connection; nothing is wrong
+    """The connection has had its end."""
+
+
+class Exchange:
+    """One connection: reading the request, and answering it well or badly."""
+
+    def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
+        self._connection = connection
+        self._stopping = stopping
+        connection.settimeout(30)
+
+    def receive_head(self) -> Request | None:
+        """Read up to the end of the headers; None if nothing came."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            chunk = self._connection.recv(1 << 16)
+            if not chunk:
+                return None
+            data += chunk
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+        parts = urlsplit(target)
+        return Request(method, parts.path, parse_qs(parts.query), headers, body, time.time())
+
+    def receive_body(self, request: Request, *, at_least: int | None = None) -> None:
+        """Read on until `at_least` bytes of the body are there; all of it by default."""
+        length = int(request.headers.get("content-length", "0"))
+        pieces = [request.body]
+        missing = (length if at_least is None else min(at_least, length)) - len(request.body)
+        while missing > 0:
+            chunk = self._connection.recv(1 << 16)
+            if not chunk:
+                raise Dropped
+            pieces.append(chunk)
+            missing -= len(chunk)
+        request.body = b"".join(pieces)
+
+    def answer(self, data: Any, fault: Fault | None = None, elsewhere: socket.socket | None = None) -> None:
+        """Send JSON; or what the fault makes of it."""
+        body = json.dumps(data).encode()
+        if fault is not None:
+            self.misbehave(fault, body, elsewhere)
+        self.send(200, body)
+
+    def refuse(self, status: int, message: str, **headers: str) -> None:
+        """Send an error as OpenAI words it."""
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+        self.send(status, json.dumps({"error": error}).encode(), **headers)
+
+    def send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
+        """Send a whole answer, with its length unless a length is given."""
+        head = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
+        head |= {name.replace("_", "-"): value for name, value in headers.items()}
+        self.send_raw(status, {name: value for name, value in head.items() if value}, body)
+
+    def misbehave(self, fault: Fault, good: bytes, elsewhere: socket.socket | None) -> None:
+        """Do what the fault says instead of sending the body `good`, and end the connection."""
+        kind = fault.kind
+        if kind == "hang":
+            self._stopping.wait(30)
+        elif kind == "reset":
+            self.reset()
+        elif kind == "garbage":
+            self._connection.sendall(b"\x00\x01 this is not HTTP\r\n\r\n")
+        elif kind in ("html", "string", "empty", "cut", "deep"):
+            bodies = {"html": HTML, "string": b'"ok"', "empty": b"{}", "cut": good[: len(good) // 2]}
+            body = bodies.get(kind, b"[" * 100_000)
+            self.send(200, body, "text/html" if kind == "html" else "application/json")
+        elif kind in ("301", "302", "303", "307", "308"):
+            assert elsewhere is not None
+            place = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1/elsewhere"
+            self.send(int(kind), b"", Location=place)
+        elif kind == "502":
+            self.send(502, HTML, "text/html")
+        elif kind.isdigit():
+            self.refuse(int(kind), fault.arg if kind == "400" else "as planned", Retry_After=fault.arg)
+        else:
+            assert kind == "close", f"unknown fault {fault}"
+        raise Dropped
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send more of an answer."""
+        self._connection.sendall(data)
+
+    def reset(self) -> None:
+        """End the connection with a reset."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
+        raise Dropped
+
+    def send_raw(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send an answer with just these headers."""
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Planned')}", *(f"{k}: {v}" for k, v in headers.items())]
+        self._connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
