@@ -59,7 +59,7 @@ def collect(
     tally = Tally()
     unanswered = _Unanswered(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        for line in _lines(flow, job, scratch, tally, unanswered):
+        for line in result_lines(flow, job, scratch, tally, unanswered.note if unanswered else None):
             out.write(line)
         path: Path | None = None
         if missing is not None and unanswered is not None:
@@ -126,8 +126,13 @@ def _missing_words(tally: Tally) -> str:
     return f"{tally.missing_count:,} missing ({names})"
 
 
-def _lines(flow: Workflow, job: Job, beside: Path, tally: Tally, unanswered: _Unanswered | None) -> Iterator[bytes]:
-    """Yield the job's result lines in input order, and complete the tally."""
+def result_lines(
+    flow: Workflow, job: Job, beside: Path, tally: Tally, note: Callable[[int, str, str | None], None] | None = None
+) -> Iterator[bytes]:
+    """Yield the job's result lines in input order, and complete the tally; downloads lie beside `beside` meanwhile.
+
+    `note` hears of each request its row number, its id, and why it has no success (None: it has one).
+    """
     known = _known_ids(flow, job)
     if known is None:
         for part in job.parts:
@@ -147,7 +152,7 @@ def _lines(flow: Workflow, job: Job, beside: Path, tally: Tally, unanswered: _Un
                 write_rows(_part_results(flow, part, job, beside, tally, rows[part.number]()), handle)
                 files.append(read_rows(handle))
             results = merged(files)
-        yield from complete(ids(), results, tally, unanswered.note if unanswered else None)
+        yield from complete(ids(), results, tally, note)
     if tally.strangers:
         flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
 
@@ -234,9 +239,10 @@ class _Unanswered:
         self._job = job
         self._answered = bytearray(job.requests // 8 + 1)
 
-    def note(self, row: int) -> None:
-        """Hear that a row has a success."""
-        self._answered[row >> 3] |= 1 << (row & 7)
+    def note(self, row: int, _custom_id: str, cause: str | None) -> None:
+        """Hear what became of a row."""
+        if cause is None:
+            self._answered[row >> 3] |= 1 << (row & 7)
 
     def write(self, target: Path, *, replace: bool) -> None:
         """Write the other rows' requests."""

@@ -155,14 +155,14 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
         path = folder / "input.jsonl"
         _clean(source.path, path)
         size = path.stat().st_size
-    slices = splitter.slices()
-    if splitter.mixed:
-        with path.open("rb") as handle:
-            slices = sort_out(handle, folder, limits)
-    files = {piece.source: folder / f"{piece.source}.jsonl" if piece.source else path for piece in slices}
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    pieces = tuple(with_hashes(slices, files)) if len(slices) > 1 else (replace(slices[0], sha256=digest),)
+        handle.seek(0)
+        slices = sort_out(handle, folder, limits) if splitter.mixed else splitter.slices()
+    if len(slices) == 1:
+        pieces: tuple[Slice, ...] = (replace(slices[0], sha256=digest),)
+    else:
+        pieces = tuple(slices if splitter.mixed else with_hashes(slices, {None: path}))
     return Checked(path, source.origin if path == source.path else None, report, digest, size, ids, pieces, folder)
 
 

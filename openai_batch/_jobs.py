@@ -8,8 +8,12 @@ Each arrow is one durable commit, made before the act that it speaks of.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ._batchinfo import FINISHED, BatchFault, Counts
+
+if TYPE_CHECKING:
+    from ._split import Slice
 
 PLANNED = "planned"
 UPLOADING = "uploading"
@@ -59,6 +63,21 @@ class Part:
     faults: tuple[BatchFault, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
     audits: int = 0
+
+    @classmethod
+    def of(cls, piece: Slice, job: int, number: int) -> Part:
+        """Return a planned part for a slice."""
+        return cls(
+            job=job,
+            number=number,
+            offset=piece.offset,
+            length=piece.length,
+            requests=piece.requests,
+            source=piece.source,
+            first_row=piece.first_row,
+            ids_offset=piece.ids_offset,
+            sha256=piece.sha256,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +132,10 @@ class Job:
     @property
     def counts(self) -> Counts:
         """The provider's counts, summed over the parts; the total is ours until the provider has one."""
-        total = sum(part.counts.total or part.requests for part in self.parts)
-        return Counts(
-            total or self.requests,
-            sum(part.counts.completed for part in self.parts),
-            sum(part.counts.failed for part in self.parts),
-        )
+        total = self.requests or sum(part.counts.total or part.requests for part in self.parts)
+        completed = min(total, sum(part.counts.completed for part in self.parts))
+        # What was sent again may have failed more than once.
+        return Counts(total, completed, min(total - completed, sum(part.counts.failed for part in self.parts)))
 
     @property
     def batch_ids(self) -> list[str]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _RECORD = struct.Struct("<QBI")
 
+MISSING = "missing: no result"
+"""The cause of a request that has no result at all."""
+
 Result = tuple[int, bool, bytes]
 """A row's number in the input, whether it is a success, and its line with a newline."""
 
@@ -64,11 +67,14 @@ def merged(parts: Iterable[Iterator[Result]]) -> Iterator[Result]:
 
 
 def complete(
-    ids: Iterable[str], results: Iterator[Result], tally: Tally, answered: Callable[[int], None] | None = None
+    ids: Iterable[str],
+    results: Iterator[Result],
+    tally: Tally,
+    note: Callable[[int, str, str | None], None] | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines of `results`, which come in the order of `ids`, and count what became of each request.
 
-    `answered` hears the row number of each success.
+    `note` hears of each request its row number, its id, and why it has no success (None: it has one).
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
@@ -77,14 +83,17 @@ def complete(
             tally.missing_count += 1
             if len(tally.missing) < SAMPLES:
                 tally.missing.append(custom_id)
+            if note is not None:
+                note(row, custom_id, MISSING)
             continue
         _, success, line = following
-        if success:
+        cause = None if success else cause_of(line)
+        if cause is None:
             tally.succeeded += 1
-            if answered is not None:
-                answered(row)
         else:
             tally.failed += 1
-            tally.causes[cause_of(line)] += 1
+            tally.causes[cause] += 1
+        if note is not None:
+            note(row, custom_id, cause)
         yield line
         following = next(results, None)

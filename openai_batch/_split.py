@@ -114,22 +114,32 @@ class _Request(msgspec.Struct):
     body: _Body
 
 
-class _ModelFiles:
-    """The requests of one model: their lines, their ids, and their numbers in the input."""
+class RequestFiles:
+    """Requests copied out of an input: their lines, their ids, and their numbers in it, in files of one stem."""
 
     def __init__(self, folder: Path, stem: str, limits: Limits) -> None:
-        self.splitter = Splitter(limits, stem)
+        self._path = folder / f"{stem}.jsonl"
+        self._stem = stem
+        self._splitter = Splitter(limits, stem)
+        self._decode = msgspec.json.Decoder(_Request).decode
         self._out = [(folder / f"{stem}{kind}").open("wb") for kind in (".jsonl", ".ids", ".rows")]
 
-    def add(self, row: int, line: bytes, request: _Request) -> None:
+    def add(self, row: int, line: bytes, request: _Request | None = None) -> None:
+        """Take the request that stands at `row` of the input; `line` ends with a newline."""
+        request = request or self._decode(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
         inputs = request.body.input
         count = len(msgspec.json.decode(inputs)) if inputs is not None and bytes(inputs)[:1] == b"[" else 1
         for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
             handle.write(data)
-        self.splitter.add(len(line), len(custom_id), count, request.body.model)
+        self._splitter.add(len(line), len(custom_id), count, request.body.model)
+
+    def slices(self) -> list[Slice]:
+        """Return what was taken, cut to fit, with hashes; the files are closed by then."""
+        return with_hashes(self._splitter.slices(), {self._stem: self._path})
 
     def close(self) -> None:
+        """Close the files."""
         for handle in self._out:
             handle.close()
 
@@ -140,7 +150,7 @@ def sort_out(source: BinaryIO, folder: Path, limits: Limits) -> list[Slice]:
     `source` holds one request a line, checked before. Raises InputError where there are too many models.
     """
     decode = msgspec.json.Decoder(_Request).decode
-    files: dict[str | None, _ModelFiles] = {}
+    files: dict[str | None, RequestFiles] = {}
     try:
         for row, line in enumerate(source):
             request = decode(line)
@@ -151,12 +161,12 @@ def sort_out(source: BinaryIO, folder: Path, limits: Limits) -> list[Slice]:
                         f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
                         hint="sort the input by model",
                     )
-                files[model] = _ModelFiles(folder, f"model-{len(files) + 1}", limits)
+                files[model] = RequestFiles(folder, f"model-{len(files) + 1}", limits)
             files[model].add(row, line, request)
     finally:
         for each in files.values():
             each.close()
-    return [piece for each in files.values() for piece in each.splitter.slices()]
+    return [piece for each in files.values() for piece in each.slices()]
 
 
 def with_hashes(slices: Iterable[Slice], files: dict[str | None, Path]) -> list[Slice]:

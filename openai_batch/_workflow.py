@@ -112,20 +112,7 @@ class Workflow:
             input_bytes=checked.size,
             requests=report.requests,
         )
-        parts = [
-            Part(
-                job=0,
-                number=number,
-                offset=piece.offset,
-                length=piece.length,
-                requests=piece.requests,
-                source=piece.source,
-                first_row=piece.first_row,
-                ids_offset=piece.ids_offset,
-                sha256=piece.sha256,
-            )
-            for number, piece in enumerate(checked.slices, 1)
-        ]
+        parts = [Part.of(piece, 0, number) for number, piece in enumerate(checked.slices, 1)]
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
         self._look_back(order, always=check_remote)
@@ -140,6 +127,13 @@ class Workflow:
             return job
         with self._alone(job):
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
+
+    def add_parts(self, job: Job, parts: list[Part]) -> Job:
+        """Add planned parts to a job, send them, and return the job."""
+        with self._alone(job):
+            for part in parts:
+                self.registry.add_part(part)
+            return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
 
     def refresh(self, job: Job) -> Job:
         """Ask the provider how the job's batches stand, and write that down. Nothing is sent or created.
