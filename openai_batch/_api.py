@@ -40,6 +40,8 @@ _READ_TIMEOUT = 60.0
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
+_SHORTEST_SECRET = 16
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
@@ -354,11 +356,19 @@ def _whereabouts(
 
 
 def _parse(answer: Any) -> Any:
+    body = _without_sent_key(answer.http_response)
     try:
-        return json.loads(answer.http_response.content)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        text = answer.http_response.text[:80]
+        text = body.decode("utf-8", "replace")[:80]
         raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
+
+
+def _without_sent_key(response: Any) -> bytes:
+    """Return an answer's body without the key of its request; a key so short that it may be any word stays."""
+    key = str(response.request.headers.get("authorization", "")).removeprefix("Bearer ").encode()
+    body: bytes = response.content
+    return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
 
 
 def _json_object(answer: Any) -> dict[str, Any]:
@@ -412,10 +422,12 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     if status == 404:  # noqa: PLR2004
         return NotFoundError(what, hint="is it the account, project and provider that made it?")
     if 300 <= status < 400:  # noqa: PLR2004
-        target = urlsplit(exc.response.headers.get("location", "")).hostname or "elsewhere"
+        location = _without_key(provider, exc.response.headers.get("location", ""))
+        target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
-    return ApiError(what, status=status, api_code=exc.code, retry_after=_retry_after(exc.response.headers))
+    code = _without_key(provider, str(exc.code)) if exc.code else None
+    return ApiError(what, status=status, api_code=code, retry_after=_retry_after(exc.response.headers))
 
 
 def _from_connection(provider: Provider, doing: str, exc: BaseException) -> UnreachableError:

@@ -52,9 +52,9 @@ def collect(
     DownloadError if what arrives is not what the provider holds.
     """
     if isinstance(target, Path):
-        check_target(target, force=force)
+        check_target(target, force=force or may_be_ours(job, target))
     if missing is not None:
-        check_target(missing, force=force)
+        check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
     unanswered = _Unanswered(job) if missing else None
@@ -66,23 +66,37 @@ def collect(
             unanswered.write(missing, replace=force)
         if out.tell():
             if isinstance(target, Path):
+                # Said before it is done: after a kill in between, what lies there is known to be ours.
+                flow.registry.set_job(job.id, output_path=str(target.absolute()), succeeded=None)
                 publish(out, part_path, target, replace=force)
                 path = target
             else:
-                out.seek(0)
-                shutil.copyfileobj(out, target, 1 << 20)
-                target.flush()
+                _copy(out, target)
     for part in job.parts:
         flow.registry.set_part(part, state=COLLECTED)
-    flow.registry.set_job(
-        job.id,
-        succeeded=tally.succeeded,
-        requests=tally.requests,
-        **({"output_path": str(path.absolute())} if path else {}),
-    )
+    flow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
     if tally.complete:
         _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
+
+
+def may_be_ours(job: Job | None, target: Path) -> bool:
+    """Tell whether what lies at `target` may be this job's own results, of a process that was killed after them.
+
+    They are made once more then, and the same bytes are not published twice.
+    """
+    return job is not None and job.output_path == str(target.absolute())
+
+
+def _copy(merged: BinaryIO, target: BinaryIO) -> None:
+    merged.seek(0)
+    try:
+        shutil.copyfileobj(merged, target, 1 << 20)
+        target.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
 def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) -> list[Path]:
@@ -212,7 +226,7 @@ def _known_ids(
     for part in sorted(job.parts, key=lambda part: part.number):
         if not part.file_id:
             return None
-        with part_file(_paths.private_dir(_paths.job_dir(job.id)) / "ids") as (handle, _):
+        with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "ids") as (handle, _):
             try:
                 api.download(part.file_id, handle)
                 handle.seek(0)

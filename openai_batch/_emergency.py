@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _paths
-from .errors import RegistryError
+from ._files import part_file, publish
+from .errors import BatchError, RegistryError
 
 if TYPE_CHECKING:
     from ._batchinfo import BatchInfo
@@ -24,9 +25,10 @@ def keep_id(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError:
     for folder in places:
         path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
         try:
-            with path.open("x", encoding="utf-8") as handle:
-                handle.write(record + "\n")
-        except OSError:
+            with part_file(path) as (handle, part):
+                handle.write(record.encode() + b"\n")
+                publish(handle, part, path, private=True)
+        except (OSError, BatchError):
             continue
         where = f"; its id is in {path}"
         break

@@ -22,6 +22,7 @@ import msgspec
 from . import _paths
 from ._check import Limits, Report, check_stream, lines
 from ._expand import expand, is_packed
+from ._files import clear_away, hold
 from ._split import Slice, Splitter, sort_out, with_hashes
 from .errors import BatchError, InputError
 
@@ -69,13 +70,21 @@ class Checked:
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Make a private folder in the state directory for the duration of a command."""
+    """Make a private folder in the state directory for the duration of a command; those of killed ones go."""
     base = _paths.private_dir(_paths.state_dir() / "spool")
-    folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
+    clear_away(base.glob("work-*"))
+    held = None
+    try:
+        while held is None:
+            folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
+            held = hold(folder, os.O_RDONLY)
+    except OSError as exc:
+        raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:

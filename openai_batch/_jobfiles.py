@@ -1,9 +1,9 @@
 """What a job keeps on disk, beside its row: its ids in input order, and an input that is no file of the user's.
 
-jobs/3/ids              one JSON string a line, in input order
-jobs/3/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
-jobs/3/model-1.jsonl    with .ids and .rows: requests sorted out by model (`_split`)
-jobs/3/lock             held while the job's parts are walked
+jobs/UID/ids              one JSON string a line, in input order
+jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
+jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`_split`)
+jobs/UID/lock             held while the job's parts are walked
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import _paths
+from ._files import part_file, publish
 from ._slice import FileSlice
 from ._split import ROW_NUMBER
-from .errors import InputError
+from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ _CHUNK = 1 << 20
 
 def keep(job: Job, checked: Checked) -> None:
     """Keep what going on from another process needs. Each file appears whole or not at all."""
-    folder = _paths.private_dir(_paths.job_dir(job.id))
+    folder = _paths.private_dir(_paths.job_dir(job.uid))
     wanted = [(checked.ids, "ids")]
     if not job.submitted:
         if checked.origin is None:
@@ -43,21 +44,23 @@ def keep(job: Job, checked: Checked) -> None:
             if checked.folder is not None:
                 wanted += [(checked.folder / f"{stem}{kind}", f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
     for source, name in wanted:
-        if not (folder / name).exists():
-            shutil.copyfile(source, folder / f"{name}.new")
-            (folder / f"{name}.new").replace(folder / name)
+        target = folder / name
+        if not target.exists():
+            with source.open("rb") as stream, part_file(target) as (handle, part):
+                shutil.copyfileobj(stream, handle, _CHUNK)
+                publish(handle, part, target, replace=True, private=True)
 
 
 def drop_inputs(job: Job) -> None:
     """Let go of copies of the input: every request has its success."""
-    folder = _paths.job_dir(job.id)
+    folder = _paths.job_dir(job.uid)
     for path in [folder / "input.jsonl", *folder.glob("model-*.jsonl")]:
         path.unlink(missing_ok=True)
 
 
 def input_path(job: Job, part: Part | None = None) -> Path:
     """Return the file that a job, or one of its parts, is made of."""
-    folder = _paths.job_dir(job.id)
+    folder = _paths.job_dir(job.uid)
     if part is not None and part.source:
         return folder / f"{part.source}.jsonl"
     kept = folder / "input.jsonl"
@@ -100,17 +103,17 @@ def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[Fi
 
 def has_ids(job: Job) -> bool:
     """Tell whether the job's ids are kept here; those of a batch made elsewhere are not."""
-    return (_paths.job_dir(job.id) / "ids").exists()
+    return (_paths.job_dir(job.uid) / "ids").exists()
 
 
 def read_ids(job: Job) -> Iterator[str]:
     """Yield the job's ids in input order."""
-    yield from _ids(_paths.job_dir(job.id) / "ids", 0, None)
+    yield from _ids(_paths.job_dir(job.uid) / "ids", 0, None)
 
 
 def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
     """Yield (number in the input, id) of each of a part's requests, in order."""
-    folder = _paths.job_dir(job.id)
+    folder = _paths.job_dir(job.uid)
     if not part.source:
         yield from enumerate(_ids(folder / "ids", part.ids_offset, part.requests), part.first_row)
         return
@@ -139,8 +142,12 @@ def alone(job: Job, waiting: Callable[[], None]) -> Iterator[None]:
     """
     import fcntl
 
-    folder = _paths.private_dir(_paths.job_dir(job.id))
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    folder = _paths.private_dir(_paths.job_dir(job.uid))
+    lock = folder / "lock"
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise BatchError(f"cannot make {lock}: {exc.strerror}", hint="make room there") from exc
     try:
         told = False
         while True:

@@ -49,9 +49,14 @@ def registry_file() -> Path:
     return state_dir() / "registry.db"
 
 
-def job_dir(number: int) -> Path:
-    """Return the folder of what a job must keep until it is collected."""
-    return state_dir() / "jobs" / str(number)
+def jobs_dir() -> Path:
+    """Return the folder of what jobs keep beside the registry."""
+    return state_dir() / "jobs"
+
+
+def job_dir(uid: str) -> Path:
+    """Return the folder of what a job keeps: by its mark, since numbers begin anew in another registry."""
+    return jobs_dir() / uid
 
 
 def local_dir() -> Path:

@@ -6,6 +6,7 @@ After a kill, with a lost registry, or on another machine with the same key: wha
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import time
 from dataclasses import replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._profile import Provider
     from ._workflow import Workflow
 
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 _FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
 
 
@@ -57,7 +59,7 @@ def _take_in(flow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo)
             return job.id
     if _submit.MARK not in info.metadata and not _has_our_file(api, info):
         return None
-    uid = info.metadata.get(_submit.JOB_MARK) or _submit.new_token()
+    uid = _own_mark(info)
     known = flow.registry.by_uid(uid)
     number = info.metadata.get(_submit.PART_MARK, "1/1").partition("/")[0]
     part = Part(
@@ -77,6 +79,12 @@ def _take_in(flow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo)
         flow.registry.add_part(replace(part, job=known.id, number=number_here))
     flow.note_batch(flow.registry.job(known.id), info)
     return known.id
+
+
+def _own_mark(info: BatchInfo) -> str:
+    """Return the mark of the job that a batch belongs to. It names a folder, so nothing but digits will do."""
+    mark = info.metadata.get(_submit.JOB_MARK, "")
+    return mark if _TOKEN.fullmatch(mark) else hashlib.sha256(info.id.encode()).hexdigest()[:32]
 
 
 def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:

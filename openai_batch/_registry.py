@@ -288,8 +288,17 @@ class Registry:
         )
 
     def lost_before(self) -> bool:
-        """Tell whether an earlier registry here was damaged, so that batches may exist that this one never knew."""
-        return any(self.path.parent.glob(f"{self.path.name}.damaged-*"))
+        """Tell whether batches may exist that this registry never knew: an earlier one was damaged, or deleted.
+
+        A folder of a job that this one does not know is proof, since a job's row is written before its folder.
+        """
+        if any(self.path.parent.glob(f"{self.path.name}.damaged-*")):
+            return True
+        folders = {path.name for path in (self.path.parent / "jobs").glob("*")}
+        if not folders:
+            return False
+        with self._reading() as db:
+            return db is None or bool(folders - {row[0] for row in db.execute("SELECT uid FROM jobs")})
 
     def recovered(self, base_url: str) -> bool:
         """Tell whether the batches at `base_url` have been looked through since the registry began."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read: images and vectors come inside their lines, and they are paid for."""
+
+_KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
+"""What looks like a key: a server that refuses one may repeat it where results should be."""
 
 SAMPLES = 20
 """How many missing ids are kept by name."""
@@ -88,7 +92,7 @@ def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], ta
         try:
             result = decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            shown = raw[:80].decode("utf-8", "backslashreplace")
+            shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
             raise DownloadError(
                 f"{name}: line {line} is no result ({exc}): {shown}",
                 hint="the same command again downloads it anew; nothing was published",

@@ -88,7 +88,7 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
     source = _jobfiles.check_input(job)
     api = flow.api(job)
     stem = f"retry-{max(part.number for part in job.parts) + 1}"
-    files = RequestFiles(_paths.private_dir(_paths.job_dir(job.id)), stem, api.provider.limits)
+    files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), stem, api.provider.limits)
     try:
         with source.open("rb") as handle:
             for row, line in enumerate(handle):

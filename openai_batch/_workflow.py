@@ -115,7 +115,8 @@ class Workflow:
         parts = [Part.of(piece, 0, number) for number, piece in enumerate(checked.slices, 1)]
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
-        self._look_back(order, always=check_remote)
+        if check_remote or not again:
+            self._look_back(order, always=check_remote)
         job, new = self.registry.add(job, parts, again=again)
         with self._alone(job):
             _jobfiles.keep(job, checked)
@@ -175,7 +176,8 @@ class Workflow:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise WaitTimeoutError(f"job {job.id} is still {job.status}; it goes on", hint=f"obatch wait {job.id}")
-            nap = pause * random.uniform(0.8, 1.2)  # noqa: S311 - keeps many clients from asking at once
+            # Spread, to keep many clients from asking at once, and never sooner than a server has asked for.
+            nap = pause * random.uniform(1.0, 1.25)  # noqa: S311
             time.sleep(nap if left is None else min(nap, left))
             pause = min(longest, pause * 1.3)
         return job
@@ -246,7 +248,7 @@ class Workflow:
     def _look_back(self, order: Order, *, always: bool) -> None:
         """Take in what the provider has of ours before a new batch is made: the order may be one of those.
 
-        Done where it is asked for, and once after a damaged registry.
+        Done where it is asked for, and once after a registry was damaged or deleted.
         """
         if not always and (not self.registry.lost_before() or self.registry.recovered(str(order.provider.base_url))):
             return
@@ -316,7 +318,13 @@ class Workflow:
         return self._adopt_part(part, info, audits=AUDITS)
 
     def _adopt_part(self, part: Part, info: BatchInfo, *, audits: int = 0) -> Part:
-        part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+        try:
+            part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+        except RegistryError:
+            known = self.registry.by_batch(info.id)
+            if known is None:
+                raise
+            part = next(p for p in known.parts if p.batch_id == info.id)  # another process has just found it
         return self._note(part, info)
 
     def _audit(self, job: Job, part: Part) -> None:

@@ -18,7 +18,7 @@ ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: what Ctrl-C does, under another number."""
+    """A signal that asks the process to end: what Ctrl-C does, with its number."""
 
     def __init__(self, signum: int) -> None:
         super().__init__()
@@ -27,9 +27,17 @@ class Terminated(KeyboardInterrupt):
 
 def main(words: list[str]) -> int:
     """Run `obatch` with these words and return the exit code. No expected failure shows a traceback."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
+    sys.unraisablehook = _unraisable
+    try:
+        _listen(_terminate)
+        code = _run(words)
+        _listen(signal.SIG_DFL)  # what comes now ends a process that has nothing left to do, without a word
+    except KeyboardInterrupt as exc:  # while something was said
+        code = _number(exc)
+    return _flushed(code)
+
+
+def _run(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what an encoding lacks is shown as an escape
@@ -38,7 +46,8 @@ def main(words: list[str]) -> int:
     try:
         code = build_app()(args=words, prog_name="obatch", standalone_mode=True)
     except SystemExit as exc:
-        code = exc.code
+        cause = getattr(exc.__context__, "__cause__", None)  # typer takes every interruption for Ctrl-C
+        code = _number(cause) if isinstance(cause, KeyboardInterrupt) else exc.code
     except BatchError as exc:
         tell(exc)
         code = exc.code
@@ -48,9 +57,7 @@ def main(words: list[str]) -> int:
         tell(BatchError(f"{where}{exc.strerror or exc}"))
     except Exception:  # noqa: BLE001 - a bug of ours: shown whole, and said to be one
         code = _show_bug()
-    except KeyboardInterrupt as exc:
-        code = 128 + getattr(exc, "signum", signal.SIGINT)
-    return _flushed(code if isinstance(code, int) else int(bool(code)))
+    return code if isinstance(code, int) else int(bool(code))
 
 
 def tell(error: BatchError) -> None:
@@ -68,7 +75,7 @@ def tell(error: BatchError) -> None:
 
 def stopped(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedError:
     """Return the error that says what goes on although this process was told to stop."""
-    return StoppedError(message, hint=hint, signum=int(getattr(exc, "signum", signal.SIGINT)))
+    return StoppedError(message, hint=hint, signum=_number(exc) - 128)
 
 
 def _show_bug() -> int:
@@ -84,9 +91,29 @@ def _show_bug() -> int:
     return 1
 
 
+def _listen(handler: Any) -> None:
+    """Answer the signals that ask for an end, except those that were ignored when the process began, as by nohup."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def _terminate(signum: int, _frame: FrameType | None) -> Any:
-    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    _listen(signal.SIG_DFL)  # a second one ends the process at once
     raise Terminated(signum)
+
+
+def _number(exc: KeyboardInterrupt) -> int:
+    """Return the exit code of an interruption."""
+    return 128 + int(getattr(exc, "signum", signal.SIGINT))
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """End the process by its signal if that came where Python can only report it, as in a finalizer."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        os.kill(os.getpid(), _number(unraisable.exc_value) - 128)
+    sys.__unraisablehook__(unraisable)
 
 
 def _flushed(code: int) -> int:

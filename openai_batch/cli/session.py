@@ -60,7 +60,7 @@ def session(*, quiet: bool = False) -> Iterator[Session]:
         reporter.close()
         job = current.job
         if job is None:
-            raise stopped(exc, "interrupted before anything was started", "") from None
+            raise stopped(exc, "interrupted", "the same command again goes on where this one stopped") from None
         told = "it goes on" if job.submitted else "the same command again goes on with it"
         raise stopped(exc, f"interrupted; job {job.id} was not cancelled: {told}", f"obatch wait {job.id}") from None
     finally:

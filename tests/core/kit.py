@@ -51,7 +51,7 @@ class Shop:
     flows: list[Workflow] = field(default_factory=list)
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration; `create_timeout` and `create_grace` are long, so that a slow machine changes nothing."""
+        """Write the configuration; its patience with creates is long, so that a slow machine changes nothing."""
         table = {"base_url": self.server.base_url, "api_key_env": "FAULTY_KEY"}
         table |= {"create_timeout": 30, "create_grace": 30} | values
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]

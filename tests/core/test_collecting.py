@@ -10,6 +10,7 @@ from support.plan import read_plan
 
 from openai_batch import _transfer
 from openai_batch._collect import collect, fetch_raw, verdict
+from openai_batch._files import part_file, publish
 from openai_batch._jobs import COLLECTED
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
 
@@ -138,6 +139,20 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(shop: Shop) -> None:
     assert len(shop.rows()) == 4
 
 
+def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
+    """A file that appears while ours is written is not replaced: the name is claimed in the publishing step itself."""
+    target = tmp_path / "out.jsonl"
+    with part_file(target) as (handle, part):
+        handle.write(b"ours")
+        target.write_bytes(b"theirs")
+        with pytest.raises(OutputExistsError):
+            publish(handle, part, target)
+        assert target.read_bytes() == b"theirs"
+        publish(handle, part, target, replace=True)
+    assert target.read_bytes() == b"ours"
+    assert no_leftovers(tmp_path)
+
+
 MANY = 3000
 """Requests whose results, about a megabyte, come in several chunks."""
 
@@ -200,7 +215,15 @@ def test_no_record_of_the_size_is_no_fault(shop: Shop, record: str) -> None:
 @pytest.mark.parametrize("fault", ["half", "reset:700000"])
 @pytest.mark.parametrize(
     ("mode", "resumes"),
-    [("good", True), ("", False), ("ignored", False), ("wrong", False), ("noheader", False), ("weak", False)],
+    [
+        ("good", True),
+        ("", False),
+        ("ignored", False),
+        ("wrong", False),
+        ("noheader", False),
+        ("swapped", False),
+        ("weak", False),
+    ],
 )
 def test_a_broken_download_is_resumed_only_where_that_is_proven(
     shop: Shop, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
@@ -212,8 +235,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
     asked = ["range" in request.headers for request in shop.server.seen("GET", "/files/.*/content")]
     assert asked[0] is False
     assert asked[1] is (mode not in ("", "weak"))
-    if resumes:
-        assert len(asked) == 2
+    assert len(asked) == (2 if resumes or mode in ("", "ignored", "weak") else 3)
 
 
 def test_a_file_that_changed_between_two_tries_is_read_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,22 @@ def test_two_processes_at_once_make_one_batch(shop: Shop) -> None:
     assert len(Registry().jobs()) == 1
 
 
+def test_a_process_that_comes_meanwhile_waits_for_the_first(shop: Shop) -> None:
+    """While one process uploads, another with the same order sends nothing of its own."""
+    path = shop.write("fault:upload=hold")
+    first = shop.command("submit", str(path), "-p", "faulty", "-q")
+    while not shop.server.uploads:
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.02)
+    second = shop.command("submit", str(path), "-p", "faulty")
+    assert second.stderr is not None
+    assert "another obatch is sending" in second.stderr.readline()
+    shop.server.settle()
+    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], outputs
+    assert len(shop.server.uploads) == len(shop.server.creates) == 1
+
+
 @pytest.mark.parametrize(
     ("plan", "state"), [("upload=hang", UPLOADING), ("create=made.hang", CREATING), ("create=hang", CREATING)]
 )

@@ -29,9 +29,9 @@ def send_content(
     """Send `data`, badly if there is a fault; `mode` is the plan's `range`, `tag` names this version of the file."""
     shared = {"ETag": f'W/"{tag}"' if mode == "weak" else f'"{tag}"', "Accept-Ranges": "bytes"} if mode else {}
     found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-    start = int(found[1]) if found and mode in ("good", "wrong", "noheader", "weak") else 0
+    start = int(found[1]) if found and mode in ("good", "wrong", "noheader", "weak", "swapped") else 0
     if fault is None:
-        if mode == "changed" and found:
+        if mode in ("changed", "swapped") and found:
             shared["ETag"] = '"another"'
         _send_from(exchange, data, start, mode, shared)
     elif fault.kind in ("half", "reset"):

@@ -68,6 +68,7 @@ class FaultServer:
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._stopping = threading.Event()
+        self._released = threading.Event()
         self._elsewhere = self._listen(0, self._note_stray)
         self._door = self._listen(0, self._serve)
         self.port = self._door.getsockname()[1]
@@ -100,7 +101,8 @@ class FaultServer:
         self._door = self._listen(self.port, self._serve)
 
     def settle(self) -> None:
-        """Create what was asked for with `create=later`, and list what `list=hide` has hidden."""
+        """Create what `create=later` asked for, list what `list=hide` hides, answer what `upload=hold` holds."""
+        self._released.set()
         for make in self._pending:
             make()
         self._pending.clear()
@@ -184,13 +186,16 @@ class FaultServer:
         exchange.receive_body(request, at_least=4096)
         plan = self._plan_of(request.body)
         request.fault = fault = plan.take("upload")
-        if fault and not fault.made and fault.kind != "deaf":
+        if fault and not fault.made and fault.kind not in ("deaf", "hold"):
             if fault.kind == "reset":
                 exchange.receive_body(request, at_least=int(fault.number(0)))
             exchange.misbehave(fault, b"{}", self._elsewhere)
         exchange.receive_body(request)
         name, purpose, data = _form(request)
         file = self._store("in", name, data, plan, purpose)
+        if fault and fault.kind == "hold":
+            self._released.wait(60)
+            fault = None
         if fault and fault.kind == "deaf":
             self.deafen()
             fault = None

@@ -11,7 +11,7 @@
     rows      how the results look, comma-separated: see `results`
     shape     how the batch object looks, comma-separated: see `faults`
     late      how many polls after the end the file ids appear
-    range     how a Range is answered: good, ignored, wrong, noheader, changed, weak (otherwise as if unknown)
+    range     how a Range is answered: good, ignored, wrong, noheader, changed, swapped, weak (otherwise as if unknown)
 """
 
 from __future__ import annotations
