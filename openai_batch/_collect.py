@@ -129,7 +129,7 @@ def verdict(collected: Collected) -> None:
     if job.faults:
         hint = "mend the input, or add --again to submit the same one once more"
     else:
-        hint = f"obatch download {job.id} --missing FILE writes the requests without a success, ready to submit"
+        hint = f"obatch retry {job.id} sends again what that can help"
     raise IncompleteError("\n".join(lines), hint=where + hint)
 
 

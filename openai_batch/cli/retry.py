@@ -106,7 +106,7 @@ def _tell(found: Any, records: list[dict[str, Any]], chosen: int, *, dry_run: bo
     else:
         errors.note(f"job {found.id}: every request has a success")
     if chosen:
-        verb = "would be sent" if dry_run else "are sent"
+        verb = "would be sent" if dry_run else "is sent" if chosen == 1 else "are sent"
         errors.note(f"{chosen:,} {'request' if chosen == 1 else 'requests'} {verb} again")
     if chosen and not dry_run:
         errors.hint(f"obatch wait {found.id}")
