@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .errors import ApiError, BatchError, UnreachableError
+from .errors import ApiError, BatchError
 
 if TYPE_CHECKING:
     from ._report import Reporter
@@ -39,9 +39,7 @@ class Failures:
     def pause(self, exc: BatchError) -> float:
         """Return the seconds to wait after this error, or raise it."""
         if isinstance(exc, ApiError):
-            # What no API wrote, such as a network's sign-in page, tells nothing about the batch, and passes.
-            told = exc.status is not None or isinstance(exc, UnreachableError)
-            if told and not exc.passes:
+            if not exc.passes:
                 raise exc
         else:
             # A key that is refused, a batch that is not found: no proof at once, since keys are renewed and lists lag.

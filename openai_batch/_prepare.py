@@ -218,9 +218,10 @@ class _Faults:
             return
         word = "problem" if self.count == 1 else "problems"
         more = f"\n… and {self.count - MAX_SHOWN:,} more" if self.count > MAX_SHOWN else ""
+        general = "mend the input; --format says what a file is, where it was taken for another kind"
         raise InputError(
             f"the input has {self.count:,} {word}; nothing was prepared\n" + "\n".join(self._told) + more,
-            hint="mend the input; --format says what a file is, where it was taken for another kind",
+            hint=self._problems[0].remedy if self.count == 1 else general,
             problems=self._problems,
         )
 
