@@ -147,26 +147,25 @@ def result_lines(
 
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).
     """
-    known = _known_ids(flow, job)
-    if known is None:
+    order = _order(flow, job)
+    if order is None:
         for part in job.parts:
             with _fetched(flow, part, job, beside, tally) as (streams, places):
                 yield from as_they_stand(streams, places, tally)
         return
-    ids, rows = known
     with contextlib.ExitStack() as stack:
-        if all(part.source is None for part in job.parts):
+        if order.consecutive:
             results: Iterator[Result] = itertools.chain.from_iterable(
-                _part_results(flow, part, job, beside, tally, rows[part.number]()) for part in job.parts
+                _part_results(flow, part, job, beside, tally, order.rows[part.number]()) for part in job.parts
             )
         else:
             files = []
             for part in job.parts:
                 handle, _ = stack.enter_context(part_file(beside))
-                write_rows(_part_results(flow, part, job, beside, tally, rows[part.number]()), handle)
+                write_rows(_part_results(flow, part, job, beside, tally, order.rows[part.number]()), handle)
                 files.append(read_rows(handle))
             results = merged(files)
-        yield from complete(ids(), results, tally, note)
+        yield from complete(order.ids(), results, tally, note)
     if tally.strangers:
         flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
 
@@ -211,22 +210,34 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
     return part
 
 
-def _known_ids(
-    flow: Workflow, job: Job
-) -> tuple[Callable[[], Iterable[str]], Mapping[int, Callable[[], Iterable[tuple[int, str]]]]] | None:
-    """Return the job's ids in input order, and each part's (row number, id) pairs; None where nothing tells them.
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The job's ids in input order, and each part's (row number, id) pairs in the order of the rows.
 
-    For a batch made elsewhere, or found again, its provider holds the input, and that tells the order.
+    `consecutive` says that the parts' rows follow each other.
     """
-    if _jobfiles.has_ids(job):
+
+    ids: Callable[[], Iterable[str]]
+    rows: Mapping[int, Callable[[], Iterable[tuple[int, str]]]]
+    consecutive: bool
+
+
+def _order(flow: Workflow, job: Job) -> _Order | None:
+    """Return the order of a job's requests; None where nothing tells it.
+
+    For a batch made elsewhere, or found again, its provider holds the input, and that tells.
+    """
+    if _jobfiles.has_ids(job) and all(part.sha256 for part in job.parts):
         mine = {part.number: functools.partial(_jobfiles.rows_of, job, part) for part in job.parts}
-        return functools.partial(_jobfiles.read_ids, job), mine
+        return _Order(functools.partial(_jobfiles.read_ids, job), mine, all(part.source is None for part in job.parts))
     api = flow.api(job)
-    found: dict[int, list[str]] = {}
+    numbers: dict[str, int] = {}
+    theirs: dict[int, Callable[[], Iterable[tuple[int, str]]]] = {}
+    consecutive = True
     for part in sorted(job.parts, key=lambda part: part.number):
         if not part.file_id:
             return None
-        with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "ids") as (handle, _):
+        with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "found") as (handle, _):
             try:
                 api.download(part.file_id, handle)
                 handle.seek(0)
@@ -236,10 +247,11 @@ def _known_ids(
                     f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
                 )
                 return None
-        found[part.number] = ids
-    starts = dict(zip(found, itertools.accumulate(map(len, found.values()), initial=0), strict=False))
-    theirs = {number: functools.partial(enumerate, ids, starts[number]) for number, ids in found.items()}
-    return functools.partial(itertools.chain.from_iterable, list(found.values())), theirs
+        # What was sent again bears the ids of an earlier part.
+        consecutive = consecutive and numbers.keys().isdisjoint(ids)
+        rows = sorted((numbers.setdefault(custom_id, len(numbers)), custom_id) for custom_id in ids)
+        theirs[part.number] = functools.partial(iter, rows)
+    return _Order(functools.partial(iter, list(numbers)), theirs, consecutive)
 
 
 class _Request(msgspec.Struct):

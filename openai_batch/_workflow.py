@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from . import _jobfiles, _submit
@@ -119,6 +119,7 @@ class Workflow:
             self._look_back(order, always=check_remote)
         job, new = self.registry.add(job, parts, again=again)
         with self._alone(job):
+            job = job if new else self._filled(job, parts)
             _jobfiles.keep(job, checked)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
@@ -136,14 +137,14 @@ class Workflow:
                 self.registry.add_part(part)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
 
-    def refresh(self, job: Job) -> Job:
+    def refresh(self, job: Job, *, once: bool = False) -> Job:
         """Ask the provider how the job's batches stand, and write that down. Nothing is sent or created.
 
-        A part whose create was never answered is looked for once.
+        A part whose create was never answered is looked for once. `once` is for callers that try again themselves.
         """
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
-                self._note(part, self.api(job).get(part.batch_id))
+                self._note(part, self.api(job).get(part.batch_id, once=once))
             if part.state == CREATING:
                 with contextlib.suppress(ApiError):
                     found = _submit.find(self.api(job), self.attempt(job, part))
@@ -165,7 +166,7 @@ class Workflow:
         longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
         while not job.ended:
             try:
-                job = self.refresh(self.advance(job))
+                job = self.refresh(self.advance(job), once=True)
                 failures.forget()
             except (NotFoundError, ApiError, AuthError) as exc:
                 pause = failures.pause(exc)
@@ -256,6 +257,23 @@ class Workflow:
 
         self.reporter.note(f"looking for batches of ours at {order.provider} first")
         recover(self, [order.provider], strict=True)
+
+    def _filled(self, job: Job, planned: list[Part]) -> Job:
+        """Give a job that was found again its places in the input, and the parts that were never sent."""
+        known = {part.number: part for part in job.parts}
+        if all(part.sha256 for part in job.parts) or any(
+            known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
+        ):
+            return job
+        for part in planned:
+            if part.number in known:
+                places = {
+                    name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")
+                }
+                self.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
+            else:
+                self.registry.add_part(replace(part, job=job.id))
+        return self.registry.job(job.id)
 
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
         for part in job.parts:

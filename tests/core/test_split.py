@@ -140,7 +140,7 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
         for row in mine:
             success = dice.random() < 0.5
             best[row] = best.get(row, False) or success
-            body = {"status_code": 200 if success else 500, "body": {}}
+            body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
             results.append((row, success, json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"))
         file = io.BytesIO()
         write_rows(results, file)
