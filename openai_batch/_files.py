@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from .errors import BatchError, OutputExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
@@ -61,7 +61,12 @@ def hold(path: Path, flags: int) -> int | None:
     """
     import fcntl
 
-    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except FileNotFoundError:
+        if flags & os.O_CREAT:
+            raise
+        return None
     with contextlib.suppress(OSError):  # not every file system has locks; nothing is cleared away there
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     with contextlib.suppress(OSError):
@@ -69,6 +74,30 @@ def hold(path: Path, flags: int) -> int | None:
             return descriptor
     os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Keep other processes out of what `path` stands for; `waiting` is called if one is at it now.
+
+    A killed process's lock is gone with it. Raises BatchError if the file cannot be made.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise BatchError(f"cannot make {path}: {exc.strerror}", hint="make room there") from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def clear_away(paths: Iterable[Path]) -> None:

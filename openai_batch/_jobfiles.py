@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from . import _paths
-from ._files import part_file, publish
+from ._files import locked, part_file, publish
 from ._slice import FileSlice
 from ._split import ROW_NUMBER
-from .errors import BatchError, InputError
+from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,31 +132,6 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
             yield decode(line)
 
 
-@contextlib.contextmanager
-def alone(job: Job, waiting: Callable[[], None]) -> Iterator[None]:
-    """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it.
-
-    `waiting` is called once if another process holds the lock.
-    """
-    import fcntl
-
-    folder = _paths.private_dir(_paths.job_dir(job.uid))
-    lock = folder / "lock"
-    try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        raise BatchError(f"cannot make {lock}: {exc.strerror}", hint="make room there") from exc
-    try:
-        told = False
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if not told:
-                    waiting()
-                    told = True
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)
+def alone(job: Job, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    """Keep other processes of this user out while a job's parts are walked; `waiting` is called once if one is in."""
+    return locked(_paths.private_dir(_paths.job_dir(job.uid)) / "lock", waiting)

@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _submit
+from . import _paths, _submit
+from ._files import locked
 from ._jobs import RUNNING, Job, Part
 from .errors import ApiError, BatchError
 
@@ -29,22 +30,23 @@ _FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl
 def recover(flow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[Job]:
     """Take in every batch of ours at these providers that the registry does not know; return the jobs changed.
 
-    Done twice it changes nothing. A provider that cannot be asked is told about, and the others are asked; with
-    `strict` its error is raised.
+    Done twice, or by two processes at once, it changes nothing more. A provider that cannot be asked is told about,
+    and the others are asked; with `strict` its error is raised.
     """
     changed: dict[int, None] = {}
-    for provider in providers:
-        api = flow.connect(provider)
-        try:
-            for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
-                job = _take_in(flow, api, provider, info)
-                if job is not None:
-                    changed[job] = None
-            flow.registry.set_recovered(str(provider.base_url))
-        except ApiError as exc:
-            if strict:
-                raise
-            flow.reporter.warn(f"{provider}: {exc}")
+    with locked(_paths.private_dir(_paths.state_dir()) / "recover.lock"):
+        for provider in providers:
+            api = flow.connect(provider)
+            try:
+                for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
+                    job = _take_in(flow, api, provider, info)
+                    if job is not None:
+                        changed[job] = None
+                flow.registry.set_recovered(str(provider.base_url))
+            except ApiError as exc:
+                if strict:
+                    raise
+                flow.reporter.warn(f"{provider}: {exc}")
     return [flow.registry.job(number) for number in changed]
 
 

@@ -109,6 +109,10 @@ class Registry:
             found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (job.identity,)).fetchone()[0]
             if found is not None and not again:
                 return self._job(db, found), False
+            # What is new will be paid for: a damaged file must not hide that it is not new.
+            checked = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if checked != "ok":
+                raise sqlite3.DatabaseError(" ".join(checked.split()))
             if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (_packed(job.name),)).fetchone():
                 raise RegistryError(f"there is a job named {job.name!r} already", hint="choose another --name")
             values = [_packed(getattr(job, name)) for name in _JOB_FIELDS]
@@ -264,8 +268,8 @@ class Registry:
             raise  # a mistake of ours is no damage
         except sqlite3.OperationalError as exc:
             self.close()
-            if str(exc).startswith("no such "):
-                raise self._set_aside(exc) from exc  # a table or a column of ours is gone
+            if str(exc).startswith(("no such ", "Could not decode ")):
+                raise self._set_aside(exc) from exc  # a table or a column of ours is gone, or a text is no text
             raise RegistryError(
                 f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
             ) from exc

@@ -88,7 +88,7 @@ def _filled(fixed: list[str], names: list[str]) -> Callable[[Row], str]:
 
 
 def _compiled(text: str, flag: str) -> Callable[[Row], str]:
-    from jinja2 import StrictUndefined, TemplateError, UndefinedError, meta
+    from jinja2 import StrictUndefined, TemplateError, UndefinedError, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -102,7 +102,7 @@ def _compiled(text: str, flag: str) -> Callable[[Row], str]:
     environment.globals["range"] = numbers
     environment.filters["tojson"] = lambda value: msgspec.json.encode(value).decode()
     try:
-        if "self" in meta.find_undeclared_variables(environment.parse(text)):
+        if any(node.name == "self" for node in environment.parse(text).find_all(nodes.Name)):
             raise UsageError(f"{flag}: `self` is Jinja's own name", hint='write {{ row["self"] }} for that column')
         template = environment.from_string(text)
     except TemplateError as exc:

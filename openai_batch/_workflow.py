@@ -409,7 +409,7 @@ class Workflow:
         return self.registry.job(job.id)
 
     def _alone(self, job: Job) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out of a job while its parts are walked."""
+        """Keep other processes out of a job while its parts are walked; a killed one's lock is gone with it."""
         return _jobfiles.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )

@@ -1,0 +1,266 @@
+"""Runs of the real command that are killed at a chosen moment, in a world of their own each, and what must hold then.
+
+Two ways to choose the moment: a crash point inside the process (see `zygote`), and a system call, by strace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.kit import request_line
+from support.faults import FaultServer, fault_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CALLS = (
+    *("connect", "sendto", "sendmsg", "recvfrom", "write", "pwrite64", "fsync", "fdatasync"),
+    *("link", "linkat", "rename", "unlink", "unlinkat", "ftruncate"),
+)
+"""The system calls that reach a network or a disk."""
+
+NAMING = ("link", "linkat", "rename", "unlink", "unlinkat")
+"""Those that give and take names: a relative one does not show where."""
+
+KEY = "sk-swept-0123456789"
+
+MAX_RUNS = 4
+"""How often a command is run again until it ends by itself."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit code (negative: the signal it died of), what it wrote, and how long it took."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    points: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is to be hit: at a crash point (`call` empty), or as a system call begins for the n-th time.
+
+    With `error` that call fails with it instead, and if it is `lasting` each later one too.
+    """
+
+    number: int
+    call: str = ""
+    signum: int = signal.SIGKILL
+    error: str = ""
+    lasting: bool = False
+
+    def __str__(self) -> str:
+        what = self.error or signal.Signals(self.signum).name
+        return f"{what} at {self.call or 'point'} {self.number}"
+
+
+class Zygote:
+    """The warm process, seen from the tests."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._read()
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Send an order and return its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+class World:
+    """A machine with a home, a working folder, an input, and a provider that only it knows."""
+
+    def __init__(self, folder: Path, server: FaultServer, zygote: Zygote) -> None:
+        self.folder, self.server, self.zygote = folder, server, zygote
+        self.state, self.work, self.log = folder / "state", folder / "work", folder / "log"
+        self.work.mkdir(parents=True)
+        self.log.mkdir()
+        self._runs = 0
+        self.configure()
+
+    def configure(self, **values: Any) -> None:
+        """Write the configuration: little patience, unless `values` say otherwise."""
+        table = {"base_url": self.server.base_url, "api_key_env": "SWEPT_KEY"}
+        table |= {"create_timeout": 2.0, "create_grace": 0.1} | values
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        text = "\n".join(['provider = "faulty"', "[providers.faulty]", *lines, ""])
+        (self.folder / "config.toml").write_text(text)
+
+    def write(self, plan: str = "fault:end=completed", requests: int = 6, name: str = "in.jsonl") -> Path:
+        """Write an input."""
+        path = self.work / name
+        path.write_bytes(b"".join(request_line(f"id-{n}", plan) for n in range(requests)))
+        return path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of every run."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "PYTHONPATH") if name in os.environ}
+        return kept | {
+            "HOME": str(self.folder),
+            "OBATCH_STATE_DIR": str(self.state),
+            "OBATCH_CONFIG": str(self.folder / "config.toml"),
+            "OBATCH_CACHE_DIR": str(self.folder / "cache"),
+            "SWEPT_KEY": KEY,
+            "TMPDIR": str(self.log),
+        }
+
+    def start(self, words: tuple[str, ...], moment: Moment | None = None, **options: Any) -> Running:
+        """Start the command, to be hit at that moment."""
+        self._runs += 1
+        stem = str(self.log / f"run-{self._runs}")
+        order: dict[str, Any] = {"do": "start", "words": words, "env": self.env, "cwd": str(self.work)}
+        order |= {"out": options.pop("out", f"{stem}.out"), "err": f"{stem}.err"}
+        traced: list[str] = []
+        paths = [word for path in options.pop("paths", ()) for word in ("-P", str(path))]
+        if moment is not None and moment.call:
+            what = f"error={moment.error}" if moment.error else f"signal={signal.Signals(moment.signum).name}"
+            more = "+" if moment.lasting else ""
+            traced = ["-e", f"trace={moment.call}", "-e", f"inject={moment.call}:{what}:when={moment.number}{more}"]
+            traced += paths
+        elif moment is not None:
+            order |= {"number": moment.number, "signal": int(moment.signum)}
+        if trace := options.pop("trace", None):
+            traced = [
+                "-e",
+                f"trace={','.join((*CALLS, *options.pop('extra', ())))}",
+                "-y",
+                "-s",
+                "200",
+                "-o",
+                str(trace),
+            ]
+        elif traced:
+            traced += ["-o", os.devnull]
+        order |= options | ({"traced": True} if traced else {})
+        pid = self.zygote.ask(**order)["pid"]
+        tracer = None
+        if traced:
+            tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(pid), *traced], stderr=subprocess.DEVNULL)
+        return Running(self, pid, stem, order, tracer)
+
+    def run(self, *words: str, moment: Moment | None = None, **options: Any) -> Ended:
+        """Run the command to its end; there must be no traceback."""
+        return self.start(words, moment, **options).finish()
+
+    def run_on(self, *words: str) -> Ended:
+        """Run the same command again and again until it ends by itself."""
+        for _ in range(MAX_RUNS):
+            ended = self.run(*words)
+            if ended.code in (0, 7):
+                break
+        return ended
+
+    def check(self, ended: Ended) -> None:
+        """Assert what must hold after a command has been run on to its end."""
+        made = len(self.server.batches)
+        assert ended.code in (0, 7), ended
+        assert made == 1 or (ended.code == 7 and made == 0), (made, ended)
+        assert len(self.server.creates) <= 1, ended
+        self.check_registry()
+        self.check_tidy()
+
+    def check_registry(self) -> None:
+        """Assert that the registry is whole, and that it knows every batch that was made."""
+        db = sqlite3.connect(self.state / "registry.db")
+        with contextlib.closing(db):
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            known = [row[0] for row in db.execute("SELECT batch_id FROM parts WHERE batch_id IS NOT NULL")]
+        assert set(known) <= set(self.server.batches)
+        assert len(known) == len(set(known)), known
+
+    def check_tidy(self) -> None:
+        """Assert that nothing half done lies about."""
+        assert self.litter() == []
+        assert not list(self.state.glob("registry.db.damaged*"))
+
+    def litter(self) -> list[Path]:
+        """Return what a killed run may leave and a later one must clear away."""
+        found = [*self.work.rglob(".*"), *self.state.rglob("*.part"), *self.state.rglob("*.new")]
+        return found + list((self.state / "spool").glob("*"))
+
+    def tidy_up(self) -> None:
+        """Make the world empty again."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
+class Running:
+    """A run under way."""
+
+    world: World
+    pid: int
+    stem: str
+    order: dict[str, Any]
+    tracer: subprocess.Popen[bytes] | None = None
+
+    def finish(self) -> Ended:
+        """Wait for its end; a traceback, a hanging process, or the key in a message is a failure."""
+        answer = self.world.zygote.ask(do="wait", pid=self.pid)
+        if self.tracer is not None:
+            self.tracer.wait(20)
+        out, err = (self._said(name) for name in ("out", "err"))
+        points = json.loads(Path(self.order["points"]).read_text()) if self.order.get("points") else []
+        ended = Ended(answer["status"], out, err, answer["seconds"], points)
+        assert "Traceback" not in err, err
+        assert "bug in obatch" not in err, err
+        assert ended.code not in (70, 999), ended
+        assert KEY not in out + err
+        return ended
+
+    def _said(self, name: str) -> str:
+        path = Path(self.order[name])
+        return path.read_text() if path.is_file() else ""
+
+
+@contextlib.contextmanager
+def world(folder: Path, zygote: Zygote, *, keep: bool = False) -> Iterator[World]:
+    """Make a world with a server of its own; it is gone at the end."""
+    with fault_server() as server:
+        made = World(folder / f"world-{time.monotonic_ns()}", server, zygote)
+        yield made
+        if not keep:
+            made.tidy_up()
+
+
+def relevant(log: Path, made: World) -> list[tuple[str, int]]:
+    """Return the system calls of a traced run that reach the network or a file that lasts: name and number."""
+    counts: dict[str, int] = {}
+    found = []
+    for line in log.read_text().splitlines():
+        call = re.match(r"(?:\d+ +)?(\w+)\(", line)
+        if call is None:
+            continue
+        name = call[1]
+        counts[name] = counts.get(name, 0) + 1
+        near = name in NAMING and "pyc" not in line
+        if near or "socket:" in line or "TCP:" in line or str(made.state) in line or str(made.work) in line:
+            found.append((name, counts[name]))
+    return found

@@ -1,0 +1,108 @@
+"""Many commands at once, some of them killed: one batch for one order, and everything acknowledged is there."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+from kill.conftest import FULL
+from kill.sweep import Moment, World
+from support.servers import wait_until
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+
+def test_ten_submit_the_same_file(here: World) -> None:
+    """Ten processes with the same order on an empty machine make one upload, one batch and one job."""
+    here.write()
+    runs = [here.start(("submit", "in.jsonl", "-q")) for _ in range(10)]
+    ended = [run.finish() for run in runs]
+    assert [each.code for each in ended] == [0] * 10, ended
+    assert {each.out for each in ended} == {"1\n"}
+    assert len(here.server.batches) == len(here.server.uploads) == 1
+    here.check(ended[0])
+
+
+def test_twenty_make_a_registry(here: World) -> None:
+    """Twenty processes that find no registry make one together, and none of their jobs is missing."""
+    for number in range(20):
+        here.write(requests=number + 1, name=f"{number}.jsonl")
+    runs = [here.start(("submit", f"{number}.jsonl", "-q")) for number in range(20)]
+    ended = [run.finish() for run in runs]
+    assert [each.code for each in ended] == [0] * 20, ended
+    assert sorted(int(each.out) for each in ended) == list(range(1, 21))
+    assert len(here.server.batches) == 20
+    here.check_registry()
+
+
+def test_two_wait_and_two_download(here: World) -> None:
+    """Two processes that follow one job both end well, and so do two that fetch its results to one place."""
+    here.write("fault:steps=in_progress;content=slow")
+    assert here.run("submit", "in.jsonl").code == 0
+    for words in (("wait", "1"), ("download", "1", "-o", "out.jsonl"), ("run", "in.jsonl", "-o", "other.jsonl")):
+        ended = [run.finish() for run in [here.start(words), here.start(words)]]
+        assert [each.code for each in ended] == [0, 0], ended
+    assert (here.work / "out.jsonl").read_bytes() == (here.work / "other.jsonl").read_bytes()
+    assert len(here.server.batches) == 1
+    here.check(ended[0])
+
+
+def test_looked_at_while_it_is_created(here: World) -> None:
+    """A process that finds the batch before the one that created it has its answer does not disturb that one."""
+    here.configure(create_timeout=4, create_grace=1)
+    here.write("fault:create=made.hang")
+    submit = here.start(("submit", "in.jsonl"))
+    wait_until(lambda: here.server.batches, "the creation")
+    looks = [here.run("status", "1"), here.run("recover")]
+    ended = submit.finish()
+    assert [look.code for look in looks] == [0, 0], looks
+    assert ended.code == 0, ended
+    here.check(ended)
+
+
+def test_two_recover(here: World) -> None:
+    """Two processes that recover at once take each batch in once."""
+    for number in range(5):
+        here.write(requests=number + 1, name=f"{number}.jsonl")
+        assert here.run("submit", f"{number}.jsonl").code == 0
+    for path in here.state.glob("registry.db*"):
+        path.unlink()
+    ended = [run.finish() for run in [here.start(("recover",)) for _ in range(4)]]
+    assert [each.code for each in ended] == [0] * 4, ended
+    here.check_registry()
+    assert len(known_batches(here)) == 5
+
+
+def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+    """Twenty processes submit, list and wait on one registry while half are killed: what was acknowledged is there."""
+    rounds, kills, acknowledged = (15 if FULL else 2), 0, {}
+    for turn in range(rounds):
+        runs = {}
+        for number in range(20):
+            name = f"{turn}-{number}.jsonl"
+            here.write(requests=turn * 20 + number + 1, name=name)
+            words = dice.choice([("submit", name, "-q"), ("submit", name, "-q"), ("ls",)])
+            moment = Moment(dice.randint(1, 90)) if dice.random() < 0.5 else None
+            runs[name] = (words, here.start(words, moment))
+        for name, (words, run) in runs.items():
+            ended = run.finish()
+            kills += ended.code == -9
+            assert ended.code in (0, -9), (words, ended)
+            if words[0] == "submit" and ended.code == 0:
+                acknowledged[name] = int(ended.out)
+        here.check_registry()
+    with contextlib.closing(sqlite3.connect(here.state / "registry.db")) as db:
+        rows = dict(db.execute("SELECT job, batch_id FROM parts").fetchall())
+    for name, number in acknowledged.items():
+        assert rows[number] in here.server.batches, name
+    assert len(set(acknowledged.values())) == len(acknowledged)
+    figures(kills=kills, acknowledged=len(acknowledged), losses=0)
+
+
+def known_batches(made: World) -> set[str]:
+    """Return the batches that the registry knows."""
+    with contextlib.closing(sqlite3.connect(made.state / "registry.db")) as db:
+        return {row[0] for row in db.execute("SELECT batch_id FROM parts")}

@@ -1,0 +1,100 @@
+"""A registry that is damaged, lost, or elsewhere: never a traceback, never a second batch, everything found again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+from kill.conftest import FULL
+
+from openai_batch import _registry
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    import pytest
+    from kill.sweep import World
+
+HITS = 200 if FULL else 40
+
+
+def test_random_hits(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+    """Sixteen random bytes anywhere in the registry: the order goes on with its own batch, or stops; it pays once."""
+    here.write()
+    assert here.run("run", "in.jsonl", "-o", "out.jsonl").code == 0
+    whole = (here.state / "registry.db").read_bytes()
+    stuck = aside = 0
+    for _ in range(HITS):
+        place = dice.randrange(len(whole) - 16)
+        hit = whole[:place] + dice.randbytes(16) + whole[place + 16 :]
+        (here.state / "registry.db").write_bytes(hit)
+        ended = [here.run("submit", "in.jsonl") for _ in range(3)]
+        assert all(each.code in (0, 1, 7) for each in ended), (place, ended)
+        assert len(here.server.batches) == 1, (place, ended)
+        stuck += ended[-1].code != 0
+        damaged = list(here.state.glob("registry.db*damaged*"))
+        aside += bool(damaged)
+        for path in damaged:
+            path.unlink()
+        for path in here.state.glob("registry.db*"):
+            path.unlink()
+    figures(hits=HITS, set_aside=aside, stopped=stuck, doubles=0)
+
+
+def test_another_machine(here: World) -> None:
+    """With the same key and nothing else every batch is taken in, once; its results are the same bytes."""
+    for number in range(3):
+        here.write(requests=number + 2, name=f"{number}.jsonl")
+        assert here.run("run", f"{number}.jsonl", "-o", f"{number}.out").code == 0
+    shutil.rmtree(here.state)
+    first = here.run("recover", "-q")
+    second = here.run("recover", "-q")
+    assert (first.code, second.code) == (0, 0), (first, second)
+    assert len(first.out.split()) == 3
+    assert second.out == ""
+    for number in range(3):
+        ended = here.run("run", f"{number}.jsonl", "-o", f"{number}.again")
+        assert ended.code == 0, ended
+        assert (here.work / f"{number}.again").read_bytes() == (here.work / f"{number}.out").read_bytes()
+    assert len(here.server.batches) == 3
+    here.check_registry()
+    here.check_tidy()
+
+
+def test_numbers_that_begin_anew(here: World) -> None:
+    """In a new registry the first job has the number of an older one, and nothing of what that one kept."""
+    here.write(requests=2, name="old.jsonl")
+    assert here.run("run", "old.jsonl", "-o", "old.out").code == 0
+    for path in here.state.glob("registry.db*"):
+        path.unlink()
+    here.server.batches.clear()
+    here.write(requests=5, name="new.jsonl")
+    ended = here.run("run", "new.jsonl", "-o", "new.out")
+    assert ended.code == 0, ended
+    assert "job 1 " in ended.err
+    assert (here.work / "new.out").read_bytes().count(b"\n") == 5
+
+
+def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of an earlier schema is copied before it is changed, and what it held is still there."""
+    here.write()
+    assert here.run("submit", "in.jsonl").code == 0
+    steps = (*_registry._MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
+    monkeypatch.setattr(_registry, "_MIGRATIONS", steps)
+    monkeypatch.setattr(_registry, "VERSION", len(steps))
+    registry = _registry.Registry(here.state / "registry.db")
+    registry.set_job(1, succeeded=4)
+    assert registry.job(1).succeeded == 4
+    registry.close()
+    copy = here.state / f"registry.db.schema-{len(steps) - 1}"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(steps) - 1,)
+        assert db.execute("SELECT succeeded FROM jobs").fetchall() == [(None,)]
+    ended = here.run("submit", "in.jsonl")
+    assert ended.code == 1
+    assert "newer obatch" in ended.err
+    assert len(here.server.batches) == 1

@@ -1,0 +1,205 @@
+"""A kill at any moment: the same command again ends with one batch, whole results, and nothing lying about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from kill.conftest import FULL
+from kill.sweep import Moment, World, Zygote, relevant, world
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # what is done before, unharmed; what is swept
+    "submit": ((), ("submit", "in.jsonl")),
+    "wait": (("submit", "in.jsonl"), ("wait",)),
+    "download": (("submit", "in.jsonl"), ("download", "-o", "out.jsonl")),
+    "run": ((), ("run", "in.jsonl", "-o", "out.jsonl")),
+    "recover": (("submit", "in.jsonl"), ("recover",)),
+}
+POINTS = 12
+"""How many crash points of a command are tried in a run of the tests."""
+
+CALLS = 8
+"""How many of its system calls."""
+
+
+def prepare(made: World, name: str) -> None:
+    """Do what comes before the swept command."""
+    made.write("fault:rows=shuffled")
+    before, _ = COMMANDS[name]
+    if before:
+        assert made.run(*before).code == 0
+    if name == "recover":
+        for path in made.state.glob("registry.db*"):
+            path.unlink()
+
+
+def results(made: World, name: str) -> bytes | None:
+    """Return the results that a command has left; those of a command that leaves none are fetched."""
+    if name in ("submit", "wait", "recover"):
+        ended = made.run_on("run", "in.jsonl", "-o", "out.jsonl")
+        if ended.code == 7:
+            return None
+        assert ended.code == 0, ended
+    path = made.work / "out.jsonl"
+    return path.read_bytes() if path.exists() else None
+
+
+def hit(folder: Path, zygote: Zygote, name: str, moments: list[Moment]) -> bytes | None:
+    """Run a command, hit it and its re-runs at those moments, run it on to its end, and return the results."""
+    with world(folder, zygote) as made:
+        prepare(made, name)
+        words = COMMANDS[name][1]
+        try:
+            for moment in moments:
+                made.run(*words, moment=moment)
+            ended = made.run_on(*words)
+            made.check(ended)
+            found = results(made, name)
+            made.check(ended)
+        except AssertionError as exc:
+            exc.add_note(f"obatch {' '.join(words)}, {' then '.join(map(str, moments))}")
+            raise
+        return found if ended.code == 0 else None
+
+
+def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[int, bytes]:
+    """Return how many crash points a command passes, and the results of one that nobody kills."""
+    with world(folder, zygote) as made:
+        prepare(made, name)
+        ended = made.run(*COMMANDS[name][1], points=str(made.log / "points"))
+        assert ended.code == 0, ended
+        found = results(made, name)
+        assert found is not None
+        made.check(ended)
+        return len(ended.points), found
+
+
+def traced(folder: Path, zygote: Zygote, name: str) -> list[Moment]:
+    """Return the system calls that a command makes."""
+    with world(folder, zygote) as made:
+        prepare(made, name)
+        log = made.log / "trace"
+        assert made.run(*COMMANDS[name][1], trace=log).code == 0
+        calls = relevant(log, made)
+        assert len(calls) > 10, calls
+        return [Moment(number, call) for call, number in calls]
+
+
+def chosen(dice: random.Random, moments: list[Moment], number: int) -> list[Moment]:
+    """Return all of the moments, or a sample of that many."""
+    return moments if FULL or number >= len(moments) else dice.sample(moments, number)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_a_crash_point(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+) -> None:
+    """SIGKILL before a statement, a send, an answer, a sync or a rename; then the command is run again."""
+    count, expected = unharmed(tmp_path, zygote, name)
+    moments = chosen(dice, [Moment(number) for number in range(1, count + 1)], POINTS)
+    uncertain = 0
+    for moment in moments:
+        found = hit(tmp_path, zygote, name, [moment])
+        assert found in (expected, None), moment
+        uncertain += found is None
+    figures(kills=len(moments), of=count, uncertain=uncertain, doubles=0, losses=0)
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_a_system_call(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+) -> None:
+    """SIGKILL as any call that reaches the network or a disk begins; then the command is run again."""
+    _, expected = unharmed(tmp_path, zygote, name)
+    every = traced(tmp_path, zygote, name)
+    moments = chosen(dice, every, CALLS)
+    uncertain = 0
+    for moment in moments:
+        found = hit(tmp_path, zygote, name, [moment])
+        assert found in (expected, None), moment
+        uncertain += found is None
+    figures(kills=len(moments), of=len(every), uncertain=uncertain, doubles=0, losses=0)
+
+
+@pytest.mark.parametrize("name", ["run", "download"])
+def test_killed_twice(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+) -> None:
+    """The run that goes on after a kill is killed too, at random points of both."""
+    count, expected = unharmed(tmp_path, zygote, name)
+    pairs = 150 if FULL else 12
+    uncertain = 0
+    for _ in range(pairs):
+        moments = [Moment(dice.randint(1, count)) for _ in range(2)]
+        found = hit(tmp_path, zygote, name, moments)
+        assert found in (expected, None), moments
+        uncertain += found is None
+    figures(kills=2 * pairs, uncertain=uncertain, doubles=0, losses=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["run", "wait", "download"])
+def test_told_to_stop(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str, number: int
+) -> None:
+    """A signal at any point ends a command at once, with its number and no traceback; nothing is cancelled."""
+    count, expected = unharmed(tmp_path, zygote, name)
+    points = list(range(1, count + 1))
+    points = points if FULL else dice.sample(points, 6)
+    for point in points:
+        with world(tmp_path, zygote) as made:
+            prepare(made, name)
+            made.configure(create_timeout=50, create_grace=50)  # whoever waits for this is not ending at once
+            ended = made.run(*COMMANDS[name][1], moment=Moment(point, signum=number))
+            assert ended.code in (128 + number, -number), (point, ended)
+            assert ended.seconds < 40, (point, ended)
+            assert ended.code < 0 or "error: interrupted" in ended.err or not ended.err, (point, ended)
+            assert not made.server.seen("POST", "/batches/.*/cancel")
+            made.configure()
+            made.check(made.run_on(*COMMANDS[name][1]))
+            assert results(made, name) in (expected, None)
+    figures(signals=len(points), of=count, doubles=0, losses=0)
+
+
+@pytest.mark.usefixtures("strace")
+def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
+    """The same with a process that starts from nothing: killed as the answer to the creation is awaited."""
+    with world(tmp_path, zygote) as made:
+        prepare(made, "run")
+        words = [sys.executable, "-m", "openai_batch", *COMMANDS["run"][1]]
+        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=recvfrom:signal=KILL:when=2"]
+        done = subprocess.run([*tracer, *words], cwd=made.work, env=made.env, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done
+        assert len(made.server.creates) == 1
+        done = subprocess.run(words, cwd=made.work, env=made.env, capture_output=True, check=False)
+        assert done.returncode == 0, done
+        made.check(made.run(*COMMANDS["run"][1]))
+        assert len(made.server.batches) == 1
+    figures(kills=1, doubles=0, losses=0)
+
+
+def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygote) -> None:
+    """A user who deletes the registry after a kill pays once all the same: the job's folder tells that one is lost."""
+    with world(tmp_path, zygote) as made:
+        made.write()
+        count = len(made.run("submit", "in.jsonl", points=str(made.log / "points")).points)
+        for path in made.state.glob("registry.db*"):
+            path.unlink()
+        assert count > 20
+        ended = made.run("run", "in.jsonl", "-o", "out.jsonl")
+        assert ended.code == 0, ended
+        made.check(ended)
+        assert len(made.server.batches) == 1
+        assert made.run("submit", "in.jsonl", "--again").code == 0
+        assert len(made.server.batches) == 2

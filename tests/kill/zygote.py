@@ -1,0 +1,161 @@
+"""A warm process that forks a child for each run of the command, so that a killed run costs moments, not seconds.
+
+It reads one JSON object a line on standard input and answers each with one line:
+
+    {"do": "start", "words": [...], "env": {...}, "cwd": "...", "out": "...", "err": "...", ...}    {"pid": 7}
+    {"do": "wait", "pid": 7}                                    {"status": -9, "seconds": 0.2}
+
+A child dies at its `number`-th crash point if it is told to: a call that reaches a disk or a socket. `points` names a
+file for the list of those that were passed; `traced` makes the child wait until strace has taken hold of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import signal
+import socket
+import sqlite3
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+PATIENCE = 60.0
+"""Seconds after which a run is taken for one that hangs."""
+
+WARM = (
+    *("openai", "openai.resources.batches", "openai.resources.files", "openai.types.batch", "typer", "rich.console"),
+    *("rich.table", "rich.live", "rich.progress", "filecmp", "tempfile", "fcntl", "platformdirs", "encodings.idna"),
+)
+PACKAGES = ("openai_batch", "openai_batch.cli")
+"""Those whose modules are all imported, but for the programs among them."""
+
+
+class Points:
+    """The crash points that a child passes. At the chosen one it sends itself a signal."""
+
+    def __init__(self, number: int, signum: int, report: str | None) -> None:
+        self._number, self._signum = number, signum
+        self._passed: list[str] = []
+        self._report = report
+
+    def reach(self, name: str) -> None:
+        """Pass a point, or meet the signal there."""
+        self._passed.append(name)
+        if len(self._passed) == self._number:
+            os.kill(os.getpid(), self._signum)
+
+    def install(self) -> None:
+        """Put a point before each call that matters, and one after each COMMIT."""
+        points = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                points.reach(f"sql {sql.split(maxsplit=1)[0]}")
+                done = super().execute(sql, *values)
+                if sql == "COMMIT":
+                    points.reach("committed")
+                return done
+
+        sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
+        for owner, name in [
+            *((socket.socket, name) for name in ("connect", "send", "sendall", "recv")),
+            *((os, name) for name in ("fsync", "link", "replace", "rename", "unlink", "rmdir", "mkdir", "open")),
+        ]:
+            setattr(owner, name, self._before(name, getattr(owner, name)))
+
+    def _before(self, name: str, call: Any) -> Any:
+        @functools.wraps(call)
+        def pointed(*args: Any, **options: Any) -> Any:
+            self.reach(name)
+            return call(*args, **options)
+
+        return pointed
+
+    def tell(self) -> None:
+        """Write down what was passed."""
+        if self._report:
+            Path(self._report).write_text(json.dumps(self._passed))
+
+
+def run(order: dict[str, Any]) -> NoReturn:
+    """Be the command."""
+    os.environ.clear()
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    null = os.open(order.get("stdin") or os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    for number, name in ((1, "out"), (2, "err")):
+        handle = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    if limit := order.get("file_limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if user := order.get("user"):
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    if order.get("traced"):
+        while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+            time.sleep(0.002)
+        time.sleep(0.01)
+    points = Points(order.get("number", 0), order.get("signal", signal.SIGKILL), order.get("points"))
+    if order.get("number") or order.get("points"):
+        points.install()
+    code = 70
+    try:
+        main = importlib.import_module("openai_batch.cli.main").main
+        code = main(order["words"])
+        points.tell()
+    except BaseException:  # noqa: BLE001 - what gets here is a fault, and the tests look for its traceback
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(pid: int) -> dict[str, Any]:
+    """Return how a child ended; one that hangs is killed and has the status 999."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + PATIENCE:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begun}
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return {"status": 999, "seconds": PATIENCE}
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    for name in WARM:
+        importlib.import_module(name)
+    for package in PACKAGES:
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if not module.ispkg and module.name != "__main__":
+                importlib.import_module(f"{package}.{module.name}")
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "wait":
+            answer = wait(order["pid"])
+        else:
+            pid = os.fork()
+            if not pid:
+                run(order)
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The page of promises tells the truth about its tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    """Each promise names at least one file of tests, and each name is that of a test in the file before it."""
+    for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
+        if not section[0].isdigit():
+            continue
+        entries = re.findall(r"^- `(tests/[^`]+)`(?::((?:\s*`test_\w+`,?)+))?", section, re.MULTILINE)
+        assert entries, section
+        for path, names in entries:
+            source = (ROOT / path).read_text(encoding="utf-8")
+            for name in re.findall(r"`(\w+)`", names):
+                assert f"def {name}(" in source, f"{path}: {name}"
+
+
+def test_the_promises_are_numbered_without_a_gap() -> None:
+    """No promise was dropped unseen."""
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", PAGE, re.MULTILINE)]
+    assert numbers == list(range(1, 19))

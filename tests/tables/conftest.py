@@ -1,0 +1,7 @@
+"""What the tests of tables share: an empty working folder, and a local provider in front of an echo."""
+
+from __future__ import annotations
+
+from cli.conftest import folder, local, real
+
+__all__ = ["folder", "local", "real"]
