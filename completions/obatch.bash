@@ -4,11 +4,11 @@ _obatch() {
     local path='' options='' commands='' argument='' word
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "${path:+$path }$word" in
-            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'recover'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
+            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'recover'|'retry'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
         esac
     done
     case "$path" in
-        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers recover run serve status submit wait'; argument='' ;;
+        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers recover retry run serve status submit wait'; argument='' ;;
         'cancel') options='--yes -y --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'check') options='--provider -p --json -h --help'; commands=''; argument='files' ;;
         'config') options='-h --help'; commands='path show'; argument='' ;;
@@ -20,7 +20,8 @@ _obatch() {
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --timeout --missing --force --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'retry') options='--where --all --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --timeout --missing --retries --force --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
@@ -28,7 +29,7 @@ _obatch() {
     esac
     case "$previous" in
         --provider|-p) _obatch_dynamic providers "$current"; return ;;
-        --output|-o|--raw|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--name|--metadata|--window|--timeout|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --output|-o|--raw|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--where|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
     esac
     if [[ $current == -* || -z $commands$argument ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$current"))

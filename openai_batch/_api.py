@@ -194,10 +194,14 @@ class BatchApi:
             raise OutcomeUnknown(f"{provider} answered with a batch of another file")
         return info
 
-    def get(self, batch_id: str, **options: Any) -> BatchInfo:
-        """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK."""
+    def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
+        """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.
+
+        `once` keeps the SDK from trying again by itself, for callers that wait in their own, visible way.
+        """
 
         def request(client: OpenAI) -> BatchInfo:
+            client = client.with_options(max_retries=0) if once else client
             answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
             return self._batch(_json_object(answer), answer)
 

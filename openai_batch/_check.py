@@ -7,7 +7,7 @@ Memory holds the custom ids seen so far and no line but the present one.
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -38,11 +38,26 @@ class Limits:
     max_line_bytes: int | None = None
     one_model: bool = True
     endpoints: tuple[str, ...] = ()
+    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
+
+    def of_lines(self) -> Limits:
+        """Return what holds for each line by itself: what concerns the whole file, splitting it can mend."""
+        return replace(
+            self,
+            max_requests=None,
+            max_bytes=None,
+            max_line_bytes=min((n for n in (self.max_line_bytes, self.max_bytes) if n is not None), default=None),
+            one_model=False,
+            max_embedding_inputs=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One request's place: 1-based line, byte offset and length without the newline, and its key fields."""
+    """One request's place: 1-based line, byte offset and length without the newline, and its key fields.
+
+    `inputs` counts what one embedding request embeds, and is 1 for any other.
+    """
 
     line: int
     offset: int
@@ -50,6 +65,7 @@ class Row:
     custom_id: str
     url: str
     model: str | None
+    inputs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +249,12 @@ class _Checker:
                 None,
                 "split the file",
             )
-        if report.endpoint == "/v1/embeddings" and report.embedding_inputs > MAX_EMBEDDING_INPUTS:
+        most = limits.max_embedding_inputs
+        if report.endpoint == "/v1/embeddings" and most is not None and report.embedding_inputs > most:
             self._add(
                 None,
                 "too_many_tasks",
-                f"{report.embedding_inputs:,} embedding inputs, and one file may hold {MAX_EMBEDDING_INPUTS:,}",
+                f"{report.embedding_inputs:,} embedding inputs, and one file may hold {most:,}",
                 None,
                 "split the file",
             )
@@ -296,7 +313,7 @@ class _Checker:
         model = self._body(number, parsed.body)
         if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
             return None
-        return Row(number, offset, length, parsed.custom_id, parsed.url, model)
+        return Row(number, offset, length, parsed.custom_id, parsed.url, model, _inputs(parsed.body))
 
     def _custom_id(self, number: int, value: object) -> None:
         if value is msgspec.UNSET:
@@ -344,8 +361,11 @@ class _Checker:
             self._add(
                 number, "streaming_unsupported", "the request asks for streaming", "body.stream", "leave stream out"
             )
-        inputs = body.get("input")
-        report.embedding_inputs += len(inputs) if isinstance(inputs, list) else 1
+        inputs = _inputs(body)
+        report.embedding_inputs += inputs
+        if report.endpoint == "/v1/embeddings" and inputs > MAX_EMBEDDING_INPUTS:
+            message = f"{inputs:,} inputs in one request, and one file may hold {MAX_EMBEDDING_INPUTS:,}"
+            self._add(number, "too_many_tasks", message, "body.input", "make several requests of it")
         model = body.get("model")
         if model is None:
             if report.endpoint != "/v1/moderations":  # there the model has a default
@@ -375,6 +395,11 @@ class _Checker:
         # A fault of the whole file is told even where the lines have filled the list.
         if number is None or report.problem_count <= self._max_problems:
             report.problems.append(Problem(number, code, message, param, remedy))
+
+
+def _inputs(body: object) -> int:
+    inputs = body.get("input") if isinstance(body, dict) else None
+    return len(inputs) if isinstance(inputs, list) else 1
 
 
 def _show(value: object) -> str:

@@ -6,6 +6,8 @@ Each terminal state is collected: expired and cancelled batches keep what they h
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -14,14 +16,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from . import _paths
+from . import _jobfiles, _paths
 from ._files import check_target, part_file, publish
 from ._jobs import COLLECTED, Job, Part
-from ._results import Tally, in_order, index
+from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
+from ._results import Tally, as_they_stand, index
 from .errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._api import BatchApi
     from ._results import Place
@@ -48,32 +51,32 @@ def collect(
     have no success, ready to be submitted. Raises OutputExistsError if a path is taken and `force` is False,
     DownloadError if what arrives is not what the provider holds.
     """
-    api = flow.api(job)
     if isinstance(target, Path):
         check_target(target, force=force or may_be_ours(job, target))
     if missing is not None:
         check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
-    with contextlib.ExitStack() as stack:
-        merged, part_path = stack.enter_context(part_file(scratch))
-        unanswered = _Unanswered(flow, job, missing, stack, replace=force) if missing else None
-        for part in job.parts:
-            _merge_part(flow, api, job, part, scratch, merged, tally, unanswered)
+    unanswered = _Unanswered(job) if missing else None
+    with part_file(scratch) as (out, part_path):
+        for line in result_lines(flow, job, scratch, tally, unanswered.note if unanswered else None):
+            out.write(line)
         path: Path | None = None
-        if merged.tell():
+        if missing is not None and unanswered is not None:
+            unanswered.write(missing, replace=force)
+        if out.tell():
             if isinstance(target, Path):
                 # Said before it is done: after a kill in between, what lies there is known to be ours.
                 flow.registry.set_job(job.id, output_path=str(target.absolute()), succeeded=None)
-                publish(merged, part_path, target, replace=force)
+                publish(out, part_path, target, replace=force)
                 path = target
             else:
-                _copy(merged, target)
+                _copy(out, target)
     for part in job.parts:
         flow.registry.set_part(part, state=COLLECTED)
     flow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
     if tally.complete:
-        (_paths.job_dir(job.uid) / "input.jsonl").unlink(missing_ok=True)
+        _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
 
 
@@ -126,7 +129,7 @@ def verdict(collected: Collected) -> None:
     if job.faults:
         hint = "mend the input, or add --again to submit the same one once more"
     else:
-        hint = f"obatch download {job.id} --missing FILE writes the requests without a success, ready to submit"
+        hint = f"obatch retry {job.id} sends again what that can help"
     raise IncompleteError("\n".join(lines), hint=where + hint)
 
 
@@ -137,36 +140,61 @@ def _missing_words(tally: Tally) -> str:
     return f"{tally.missing_count:,} missing ({names})"
 
 
-def _merge_part(
-    flow: Workflow,
-    api: BatchApi,
-    job: Job,
-    part: Part,
-    beside: Path,
-    merged: BinaryIO,
-    tally: Tally,
-    unanswered: _Unanswered | None,
-) -> None:
+def result_lines(
+    flow: Workflow, job: Job, beside: Path, tally: Tally, note: Callable[[int, str, str | None], None] | None = None
+) -> Iterator[bytes]:
+    """Yield the job's result lines in input order, and complete the tally; downloads lie beside `beside` meanwhile.
+
+    `note` hears of each request its row number, its id, and why it has no success (None: it has one).
+    """
+    order = _order(flow, job)
+    if order is None:
+        for part in job.parts:
+            with _fetched(flow, part, job, beside, tally) as (streams, places):
+                yield from as_they_stand(streams, places, tally)
+        return
+    with contextlib.ExitStack() as stack:
+        if order.consecutive:
+            results: Iterator[Result] = itertools.chain.from_iterable(
+                _part_results(flow, part, job, beside, tally, order.rows[part.number]()) for part in job.parts
+            )
+        else:
+            files = []
+            for part in job.parts:
+                handle, _ = stack.enter_context(part_file(beside))
+                write_rows(_part_results(flow, part, job, beside, tally, order.rows[part.number]()), handle)
+                files.append(read_rows(handle))
+            results = merged(files)
+        yield from complete(order.ids(), results, tally, note)
+    if tally.strangers:
+        flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
+
+
+def _part_results(
+    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Iterable[tuple[int, str]]
+) -> Iterator[Result]:
+    with _fetched(flow, part, job, beside, tally) as (streams, places):
+        yield from rows_in_order(rows, streams, places, tally)
+
+
+@contextlib.contextmanager
+def _fetched(
+    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally
+) -> Iterator[tuple[list[BinaryIO], dict[str, Place]]]:
+    """Download a part's files and index their lines; the copies are gone at the end."""
+    api = flow.api(job)
     part = _with_late_files(flow, api, part)
     places: dict[str, Place] = {}
-    mine = Tally()
+    streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
-        streams: list[BinaryIO] = []
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
                 handle, _ = stack.enter_context(part_file(beside))
                 api.download(file_id, handle, _progress(flow))
                 handle.seek(0)
-                index(handle, len(streams), f"file {file_id}", places, mine)
+                index(handle, len(streams), f"file {file_id}", places, tally)
                 streams.append(handle)
-        if unanswered is not None:
-            unanswered.note(place_id for place_id, place in places.items() if place.success)
-        ids = stack.enter_context(_ids(flow, api, job, part))
-        for line in in_order(ids, streams, places, mine):
-            merged.write(line)
-    if mine.strangers:
-        flow.reporter.warn(f"{mine.strangers:,} results bear ids that were not asked for; they are left out")
-    tally.add(mine)
+        yield streams, places
 
 
 def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
@@ -182,60 +210,73 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
     return part
 
 
-@contextlib.contextmanager
-def _ids(flow: Workflow, api: BatchApi, job: Job, part: Part) -> Iterator[Iterable[str] | None]:
-    """Open the custom ids of a part, in input order; None where nothing tells them."""
-    path = _paths.job_dir(job.uid) / "ids"
-    if path.exists():
-        with path.open("rb") as handle:
-            yield _read_ids(handle)
-        return
-    if not part.file_id:
-        yield None
-        return
-    # A batch made elsewhere: its provider holds the input, and that tells the order.
-    with part_file(path) as (handle, _):
-        try:
-            api.download(part.file_id, handle)
-            handle.seek(0)
-            found = [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
-        except (BatchError, msgspec.MsgspecError) as exc:
-            flow.reporter.warn(f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand")
-            found = None
-    yield found
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The job's ids in input order, and each part's (row number, id) pairs in the order of the rows.
+
+    `consecutive` says that the parts' rows follow each other.
+    """
+
+    ids: Callable[[], Iterable[str]]
+    rows: Mapping[int, Callable[[], Iterable[tuple[int, str]]]]
+    consecutive: bool
+
+
+def _order(flow: Workflow, job: Job) -> _Order | None:
+    """Return the order of a job's requests; None where nothing tells it.
+
+    For a batch made elsewhere, or found again, its provider holds the input, and that tells.
+    """
+    if _jobfiles.has_ids(job) and all(part.sha256 for part in job.parts):
+        mine = {part.number: functools.partial(_jobfiles.rows_of, job, part) for part in job.parts}
+        return _Order(functools.partial(_jobfiles.read_ids, job), mine, all(part.source is None for part in job.parts))
+    api = flow.api(job)
+    numbers: dict[str, int] = {}
+    theirs: dict[int, Callable[[], Iterable[tuple[int, str]]]] = {}
+    consecutive = True
+    for part in sorted(job.parts, key=lambda part: part.number):
+        if not part.file_id:
+            return None
+        with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "found") as (handle, _):
+            try:
+                api.download(part.file_id, handle)
+                handle.seek(0)
+                ids = [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
+            except (BatchError, msgspec.MsgspecError) as exc:
+                flow.reporter.warn(
+                    f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
+                )
+                return None
+        # What was sent again bears the ids of an earlier part.
+        consecutive = consecutive and numbers.keys().isdisjoint(ids)
+        rows = sorted((numbers.setdefault(custom_id, len(numbers)), custom_id) for custom_id in ids)
+        theirs[part.number] = functools.partial(iter, rows)
+    return _Order(functools.partial(iter, list(numbers)), theirs, consecutive)
 
 
 class _Request(msgspec.Struct):
     custom_id: str
 
 
-def _read_ids(handle: BinaryIO) -> Iterator[str]:
-    decode = msgspec.json.Decoder(str).decode
-    for line in handle:
-        yield decode(line)
-
-
 class _Unanswered:
-    """The request lines that have no success, kept for `missing`."""
+    """The request lines that have no success: one bit a request, and the job's input."""
 
-    def __init__(self, flow: Workflow, job: Job, target: Path, stack: contextlib.ExitStack, *, replace: bool) -> None:
-        self._flow, self._job, self._target, self._replace = flow, job, target, replace
-        self._answered: set[str] = set()
-        stack.push(self._finish)
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._answered = bytearray(job.requests // 8 + 1)
 
-    def note(self, answered: Iterable[str]) -> None:
-        """Hear which ids have a success."""
-        self._answered.update(answered)
+    def note(self, row: int, _custom_id: str, cause: str | None) -> None:
+        """Hear what became of a row."""
+        if cause is None:
+            self._answered[row >> 3] |= 1 << (row & 7)
 
-    def _finish(self, kind: Any, _error: Any, _trace: Any) -> None:
-        if kind is not None:
-            return
-        decode = msgspec.json.Decoder(_Request).decode
-        with self._flow.input_of(self._job).open("rb") as source, part_file(self._target) as (out, part):
-            for line in source:
-                if decode(line).custom_id not in self._answered:
+    def write(self, target: Path, *, replace: bool) -> None:
+        """Write the other rows' requests."""
+        with _jobfiles.check_input(self._job).open("rb") as source, part_file(target) as (out, part):
+            for row, line in enumerate(source):
+                if not self._answered[row >> 3] >> (row & 7) & 1:
                     out.write(line)
-            publish(out, part, self._target, replace=self._replace)
+            publish(out, part, target, replace=replace)
 
 
 def _progress(flow: Workflow) -> Any:

@@ -13,7 +13,7 @@ import stat
 import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +23,7 @@ from . import _paths
 from ._check import Limits, Report, check_stream, lines
 from ._expand import expand, is_packed
 from ._files import clear_away, hold
+from ._split import Slice, Splitter, sort_out, with_hashes
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A batch file that passed: the bytes to send, their hash, and the custom ids in order, one JSON string a line."""
+    """A batch file that passed: the bytes to send, their hash, and the custom ids in order, one JSON string a line.
+
+    `slices` are what fits one batch each; where they have files of their own, those lie in `folder`.
+    """
 
     path: Path
     origin: Path | None
@@ -60,6 +64,8 @@ class Checked:
     sha256: str
     size: int
     ids: Path
+    slices: tuple[Slice, ...] = ()
+    folder: Path | None = None
 
 
 @contextmanager
@@ -140,12 +146,16 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     Raises InputError with every problem (capped) if it cannot be.
     """
     ids = folder / "ids"
+    splitter = Splitter(limits)
     with source.path.open("rb") as handle, ids.open("wb") as out:
+        encode = msgspec.json.encode
 
         def keep(row: Row) -> None:
-            out.write(msgspec.json.encode(row.custom_id) + b"\n")
+            custom_id = encode(row.custom_id) + b"\n"
+            out.write(custom_id)
+            splitter.add(row.length + 1, len(custom_id), row.inputs, row.model)
 
-        report = check_stream(handle, limits, endpoint=endpoint, on_row=keep)
+        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_row=keep)
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)
@@ -156,7 +166,13 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
         size = path.stat().st_size
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return Checked(path, source.origin if path == source.path else None, report, digest, size, ids)
+        handle.seek(0)
+        slices = sort_out(handle, folder, limits) if splitter.mixed else splitter.slices()
+    if len(slices) == 1:
+        pieces: tuple[Slice, ...] = (replace(slices[0], sha256=digest),)
+    else:
+        pieces = tuple(slices if splitter.mixed else with_hashes(slices, {None: path}))
+    return Checked(path, source.origin if path == source.path else None, report, digest, size, ids, pieces, folder)
 
 
 def problems_error(source: Source, report: Report) -> InputError:

@@ -8,8 +8,12 @@ Each arrow is one durable commit, made before the act that it speaks of.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ._batchinfo import FINISHED, BatchFault, Counts
+
+if TYPE_CHECKING:
+    from ._split import Slice
 
 PLANNED = "planned"
 UPLOADING = "uploading"
@@ -27,9 +31,11 @@ _ORDER = ("failed", "expired", "cancelled", "completed")
 class Part:
     """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
 
-    `offset` and `length` are bytes of the job's input; `status` is the batch's as last seen, None before there
-    is one; `token` and `attempted_at` belong to the latest attempt to create it. `audits` is how many more
-    looks at the provider's list shall make sure that an attempt whose answer was lost made one batch only.
+    `offset` and `length` are bytes of its `source` (None: the job's input, else a file of the job's own), `sha256`
+    their hash, `first_row` and `ids_offset` the place of its first request there and of that request's id (`_split`).
+    `status` is the batch's as last seen, None before there is one; `token` and `attempted_at` belong to the latest
+    attempt to create it. `audits` is how many more looks at the provider's list shall make sure that an attempt whose
+    answer was lost made one batch only.
     """
 
     job: int
@@ -38,6 +44,10 @@ class Part:
     offset: int = 0
     length: int = 0
     requests: int = 0
+    source: str | None = None
+    first_row: int = 0
+    ids_offset: int = 0
+    sha256: str | None = None
     token: str | None = None
     file_id: str | None = None
     attempted_at: float | None = None
@@ -53,6 +63,21 @@ class Part:
     faults: tuple[BatchFault, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
     audits: int = 0
+
+    @classmethod
+    def of(cls, piece: Slice, job: int, number: int) -> Part:
+        """Return a planned part for a slice."""
+        return cls(
+            job=job,
+            number=number,
+            offset=piece.offset,
+            length=piece.length,
+            requests=piece.requests,
+            source=piece.source,
+            first_row=piece.first_row,
+            ids_offset=piece.ids_offset,
+            sha256=piece.sha256,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +132,10 @@ class Job:
     @property
     def counts(self) -> Counts:
         """The provider's counts, summed over the parts; the total is ours until the provider has one."""
-        total = sum(part.counts.total or part.requests for part in self.parts)
-        return Counts(
-            total or self.requests,
-            sum(part.counts.completed for part in self.parts),
-            sum(part.counts.failed for part in self.parts),
-        )
+        total = self.requests or sum(part.counts.total or part.requests for part in self.parts)
+        completed = min(total, sum(part.counts.completed for part in self.parts))
+        # What was sent again may have failed more than once.
+        return Counts(total, completed, min(total - completed, sum(part.counts.failed for part in self.parts)))
 
     @property
     def batch_ids(self) -> list[str]:

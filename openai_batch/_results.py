@@ -13,7 +13,7 @@ from ._check import lines
 from .errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read: images and vectors come inside their lines, and they are paid for."""
@@ -131,32 +131,24 @@ def judge(response: _Response | None, error: Any) -> tuple[bool, str]:
     return True, ""
 
 
-def in_order(
-    ids: Iterable[str] | None, streams: list[BinaryIO], places: dict[str, Place], tally: Tally
-) -> Iterator[bytes]:
-    r"""Yield the result lines, each ended by `\n`, in the order of `ids`, and complete the tally.
-
-    Without `ids` (a batch made elsewhere, whose input cannot be had) the order is that of arrival.
-    """
-    known = ids is not None
-    for custom_id in ids if ids is not None else list(places):
+def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
+    r"""Yield the result lines of a batch whose input cannot be had, each ended by `\n`, in the order of arrival."""
+    for place in places.values():
+        stream = streams[place.stream]
+        stream.seek(place.offset)
         tally.requests += 1
-        place = places.pop(custom_id, None)
-        if place is None:
-            tally.missing_count += 1
-            if len(tally.missing) < SAMPLES:
-                tally.missing.append(custom_id)
-            continue
         if place.success:
             tally.succeeded += 1
         else:
             tally.failed += 1
             tally.causes[place.cause] += 1
-        stream = streams[place.stream]
-        stream.seek(place.offset)
         yield stream.read(place.length).removesuffix(b"\r") + b"\n"
-    if known:
-        tally.strangers += len(places)
+
+
+def cause_of(line: bytes) -> str:
+    """Return why a result is no success, in few words."""
+    result = msgspec.json.decode(line, type=_Line)
+    return judge(result.response, result.error)[1]
 
 
 def answer_text(line: bytes) -> tuple[str, bool, str]:

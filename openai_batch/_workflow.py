@@ -10,16 +10,13 @@ import contextlib
 import hashlib
 import json
 import random
-import shutil
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import _paths, _submit
+from . import _jobfiles, _submit
 from ._api import BatchApi
 from ._emergency import keep_id
-from ._files import locked, part_file, publish
 from ._jobs import (
     COLLECTED,
     CREATING,
@@ -34,12 +31,10 @@ from ._jobs import (
 from ._patience import MAX_POLL, Failures
 from ._profile import Provider, normal_url
 from ._report import Reporter
-from ._slice import FileSlice
 from .errors import (
     ApiError,
     AuthError,
     BatchError,
-    InputError,
     NotFoundError,
     RegistryError,
     UncertainError,
@@ -48,8 +43,6 @@ from .errors import (
 from .providers import askable_providers, get_provider_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ._batchinfo import BatchInfo
     from ._inputs import Checked
     from ._registry import Registry
@@ -119,14 +112,15 @@ class Workflow:
             input_bytes=checked.size,
             requests=report.requests,
         )
-        part = Part(job=0, number=1, length=checked.size, requests=report.requests)
+        parts = [Part.of(piece, 0, number) for number, piece in enumerate(checked.slices, 1)]
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
         if check_remote or not again:
             self._look_back(order, always=check_remote)
-        job, new = self.registry.add(job, [part], again=again)
+        job, new = self.registry.add(job, parts, again=again)
         with self._alone(job):
-            self._keep_input(job, checked)
+            job = job if new else self._filled(job, parts)
+            _jobfiles.keep(job, checked)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
     def advance(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
@@ -136,14 +130,21 @@ class Workflow:
         with self._alone(job):
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
-    def refresh(self, job: Job) -> Job:
+    def add_parts(self, job: Job, parts: list[Part]) -> Job:
+        """Add planned parts to a job, send them, and return the job."""
+        with self._alone(job):
+            for part in parts:
+                self.registry.add_part(part)
+            return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
+
+    def refresh(self, job: Job, *, once: bool = False) -> Job:
         """Ask the provider how the job's batches stand, and write that down. Nothing is sent or created.
 
-        A part whose create was never answered is looked for once.
+        A part whose create was never answered is looked for once. `once` is for callers that try again themselves.
         """
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
-                self._note(part, self.api(job).get(part.batch_id))
+                self._note(part, self.api(job).get(part.batch_id, once=once))
             if part.state == CREATING:
                 with contextlib.suppress(ApiError):
                     found = _submit.find(self.api(job), self.attempt(job, part))
@@ -165,7 +166,7 @@ class Workflow:
         longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
         while not job.ended:
             try:
-                job = self.refresh(self.advance(job))
+                job = self.refresh(self.advance(job), once=True)
                 failures.forget()
             except (NotFoundError, ApiError, AuthError) as exc:
                 pause = failures.pause(exc)
@@ -257,6 +258,23 @@ class Workflow:
         self.reporter.note(f"looking for batches of ours at {order.provider} first")
         recover(self, [order.provider], strict=True)
 
+    def _filled(self, job: Job, planned: list[Part]) -> Job:
+        """Give a job that was found again its places in the input, and the parts that were never sent."""
+        known = {part.number: part for part in job.parts}
+        if all(part.sha256 for part in job.parts) or any(
+            known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
+        ):
+            return job
+        for part in planned:
+            if part.number in known:
+                places = {
+                    name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")
+                }
+                self.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
+            else:
+                self.registry.add_part(replace(part, job=job.id))
+        return self.registry.job(job.id)
+
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
         for part in job.parts:
             self._walk(job, part, resubmit_uncertain=resubmit_uncertain)
@@ -274,15 +292,11 @@ class Workflow:
 
     def _upload(self, api: BatchApi, job: Job, part: Part) -> Part:
         token = _submit.new_token()
-        path = self.input_of(job)
         part = self.registry.set_part(part, expect=part.state, state=UPLOADING, token=token)
         report = self.reporter.progress
-        with path.open("rb") as handle:
-            content = FileSlice(handle, part.offset, part.length, lambda done: report("upload", done, part.length))
+        what = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
+        with _jobfiles.opened(job, part, lambda done: report(what, done, part.length)) as content:
             file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
-        if len(job.parts) == 1 and content.sha256 != job.input_sha256:
-            self.registry.set_part(part, expect=UPLOADING, state=PLANNED)
-            raise InputError(f"{path} changed while it was read; no batch was created", hint="submit it again")
         return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: Job, part: Part) -> None:
@@ -394,41 +408,8 @@ class Workflow:
         self._note(job.parts[0], info)
         return self.registry.job(job.id)
 
-    def _keep_input(self, job: Job, checked: Checked) -> None:
-        """Keep what going on from another process needs: the ids in order, and an input that is no user's file."""
-        folder = _paths.private_dir(_paths.job_dir(job.uid))
-        kept = {folder / "ids": checked.ids}
-        if not job.submitted and checked.origin is None:
-            kept[folder / "input.jsonl"] = checked.path
-        for target, source in kept.items():
-            if not target.exists():
-                with source.open("rb") as stream, part_file(target) as (handle, part):
-                    shutil.copyfileobj(stream, handle, 1 << 20)
-                    publish(handle, part, target, replace=True, private=True)
-
-    def input_of(self, job: Job) -> Path:
-        """Return the file that a job is made of, which must still be what was checked. Raises InputError."""
-        kept = _paths.job_dir(job.uid) / "input.jsonl"
-        path = kept if kept.exists() else Path(job.input_path or "")
-        try:
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        except OSError as exc:
-            raise InputError(
-                f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})", hint="submit the input again"
-            ) from exc
-        if digest != job.input_sha256:
-            raise InputError(
-                f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
-            )
-        return path
-
-    @contextlib.contextmanager
-    def _alone(self, job: Job) -> Iterator[None]:
-        """Keep other processes of this user out while a job's parts are walked; a killed one's lock is gone with it."""
-
-        def tell() -> None:
-            self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
-
-        with locked(_paths.private_dir(_paths.job_dir(job.uid)) / "lock", tell):
-            yield
+    def _alone(self, job: Job) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out of a job while its parts are walked; a killed one's lock is gone with it."""
+        return _jobfiles.alone(
+            job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
+        )

@@ -17,7 +17,22 @@ EPILOG = (
 
 def build_app() -> typer.Typer:
     """Build the application: Rich help for people, plain help and one-line errors for pipes."""
-    from . import cancel, check, config, download, ls, prepare, providers, recover, run, serve, status, submit, wait
+    from . import (
+        cancel,
+        check,
+        config,
+        download,
+        ls,
+        prepare,
+        providers,
+        recover,
+        retry,
+        run,
+        serve,
+        status,
+        submit,
+        wait,
+    )
 
     app = typer.Typer(
         name="obatch",
@@ -28,7 +43,22 @@ def build_app() -> typer.Typer:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for module in (run, prepare, check, submit, status, wait, download, cancel, recover, ls, providers, config, serve):
+    for module in (
+        run,
+        prepare,
+        check,
+        submit,
+        status,
+        wait,
+        download,
+        retry,
+        cancel,
+        recover,
+        ls,
+        providers,
+        config,
+        serve,
+    ):
         module.register(app)
     return app
 

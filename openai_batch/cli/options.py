@@ -79,6 +79,9 @@ UncertainOpt = Annotated[
 RemoteOpt = Annotated[
     bool, typer.Option("--check-remote", help="Look first whether another machine has started the same job.")
 ]
+RetriesOpt = Annotated[
+    int, typer.Option("--retries", min=0, help="Send again this often what has no success, where that can help.")
+]
 ModelOpt = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; the provider's default one.")
 ]

@@ -34,6 +34,7 @@ from .options import (
     QuietOpt,
     RemoteOpt,
     RerankOpt,
+    RetriesOpt,
     SchemaOpt,
     ScoreOpt,
     SqlOpt,
@@ -46,7 +47,7 @@ from .options import (
 )
 from .prepare import Wishes, make_inputs, make_recipe
 from .results import conclude, deliver
-from .session import session
+from .session import Session, session
 from .submit import announce, make_order, say_dry
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def run(
     window: WindowOpt = None,
     timeout: TimeoutOpt = None,
     missing: MissingOpt = None,
+    retries: RetriesOpt = 0,
     force: ForceOpt = False,
     again: AgainOpt = False,
     resubmit_uncertain: UncertainOpt = False,
@@ -161,11 +163,28 @@ def run(
         )
         current.job = job
         announce(current, new)
-        job = current.flow.wait(job, timeout=patience)
+        job = _followed(current, job, patience, retries)
         collected = deliver(
             current, job, target or sys.stdout.buffer, force=force, missing=missing, requests=order.checked.path
         )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
+
+
+def _followed(current: Session, job: Job, limit: float | None, retries: int) -> Job:
+    """Wait for the job, and send again what has no success, as often as asked for and where it can help."""
+    from openai_batch._retry import retry, survey
+
+    job = current.flow.wait(job, timeout=limit)
+    for _ in range(retries):
+        if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
+            break
+        planned = len(job.parts)
+        job = retry(current.flow, job, survey(current.flow, job))
+        if len(job.parts) == planned:
+            break
+        current.reporter.note(f"job {job.id}: sent again what has no success")
+        job = current.flow.wait(job, timeout=limit)
+    return job
 
 
 def _target(files: list[str] | None, output: str | None) -> Path | None:

@@ -125,4 +125,6 @@ def announce(current: Session, new: bool) -> None:
     job = current.job
     if job is not None:
         again = "" if new else ", started before; --again starts a new one"
-        current.reporter.note(f"job {job.id}: batch {' '.join(job.batch_ids)} at {job.provider}{again}")
+        ids = job.batch_ids
+        what = f"batch {ids[0]}" if len(ids) == 1 else f"{len(ids)} batches"
+        current.reporter.note(f"job {job.id}: {what} at {job.provider}{again}")

@@ -101,7 +101,7 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     """Refused requests are in the results, are named on standard error, and are written out ready to submit."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
-    result.failed(5, "2 of 4 requests have a success; 2 failed", "obatch download 1 --missing FILE")
+    result.failed(5, "2 of 4 requests have a success; 2 failed", "obatch retry 1")
     assert "1 request: 400: refused r1" in result.err
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert ids("rest.jsonl") == ["r1", "r3"]

@@ -155,12 +155,12 @@ def test_limits_of_the_provider() -> None:
     assert check(data, Limits(one_model=False), endpoint="/v1/embeddings").errors[0].code == "url_mismatch"
 
 
-def test_embedding_inputs_are_counted_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_inputs_are_counted_over_the_file() -> None:
     """What counts is the number of texts, not of requests."""
-    monkeypatch.setattr(_check, "MAX_EMBEDDING_INPUTS", 5)
+    few = Limits(max_embedding_inputs=5)
     rows = [line(custom_id=str(n), url="/v1/embeddings", body={"model": "e", "input": ["x"] * 3}) for n in range(2)]
-    assert check(rows[0]).ok
-    assert check(b"\n".join(rows)).errors[0].code == "too_many_tasks"
+    assert check(rows[0], few).ok
+    assert check(b"\n".join(rows), few).errors[0].code == "too_many_tasks"
 
 
 def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

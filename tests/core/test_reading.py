@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.plan import bad_row, expired_row, good_row
 
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
-from openai_batch._results import Place, Tally, _Response, answer_text, in_order, index, judge
+from openai_batch._merge import complete, rows_in_order
+from openai_batch._results import Place, Tally, _Response, answer_text, as_they_stand, index, judge
 from openai_batch.errors import DownloadError
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
@@ -59,7 +60,10 @@ def merged(*files: bytes, ids: list[str] | None) -> tuple[list[dict[str, Any]], 
     streams: list[Any] = [io.BytesIO(data) for data in files]
     for number, stream in enumerate(streams):
         index(stream, number, "f", places, tally)
-    rows = list(in_order(ids, streams, places, tally))
+    if ids is None:
+        rows = list(as_they_stand(streams, places, tally))
+    else:
+        rows = list(complete(ids, rows_in_order(enumerate(ids), streams, places, tally), tally))
     assert all(row.endswith(b"\n") and b"\r" not in row for row in rows)
     return [json.loads(row) for row in rows], tally
 

@@ -173,7 +173,7 @@ def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Pa
         registry.set_part(made.parts[0], faults=(BatchFault("c", "m"),), usage={"total_tokens": n}, state=ENDED)
     registry.close()
     whole = registry.path.read_bytes()
-    rng = random.Random(7)  # noqa: S311 - the same hits each time
+    rng = random.Random(7)
     for trial in range(150):
         data = bytearray(whole)
         place = rng.randrange(len(data) - 16)

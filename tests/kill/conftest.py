@@ -40,7 +40,7 @@ def dice() -> random.Random:
     """Return a generator whose seed is told, and can be given in OBATCH_TEST_SEED."""
     seed = int(os.environ.get("OBATCH_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
     print(f"OBATCH_TEST_SEED={seed}")
-    return random.Random(seed)  # noqa: S311 - chooses moments
+    return random.Random(seed)
 
 
 @pytest.fixture

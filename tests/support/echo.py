@@ -125,7 +125,7 @@ def _vector(text: str) -> list[float]:
     return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]]
 
 
-def _content(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:  # noqa: PLR0911 - a table of answers
+def _content(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
     """Return what the endpoint `path` answers."""
     model = body.get("model", MODELS[0])
     reply = f"echo: {text}"

@@ -1,0 +1,184 @@
+"""Cut an input into slices that fit the provider's limits: stretches of the file itself wherever they will do.
+
+Only where a provider wants one model a file and the models stand mixed are the requests copied, into one file
+for each model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ._check import Limits
+
+MAX_SLICE_REQUESTS = 100_000
+"""Requests in one slice, whatever the provider takes: joining its results holds the ids of one slice in memory."""
+
+MAX_MODELS = 200
+"""Models that may stand mixed in one input: each has its own files open while the input is sorted out."""
+
+_HASH_CHUNK = 1 << 20
+ROW_NUMBER = struct.Struct("<Q")
+"""How a `.rows` file holds the number of each of its requests in the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of a file of requests. Offsets and lengths are in bytes.
+
+    `source` is None for the input itself, else the stem of the files (`.jsonl`, `.ids`, `.rows`) that it lies in.
+    `first_row` is the number of its first request in that file, from 0; `ids_offset` where its ids begin.
+    """
+
+    first_row: int
+    requests: int
+    offset: int
+    length: int
+    ids_offset: int
+    source: str | None = None
+    sha256: str = ""
+
+
+class Splitter:
+    """Takes the requests of one file in order and tells where to cut."""
+
+    def __init__(self, limits: Limits, source: str | None = None) -> None:
+        self._limits = limits
+        self._source = source
+        self._most = min(limits.max_requests or MAX_SLICE_REQUESTS, MAX_SLICE_REQUESTS)
+        self._done: list[Slice] = []
+        self._rows = self._bytes = self._ids = 0
+        self._start = (0, 0, 0)
+        self._inputs = 0
+        self._model: str | None = None
+        self._models: set[str | None] = set()
+        self._runs = 0
+
+    def add(self, length: int, id_length: int, inputs: int = 1, model: str | None = None) -> None:
+        """Take one request: the bytes of its line and of its id's line, newlines counted, its inputs, its model."""
+        limits = self._limits
+        new_model = self._rows == 0 or model != self._model
+        if new_model:
+            self._runs += 1
+            self._models.add(model)
+        rows, size = self._rows - self._start[0], self._bytes - self._start[1]
+        full = (
+            rows >= self._most
+            or (limits.max_bytes is not None and size + length > limits.max_bytes)
+            or (limits.max_embedding_inputs is not None and self._inputs + inputs > limits.max_embedding_inputs)
+            or (limits.one_model and new_model)
+        )
+        if rows and full:
+            self._cut()
+        self._rows += 1
+        self._bytes += length
+        self._ids += id_length
+        self._inputs += inputs
+        self._model = model
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a model comes back after another one, where each file must have one model."""
+        return self._limits.one_model and self._runs > len(self._models)
+
+    def slices(self) -> list[Slice]:
+        """Return the slices of what was taken so far."""
+        if self._rows > self._start[0]:
+            self._cut()
+        return self._done
+
+    def _cut(self) -> None:
+        row, offset, ids = self._start
+        self._done.append(Slice(row, self._rows - row, offset, self._bytes - offset, ids, self._source))
+        self._start = (self._rows, self._bytes, self._ids)
+        self._inputs = 0
+
+
+class _Body(msgspec.Struct):
+    model: str | None = None
+    input: msgspec.Raw | None = None
+
+
+class _Request(msgspec.Struct):
+    custom_id: str
+    body: _Body
+
+
+class RequestFiles:
+    """Requests copied out of an input: their lines, their ids, and their numbers in it, in files of one stem."""
+
+    def __init__(self, folder: Path, stem: str, limits: Limits) -> None:
+        self._path = folder / f"{stem}.jsonl"
+        self._stem = stem
+        self._splitter = Splitter(limits, stem)
+        self._decode = msgspec.json.Decoder(_Request).decode
+        self._out = [(folder / f"{stem}{kind}").open("wb") for kind in (".jsonl", ".ids", ".rows")]
+
+    def add(self, row: int, line: bytes, request: _Request | None = None) -> None:
+        """Take the request that stands at `row` of the input; `line` ends with a newline."""
+        request = request or self._decode(line)
+        custom_id = msgspec.json.encode(request.custom_id) + b"\n"
+        inputs = request.body.input
+        count = len(msgspec.json.decode(inputs)) if inputs is not None and bytes(inputs)[:1] == b"[" else 1
+        for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
+            handle.write(data)
+        self._splitter.add(len(line), len(custom_id), count, request.body.model)
+
+    def slices(self) -> list[Slice]:
+        """Return what was taken, cut to fit, with hashes; the files are closed by then."""
+        return with_hashes(self._splitter.slices(), {self._stem: self._path})
+
+    def close(self) -> None:
+        """Close the files."""
+        for handle in self._out:
+            handle.close()
+
+
+def sort_out(source: BinaryIO, folder: Path, limits: Limits) -> list[Slice]:
+    """Copy each model's requests into files of their own in `folder`, and return the slices of these.
+
+    `source` holds one request a line, checked before. Raises InputError where there are too many models.
+    """
+    decode = msgspec.json.Decoder(_Request).decode
+    files: dict[str | None, RequestFiles] = {}
+    try:
+        for row, line in enumerate(source):
+            request = decode(line)
+            model = request.body.model
+            if model not in files:
+                if len(files) >= MAX_MODELS:
+                    raise InputError(
+                        f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
+                        hint="sort the input by model",
+                    )
+                files[model] = RequestFiles(folder, f"model-{len(files) + 1}", limits)
+            files[model].add(row, line, request)
+    finally:
+        for each in files.values():
+            each.close()
+    return [piece for each in files.values() for piece in each.slices()]
+
+
+def with_hashes(slices: Iterable[Slice], files: dict[str | None, Path]) -> list[Slice]:
+    """Return the slices with the SHA-256 of their bytes."""
+    hashed = []
+    for piece in slices:
+        digest = hashlib.sha256()
+        with files[piece.source].open("rb") as handle:
+            handle.seek(piece.offset)
+            left = piece.length
+            while left > 0 and (chunk := handle.read(min(left, _HASH_CHUNK))):
+                digest.update(chunk)
+                left -= len(chunk)
+        hashed.append(replace(piece, sha256=digest.hexdigest()))
+    return hashed

@@ -1,0 +1,152 @@
+"""Inputs are cut exactly at the limits, and what is joined again is what was cut."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openai_batch import _split
+from openai_batch._check import Limits
+from openai_batch._inputs import Source, check_file
+from openai_batch._merge import complete, merged, read_rows, write_rows
+from openai_batch._results import Tally
+from openai_batch._split import ROW_NUMBER, Splitter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openai_batch._inputs import Checked
+
+
+def requests(models: list[str], sizes: list[int]) -> bytes:
+    """Write one request for each model, padded to differ in size."""
+    rows = [
+        {
+            "custom_id": f"r-{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": m, "messages": "x" * s},
+        }
+        for n, (m, s) in enumerate(zip(models, sizes, strict=True))
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def checked(folder: Path, data: bytes, limits: Limits) -> Checked:
+    """Check bytes as a file and cut them."""
+    path = folder / "in.jsonl"
+    path.write_bytes(data)
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    return check_file(Source(path, "in.jsonl", path), limits, work)
+
+
+def pieces(result: Checked) -> list[bytes]:
+    """Read the bytes of each slice."""
+    found = []
+    for piece in result.slices:
+        path = result.path if piece.source is None else result.path.parent / "work" / f"{piece.source}.jsonl"
+        data = path.read_bytes()[piece.offset : piece.offset + piece.length]
+        assert data.count(b"\n") == piece.requests
+        found.append(data)
+    return found
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(5, [5]), (6, [5, 1]), (10, [5, 5]), (11, [5, 5, 1]), (1, [1])])
+def test_requests_are_cut_exactly_at_the_limit(tmp_path: Path, rows: int, expected: list[int]) -> None:
+    """A slice holds as many requests as the provider takes, and not one more."""
+    result = checked(tmp_path, requests(["m"] * rows, [1] * rows), Limits(max_requests=5))
+    assert [piece.requests for piece in result.slices] == expected
+
+
+@pytest.mark.parametrize(("slack", "expected"), [(0, [3]), (-1, [2, 1]), (1, [3])])
+def test_bytes_are_cut_exactly_at_the_limit(tmp_path: Path, slack: int, expected: list[int]) -> None:
+    """The last byte, the newline, counts too."""
+    data = requests(["m"] * 3, [10] * 3)
+    result = checked(tmp_path, data, Limits(max_bytes=len(data) + slack))
+    assert [piece.requests for piece in result.slices] == expected
+
+
+def test_embedding_inputs_are_cut_by_their_sum() -> None:
+    """A request with many inputs fills a slice faster."""
+    splitter = Splitter(Limits(max_embedding_inputs=10))
+    for inputs in (4, 6, 1, 10, 3):
+        splitter.add(10, 4, inputs, "m")
+    assert [piece.requests for piece in splitter.slices()] == [2, 1, 1, 1]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_the_slices_are_the_input(tmp_path: Path, data: st.DataObject) -> None:
+    """Any sizes, any models, any limits: the union is the input byte for byte, no slice is over its limits."""
+    count = data.draw(st.integers(1, 30))
+    models = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
+    sizes = data.draw(st.lists(st.integers(0, 300), min_size=count, max_size=count))
+    limits = Limits(
+        max_requests=data.draw(st.integers(1, 8)),
+        max_bytes=data.draw(st.integers(450, 2000)),
+        one_model=data.draw(st.booleans()),
+    )
+    text = requests(models, sizes)
+    result = checked(tmp_path, text, limits)
+    cut = pieces(result)
+    assert sorted(b"".join(cut).splitlines()) == sorted(text.splitlines())
+    if all(piece.source is None for piece in result.slices):
+        assert b"".join(cut) == text
+    for piece, content in zip(result.slices, cut, strict=True):
+        assert piece.requests <= (limits.max_requests or 0)
+        assert len(content) == piece.length <= (limits.max_bytes or 0)
+        if limits.one_model:
+            assert len({json.loads(line)["body"]["model"] for line in content.splitlines()}) == 1
+
+
+def test_mixed_models_are_sorted_out_with_their_places(tmp_path: Path) -> None:
+    """Each model has its own file, and each request remembers its number in the input."""
+    result = checked(tmp_path, requests(list("abcabca"), [1] * 7), Limits(one_model=True))
+    assert [piece.source for piece in result.slices] == ["model-1", "model-2", "model-3"]
+    rows = (tmp_path / "work" / "model-1.rows").read_bytes()
+    assert [n for (n,) in ROW_NUMBER.iter_unpack(rows)] == [0, 3, 6]
+
+
+def test_models_that_follow_each_other_need_no_copy(tmp_path: Path) -> None:
+    """An input sorted by model is cut where the model changes."""
+    result = checked(tmp_path, requests(list("aabbc"), [1] * 5), Limits(one_model=True))
+    assert [(piece.source, piece.requests) for piece in result.slices] == [(None, 2), (None, 2), (None, 1)]
+
+
+def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorting them out would need a file for each."""
+    monkeypatch.setattr(_split, "MAX_MODELS", 2)
+    with pytest.raises(Exception, match=r"over 2 models"):
+        checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
+def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -> None:
+    """Random parts with losses, errors and repeats: one line a row, in order, a success wherever there is one."""
+    dice = random.Random(seed)
+    files = []
+    best: dict[int, bool] = {}
+    for _ in range(parts):
+        mine = sorted(dice.sample(range(rows), dice.randint(0, rows)))
+        results = []
+        for row in mine:
+            success = dice.random() < 0.5
+            best[row] = best.get(row, False) or success
+            body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
+            results.append((row, success, json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"))
+        file = io.BytesIO()
+        write_rows(results, file)
+        files.append(read_rows(file))
+    tally = Tally()
+    lines = [json.loads(line) for line in complete(map(str, range(rows)), merged(files), tally)]
+    assert [int(line["custom_id"]) for line in lines] == sorted(best)
+    assert [line["response"]["status_code"] == 200 for line in lines] == [best[row] for row in sorted(best)]
+    assert (tally.requests, tally.succeeded, tally.missing_count) == (rows, sum(best.values()), rows - len(best))
