@@ -75,7 +75,11 @@ def load() -> Settings:
         if not isinstance(table, dict):
             raise ConfigError(f"{where} must be a table")
         if name == "local":
-            local = table
+            local = dict(table)
+            models: dict[str, Any] = {
+                _KEYS[key][0]: _text(where, key, local.pop(key)) for key in _LOCAL_MODELS if key in local
+            }
+            profiles[name] = dataclasses.replace(profiles[name], **models)
         else:
             profiles[name] = _profile(where, name, table)
     if default is not None and default not in profiles:
@@ -198,6 +202,10 @@ _KEYS: dict[str, tuple[str, Callable[[str, str, Any], Any]]] = {
     "create_grace": ("create_grace", _seconds),
     "idempotent_create": ("idempotent_create", _flag),
 }
+
+
+_LOCAL_MODELS = ("chat_model", "embedding_model")
+"""The keys of `[providers.local]` that are the client's; the others are its server's."""
 
 
 def _profile(where: str, name: str, table: dict[str, Any]) -> Provider:

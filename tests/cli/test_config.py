@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,3 +141,12 @@ def test_a_key_from_a_command(faulty: FaultServer) -> None:
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["no-such-program"]\n')
     invoke("submit", "in.jsonl", "-p", "acme", "--again").failed(4, "No such file", "by hand")
     assert len(faulty.creates) == 1
+
+
+def test_the_local_providers_default_model_can_be_set() -> None:
+    """In front of another server the model to ask for is the user's to name."""
+    Path(os.environ["OBATCH_CONFIG"]).write_text(
+        '[providers.local]\nupstream = "http://127.0.0.1:9/v1"\nchat_model = "my-model"\n', encoding="utf-8"
+    )
+    line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").good().out)
+    assert line["body"]["model"] == "my-model"
