@@ -123,6 +123,7 @@ def test_a_job_that_another_process_walks_is_waited_for(shop: Shop) -> None:
     fcntl.flock(holder, fcntl.LOCK_EX)
     process = shop.command("submit", "in.jsonl", "-p", "faulty")
     watchdog = threading.Timer(60, process.kill)
+    watchdog.daemon = True
     watchdog.start()
     assert process.stderr is not None
     said = [process.stderr.readline()]
