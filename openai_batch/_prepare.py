@@ -10,6 +10,7 @@ import secrets
 from contextlib import ExitStack
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
+from uuid import UUID
 
 import msgspec
 
@@ -181,7 +182,7 @@ class _Compiled:
 
         def custom_id(_number: int, row: Row, place: str) -> bytes:
             value = _cell(row, column)
-            text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            text = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
             if not isinstance(text, str) or not text:
                 raise InputError(f"{column} is no id: {_shown(value)}", hint="an id is a text or a whole number")
             if len(text) > MAX_ID_CHARS or not text.isprintable():

@@ -113,7 +113,7 @@ def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], fault: type[
     while True:
         try:
             rows = fetch(_FETCH)
-        except (fault, UnicodeError, OverflowError) as exc:
+        except (fault, ValueError, OverflowError) as exc:
             yield number + 1, problem(number + 1, f"the row cannot be read: {_first_line(exc)}", "mend the data")
             return
         if not rows:

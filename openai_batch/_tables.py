@@ -182,7 +182,10 @@ class _Request(msgspec.Struct):
 
 
 def _is_request(source: Source) -> bool:
-    """Tell whether the first line that is not blank has at least two of the four keys of a request."""
+    """Tell whether the first line that is not blank is a request, if perhaps not a whole one.
+
+    A table of web pages may well have the columns `url` and `body`, but its bodies are no objects.
+    """
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
             if isinstance(raw, int):
@@ -192,8 +195,9 @@ def _is_request(source: Source) -> bool:
                     found = msgspec.json.decode(line, type=_Request)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
                     return False
-                values = (found.custom_id, found.method, found.url, found.body)
-                return sum(value is not msgspec.UNSET for value in values) > 1
+                others = (found.custom_id, found.method, found.url)
+                known = sum(value is not msgspec.UNSET for value in others)
+                return known == len(others) or (known > 0 and isinstance(found.body, dict))
     return False
 
 
