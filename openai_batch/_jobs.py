@@ -23,6 +23,9 @@ RUNNING = "running"
 ENDED = "ended"
 COLLECTED = "collected"
 
+QUEUED = "queued"
+"""The status of a job some of whose parts have ended while others wait for room at the provider."""
+
 # What a job's parts say together: the first of these that any part is in.
 _ORDER = ("failed", "expired", "cancelled", "completed")
 
@@ -35,7 +38,7 @@ class Part:
     their hash, `first_row` and `ids_offset` the place of its first request there and of that request's id (`_split`).
     `status` is the batch's as last seen, None before there is one; `token` and `attempted_at` belong to the latest
     attempt to create it. `audits` is how many more looks at the provider's list shall make sure that an attempt whose
-    answer was lost made one batch only.
+    answer was lost made one batch only; `refusals` how often the provider's queue was full for it.
     """
 
     job: int
@@ -63,6 +66,7 @@ class Part:
     faults: tuple[BatchFault, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
     audits: int = 0
+    refusals: int = 0
 
     @classmethod
     def of(cls, piece: Slice, job: int, number: int) -> Part:
@@ -124,10 +128,17 @@ class Job:
         statuses = [part.status if part.batch_id else part.state for part in self.parts]
         if self.ended:
             return next((word for word in _ORDER if word in statuses), "completed")
-        for word in statuses:
-            if word not in FINISHED:
-                return word or RUNNING
-        return PLANNED
+        running = [part.status for part in self.parts if part.batch_id and part.status not in FINISHED]
+        if running:
+            return running[0] or RUNNING
+        if any(part.batch_id for part in self.parts):
+            return QUEUED
+        return next((word for word in statuses if word), PLANNED)
+
+    @property
+    def waiting(self) -> int:
+        """How many parts have no batch yet."""
+        return sum(1 for part in self.parts if not part.batch_id)
 
     @property
     def counts(self) -> Counts:

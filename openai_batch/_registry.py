@@ -76,9 +76,16 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             faults TEXT NOT NULL DEFAULT '[]',
             usage TEXT NOT NULL DEFAULT '{}',
             audits INTEGER NOT NULL DEFAULT 0,
+            refusals INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (job, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX parts_batch ON parts (batch_id)",
+        """CREATE TABLE limits (
+            base_url TEXT NOT NULL,
+            model TEXT NOT NULL,
+            tokens INTEGER NOT NULL,
+            PRIMARY KEY (base_url, model)
+        ) WITHOUT ROWID""",
         "CREATE TABLE recovered (base_url TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
 )
@@ -173,6 +180,43 @@ class Registry:
             if db is None:
                 return []
             return [_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
+
+    def running_bytes(self, base_url: str, model: str | None) -> int:
+        """Return how many bytes of requests for a model run at a provider now."""
+        with self._reading() as db:
+            if db is None:
+                return 0
+            sql = (
+                "SELECT total(parts.length) FROM parts JOIN jobs ON jobs.id = parts.job"
+                " WHERE parts.state = 'running' AND jobs.base_url = ? AND jobs.model IS ?"
+            )
+            return int(db.execute(sql, (base_url, model)).fetchone()[0])
+
+    def ran_since(self, base_url: str, model: str | None, since: float) -> bool:
+        """Tell whether a batch of ours for a model ran at a provider at any time from `since` (Unix seconds) on."""
+        with self._reading() as db:
+            if db is None:
+                return False
+            sql = (
+                "SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job WHERE jobs.base_url = ? AND jobs.model IS ?"
+                " AND (parts.state = 'running' OR (parts.batch_id IS NOT NULL AND parts.checked_at >= ?))"
+            )
+            return db.execute(sql, (base_url, model, since)).fetchone() is not None
+
+    def limit(self, base_url: str, model: str | None) -> int | None:
+        """Return the limit of enqueued tokens that was learned for a model at a provider, or None."""
+        with self._reading() as db:
+            if db is None:
+                return None
+            sql = "SELECT tokens FROM limits WHERE base_url = ? AND model = ?"
+            row = db.execute(sql, (base_url, model or "")).fetchone()
+            return None if row is None else int(row[0])
+
+    def set_limit(self, base_url: str, model: str | None, tokens: int) -> None:
+        """Write down the limit of enqueued tokens of a model at a provider."""
+        with self._writing() as db:
+            sql = "INSERT OR REPLACE INTO limits (base_url, model, tokens) VALUES (?, ?, ?)"
+            db.execute(sql, (base_url, model or "", tokens))
 
     def add_part(self, part: Part) -> Part:
         """Write one more part of a job."""

@@ -30,6 +30,7 @@ from ._jobs import (
 )
 from ._patience import MAX_POLL, Failures
 from ._profile import Provider, normal_url
+from ._queue import Queue, is_refusal, was_refused
 from ._report import Reporter
 from .errors import (
     ApiError,
@@ -144,7 +145,12 @@ class Workflow:
         """
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
-                self._note(part, self.api(job).get(part.batch_id, once=once))
+                info = self.api(job).get(part.batch_id, once=once)
+                words = was_refused(info)
+                if words is None or part.sha256 is None:  # a part that was found again may have been sent again since
+                    self._note(part, info)
+                else:
+                    self._requeue(job, part, words, Queue(self.registry, self.api(job).provider))
             if part.state == CREATING:
                 with contextlib.suppress(ApiError):
                     found = _submit.find(self.api(job), self.attempt(job, part))
@@ -276,19 +282,37 @@ class Workflow:
         return self.registry.job(job.id)
 
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
+        queue = Queue(self.registry, self.api(job).provider)
         for part in job.parts:
-            self._walk(job, part, resubmit_uncertain=resubmit_uncertain)
+            if part.state in (PLANNED, UPLOADING, UPLOADED) and not queue.has_room(job, part):
+                break  # the others wait behind it, in the order of the input
+            if not self._walk(job, part, queue, resubmit_uncertain=resubmit_uncertain):
+                break
         return self.registry.job(job.id)
 
-    def _walk(self, job: Job, part: Part, *, resubmit_uncertain: bool) -> None:
-        """Take one part from where it stands to a running batch."""
+    def _walk(self, job: Job, part: Part, queue: Queue, *, resubmit_uncertain: bool) -> bool:
+        """Take one part from where it stands to a running batch; tell whether there was room for it."""
         api = self.api(job)
         if part.state in (PLANNED, UPLOADING):
             part = self._upload(api, job, part)
         if part.state == CREATING:
             part = self._look_for(api, job, part, resubmit_uncertain=resubmit_uncertain)
         if part.state == UPLOADED:
-            self._create(api, job, part)
+            try:
+                self._create(api, job, part)
+            except ApiError as exc:
+                if not is_refusal(exc):
+                    raise
+                self._requeue(job, self.registry.job(job.id).parts[part.number - 1], str(exc), queue)
+                return False
+        return True
+
+    def _requeue(self, job: Job, part: Part, words: str, queue: Queue) -> None:
+        """Put a part back whose batch the provider did not take, because its queue is full; nothing is paid for it."""
+        part = self.registry.set_part(part, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None)
+        ours = queue.learn(job, part, words)
+        self.registry.set_part(part, refusals=0 if ours else part.refusals + 1)
+        self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({words})")
 
     def _upload(self, api: BatchApi, job: Job, part: Part) -> Part:
         token = _submit.new_token()

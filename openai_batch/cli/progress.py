@@ -145,6 +145,8 @@ def standing(job: Job) -> str:
         words.append(f"{counts.done:,} of {counts.total:,} requests")
     if counts.failed:
         words.append(f"{counts.failed:,} failed")
+    if job.waiting and len(job.parts) > 1:
+        words.append(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider")
     if not job.ended and job.expires_at:
         words.append(f"time left {span(max(0.0, job.expires_at - time.time()))}")
     return ", ".join(words)

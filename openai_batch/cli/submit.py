@@ -79,6 +79,10 @@ def submit(
             current.reporter.note(f"this is job {job.id}, started before; --again starts a new one")
         Output(as_json=json, quiet=quiet).record(job_record(job), str(job.id), job_lines(job))
         if not quiet:
+            if job.waiting:
+                errors.note(
+                    f"{job.waiting} of {len(job.parts)} parts wait for room at the provider; `obatch wait` sends them"
+                )
             errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")
 
 

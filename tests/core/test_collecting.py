@@ -78,7 +78,6 @@ def test_each_end_is_collected(shop: Shop, plan: str, succeeded: int, failed: in
     ("shape", "words"),
     [
         ("", "line 2: This line is no JSON. (invalid_json_line)"),
-        ("tokenlimit", "token_limit_exceeded"),
         ("errorslist", "failed"),
         ("errorsstrings", "something went wrong"),
     ],

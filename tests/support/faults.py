@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
+QUEUE_FULL = "Enqueued token limit reached for this model (token_limit_exceeded)."
+
+
 @dataclass
 class StoredFile:
     """A file: an input that came, or a result of a batch."""
@@ -43,7 +46,7 @@ class StoredFile:
 
 @dataclass
 class StoredBatch:
-    """A batch: `looks` counts its polls."""
+    """A batch: `looks` counts its polls; `refused` says that the queue was full for it."""
 
     id: str
     input: StoredFile
@@ -52,17 +55,25 @@ class StoredBatch:
     created: float
     looks: int = 0
     cancelled: bool = False
+    ended: bool = False
+    refused: bool = False
     view: dict[str, Any] = field(default_factory=dict)
 
 
 class FaultServer:
-    """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours."""
+    """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
+
+    `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
+    refused at once, else its batch is created and fails.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, StoredBatch] = {}
         self.strays: list[bytes] = []
+        self.queue_bytes: int | None = None
+        self.queue_refuses = True
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -217,6 +228,10 @@ class FaultServer:
         if fault and fault.kind == "later":
             self._pending.append(lambda: self._make(file, body))
             exchange.reset()
+        full = self._is_full(file)
+        if full and self.queue_refuses:
+            exchange.refuse(400, QUEUE_FULL)
+            return
         if fault and fault.kind == "late":
             timer = threading.Timer(fault.number(1), lambda: self._make(file, body))
             timer.daemon = True
@@ -225,11 +240,17 @@ class FaultServer:
         if fault and not fault.made:
             exchange.misbehave(fault, b"{}", self._elsewhere)
         batch = self._make(file, body)
+        batch.refused = full
         view = self._view(batch)
         if fault and fault.kind == "wrongfile":
             view |= {"id": "batch_of_somebody_else", "input_file_id": "file-of-somebody-else"}
             fault = None
         exchange.answer(view, fault, self._elsewhere)
+
+    def _is_full(self, file: StoredFile) -> bool:
+        """Tell whether the running batches leave no room for one more of this size (see `queue_bytes`)."""
+        running = sum(len(b.input.data) for b in self.batches.values() if not b.ended and not b.refused)
+        return self.queue_bytes is not None and running + len(file.data) > self.queue_bytes
 
     def _make(self, file: StoredFile, body: Mapping[str, Any]) -> StoredBatch:
         with self._lock:
@@ -258,7 +279,7 @@ class FaultServer:
             ids = [batch.id for batch in batches]
             batches = batches[ids.index(after) + 1 :] if after in ids else []
         limit = int(request.query.get("limit", ["20"])[0])
-        data = [self._view(batch) for batch in batches[:limit]]
+        data = [self._view(batch, polled=batch.ended) for batch in batches[:limit]]
         for view in data if "nofilemark" in shapes else []:
             view["input_file_id"] = None
         page: dict[str, Any] = {"object": "list", "data": data}
@@ -317,7 +338,12 @@ class FaultServer:
     def _end(self, batch: StoredBatch, view: dict[str, Any], beyond: int) -> None:
         plan = batch.input.plan
         shape = plan.words("shape")
+        batch.ended = True
         view["status"] = "cancelled" if batch.cancelled else plan.settings.get("end", "completed")
+        if batch.refused:
+            refusal = {"code": "token_limit_exceeded", "message": QUEUE_FULL, "line": None, "param": None}
+            view |= {"status": "failed", "errors": {"object": "list", "data": [refusal]}}
+            return
         view[f"{view['status']}_at"] = int(time.time())
         if view["status"] == "failed":
             fault = {"code": "invalid_json_line", "message": "This line is no JSON.", "line": 2, "param": None}

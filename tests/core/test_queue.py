@@ -1,0 +1,130 @@
+"""A full queue at the provider holds parts back, loses none, and pays for none twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch import _queue
+from openai_batch._collect import collect, verdict
+from openai_batch._inputs import Source, check_file
+from openai_batch._queue import Queue
+from openai_batch._workflow import Order
+from openai_batch.providers import get_provider_by_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.kit import Shop
+
+    from openai_batch._jobs import Job
+
+ROWS = 12
+
+
+def order(shop: Shop, model: str) -> Order:
+    """Write twelve requests, and order them in parts of three."""
+    rows = [
+        {
+            "custom_id": f"r{n:02}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": model, "messages": []},
+        }
+        for n in range(ROWS)
+    ]
+    path = shop.folder / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    work = shop.folder / "work"
+    work.mkdir(exist_ok=True)
+    provider = get_provider_by_name("faulty")
+    return Order(check_file(Source(path, "in.jsonl", path), provider.limits, work), provider)
+
+
+def ids(path: Path) -> list[str]:
+    """Read the ids of result lines."""
+    return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def finish(shop: Shop, job: Job) -> None:
+    """Wait for a job and see that every row came once, in order."""
+    flow = shop.flow()
+    done = collect(flow, flow.wait(job, timeout=120), shop.out)
+    verdict(done)
+    assert ids(shop.out) == [f"r{n:02}" for n in range(ROWS)]
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["at the create", "after the create"])
+def test_what_does_not_fit_waits_and_is_sent(shop: Shop, refuses: bool) -> None:
+    """A queue with room for two parts gets all four, one after another, and each request is answered once."""
+    shop.configure(max_requests=3)
+    whole = order(shop, "fault:steps=in_progress")
+    shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
+    shop.server.queue_refuses = refuses
+    job, _ = shop.flow().submit(whole)
+    if refuses:
+        assert job.waiting == 2
+        assert len(shop.server.batches) == 2
+    finish(shop, job)
+    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+    assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
+        (shop.folder / "in.jsonl").read_bytes().splitlines()
+    )
+
+
+def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
+    """With the limit known beforehand nothing is ever refused."""
+    shop.configure(max_requests=3)
+    whole = order(shop, "fault:steps=in_progress,in_progress")
+    limit = whole.checked.size * 2 // 4 + 10
+    shop.configure(max_requests=3, enqueued_tokens=limit // _queue.BYTES_PER_TOKEN)
+    shop.server.queue_bytes = limit
+    job, _ = shop.flow().submit(order(shop, "fault:steps=in_progress,in_progress"))
+    assert job.waiting == 2
+    finish(shop, job)
+    assert len(shop.server.creates) == 4
+
+
+def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that others have filled is asked again after a pause, not at every poll."""
+    monkeypatch.setattr(_queue, "REFUSAL_PAUSE", 3.0)
+    shop.configure(max_requests=50)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = 1
+    flow = shop.flow()
+    job, _ = flow.submit(whole)
+    assert job.status == "uploaded"
+    job = flow.advance(job)
+    assert len(shop.server.creates) == 1
+    part = job.parts[0]
+    assert not Queue(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
+    assert Queue(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
+    shop.server.queue_bytes = None
+    finish(shop, job)
+    assert len(shop.server.creates) == 2
+
+
+def test_the_limit_is_read_from_the_providers_words(shop: Shop) -> None:
+    """A number in the refusal is the limit from then on."""
+    flow = shop.flow()
+    job = shop.submit("m")
+    Queue(flow.registry, flow.api(job).provider).learn(
+        job, job.parts[0], "Enqueued token limit reached. Limit: 90,000 enqueued tokens."
+    )
+    assert flow.registry.limit(job.base_url, job.model) == 90_000
+
+
+def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
+    """Recovery takes in what ran, not the batches that the full queue had failed."""
+    from openai_batch._recover import recover
+
+    shop.configure(max_requests=3)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
+    shop.server.queue_refuses = False
+    finish(shop, shop.flow().submit(whole)[0])
+    (shop.home / "state" / "registry.db").unlink()
+    (job,) = recover(shop.flow(), [whole.provider])
+    assert len(job.parts) == 4
