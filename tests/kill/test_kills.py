@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from kill.conftest import FULL
 from kill.sweep import Moment, World, Zygote, relevant, world
+from support.servers import wait_until
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-    from pathlib import Path
 
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # what is done before, unharmed; what is swept
@@ -179,6 +182,38 @@ def test_told_to_stop(
     figures(signals=len(points), of=len(passed), doubles=0, losses=0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_told_to_stop_before_there_is_a_job(here: World, number: int) -> None:
+    """A command that reads its input ends with the number of the signal as well; one that nohup protects goes on."""
+    words = [sys.executable, "-m", "openai_batch", "prepare", "-", "-m", "gpt-4o-mini"]
+    for protected in (False, True):
+        process = subprocess.Popen(
+            words,
+            cwd=here.work,
+            env=here.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=(lambda: signal.signal(number, signal.SIG_IGN)) if protected else None,  # noqa: PLW1509
+        )
+        other = signal.SIGTERM if number == signal.SIGHUP else signal.SIGHUP
+        wait_until(lambda: handles(process.pid, other), "the handlers")  # noqa: B023
+        process.send_signal(number)
+        if protected:
+            time.sleep(0.2)
+            assert process.poll() is None
+        out, err = process.communicate(b"A prompt\n" if protected else None)
+        assert process.returncode == (0 if protected else 128 + number), err
+        assert b"Traceback" not in err
+        assert bool(out) is protected
+
+
+def handles(pid: int, number: int) -> bool:
+    """Tell whether a process handles a signal itself."""
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.usefixtures("strace")
 def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
     """The same with a process that starts from nothing: killed as the answer to the creation is awaited."""
@@ -230,9 +265,9 @@ def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
     here.write()
     assert here.run("submit", "in.jsonl").code == here.run("wait").code == 0
     words = ("download", "-o", "out.jsonl")
-    with_points = here.run(*words, points=str(here.log / "points"))
+    points = here.run(*words, points=str(here.log / "points")).points
     (here.work / "out.jsonl").unlink()
-    here.run(*words, moment=Moment(with_points.points.index("link") + 1))
+    here.run(*words, moment=Moment(next(n for n, name in enumerate(points, 1) if name in ("link", "replace"))))
     assert not (here.work / "out.jsonl").exists()
     (here.work / "out.jsonl").write_text("precious")
     ended = here.run(*words)
