@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from ._requests import build_request, request_line
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 
@@ -19,12 +20,34 @@ def write_requests(requests: Iterable[Mapping[str, Any]], target: Path) -> None:
     Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
     line-1, line-2, … by their place.
     """
-    with target.open("wb") as out:
+    with _written(target) as write:
         for number, request in enumerate(requests, 1):
             try:
-                out.write(_line(number, request))
+                line = _line(number, request)
             except BatchError as exc:
                 raise InputError(f"request {number}: {exc}; nothing was sent", hint=exc.hint) from exc
+            write(line)
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
+    """Open a file; only our own trouble with the disk is a BatchError, not what the caller's requests raise."""
+
+    def guarded(act: Callable[..., object], *args: bytes) -> None:
+        try:
+            act(*args)
+        except OSError as exc:
+            raise BatchError(
+                f"cannot keep the input in {target.parent}: {exc.strerror}", hint="make room there"
+            ) from exc
+
+    out = target.open("wb")
+    try:
+        yield lambda line: guarded(out.write, line)
+        guarded(out.flush)
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written has been told
+            out.close()
 
 
 def _line(number: int, request: Mapping[str, Any]) -> bytes:

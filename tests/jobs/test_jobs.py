@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -120,6 +122,35 @@ def test_what_cannot_be_sent_is_refused_whole(shop: Shop, jobs: Jobs, requests: 
         jobs.submit(requests, provider="faulty")
     assert not shop.server.files
     assert jobs.list() == []
+
+
+def test_what_the_callers_requests_raise_is_theirs(shop: Shop, jobs: Jobs) -> None:
+    """An error of the program that makes the requests reaches it as it is, and nothing was sent."""
+
+    def broken() -> Iterator[dict[str, Any]]:
+        yield from asked("fault:", 2)
+        raise FileNotFoundError("mine")
+
+    with pytest.raises(FileNotFoundError, match="mine"):
+        jobs.submit(broken(), provider="faulty")
+    assert not shop.server.files
+    assert jobs.list() == []
+
+
+@pytest.mark.parametrize("count", [1, 2000])
+def test_a_full_disk_is_told(shop: Shop, jobs: Jobs, count: int) -> None:
+    """No room for the requests is an error that names the folder, whether it shows at once or at the end."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(BatchError, match=r"cannot keep the input in .*spool") as raised:
+            jobs.submit(asked("fault:", count), provider="faulty")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert raised.value.hint == "make room there"
+    assert not shop.server.files
 
 
 def test_a_killed_program_goes_on(shop: Shop, jobs: Jobs) -> None:
@@ -245,7 +276,8 @@ def test_a_provider_may_be_an_object(shop: Shop) -> None:
     with fault_server() as server:
         provider = Provider(name="mine", base_url=server.base_url, api_key="sk-canary-of-mine-0123456789")
         with Jobs() as jobs:
-            job = jobs.submit(shop.write("fault:"), provider=provider).wait()
+            job = jobs.submit(shop.write("fault:"), provider=provider)
+            assert asyncio.run(job.wait_async()).status == "completed"
         with Jobs() as later:
             again = later.submit(shop.write("fault:"), provider=provider)
             assert again.id == job.id
