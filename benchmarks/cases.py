@@ -182,7 +182,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Case]]] = {
 }
 
 
-def _each(sizes: list[int]) -> tuple[int, str, int, list[float]]:
+def _each(sizes: list[int]) -> tuple[float, str, int, list[float]]:
     return 0, "rows", 1, [float(size) for size in sizes]
 
 

@@ -31,14 +31,15 @@ class Command:
 class Case:
     """A subject and what it is held against. `amount` is how many `unit` one run handles, 0 for none.
 
-    `rounds` is how many runs of each are made at least; `amounts` gives each command an amount of its own.
+    `rounds` is how many runs of each are made, where a case wants its own number; `amounts` gives each command an
+    amount of its own.
     """
 
     title: str
     commands: Sequence[Command]
     amount: float = 0
     unit: str = ""
-    rounds: int = 1
+    rounds: int | None = None
     amounts: Sequence[float] = ()
 
 
@@ -61,14 +62,10 @@ class Figures:
 
 
 def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[Figures]:
-    """Run the case's commands A B A B …, after one run of each that is not counted where they are many.
+    """Run the case's commands A B A B …, `rounds` times each.
 
     Raises SystemExit with what a command said if it fails.
     """
-    rounds = max(rounds, case.rounds) if rounds > 1 else 1
-    if rounds > 1:
-        for command in case.commands:
-            run(command, folder, env)
     turns = [[run(command, folder, env) for command in case.commands] for _ in range(rounds)]
     found = []
     for runs in zip(*turns, strict=True):

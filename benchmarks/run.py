@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [NAME…] [--quick] [--rounds N] [--prompts N] …
 
-Each figure is of a whole process, as the operating system accounts for it: the median of `--rounds` runs, the commands
-of a case in turn (A B A B …) after one run of each that does not count. OLD_PYTHON may name a Python that has
+Each figure is of a whole process, as the operating system accounts for it: the median of several runs, the commands
+of a case in turn (A B A B …). OLD_PYTHON may name a Python that has
 openai-batch 0.3.4; its own create_batch_input is then measured too.
 """
 
@@ -34,11 +34,12 @@ def main() -> None:
         chosen = _QUICK if options.quick else _FULL
         given = {name: getattr(options, name) or getattr(chosen, name) for name in Sizes.__dataclass_fields__}
         bench = Bench(Path(folder), Sizes(**given), os.environ.get("OLD_PYTHON"))
-        rounds = options.rounds or (1 if options.quick else 3)
-        _head(bench, rounds)
+        rounds = options.rounds or 3
+        _head(bench)
         for name in options.names or CASES:
             for case in CASES[name](bench):
-                _show(case, measure(case, rounds, bench.folder, bench.environment()))
+                runs = 1 if options.quick else case.rounds or rounds
+                _show(case, runs, measure(case, runs, bench.folder, bench.environment()))
             bench.clear()
 
 
@@ -46,7 +47,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure obatch against references, and print one table.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which cases: {', '.join(CASES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
-    parser.add_argument("--rounds", type=int, help="runs of each command (default: 3)")
+    parser.add_argument(
+        "--rounds", type=int, help="runs of each command, where a case has no number of its own (default: 3)"
+    )
     parser.add_argument("--prompts", type=int, help="prompts to prepare")
     parser.add_argument("--megabytes", type=int, help="size of the file to check, to upload and to download, in MB")
     parser.add_argument("--requests", type=int, help="requests in that file")
@@ -60,7 +63,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _head(bench: Bench, rounds: int) -> None:
+def _head(bench: Bench) -> None:
     """Print where, when and what."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
@@ -70,15 +73,15 @@ def _head(bench: Bench, rounds: int) -> None:
     print(f"Python {platform.python_version()}, {_versions(sys.executable, *_PACKAGES)}")
     if bench.old_python:
         print(f"reference in an environment of its own: {_versions(bench.old_python, 'openai-batch', 'openai')}")
-    print(f"median of {rounds} runs, in turn; ratios are the first command of a case ÷ this one (CPU, wall)")
+    print("medians of the runs, made in turn; ratios are the first command of a case ÷ this one (CPU, wall)")
     print(f"peak memory is of the largest process; none can show less than this runner's own {_own_peak():.0f} MB")
     print()
     print(f"{'':{_NAME}}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'a second':>16}{'÷ CPU':>8}{'÷ wall':>8}")
 
 
-def _show(case: Case, figures: list[Figures]) -> None:
+def _show(case: Case, runs: int, figures: list[Figures]) -> None:
     """Print the rows of a case."""
-    print(case.title)
+    print(f"{case.title} ({runs} {'run' if runs == 1 else 'runs'} of each)")
     amounts = case.amounts or [case.amount] * len(figures)
     for number, (command, found, amount) in enumerate(zip(case.commands, figures, amounts, strict=True)):
         usage = found.usage
