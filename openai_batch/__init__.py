@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._follow import wait
     from ._images import data_url
     from .batch import Batch, BatchType
+    from .jobs import Job, Jobs, Result
     from .providers import (
         Provider,
         get_provider_by_base_url,
@@ -29,19 +30,25 @@ if TYPE_CHECKING:
 _HOMES = {
     "Batch": "batch",
     "BatchType": "batch",
+    "Job": "jobs",
+    "Jobs": "jobs",
     "Provider": "providers",
+    "Result": "jobs",
     "data_url": "_images",
     "get_provider_by_base_url": "providers",
     "get_provider_by_model": "providers",
     "get_provider_by_name": "providers",
     "wait": "_follow",
 }
-_MODULES = ("batch", "providers")
+_MODULES = ("batch", "jobs", "providers")
 
 __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Batch",
     "BatchType",
+    "Job",
+    "Jobs",
     "Provider",
+    "Result",
     "__version__",
     "data_url",
     "get_provider_by_base_url",

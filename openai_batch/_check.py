@@ -52,8 +52,7 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One request's place: 1-based line, byte offset and length without the newline, and its key fields.
 
     `inputs` counts what one embedding request embeds, and is 1 for any other.
@@ -310,10 +309,11 @@ class _Checker:
         elif parsed.method != "POST":
             self._add(number, "invalid_request", f"method is {_show(parsed.method)}", "method", 'it must be "POST"')
         self._url(number, parsed.url)
-        model = self._body(number, parsed.body)
+        inputs = _inputs(parsed.body)
+        model = self._body(number, parsed.body, inputs)
         if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
             return None
-        return Row(number, offset, length, parsed.custom_id, parsed.url, model, _inputs(parsed.body))
+        return Row(number, offset, length, parsed.custom_id, parsed.url, model, inputs)
 
     def _custom_id(self, number: int, value: object) -> None:
         if value is msgspec.UNSET:
@@ -349,7 +349,7 @@ class _Checker:
             message = f"url is {value}, and the batch's endpoint is {report.endpoint}"
             self._add(number, "url_mismatch", message, "url", "put each endpoint into a file of its own")
 
-    def _body(self, number: int, body: object) -> str | None:
+    def _body(self, number: int, body: object, inputs: int) -> str | None:
         report = self._report
         if body is msgspec.UNSET:
             self._missing(number, "body", "add the request itself")
@@ -361,7 +361,6 @@ class _Checker:
             self._add(
                 number, "streaming_unsupported", "the request asks for streaming", "body.stream", "leave stream out"
             )
-        inputs = _inputs(body)
         report.embedding_inputs += inputs
         if report.endpoint == "/v1/embeddings" and inputs > MAX_EMBEDDING_INPUTS:
             message = f"{inputs:,} inputs in one request, and one file may hold {MAX_EMBEDDING_INPUTS:,}"

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._api import BatchApi
+    from ._export import Export
     from ._results import Place
     from ._workflow import Workflow
+
+    Note = Callable[[int, str, str | None], None]
 
 _LATE_TRIES = 5
 
@@ -43,13 +46,20 @@ class Collected:
 
 
 def collect(
-    flow: Workflow, job: Job, target: Path | BinaryIO, *, force: bool = False, missing: Path | None = None
+    flow: Workflow,
+    job: Job,
+    target: Path | BinaryIO,
+    *,
+    force: bool = False,
+    missing: Path | None = None,
+    export: Export | None = None,
 ) -> Collected:
     """Write one result line a request, in input order, to a path or a stream, and tell what became of each.
 
     The path appears only when all that exists is in it. `missing` names a file for the request lines that
-    have no success, ready to be submitted. Raises OutputExistsError if a path is taken and `force` is False,
-    DownloadError if what arrives is not what the provider holds.
+    have no success, ready to be submitted; `export` writes another form than the provider's lines. Raises
+    OutputExistsError if a path is taken and `force` is False, DownloadError if what arrives is not what the
+    provider holds.
     """
     if isinstance(target, Path):
         check_target(target, force=force or may_be_ours(job, target))
@@ -59,8 +69,12 @@ def collect(
     tally = Tally()
     unanswered = _Unanswered(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        for line in result_lines(flow, job, scratch, tally, unanswered.note if unanswered else None):
-            out.write(line)
+        lines = result_lines(flow, job, scratch, tally, _each(unanswered, export))
+        if export is None:
+            for line in lines:
+                out.write(line)
+        else:
+            export.write(lines, out)
         path: Path | None = None
         if missing is not None and unanswered is not None:
             unanswered.write(missing, replace=force)
@@ -78,6 +92,17 @@ def collect(
     if tally.complete:
         _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
+
+
+def _each(*hearers: _Unanswered | Export | None) -> Note | None:
+    """Return what tells every one of these what became of a request; None where nobody wants to know."""
+    heard = [hearer.note for hearer in hearers if hearer is not None]
+
+    def note(row: int, custom_id: str, cause: str | None) -> None:
+        for hear in heard:
+            hear(row, custom_id, cause)
+
+    return note if heard else None
 
 
 def may_be_ours(job: Job | None, target: Path) -> bool:
@@ -140,9 +165,7 @@ def _missing_words(tally: Tally) -> str:
     return f"{tally.missing_count:,} missing ({names})"
 
 
-def result_lines(
-    flow: Workflow, job: Job, beside: Path, tally: Tally, note: Callable[[int, str, str | None], None] | None = None
-) -> Iterator[bytes]:
+def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Note | None = None) -> Iterator[bytes]:
     """Yield the job's result lines in input order, and complete the tally; downloads lie beside `beside` meanwhile.
 
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).

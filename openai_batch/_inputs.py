@@ -55,7 +55,8 @@ class Source:
 class Checked:
     """A batch file that passed: the bytes to send, their hash, and the custom ids in order, one JSON string a line.
 
-    `slices` are what fits one batch each; where they have files of their own, those lie in `folder`.
+    `slices` are what fits one batch each; where they have files of their own, those lie in `folder`. `columns` holds
+    the rows of the table that the requests were made of (`_columns`).
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Checked:
     ids: Path
     slices: tuple[Slice, ...] = ()
     folder: Path | None = None
+    columns: Path | None = None
 
 
 @contextmanager

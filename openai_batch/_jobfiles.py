@@ -1,6 +1,7 @@
 """What a job keeps on disk, beside its row: its ids in input order, and an input that is no file of the user's.
 
 jobs/UID/ids              one JSON string a line, in input order
+jobs/UID/columns          the rows of the table that its requests were made of, in input order (`_columns`)
 jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
 jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`_split`)
 jobs/UID/lock             held while the job's parts are walked
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ._inputs import Checked
     from ._jobs import Job, Part
 
+COLUMNS = "columns"
 _CHUNK = 1 << 20
 
 
@@ -35,6 +37,8 @@ def keep(job: Job, checked: Checked) -> None:
     """Keep what going on from another process needs. Each file appears whole or not at all."""
     folder = _paths.private_dir(_paths.job_dir(job.uid))
     wanted = [(checked.ids, "ids")]
+    if checked.columns is not None:
+        wanted.append((checked.columns, COLUMNS))
     if not job.submitted:
         if checked.origin is None:
             wanted.append((checked.path, "input.jsonl"))
@@ -43,7 +47,8 @@ def keep(job: Job, checked: Checked) -> None:
                 wanted += [(checked.folder / f"{stem}{kind}", f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
     for source, name in wanted:
         target = folder / name
-        if not target.exists():
+        # The same requests may come of another table now: results are joined with the latest one.
+        if name == COLUMNS or not target.exists():
             with source.open("rb") as stream, part_file(target) as (handle, part):
                 shutil.copyfileobj(stream, handle, _CHUNK)
                 publish(handle, part, target, replace=True, private=True)
@@ -107,6 +112,12 @@ def has_ids(job: Job) -> bool:
 def read_ids(job: Job) -> Iterator[str]:
     """Yield the job's ids in input order."""
     yield from _ids(_paths.job_dir(job.uid) / "ids", 0, None)
+
+
+def columns_of(job: Job) -> Path | None:
+    """Return the file with the rows of the job's table; None where it was made of ready requests, or elsewhere."""
+    path = _paths.job_dir(job.uid) / COLUMNS
+    return path if path.exists() else None
 
 
 def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:

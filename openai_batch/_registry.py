@@ -295,13 +295,12 @@ class Registry:
                 self._connection = self._create()
                 self._writable = True
             db = self._connection
-            db.execute("BEGIN IMMEDIATE")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
+                self._roll_back(db)
                 raise
 
     @contextlib.contextmanager
@@ -388,8 +387,8 @@ class Registry:
             return version
         if version:
             self._back_up(db, version)
-        db.execute("BEGIN IMMEDIATE")
         try:
+            db.execute("BEGIN IMMEDIATE")
             # Asked again inside the lock: another process may have done it meanwhile.
             version = db.execute("PRAGMA user_version").fetchone()[0]
             for step in _MIGRATIONS[version:]:
@@ -399,9 +398,15 @@ class Registry:
             db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
         except BaseException:
-            db.execute("ROLLBACK")
+            self._roll_back(db)
             raise
         return VERSION
+
+    def _roll_back(self, db: sqlite3.Connection) -> None:
+        """Undo a transaction, if there is one: an interruption may come before its BEGIN or after its COMMIT."""
+        with contextlib.suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     def _back_up(self, db: sqlite3.Connection, version: int) -> None:
         """Copy the file as it is before its schema changes; an older copy of the same version stands."""

@@ -25,14 +25,18 @@ SAMPLES = 20
 """How many missing ids are kept by name."""
 
 
-class _Response(msgspec.Struct):
+class Response(msgspec.Struct):
+    """The response of a result line, as far as it is read here."""
+
     status_code: Any = None
     body: Any = None
 
 
-class _Line(msgspec.Struct):
+class ResultLine(msgspec.Struct):
+    """A result line of a provider's output or error file."""
+
     custom_id: str
-    response: _Response | None = None
+    response: Response | None = None
     error: Any = None
 
 
@@ -83,7 +87,7 @@ def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], ta
 
     Raises DownloadError if a line is no result: then this is not the file that the provider holds.
     """
-    decode = msgspec.json.Decoder(_Line).decode
+    decode = msgspec.json.Decoder(ResultLine).decode
     for line, offset, raw in lines(stream, MAX_RESULT_BYTES):
         if isinstance(raw, int):
             raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
@@ -106,7 +110,7 @@ def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], ta
         places[result.custom_id] = Place(number, offset, len(raw), success, cause)
 
 
-def judge(response: _Response | None, error: Any) -> tuple[bool, str]:
+def judge(response: Response | None, error: Any) -> tuple[bool, str]:
     """Tell whether a result is a success, and if not, why, in few words.
 
     A success has no error, a 2xx status, and a body without an error of its own; a body that is a string
@@ -147,20 +151,20 @@ def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tall
 
 def cause_of(line: bytes) -> str:
     """Return why a result is no success, in few words."""
-    result = msgspec.json.decode(line, type=_Line)
+    result = msgspec.json.decode(line, type=ResultLine)
     return judge(result.response, result.error)[1]
 
 
 def answer_text(line: bytes) -> tuple[str, bool, str]:
     """Return (custom_id, success, what a person wants to read: the answer, or the error) of a result line."""
-    result = msgspec.json.decode(line, type=_Line)
+    result = msgspec.json.decode(line, type=ResultLine)
     success, cause = judge(result.response, result.error)
     if not success:
         return result.custom_id, False, cause
     body = result.response.body if result.response is not None else None
     if isinstance(body, str):
         body = msgspec.json.decode(body)
-    return result.custom_id, True, _answer(body)
+    return result.custom_id, True, text_of(body)
 
 
 def prompt_text(line: bytes) -> tuple[str, str]:
@@ -175,7 +179,8 @@ def prompt_text(line: bytes) -> tuple[str, str]:
     return request.custom_id, text if isinstance(text, str) else msgspec.json.encode(text).decode()
 
 
-def _answer(body: Any) -> str:
+def text_of(body: Any) -> str:
+    """Return what a person wants to read of a success's body: the answer, or JSON where there is no text."""
     if not isinstance(body, dict):
         return str(body)
     choices = body.get("choices")

@@ -57,7 +57,7 @@ def query_rows(sql: str, folder: Path) -> Rows:
 
     Raises UsageError for any other statement, InputError where the query cannot be run, MissingExtraError.
     """
-    duckdb = _duckdb()
+    duckdb = load_duckdb()
     try:
         kinds = [statement.type for statement in duckdb.extract_statements(sql)]
     except duckdb.Error as exc:
@@ -82,7 +82,19 @@ def _table(known: Sequence[str], wanted: str | None, name: str) -> str:
 
 
 def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
-    duckdb = _duckdb()
+    duckdb = load_duckdb()
+    with connected(folder) as base:
+        try:
+            cursor = base.execute(sql, values)
+        except duckdb.Error as exc:
+            hint = _REMEDY if not values else "is it a Parquet file?"
+            raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
+        columns = [item[0] for item in cursor.description or ()]
+        yield from _fetched(columns, cursor.fetchmany, duckdb.Error)
+
+
+def connected(folder: Path) -> Any:
+    """Return a new DuckDB connection, which fetches nothing from anywhere; `folder` is where large sorts may go."""
     settings = {
         "memory_limit": _MEMORY,
         "temp_directory": str(folder),
@@ -92,16 +104,10 @@ def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
     }
-    with duckdb.connect(":memory:", config=settings) as base:
-        try:
-            base.execute("SET enable_progress_bar = false")
-            base.execute("SET lock_configuration = true")
-            cursor = base.execute(sql, values)
-        except duckdb.Error as exc:
-            hint = _REMEDY if not values else "is it a Parquet file?"
-            raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
-        columns = [item[0] for item in cursor.description or ()]
-        yield from _fetched(columns, cursor.fetchmany, duckdb.Error)
+    base = load_duckdb().connect(":memory:", config=settings)
+    base.execute("SET enable_progress_bar = false")
+    base.execute("SET lock_configuration = true")
+    return base
 
 
 def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], fault: type[Exception]) -> Rows:
@@ -127,7 +133,8 @@ def _first_line(exc: Exception) -> str:
     return str(exc).strip().partition("\n")[0]
 
 
-def _duckdb() -> Any:
+def load_duckdb() -> Any:
+    """Return the module. Raises MissingExtraError."""
     try:
         import duckdb
     except ImportError:

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openai_batch.errors import BatchError
 
-from .options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
+from .options import (
+    AsOpt,
+    FieldsOpt,
+    ForceOpt,
+    InertOpt,
+    JobArg,
+    JsonOpt,
+    MissingOpt,
+    OutputOpt,
+    ProviderOpt,
+    QuietOpt,
+)
 from .output import Output, errors
-from .results import conclude, deliver
-from .session import session
+from .results import conclude, deliver, make_export
+from .session import Session, session
+
+if TYPE_CHECKING:
+    from openai_batch._jobs import Job
 
 EPILOG = """Examples:
 
   $ obatch download -o results.jsonl
 
+  $ obatch download -o results.csv --fields
+
   $ obatch download 3 -o - | jq .custom_id
 
   $ obatch download 3 --raw results/"""
+
+
+_ENDINGS = {"csv": ".csv", "parquet": ".parquet"}
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +54,9 @@ def download(
     raw: Annotated[
         str | None, typer.Option("--raw", metavar="FOLDER", help="Fetch the provider's own files, byte for byte.")
     ] = None,
+    form: AsOpt = None,
+    fields: FieldsOpt = False,
+    inert: InertOpt = True,
     missing: MissingOpt = None,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
@@ -48,11 +70,7 @@ def download(
     from openai_batch._collect import fetch_raw
 
     with session(quiet=quiet) as current:
-        found = current.find(job, provider)
-        if not found.ended:
-            found = current.flow.refresh(current.flow.advance(found))
-        if not found.ended:
-            raise BatchError(f"job {found.id} is still {found.status}", hint=f"obatch wait {found.id}")
+        found = ended(current, job, provider)
         if raw is not None:
             paths = fetch_raw(current.flow, found, Path(raw).expanduser(), force=force)
             current.reporter.close()
@@ -60,8 +78,18 @@ def download(
             if not paths:
                 errors.note(f"job {found.id} {found.status}: it left no files")
             return
-        target = Path(output or found.output_path or f"job-{found.id}.results.jsonl").expanduser()
-        collected = deliver(
-            current, found, sys.stdout.buffer if output == "-" else target, force=force, missing=missing
-        )
+        name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form or '', '.jsonl')}"
+        export = make_export(name, form, fields=fields, inert=inert)
+        target = sys.stdout.buffer if name == "-" else Path(name).expanduser()
+        collected = deliver(current, found, target, force=force, missing=missing, export=export)
         conclude(collected, as_json=json and output != "-", quiet=quiet)
+
+
+def ended(current: Session, reference: str | None, provider: str | None) -> Job:
+    """Return the job that a user means, if it has ended; its provider is asked. Raises BatchError otherwise."""
+    found = current.find(reference, provider)
+    if not found.ended:
+        found = current.flow.refresh(current.flow.advance(found))
+    if not found.ended:
+        raise BatchError(f"job {found.id} is still {found.status}", hint=f"obatch wait {found.id}")
+    return found

@@ -64,6 +64,18 @@ MissingOpt = Annotated[
     str | None,
     typer.Option("--missing", metavar="FILE", help="Write the requests without a success here, ready to submit."),
 ]
+AsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="FORM",
+        help="csv, parquet, rows (JSON lines) or raw (the provider's lines); else by the output's name.",
+    ),
+]
+FieldsOpt = Annotated[bool, typer.Option("--fields", help="Make the fields of JSON answers columns of their own.")]
+InertOpt = Annotated[
+    bool, typer.Option("--inert/--no-inert", help="In CSV, put an apostrophe before what would be a formula.")
+]
 NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the job.")]
 MetadataOpt = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")

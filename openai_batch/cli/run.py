@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,16 @@ from openai_batch.errors import UsageError
 
 from .options import (
     AgainOpt,
+    AsOpt,
     DryRunOpt,
     EmbeddingsOpt,
     EndpointOpt,
+    FieldsOpt,
     ForceOpt,
     FormatOpt,
     IdOpt,
     ImageOpt,
+    InertOpt,
     InlineOpt,
     JsonOpt,
     LimitOpt,
@@ -46,7 +50,7 @@ from .options import (
     seconds,
 )
 from .prepare import Wishes, make_inputs, make_recipe
-from .results import conclude, deliver
+from .results import conclude, deliver, make_export
 from .session import Session, session
 from .submit import announce, make_order, say_dry
 
@@ -62,6 +66,8 @@ EPILOG = """Examples:
   $ obatch run prompts.txt -o answers.jsonl --model gpt-4o-mini
 
   $ obatch run reviews.csv --prompt "Label this review: {{ text }}" --id review_id -o labels.jsonl
+
+  $ obatch run reviews.csv --prompt @label.txt --schema label.json -o labels.csv --fields
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
@@ -106,6 +112,9 @@ def run(
     metadata: MetadataOpt = None,
     window: WindowOpt = None,
     timeout: TimeoutOpt = None,
+    form: AsOpt = None,
+    fields: FieldsOpt = False,
+    inert: InertOpt = True,
     missing: MissingOpt = None,
     retries: RetriesOpt = 0,
     force: ForceOpt = False,
@@ -122,10 +131,13 @@ def run(
     """
     from openai_batch._files import check_target
     from openai_batch._inputs import workspace
+    from openai_batch._jobfiles import COLUMNS
 
     if (not files and sql is None) != example:
         raise UsageError("name a file of prompts or requests, or --example", hint="obatch run --example -p local")
     patience = seconds(timeout)
+    target = _target(files, output, form)
+    export = make_export(output, form, fields=fields, inert=inert)
     with session(quiet=quiet) as current, workspace() as folder:
         wishes = Wishes(
             provider=provider,
@@ -144,12 +156,14 @@ def run(
             prefix=prefix,
             limit=limit,
         )
-        target = _target(files, output)
         if example:
             source, provider = _example(folder, provider, model)
         else:
             source, provider = _requests(make_inputs(files, folder, format, table, sql), folder, wishes)
         order = make_order(source, folder, provider, name, metadata, window)
+        columns = folder / COLUMNS
+        if columns.exists():
+            order = replace(order, checked=replace(order.checked, columns=columns))
         if dry_run:
             say_dry(order)
             return
@@ -165,7 +179,13 @@ def run(
         announce(current, new)
         job = _followed(current, job, patience, retries)
         collected = deliver(
-            current, job, target or sys.stdout.buffer, force=force, missing=missing, requests=order.checked.path
+            current,
+            job,
+            target or sys.stdout.buffer,
+            force=force,
+            missing=missing,
+            requests=order.checked.path,
+            export=export,
         )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
 
@@ -187,7 +207,7 @@ def _followed(current: Session, job: Job, limit: float | None, retries: int) -> 
     return job
 
 
-def _target(files: list[str] | None, output: str | None) -> Path | None:
+def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
     """Return the file to write; None for standard output."""
     if output is not None:
         return None if output == "-" else Path(output).expanduser()
@@ -195,7 +215,8 @@ def _target(files: list[str] | None, output: str | None) -> Path | None:
         return None
     if len(files) > 1:
         raise UsageError("several inputs have no name for their results", hint="name one with -o")
-    return Path(f"{Path(files[0]).stem}.results.jsonl")
+    ending = form if form in ("csv", "parquet") else "jsonl"
+    return Path(f"{Path(files[0]).stem}.results.{ending}")
 
 
 def _refuse_taken(target: Path, known: Job | None, force: bool) -> None:
@@ -220,7 +241,9 @@ def _example(folder: Path, provider: str | None, model: str | None) -> tuple[Sou
 
 def _requests(inputs: Inputs, folder: Path, wishes: Wishes) -> tuple[Source, str | None]:
     """Return the requests of a ready batch file, or those made of the rows, and the provider's name."""
+    from openai_batch._columns import noted
     from openai_batch._inputs import Source
+    from openai_batch._jobfiles import COLUMNS
     from openai_batch._prepare import prepare
 
     ready = inputs.requests()
@@ -233,6 +256,6 @@ def _requests(inputs: Inputs, folder: Path, wishes: Wishes) -> tuple[Source, str
         return ready, wishes.provider
     chosen, recipe = make_recipe(wishes)
     path = folder / "prepared.jsonl"
-    with path.open("wb") as handle:
-        prepare(inputs.tables(), recipe, handle, limit=wishes.limit)
+    with path.open("wb") as handle, (folder / COLUMNS).open("wb") as columns:
+        prepare(noted(inputs.tables(), columns), recipe, handle, limit=wishes.limit)
     return Source(path, f"requests made of {inputs.name}", None), str(chosen.name)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sqlite3
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kill.conftest import FULL
@@ -64,16 +68,30 @@ def test_looked_at_while_it_is_created(here: World) -> None:
 
 
 def test_two_recover(here: World) -> None:
-    """Two processes that recover at once take each batch in once."""
-    for number in range(5):
+    """A process that recovers while another is in the midst of it waits, and each batch is taken in once."""
+    for number in range(3):
         here.write(requests=number + 1, name=f"{number}.jsonl")
         assert here.run("submit", f"{number}.jsonl").code == 0
-    for path in here.state.glob("registry.db*"):
-        path.unlink()
-    ended = [run.finish() for run in [here.start(("recover",)) for _ in range(4)]]
-    assert [each.code for each in ended] == [0] * 4, ended
+    forget(here)
+    points = here.run("recover", points=str(here.log / "points")).points
+    forget(here)
+    inserted = points.index("sql INSERT")
+    writing = max(number for number, name in enumerate(points[:inserted], 1) if name == "sql BEGIN")
+    first = here.start(("recover",), Moment(writing, signum=signal.SIGSTOP))
+    wait_until(lambda: "T (stopped)" in Path(f"/proc/{first.pid}/status").read_text(), "the stop")
+    second = here.start(("recover",))
+    time.sleep(1)
+    os.kill(first.pid, signal.SIGCONT)
+    ended = [first.finish(), second.finish()]
+    assert [each.code for each in ended] == [0, 0], ended
     here.check_registry()
-    assert len(known_batches(here)) == 5
+    assert known_batches(here) == set(here.server.batches)
+
+
+def forget(made: World) -> None:
+    """Delete the registry."""
+    for path in made.state.glob("registry.db*"):
+        path.unlink()
 
 
 def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[..., None]) -> None:

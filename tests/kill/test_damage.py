@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING
@@ -98,3 +99,22 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     assert ended.code == 1
     assert "newer obatch" in ended.err
     assert len(here.server.batches) == 1
+
+
+def test_a_hit_on_what_tells_one_order_from_another(here: World) -> None:
+    """Wherever one letter of an order's identity changes, in the table or in its index, the order is not paid again."""
+    here.write()
+    assert here.run("submit", "in.jsonl").code == 0
+    registry = here.state / "registry.db"
+    whole = registry.read_bytes()
+    with contextlib.closing(sqlite3.connect(registry)) as db:
+        identity = db.execute("SELECT identity FROM jobs").fetchone()[0].encode()
+    places = [found.start() for found in re.finditer(re.escape(identity), whole)]
+    assert len(places) == 2
+    for place in places:
+        registry.write_bytes(whole[:place] + (b"0" if identity[:1] != b"0" else b"1") + whole[place + 1 :])
+        assert {here.run("submit", "in.jsonl").code for _ in range(3)} <= {0, 1}
+        assert here.run("submit", "in.jsonl").code == 0
+        assert len(here.server.batches) == 1
+        for path in here.state.glob("registry.db*"):
+            path.unlink()

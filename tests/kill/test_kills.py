@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from kill.conftest import FULL
 from kill.sweep import Moment, World, Zygote, relevant, world
+from support.servers import wait_until
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-    from pathlib import Path
 
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # what is done before, unharmed; what is swept
@@ -25,16 +28,22 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": ((), ("run", "in.jsonl", "-o", "out.jsonl")),
     "recover": (("submit", "in.jsonl"), ("recover",)),
 }
-POINTS = 12
-"""How many crash points of a command are tried in a run of the tests."""
+WORST = ("recv", "link")
+"""The crash points that are always tried: an answer that never arrives, and results that have no name yet."""
+
+POINTS = 10
+"""How many other crash points of a command are tried in a run of the tests."""
+
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+"""The signals that ask for an end."""
 
 CALLS = 8
 """How many of its system calls."""
 
 
-def prepare(made: World, name: str) -> None:
+def prepare(made: World, name: str, plan: str = "fault:rows=shuffled") -> None:
     """Do what comes before the swept command."""
-    made.write("fault:rows=shuffled")
+    made.write(plan)
     before, _ = COMMANDS[name]
     if before:
         assert made.run(*before).code == 0
@@ -54,10 +63,12 @@ def results(made: World, name: str) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def hit(folder: Path, zygote: Zygote, name: str, moments: list[Moment]) -> bytes | None:
+def hit(
+    folder: Path, zygote: Zygote, name: str, moments: list[Moment], plan: str = "fault:rows=shuffled"
+) -> bytes | None:
     """Run a command, hit it and its re-runs at those moments, run it on to its end, and return the results."""
     with world(folder, zygote) as made:
-        prepare(made, name)
+        prepare(made, name, plan)
         words = COMMANDS[name][1]
         try:
             for moment in moments:
@@ -72,8 +83,8 @@ def hit(folder: Path, zygote: Zygote, name: str, moments: list[Moment]) -> bytes
         return found if ended.code == 0 else None
 
 
-def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[int, bytes]:
-    """Return how many crash points a command passes, and the results of one that nobody kills."""
+def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]:
+    """Return the crash points that a command passes, and the results of one that nobody kills."""
     with world(folder, zygote) as made:
         prepare(made, name)
         ended = made.run(*COMMANDS[name][1], points=str(made.log / "points"))
@@ -81,7 +92,7 @@ def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[int, bytes]:
         found = results(made, name)
         assert found is not None
         made.check(ended)
-        return len(ended.points), found
+        return ended.points, found
 
 
 def traced(folder: Path, zygote: Zygote, name: str) -> list[Moment]:
@@ -105,14 +116,16 @@ def test_killed_at_a_crash_point(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """SIGKILL before a statement, a send, an answer, a sync or a rename; then the command is run again."""
-    count, expected = unharmed(tmp_path, zygote, name)
-    moments = chosen(dice, [Moment(number) for number in range(1, count + 1)], POINTS)
+    points, expected = unharmed(tmp_path, zygote, name)
+    every = {Moment(number): point for number, point in enumerate(points, 1)}
+    worst = [moment for moment, point in every.items() if point in WORST]
+    moments = worst + chosen(dice, [moment for moment in every if moment not in worst], POINTS)
     uncertain = 0
     for moment in moments:
         found = hit(tmp_path, zygote, name, [moment])
         assert found in (expected, None), moment
         uncertain += found is None
-    figures(kills=len(moments), of=count, uncertain=uncertain, doubles=0, losses=0)
+    figures(kills=len(moments), of=len(every), uncertain=uncertain, doubles=0, losses=0)
 
 
 @pytest.mark.usefixtures("strace")
@@ -137,27 +150,28 @@ def test_killed_twice(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """The run that goes on after a kill is killed too, at random points of both."""
-    count, expected = unharmed(tmp_path, zygote, name)
+    points, expected = unharmed(tmp_path, zygote, name)
     pairs = 150 if FULL else 12
     uncertain = 0
     for _ in range(pairs):
-        moments = [Moment(dice.randint(1, count)) for _ in range(2)]
+        moments = [Moment(dice.randint(1, len(points))) for _ in range(2)]
         found = hit(tmp_path, zygote, name, moments)
         assert found in (expected, None), moments
         uncertain += found is None
     figures(kills=2 * pairs, uncertain=uncertain, doubles=0, losses=0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["run", "wait", "download"])
 def test_told_to_stop(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str, number: int
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """A signal at any point ends a command at once, with its number and no traceback; nothing is cancelled."""
-    count, expected = unharmed(tmp_path, zygote, name)
-    points = list(range(1, count + 1))
-    points = points if FULL else dice.sample(points, 6)
-    for point in points:
+    passed, expected = unharmed(tmp_path, zygote, name)
+    points = list(range(1, len(passed) + 1))
+    worst = [point for point in points if passed[point - 1] == "committed"][:2]
+    points = points if FULL else [*worst, *dice.sample(points, 6)]
+    stops = [(point, number) for point in points for number in (STOPS if FULL else dice.sample(STOPS, 1))]
+    for point, number in stops:
         with world(tmp_path, zygote) as made:
             prepare(made, name)
             made.configure(create_timeout=50, create_grace=50)  # whoever waits for this is not ending at once
@@ -169,7 +183,41 @@ def test_told_to_stop(
             made.configure()
             made.check(made.run_on(*COMMANDS[name][1]))
             assert results(made, name) in (expected, None)
-    figures(signals=len(points), of=count, doubles=0, losses=0)
+    figures(signals=len(stops), of=len(passed) * len(STOPS), doubles=0, losses=0)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_told_to_stop_before_there_is_a_job(here: World, number: int) -> None:
+    """A command that reads its input ends with the number of the signal as well; one that nohup protects goes on."""
+    words = [sys.executable, "-m", "openai_batch", "prepare", "-", "-m", "gpt-4o-mini"]
+    for protected in (False, True):
+        process = subprocess.Popen(
+            words,
+            cwd=here.work,
+            env=here.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=(lambda: signal.signal(number, signal.SIG_IGN)) if protected else None,  # noqa: PLW1509
+        )
+        other = signal.SIGTERM if number == signal.SIGHUP else signal.SIGHUP
+        wait_until(lambda: handles(process.pid, other), "the handlers")  # noqa: B023
+        place = Path(f"/proc/{process.pid}/wchan")
+        wait_until(lambda: re.search(r"pipe|^0?$", place.read_text()), "the reading of the input")  # noqa: B023
+        process.send_signal(number)
+        if protected:
+            time.sleep(0.2)
+            assert process.poll() is None
+        out, err = process.communicate(b"A prompt\n" if protected else None)
+        assert process.returncode == (0 if protected else 128 + number), err
+        assert b"Traceback" not in err
+        assert bool(out) is protected
+
+
+def handles(pid: int, number: int) -> bool:
+    """Tell whether a process handles a signal itself."""
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 @pytest.mark.usefixtures("strace")
@@ -203,3 +251,33 @@ def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygot
         assert len(made.server.batches) == 1
         assert made.run("submit", "in.jsonl", "--again").code == 0
         assert len(made.server.batches) == 2
+
+
+def test_killed_while_the_line_breaks(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+) -> None:
+    """The provider does what it is asked and its answers are lost, and the command is killed at random besides."""
+    points, expected = unharmed(tmp_path, zygote, "run")
+    numbers = range(1, 2 * len(points)) if FULL else dice.sample(range(1, len(points)), 6)
+    for number in [0, *numbers]:
+        moments = [Moment(number)] if number else []
+        plan = f"fault:rows=shuffled;create=made.{dice.choice(['reset', '500', 'cut'])};upload=made.500;content=reset"
+        assert hit(tmp_path, zygote, "run", moments, plan) in (expected, None), plan
+    figures(kills=len(numbers), doubles=0, losses=0)
+
+
+def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
+    """Killed just before its results have their name, a command does not replace what somebody puts there."""
+    here.write()
+    assert here.run("submit", "in.jsonl").code == here.run("wait").code == 0
+    words = ("download", "-o", "out.jsonl")
+    points = here.run(*words, points=str(here.log / "points")).points
+    (here.work / "out.jsonl").unlink()
+    here.run(*words, moment=Moment(next(n for n, name in enumerate(points, 1) if name in ("link", "replace"))))
+    assert not (here.work / "out.jsonl").exists()
+    (here.work / "out.jsonl").write_text("precious")
+    ended = here.run(*words)
+    assert ended.code == 1, ended
+    assert "there already" in ended.err
+    assert (here.work / "out.jsonl").read_text() == "precious"
+    here.check_tidy()

@@ -15,6 +15,7 @@ from openai_batch.errors import InputError
 CASES = {
     "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, and the header 2"),
     "many cells": ("t.csv", b'a,text\n"1\n2",x\n1,2,3\n', ":4: the row has 3 cells, and the header 2"),
+    "broken cells": ("t.csv", b'a,text\n"1\n2",x,y\n', ":2: the row has 3 cells, and the header 2"),
     "open quote": ("t.csv", b'a,text\n1,x\n1,"x\ny\n', ":3: a quote is opened here and never closed"),
     "stray quote": ("t.csv", b'a,text\n1,"x"y\n', ":2: text follows a closing quote"),
     "old Mac": ("t.csv", b"a,text\r1,x\r2,y", ":1: a return stands without a newline"),
@@ -65,7 +66,7 @@ def test_all_problems_are_told_and_nothing_is_published() -> None:
 def test_template_faults_name_the_row_and_the_columns() -> None:
     """An undefined column, simple or within an expression, lists the columns; other failures tell what they are."""
     Path("t.jsonl").write_text('{"a":1,"text":"x"}\n{"text":"x"}\n', encoding="utf-8")
-    for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}"):
+    for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}", "{{ a|upper }} {{ text }}"):
         result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the row")
         assert "t.jsonl:2: 'a' is undefined; the only column is text" in result.err
     result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", "{{ text / 2 }}").failed(3, "2 problems", "mend")
@@ -77,7 +78,9 @@ def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
     long = "y" * 300_000
     content = f'\ufeffid,text\r\n1,"a\r\nb ""c"""\r\n\r\n2,{long}\r\n3,last'
     Path("t.csv").write_bytes(content.encode())
-    assert prompts(requests("t.csv")) == ['a\r\nb "c"', long, "last"]
+    found = requests("t.csv", id_column="id")
+    assert [item["custom_id"] for item in found] == ["1", "2", "3"]
+    assert prompts(found) == ['a\r\nb "c"', long, "last"]
 
 
 def test_semicolons_are_seen() -> None:

@@ -94,8 +94,9 @@ def test_what_looks_a_little_like_a_request() -> None:
     """A table with some of a request's keys is a table, and an unfinished request is a request still."""
     Path("pages.jsonl").write_text('{"url":"https://a.example","body":"Hi","text":"x"}\n', encoding="utf-8")
     assert prompts(requests("pages.jsonl", prompt="{{ url }} {{ body }}")) == ["https://a.example Hi"]
-    Path("odd.jsonl").write_text('{"custom_id":"a","body":{}}\n', encoding="utf-8")
-    invoke("prepare", "odd.jsonl", "-m", "m").failed(2, "ready requests", "--format jsonl")
+    for line in ('{"custom_id":"a","body":{}}', '{"custom_id":"a","method":"POST","url":"/v1/embeddings"}'):
+        Path("odd.jsonl").write_text(line + "\n", encoding="utf-8")
+        invoke("prepare", "odd.jsonl", "-m", "m").failed(2, "ready requests", "--format jsonl")
 
 
 def test_sqlite_tables_and_queries() -> None:

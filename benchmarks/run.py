@@ -1,0 +1,115 @@
+"""Measure the commands and the library against references, and print one table.
+
+    python benchmarks/run.py [NAME…] [--quick] [--rounds N] [--prompts N] …
+
+Each figure is of a whole process, as the operating system accounts for it: the median of several runs, the commands
+of a case in turn (A B A B …). OLD_PYTHON may name a Python that has
+openai-batch 0.3.4; its own create_batch_input is then measured too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from cases import CASES, HERE, Bench, Sizes
+from measure import Case, Figures, measure
+
+_FULL = Sizes(1_000_000, 200, 50_000, 200_000, 10_000, (10_000, 100_000, 1_000_000))
+_QUICK = Sizes(20_000, 8, 2_000, 5_000, 500, (200, 2_000, 20_000))
+_PACKAGES = ("openai-batch", "openai", "msgspec", "typer", "rich")
+_NAME = 40
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="obatch-bench-") as folder:
+        chosen = _QUICK if options.quick else _FULL
+        given = {name: getattr(options, name) or getattr(chosen, name) for name in Sizes.__dataclass_fields__}
+        bench = Bench(Path(folder), Sizes(**given), os.environ.get("OLD_PYTHON"))
+        rounds = options.rounds or 3
+        _head(bench)
+        for name in options.names or CASES:
+            for case in CASES[name](bench):
+                runs = 1 if options.quick else case.rounds or rounds
+                _show(case, runs, measure(case, runs, bench.folder, bench.environment()))
+            bench.clear()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure obatch against references, and print one table.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which cases: {', '.join(CASES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
+    parser.add_argument(
+        "--rounds", type=int, help="runs of each command, where a case has no number of its own (default: 3)"
+    )
+    parser.add_argument("--prompts", type=int, help="prompts to prepare")
+    parser.add_argument("--megabytes", type=int, help="size of the file to check, to upload and to download, in MB")
+    parser.add_argument("--requests", type=int, help="requests in that file")
+    parser.add_argument("--results", type=int, help="results to join")
+    parser.add_argument("--jobs", type=int, help="jobs to list")
+    parser.add_argument("--growth", type=int, nargs="+", help="sizes to grow through, in rows")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in CASES:
+            parser.error(f"no case {name!r}; there are {', '.join(CASES)}")
+    return options
+
+
+def _head(bench: Bench) -> None:
+    """Print where, when and what."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
+    )
+    print(f"load average at the start {load}: the fuller the machine, the more the wall seconds say of others")
+    print(f"Python {platform.python_version()}, {_versions(sys.executable, *_PACKAGES)}")
+    if bench.old_python:
+        print(f"reference in an environment of its own: {_versions(bench.old_python, 'openai-batch', 'openai')}")
+    print("medians of the runs, made in turn; ratios are the first command of a case ÷ this one (CPU, wall)")
+    print(f"peak memory is of the largest process; none can show less than this runner's own {_own_peak():.0f} MB")
+    print()
+    print(f"{'':{_NAME}}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'a second':>16}{'÷ CPU':>8}{'÷ wall':>8}")
+
+
+def _show(case: Case, runs: int, figures: list[Figures]) -> None:
+    """Print the rows of a case."""
+    print(f"{case.title} ({runs} {'run' if runs == 1 else 'runs'} of each)")
+    amounts = case.amounts or [case.amount] * len(figures)
+    for number, (command, found, amount) in enumerate(zip(case.commands, figures, amounts, strict=True)):
+        usage = found.usage
+        rate = f"{amount / usage.wall:,.0f} {case.unit}" if amount else ""
+        ratios = f"{found.cpu_ratio:8.2f}{found.wall_ratio:8.2f}" if number else ""
+        row = f"  {command.name:{_NAME - 2}}{usage.cpu:9.2f}{usage.wall:9.2f}{usage.peak / 1e6:9.0f}{rate:>16}{ratios}"
+        print(row.rstrip(), flush=True)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+
+
+def _versions(python: str, *names: str) -> str:
+    """Ask a Python for versions; in a process of its own, to keep this one small."""
+    words = [python, str(HERE / "work.py"), "versions", *names]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _own_peak() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""What is measured and is no command of its own, each in a process: `python work.py WHAT ARGUMENTS…`.
+
+Nothing is imported before it is needed, so that each process weighs what its own work weighs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_CHUNK = 1 << 20
+
+
+def read(source: str) -> None:
+    """Read the bytes and do nothing with them."""
+    with Path(source).open("rb", buffering=0) as handle:
+        while handle.read(_CHUNK):
+            pass
+
+
+def copy(source: str, target: str) -> None:
+    """Read the bytes and write them."""
+    with Path(source).open("rb") as handle, Path(target).open("wb") as out:
+        shutil.copyfileobj(handle, out, _CHUNK)
+
+
+def parse(source: str) -> None:
+    """Parse each line with msgspec, and nothing else."""
+    import msgspec
+
+    decode = msgspec.json.Decoder().decode
+    with Path(source).open("rb") as handle:
+        for line in handle:
+            decode(line)
+
+
+def old_prepare(source: str, target: str) -> None:
+    """Run create_batch_input of openai-batch 0.3.4 with its limits out of the way; in that version's own Python."""
+    from openai_batch import create_batch_input, providers
+
+    for provider in providers.all_providers:
+        provider.batch_input_max_requests = provider.batch_input_max_bytes = 1 << 50
+    create_batch_input.main([source, target, "--model", "gpt-4o-mini"])
+
+
+def join(uid: str, target: str) -> None:
+    """Collect the results of the job that bears `uid`, its downloads being copies of files."""
+    from openai_batch._collect import collect
+    from openai_batch._registry import Registry
+    from openai_batch._workflow import Workflow
+
+    flow = Workflow(Registry())
+    job = flow.registry.by_uid(uid)
+    if job is None:
+        raise SystemExit(f"no job {uid}")
+    flow._apis[job.base_url] = _Shelf()  # type: ignore[assignment] # noqa: SLF001 - all that collecting asks of it
+    if not collect(flow, job, Path(target), force=True).tally.complete:
+        raise SystemExit("results are missing")
+
+
+class _Shelf:
+    """Files on disk in the place of a provider."""
+
+    def download(self, file_id: str, target: BinaryIO, _progress: object = None) -> int:
+        """Copy the file that the id names."""
+        with Path(file_id).open("rb") as handle:
+            shutil.copyfileobj(handle, target, _CHUNK)
+        return target.tell()
+
+
+def join_in_memory(folder: str, rows: str, target: str) -> None:
+    """Join the results as a short script would: all lines in a dict by their ids, then out in order."""
+    import msgspec
+
+    decode = msgspec.json.Decoder().decode
+    lines = {}
+    for path in Path(folder).glob("results-*"):
+        with path.open("rb") as handle:
+            for line in handle:
+                lines[decode(line)["custom_id"]] = line
+    with Path(target).open("wb") as out:
+        for row in range(int(rows)):
+            out.write(lines[f"row-{row}"])
+
+
+def copy_all(folder: str, target: str) -> None:
+    """Read the bytes of all results and write them."""
+    with Path(target).open("wb") as out:
+        for path in Path(folder).glob("results-*"):
+            with path.open("rb") as handle:
+                shutil.copyfileobj(handle, out, _CHUNK)
+
+
+def trip(url: str, source: str, target: str, size: str) -> None:
+    """Upload a file and download one of `size` bytes through the library's own connection."""
+    from openai_batch._api import BatchApi
+    from openai_batch._profile import Provider
+
+    api = BatchApi(Provider(name="bench", base_url=url))
+    with Path(source).open("rb") as handle:
+        api.upload(handle, "requests.jsonl")
+    with Path(target).open("w+b") as out:
+        _same(api.download(f"file-{size}", out), size)
+    api.close()
+
+
+def bare_trip(url: str, source: str, target: str, size: str) -> None:
+    """Do the same with the bare openai client, streamed both ways."""
+    from openai import OpenAI
+
+    with OpenAI(base_url=url, api_key="none") as client:
+        with Path(source).open("rb") as handle:
+            client.files.create(file=("requests.jsonl", handle), purpose="batch")
+        with (
+            Path(target).open("wb") as out,
+            client.files.with_streaming_response.content(f"file-{size}") as answer,
+        ):
+            for chunk in answer.iter_bytes(1 << 16):
+                out.write(chunk)
+            _same(out.tell(), size)
+
+
+def _same(found: int, expected: str) -> None:
+    if found != int(expected):
+        raise SystemExit(f"{found} of {expected} bytes came")
+
+
+def rows(path: str) -> None:
+    """Print every job of a registry with the standard library alone."""
+    import sqlite3
+
+    db = sqlite3.connect(path)
+    for row in db.execute("SELECT jobs.*, parts.* FROM jobs JOIN parts ON parts.job = jobs.id ORDER BY id DESC"):
+        print(*row, sep="\t")
+    db.close()
+
+
+def hello(*words: str) -> None:
+    """Be a Typer program that says hello."""
+    import typer
+
+    app = typer.Typer()
+    app.command()(_hello)
+    app(list(words))
+
+
+def _hello(name: str = "you") -> None:
+    print(f"hello {name}")
+
+
+def versions(*names: str) -> None:
+    """Print the versions of packages, those of this Python."""
+    from importlib import metadata
+
+    print(", ".join(f"{name} {metadata.version(name)}" for name in names))
+
+
+_ALL = (read, copy, parse, old_prepare, join, join_in_memory, copy_all, trip, bare_trip, rows, hello, versions)
+
+if __name__ == "__main__":
+    {each.__name__: each for each in _ALL}[sys.argv[1]](*sys.argv[2:])

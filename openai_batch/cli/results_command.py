@@ -1,0 +1,53 @@
+"""`obatch results`: a job's results as rows, joined with what was asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from .download import ended
+from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, JobArg, OutputOpt, ProviderOpt, QuietOpt
+from .results import conclude, deliver, make_export
+from .session import session
+
+EPILOG = """Examples:
+
+  $ obatch results 3
+
+  $ obatch results 3 -o answers.csv
+
+  $ obatch results 3 -o labels.parquet --fields
+
+  $ obatch results 3 | jq -r .answer
+
+A row is the custom id, the columns of the input table, with --fields those of the answer, and answer, finish_reason,
+model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and error_message."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("results", epilog=EPILOG)(results)
+
+
+def results(
+    job: JobArg = None,
+    output: OutputOpt = None,
+    form: AsOpt = None,
+    fields: FieldsOpt = False,
+    inert: InertOpt = True,
+    provider: ProviderOpt = None,
+    force: ForceOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Show a job's results, or write them as a table: one row a request, in input order, joined with its columns.
+
+    To a terminal goes a preview, to a pipe JSON lines; a file is CSV, Parquet or the provider's lines, by its name.
+    """
+    path = Path(output).expanduser() if output not in (None, "-") else None
+    export = make_export(output, form, fields=fields, inert=inert, default="raw" if path else "rows")
+    with session(quiet=quiet) as current:
+        found = ended(current, job, provider)
+        collected = deliver(current, found, path or sys.stdout.buffer, force=force, export=export)
+        conclude(collected, quiet=quiet)

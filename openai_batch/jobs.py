@@ -1,0 +1,395 @@
+"""Jobs from Python: the durable workflow of the command, where the same input is the same job.
+
+    with Jobs() as jobs:
+        job = jobs.submit("input.jsonl").wait()
+        for result in job.results():
+            ...
+
+A program that was killed at any moment goes on when it is run again: nothing is sent or paid twice. Jobs are
+those of `obatch ls`, and either way of working takes over from the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
+
+import msgspec
+
+from . import _paths
+from ._files import as_path, part_file
+from ._given import write_requests
+from ._merge import MISSING
+from ._patience import MAX_POLL, Failures
+from ._report import Reporter
+from ._result import Result
+from ._results import Tally
+from ._workflow import MAX_POLL_LOCAL, Order, Workflow
+from .errors import ApiError, AuthError, BatchError, NotFoundError, UsageError, WaitTimeoutError
+from .providers import Provider, askable_providers, get_provider_by_name, pick_provider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from ._api import BatchApi
+    from ._batchinfo import BatchFault, Counts
+    from ._jobs import Job as Row
+
+__all__ = ["Job", "Jobs", "Reporter", "Result"]
+
+_T = TypeVar("_T")
+
+_AT_ONCE = 1000
+"""Results that are read in one go for an event loop."""
+
+
+class Jobs:
+    """The jobs of this user on this machine, the same ones that `obatch ls` shows.
+
+    `reporter` hears what is being done, in the thread that does it; the default one is silent. Use it as a context
+    manager, or `close` it. One object belongs to one thread; others make their own, and see the same jobs.
+    """
+
+    def __init__(self, *, reporter: Reporter | None = None) -> None:
+        self._session = _Session(reporter or Reporter(), {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the jobs go on, and using the object again opens new ones."""
+        self._session.close()
+
+    def submit(
+        self,
+        input: str | os.PathLike[str] | Iterable[Mapping[str, Any]],  # noqa: A002 - what it is called everywhere
+        *,
+        provider: str | Provider | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        window: str | None = None,
+        again: bool = False,
+        resubmit_uncertain: bool = False,
+    ) -> Job:
+        """Check the input whole, and start its job; or go on with the job that the same input started before.
+
+        `input` is a batch file, or requests: each a dict with `custom_id`, `url` and `body`, or the parameters of
+        a call (`model=…, messages=…`). Requests without an id are called line-1, line-2, … by their place. Without
+        `provider` the default one is taken, else the one that serves the first model. `again` starts a new job in
+        any case; `resubmit_uncertain` sends once more what may have been created before (and may be paid twice).
+
+        Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
+        with; UncertainError where it is unknown whether a batch was created.
+        """
+        from ._inputs import Source, check_file, first_model, open_source, workspace
+
+        with workspace() as folder:
+            if isinstance(input, str | os.PathLike):
+                source = open_source(str(as_path(input).absolute()), folder)
+            else:
+                source = Source(folder / "requests.jsonl", "the input", None)
+                write_requests(input, source.path)
+            if isinstance(provider, Provider):
+                chosen = self._session.provider(provider)
+            else:
+                # An input that names no model is refused by the check, whichever provider's limits it uses.
+                chosen = pick_provider(provider, first_model(source) or "gpt")
+            checked = check_file(source, chosen.limits, folder)
+            order = Order(checked, chosen, window, name, dict(metadata or {}))
+            row, _ = self._session.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+        return Job(self._session, row)
+
+    def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
+        """Return a job by its number, its name or a batch id; the latest one for None.
+
+        A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
+        `batch` at every provider whose key is set. Raises NotFoundError.
+        """
+        known = None if reference is None else str(reference)
+        try:
+            return Job(self._session, self._session.flow.registry.find(known))
+        except NotFoundError:
+            if known is None or not (provider or known.startswith("batch")):
+                raise
+        return Job(
+            self._session, self._session.flow.adopt(known, self._session.provider(provider) if provider else None)
+        )
+
+    def recover(self, provider: str | Provider | None = None) -> list[Job]:
+        """Take in the batches of ours that this machine does not know, and return the jobs that changed.
+
+        For a lost registry, or another machine with the same key; done twice it changes nothing. Without `provider`
+        every one with a key is asked. Raises AuthError if there is none.
+        """
+        from ._recover import recover
+
+        asked = [self._session.provider(provider)] if provider else askable_providers()
+        if not asked:
+            raise AuthError("no provider can be asked: no key is set", hint="export the key, or name a provider")
+        return [Job(self._session, row) for row in recover(self._session.flow, asked)]
+
+    def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
+        """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""
+        return [Job(self._session, row) for row in self._session.flow.registry.jobs(limit, provider)]
+
+
+class Job:
+    """One job, as last seen: `refresh` and `wait` ask the provider. Made by `Jobs`."""
+
+    def __init__(self, session: _Session, row: Row) -> None:
+        self._session = session
+        self._row = row
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Job {self.id}{name} at {self.provider}: {self.status}>"
+
+    @property
+    def id(self) -> int:
+        """The job's number on this machine."""
+        return self._row.id
+
+    @property
+    def name(self) -> str | None:
+        """The name that it was given."""
+        return self._row.name
+
+    @property
+    def provider(self) -> str:
+        """The name of its provider."""
+        return self._row.provider
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata that it was given."""
+        return dict(self._row.metadata)
+
+    @property
+    def status(self) -> str:
+        """One word: the batch's own status, or of several batches the one that matters most."""
+        return self._row.status
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come to its end, good or bad."""
+        return self._row.ended
+
+    @property
+    def counts(self) -> Counts:
+        """How many requests there are (`total`), and how many are `completed` and `failed`, as the provider counts."""
+        return self._row.counts
+
+    @property
+    def batch_ids(self) -> list[str]:
+        """The ids of its batches at the provider, in order."""
+        return self._row.batch_ids
+
+    @property
+    def faults(self) -> list[BatchFault]:
+        """Why batches failed as a whole, in the provider's words."""
+        return self._row.faults
+
+    def refresh(self) -> Self:
+        """Ask the provider how the job stands; nothing is sent or created. Returns the job itself."""
+        self._row = self._session.flow.refresh(self._row)
+        return self
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Follow the job to its end, through lost connections and busy servers. Returns the job itself.
+
+        What a killed program did not send is sent first. `timeout` is in seconds; raises WaitTimeoutError when it
+        has passed, and the job goes on.
+        """
+        try:
+            self._session.flow.wait(self._row, timeout=timeout)
+        finally:
+            self._row = self._session.flow.registry.job(self.id)
+        return self
+
+    async def wait_async(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - the job goes on after it
+        """Do as `wait` does, without holding up the event loop; it can be cancelled, and the job goes on."""
+        import asyncio
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, failures = 0.5, Failures(self._session.reporter)
+        longest = MAX_POLL_LOCAL if self._session.flow.api(self._row).provider.is_local else MAX_POLL
+        while not self.ended:
+            try:
+                await asyncio.to_thread(self._apart, Job._look)
+                failures.forget()
+            except (NotFoundError, ApiError, AuthError) as exc:
+                pause = failures.pause(exc)
+            left = None if deadline is None else deadline - time.monotonic()
+            if self.ended:
+                break
+            if left is not None and left <= 0:
+                raise WaitTimeoutError(f"job {self.id} is still {self.status}; it goes on", hint="wait for it again")
+            await asyncio.sleep(pause if left is None else min(pause, left))
+            pause = min(longest, pause * 1.3)
+        return self
+
+    def cancel(self) -> Self:
+        """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
+        self._row = self._session.flow.cancel(self._row)
+        return self
+
+    def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write one result line a request to `path`, in the order of the input, and return the path.
+
+        The file appears only when it is whole. Raises IncompleteError, after writing what there is, if a request has
+        no success; OutputExistsError if the path is taken and `force` is False; BatchError if the job still runs.
+        """
+        from ._collect import collect, verdict
+
+        self._must_have_ended()
+        collected = collect(self._session.flow, self._row, as_path(path), force=force)
+        self._row = collected.job
+        verdict(collected)
+        return as_path(path)
+
+    def results(self) -> Iterator[Result]:
+        """Yield what became of each request, in the order of the input, also of those without a success.
+
+        All of it is fetched and checked before the first one comes. Raises BatchError if the job still runs,
+        DownloadError if what arrives is not what the provider holds.
+        """
+        with self._gathered() as lines:
+            yield from map(Result.of, lines)
+
+    async def results_async(self) -> AsyncIterator[Result]:
+        """Yield what `results` yields, without holding up the event loop."""
+        import asyncio
+
+        with contextlib.ExitStack() as stack:
+            lines = await asyncio.to_thread(self._apart, lambda job: stack.enter_context(Job._gathered(job)))
+            found = map(Result.of, lines)
+            while some := await asyncio.to_thread(list, itertools.islice(found, _AT_ONCE)):
+                for result in some:
+                    yield result
+
+    def retry(self, where: str | Iterable[str] | Callable[[str], bool] | None = None) -> int:
+        """Send again what has no success, as part of the same job, and return how many requests that are.
+
+        Without `where` those are sent that it can help: not what was refused for what it asks. `where` picks by the
+        code that `Result.error` begins with ("429", "batch_expired", "missing"; several with commas or in a list),
+        or is a function of the whole error. Raises BatchError if the job still runs.
+        """
+        from ._retry import retry, survey
+
+        self._must_have_ended()
+        found, wanted = survey(self._session.flow, self._row), _wanted(where)
+        self._row = retry(self._session.flow, self._row, found, wanted)
+        return sum(group.count for group in found.groups() if wanted(group.cause))
+
+    def _look(self) -> None:
+        self._row = self._session.flow.refresh(self._session.flow.advance(self._row), once=True)
+
+    def _must_have_ended(self) -> None:
+        if not self.ended:
+            self._look()
+        if not self.ended:
+            raise BatchError(f"job {self.id} is still {self.status}", hint="wait for it first: job.wait()")
+
+    @contextlib.contextmanager
+    def _gathered(self) -> Iterator[BinaryIO]:
+        """Bring every result line into one file, with a line of ours for each request that has none."""
+        from ._collect import result_lines
+
+        self._must_have_ended()
+        scratch = _paths.private_dir(_paths.state_dir() / "spool") / "results"
+        with part_file(scratch) as (out, _):
+
+            def note(_row: int, custom_id: str, cause: str | None) -> None:
+                if cause is MISSING:
+                    code, _, message = MISSING.partition(": ")
+                    line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
+                    out.write(msgspec.json.encode(line) + b"\n")
+
+            for line in result_lines(self._session.flow, self._row, scratch, Tally(), note):
+                out.write(line)
+            out.seek(0)
+            yield out
+
+    def _apart(self, act: Callable[[Job], _T]) -> _T:
+        """Do something in the thread that calls, with connections of its own."""
+        with contextlib.closing(self._session.twin()) as session:
+            job = Job(session, self._row)
+            try:
+                return act(job)
+            finally:
+                self._row = job._row
+
+
+class _Session:
+    """What the jobs of one thread share: a workflow, opened when it is first asked for, and providers given."""
+
+    def __init__(self, reporter: Reporter, given: dict[str, Provider]) -> None:
+        self.reporter = reporter
+        self._given = given
+        self._thread = threading.get_ident()
+        self._flow: _Flow | None = None
+
+    @property
+    def flow(self) -> _Flow:
+        """The workflow. Raises UsageError in another thread."""
+        if threading.get_ident() != self._thread:
+            raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
+        if self._flow is None:
+            from ._registry import Registry
+
+            self._flow = _Flow(Registry(), self.reporter)
+            for provider in self._given.values():
+                self._flow.connect(provider)
+        return self._flow
+
+    def provider(self, named: str | Provider) -> Provider:
+        """Return a provider; one that was made by the program is remembered for the jobs that run there."""
+        if isinstance(named, str):
+            return get_provider_by_name(named)
+        self._given[str(named.base_url)] = named
+        return named
+
+    def twin(self) -> _Session:
+        """Return the same for the thread that calls."""
+        return _Session(self.reporter, self._given)
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        if self._flow is not None:
+            self.flow.close()
+            self._flow = None
+
+
+class _Flow(Workflow):
+    """A workflow that can be closed, and that holds one connection a provider however long it lives."""
+
+    def close(self) -> None:
+        """Close every connection, and the registry."""
+        for api in self._apis.values():
+            api.close()
+        self.registry.close()
+
+    def _new_api(self, provider: Provider) -> BatchApi:
+        replaced = self._apis.pop(str(provider.base_url), None)
+        if replaced is not None:
+            replaced.close()
+        return super()._new_api(provider)
+
+
+def _wanted(where: str | Iterable[str] | Callable[[str], bool] | None) -> Callable[[str], bool]:
+    from ._retry import can_help
+
+    if where is None:
+        return can_help
+    if callable(where):
+        return where
+    codes = {code.strip() for code in (where.split(",") if isinstance(where, str) else where)}
+    return lambda cause: cause.partition(":")[0] in codes

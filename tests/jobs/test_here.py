@@ -1,0 +1,66 @@
+"""Jobs on this very machine: the example of the README, and a program that types."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.servers import echo_upstream
+
+from openai_batch import Jobs
+from openai_batch.local import launch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def upstream() -> Iterator[None]:
+    """Configure the local provider to have an echo run its requests, and end its server afterwards."""
+    with echo_upstream(models=False) as echo:
+        Path(os.environ["OBATCH_CONFIG"]).write_text(
+            f'provider = "local"\n[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8"
+        )
+        try:
+            yield
+        finally:
+            launch.stop()
+
+
+def test_a_job_runs_here() -> None:
+    """The local server is started by the first submit, answers every kind of request, and is asked for results."""
+    with Jobs() as jobs:
+        texts = ("one", "two", "three")
+        asked = ({"model": "any", "messages": [{"role": "user", "content": text}]} for text in texts)
+        job = jobs.submit(asked, name="here").wait(timeout=60)
+        assert (job.provider, job.status) == ("local", "completed")
+        assert all(text in (result.text or "") for text, result in zip(texts, job.results(), strict=True))
+        vectors = jobs.submit([{"model": "any", "input": "one"}]).wait(timeout=60)
+        (result,) = vectors.results()
+        assert result.ok
+        assert result.body["data"][0]["embedding"]
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    """The program stands as it is printed, and run twice it makes one job."""
+    section = README.read_text(encoding="utf-8").partition("### Jobs from Python")[2]
+    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    told = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", found[1]], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        told.append(done.stdout)
+    assert told[0] == told[1]
+    assert told[0].count("\n") >= 3
+    with Jobs() as jobs:
+        assert len(jobs.list()) == 1

@@ -1,0 +1,56 @@
+"""A program that uses jobs, for the type checker alone: it must find nothing to say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+from openai_batch import Job, Jobs, Provider, Result
+from openai_batch.jobs import Reporter
+
+
+def start(jobs: Jobs, provider: Provider) -> list[Job]:
+    """Submit every kind of input."""
+    requests = ({"model": "m", "messages": [{"role": "user", "content": text}]} for text in ("a", "b"))
+    ready = [{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "x"}}]
+    return [
+        jobs.submit("in.jsonl", provider="local", name="nightly", metadata={"who": "me"}),
+        jobs.submit(Path("in.jsonl"), provider=provider, again=True),
+        jobs.submit(requests),
+        jobs.submit(ready),
+        jobs.get(3),
+        jobs.get("nightly"),
+        *jobs.list(),
+        *jobs.recover(),
+    ]
+
+
+def use(job: Job) -> dict[str, str | None]:
+    """Follow a job and read it."""
+    assert_type(job.refresh().wait(timeout=3.0).status, str)
+    assert_type(job.counts.completed, int)
+    assert_type(job.batch_ids, list[str])
+    assert_type(job.download("out.jsonl", force=True), Path)
+    assert_type(job.retry() + job.retry("429") + job.retry(["missing"]) + job.retry(lambda error: "429" in error), int)
+    first: Result = next(job.results())
+    assert_type(first.status_code, int | None)
+    return {result.custom_id: result.text if result.ok else result.error for result in job.results()}
+
+
+async def look(job: Job) -> int:
+    """Do the same in an event loop."""
+    await job.wait_async(timeout=60)
+    return len([result.text async for result in job.results_async()])
+
+
+class Ears(Reporter):
+    """Hears."""
+
+    def warn(self, text: str) -> None:
+        """Hear a warning."""
+
+
+def main() -> None:
+    """Have a reporter."""
+    with Jobs(reporter=Ears()) as jobs:
+        print(jobs.get().cancel().ended)
