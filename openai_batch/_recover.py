@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from . import _paths, _submit
 from ._files import locked
 from ._jobs import RUNNING, Job, Part
+from ._queue import was_refused
 from .errors import ApiError, BatchError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def _take_in(flow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo)
             return job.id
     if _submit.MARK not in info.metadata and not _has_our_file(api, info):
         return None
+    if was_refused(info) is not None:
+        return None  # it never ran, and its part was sent again or waits to be
     uid = _own_mark(info)
     known = flow.registry.by_uid(uid)
     number = info.metadata.get(_submit.PART_MARK, "1/1").partition("/")[0]
