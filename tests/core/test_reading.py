@@ -13,7 +13,7 @@ from support.plan import bad_row, expired_row, good_row
 
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
 from openai_batch._merge import complete, rows_in_order
-from openai_batch._results import Place, Tally, _Response, answer_text, as_they_stand, index, judge
+from openai_batch._results import Place, Tally, Response, answer_text, as_they_stand, index, judge
 from openai_batch.errors import DownloadError
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
@@ -22,22 +22,22 @@ OK = {"choices": [{"message": {"content": "hi"}}]}
 @pytest.mark.parametrize(
     ("response", "error", "success", "cause"),
     [
-        (_Response(200, OK), None, True, ""),
-        (_Response(201, {}), None, True, ""),
-        (_Response(200, None), None, True, ""),
-        (_Response(200, json.dumps(OK)), None, True, ""),
-        (_Response(200, {"error": None}), None, True, ""),
-        (_Response(200, OK), {}, True, ""),
-        (_Response(200, {"error": {"message": "no"}}), None, False, "200: no"),
-        (_Response(200, "not json"), None, False, "the body is no JSON"),
-        (_Response(400, {"error": {"message": "bad  \n request"}}), None, False, "400: bad request"),
-        (_Response(500, {}), None, False, "500"),
-        (_Response(429, '{"error": {"message": "slow down"}}'), None, False, "429: slow down"),
-        (_Response(429, "slow down"), None, False, "429"),
-        (_Response(0, {}), None, False, "unknown error"),
-        (_Response(None, OK), None, False, "unknown error"),
-        (_Response("200", OK), None, False, "200"),
-        (_Response(200, OK), {"code": "x", "message": "y"}, False, "x: y"),
+        (Response(200, OK), None, True, ""),
+        (Response(201, {}), None, True, ""),
+        (Response(200, None), None, True, ""),
+        (Response(200, json.dumps(OK)), None, True, ""),
+        (Response(200, {"error": None}), None, True, ""),
+        (Response(200, OK), {}, True, ""),
+        (Response(200, {"error": {"message": "no"}}), None, False, "200: no"),
+        (Response(200, "not json"), None, False, "the body is no JSON"),
+        (Response(400, {"error": {"message": "bad  \n request"}}), None, False, "400: bad request"),
+        (Response(500, {}), None, False, "500"),
+        (Response(429, '{"error": {"message": "slow down"}}'), None, False, "429: slow down"),
+        (Response(429, "slow down"), None, False, "429"),
+        (Response(0, {}), None, False, "unknown error"),
+        (Response(None, OK), None, False, "unknown error"),
+        (Response("200", OK), None, False, "200"),
+        (Response(200, OK), {"code": "x", "message": "y"}, False, "x: y"),
         (None, {"code": "batch_expired", "message": "too late"}, False, "batch_expired: too late"),
         (None, "broken", False, "broken"),
         (None, ["broken"], False, "['broken']"),
@@ -45,7 +45,7 @@ OK = {"choices": [{"message": {"content": "hi"}}]}
     ],
 )
 def test_success_needs_no_error_a_2xx_and_a_body_without_one(
-    response: _Response | None, error: Any, success: bool, cause: str
+    response: Response | None, error: Any, success: bool, cause: str
 ) -> None:
     """Every way in which a line can be a success or an error, with what is said of it."""
     judged, told = judge(response, error)
