@@ -13,7 +13,7 @@ from support.plan import bad_row, expired_row, good_row
 
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
 from openai_batch._merge import complete, rows_in_order
-from openai_batch._results import Place, Tally, Response, answer_text, as_they_stand, index, judge
+from openai_batch._results import Place, Response, Tally, answer_text, as_they_stand, index, judge
 from openai_batch.errors import DownloadError
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
