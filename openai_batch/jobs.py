@@ -199,7 +199,7 @@ class Job:
 
     def refresh(self) -> Self:
         """Ask the provider how the job stands; nothing is sent or created. Returns the job itself."""
-        self._row = self._session.flow.refresh(self._row)
+        self._row = self._session.flow.refresh(self._known())
         return self
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -209,9 +209,9 @@ class Job:
         has passed, and the job goes on.
         """
         try:
-            self._session.flow.wait(self._row, timeout=timeout)
+            self._session.flow.wait(self._known(), timeout=timeout)
         finally:
-            self._row = self._session.flow.registry.job(self.id)
+            self._known()
         return self
 
     async def wait_async(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - the job goes on after it
@@ -221,24 +221,23 @@ class Job:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, failures = 0.5, Failures(self._session.reporter)
         longest = MAX_POLL_LOCAL if self._session.flow.api(self._row).provider.is_local else MAX_POLL
-        while not self.ended:
+        while True:
             try:
                 await asyncio.to_thread(self._apart, Job._look)
                 failures.forget()
             except (NotFoundError, ApiError, AuthError) as exc:
                 pause = failures.pause(exc)
-            left = None if deadline is None else deadline - time.monotonic()
             if self.ended:
-                break
+                return self
+            left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise WaitTimeoutError(f"job {self.id} is still {self.status}; it goes on", hint="wait for it again")
             await asyncio.sleep(pause if left is None else min(pause, left))
             pause = min(longest, pause * 1.3)
-        return self
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
-        self._row = self._session.flow.cancel(self._row)
+        self._row = self._session.flow.cancel(self._known())
         return self
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -289,12 +288,18 @@ class Job:
         self._row = retry(self._session.flow, self._row, found, wanted)
         return sum(group.count for group in found.groups() if wanted(group.cause))
 
+    def _known(self) -> Row:
+        """Return the job as it is written down now: another program, or object, may have gone on with it."""
+        self._row = self._session.flow.registry.job(self.id)
+        return self._row
+
     def _look(self) -> None:
-        self._row = self._session.flow.refresh(self._session.flow.advance(self._row), once=True)
+        """Ask once how the job stands, after sending what is not sent yet; one that has ended is not asked about."""
+        if not self._known().ended:
+            self._row = self._session.flow.refresh(self._session.flow.advance(self._row), once=True)
 
     def _must_have_ended(self) -> None:
-        if not self.ended:
-            self._look()
+        self._look()
         if not self.ended:
             raise BatchError(f"job {self.id} is still {self.status}", hint="wait for it first: job.wait()")
 

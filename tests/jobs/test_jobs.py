@@ -266,6 +266,15 @@ def test_a_retry_sends_only_what_it_can_help(shop: Shop, jobs: Jobs) -> None:
     assert refused.retry(where="400") == 2
 
 
+def test_two_objects_of_one_job_agree(shop: Shop, jobs: Jobs) -> None:
+    """What one has sent again the other waits for, and both have all results."""
+    one = jobs.submit(shop.write("fault:rows=absent", 2), provider="faulty").wait()
+    other = jobs.get(one.id)
+    assert one.retry() == 1
+    assert len(other.wait().batch_ids) == 2
+    assert [result.ok for result in one.results()] == [result.ok for result in other.results()] == [True, True]
+
+
 def sent(shop: Shop) -> list[bytes]:
     """Return the inputs that were uploaded."""
     return [file.data for file in shop.server.files.values() if file.name.startswith("obatch-")]
@@ -324,5 +333,7 @@ def test_closed_jobs_open_again(shop: Shop) -> None:
     jobs.close()
     jobs.close()
     assert isinstance(jobs.get(job.id), Job)
+    with jobs:
+        pass
     assert job.wait().status == "completed"
     jobs.close()
