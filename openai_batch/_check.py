@@ -1,7 +1,7 @@
 """Check a batch input file, line by line, against what a provider accepts.
 
 Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
-Memory holds the custom ids seen so far and no line but the present one.
+Memory holds the present line and the first hundred thousand ids; the ids beyond are kept on disk.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from ._strange import MAX_DEPTH, foreign, is_too_deep, repeated_key
+from ._unique import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,7 +186,7 @@ class _Checker:
         self._limits = limits
         self._max_problems = max_problems
         self._report = Report(endpoint=endpoint)
-        self._seen: dict[str, int] = {}
+        self._seen = Seen()
         self._long_id_line: int | None = None
         self._foreign = False
 
@@ -230,6 +231,7 @@ class _Checker:
     def finish(self) -> Report:
         """Judge the whole, and return the report with its problems in the order of their lines."""
         report, limits = self._report, self._limits
+        self._seen.close()
         if not report.requests and not report.problem_count:
             self._add(None, "empty_file", "the file holds no request", None, "write one JSON object a line")
         if limits.max_requests is not None and report.requests > limits.max_requests:
@@ -322,8 +324,8 @@ class _Checker:
             message = f"custom_id is {_show(value)}"
             self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
         else:
-            first = self._seen.setdefault(value, number)
-            if first != number:
+            first = self._seen.first(value, number)
+            if first is not None:
                 message = f"custom_id {_show(value)} is also on line {first}"
                 self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
             if len(value) > MAX_ID_CHARS or not value.isprintable():

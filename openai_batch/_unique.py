@@ -12,15 +12,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def unique_ids() -> Iterator[Callable[[str, str], str | None]]:
-    """Give a function of an id and its place, which returns the place where the id was seen before, or None.
-
-    SQLite's unnamed database is private to this process and gone with it.
-    """
-    with closing(sqlite3.connect("", isolation_level=None)) as base:
-        base.execute("PRAGMA journal_mode = OFF")
-        base.execute("PRAGMA synchronous = OFF")
-        base.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
-        base.execute("BEGIN")
+    """Give a function of an id and its place, which returns the place where the id was seen before, or None."""
+    with closing(_unnamed("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")) as base:
 
         def seen(custom_id: str, place: str) -> str | None:
             try:
@@ -31,3 +24,50 @@ def unique_ids() -> Iterator[Callable[[str, str], str | None]]:
             return None
 
         yield seen
+
+
+IN_MEMORY = 100_000
+"""Ids that are kept in memory before the rest goes to disk: some 15 MB."""
+
+
+class Seen:
+    """Tells on which line an id was seen first, for any number of ids and in bounded memory."""
+
+    def __init__(self) -> None:
+        self._few: dict[str, int] = {}
+        self._many: sqlite3.Connection | None = None
+
+    def first(self, custom_id: str, line: int) -> int | None:
+        """Note an id, and return the line where it was seen before, or None."""
+        if self._many is None:
+            known = self._few.setdefault(custom_id, line)
+            if known != line:
+                return known
+            if len(self._few) >= IN_MEMORY:
+                self._many = _unnamed("CREATE TABLE ids (id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+            return None
+        if (early := self._few.get(custom_id)) is not None:
+            return early
+        try:
+            self._many.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, line))
+        except sqlite3.IntegrityError:
+            row = self._many.execute("SELECT line FROM ids WHERE id = ?", (custom_id,)).fetchone()
+            return int(row[0])
+        return None
+
+    def close(self) -> None:
+        """Let go of what was noted."""
+        self._few.clear()
+        if self._many is not None:
+            self._many.close()
+            self._many = None
+
+
+def _unnamed(table: str) -> sqlite3.Connection:
+    """Open SQLite's unnamed database, private to this process and gone with it, with one table."""
+    base = sqlite3.connect("", isolation_level=None)
+    base.execute("PRAGMA journal_mode = OFF")
+    base.execute("PRAGMA synchronous = OFF")
+    base.execute(table)
+    base.execute("BEGIN")
+    return base
