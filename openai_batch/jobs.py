@@ -49,7 +49,7 @@ _AT_ONCE = 1000
 
 
 class Jobs:
-    """The jobs of this user on this machine, the same ones that `obatch ls` shows.
+    """The jobs of this user on this machine, the same ones that `obatch ls` shows (`OBATCH_STATE_DIR` moves them).
 
     `reporter` hears what is being done, in the thread that does it; the default one is silent. Use it as a context
     manager, or `close` it. One object belongs to one thread; others make their own, and see the same jobs.

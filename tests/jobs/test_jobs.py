@@ -261,8 +261,9 @@ def test_a_retry_sends_only_what_it_can_help(shop: Shop, jobs: Jobs) -> None:
     assert [data.count(b"custom_id") for data in sent(shop)] == [4, 2, 1]
     assert len(absent.batch_ids) == len(shop.server.creates) == 3
     assert all(result.ok for result in absent.results())
-    refused = jobs.submit(shop.write("fault:rows=mixed"), provider="faulty").wait()
-    assert refused.retry() == 0
+    refused = jobs.submit(shop.write("fault:rows=mixed"), provider="faulty")
+    assert refused.retry() == 0  # it asks first whether the job has ended
+    assert refused.ended
     assert refused.retry(where="400") == 2
 
 
