@@ -20,7 +20,7 @@ _obatch() {
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'results') options='--output -o --as --fields --inert --provider -p --force --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'results') options='--output -o --as --fields --inert --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --timeout --as --fields --inert --missing --retries --force --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;

@@ -100,6 +100,7 @@ complete -c obatch -n '__fish_seen_subcommand_from results' -l fields -d 'Make t
 complete -c obatch -n '__fish_seen_subcommand_from results' -l inert -d 'In CSV, put an apostrophe before what would be a formula'
 complete -c obatch -n '__fish_seen_subcommand_from results' -l provider -s p -x -a '(obatch __complete providers (commandline -ct))' -d 'Provider profile; see `obatch providers`'
 complete -c obatch -n '__fish_seen_subcommand_from results' -l force -d 'Replace an output file that is there'
+complete -c obatch -n '__fish_seen_subcommand_from results' -l json -d 'Print one JSON document'
 complete -c obatch -n '__fish_seen_subcommand_from results' -l quiet -s q -d 'Print bare ids only'
 complete -c obatch -n '__fish_seen_subcommand_from results' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -a '(obatch __complete jobs (commandline -ct))'

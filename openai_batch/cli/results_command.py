@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from .download import ended
-from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, JobArg, OutputOpt, ProviderOpt, QuietOpt
+from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
 from .results import conclude, deliver, make_export
 from .session import session
 
@@ -39,6 +39,7 @@ def results(
     inert: InertOpt = True,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
+    json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Show a job's results, or write them as a table: one row a request, in input order, joined with its columns.
@@ -50,4 +51,4 @@ def results(
     with session(quiet=quiet) as current:
         found = ended(current, job, provider)
         collected = deliver(current, found, path or sys.stdout.buffer, force=force, export=export)
-        conclude(collected, quiet=quiet)
+        conclude(collected, as_json=json and path is not None, quiet=quiet)

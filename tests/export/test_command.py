@@ -53,14 +53,16 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     before = Path("out.csv").read_bytes()
     Path("other.csv").write_text("mine", encoding="utf-8")
     invoke("results", "-o", "other.csv").failed(1, "other.csv is there already", "--force")
-    invoke("results", "-o", "other.csv", "--force").good()
+    told = invoke("results", "-o", "other.csv", "--force", "--json").good().json
+    assert told["results"]["path"] == "other.csv"
     assert Path("other.csv").read_bytes() == before
 
 
 def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
     """Each request has its row in its place, with its columns, whether it has an answer, an error or nothing."""
     assert faulty.base_url
-    run("-o", "out.csv", rows="mixed,absent,shuffled", code=5)
+    run("-o", "out.csv", "--missing", "rest.jsonl", rows="mixed,absent,shuffled", code=5)
+    assert ids("rest.jsonl") == ["r1", "r2", "r3"]
     rows = read_csv("out.csv")
     assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
     assert [row["text"] for row in rows] == ["text 0", "text 1", "text 2", "text 3"]
@@ -146,8 +148,8 @@ def test_parquet_has_types(real: LocalServer) -> None:
 
     assert real.token
     table = [
-        {"text": "=1\u0000\t", "n": 1, "x": 0.5, "yes": True, "mixed": "a", "deep": {"k": [1]}},
-        {"text": "ü", "n": 2**40, "x": 2, "yes": None, "mixed": 1, "big": 10**18 * 100},
+        {"text": "=1\u0000\t", "n": 1, "x": 0.5, "yes": True, "mixed": 1, "deep": {"k": [1]}},
+        {"text": "ü", "n": 2**40, "x": 2, "yes": None, "mixed": "a", "big": 10**18 * 100},
     ]
     write("t.jsonl", table)
     words = ("run", "t.jsonl", "-p", "real", "-e", "-m", "echo-embed", "--as", "parquet")
