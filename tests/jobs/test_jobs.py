@@ -18,6 +18,7 @@ from support.servers import wait_until
 
 from openai_batch import Job, Jobs, Provider
 from openai_batch.errors import (
+    ApiError,
     BatchError,
     IncompleteError,
     InputError,
@@ -168,6 +169,22 @@ def test_a_killed_program_goes_on(shop: Shop, jobs: Jobs) -> None:
     assert all(result.ok for result in job.results())
 
 
+async def waited(job: Job) -> Job:
+    """Wait in an event loop."""
+    return await job.wait_async()
+
+
+def test_waiting_sends_what_is_not_sent_yet(shop: Shop, jobs: Jobs) -> None:
+    """Who only waits, in either way, for a job whose batch was refused the first time, sends it first."""
+    for number in (1, 2):
+        with pytest.raises(ApiError, match="not today"):
+            jobs.submit(shop.write(f"fault:create=400:not today {number}", number), provider="faulty")
+        job = jobs.get()
+        assert (job.status, job.batch_ids) == ("uploaded", [])
+        assert (job.wait() if number == 1 else asyncio.run(waited(job))).status == "completed"
+        assert len(shop.server.batches) == number
+
+
 def test_a_job_has_many_names(shop: Shop, jobs: Jobs) -> None:
     """A job is found by number, name and batch id, and the latest one without any; it is the command's job too."""
     job = jobs.submit(shop.write("fault:"), provider="faulty", name="first")
@@ -272,7 +289,8 @@ def test_two_objects_of_one_job_agree(shop: Shop, jobs: Jobs) -> None:
     one = jobs.submit(shop.write("fault:rows=absent", 2), provider="faulty").wait()
     other = jobs.get(one.id)
     assert one.retry() == 1
-    assert len(other.wait().batch_ids) == 2
+    assert other.wait().ended
+    assert len(other.batch_ids) == 2
     assert [result.ok for result in one.results()] == [result.ok for result in other.results()] == [True, True]
 
 
