@@ -99,6 +99,10 @@ _JOB_FIELDS = (
 )
 
 
+class MovedOnError(RegistryError):
+    """Another process has moved a part on meanwhile."""
+
+
 class Registry:
     """Jobs and parts on disk. Use one object a process; it opens the file when first asked."""
 
@@ -239,21 +243,22 @@ class Registry:
                 parts.setdefault(row["job"], []).append(_part(row))
             return [_read_job(row, parts.get(row["id"], [])) for row in rows]
 
-    def set_part(self, part: Part, *, expect: str | None = None, **values: Any) -> Part:
+    def set_part(self, part: Part, *, expect: str | None = None, same_batch: bool = False, **values: Any) -> Part:
         """Write fields of a part and return it as it then stands.
 
-        With `expect` the change is made only if the part is in that state; raises RegistryError if another
-        process has moved it on.
+        With `expect` the change is made only if the part is in that state, with `same_batch` only if it has the
+        batch that `part` has. Raises MovedOnError if another process has moved it on.
         """
         packed = _flat(values)
         names = ", ".join(f"{name} = ?" for name in packed)
-        sql = f"UPDATE parts SET {names} WHERE job = ? AND number = ? AND (? IS NULL OR state = ?)"  # noqa: S608 - our own
+        sql = (
+            f"UPDATE parts SET {names} WHERE job = ? AND number = ?"  # noqa: S608 - names of our own
+            " AND (? IS NULL OR state = ?) AND (NOT ? OR batch_id IS ?)"
+        )
+        conditions = (part.job, part.number, expect, expect, same_batch, part.batch_id)
         with self._writing() as db:
-            done = db.execute(sql, [*packed.values(), part.job, part.number, expect, expect]).rowcount
-            if not done:
-                raise RegistryError(
-                    f"job {part.job} was changed by another process meanwhile", hint=f"see `obatch status {part.job}`"
-                )
+            if not db.execute(sql, [*packed.values(), *conditions]).rowcount:
+                raise _moved_on(part.job)
             row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
             return _part(row)
 
@@ -451,6 +456,10 @@ class Registry:
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
         return _read_job(row, [_part(part) for part in parts])
+
+
+def _moved_on(job: int) -> MovedOnError:
+    return MovedOnError(f"job {job} was changed by another process meanwhile", hint=f"see `obatch status {job}`")
 
 
 def _packed(value: Any) -> Any:

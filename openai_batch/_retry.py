@@ -86,19 +86,21 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
     Raises InputError if the job's input is gone, and what the provider refuses with.
     """
     source = _jobfiles.check_input(job)
-    api = flow.api(job)
-    stem = f"retry-{max(part.number for part in job.parts) + 1}"
-    files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), stem, api.provider.limits)
-    try:
-        with source.open("rb") as handle:
-            for row, line in enumerate(handle):
-                cause = found.rows.get(row)
-                if cause is not None and wanted(cause):
-                    files.add(row, line)
-    finally:
-        files.close()
+    limits = flow.api(job).provider.limits
     first = max(part.number for part in job.parts) + 1
-    parts = [Part.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
-    if not parts:
+    if not any(wanted(cause) for cause in found.rows.values()):
         return job
-    return flow.add_parts(job, parts)
+
+    def plan() -> list[Part]:
+        files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"retry-{first}", limits)
+        try:
+            with source.open("rb") as handle:
+                for row, line in enumerate(handle):
+                    cause = found.rows.get(row)
+                    if cause is not None and wanted(cause):
+                        files.add(row, line)
+        finally:
+            files.close()
+        return [Part.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
+
+    return flow.extend(job, plan)

@@ -31,6 +31,7 @@ from ._jobs import (
 from ._patience import MAX_POLL, Failures
 from ._profile import Provider, normal_url
 from ._queue import Queue, is_refusal, was_refused
+from ._registry import MovedOnError
 from ._report import Reporter
 from .errors import (
     ApiError,
@@ -44,6 +45,8 @@ from .errors import (
 from .providers import askable_providers, get_provider_by_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._batchinfo import BatchInfo
     from ._inputs import Checked
     from ._registry import Registry
@@ -131,10 +134,15 @@ class Workflow:
         with self._alone(job):
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
-    def add_parts(self, job: Job, parts: list[Part]) -> Job:
-        """Add planned parts to a job, send them, and return the job."""
+    def extend(self, job: Job, plan: Callable[[], list[Part]]) -> Job:
+        """Add the parts that `plan` makes to an ended job, send them, and return the job.
+
+        Raises MovedOnError if another process has extended the job since it was looked at.
+        """
         with self._alone(job):
-            for part in parts:
+            if len(self.registry.job(job.id).parts) != len(job.parts):
+                raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
+            for part in plan():
                 self.registry.add_part(part)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
 
@@ -145,12 +153,7 @@ class Workflow:
         """
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
-                info = self.api(job).get(part.batch_id, once=once)
-                words = was_refused(info)
-                if words is None or part.sha256 is None:  # a part that was found again may have been sent again since
-                    self._note(part, info)
-                else:
-                    self._requeue(job, part, words, Queue(self.registry, self.api(job).provider))
+                self._look(job, part, once=once)
             if part.state == CREATING:
                 with contextlib.suppress(ApiError):
                     found = _submit.find(self.api(job), self.attempt(job, part))
@@ -161,6 +164,16 @@ class Workflow:
         job = self.registry.job(job.id)
         self.reporter.polled(job)
         return job
+
+    def _look(self, job: Job, part: Part, *, once: bool) -> None:
+        info = self.api(job).get(str(part.batch_id), once=once)
+        words = was_refused(info)
+        with contextlib.suppress(MovedOnError):  # then another process has seen it too
+            if words is None or part.sha256 is None:  # a part that was found again may have been sent again since
+                self._note(part, info)
+                return
+            with self._alone(job):
+                self._requeue(job, part, words, Queue(self.registry, self.api(job).provider))
 
     def wait(self, job: Job, *, timeout: float | None = None) -> Job:
         """Follow a job until every batch has ended; errors that pass are waited out.
@@ -309,7 +322,9 @@ class Workflow:
 
     def _requeue(self, job: Job, part: Part, words: str, queue: Queue) -> None:
         """Put a part back whose batch the provider did not take, because its queue is full; nothing is paid for it."""
-        part = self.registry.set_part(part, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None)
+        part = self.registry.set_part(
+            part, same_batch=True, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
+        )
         ours = queue.learn(job, part, words)
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({words})")
@@ -397,9 +412,10 @@ class Workflow:
         )
 
     def _note(self, part: Part, info: BatchInfo) -> Part:
-        """Write down what the provider shows of a part's batch."""
+        """Write down what the provider shows of a part's batch, unless the part has another one by now."""
         return self.registry.set_part(
             part,
+            same_batch=True,
             state=(COLLECTED if part.state == COLLECTED else ENDED) if info.finished else part.state,
             status=info.status,
             counts=info.counts,

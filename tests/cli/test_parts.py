@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,3 +122,17 @@ def test_expired_requests_are_sent_again(faulty: FaultServer) -> None:
     (group,) = json.loads(invoke("retry", "--where", "batch_expired", "--json").good().out)["groups"]
     assert (group["count"], group["sent"]) == (unfinished, True)
     assert len(faulty.batches) == 2
+
+
+def test_two_retries_at_once_send_once(real: LocalServer) -> None:
+    """Two shells that retry one job at the same time send what has no success once."""
+    assert real.token
+    write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=500,6")])
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "1 of 2 requests")
+    words = [sys.executable, "-m", "openai_batch", "retry"]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert not any("Traceback" in text for text in told), told
+    assert 0 in [process.returncode for process in both]
+    (job,) = json.loads(invoke("ls", "--json").good().out)
+    assert len(job["batch_ids"]) == 2

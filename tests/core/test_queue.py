@@ -128,3 +128,26 @@ def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
     (shop.home / "state" / "registry.db").unlink()
     (job,) = recover(shop.flow(), [whole.provider])
     assert len(job.parts) == 4
+
+
+def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
+    """A process that still has the refused batch in hand neither puts the part back again nor marks it as running."""
+    shop.configure(max_requests=50)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = 1
+    shop.server.queue_refuses = False
+    flow, other = shop.flow(), shop.flow()
+    job, _ = flow.submit(whole)
+    stale = job
+    job = flow.refresh(job)
+    assert job.parts[0].batch_id is None
+    shop.server.queue_bytes = None
+    flow.registry.set_part(job.parts[0], refusals=0)
+    job = flow.advance(job)
+    running = job.parts[0].batch_id
+    assert running is not None
+    other.refresh(stale)
+    part = flow.registry.job(job.id).parts[0]
+    assert (part.batch_id, part.state) == (running, "running")
+    finish(shop, job)
+    assert len(shop.server.creates) == 2
