@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
 
 
 @contextmanager
 def unique_ids() -> Iterator[Callable[[str, str], str | None]]:
     """Give a function of an id and its place, which returns the place where the id was seen before, or None."""
+    from sqlite3 import IntegrityError
+
     with closing(_unnamed("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")) as base:
 
         def seen(custom_id: str, place: str) -> str | None:
             try:
                 base.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, place))
-            except sqlite3.IntegrityError:
+            except IntegrityError:
                 row = base.execute("SELECT place FROM ids WHERE id = ?", (custom_id,)).fetchone()
                 return str(row[0])
             return None
@@ -48,9 +50,11 @@ class Seen:
             return None
         if (early := self._few.get(custom_id)) is not None:
             return early
+        from sqlite3 import IntegrityError
+
         try:
             self._many.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, line))
-        except sqlite3.IntegrityError:
+        except IntegrityError:
             row = self._many.execute("SELECT line FROM ids WHERE id = ?", (custom_id,)).fetchone()
             return int(row[0])
         return None
@@ -65,6 +69,8 @@ class Seen:
 
 def _unnamed(table: str) -> sqlite3.Connection:
     """Open SQLite's unnamed database, private to this process and gone with it, with one table."""
+    import sqlite3
+
     base = sqlite3.connect("", isolation_level=None)
     base.execute("PRAGMA journal_mode = OFF")
     base.execute("PRAGMA synchronous = OFF")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kill.conftest import FULL
 
-from openai_batch import _registry
+from openai_batch import _migrations, _registry
 
 if TYPE_CHECKING:
     import random
@@ -83,8 +83,8 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     """A registry of an earlier schema is copied before it is changed, and what it held is still there."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
-    steps = (*_registry._MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
-    monkeypatch.setattr(_registry, "_MIGRATIONS", steps)
+    steps = (*_migrations.MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
+    monkeypatch.setattr(_registry, "MIGRATIONS", steps)
     monkeypatch.setattr(_registry, "VERSION", len(steps))
     registry = _registry.Registry(here.state / "registry.db")
     registry.set_job(1, succeeded=4)
