@@ -1,0 +1,65 @@
+"""A retry that is killed anywhere sends what has no success once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kill.conftest import FULL
+from kill.sweep import Ended, Moment, World, Zygote, world
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+PLAN = "fault:end=expired;rows=expired"
+POINTS = 8
+
+
+def prepare(made: World) -> None:
+    """End a job whose provider left half of its requests undone."""
+    made.write(PLAN)
+    assert made.run("submit", "in.jsonl").code == 0
+    assert made.run("wait").code == 5
+
+
+def bring_to_its_end(made: World) -> Ended:
+    """Go on after a kill, as a user would: wait for what was begun, and retry if nothing was."""
+    ended = made.run("wait")
+    if len(made.server.batches) == 1 and ended.code == 5:
+        ended = made.run("retry")
+        assert ended.code in (0, 7), ended
+        ended = made.run("wait")
+    return ended
+
+
+def test_a_killed_retry_sends_once(
+    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+) -> None:
+    """At whatever point `retry` is killed, the requests without a success go out in one more batch, not in two."""
+    with world(tmp_path / "whole", zygote) as made:
+        prepare(made)
+        ended = made.run("retry", points=str(made.log / "points"))
+        assert ended.code == 0, ended
+        assert len(made.server.batches) == 2
+        passed = ended.points
+    points = list(range(1, len(passed) + 1))
+    assert len(points) > POINTS
+    tried = points if FULL else dice.sample(points, POINTS)
+    uncertain = 0
+    for point in tried:
+        with world(tmp_path / str(point), zygote) as made:
+            prepare(made)
+            made.run("retry", moment=Moment(point))
+            ended = bring_to_its_end(made)
+            batches = list(made.server.batches.values())
+            if ended.code == 7:
+                uncertain += 1
+                assert len(batches) <= 2, (point, ended)
+                continue
+            assert len(batches) == 2, (point, passed[point - 1], ended)
+            assert batches[1].input.data.count(b"\n") == 3
+            assert set(batches[1].input.data.splitlines()) < set(batches[0].input.data.splitlines())
+            made.check_registry()
+    figures(kills=len(tried), of=len(points), uncertain=uncertain, doubles=0, losses=0)
