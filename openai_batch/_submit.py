@@ -65,23 +65,6 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
-def start_batch(
-    api: BatchApi,
-    *,
-    file_id: str,
-    endpoint: str,
-    window: str,
-    metadata: Mapping[str, str] | None = None,
-    token: str | None = None,
-) -> BatchInfo:
-    """Create one batch of an uploaded file.
-
-    Raises what `BatchApi.create` raises if it was certainly not created, and UncertainError if that cannot be
-    told within the profile's grace period.
-    """
-    return create(api, Attempt(file_id, endpoint, window, token or new_token(), time.time(), metadata))
-
-
 def create(
     api: BatchApi,
     attempt: Attempt,
