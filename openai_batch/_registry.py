@@ -58,9 +58,7 @@ class Registry:
             if found is not None and not again:
                 return self._job(db, found), False
             # What is new will be paid for: a damaged file must not hide that it is not new.
-            checked = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if checked != "ok":
-                raise sqlite3.DatabaseError(" ".join(checked.split()))
+            _check_whole(db)
             if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (_packed(job.name),)).fetchone():
                 raise RegistryError(f"there is a job named {job.name!r} already", hint="choose another --name")
             values = [_packed(getattr(job, name)) for name in _JOB_FIELDS]
@@ -85,11 +83,12 @@ class Registry:
         """
         with self._reading() as db:
             number = None if db is None else self._resolve(db, reference)
-            if db is None or number is None:
-                if reference is None:
-                    raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
-                raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
-            return self._job(db, number)
+            if db is not None and number is not None:
+                return self._job(db, number)
+            _check_whole(db)
+        if reference is None:
+            raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
+        raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str) -> Job | None:
         """Return the newest job of that identity, or None."""
@@ -390,9 +389,17 @@ class Registry:
     def _job(self, db: sqlite3.Connection, number: int) -> Job:
         row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if row is None:
+            _check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
         return _read_job(row, [_part(part) for part in parts])
+
+
+def _check_whole(db: sqlite3.Connection | None) -> None:
+    """Raise DatabaseError for a damaged file: what is not found in one may well be there."""
+    checked = "ok" if db is None else db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if checked != "ok":
+        raise sqlite3.DatabaseError(" ".join(checked.split()))
 
 
 def _moved_on(job: int) -> MovedOnError:

@@ -118,3 +118,29 @@ def test_a_hit_on_what_tells_one_order_from_another(here: World) -> None:
         assert len(here.server.batches) == 1
         for path in here.state.glob("registry.db*"):
             path.unlink()
+
+
+def test_a_hit_on_the_number_of_a_job(here: World) -> None:
+    """An index names a job that its table has under another number: damage, told as such, and found again."""
+    here.write()
+    assert here.run("submit", "in.jsonl").code == 0
+    registry = here.state / "registry.db"
+    whole = bytearray(registry.read_bytes())
+    with contextlib.closing(sqlite3.connect(registry)) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchone()[0]
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    start = (page - 1) * size
+    cell = start + int.from_bytes(whole[start + 8 : start + 10])
+    number = cell + 1 + (whole[cell] >= 0x80)  # behind the length of the row, which may have two bytes
+    assert whole[number] == 1
+    whole[number] = 9
+    for command in (["status", "1"], ["submit", "in.jsonl"]):
+        registry.write_bytes(whole)
+        ended = here.run(*command)
+        assert ended.code == 1, ended
+        assert "damaged" in ended.err
+        assert here.run("submit", "in.jsonl").code == 0
+        assert here.run("submit", "in.jsonl").code == 0
+        assert len(here.server.batches) == 1
+        for path in here.state.glob("registry.db*"):
+            path.unlink()
