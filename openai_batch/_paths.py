@@ -5,16 +5,34 @@ Reading a path creates nothing; `private_dir` does, with mode 0700.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import BatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 APP = "obatch"
 
 _NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.glusterfs"}
 )
+
+_CHOSEN: ContextVar[Path | None] = ContextVar("state_dir", default=None)
+
+
+@contextlib.contextmanager
+def state_at(folder: Path | None) -> Iterator[None]:
+    """Have `state_dir` return `folder`, or for None its own choice, within: in this thread or task alone."""
+    token = _CHOSEN.set(folder)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
 
 
 def config_file() -> Path:
@@ -27,7 +45,9 @@ def config_file() -> Path:
 
 
 def state_dir() -> Path:
-    """Return the folder of the registry and of running work (`OBATCH_STATE_DIR` overrides)."""
+    """Return the folder of the registry and of running work (`state_at` overrides, then `OBATCH_STATE_DIR`)."""
+    if (chosen := _CHOSEN.get()) is not None:
+        return chosen
     if given := os.environ.get("OBATCH_STATE_DIR"):
         return Path(given).expanduser()
     from platformdirs import user_state_path

@@ -49,14 +49,17 @@ _AT_ONCE = 1000
 
 
 class Jobs:
-    """The jobs of this user on this machine, the same ones that `obatch ls` shows (`OBATCH_STATE_DIR` moves them).
+    """The jobs of this user on this machine, the same ones that `obatch ls` shows.
 
-    `reporter` hears what is being done, in the thread that does it; the default one is silent. Use it as a context
-    manager, or `close` it. One object belongs to one thread; others make their own, and see the same jobs.
+    `state` keeps them in another folder instead: the registry, the files of jobs and the local provider's server, as
+    `OBATCH_STATE_DIR` does for the command. `reporter` hears what is being done, in the thread that does it; the
+    default one is silent. Use it as a context manager, or `close` it. One object belongs to one thread; others make
+    their own, and see the same jobs.
     """
 
-    def __init__(self, *, reporter: Reporter | None = None) -> None:
-        self._session = _Session(reporter or Reporter(), {})
+    def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
+        folder = None if state is None else as_path(state).absolute()
+        self._session = _Session(folder, reporter or Reporter(), {})
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +94,7 @@ class Jobs:
         """
         from ._inputs import Source, check_file, first_model, open_source, workspace
 
-        with workspace() as folder:
+        with self._session.work() as flow, workspace() as folder:
             if isinstance(input, str | os.PathLike):
                 source = open_source(str(as_path(input).absolute()), folder)
             else:
@@ -104,7 +107,7 @@ class Jobs:
                 chosen = pick_provider(provider, first_model(source) or "gpt")
             checked = check_file(source, chosen.limits, folder)
             order = Order(checked, chosen, window, name, dict(metadata or {}))
-            row, _ = self._session.flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+            row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         return Job(self._session, row)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
@@ -114,14 +117,14 @@ class Jobs:
         `batch` at every provider whose key is set. Raises NotFoundError.
         """
         known = None if reference is None else str(reference)
-        try:
-            return Job(self._session, self._session.flow.registry.find(known))
-        except NotFoundError:
-            if known is None or not (provider or known.startswith("batch")):
-                raise
-        return Job(
-            self._session, self._session.flow.adopt(known, self._session.provider(provider) if provider else None)
-        )
+        with self._session.work() as flow:
+            try:
+                row = flow.registry.find(known)
+            except NotFoundError:
+                if known is None or not (provider or known.startswith("batch")):
+                    raise
+                row = flow.adopt(known, self._session.provider(provider) if provider else None)
+        return Job(self._session, row)
 
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
         """Take in the batches of ours that this machine does not know, and return the jobs that changed.
@@ -131,14 +134,16 @@ class Jobs:
         """
         from ._recover import recover
 
-        asked = [self._session.provider(provider)] if provider else askable_providers()
-        if not asked:
-            raise AuthError("no provider can be asked: no key is set", hint="export the key, or name a provider")
-        return [Job(self._session, row) for row in recover(self._session.flow, asked)]
+        with self._session.work() as flow:
+            asked = [self._session.provider(provider)] if provider else askable_providers()
+            if not asked:
+                raise AuthError("no provider can be asked: no key is set", hint="export the key, or name a provider")
+            return [Job(self._session, row) for row in recover(flow, asked)]
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""
-        return [Job(self._session, row) for row in self._session.flow.registry.jobs(limit, provider)]
+        with self._session.work() as flow:
+            return [Job(self._session, row) for row in flow.registry.jobs(limit, provider)]
 
 
 class Job:
@@ -199,7 +204,8 @@ class Job:
 
     def refresh(self) -> Self:
         """Ask the provider how the job stands; nothing is sent or created. Returns the job itself."""
-        self._row = self._session.flow.refresh(self._known())
+        with self._session.work() as flow:
+            self._row = flow.refresh(self._known())
         return self
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -208,10 +214,11 @@ class Job:
         What a killed program did not send is sent first. `timeout` is in seconds; raises WaitTimeoutError when it
         has passed, and the job goes on.
         """
-        try:
-            self._session.flow.wait(self._known(), timeout=timeout)
-        finally:
-            self._known()
+        with self._session.work() as flow:
+            try:
+                flow.wait(self._known(), timeout=timeout)
+            finally:
+                self._known()
         return self
 
     async def wait_async(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - the job goes on after it
@@ -220,7 +227,8 @@ class Job:
 
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, failures = 0.5, Failures(self._session.reporter)
-        longest = MAX_POLL_LOCAL if self._session.flow.api(self._row).provider.is_local else MAX_POLL
+        with self._session.work() as flow:
+            longest = MAX_POLL_LOCAL if flow.api(self._row).provider.is_local else MAX_POLL
         while True:
             try:
                 await asyncio.to_thread(self._apart, Job._look)
@@ -237,7 +245,8 @@ class Job:
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
-        self._row = self._session.flow.cancel(self._known())
+        with self._session.work() as flow:
+            self._row = flow.cancel(self._known())
         return self
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -248,8 +257,9 @@ class Job:
         """
         from ._collect import collect, verdict
 
-        self._must_have_ended()
-        collected = collect(self._session.flow, self._row, as_path(path), force=force)
+        with self._session.work() as flow:
+            self._must_have_ended()
+            collected = collect(flow, self._row, as_path(path), force=force)
         self._row = collected.job
         verdict(collected)
         return as_path(path)
@@ -283,20 +293,24 @@ class Job:
         """
         from ._retry import retry, survey
 
-        self._must_have_ended()
-        found, wanted = survey(self._session.flow, self._row), _wanted(where)
-        self._row = retry(self._session.flow, self._row, found, wanted)
+        wanted = _wanted(where)
+        with self._session.work() as flow:
+            self._must_have_ended()
+            found = survey(flow, self._row)
+            self._row = retry(flow, self._row, found, wanted)
         return sum(group.count for group in found.groups() if wanted(group.cause))
 
     def _known(self) -> Row:
         """Return the job as it is written down now: another program, or object, may have gone on with it."""
-        self._row = self._session.flow.registry.job(self.id)
+        with self._session.work() as flow:
+            self._row = flow.registry.job(self.id)
         return self._row
 
     def _look(self) -> None:
         """Ask once how the job stands, after sending what is not sent yet; one that has ended is not asked about."""
-        if not self._known().ended:
-            self._row = self._session.flow.refresh(self._session.flow.advance(self._row), once=True)
+        with self._session.work() as flow:
+            if not self._known().ended:
+                self._row = flow.refresh(flow.advance(self._row), once=True)
 
     def _must_have_ended(self) -> None:
         self._look()
@@ -308,18 +322,20 @@ class Job:
         """Bring every result line into one file, with a line of ours for each request that has none."""
         from ._collect import result_lines
 
-        self._must_have_ended()
-        scratch = _paths.private_dir(_paths.state_dir() / "spool") / "results"
-        with part_file(scratch) as (out, _):
+        with contextlib.ExitStack() as stack:
+            with self._session.work() as flow:
+                self._must_have_ended()
+                scratch = _paths.private_dir(_paths.state_dir() / "spool") / "results"
+                out, _ = stack.enter_context(part_file(scratch))
 
-            def note(_row: int, custom_id: str, cause: str | None) -> None:
-                if cause is MISSING:
-                    code, _, message = MISSING.partition(": ")
-                    line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
-                    out.write(msgspec.json.encode(line) + b"\n")
+                def note(_row: int, custom_id: str, cause: str | None) -> None:
+                    if cause is MISSING:
+                        code, _, message = MISSING.partition(": ")
+                        line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
+                        out.write(msgspec.json.encode(line) + b"\n")
 
-            for line in result_lines(self._session.flow, self._row, scratch, Tally(), note):
-                out.write(line)
+                for line in result_lines(flow, self._row, scratch, Tally(), note):
+                    out.write(line)
             out.seek(0)
             yield out
 
@@ -336,24 +352,26 @@ class Job:
 class _Session:
     """What the jobs of one thread share: a workflow, opened when it is first asked for, and providers given."""
 
-    def __init__(self, reporter: Reporter, given: dict[str, Provider]) -> None:
+    def __init__(self, state: Path | None, reporter: Reporter, given: dict[str, Provider]) -> None:
         self.reporter = reporter
+        self._state = state
         self._given = given
         self._thread = threading.get_ident()
         self._flow: _Flow | None = None
 
-    @property
-    def flow(self) -> _Flow:
-        """The workflow. Raises UsageError in another thread."""
+    @contextlib.contextmanager
+    def work(self) -> Iterator[_Flow]:
+        """Have the workflow, over the folder of these jobs. Raises UsageError in another thread."""
         if threading.get_ident() != self._thread:
             raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
-        if self._flow is None:
-            from ._registry import Registry
+        with _paths.state_at(self._state):
+            if self._flow is None:
+                from ._registry import Registry
 
-            self._flow = _Flow(Registry(), self.reporter)
-            for provider in self._given.values():
-                self._flow.connect(provider)
-        return self._flow
+                self._flow = _Flow(Registry(), self.reporter)
+                for provider in self._given.values():
+                    self._flow.connect(provider)
+            yield self._flow
 
     def provider(self, named: str | Provider) -> Provider:
         """Return a provider; one that was made by the program is remembered for the jobs that run there."""
@@ -364,12 +382,13 @@ class _Session:
 
     def twin(self) -> _Session:
         """Return the same for the thread that calls."""
-        return _Session(self.reporter, self._given)
+        return _Session(self._state, self.reporter, self._given)
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         if self._flow is not None:
-            self.flow.close()
+            with self.work() as flow:
+                flow.close()
             self._flow = None
 
 
