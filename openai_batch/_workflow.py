@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import random
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from ._jobs import (
     Job,
     Part,
 )
-from ._patience import MAX_POLL, Failures
+from ._patience import Pace
 from ._profile import Provider, normal_url
 from ._queue import Queue, is_refusal, was_refused
 from ._registry import MovedOnError
@@ -40,7 +39,6 @@ from .errors import (
     NotFoundError,
     RegistryError,
     UncertainError,
-    WaitTimeoutError,
 )
 from .providers import askable_providers, get_provider_by_name
 
@@ -53,9 +51,6 @@ if TYPE_CHECKING:
 
 AUDITS = 3
 """Looks at the provider's list after an attempt whose answer was lost."""
-
-MAX_POLL_LOCAL = 2.0
-"""Seconds: the longest wait between two looks at the local server."""
 
 
 @dataclass(frozen=True)
@@ -180,27 +175,21 @@ class Workflow:
 
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, failures = 0.5, Failures(self.reporter)
-        longest = MAX_POLL_LOCAL if self.api(job).provider.is_local else MAX_POLL
+        pace = Pace(self.api(job).provider, self.reporter, timeout)
         while not job.ended:
-            try:
-                job = self.refresh(self.advance(job), once=True)
-                failures.forget()
-            except (NotFoundError, ApiError, AuthError) as exc:
-                pause = failures.pause(exc)
-                if isinstance(exc, AuthError):
-                    self._apis.pop(job.base_url).close()  # the next look reads the key anew
-            if job.ended:
-                break
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise WaitTimeoutError(f"job {job.id} is still {job.status}; it goes on", hint=f"obatch wait {job.id}")
-            # Spread, to keep many clients from asking at once, and never sooner than a server has asked for.
-            nap = pause * random.uniform(1.0, 1.25)  # noqa: S311
-            time.sleep(nap if left is None else min(nap, left))
-            pause = min(longest, pause * 1.3)
+            with pace.looking():
+                job = self.look(job)
+            if not job.ended:
+                time.sleep(pace.nap(job))
         return job
+
+    def look(self, job: Job) -> Job:
+        """Send what of a job is not sent yet, ask once how it stands, and return it: for who looks again and again."""
+        try:
+            return self.refresh(self.advance(job), once=True)
+        except AuthError:
+            self._apis.pop(job.base_url).close()  # the next look reads the key anew
+            raise
 
     def cancel(self, job: Job) -> Job:
         """Ask the provider to stop a job's batches; what they have finished is kept, and billed."""

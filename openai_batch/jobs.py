@@ -15,7 +15,6 @@ import contextlib
 import itertools
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 import msgspec
@@ -24,12 +23,12 @@ from . import _paths
 from ._files import as_path, part_file
 from ._given import write_requests
 from ._merge import MISSING
-from ._patience import MAX_POLL, Failures
+from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
-from ._workflow import MAX_POLL_LOCAL, Order, Workflow
-from .errors import ApiError, AuthError, BatchError, NotFoundError, UsageError, WaitTimeoutError
+from ._workflow import Order, Workflow
+from .errors import AuthError, BatchError, NotFoundError, UsageError
 from .providers import Provider, askable_providers, get_provider_by_name, pick_provider
 
 if TYPE_CHECKING:
@@ -225,23 +224,14 @@ class Job:
         """Do as `wait` does, without holding up the event loop; it can be cancelled, and the job goes on."""
         import asyncio
 
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, failures = 0.5, Failures(self._session.reporter)
         with self._session.work() as flow:
-            longest = MAX_POLL_LOCAL if flow.api(self._row).provider.is_local else MAX_POLL
+            pace = Pace(flow.api(self._row).provider, self._session.reporter, timeout)
         while True:
-            try:
+            with pace.looking():
                 await asyncio.to_thread(self._apart, Job._look)
-                failures.forget()
-            except (NotFoundError, ApiError, AuthError) as exc:
-                pause = failures.pause(exc)
             if self.ended:
                 return self
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise WaitTimeoutError(f"job {self.id} is still {self.status}; it goes on", hint="wait for it again")
-            await asyncio.sleep(pause if left is None else min(pause, left))
-            pause = min(longest, pause * 1.3)
+            await asyncio.sleep(pace.nap(self._row))
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
@@ -310,7 +300,7 @@ class Job:
         """Ask once how the job stands, after sending what is not sent yet; one that has ended is not asked about."""
         with self._session.work() as flow:
             if not self._known().ended:
-                self._row = flow.refresh(flow.advance(self._row), once=True)
+                self._row = flow.look(self._row)
 
     def _must_have_ended(self) -> None:
         self._look()
