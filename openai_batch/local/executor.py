@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 _PAUSE_AFTER_FAULT = 5.0
+_TURN = 0.1
+"""Seconds that a batch keeps its turn: commits then sync the journals of few batches, however many are at work."""
 _STOPPABLE = ("validating", "in_progress", "finalizing")
 
 
@@ -61,6 +63,7 @@ class Executor:
         self._journals = journals
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._runs: deque[Run] = deque()
+        self._turn_ends = 0.0
         self._cancelled: set[str] = set()
         self._work_came = asyncio.Event()
         self._announced = 0
@@ -215,16 +218,20 @@ class Executor:
         """Return the next row, of each batch in turn; wait if there is none."""
         while True:
             announced = self._announced
-            for _ in range(len(self._runs)):
-                if not self._runs:
-                    break
-                run = self._runs[0]
-                self._runs.rotate(-1)
+            if time.monotonic() >= self._turn_ends:
+                self._next_turn()
+            for run in tuple(self._runs):
                 row = await run.take()
                 if row is not None:
                     return run, row
+                if self._runs and self._runs[0] is run:
+                    self._next_turn()
             if announced == self._announced:
                 await self._work_came.wait()
+
+    def _next_turn(self) -> None:
+        self._runs.rotate(-1)
+        self._turn_ends = time.monotonic() + _TURN
 
     async def _answer(self, run: Run, row: RowRecord) -> answers.Line | None:
         """Return the row's finished line, or None if its batch was stopped meanwhile."""
