@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from . import _jobfiles, _paths
-from ._files import check_target, part_file, publish
+from ._aside import move_aside
+from ._files import check_target, part_file, publish, stamp
 from ._jobs import COLLECTED, Job, Part
 from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
 from ._results import Tally, as_they_stand, index
+from ._spared import Answers, completed
 from .errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
@@ -51,18 +53,20 @@ def collect(
     target: Path | BinaryIO,
     *,
     force: bool = False,
+    aside: bool = False,
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
     """Write one result line a request, in input order, to a path or a stream, and tell what became of each.
 
-    The path appears only when all that exists is in it. `missing` names a file for the request lines that
+    The path appears only when all that exists is in it; with `aside` what lies there is moved to `NAME.1` first.
+    `missing` names a file for the request lines that
     have no success, ready to be submitted; `export` writes another form than the provider's lines. Raises
     OutputExistsError if a path is taken and `force` is False, DownloadError if what arrives is not what the
     provider holds.
     """
     if isinstance(target, Path):
-        check_target(target, force=force or may_be_ours(job, target))
+        check_target(target, force=force or aside or may_be_ours(job, target))
     if missing is not None:
         check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
@@ -80,10 +84,8 @@ def collect(
             unanswered.write(missing, replace=force)
         if out.tell():
             if isinstance(target, Path):
-                # Said before it is done: after a kill in between, what lies there is known to be ours.
-                flow.registry.set_job(job.id, output_path=str(target.absolute()), succeeded=None)
-                publish(out, part_path, target, replace=force)
                 path = target
+                _publish(flow, job, out, part_path, target, force=force, aside=aside)
             else:
                 _copy(out, target)
     for part in job.parts:
@@ -92,6 +94,17 @@ def collect(
     if tally.complete:
         _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
+
+
+def _publish(
+    flow: Workflow, job: Job, out: BinaryIO, part_path: Path, target: Path, *, force: bool, aside: bool
+) -> None:
+    # Said before it is done: after a kill in between, what lies there is known to be ours.
+    flow.registry.set_output(job.id, str(target.absolute()))
+    if aside:
+        flow.reporter.warn(f"{target} held the results of an earlier job, which are now {move_aside(target)}")
+    publish(out, part_path, target, replace=force)
+    flow.registry.set_job(job.id, output_stamp=stamp(target))
 
 
 def _each(*hearers: _Unanswered | Export | None) -> Note | None:
@@ -176,21 +189,50 @@ def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Not
             with _fetched(flow, part, job, beside, tally) as (streams, places):
                 yield from as_they_stand(streams, places, tally)
         return
+    spared = _jobfiles.spared_of(job)
     with contextlib.ExitStack() as stack:
-        if order.consecutive:
-            results: Iterator[Result] = itertools.chain.from_iterable(
-                _part_results(flow, part, job, beside, tally, order.rows[part.number]()) for part in job.parts
-            )
-        else:
-            files = []
-            for part in job.parts:
-                handle, _ = stack.enter_context(part_file(beside))
-                write_rows(_part_results(flow, part, job, beside, tally, order.rows[part.number]()), handle)
-                files.append(read_rows(handle))
-            results = merged(files)
-        yield from complete(order.ids(), results, tally, note)
+        results = _own_results(flow, job, order, beside, tally, stack)
+        if spared is not None:
+            stores: list[BinaryIO] = [stack.enter_context(path.open("rb")) for path in _jobfiles.stores_of(job)]
+            spool, index = (stack.enter_context(part_file(beside))[0] for _ in range(2))
+            results = completed(results, spared, stores, spool, index)
+        yield from complete(order.ids(), results, tally, note, rename=spared is not None)
     if tally.strangers:
         flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
+
+
+def keep_answers(flow: Workflow, job: Job) -> Answers:
+    """Keep the successes that an ended job's own batches brought, for later jobs that ask the same; return where.
+
+    Raises NotFoundError where the provider does not have the results any more.
+    """
+    answers = _jobfiles.answers_of(job)
+    if answers.lines.exists():
+        return answers
+    order = _order(flow, job)
+    with contextlib.ExitStack() as stack:
+        lines, lines_part = stack.enter_context(part_file(answers.lines))
+        places, places_part = stack.enter_context(part_file(answers.places))
+        if order is not None:
+            answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, places)
+        publish(places, places_part, answers.places, replace=True, private=True)
+        publish(lines, lines_part, answers.lines, replace=True, private=True)
+    return answers
+
+
+def _own_results(
+    flow: Workflow, job: Job, order: _Order, beside: Path, tally: Tally, stack: contextlib.ExitStack
+) -> Iterator[Result]:
+    """Return what the job's batches brought, in the order of the rows."""
+    parts = [_part_results(flow, part, job, beside, tally, order.rows[part.number]()) for part in order.parts]
+    if order.consecutive:
+        return itertools.chain.from_iterable(parts)
+    files = []
+    for part in parts:
+        handle, _ = stack.enter_context(part_file(beside))
+        write_rows(part, handle)
+        files.append(read_rows(handle))
+    return merged(files)
 
 
 def _part_results(
@@ -235,12 +277,13 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The job's ids in input order, and each part's (row number, id) pairs in the order of the rows.
+    """The job's ids in input order, its parts, and each part's (row number, id) pairs in the order of the rows.
 
-    `consecutive` says that the parts' rows follow each other.
+    `consecutive` says that the rows of each part come after those of the part before.
     """
 
     ids: Callable[[], Iterable[str]]
+    parts: list[Part]
     rows: Mapping[int, Callable[[], Iterable[tuple[int, str]]]]
     consecutive: bool
 
@@ -250,14 +293,24 @@ def _order(flow: Workflow, job: Job) -> _Order | None:
 
     For a batch made elsewhere, or found again, its provider holds the input, and that tells.
     """
-    if _jobfiles.has_ids(job) and all(part.sha256 for part in job.parts):
+    kept = _jobfiles.has_ids(job)
+    if kept and all(part.sha256 for part in job.parts):
         mine = {part.number: functools.partial(_jobfiles.rows_of, job, part) for part in job.parts}
-        return _Order(functools.partial(_jobfiles.read_ids, job), mine, all(part.source is None for part in job.parts))
+        spans = {part.number: _jobfiles.span_of(job, part) for part in job.parts}
+        parts = sorted(job.parts, key=lambda part: spans[part.number])
+        consecutive = all(spans[one.number][1] < spans[two.number][0] for one, two in itertools.pairwise(parts))
+        parts = parts if consecutive else list(job.parts)
+        return _Order(functools.partial(_jobfiles.read_ids, job), parts, mine, consecutive)
     api = flow.api(job)
-    numbers: dict[str, int] = {}
+    # The input that was given tells all rows; without it they are those that were sent.
+    numbers = {custom_id: row for row, custom_id in enumerate(_jobfiles.read_ids(job))} if kept else {}
+    seen: set[str] = set()
     theirs: dict[int, Callable[[], Iterable[tuple[int, str]]]] = {}
     consecutive = True
     for part in sorted(job.parts, key=lambda part: part.number):
+        if not part.file_id and kept:
+            theirs[part.number] = functools.partial(iter, [])  # it was not sent
+            continue
         if not part.file_id:
             return None
         with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "found") as (handle, _):
@@ -271,10 +324,11 @@ def _order(flow: Workflow, job: Job) -> _Order | None:
                 )
                 return None
         # What was sent again bears the ids of an earlier part.
-        consecutive = consecutive and numbers.keys().isdisjoint(ids)
+        consecutive = consecutive and not kept and seen.isdisjoint(ids)
+        seen.update(ids)
         rows = sorted((numbers.setdefault(custom_id, len(numbers)), custom_id) for custom_id in ids)
         theirs[part.number] = functools.partial(iter, rows)
-    return _Order(functools.partial(iter, list(numbers)), theirs, consecutive)
+    return _Order(functools.partial(iter, list(numbers)), list(job.parts), theirs, consecutive)
 
 
 class _Request(msgspec.Struct):

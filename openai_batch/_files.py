@@ -144,6 +144,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def stamp(path: Path) -> str:
+    """Return what tells that a file was not written since: its size and time."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def check_target(target: Path, *, force: bool) -> None:
     """Raise BatchError if `target` cannot be written, before any work is done for it.
 

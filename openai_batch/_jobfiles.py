@@ -4,6 +4,10 @@ jobs/UID/ids              one JSON string a line, in input order
 jobs/UID/columns          the rows of the table that its requests were made of, in input order (`_columns`)
 jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
 jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`_split`)
+jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, where others are not
+jobs/UID/keys             what each request asks (`_keys`); and origin, what the user named as the input
+jobs/UID/spared           the rows that are not sent (`_spared`), with stores: the files of their answers, one a line
+jobs/UID/answers-1.jsonl  with .places: what its first part, or its first so many, brought, for later jobs (`_spared`)
 jobs/UID/lock             held while the job's parts are walked
 """
 
@@ -20,6 +24,7 @@ import msgspec
 from . import _paths
 from ._files import locked, part_file, publish
 from ._slice import FileSlice
+from ._spared import Answers
 from ._split import ROW_NUMBER
 from .errors import InputError
 
@@ -28,27 +33,33 @@ if TYPE_CHECKING:
 
     from ._inputs import Checked
     from ._jobs import Job, Part
+    from ._spared import Sparing
 
-COLUMNS = "columns"
+COLUMNS, IDS, KEYS, ORIGIN, SPARED, STORES = "columns", "ids", "keys", "origin", "spared", "stores"
 _CHUNK = 1 << 20
 
 
-def keep(job: Job, checked: Checked) -> None:
-    """Keep what going on from another process needs. Each file appears whole or not at all."""
+def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
+    """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
     folder = _paths.private_dir(_paths.job_dir(job.uid))
-    wanted = [(checked.ids, "ids")]
+    whole = has_ids(job)
+    wanted = []
     if checked.columns is not None:
         wanted.append((checked.columns, COLUMNS))
+    if sparing is not None:
+        wanted += [(sparing.keys, KEYS), (sparing.origin, ORIGIN)]
+        if sparing.count:
+            wanted += [(sparing.path, SPARED), (sparing.stores, STORES)]
     if not job.submitted:
         if checked.origin is None:
             wanted.append((checked.path, "input.jsonl"))
         for stem in {part.source for part in job.parts if part.source}:
             if checked.folder is not None:
                 wanted += [(checked.folder / f"{stem}{kind}", f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
-    for source, name in wanted:
+    for source, name in [*wanted, (checked.ids, IDS)]:
         target = folder / name
         # The same requests may come of another table now: results are joined with the latest one.
-        if name == COLUMNS or not target.exists():
+        if name == COLUMNS or not whole or not target.exists():
             with source.open("rb") as stream, part_file(target) as (handle, part):
                 shutil.copyfileobj(stream, handle, _CHUNK)
                 publish(handle, part, target, replace=True, private=True)
@@ -57,7 +68,7 @@ def keep(job: Job, checked: Checked) -> None:
 def drop_inputs(job: Job) -> None:
     """Let go of copies of the input: every request has its success."""
     folder = _paths.job_dir(job.uid)
-    for path in [folder / "input.jsonl", *folder.glob("model-*.jsonl")]:
+    for path in [folder / "input.jsonl", folder / "sent.jsonl", *folder.glob("model-*.jsonl")]:
         path.unlink(missing_ok=True)
 
 
@@ -106,12 +117,12 @@ def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[Fi
 
 def has_ids(job: Job) -> bool:
     """Tell whether the job's ids are kept here; those of a batch made elsewhere are not."""
-    return (_paths.job_dir(job.uid) / "ids").exists()
+    return (_paths.job_dir(job.uid) / IDS).exists()
 
 
 def read_ids(job: Job) -> Iterator[str]:
     """Yield the job's ids in input order."""
-    yield from _ids(_paths.job_dir(job.uid) / "ids", 0, None)
+    yield from _ids(_paths.job_dir(job.uid) / IDS, 0, None)
 
 
 def columns_of(job: Job) -> Path | None:
@@ -120,17 +131,70 @@ def columns_of(job: Job) -> Path | None:
     return path if path.exists() else None
 
 
+def keys_of(job: Job) -> Path | None:
+    """Return the file with the keys of a job's requests; None where there is none."""
+    path = _paths.job_dir(job.uid) / KEYS
+    return path if path.exists() else None
+
+
+def origin_of(uid: str) -> str | None:
+    """Return what the input of a job with this mark was named, for one that the registry has lost."""
+    path = _paths.job_dir(uid) / ORIGIN
+    return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
+
+
+def spared_of(job: Job) -> Path | None:
+    """Return the file that tells which rows of a job are not sent; None where all are."""
+    path = _paths.job_dir(job.uid) / SPARED
+    return path if path.exists() else None
+
+
+def store_names(job: Job) -> list[str]:
+    """Return the names of the files of answers that a job's spared rows have theirs in, in the order of the stores."""
+    path = _paths.job_dir(job.uid) / STORES
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def stores_of(job: Job) -> list[Path]:
+    """Return these files."""
+    return [_paths.job_dir(uid) / name for uid, _, name in (line.partition("/") for line in store_names(job))]
+
+
+def name_of(store: Path) -> str:
+    """Return the name that a file of answers has among the stores of other jobs."""
+    return f"{store.parent.name}/{store.name}"
+
+
+def answers_of(job: Job) -> Answers:
+    """Return the files of the answers that an ended job's own batches brought; they may not be there yet."""
+    stem = _paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
+    return Answers(stem.with_suffix(".jsonl"), stem.with_suffix(".places"))
+
+
 def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
     """Yield (number in the input, id) of each of a part's requests, in order."""
     folder = _paths.job_dir(job.uid)
     if not part.source:
-        yield from enumerate(_ids(folder / "ids", part.ids_offset, part.requests), part.first_row)
+        yield from enumerate(_ids(folder / IDS, part.ids_offset, part.requests), part.first_row)
         return
     ids = _ids(folder / f"{part.source}.ids", part.ids_offset, part.requests)
     with (folder / f"{part.source}.rows").open("rb") as handle:
         handle.seek(part.first_row * ROW_NUMBER.size)
         for custom_id in ids:
             yield ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0], custom_id
+
+
+def span_of(job: Job, part: Part) -> tuple[int, int]:
+    """Return the first and the last of the rows of a part."""
+    last = part.first_row + part.requests - 1
+    if not part.source:
+        return part.first_row, last
+    with (_paths.job_dir(job.uid) / f"{part.source}.rows").open("rb") as handle:
+        found = []
+        for number in (part.first_row, last):
+            handle.seek(number * ROW_NUMBER.size)
+            found.append(ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0])
+        return found[0], found[1]
 
 
 def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:

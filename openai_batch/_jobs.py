@@ -90,7 +90,9 @@ class Job:
 
     `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
     that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are
-    in bytes; `succeeded` is known once it is collected.
+    in bytes; `succeeded` is known once it is collected. `origin` tells what the user named as the input, to know a
+    grown one by; `output_stamp` the size and time of the results as published. `spared` counts the rows that are not
+    sent: an identical request is, or an earlier job has their answers (`_spared`).
     """
 
     id: int
@@ -110,22 +112,29 @@ class Job:
     requests: int = 0
     output_path: str | None = None
     succeeded: int | None = None
+    origin: str | None = None
+    output_stamp: str | None = None
+    spared: int = 0
     parts: tuple[Part, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether every part has come to its end."""
-        return bool(self.parts) and all(part.state in (ENDED, COLLECTED) for part in self.parts)
+        return self._has_rows and all(part.state in (ENDED, COLLECTED) for part in self.parts)
 
     @property
     def submitted(self) -> bool:
-        """Whether every part has its batch."""
-        return bool(self.parts) and all(part.batch_id for part in self.parts)
+        """Whether no part is to be sent any more: each has its batch, or was withdrawn."""
+        return self._has_rows and not self.waiting
+
+    @property
+    def _has_rows(self) -> bool:
+        return bool(self.parts) or self.spared > 0
 
     @property
     def status(self) -> str:
         """One word for the whole job: the batch's own status where there is one part."""
-        statuses = [part.status if part.batch_id else part.state for part in self.parts]
+        statuses = [part.status or part.state for part in self.parts]
         if self.ended:
             return next((word for word in _ORDER if word in statuses), "completed")
         running = [part.status for part in self.parts if part.batch_id and part.status not in FINISHED]
@@ -137,13 +146,14 @@ class Job:
 
     @property
     def waiting(self) -> int:
-        """How many parts have no batch yet."""
-        return sum(1 for part in self.parts if not part.batch_id)
+        """How many parts have no batch yet, and shall have one."""
+        return sum(1 for part in self.parts if not part.batch_id and part.state not in (ENDED, COLLECTED))
 
     @property
     def counts(self) -> Counts:
-        """The provider's counts, summed over the parts; the total is ours until the provider has one."""
-        total = self.requests or sum(part.counts.total or part.requests for part in self.parts)
+        """The provider's counts of what is sent, summed over the parts; the total is ours until it has one."""
+        sent = self.requests - self.spared
+        total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
         completed = min(total, sum(part.counts.completed for part in self.parts))
         # What was sent again may have failed more than once.
         return Counts(total, completed, min(total - completed, sum(part.counts.failed for part in self.parts)))

@@ -11,7 +11,7 @@ import itertools
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from ._results import SAMPLES, Tally, cause_of
+from ._results import SAMPLES, Tally, cause_of, with_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,10 +71,13 @@ def complete(
     results: Iterator[Result],
     tally: Tally,
     note: Callable[[int, str, str | None], None] | None = None,
+    *,
+    rename: bool = False,
 ) -> Iterator[bytes]:
     """Yield the lines of `results`, which come in the order of `ids`, and count what became of each request.
 
-    `note` hears of each request its row number, its id, and why it has no success (None: it has one).
+    With `rename` lines may bear the ids of other rows, and get their own. `note` hears of each request its row
+    number, its id, and why it has no success (None: it has one).
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
@@ -87,6 +90,8 @@ def complete(
                 note(row, custom_id, MISSING)
             continue
         _, success, line = following
+        if rename:
+            line = with_id(line, custom_id)
         cause = None if success else cause_of(line)
         if cause is None:
             tally.succeeded += 1

@@ -21,6 +21,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             requests INTEGER NOT NULL DEFAULT 0,
             output_path TEXT,
             succeeded INTEGER,
+            origin TEXT,
+            output_stamp TEXT,
+            spared INTEGER NOT NULL DEFAULT 0,
             created_at REAL NOT NULL
         )""",
         "CREATE INDEX jobs_identity ON jobs (identity)",

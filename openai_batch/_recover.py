@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _paths, _submit
+from . import _jobfiles, _paths, _submit
 from ._files import locked
 from ._jobs import RUNNING, Job, Part
 from ._queue import was_refused
@@ -106,6 +106,7 @@ def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
         metadata=metadata,
         model=info.model,
         requests=info.counts.total,
+        origin=_jobfiles.origin_of(uid),
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _paths
 from ._batchinfo import BatchFault, Counts
-from ._jobs import Job, Part
+from ._jobs import PLANNED, Job, Part
 from ._migrations import MIGRATIONS
 from .errors import NotFoundError, RegistryError
 
@@ -33,7 +33,13 @@ VERSION = len(MIGRATIONS)
 _JOB_FIELDS = (
     *("identity", "uid", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
     *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
+    *("origin", "output_stamp", "spared"),
 )
+
+
+_NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND (
+    NOT EXISTS (SELECT 1 FROM parts WHERE job = jobs.id) OR EXISTS (
+        SELECT 1 FROM parts WHERE job = jobs.id AND (batch_id IS NOT NULL OR state NOT IN ('ended', 'collected'))))"""
 
 
 class MovedOnError(RegistryError):
@@ -51,10 +57,11 @@ class Registry:
     def add(self, job: Job, parts: list[Part], *, again: bool = False) -> tuple[Job, bool]:
         """Write a new job with its parts and return it with True, or the newest job of that identity with False.
 
-        `again` asks for a new job in any case. The id in `job` is ignored. Raises RegistryError if the name is taken.
+        One that was withdrawn before anything of it was sent does not count. `again` asks for a new job in any case.
+        The id in `job` is ignored. Raises RegistryError if the name is taken.
         """
         with self._writing() as db:
-            found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (job.identity,)).fetchone()[0]
+            found = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
             if found is not None and not again:
                 return self._job(db, found), False
             # What is new will be paid for: a damaged file must not hide that it is not new.
@@ -91,12 +98,21 @@ class Registry:
         raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str) -> Job | None:
-        """Return the newest job of that identity, or None."""
+        """Return the newest job of that identity that was not withdrawn whole, or None."""
         with self._reading() as db:
             if db is None:
                 return None
-            found = db.execute("SELECT max(id) FROM jobs WHERE identity = ?", (identity,)).fetchone()[0]
+            found = db.execute(_NEWEST, (identity,)).fetchone()[0]
             return None if found is None else self._job(db, found)
+
+    def earlier(self, origin: str | None, output_path: str | None, limit: int) -> list[Job]:
+        """Return the newest jobs, at most `limit`, made of what is named `origin`, or published at `output_path`."""
+        with self._reading() as db:
+            if db is None:
+                return []
+            sql = "SELECT id FROM jobs WHERE origin = ? OR output_path = ? ORDER BY id DESC LIMIT ?"
+            rows = db.execute(sql, (_packed(origin), _packed(output_path), limit)).fetchall()
+            return [self._job(db, row[0]) for row in rows]
 
     def by_batch(self, batch_id: str) -> Job | None:
         """Return the job that owns a batch, or None."""
@@ -204,6 +220,24 @@ class Registry:
         with self._writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(_packed(value) for value in values.values()), number])
+
+    def set_output(self, number: int, path: str) -> None:
+        """Write down where a job's results are about to lie; what other jobs had there is theirs no longer."""
+        with self._writing() as db:
+            db.execute("UPDATE jobs SET output_path = NULL WHERE output_path = ? AND id != ?", (_packed(path), number))
+            sql = "UPDATE jobs SET output_path = ?, output_stamp = NULL, succeeded = NULL WHERE id = ?"
+            db.execute(sql, (_packed(path), number))
+
+    def plan_anew(self, job: Job, parts: list[Part], spared: int) -> Job:
+        """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""
+        with self._writing() as db:
+            if any(part.state != PLANNED for part in self._job(db, job.id).parts):
+                raise _moved_on(job.id)
+            db.execute("DELETE FROM parts WHERE job = ?", (job.id,))
+            for part in parts:
+                self._insert_part(db, job.id, part)
+            db.execute("UPDATE jobs SET spared = ? WHERE id = ?", (spared, job.id))
+            return self._job(db, job.id)
 
     def close(self) -> None:
         """Close the file."""

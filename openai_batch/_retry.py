@@ -5,6 +5,7 @@ What needs doing is the input's requests minus those with a success: never the e
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from . import _jobfiles, _paths
 from ._collect import result_lines
 from ._jobs import Part
 from ._results import Tally
+from ._spared import read_records
 from ._split import RequestFiles
 from .errors import BatchError
 
@@ -94,10 +96,13 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
     def plan() -> list[Part]:
         files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"retry-{first}", limits)
         try:
+            spared = _jobfiles.spared_of(job)
+            # A row whose result is another one's gets that of the other again.
+            records = itertools.repeat((0, 0)) if spared is None else read_records(spared)
             with source.open("rb") as handle:
-                for row, line in enumerate(handle):
+                for row, (line, (_, place)) in enumerate(zip(handle, records, strict=False)):
                     cause = found.rows.get(row)
-                    if cause is not None and wanted(cause):
+                    if cause is not None and wanted(cause) and not place:
                         files.add(row, line)
         finally:
             files.close()

@@ -7,6 +7,7 @@ for each model.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -144,24 +145,29 @@ class RequestFiles:
             handle.close()
 
 
-def sort_out(source: BinaryIO, folder: Path, limits: Limits) -> list[Slice]:
+def sort_out(
+    source: BinaryIO, folder: Path, limits: Limits, wanted: Iterable[bool] | None = None, *, by_model: bool = True
+) -> list[Slice]:
     """Copy each model's requests into files of their own in `folder`, and return the slices of these.
 
-    `source` holds one request a line, checked before. Raises InputError where there are too many models.
+    `source` holds one request a line, checked before; `wanted` tells of each whether it is copied (None: all are).
+    Without `by_model` they all go into one file. Raises InputError where there are too many models.
     """
     decode = msgspec.json.Decoder(_Request).decode
     files: dict[str | None, RequestFiles] = {}
     try:
-        for row, line in enumerate(source):
+        for row, (line, is_wanted) in enumerate(zip(source, wanted or itertools.repeat(True), strict=False)):
+            if not is_wanted:
+                continue
             request = decode(line)
-            model = request.body.model
+            model = request.body.model if by_model else None
             if model not in files:
                 if len(files) >= MAX_MODELS:
                     raise InputError(
                         f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
                         hint="sort the input by model",
                     )
-                files[model] = RequestFiles(folder, f"model-{len(files) + 1}", limits)
+                files[model] = RequestFiles(folder, f"model-{len(files) + 1}" if by_model else "sent", limits)
             files[model].add(row, line, request)
     finally:
         for each in files.values():

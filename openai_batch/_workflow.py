@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._batchinfo import BatchInfo
     from ._inputs import Checked
     from ._registry import Registry
+    from ._spared import Sparing
 
 AUDITS = 3
 """Looks at the provider's list after an attempt whose answer was lost."""
@@ -55,13 +56,20 @@ AUDITS = 3
 
 @dataclass(frozen=True)
 class Order:
-    """What a user wants done: a checked input on a provider, under a name and with metadata if given."""
+    """What a user wants done: a checked input on a provider, under a name and with metadata if given.
+
+    `origin` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
+    said; `sparing` what came of that, and of what earlier jobs have answered (`_reuse`).
+    """
 
     checked: Checked
     provider: Provider
     window: str | None = None
     name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    origin: str | None = None
+    dedup: bool | None = None
+    sparing: Sparing | None = None
 
     @property
     def identity(self) -> str:
@@ -72,6 +80,7 @@ class Order:
             self.window or self.provider.completion_window,
             sorted(self.metadata.items()),
             self.checked.sha256,
+            *([] if self.dedup is None else ["once" if self.dedup else "each"]),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -110,16 +119,22 @@ class Workflow:
             input_sha256=checked.sha256,
             input_bytes=checked.size,
             requests=report.requests,
+            origin=order.origin,
+            spared=order.sparing.count if order.sparing else 0,
         )
         parts = [Part.of(piece, 0, number) for number, piece in enumerate(checked.slices, 1)]
         api = self._apis[job.base_url] = self._new_api(provider)
         api.make_ready()  # without a key, or a local server, there is no job either
         if check_remote or not again:
-            self._look_back(order, always=check_remote)
+            self.look_back(provider, always=check_remote)
         job, new = self.registry.add(job, parts, again=again)
         with self._alone(job):
-            job = job if new else self._filled(job, parts)
-            _jobfiles.keep(job, checked)
+            if not new:
+                job = self._filled(job, parts)
+            if not new and not _jobfiles.has_ids(job) and all(part.state == PLANNED for part in job.parts):
+                # Killed before its files were kept; today's plan may differ, as earlier jobs may have more answers.
+                job = self.registry.plan_anew(job, parts, order.sparing.count if order.sparing else 0)
+            _jobfiles.keep(job, checked, order.sparing)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
     def advance(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
@@ -191,8 +206,29 @@ class Workflow:
             self._apis.pop(job.base_url).close()  # the next look reads the key anew
             raise
 
+    def withdraw(self, job: Job) -> Job:
+        """See to it that what of a job is not sent yet never will be, and return the job.
+
+        Raises UncertainError where that cannot be told of a part.
+        """
+        if job.submitted:
+            return job
+        with self._alone(job):
+            for part in self.registry.job(job.id).parts:
+                if part.state == CREATING:
+                    self._look_for(self.api(job), job, part, resubmit_uncertain=False)
+                elif part.state in (PLANNED, UPLOADING, UPLOADED):
+                    self.registry.set_part(
+                        part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time()
+                    )
+        return self.registry.job(job.id)
+
     def cancel(self, job: Job) -> Job:
-        """Ask the provider to stop a job's batches; what they have finished is kept, and billed."""
+        """Ask the provider to stop a job's batches; what they have finished is kept, and billed.
+
+        What is not sent yet never will be.
+        """
+        job = self.withdraw(job)
         api = self.api(job)
         for part in job.parts:
             if part.batch_id and part.state == RUNNING:
@@ -254,17 +290,17 @@ class Workflow:
     def _new_api(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self.reporter.progress)
 
-    def _look_back(self, order: Order, *, always: bool) -> None:
+    def look_back(self, provider: Provider, *, always: bool = False) -> None:
         """Take in what the provider has of ours before a new batch is made: the order may be one of those.
 
-        Done where it is asked for, and once after a registry was damaged or deleted.
+        Done `always`, or once after a registry was damaged or deleted.
         """
-        if not always and (not self.registry.lost_before() or self.registry.recovered(str(order.provider.base_url))):
+        if not always and (not self.registry.lost_before() or self.registry.recovered(str(provider.base_url))):
             return
         from ._recover import recover
 
-        self.reporter.note(f"looking for batches of ours at {order.provider} first")
-        recover(self, [order.provider], strict=True)
+        self.reporter.note(f"looking for batches of ours at {provider} first")
+        recover(self, [provider], strict=True)
 
     def _filled(self, job: Job, planned: list[Part]) -> Job:
         """Give a job that was found again its places in the input, and the parts that were never sent."""

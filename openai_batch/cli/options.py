@@ -81,6 +81,14 @@ MetadataOpt = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")
 ]
 WindowOpt = Annotated[str | None, typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.")]
+DedupOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--dedup/--no-dedup",
+        help="Send identical requests once; done for prompts and tables, not for ready requests.",
+        show_default=False,
+    ),
+]
 AgainOpt = Annotated[bool, typer.Option("--again", help="Start a new job though the same one was started before.")]
 UncertainOpt = Annotated[
     bool,

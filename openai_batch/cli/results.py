@@ -31,6 +31,7 @@ def deliver(
     target: Path | BinaryIO,
     *,
     force: bool = False,
+    aside: bool = False,
     missing: str | None = None,
     requests: Path | None = None,
     export: Export | None = None,
@@ -57,7 +58,7 @@ def deliver(
                     collect(current.flow, job, nowhere, missing=rest)
                 current.reporter.close()
             return Collected(job, target, Tally(requests=job.requests, succeeded=succeeded, failed=failed))
-        collected = collect(current.flow, job, target, force=force, missing=rest, export=export)
+        collected = collect(current.flow, job, target, force=force, aside=aside, missing=rest, export=export)
         current.reporter.close()
         return collected
     if not sys.stdout.isatty():

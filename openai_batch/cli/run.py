@@ -14,6 +14,7 @@ from openai_batch.errors import UsageError
 from .options import (
     AgainOpt,
     AsOpt,
+    DedupOpt,
     DryRunOpt,
     EmbeddingsOpt,
     EndpointOpt,
@@ -49,6 +50,7 @@ from .options import (
     WindowOpt,
     seconds,
 )
+from .planning import claim, make_plan, origin_of, spared_words
 from .prepare import Wishes, make_inputs, make_recipe
 from .results import conclude, deliver, make_export
 from .session import Session, session
@@ -71,7 +73,8 @@ EPILOG = """Examples:
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
-The same command again goes on with the same job, wherever it was stopped."""
+The same command again goes on with the same job, wherever it was stopped. When FILE has grown since, only the rows
+that are new or changed are sent, and the output holds the answers to all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -118,6 +121,7 @@ def run(
     missing: MissingOpt = None,
     retries: RetriesOpt = 0,
     force: ForceOpt = False,
+    dedup: DedupOpt = None,
     again: AgainOpt = False,
     resubmit_uncertain: UncertainOpt = False,
     check_remote: RemoteOpt = False,
@@ -161,15 +165,30 @@ def run(
         else:
             source, provider = _requests(make_inputs(files, folder, format, table, sql), folder, wishes)
         order = make_order(source, folder, provider, name, metadata, window)
+        order = replace(order, dedup=dedup, origin=None if example else origin_of(files, table, sql))
         columns = folder / COLUMNS
-        if columns.exists():
+        made = columns.exists()
+        if made:
             order = replace(order, checked=replace(order.checked, columns=columns))
-        if dry_run:
-            say_dry(order)
-            return
         known = None if again else current.flow.registry.by_identity(order.identity)
+        found = make_plan(
+            current,
+            order,
+            folder,
+            dedup=made if dedup is None else dedup,
+            again=again,
+            target=target,
+            known=known,
+            timeout=patience,
+            dry=dry_run,
+        )
+        order = found.order
+        if dry_run:
+            say_dry(order, found.common)
+            return
+        aside = False
         if target is not None:
-            _refuse_taken(target, known, force)
+            force, aside = claim(target, known, found, force=force)
         if missing is not None:
             check_target(Path(missing).expanduser(), force=force or known is not None)
         job, new = current.flow.submit(
@@ -177,12 +196,15 @@ def run(
         )
         current.job = job
         announce(current, new)
+        if words := spared_words(order):
+            current.reporter.note(f"job {job.id}: {words}")
         job = _followed(current, job, patience, retries)
         collected = deliver(
             current,
             job,
             target or sys.stdout.buffer,
             force=force,
+            aside=aside,
             missing=missing,
             requests=order.checked.path,
             export=export,
@@ -217,14 +239,6 @@ def _target(files: list[str] | None, output: str | None, form: str | None) -> Pa
         raise UsageError("several inputs have no name for their results", hint="name one with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
     return Path(f"{Path(files[0]).stem}.results.{ending}")
-
-
-def _refuse_taken(target: Path, known: Job | None, force: bool) -> None:
-    """Refuse a target that is not this job's own, before anything is paid."""
-    from openai_batch._collect import may_be_ours
-    from openai_batch._files import check_target
-
-    check_target(target, force=force or may_be_ours(known, target))
 
 
 def _example(folder: Path, provider: str | None, model: str | None) -> tuple[Source, str]:

@@ -38,6 +38,8 @@ EPILOG = """Examples:
 
   $ obatch submit input.jsonl --provider parasail --name nightly
 
+  $ obatch submit 'shards/*.jsonl'
+
   $ obatch prepare prompts.txt -p openai | obatch submit - -q
 
 The same command again goes on with the same job; --again starts a new one."""
@@ -49,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Batch input file; - is stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Batch input files, sent as one job; - is stdin.")],
     provider: ProviderOpt = None,
     name: NameOpt = None,
     metadata: MetadataOpt = None,
@@ -62,10 +64,11 @@ def submit(
     quiet: QuietOpt = False,
 ) -> None:
     """Start a batch file's job: check it whole, upload it, create its batch once."""
-    from openai_batch._inputs import open_source, workspace
+    from openai_batch._inputs import workspace
+    from openai_batch._join import globbed, open_joined
 
     with session(quiet=quiet) as current, workspace() as folder:
-        source = open_source(spoken(file), folder)
+        source = open_joined([spoken(file) for file in globbed(files)], folder)
         order = make_order(source, folder, provider, name, metadata, window)
         if dry_run:
             say_dry(order)
@@ -107,14 +110,20 @@ def make_order(
     return Order(checked, chosen, window, name, pairs(metadata, "--metadata"))
 
 
-def say_dry(order: Order) -> None:
-    """Say what an order would do."""
-    report = order.checked.report
+def say_dry(order: Order, common: int = 0) -> None:
+    """Say what an order would do; `common` of its rows are those of earlier jobs."""
+    report, slices = order.checked.report, order.checked.slices
     model = f" with model {report.model}" if report.model else ""
+    requests = sum(piece.requests for piece in slices)
+    batches = "a batch" if len(slices) == 1 else f"{len(slices):,} batches"
     errors.note(
-        f"would upload {order.checked.size:,} bytes to {order.provider} and create a batch of"
-        f" {counted(report.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
+        f"would upload {sum(piece.length for piece in slices):,} bytes to {order.provider} and create {batches} of"
+        f" {counted(requests, 'request')} for {report.endpoint}{model}; nothing was sent"
     )
+    if spared := report.requests - requests:
+        errors.note(f"{counted(spared, 'row')} of {report.requests:,} would not be sent: they ask the same as others")
+    if common:
+        errors.note(f"{counted(common, 'row')} were in an earlier job; those that it has answered would not be sent")
 
 
 def spoken(file: str) -> str:

@@ -1,0 +1,105 @@
+"""Tell requests that ask the same from others, for any number of them: each has a key, the hash of what it asks.
+
+Keys are compared in partitions, one of which at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from contextlib import ExitStack
+from itertools import count
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+KEY_BYTES = 16
+"""A key's size: two different requests never share one by chance."""
+
+_PARTITION = 20_000
+_MOST_PARTITIONS = 64
+_RECORD = struct.Struct(f"<{KEY_BYTES}sQ")
+_AT_ONCE = 4096
+
+
+class _Request(msgspec.Struct):
+    custom_id: msgspec.Raw
+    url: msgspec.Raw
+    body: msgspec.Raw
+
+
+def write_keys(requests: BinaryIO, out: BinaryIO, *, with_ids: bool) -> None:
+    """Write the key of each request, one a line, in their order; checked lines only.
+
+    `with_ids` makes the id part of what is asked, so that no two requests of a job are the same.
+    """
+    decode = msgspec.json.Decoder(_Request).decode
+    for line in requests:
+        request = decode(line)
+        made = hashlib.blake2b(request.url, digest_size=KEY_BYTES)
+        made.update(request.body)
+        if with_ids:
+            made.update(request.custom_id)
+        out.write(made.digest())
+
+
+def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    """Yield (row, first row) for each row whose key an earlier row has, in no order; rows count from 0."""
+    for part in _partitions(keys, folder, _number_of(keys)):
+        firsts: dict[bytes, int] = {}
+        for key, row in part:
+            first = firsts.setdefault(key, row)
+            if first != row:
+                yield row, first
+
+
+def shared(keys: Path, others: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    """Yield (row, other row) for each row of `others` whose key is in `keys`, with the first row there."""
+    number = max(_number_of(keys), _number_of(others))
+    (folder / "others").mkdir(exist_ok=True)
+    pairs = zip(_partitions(keys, folder, number), _partitions(others, folder / "others", number), strict=True)
+    for mine, theirs in pairs:
+        firsts: dict[bytes, int] = {}
+        for key, row in mine:
+            firsts.setdefault(key, row)
+        for key, row in theirs:
+            if (first := firsts.get(key)) is not None:
+                yield first, row
+
+
+def _number_of(keys: Path) -> int:
+    return min(_MOST_PARTITIONS, 1 + keys.stat().st_size // KEY_BYTES // _PARTITION)
+
+
+def _partitions(keys: Path, folder: Path, number: int) -> Iterator[Iterable[tuple[bytes, int]]]:
+    """Yield the (key, row) pairs in `number` partitions, told apart by the keys' first byte, each in row order."""
+    if number == 1:
+        yield _numbered(keys)
+        return
+    paths = [folder / f"keys-{place}" for place in range(number)]
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb", 1 << 14)) for path in paths]
+        pack = _RECORD.pack
+        for key, row in _numbered(keys):
+            files[key[0] % number].write(pack(key, row))
+    for path in paths:
+        with path.open("rb") as handle:
+            yield _records(handle)
+        path.unlink()
+
+
+def _numbered(keys: Path) -> Iterator[tuple[bytes, int]]:
+    rows = count()
+    with keys.open("rb") as handle:
+        while block := handle.read(KEY_BYTES * _AT_ONCE):
+            for start in range(0, len(block), KEY_BYTES):
+                yield block[start : start + KEY_BYTES], next(rows)
+
+
+def _records(handle: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    while block := handle.read(_RECORD.size * _AT_ONCE):
+        yield from _RECORD.iter_unpack(block)
