@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inputs import MARK
 from measure import Case, Command
+from peers import PREVIOUS, python_of, trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,10 +21,22 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 _PROFILE = """
 [providers.bench]
-base_url = "https://bench.example/v1"
+base_url = "{url}"
 max_requests = 100_000_000
 max_bytes = 100_000_000_000
 """
+_BASE_URL = "https://bench.example/v1"
+_CURL = """
+value() { sed -n 's/.*"'"$1"'": *"\\([^"]*\\)".*/\\1/p'; }
+file=$(curl -sSf -F purpose=batch -F 'file=@input.jsonl;filename=f.jsonl' "$1/files" | value id) &&
+order='{"input_file_id": "'"$file"'", "endpoint": "/v1/chat/completions", "completion_window": "24h"}' &&
+batch=$(curl -sSf -H 'Content-Type: application/json' -d "$order" "$1/batches" | value id) &&
+result=$(curl -sSf "$1/batches/$batch" | value output_file_id) &&
+curl -sSf "$1/files/$result/content" -o curl.jsonl
+"""
+_REQUEST, _RESULT = 900, 560
+"""Bytes of a request and of its result, where their number is what counts."""
+
 _STARTS = 7
 """Runs of what takes a fraction of a second."""
 
@@ -41,21 +55,32 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the cases work, how much they handle, and the Python that openai-batch 0.3.4 is installed for, if any."""
+    """Where the cases work, how much they handle, and the folder of the peers' environments, if there is one."""
 
     folder: Path
     sizes: Sizes
-    old_python: str | None
+    peers: Path | None
+
+    @property
+    def old_python(self) -> str | None:
+        """The Python that openai-batch 0.3.4 is installed for, if any."""
+        return python_of(self.peers, PREVIOUS) if self.peers else None
 
     def environment(self) -> dict[str, str]:
         """Return what every measured process gets: a registry and a configuration of its own, and no key."""
-        (self.folder / "config.toml").write_text(_PROFILE, encoding="utf-8")
+        self.configure("config.toml", _BASE_URL)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OBATCH_"))}
         return kept | {
             "OBATCH_STATE_DIR": str(self.folder / "state"),
             "OBATCH_CONFIG": str(self.folder / "config.toml"),
             "NO_PROXY": "127.0.0.1",
         }
+
+    def configure(self, name: str, url: str) -> str:
+        """Write a configuration whose provider `bench` is at `url`, and return its path."""
+        path = self.folder / name
+        path.write_text(_PROFILE.format(url=url), encoding="utf-8")
+        return str(path)
 
     def make(self, *words: object) -> None:
         """Write inputs, in a process of its own: the memory of this one would count in the figures."""
@@ -65,6 +90,19 @@ class Bench:
     def bytes_of(self, *names: str) -> float:
         """Return how many bytes the files have together."""
         return sum(path.stat().st_size for name in names for path in self.folder.glob(name))
+
+    def answers(self, pattern: str, count: int) -> Callable[[], str]:
+        """Return what counts the answers in the files of `pattern`, says what lacks, and removes the files."""
+
+        def look() -> str:
+            found = 0
+            for path in self.folder.glob(pattern):
+                with path.open("rb") as lines:
+                    found += sum(MARK.encode() in line for line in lines)
+                path.unlink()
+            return "" if found == count else f"{found:,} of {count:,} answers are there"
+
+        return look
 
     def clear(self) -> None:
         """Make room for the next case."""
@@ -116,22 +154,32 @@ def join(bench: Bench) -> Iterator[Case]:
 
 
 def trip(bench: Bench) -> Iterator[Case]:
-    """Yield a file up and one down, over the loopback."""
-    size, count = bench.sizes.megabytes * 1_000_000, bench.sizes.requests
-    with _server() as url:
-        for up, down in ((size, size), (count * 330, count * 560)):
-            bench.make("requests", "input.jsonl", count, up)
-            source, target = ("input.jsonl", "output.jsonl")
+    """Yield a round trip over the loopback: a file goes up, becomes a batch, and comes back as results."""
+    count = bench.sizes.requests
+    for up, down in ((count * _REQUEST, count * _RESULT), (bench.sizes.megabytes * 1_000_000,) * 2):
+        bench.make("requests", "input.jsonl", count, up)
+        if bench.peers:
+            bench.make("table", "input.jsonl", "input.csv")
+        with _server(bench, down // count) as url:
             commands = [
-                _work("obatch: upload and download", "trip", url, source, target, down),
-                _work("the openai client, streaming", "bare_trip", url, source, target, down),
+                _run(bench, url, "input.jsonl", count),
+                _trip(bench, "obatch: the transfers alone", "trip", url, "sent.jsonl"),
+                _trip(bench, "the openai client, streaming", "bare_trip", url, "bare.jsonl"),
             ]
             if shutil.which("curl"):
-                post = f"curl -sSf -F purpose=batch -F 'file=@{source};filename=f.jsonl' {url}/files -o record"
-                get = f"curl -sSf {url}/files/file-{down}/content -o {target}"
-                commands.append(Command("curl, twice", ("sh", "-c", f"{post} && {get}")))
+                words = ("sh", "-c", _CURL, "sh", url)
+                commands.append(Command("curl, four calls", words, whole=bench.answers("curl.jsonl", count)))
+            if bench.peers:
+                home = bench.folder / "home"
+                home.mkdir(exist_ok=True)
+                commands += trips(bench.peers, url, home, lambda pattern: bench.answers(pattern, count))
             found = (bench.bytes_of("input.jsonl") + down) / 1e6
-            yield Case(f"upload {up / 1e6:,.1f} MB, download {down / 1e6:,.1f} MB", commands, found, "MB")
+            yield Case(
+                f"round trip of {count:,} requests, {up / 1e6:,.1f} MB up, {down / 1e6:,.1f} MB down",
+                commands,
+                found,
+                "MB",
+            )
 
 
 def ls(bench: Bench) -> Iterator[Case]:
@@ -160,7 +208,7 @@ def start(bench: Bench) -> Iterator[Case]:
 
 
 def growth(bench: Bench) -> Iterator[Case]:
-    """Yield prepare, check and join at sizes that grow tenfold, the largest first."""
+    """Yield prepare, check, run and join at sizes that grow tenfold, the largest first."""
     sizes = sorted(bench.sizes.growth, reverse=True)
     for count in sizes:
         bench.make("prompts", f"prompts-{count}", count)
@@ -170,6 +218,9 @@ def growth(bench: Bench) -> Iterator[Case]:
     for count in sizes:
         bench.make("requests", f"input-{count}", count, count * 330)
     yield Case(f"growth of check, {sizes[0]:,} rows first", [_check(f"input-{n}", n) for n in sizes], *_each(sizes))
+    with _server(bench, _RESULT) as url:
+        runs = [_run(bench, url, f"input-{n}", n, name=f"obatch run, {n:,} rows") for n in sizes]
+        yield Case(f"growth of run, {sizes[0]:,} rows first", runs, *_each(sizes))
     for count in sizes:
         (bench.folder / f"input-{count}").unlink()
         bench.make("results", f"results-{count}", count, _parts(count), "stretches")
@@ -209,9 +260,22 @@ def _work(name: str, *words: object) -> Command:
     return Command(name, (sys.executable, str(HERE / "work.py"), *map(str, words)))
 
 
+def _run(bench: Bench, url: str, source: str, count: int, name: str = "obatch run: all of it, checked") -> Command:
+    words = (sys.executable, "-m", "openai_batch", "run", source, "-o", "whole.jsonl", "-p", "bench", "--again")
+    env = {"OBATCH_CONFIG": bench.configure("trip.toml", url)}
+    return Command(name, words, env, bench.answers("whole.jsonl", count))
+
+
+def _trip(bench: Bench, name: str, what: str, url: str, target: str) -> Command:
+    command = _work(name, what, url, "input.jsonl", target)
+    return replace(command, whole=bench.answers(target, bench.sizes.requests))
+
+
 @contextmanager
-def _server() -> Iterator[str]:
-    words = [sys.executable, str(HERE / "server.py")]
+def _server(bench: Bench, size: int) -> Iterator[str]:
+    folder = bench.folder / "provider"
+    folder.mkdir(exist_ok=True)
+    words = [sys.executable, str(HERE / "server.py"), str(folder), str(size)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or process.stdin is None:
             raise SystemExit("the server has no pipes")

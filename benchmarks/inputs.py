@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import sys
@@ -16,6 +17,10 @@ _PROSE = (
     "the quick results of a large \u201cbatch\u201d lie in order, line by line;\n"
     '\u00fcber 100% of them stand \\ "as sent", and none of them twice '
 )
+
+
+MARK = "answered:"
+"""What each answer begins with, so that answers can be counted in any form of file."""
 
 
 def text(number: int, length: int) -> str:
@@ -40,6 +45,16 @@ def requests(path: str, count: str, size: str) -> None:
     with Path(path).open("wb") as out:
         for number in range(int(count)):
             out.write(_request(number, length))
+
+
+def table(source: str, target: str) -> None:
+    """Write the prompts of a batch input as CSV: `custom_id`, `prompt`."""
+    with Path(source).open("rb") as lines, Path(target).open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(("custom_id", "prompt"))
+        for line in lines:
+            request = json.loads(line)
+            writer.writerow((request["custom_id"], request["body"]["messages"][0]["content"]))
 
 
 def _request(number: int, length: int) -> bytes:
@@ -155,5 +170,5 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
 
 
 if __name__ == "__main__":
-    kinds: dict[str, Callable[..., None]] = {each.__name__: each for each in (prompts, requests, results, jobs)}
+    kinds: dict[str, Callable[..., None]] = {each.__name__: each for each in (prompts, requests, table, results, jobs)}
     kinds[sys.argv[1]](*sys.argv[2:])

@@ -8,23 +8,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of `ru_maxrss`."""
 
+_WORDS = 300
+"""Characters of a failed command's last line that are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is measured: its name in the table and its words."""
+    """What is measured: its name in the table, its words, and what its environment has beside the others'.
+
+    `whole` is called after each run, and says what the run has left undone, "" for nothing. A command that `may_fail`
+    has a row that says why; one that is `absent` for a reason is not run at all.
+    """
 
     name: str
     words: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    whole: Callable[[], str] = str
+    may_fail: bool = False
+    absent: str = ""
+
+
+class FailedError(Exception):
+    """A command failed; the text says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +76,52 @@ class Figures:
     wall_ratio: float
 
 
-def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[Figures]:
-    """Run the case's commands A B A B …, `rounds` times each.
+def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[Figures | str]:
+    """Run the case's commands A B A B …, `rounds` times each; in the place of figures stands why there are none.
 
-    Raises SystemExit with what a command said if it fails.
+    Raises SystemExit with what a command said if it fails and may not.
     """
-    turns = [[run(command, folder, env) for command in case.commands] for _ in range(rounds)]
-    found = []
-    for runs in zip(*turns, strict=True):
-        pairs = list(zip([turn[0] for turn in turns], runs, strict=True))
-        usage = Usage(
-            statistics.median(each.cpu for each in runs),
-            statistics.median(each.wall for each in runs),
-            int(statistics.median(each.peak for each in runs)),
-        )
-        cpu = statistics.median(first.cpu / (each.cpu or 1e-6) for first, each in pairs)
-        wall = statistics.median(first.wall / each.wall for first, each in pairs)
-        found.append(Figures(usage, cpu, wall))
-    return found
+    turns: list[list[Usage]] = [[] for _ in case.commands]
+    failed = {number: command.absent for number, command in enumerate(case.commands) if command.absent}
+    for _ in range(rounds):
+        for number, command in enumerate(case.commands):
+            if number in failed:
+                continue
+            try:
+                turns[number].append(run(command, folder, env))
+            except FailedError as exc:
+                if not command.may_fail:
+                    raise SystemExit(f"{command.name} failed: {exc}") from None
+                failed[number] = f"failed: {exc}"
+    return [failed.get(number) or _figures(turns[0], runs) for number, runs in enumerate(turns)]
+
+
+def _figures(first: list[Usage], runs: list[Usage]) -> Figures:
+    usage = Usage(
+        statistics.median(each.cpu for each in runs),
+        statistics.median(each.wall for each in runs),
+        int(statistics.median(each.peak for each in runs)),
+    )
+    pairs = list(zip(first, runs, strict=True))
+    cpu = statistics.median(one.cpu / (each.cpu or 1e-6) for one, each in pairs)
+    wall = statistics.median(one.wall / each.wall for one, each in pairs)
+    return Figures(usage, cpu, wall)
 
 
 def run(command: Command, folder: Path, env: dict[str, str]) -> Usage:
-    """Run a command to its end, with nothing to read and its output thrown away. Raises SystemExit if it fails."""
+    """Run a command to its end, with nothing to read. Raises FailedError with its last words if it fails."""
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(
-            command.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=folder, env=env
+            command.words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=folder, env=env | dict(command.env)
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        lacking = f"exit code {process.returncode}" if process.returncode else command.whole()
+        if lacking:
             said.seek(0)
-            told = said.read().decode(errors="replace")
-            raise SystemExit(f"{command.name} failed with exit code {process.returncode}:\n{told}")
+            words = said.read().decode(errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(words) if line.strip()), "nothing")
+            raise FailedError(f"{lacking}; it said: {last[:_WORDS]}")
     return Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * _PEAK_UNIT)

@@ -1,10 +1,10 @@
 """Measure the commands and the library against references, and print one table.
 
-    python benchmarks/run.py [NAME…] [--quick] [--rounds N] [--prompts N] …
+    python benchmarks/run.py [NAME…] [--peers FOLDER] [--quick] [--rounds N] [--prompts N] …
 
 Each figure is of a whole process, as the operating system accounts for it: the median of several runs, the commands
-of a case in turn (A B A B …). OLD_PYTHON may name a Python that has
-openai-batch 0.3.4; its own create_batch_input is then measured too.
+of a case in turn (A B A B …). `--peers` names the folder that peers.py has made; the packages in it are then
+measured too.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="obatch-bench-") as folder:
         chosen = _QUICK if options.quick else _FULL
         given = {name: getattr(options, name) or getattr(chosen, name) for name in Sizes.__dataclass_fields__}
-        bench = Bench(Path(folder), Sizes(**given), os.environ.get("OLD_PYTHON"))
+        bench = Bench(Path(folder), Sizes(**given), options.peers)
         rounds = options.rounds or 3
-        _head(bench)
+        _head()
         for name in options.names or CASES:
             for case in CASES[name](bench):
                 runs = 1 if options.quick else case.rounds or rounds
@@ -50,9 +50,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, help="runs of each command, where a case has no number of its own (default: 3)"
     )
+    parser.add_argument("--peers", type=_folder, help="folder that peers.py has made: measure what is in it too")
     parser.add_argument("--prompts", type=int, help="prompts to prepare")
-    parser.add_argument("--megabytes", type=int, help="size of the file to check, to upload and to download, in MB")
-    parser.add_argument("--requests", type=int, help="requests in that file")
+    parser.add_argument("--megabytes", type=int, help="size of the file to check, and to send and fetch, in MB")
+    parser.add_argument("--requests", type=int, help="requests in that file, and in a round trip")
     parser.add_argument("--results", type=int, help="results to join")
     parser.add_argument("--jobs", type=int, help="jobs to list")
     parser.add_argument("--growth", type=int, nargs="+", help="sizes to grow through, in rows")
@@ -63,7 +64,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _head(bench: Bench) -> None:
+def _head() -> None:
     """Print where, when and what."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
@@ -71,19 +72,24 @@ def _head(bench: Bench) -> None:
     )
     print(f"load average at the start {load}: the fuller the machine, the more the wall seconds say of others")
     print(f"Python {platform.python_version()}, {_versions(sys.executable, *_PACKAGES)}")
-    if bench.old_python:
-        print(f"reference in an environment of its own: {_versions(bench.old_python, 'openai-batch', 'openai')}")
     print("medians of the runs, made in turn; ratios are the first command of a case ÷ this one (CPU, wall)")
     print(f"peak memory is of the largest process; none can show less than this runner's own {_own_peak():.0f} MB")
     print()
     print(f"{'':{_NAME}}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'a second':>16}{'÷ CPU':>8}{'÷ wall':>8}")
 
 
-def _show(case: Case, runs: int, figures: list[Figures]) -> None:
+def _folder(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _show(case: Case, runs: int, figures: list[Figures | str]) -> None:
     """Print the rows of a case."""
     print(f"{case.title} ({runs} {'run' if runs == 1 else 'runs'} of each)")
     amounts = case.amounts or [case.amount] * len(figures)
     for number, (command, found, amount) in enumerate(zip(case.commands, figures, amounts, strict=True)):
+        if isinstance(found, str):
+            print(f"  {command.name:{_NAME - 2}}  {found}", flush=True)
+            continue
         usage = found.usage
         rate = f"{amount / usage.wall:,.0f} {case.unit}" if amount else ""
         ratios = f"{found.cpu_ratio:8.2f}{found.wall_ratio:8.2f}" if number else ""

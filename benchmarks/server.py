@@ -1,28 +1,115 @@
-"""A server that takes uploads and throws them away, and gives files of any size, through a fixed buffer.
+"""A provider whose batches are complete at once: `python server.py FOLDER BYTES` prints its base URL and serves.
 
-`python server.py` prints its base URL and serves until its standard input is closed. The file `file-N` has N bytes.
+It keeps files in FOLDER, uploads until they are answered and results until they are fetched, so that any number of runs
+needs the room of one. Each request is answered with a success of about BYTES, in no order. It ends when its standard
+input is closed.
 """
 
 from __future__ import annotations
 
 import json
+import random
+import re
+import secrets
 import socket
 import sys
 import threading
+from pathlib import Path
+from typing import Any
 
-_BLOCK = b'{"custom_id":"row-1","response":{"status_code":200,"body":{}},"error":null}\n' * 3000
+from inputs import MARK, text
+
 _MAX_HEAD = 1 << 16
+_CUSTOM_ID = re.compile(rb'"custom_id": ?"((?:[^"\\]|\\.)*)"')
+_NOT_FOUND: dict[str, Any] = {"error": {"message": "there is nothing of that name"}}
 
 
-def serve(door: socket.socket) -> None:
+class Shelf:
+    """The files of the server, by their ids, and its batches."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder = folder
+        self._size = size
+        self._sizes: dict[str, int] = {}
+        self._batches: dict[str, dict[str, Any]] = {}
+
+    def new(self) -> str:
+        """Return the id of a new file."""
+        return f"file-{secrets.token_hex(8)}"
+
+    def file(self, file_id: str) -> dict[str, Any]:
+        """Describe a file. An upload lies here as the form that it came in, so that no size is told of it."""
+        size = self._sizes.get(file_id)
+        purpose = "batch" if size is None else "batch_output"
+        record = {"id": file_id, "object": "file", "bytes": size, "created_at": 1}
+        return record | {"filename": "f.jsonl", "purpose": purpose}
+
+    def create(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Make a batch, and its results with it; the answer says that they are still to come."""
+        count = self._answer(self.folder / order["input_file_id"])
+        batch_id = "batch_" + order["input_file_id"].removeprefix("file-")
+        self._batches[batch_id] = {
+            "id": batch_id,
+            "object": "batch",
+            "endpoint": order["endpoint"],
+            "input_file_id": order["input_file_id"],
+            "completion_window": order["completion_window"],
+            "created_at": 1,
+            "metadata": order.get("metadata"),
+            "status": "completed",
+            "output_file_id": _results_of(order["input_file_id"]),
+            "request_counts": {"total": count, "completed": count, "failed": 0},
+        }
+        return self._batches[batch_id] | {"status": "validating", "output_file_id": None}
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """Describe a batch."""
+        return self._batches.get(batch_id, _NOT_FOUND)
+
+    def _answer(self, source: Path) -> int:
+        """Write the results of an upload, and return how many there are."""
+        with source.open("rb") as form:
+            found = [match[1] for line in form if (match := _CUSTOM_ID.search(line, 0, 200))]
+        random.Random(1).shuffle(found)  # noqa: S311 - an order, no secret
+        bare = len(json.dumps(_result("")))
+        line = json.dumps(_result(text(0, max(1, self._size - bare))), ensure_ascii=False).encode()
+        before, _, after = line.partition(b'"?"')
+        results = self.folder / _results_of(source.name)
+        with results.open("wb") as out:
+            out.writelines(b'%b"%b"%b\n' % (before, custom_id, after) for custom_id in found)
+            self._sizes[results.name] = out.tell()
+        source.unlink()
+        return len(found)
+
+
+def _results_of(file_id: str) -> str:
+    return file_id.replace("file", "result")
+
+
+def _result(content: str) -> dict[str, object]:
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": f"{MARK} {content}"}, "finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 30, "completion_tokens": 40, "total_tokens": 70},
+    }
+    response = {"status_code": 200, "request_id": "req-1", "body": body}
+    return {"id": "batch_req_1", "custom_id": "?", "response": response, "error": None}
+
+
+def serve(door: socket.socket, shelf: Shelf) -> None:
     """Answer connections, each in a thread of its own."""
     while True:
         connection, _ = door.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_talk, args=(connection,), daemon=True).start()
+        threading.Thread(target=_talk, args=(connection, shelf), daemon=True).start()
 
 
-def _talk(connection: socket.socket) -> None:
+def _talk(connection: socket.socket, shelf: Shelf) -> None:
     buffer = memoryview(bytearray(1 << 18))
     rest = b""
     with connection:
@@ -30,18 +117,23 @@ def _talk(connection: socket.socket) -> None:
             head, found, rest = _head(connection, rest)
             if not found:
                 return
-            words = head.split(b"\r\n", 1)[0].split(b" ")
+            method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
             left = int(fields.get(b"content-length", b"0")) - len(rest)
-            rest = b""
             if fields.get(b"expect", b"").strip() == b"100-continue":
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            while left > 0:
-                count = connection.recv_into(buffer[: min(len(buffer), left)])
-                if not count:
-                    return
-                left -= count
-            _answer(connection, words[1].decode())
+            words = path.partition("?")[0].split("/")[2:]
+            upload = shelf.new() if (method, words) == ("POST", ["files"]) else "body"
+            with (shelf.folder / upload).open("wb") as out:
+                out.write(rest)
+                while left > 0:
+                    count = connection.recv_into(buffer[: min(len(buffer), left)])
+                    if not count:
+                        return
+                    out.write(buffer[:count])
+                    left -= count
+            rest = b""
+            _answer(connection, shelf, method, words, upload)
 
 
 def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
@@ -53,23 +145,34 @@ def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
     return head.partition(b"\r\n\r\n")
 
 
-def _answer(connection: socket.socket, path: str) -> None:
-    name = next((word for word in path.split("/") if word.startswith("file-")), "file-uploaded")
-    number = name.removeprefix("file-")
-    size = int(number) if number.isdigit() else None
-    if size is not None and path.endswith("/content"):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for sent in range(0, size, len(_BLOCK)):
-            connection.sendall(_BLOCK[: size - sent])
-        return
-    record = {"id": name, "object": "file", "bytes": size, "created_at": 1, "filename": "f.jsonl", "purpose": "batch"}
-    body = json.dumps(record).encode()
+def _answer(connection: socket.socket, shelf: Shelf, method: str, words: list[str], upload: str) -> None:
+    match words:
+        case ["files", file_id, "content"]:
+            with (shelf.folder / file_id).open("rb") as content:
+                size = (shelf.folder / file_id).stat().st_size
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                connection.sendfile(content)
+            (shelf.folder / file_id).unlink()
+            return
+        case ["files"] if method == "POST":
+            answer = shelf.file(upload)
+        case ["files", file_id]:
+            answer = shelf.file(file_id)
+        case ["batches"] if method == "POST":
+            answer = shelf.create(json.loads((shelf.folder / upload).read_bytes()))
+        case ["batches", batch_id]:
+            answer = shelf.batch(batch_id)
+        case _:
+            answer = {"object": "list", "data": [], "has_more": False}
+    body = json.dumps(answer).encode()
+    status = b"404 Not Found" if answer is _NOT_FOUND else b"200 OK"
     kind = b"Content-Type: application/json\r\n"
-    connection.sendall(b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (kind, len(body), body))
+    connection.sendall(b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, kind, len(body), body))
 
 
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
-    threading.Thread(target=serve, args=(listening,), daemon=True).start()
+    kept = Shelf(Path(sys.argv[1]), int(sys.argv[2]))
+    threading.Thread(target=serve, args=(listening, kept), daemon=True).start()
     sys.stdin.read()

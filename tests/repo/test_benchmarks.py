@@ -17,11 +17,22 @@ CASES = {
     "prepare": (1, ["obatch prepare", "reading and writing the bytes"]),
     "check": (2, ["obatch check", "parsing the lines with msgspec", "reading the bytes"]),
     "join": (2, ["obatch: collect", "all lines in a dict, then out", "reading and writing the bytes"]),
-    "trip": (2, ["obatch: upload and download", "the openai client, streaming", "curl, twice"]),
     "ls": (1, ["obatch ls", "sqlite3 alone: print every row"]),
     "start": (1, ["obatch --version", "obatch --help", "obatch ls", "obatch __complete jobs", "a bare Typer program"]),
-    "growth": (1, ["obatch prepare, 20 rows", "obatch check, 10 rows", "obatch: collect, 20 rows"]),
+    "growth": (
+        1,
+        ["obatch prepare, 20 rows", "obatch check, 10 rows", "obatch run, 20 rows", "obatch: collect, 10 rows"],
+    ),
 }
+TRIP = (
+    2,
+    [
+        "obatch run: all of it, checked",
+        "obatch: the transfers alone",
+        "the openai client, streaming",
+        "curl, four calls",
+    ],
+)
 FIGURES = r" +\d+\.\d\d +\d+\.\d\d +\d+"
 """CPU seconds, wall seconds, peak memory in MB."""
 
@@ -32,17 +43,41 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_each_case_prints_its_commands(name: str) -> None:
-    """Every command of the case ends well and has its row of figures, as often as the case has variants."""
-    done = run(name, *TINY)
+def assert_figures(done: subprocess.CompletedProcess[str], variants: int, commands: list[str]) -> None:
+    """Assert that each command has as many rows of figures as the case has variants."""
     assert done.returncode == 0, done.stderr
-    variants, commands = CASES[name]
     for command in commands:
         if command.startswith("curl") and not shutil.which("curl"):
             continue
         rows = re.findall(rf"^  {re.escape(command)}{FIGURES}", done.stdout, re.MULTILINE)
         assert len(rows) >= variants, done.stdout
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_case_prints_its_commands(name: str) -> None:
+    """Every command of the case ends well and has its row of figures, as often as the case has variants."""
+    assert_figures(run(name, *TINY), *CASES[name])
+
+
+def test_a_round_trip_has_figures_or_reasons(tmp_path: Path) -> None:
+    """A package that is not installed, fails, or leaves answers out has a row in words; all else has its figures."""
+    programs = {
+        "batchwizard/bin/batchwizard": "echo all is well",
+        "loom-batch/bin/loom": "echo no such thing >&2; exit 3",
+    }
+    for name, line in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    done = run("trip", *TINY, "--peers", str(tmp_path))
+    assert_figures(done, *TRIP)
+    for row in (
+        r"openai-batch 0\.3\.4 +not installed",
+        r"batchwizard \S+ +failed: 0 of 20 answers are there; it said: all is well",
+        r"loom-batch \S+ +failed: exit code 3; it said: no such thing",
+    ):
+        assert len(re.findall(rf"^  {row}$", done.stdout, re.MULTILINE)) == 2, done.stdout
 
 
 def test_the_head_tells_when_where_and_what() -> None:

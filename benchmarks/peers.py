@@ -1,0 +1,115 @@
+"""The packages that a round trip is held against, each in a virtual environment of its own.
+
+    python benchmarks/peers.py FOLDER
+
+makes FOLDER/NAME for each; `python benchmarks/run.py --peers FOLDER` then measures them. What cannot be installed here
+is told, and has a row that says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from measure import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PREVIOUS = "openai-batch-0.3.4"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A package: what pip installs, the program in its `bin`, and the shell line of a round trip with it.
+
+    The line gets the program as $0, the base URL as $1 and the source as $2. `source` is the file it reads, which holds
+    the same requests for all; `results` are the files that it leaves behind.
+    """
+
+    requirements: tuple[str, ...]
+    program: str
+    line: str
+    source: str
+    results: str
+
+    @property
+    def title(self) -> str:
+        """The package and its version."""
+        return self.requirements[0].replace("==", " ")
+
+
+PEERS = {
+    PREVIOUS: Peer(
+        ("openai-batch==0.3.4", "openai==2.54.0", "httpx==0.28.1"),
+        "python",
+        '"$0" -m openai_batch.run "$2" -o previous.jsonl --base-url "$1" --api-key none',
+        "input.jsonl",
+        "previous.jsonl",
+    ),
+    "batchwizard": Peer(
+        ("batchwizard==0.5.0",),
+        "batchwizard",
+        '"$0" process "$2" --output-directory . --check-interval 1',
+        "input.jsonl",
+        "batch_*_results.jsonl",
+    ),
+    "loom-batch": Peer(
+        ("loom-batch==0.7.0",),
+        "loom",
+        '"$0" run -f "$2" -c prompt -p openai -m gpt-4o-mini --no-cache -o loom.csv --force && "$0" fetch --force',
+        "input.csv",
+        "loom.csv",
+    ),
+    "batchwork-ai": Peer(
+        ("batchwork-ai==0.3.0",),
+        "batchwork",
+        '"$0" run text "$2" --model openai/gpt-4o-mini --endpoint chat-completions --base-url "$1"'
+        " --poll-interval 1 --allow-large-batch > batchwork.jsonl",
+        "input.csv",
+        "batchwork.jsonl",
+    ),
+}
+
+
+def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:
+    """Yield each peer's round trip; `whole` makes the check of the files that a pattern names.
+
+    Each thinks that it talks to OpenAI, and has `home` for its state.
+    """
+    env = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    for name, peer in PEERS.items():
+        program = folder / name / "bin" / peer.program
+        words = ("sh", "-c", peer.line, str(program), url, peer.source)
+        absent = "" if program.exists() else "not installed"
+        yield Command(peer.title, words, env, whole(peer.results), may_fail=True, absent=absent)
+
+
+def python_of(folder: Path, name: str) -> str | None:
+    """Return the Python of a peer's environment, None where there is none."""
+    python = folder / name / "bin" / "python"
+    return str(python) if python.exists() else None
+
+
+def main(folder: Path) -> int:
+    """Make the environments, and return how many could not be made."""
+    lacking = 0
+    for name, peer in PEERS.items():
+        place = folder / name
+        steps = (
+            [sys.executable, "-m", "venv", str(place)],
+            [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *peer.requirements],
+        )
+        done = all(subprocess.run(step, check=False).returncode == 0 for step in steps)
+        print(f"{name}: {'ready' if done else 'cannot be installed'}", flush=True)
+        lacking += not done
+    return lacking
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its folder
+        raise SystemExit(__doc__)
+    raise SystemExit(1 if main(Path(sys.argv[1]).absolute()) else 0)
