@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,13 @@ _FOREIGN = (
     "ALL_PROXY",
 )
 _KEPT = ("OBATCH_TEST_",)
+
+
+def pytest_configure() -> None:
+    """Let no process that a test starts ignore signals because this one does, as behind `&` and under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # as deaf as before, and gone in what is started
 
 
 @pytest.fixture(autouse=True)
