@@ -28,8 +28,8 @@ def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(name: str, base_url: str, **values: object) -> None:
-    """Add a provider to the test's configuration; its key is in TEST_KEY."""
-    table = {"base_url": base_url, "api_key_env": "TEST_KEY", "create_timeout": 2, "create_grace": 0.5} | values
+    """Add a provider to the test's configuration; its key is in TEST_KEY, and a slow machine changes nothing."""
+    table = {"base_url": base_url, "api_key_env": "TEST_KEY", "create_timeout": 30, "create_grace": 30} | values
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
         handle.write("\n".join([f"[providers.{name}]", *lines, "", ""]))

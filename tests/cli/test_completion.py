@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
-from cli.invoke import environment, invoke, request, write
+from cli.invoke import PATIENCE, environment, invoke, request, write
 
 from openai_batch.cli.completion import read_commands
 
@@ -139,7 +139,7 @@ def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, complet
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").good()
     env = environment({"PATH": shell_path, "TERM": "dumb"})
-    shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=20)
+    shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=PATIENCE)
     shell.sendline(f"fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy")
     shell.expect("ready\r\n")
     shell.send(f"obatch {typed}\t")

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.invoke import COMMAND, Terminal, environment, invoke, request, write
+from cli.invoke import COMMAND, PATIENCE, Terminal, environment, invoke, request, write
 from support.servers import wait_until
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
     """Send a signal, and return what the process had said at its end."""
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE)
     assert out == ""
     assert "Traceback" not in err
     return err

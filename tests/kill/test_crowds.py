@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def test_ten_submit_the_same_file(here: World) -> None:
     """Ten processes with the same order on an empty machine make one upload, one batch and one job."""
+    here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     here.write()
     runs = [here.start(("submit", "in.jsonl", "-q")) for _ in range(10)]
     ended = [run.finish() for run in runs]
@@ -32,6 +33,7 @@ def test_ten_submit_the_same_file(here: World) -> None:
 
 def test_twenty_make_a_registry(here: World) -> None:
     """Twenty processes that find no registry make one together, and none of their jobs is missing."""
+    here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     for number in range(20):
         here.write(requests=number + 1, name=f"{number}.jsonl")
     runs = [here.start(("submit", f"{number}.jsonl", "-q")) for number in range(20)]
@@ -96,6 +98,7 @@ def forget(made: World) -> None:
 
 def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
     """Twenty processes submit, list and wait on one registry while half are killed: what was acknowledged is there."""
+    here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     rounds, kills, acknowledged = (15 if FULL else 2), 0, {}
     for turn in range(rounds):
         runs = {}

@@ -25,7 +25,9 @@ CONCURRENCY = 8
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
     """After a crash or a stop every request has one answer, and at most what was in flight is asked twice."""
-    texts = [f"!sleep=0.01 {how} {i} {tmp_path.name}" for i in range(ROWS)]
+    # The last ones keep the batch from its end, however late we look.
+    pauses = [0.01] * (ROWS - CONCURRENCY) + [3] * CONCURRENCY
+    texts = [f"!sleep={pause} {how} {i} {tmp_path.name}" for i, pause in enumerate(pauses)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=CONCURRENCY) as server:
         with server.client() as client:
             batch = start(client, chat_file(texts))
@@ -60,7 +62,7 @@ def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:
     """A batch whose window ends while the server is away is expired at the next start, with what it had."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
-            batch = start(client, chat_file(["away", "!sleep=60 away"]), window="2s")
+            batch = start(client, chat_file(["away", "!sleep=60 away"]), window="4s")
             wait_for_successes(client, batch, 1)
             expires_at = batch.expires_at
         server.kill()
@@ -83,7 +85,7 @@ def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
     """A batch that was being cancelled when the server died is cancelled, and never completes."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
-            batch = start(client, chat_file(f"c {i}" for i in range(3000)))
+            batch = start(client, chat_file(["!sleep=60 c", *(f"c {i}" for i in range(3000))]))
             client.batches.cancel(batch.id)
         server.kill()
         server.start()

@@ -133,7 +133,7 @@ def test_no_answer_at_all(tmp_path: Path) -> None:
 def test_timeout(tmp_path: Path, echo: EchoUpstream) -> None:
     """A call that takes too long is broken off."""
     with (
-        local_server(tmp_path, upstream=echo.base_url, timeout_seconds=0.2, max_tries=1) as server,
+        local_server(tmp_path, upstream=echo.base_url, timeout_seconds=3, max_tries=1) as server,
         server.client() as client,
     ):
         done = finish(client, start(client, chat_file(["!sleep=20 too long", "quick"])))
@@ -193,10 +193,10 @@ def test_cancel_after_the_end(client: OpenAI) -> None:
 
 def test_expiry(client: OpenAI) -> None:
     """When the window ends, what is there is kept, and every other request has a batch_expired line."""
-    done = finish(client, start(client, chat_file(["quick", "!sleep=60 slow", "quick too"]), window="2s"))
+    done = finish(client, start(client, chat_file(["quick", "!sleep=60 slow", "quick too"]), window="4s"))
     assert done.status == "expired"
     assert done.expired_at
-    assert done.expires_at == done.created_at + 2
+    assert done.expires_at == done.created_at + 4
     assert _counts(done) == (3, 2, 0)
     assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0", "r2"]
     (error,) = lines(client, done.error_file_id)
@@ -207,7 +207,7 @@ def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> 
     """Requests that had to wait are not started once the window has ended."""
     texts = [f"!sleep=60 waits {i}" for i in range(100)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
-        done = finish(client, start(client, chat_file(texts), window="1s"))
+        done = finish(client, start(client, chat_file(texts), window="3s"))
         assert done.status == "expired"
         assert len(lines(client, done.error_file_id)) == 100
     assert sum(echo.calls().get(text, 0) for text in texts) == 4
@@ -252,7 +252,7 @@ def test_concurrency_bound(tmp_path: Path) -> None:
     """No more requests are under way at once than the settings allow, and as many as that."""
     with echo_upstream() as own, local_server(tmp_path, upstream=own.base_url, concurrency=5) as server:
         with server.client() as client:
-            finish(client, start(client, chat_file(f"!sleep=0.02 {i}" for i in range(60))))
+            finish(client, start(client, chat_file(f"!sleep=0.2 {i}" for i in range(20))))
         assert own.most() == 5
 
 
