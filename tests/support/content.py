@@ -58,7 +58,7 @@ def _break_off(exchange: Exchange, data: bytes, start: int, shared: Mapping[str,
     sent = data[start : start + int(fault.number(len(data) // 2))]
     exchange.send_raw(206 if start else 200, _head(len(data) - start, **shared, **told), sent)
     if fault.kind == "reset":
-        time.sleep(0.05)  # a reset throws away what has not been read yet
+        exchange.wait_until_read()  # a reset throws away the rest
         exchange.reset()
 
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from support.plan import Fault
 
 HTML = b"<!doctype html><title>Welcome</title><p>Please sign in to this network.</p>"
+_SOCKETS = Path("/proc/net/tcp")
+"""Where Linux tells of each socket how much it has not sent and not read yet."""
 _REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 307: "Temporary Redirect", 404: "Not Found"}
 
 
@@ -119,6 +122,20 @@ class Exchange:
     def send_bytes(self, data: bytes) -> None:
         """Send more of an answer."""
         self._connection.sendall(data)
+
+    def wait_until_read(self) -> None:
+        """Wait until the other side has read what was sent, as far as the kernel tells."""
+        if not _SOCKETS.exists():
+            time.sleep(0.2)
+            return
+        ours, theirs = self._connection.getsockname(), self._connection.getpeername()
+        ends = {f":{ours[1]:04X} ", f":{theirs[1]:04X} "}
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            lines = [line for line in _SOCKETS.read_text().splitlines() if all(end in line for end in ends)]
+            if all(line.split()[4] == "00000000:00000000" for line in lines):
+                return
+            time.sleep(0.005)
 
     def reset(self) -> None:
         """End the connection with a reset."""
