@@ -18,6 +18,8 @@ from ._unique import Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._join import Places
+
 MAX_LINE_BYTES = 10_000_000
 """The longest line that is read whole; longer ones are a problem of their own and are skipped."""
 
@@ -73,7 +75,7 @@ class Problem:
     """What is wrong, where, and what to do about it.
 
     `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
-    None for a fault of the whole file; `param` names the key at fault.
+    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
     """
 
     line: int | None
@@ -82,9 +84,11 @@ class Problem:
     param: str | None = None
     remedy: str = ""
     warning: bool = False
+    file: str | None = None
 
     def located(self, name: str) -> str:
         """Return `file:line: message: remedy` for the file called `name`."""
+        name = self.file or name
         place = f"{name}:{self.line}" if self.line is not None else name
         text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
         return f"{text}: {self.remedy}" if self.remedy else text
@@ -140,19 +144,23 @@ def check_stream(
     endpoint: str | None = None,
     on_row: Callable[[Row], None] | None = None,
     max_problems: int = 100,
+    places: Places | None = None,
 ) -> Report:
     """Read `stream` to its end and report every problem, at most `max_problems` of them in full.
 
     `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
-    `on_row` is called for each acceptable line, in order.
+    `on_row` is called for each acceptable line, in order. `places` tells the lines of several joined files apart.
     """
-    checker = _Checker(limits, endpoint, max_problems)
+    checker = _Checker(limits, endpoint, max_problems, places)
     decode = msgspec.json.Decoder(_Line).decode
     for number, offset, raw in lines(stream):
         row = checker.line(number, offset, raw, decode)
         if row is not None and on_row is not None:
             on_row(row)
-    return checker.finish()
+    report = checker.finish()
+    if places is not None:
+        report.problems = [places.placed(problem) for problem in report.problems]
+    return report
 
 
 def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
@@ -182,8 +190,10 @@ def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, i
 class _Checker:
     """The rules, and what must be remembered from line to line to apply them."""
 
-    def __init__(self, limits: Limits, endpoint: str | None, max_problems: int) -> None:
+    def __init__(self, limits: Limits, endpoint: str | None, max_problems: int, places: Places | None) -> None:
         self._limits = limits
+        self._places = places
+        self._begins = frozenset(places.starts if places is not None else (1,))
         self._max_problems = max_problems
         self._report = Report(endpoint=endpoint)
         self._seen = Seen()
@@ -201,18 +211,18 @@ class _Checker:
             self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
             return None
         report.n_bytes = offset + len(raw) + 1
-        if self._foreign:
+        begins = number in self._begins
+        if self._foreign and not begins:
             return None
-        if number == 1:
+        if begins:
             found = foreign(raw)
+            self._foreign = found is not None
             if found is not None:
-                self._foreign = True
-                self._add(1, "invalid_encoding", f"the file is {found[0]}", None, found[1])
+                self._add(number, "invalid_encoding", f"the file is {found[0]}", None, found[1])
                 return None
             if raw.startswith(codecs.BOM_UTF8):
-                self._warn(
-                    1, "byte_order_mark", "the file starts with a byte order mark", "it is left out of what is sent"
-                )
+                remedy = "it is left out of what is sent"
+                self._warn(number, "byte_order_mark", "the file starts with a byte order mark", remedy)
                 raw, offset = raw[3:], offset + 3
                 report.as_sent = False
         if raw.endswith(b"\r"):
@@ -326,7 +336,7 @@ class _Checker:
         else:
             first = self._seen.first(value, number)
             if first is not None:
-                message = f"custom_id {_show(value)} is also on line {first}"
+                message = f"custom_id {_show(value)} is also {self._at(first)}"
                 self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
             if len(value) > MAX_ID_CHARS or not value.isprintable():
                 message = f"custom_id {_show(value)} is too long or has control characters"
@@ -349,7 +359,8 @@ class _Checker:
                 self._add(number, "invalid_url", f"the provider has no batches for {value}", "url", f"it has {known}")
         elif value != report.endpoint:
             message = f"url is {value}, and the batch's endpoint is {report.endpoint}"
-            self._add(number, "url_mismatch", message, "url", "put each endpoint into a file of its own")
+            remedy = "put each endpoint into a file of its own" if self._places is None else "send each endpoint apart"
+            self._add(number, "url_mismatch", message, "url", remedy)
 
     def _body(self, number: int, body: object, inputs: int) -> str | None:
         report = self._report
@@ -382,6 +393,12 @@ class _Checker:
             )
             self._add(number, "model_mismatch", message, "body.model", "put each model into a file of its own")
         return model
+
+    def _at(self, number: int) -> str:
+        if self._places is None:
+            return f"on line {number}"
+        name, line = self._places.of(number)
+        return f"in {name}:{line}"
 
     def _missing(self, number: int, param: str, remedy: str) -> None:
         self._add(number, "missing_required_parameter", f"{param} is missing", param, remedy)

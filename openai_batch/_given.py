@@ -1,20 +1,40 @@
-"""Write the requests that a program gives as the lines of a batch file."""
+"""Take what a program gives to be run: batch files by their paths, or requests, which become the lines of one."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._files import as_path
+from ._inputs import Source
+from ._join import open_joined
 from ._requests import build_request, request_line
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Iterable[Mapping[str, Any]]
+"""A batch file, several of them, or requests."""
 
-def write_requests(requests: Iterable[Mapping[str, Any]], target: Path) -> None:
+
+def open_given(given: Given, folder: Path) -> Source:
+    """Return the batch file, or the files as one, or one in `folder` with the requests. Raises InputError."""
+    if isinstance(given, str | os.PathLike):
+        given = [given]
+    if isinstance(given, Sequence):
+        paths = [path for path in given if isinstance(path, str | os.PathLike)]
+        if paths and len(paths) == len(given):
+            return open_joined([str(as_path(path).absolute()) for path in paths], folder)
+    source = Source(folder / "requests.jsonl", "the input", None)
+    write_requests(given, source.path)
+    return source
+
+
+def write_requests(requests: Iterable[Any], target: Path) -> None:
     """Write requests as the lines of a batch file. Raises InputError naming the one that cannot be.
 
     Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
@@ -52,7 +72,9 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
 
 def _line(number: int, request: Mapping[str, Any]) -> bytes:
     if not isinstance(request, Mapping):
-        raise InputError(f"not a dict but {type(request).__name__}", hint='give dicts: {"model": …, "messages": …}')
+        raise InputError(
+            f"not a dict but {type(request).__name__}", hint='give a list of dicts: {"model": …, "messages": …}'
+        )
     custom_id = request.get("custom_id", f"line-{number}")
     if "body" not in request:
         request = {"body": {key: value for key, value in request.items() if key != "custom_id"}}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._check import Row
+    from ._join import Places
 
 SNIFF = 1 << 16
 
@@ -44,11 +45,15 @@ class _Head(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file to read. `name` is what messages call it; `origin` is the user's path, None for a pipe."""
+    """A regular file to read. `name` is what messages call it; `origin` is the user's path, None for a pipe.
+
+    `places` tells the lines of several joined files apart.
+    """
 
     path: Path
     name: str
     origin: Path | None
+    places: Places | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +162,14 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
             out.write(custom_id)
             splitter.add(row.length + 1, len(custom_id), row.inputs, row.model)
 
-        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_row=keep)
+        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_row=keep, places=source.places)
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)
     path = source.path
     if not report.as_sent or size != report.n_bytes:
         path = folder / "input.jsonl"
-        _clean(source.path, path)
+        _clean(source, path)
         size = path.stat().st_size
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -183,10 +188,12 @@ def problems_error(source: Source, report: Report) -> InputError:
     shown = [problem.located(source.name) for problem in report.errors]
     more = f"\n… and {count - len(shown):,} more" if count > len(shown) else ""
     word = "problem" if count == 1 else "problems"
-    if looks_like_requests(source):
-        hint = f"mend the file and look again with `obatch check {source.name}`"
-    else:
+    if not looks_like_requests(source):
         hint = "requests are JSON; prompts are for `obatch run`, or for `obatch prepare` first"
+    elif source.places is not None:
+        hint = "mend the files, then the same command again"
+    else:
+        hint = f"mend the file and look again with `obatch check {source.name}`"
     return InputError(
         f"{source.name} has {count:,} {word}; nothing was sent\n" + "\n".join(shown) + more,
         hint=hint,
@@ -194,13 +201,14 @@ def problems_error(source: Source, report: Report) -> InputError:
     )
 
 
-def _clean(source: Path, target: Path) -> None:
+def _clean(source: Source, target: Path) -> None:
     r"""Copy the lines as they are to be sent: bytes kept, each ended by one `\n`, blank ones left out."""
-    with source.open("rb") as handle, target.open("wb") as out:
+    begins = frozenset(source.places.starts if source.places is not None else (1,))
+    with source.path.open("rb") as handle, target.open("wb") as out:
         for number, _, raw in lines(handle):
             if isinstance(raw, int):  # the check has refused such a file already
                 continue
-            kept = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).removesuffix(b"\r")
+            kept = (raw.removeprefix(b"\xef\xbb\xbf") if number in begins else raw).removesuffix(b"\r")
             if kept.strip():
                 out.write(kept + b"\n")
 

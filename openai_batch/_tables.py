@@ -7,7 +7,6 @@ its first lines look like; `--format` says it for certain.
 from __future__ import annotations
 
 import csv
-import glob
 import re
 import shutil
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ import msgspec
 
 from ._check import lines
 from ._inputs import SNIFF, Source, open_source
+from ._join import globbed, join
 from ._rows import csv_rows, jsonl_rows, txt_rows
-from .errors import InputError, UsageError
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,15 +72,15 @@ class Inputs:
     format: str | None = None
     table: str | None = None
     sql: str | None = None
-    _first: Source | None = field(default=None, init=False)
+    _opened: dict[int, Source] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the choices make no sense, InputError where a glob matches nothing."""
+        """Raise UsageError where the choices make no sense, InputError where a pattern matches nothing."""
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"--format {self.format} is not known", hint=f"there are {', '.join(FORMATS)}")
         if self.table is not None and self.sql is not None:
             raise UsageError("--table and --sql exclude each other", hint="choose one")
-        self.names = _globbed(self.names)
+        self.names = globbed(self.names)
 
     @property
     def name(self) -> str:
@@ -90,11 +90,25 @@ class Inputs:
         return self.names[0] if len(self.names) == 1 else f"{len(self.names):,} files"
 
     def requests(self) -> Source | None:
-        """Return the input if it is one ready batch file, else None."""
-        if len(self.names) != 1 or self.sql is not None or self.table is not None:
+        """Return the input if it is a ready batch file, or several of them, as one; else None.
+
+        Raises UsageError for a mixture of ready batch files and tables.
+        """
+        if self.sql is not None or self.table is not None or self.format is not None:
             return None
-        self._first = open_source(self.names[0], self._place(0))
-        return self._first if self._kind(self._first) == REQUESTS else None
+        # Empty files, as shards may be, do not tell what the others are.
+        first = next((number for number in range(len(self.names)) if not _is_empty(self._open(number))), None)
+        if first is None or kind_of(self._open(first)) != REQUESTS:
+            return None
+        return self._open(0) if len(self.names) == 1 else join(self._ready(self._open(first)), self.folder)
+
+    def _ready(self, first: Source) -> Iterator[Source]:
+        for number in range(len(self.names)):
+            source = self._open(number)
+            if not _is_empty(source) and source is not first and _is_table(source):
+                raise _mixed(source, first)
+            yield source
+            self._close(number)
 
     def tables(self) -> Iterator[Table]:
         """Yield the tables. Each must be read before the next is asked for.
@@ -109,15 +123,15 @@ class Inputs:
             with _closed(query_rows(self.sql, self._place(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
         for number, name in enumerate(self.names):
-            place = self._place(number)
-            source = self._first if self._first is not None and number == 0 else open_source(name, place)
-            yield from self._table(source, name, place)
-            shutil.rmtree(place, ignore_errors=True)
+            yield from self._table(self._open(number), name, self._place(number))
+            self._close(number)
 
     def _table(self, source: Source, name: str, place: Path) -> Iterator[Table]:
-        kind = self._kind(source)
+        kind = self.format or kind_of(source)
         origin = Path(name).expanduser().absolute() if name != "-" else None
         if kind == REQUESTS:
+            if name != self.names[0]:
+                raise _mixed(self._open(0), source)
             raise UsageError(
                 f"{source.name} holds ready requests, which are sent as they are",
                 hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
@@ -151,8 +165,14 @@ class Inputs:
         place.mkdir(exist_ok=True)
         return place
 
-    def _kind(self, source: Source) -> str:
-        return self.format or kind_of(source)
+    def _open(self, number: int) -> Source:
+        """Return an input, which is opened once: a pipe cannot be read twice."""
+        if number not in self._opened:
+            self._opened[number] = open_source(self.names[number], self._place(number))
+        return self._opened[number]
+
+    def _close(self, number: int) -> None:
+        shutil.rmtree(self._place(number), ignore_errors=True)
 
 
 def kind_of(source: Source) -> str:
@@ -186,19 +206,43 @@ def _is_request(source: Source) -> bool:
 
     A table of web pages may well have the columns `url` and `body`, but its bodies are no objects.
     """
+    found = _first_line(source)
+    if found is None:
+        return False
+    others = (found.custom_id, found.method, found.url)
+    known = sum(value is not msgspec.UNSET for value in others)
+    return known == len(others) or (known > 0 and isinstance(found.body, dict))
+
+
+def _first_line(source: Source) -> _Request | None:
+    """Return the first line that is not blank, None where it is no object of JSON."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
             if isinstance(raw, int):
-                return False
+                return None
             if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
                 try:
-                    found = msgspec.json.decode(line, type=_Request)
+                    return msgspec.json.decode(line, type=_Request)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                    return False
-                others = (found.custom_id, found.method, found.url)
-                known = sum(value is not msgspec.UNSET for value in others)
-                return known == len(others) or (known > 0 and isinstance(found.body, dict))
-    return False
+                    return None
+    return None
+
+
+def _is_empty(source: Source) -> bool:
+    return source.path.stat().st_size == 0
+
+
+def _is_table(source: Source) -> bool:
+    """Tell a table among ready batch files from one of these that is damaged, which the check tells line by line."""
+    kind = kind_of(source)
+    return kind != REQUESTS and (kind != "jsonl" or _first_line(source) is not None)
+
+
+def _mixed(table: Source, ready: Source) -> UsageError:
+    return UsageError(
+        f"{table.name} holds no ready requests, as {ready.name} does; one job is made of one kind",
+        hint=f"run them apart, or make requests of {table.name}: obatch prepare {table.name} -o more.jsonl",
+    )
 
 
 def _table_like(text: str) -> str | None:
@@ -220,22 +264,6 @@ def _table_like(text: str) -> str | None:
         ):
             return kind
     return None
-
-
-def _globbed(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        if name == "-" or not glob.has_magic(name) or Path(name).exists():
-            found.append(name)
-            continue
-        paths = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
-        matches = sorted(path for path in paths if Path(path).is_file())
-        if not matches:
-            raise InputError(f"{name}: no file matches", hint="name a file, or - for standard input")
-        found += matches
-    if found.count("-") > 1:
-        raise UsageError("standard input can be read once only", hint="name - once")
-    return found
 
 
 @contextmanager

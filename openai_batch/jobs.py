@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 import msgspec
 
 from . import _paths
 from ._files import as_path, part_file
-from ._given import write_requests
+from ._given import open_given
 from ._merge import MISSING
 from ._patience import Pace
 from ._report import Reporter
@@ -32,11 +31,13 @@ from .errors import AuthError, BatchError, NotFoundError, UsageError
 from .providers import Provider, askable_providers, get_provider_by_name, pick_provider
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from ._api import BatchApi
     from ._batchinfo import BatchFault, Counts
+    from ._given import Given
     from ._jobs import Job as Row
 
 __all__ = ["Job", "Jobs", "Reporter", "Result"]
@@ -72,7 +73,7 @@ class Jobs:
 
     def submit(
         self,
-        input: str | os.PathLike[str] | Iterable[Mapping[str, Any]],  # noqa: A002 - what it is called everywhere
+        input: Given,  # noqa: A002 - its name everywhere
         *,
         provider: str | Provider | None = None,
         name: str | None = None,
@@ -83,22 +84,19 @@ class Jobs:
     ) -> Job:
         """Check the input whole, and start its job; or go on with the job that the same input started before.
 
-        `input` is a batch file, or requests: each a dict with `custom_id`, `url` and `body`, or the parameters of
-        a call (`model=…, messages=…`). Requests without an id are called line-1, line-2, … by their place. Without
-        `provider` the default one is taken, else the one that serves the first model. `again` starts a new job in
-        any case; `resubmit_uncertain` sends once more what may have been created before (and may be paid twice).
+        `input` is a batch file, a list of several, which are one job, or requests: each a dict with `custom_id`, `url`
+        and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id are called line-1,
+        line-2, … by their place. Without `provider` the default one is taken, else the one that serves the first
+        model. `again` starts a new job in any case; `resubmit_uncertain` sends once more what may have been created
+        before (and may be paid twice).
 
         Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
         with; UncertainError where it is unknown whether a batch was created.
         """
-        from ._inputs import Source, check_file, first_model, open_source, workspace
+        from ._inputs import check_file, first_model, workspace
 
         with self._session.work() as flow, workspace() as folder:
-            if isinstance(input, str | os.PathLike):
-                source = open_source(str(as_path(input).absolute()), folder)
-            else:
-                source = Source(folder / "requests.jsonl", "the input", None)
-                write_requests(input, source.path)
+            source = open_given(input, folder)
             if isinstance(provider, Provider):
                 chosen = self._session.provider(provider)
             else:

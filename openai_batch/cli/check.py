@@ -1,10 +1,11 @@
-"""`obatch check`: a batch file against a provider's limits."""
+"""`obatch check`: batch files against a provider's limits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +14,17 @@ from openai_batch.errors import InputError
 from .options import JsonOpt, ProviderOpt
 from .output import Output, counted, errors
 
+if TYPE_CHECKING:
+    from openai_batch._check import Report
+    from openai_batch._profile import Provider
+
 EPILOG = """Examples:
 
   $ obatch check input.jsonl
 
-  $ obatch check input.jsonl -p parasail --json"""
+  $ obatch check input.jsonl -p parasail --json
+
+  $ obatch check 'shards/*.jsonl'"""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,42 +33,86 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Batch input file; - is stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Batch input files, each by itself; - is stdin.")],
     provider: ProviderOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Check a batch file: every problem, as file:line, and nothing is sent."""
+    """Check batch files: every problem, as file:line, and nothing is sent."""
+    from openai_batch._join import globbed
+
+    names = globbed(files)
+    output = Output(as_json=json)
+    checked: list[_Verdict] = []
+    for name in names:
+        found = _judged(name, provider)
+        if not json:
+            _say(output, found, alone=len(names) == 1)
+        checked.append(found)
+    if json:
+        records = [found.record() for found in checked]
+        all_ok = all(found.report.ok for found in checked)
+        output.record(records[0] if len(names) == 1 else {"ok": all_ok, "files": records}, "", [])
+    bad = [found for found in checked if not found.report.ok]
+    if len(names) > 1:
+        total = counted(sum(found.report.requests for found in checked), "request")
+        if bad:
+            verb = "has" if len(bad) == 1 else "have"
+            raise InputError(f"{len(bad):,} of {len(names):,} files {verb} problems", hint="mend the files")
+        if not json:
+            errors.note(f"{len(names):,} files: {total}, all of them fit")
+    elif bad:
+        raise InputError(bad[0].words(), hint=bad[0].remedy)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What the check of one file came to."""
+
+    name: str
+    provider: Provider
+    report: Report
+    remedy: str
+
+    def words(self) -> str:
+        """Say it in one line."""
+        report = self.report
+        if not report.ok:
+            return f"{self.name} has {counted(report.problem_count, 'problem')} for {self.provider}"
+        warnings = f", {counted(report.warning_count, 'warning')}" if report.warning_count else ""
+        requests = counted(report.requests, "request")
+        return f"{self.name}: {requests} for {report.endpoint}, fit for {self.provider}{warnings}"
+
+    def record(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        return _record(self.name, str(self.provider.name), self.report)
+
+
+def _judged(name: str, provider: str | None) -> _Verdict:
     from openai_batch._check import check_stream
     from openai_batch._inputs import first_model, looks_like_requests, open_source
     from openai_batch.providers import pick_provider
 
     with TemporaryDirectory(prefix="obatch-") as folder:
-        source = open_source(file, Path(folder))
+        source = open_source(name, Path(folder))
         chosen = pick_provider(provider, first_model(source) or "gpt")
-        requests = looks_like_requests(source)
+        prompts = f"prompts are for `obatch run` or `obatch prepare {source.name}`"
+        remedy = "mend the file" if looks_like_requests(source) else prompts
         with source.path.open("rb") as handle:
-            report = check_stream(handle, chosen.limits)
-    output = Output(as_json=json)
-    if json:
-        output.record(_record(source.name, str(chosen.name), report), "", [])
-    else:
-        output.lines(problem.located(source.name) for problem in report.problems)
-        hidden = report.problem_count - len(report.errors)
-        if hidden > 0:
-            errors.note(f"… and {hidden:,} more")
-    if not report.ok:
-        raise InputError(
-            f"{source.name} has {counted(report.problem_count, 'problem')} for {chosen}",
-            hint="mend the file" if requests else f"prompts are for `obatch run` or `obatch prepare {source.name}`",
-        )
-    if not json:
-        errors.note(
-            f"{source.name}: {counted(report.requests, 'request')} for {report.endpoint}, fit for {chosen}"
-            + (f", {counted(report.warning_count, 'warning')}" if report.warning_count else "")
-        )
+            return _Verdict(source.name, chosen, check_stream(handle, chosen.limits), remedy)
 
 
-def _record(name: str, provider: str, report: Any) -> dict[str, Any]:
+def _say(output: Output, found: _Verdict, *, alone: bool) -> None:
+    """Say what is wrong with a file; what is said of a single one that is bad is its error."""
+    report = found.report
+    output.lines(problem.located(found.name) for problem in report.problems)
+    hidden = report.problem_count - len(report.errors)
+    if hidden > 0:
+        errors.note(f"… and {hidden:,} more")
+    if report.ok or not alone:
+        errors.note(found.words())
+
+
+def _record(name: str, provider: str, report: Report) -> dict[str, Any]:
     return {
         "file": name,
         "provider": provider,

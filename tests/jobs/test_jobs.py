@@ -101,6 +101,19 @@ def test_ready_requests_are_an_input(shop: Shop, jobs: Jobs) -> None:
     assert [(line["url"], line["body"]) for line in lines] == [("/v1/chat/completions", chat)] * 3
 
 
+def test_several_files_are_an_input(shop: Shop, jobs: Jobs) -> None:
+    """A list of batch files is one job, with the results of all in order; what is wrong is told by its file."""
+    first, second = (shop.folder / name for name in ("first.jsonl", "second.jsonl"))
+    lines = shop.write("fault:rows=shuffled", 5).read_bytes().splitlines(keepends=True)
+    first.write_bytes(b"".join(lines[:2]))
+    second.write_bytes(b"".join(lines[2:]))
+    job = jobs.submit([first, str(second)], provider="faulty").wait()
+    assert [result.custom_id for result in job.results()] == [f"id-{n}" for n in range(5)]
+    assert jobs.submit(shop.folder / "in.jsonl", provider="faulty").id == job.id  # the same requests
+    with pytest.raises(InputError, match=r"second.jsonl:1: custom_id .* is also in .*second.jsonl:1"):
+        jobs.submit((second, second), provider="faulty")
+
+
 @pytest.mark.parametrize(
     ("requests", "said"),
     [

@@ -16,6 +16,8 @@ def start(jobs: Jobs, provider: Provider) -> list[Job]:
     return [
         jobs.submit("in.jsonl", provider="local", name="nightly", metadata={"who": "me"}),
         jobs.submit(Path("in.jsonl"), provider=provider, again=True),
+        jobs.submit(["a.jsonl", "b.jsonl"]),
+        jobs.submit(sorted(Path("shards").glob("*.jsonl"))),
         jobs.submit(requests),
         jobs.submit(ready),
         jobs.get(3),
@@ -52,5 +54,5 @@ class Ears(Reporter):
 
 def main() -> None:
     """Have a reporter."""
-    with Jobs(reporter=Ears()) as jobs:
+    with Jobs(Path("state"), reporter=Ears()) as jobs:
         print(jobs.get().cancel().ended)
