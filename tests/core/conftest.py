@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from core.kit import Shop
-from hypothesis import HealthCheck, settings
 from support.faults import fault_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-# A slow machine is no fault.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 @pytest.fixture
