@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from support.faults import fault_server
+from support.full import FULL
 
 from openai_batch._collect import collect
 from openai_batch._recover import recover
@@ -121,12 +122,11 @@ class Walk(RuleBasedStateMachine):
 
 def test_no_walk_makes_two_batches() -> None:
     """Random walks of orders, repeats, lost registries and looks, with the real workflow."""
-    full = bool(os.environ.get("OBATCH_TEST_FULL"))
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=200 if full else 8,
-            stateful_step_count=12 if full else 6,
+            max_examples=200 if FULL else 8,
+            stateful_step_count=12 if FULL else 6,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from kill.sweep import World, Zygote, world
+from support import full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-FULL = bool(os.environ.get("OBATCH_TEST_FULL"))
+FULL = full.FULL
 """Whether every moment is tried rather than a sample."""
 
 
@@ -48,11 +48,7 @@ def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return what prints a test's figures, and keeps them where OBATCH_TEST_FIGURES says."""
 
     def tell(**numbers: int) -> None:
-        line = json.dumps({"test": request.node.name, **numbers})
-        print(line)
-        if path := os.environ.get("OBATCH_TEST_FIGURES"):
-            with Path(path).open("a", encoding="utf-8") as handle:
-                handle.write(line + "\n")
+        full.keep_figures(request.node.name, **numbers)
 
     return tell
 

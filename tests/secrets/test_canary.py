@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from support.canary import KEY, MARK, Ran, command_lines, listener, nowhere, repeat_key, response, run
+from support.full import FULL
 from support.servers import echo_upstream, wait_until
 
 from openai_batch._api import BatchApi
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.kit import Shop
-
-FULL = bool(os.environ.get("OBATCH_TEST_FULL"))
 
 COMMANDS = (
     ("prepare", "prompts.txt", "-p", "faulty", "-o", "prepared.jsonl"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.full import FULL, keep_figures
 from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
 
 from openai_batch._collect import collect, verdict
@@ -16,7 +16,6 @@ from openai_batch._collect import collect, verdict
 if TYPE_CHECKING:
     from core.kit import Shop
 
-FULL = bool(os.environ.get("OBATCH_TEST_FULL"))
 SECONDS = 86.4 if FULL else 10.8
 """How long the day takes here: all its hours, or, as a sample, three of them."""
 
@@ -31,15 +30,6 @@ def _faketime() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail("faketime is not installed")
         pytest.skip("needs faketime")
-
-
-def keep_figures(**numbers: float) -> None:
-    """Add figures to the file that OBATCH_TEST_FIGURES names."""
-    line = json.dumps({"test": "test_a_day_of_waiting", **numbers})
-    print(line)
-    if path := os.environ.get("OBATCH_TEST_FIGURES"):
-        with open(path, "a", encoding="utf-8") as handle:  # noqa: PTH123 - a line at its end
-            handle.write(line + "\n")
 
 
 def test_a_day_of_waiting(shop: Shop) -> None:
@@ -61,7 +51,12 @@ def test_a_day_of_waiting(shop: Shop) -> None:
     assert day.hasty == [], "asked sooner than the server had said"
     verdict(collect(shop.flow(), shop.flow().registry.job(1), shop.out))
     assert len(shop.rows()) == 4
-    keep_figures(hours=round(SECONDS * SPEED / 3600, 1), looks=day.looks, faults=sum(day.served.values()))
+    keep_figures(
+        "test_a_day_of_waiting",
+        hours=round(SECONDS * SPEED / 3600, 1),
+        looks=day.looks,
+        faults=sum(day.served.values()),
+    )
 
 
 def test_a_time_out_is_kept_in_hours(shop: Shop) -> None:
