@@ -65,6 +65,8 @@ class Executor:
         self._runs: deque[Run] = deque()
         self._turn_ends = 0.0
         self._cancelled: set[str] = set()
+        # One at a time: each holds the ids of its file, and several would only share one processor.
+        self._validating = asyncio.Lock()
         self._work_came = asyncio.Event()
         self._announced = 0
         self._results: list[_Result] = []
@@ -166,15 +168,16 @@ class Executor:
         models = await self._upstream.models()
         path = self._files / batch.input_file_id
         try:
-            await asyncio.to_thread(
-                validate,
-                self._store,
-                batch,
-                path,
-                self._settings,
-                models,
-                lambda: self._closing or batch.id in self._cancelled,
-            )
+            async with self._validating:
+                await asyncio.to_thread(
+                    validate,
+                    self._store,
+                    batch,
+                    path,
+                    self._settings,
+                    models,
+                    lambda: self._closing or batch.id in self._cancelled,
+                )
         except Interrupted:
             await asyncio.to_thread(self._store.drop_rows, batch.seq)
 

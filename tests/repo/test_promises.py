@@ -22,6 +22,22 @@ def test_every_test_that_a_promise_names_is_there() -> None:
                 assert f"def {name}(" in source, f"{path}: {name}"
 
 
+def test_the_nightly_set_has_every_test_of_two_sizes() -> None:
+    """Each file of tests that has a full size is named by the line that runs the nightly set, or its folder is."""
+    line = re.search(r"^OBATCH_TEST_FULL=1 python -m pytest -n 2 (tests/.*)$", PAGE, re.MULTILINE)
+    assert line
+    named = line[1].split()
+    files = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")]
+    sized = [
+        path
+        for path in files
+        if re.search(r"^from .* import .*\bFULL\b", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(sized) > len(named)
+    for path in sized:
+        assert any(str(path).startswith(name) for name in named), path
+
+
 def test_the_promises_are_numbered_without_a_gap() -> None:
     """No promise was dropped unseen."""
     numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", PAGE, re.MULTILINE)]
