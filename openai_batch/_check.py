@@ -1,133 +1,49 @@
 """Check a batch input file, line by line, against what a provider accepts.
 
 Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
-Memory holds the present line and the first hundred thousand ids; the ids beyond are kept on disk.
+Memory holds the present block of lines and hashes of a million ids; what is beyond goes to disk.
 """
 
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, field, replace
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from ._blocks import blocks, pieces
+from ._layout import Layouts, Stretch
 from ._strange import MAX_DEPTH, foreign, is_too_deep, repeated_key
-from ._unique import Seen
+from ._unique import Hashes, Seen
+from ._verdict import MAX_EMBEDDING_INPUTS, Limits, Problem, Report, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._join import Places
 
+__all__ = [
+    "MAX_EMBEDDING_INPUTS",
+    "MAX_ID_CHARS",
+    "MAX_LINE_BYTES",
+    "Limits",
+    "Problem",
+    "Report",
+    "Row",
+    "check_stream",
+    "lines",
+]
+
 MAX_LINE_BYTES = 10_000_000
 """The longest line that is read whole; longer ones are a problem of their own and are skipped."""
-
-MAX_EMBEDDING_INPUTS = 50_000
-"""OpenAI's cap on embedding inputs summed over one file (its API specification)."""
 
 MAX_ID_CHARS = 512
 """No known provider takes longer custom ids; some stop at 64, which is a warning."""
 
+_SHORT_ID_CHARS = 64
+
 _CHUNK = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a provider accepts in one file; None means that no limit is known."""
-
-    max_requests: int | None = 50_000
-    max_bytes: int | None = 200_000_000
-    max_line_bytes: int | None = None
-    one_model: bool = True
-    endpoints: tuple[str, ...] = ()
-    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
-
-    def of_lines(self) -> Limits:
-        """Return what holds for each line by itself: what concerns the whole file, splitting it can mend."""
-        return replace(
-            self,
-            max_requests=None,
-            max_bytes=None,
-            max_line_bytes=min((n for n in (self.max_line_bytes, self.max_bytes) if n is not None), default=None),
-            one_model=False,
-            max_embedding_inputs=None,
-        )
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One request's place: 1-based line, byte offset and length without the newline, and its key fields.
-
-    `inputs` counts what one embedding request embeds, and is 1 for any other.
-    """
-
-    line: int
-    offset: int
-    length: int
-    custom_id: str
-    url: str
-    model: str | None
-    inputs: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, where, and what to do about it.
-
-    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
-    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
-    """
-
-    line: int | None
-    code: str
-    message: str
-    param: str | None = None
-    remedy: str = ""
-    warning: bool = False
-    file: str | None = None
-
-    def located(self, name: str) -> str:
-        """Return `file:line: message: remedy` for the file called `name`."""
-        name = self.file or name
-        place = f"{name}:{self.line}" if self.line is not None else name
-        text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
-        return f"{text}: {self.remedy}" if self.remedy else text
-
-
-@dataclass(slots=True)
-class Report:
-    """What a file holds and what is wrong with it.
-
-    `problems` is capped; `problem_count` and `warning_count` are not.
-    `models` maps each model to the line that first named it. `n_bytes` counts a newline after the last line,
-    there or not. `as_sent` says whether each line stands as it would be sent: no byte order mark, CR or blank line.
-    """
-
-    requests: int = 0
-    n_bytes: int = 0
-    lines: int = 0
-    endpoint: str | None = None
-    models: dict[str, int] = field(default_factory=dict)
-    embedding_inputs: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    problem_count: int = 0
-    warning_count: int = 0
-    as_sent: bool = True
-
-    @property
-    def model(self) -> str | None:
-        """The first model named, or None."""
-        return next(iter(self.models), None)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the file can be sent."""
-        return self.problem_count == 0
-
-    @property
-    def errors(self) -> list[Problem]:
-        """The problems that forbid sending."""
-        return [p for p in self.problems if not p.warning]
 
 
 class _Line(msgspec.Struct):
@@ -137,30 +53,85 @@ class _Line(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
+_decode = msgspec.json.Decoder(_Line).decode
+
+
 def check_stream(
     stream: BinaryIO,
     limits: Limits,
     *,
     endpoint: str | None = None,
     on_row: Callable[[Row], None] | None = None,
+    on_stretch: Callable[[Stretch], None] | None = None,
     max_problems: int = 100,
     places: Places | None = None,
 ) -> Report:
-    """Read `stream` to its end and report every problem, at most `max_problems` of them in full.
+    """Read `stream`, which can seek, to its end and report every problem, at most `max_problems` of them in full.
 
     `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
-    `on_row` is called for each acceptable line, in order. `places` tells the lines of several joined files apart.
+    `on_row` is called for each acceptable line, in order, and makes the check slow. `on_stretch` takes many at once,
+    which hold only if the report is ok. `places` tells the lines of several joined files apart.
     """
-    checker = _Checker(limits, endpoint, max_problems, places)
-    decode = msgspec.json.Decoder(_Line).decode
-    for number, offset, raw in lines(stream):
-        row = checker.line(number, offset, raw, decode)
-        if row is not None and on_row is not None:
-            on_row(row)
+    rules = (limits, endpoint, max_problems, places)
+    checker = None
+    if on_row is None:
+        start = stream.tell()
+        with closing(Hashes()) as ids:
+            checker = _Checker(*rules, ids)
+            _by_blocks(stream, checker, ids, on_stretch)
+            if not ids.different():  # the slow way can tell which lines they are on
+                stream.seek(start)
+                checker = None
+    if checker is None:
+        with closing(Seen()) as ids:
+            checker = _Checker(*rules, ids)
+            _by_lines(stream, checker, on_row)
     report = checker.finish()
     if places is not None:
         report.problems = [places.placed(problem) for problem in report.problems]
     return report
+
+
+def _by_blocks(stream: BinaryIO, checker: _Checker, ids: Hashes, on_stretch: Callable[[Stretch], None] | None) -> None:
+    """Check many lines at once where they are alike, and the others line by line."""
+    layouts = Layouts()
+    number = offset = 0
+    for block, beyond in blocks(stream, MAX_LINE_BYTES):
+        end = offset + len(block) + beyond
+        stretch = layouts.read(block)
+        if stretch is not None and checker.accepts(stretch, number, end):
+            number += len(stretch.ids)
+            ids.add(stretch.ids)
+        else:
+            rows = []
+            for start, raw in pieces(block, beyond, MAX_LINE_BYTES):
+                number += 1
+                row = checker.line(number, offset + start, raw)
+                if row is not None:
+                    rows.append(row)
+            for row in rows[:1] + rows[-1:]:
+                place = row.offset - offset
+                layouts.learn(block[place : place + row.length], row.model, row.inputs)
+            stretch = _stretch(rows)
+        if on_stretch is not None:
+            on_stretch(stretch)
+        offset = end
+
+
+def _by_lines(stream: BinaryIO, checker: _Checker, on_row: Callable[[Row], None] | None) -> None:
+    for number, offset, raw in lines(stream):
+        row = checker.line(number, offset, raw)
+        if row is not None and on_row is not None:
+            on_row(row)
+
+
+def _stretch(rows: list[Row]) -> Stretch:
+    return Stretch(
+        [row.custom_id for row in rows],
+        [row.length for row in rows],
+        [row.model for row in rows],
+        [row.inputs for row in rows],
+    )
 
 
 def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
@@ -190,17 +161,19 @@ def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, i
 class _Checker:
     """The rules, and what must be remembered from line to line to apply them."""
 
-    def __init__(self, limits: Limits, endpoint: str | None, max_problems: int, places: Places | None) -> None:
+    def __init__(
+        self, limits: Limits, endpoint: str | None, max_problems: int, places: Places | None, ids: Seen | Hashes
+    ) -> None:
         self._limits = limits
         self._places = places
         self._begins = frozenset(places.starts if places is not None else (1,))
         self._max_problems = max_problems
         self._report = Report(endpoint=endpoint)
-        self._seen = Seen()
+        self._ids = ids
         self._long_id_line: int | None = None
         self._foreign = False
 
-    def line(self, number: int, offset: int, raw: bytes | int, decode: Callable[[bytes], _Line]) -> Row | None:
+    def line(self, number: int, offset: int, raw: bytes | int) -> Row | None:
         """Judge one line; return its row where it is acceptable."""
         report = self._report
         report.lines = number
@@ -232,16 +205,43 @@ class _Checker:
             report.as_sent = False
             return None
         problems = report.problem_count
-        parsed = self._parse(number, raw, decode)
+        parsed = self._parse(number, raw)
         if parsed is None or not self._is_plain(number, raw, parsed):
             return None
         row = self._judge(number, offset, len(raw), parsed)
         return row if report.problem_count == problems else None
 
+    def accepts(self, stretch: Stretch, before: int, end: int) -> bool:
+        """Take in requests whose lines are sound, if there is nothing to say about any of them.
+
+        There are `before` lines before them, and `end` is the byte offset behind the last one's newline.
+        """
+        limits, report = self._limits, self._report
+        longest = min(n for n in (limits.max_line_bytes, MAX_LINE_BYTES) if n is not None)
+        if (
+            self._foreign
+            or max(map(len, stretch.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
+            or max(stretch.lengths) > longest
+            or max(stretch.inputs) > MAX_EMBEDDING_INPUTS
+            or not self._knows(set(stretch.models))
+        ):
+            return False
+        count = len(stretch.ids)
+        report.lines = before + count
+        report.n_bytes = end
+        report.requests += count
+        report.embedding_inputs += sum(stretch.inputs)
+        return True
+
+    def _knows(self, models: set[str | None]) -> bool:
+        """Tell whether no line that names these models is the first that does."""
+        if self._limits.one_model:
+            return models <= {None, self._report.model}
+        return len(self._report.models) >= self._max_problems or models - {None} <= self._report.models.keys()
+
     def finish(self) -> Report:
         """Judge the whole, and return the report with its problems in the order of their lines."""
         report, limits = self._report, self._limits
-        self._seen.close()
         if not report.requests and not report.problem_count:
             self._add(None, "empty_file", "the file holds no request", None, "write one JSON object a line")
         if limits.max_requests is not None and report.requests > limits.max_requests:
@@ -276,9 +276,9 @@ class _Checker:
         report.problems.sort(key=lambda p: (p.line is None, p.line or 0))
         return report
 
-    def _parse(self, number: int, raw: bytes, decode: Callable[[bytes], _Line]) -> _Line | None:
+    def _parse(self, number: int, raw: bytes) -> _Line | None:
         try:
-            return decode(raw)
+            return _decode(raw)
         except UnicodeDecodeError as exc:
             message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
             self._add(number, "invalid_encoding", message, None, "save the file as UTF-8")
@@ -334,14 +334,14 @@ class _Checker:
             message = f"custom_id is {_show(value)}"
             self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
         else:
-            first = self._seen.first(value, number)
+            first = self._ids.first(value, number)
             if first is not None:
                 message = f"custom_id {_show(value)} is also {self._at(first)}"
                 self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
             if len(value) > MAX_ID_CHARS or not value.isprintable():
                 message = f"custom_id {_show(value)} is too long or has control characters"
                 self._add(number, "invalid_request", message, "custom_id", "use up to 64 printable characters")
-            elif len(value) > 64 and self._long_id_line is None:  # noqa: PLR2004 - named in MAX_ID_CHARS' docstring
+            elif len(value) > _SHORT_ID_CHARS and self._long_id_line is None:
                 self._long_id_line = number
 
     def _url(self, number: int, value: object) -> None:

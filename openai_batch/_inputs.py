@@ -29,8 +29,8 @@ from .errors import BatchError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._check import Row
     from ._join import Places
+    from ._layout import Stretch
 
 SNIFF = 1 << 16
 
@@ -155,14 +155,14 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     ids = folder / "ids"
     splitter = Splitter(limits)
     with source.path.open("rb") as handle, ids.open("wb") as out:
-        encode = msgspec.json.encode
+        encode_lines = msgspec.json.Encoder().encode_lines
 
-        def keep(row: Row) -> None:
-            custom_id = encode(row.custom_id) + b"\n"
-            out.write(custom_id)
-            splitter.add(row.length + 1, len(custom_id), row.inputs, row.model)
+        def keep(stretch: Stretch) -> None:
+            lines_of_ids = encode_lines(stretch.ids)
+            out.write(lines_of_ids)
+            splitter.take(stretch, lines_of_ids)
 
-        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_row=keep, places=source.places)
+        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_stretch=keep, places=source.places)
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)
@@ -192,6 +192,8 @@ def problems_error(source: Source, report: Report) -> InputError:
         hint = "requests are JSON; prompts are for `obatch run`, or for `obatch prepare` first"
     elif source.places is not None:
         hint = "mend the files, then the same command again"
+    elif source.origin is None:
+        hint = "mend the input"
     else:
         hint = f"mend the file and look again with `obatch check {source.name}`"
     return InputError(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._check import Limits
+    from ._layout import Stretch
 
 MAX_SLICE_REQUESTS = 100_000
 """Requests in one slice, whatever the provider takes: joining its results holds the ids of one slice in memory."""
@@ -86,6 +87,27 @@ class Splitter:
         self._ids += id_length
         self._inputs += inputs
         self._model = model
+
+    def take(self, stretch: Stretch, ids: bytes) -> None:
+        """Take many requests; `ids` are the lines of their ids."""
+        limits, count = self._limits, len(stretch.ids)
+        length, inputs = sum(stretch.lengths) + count, sum(stretch.inputs)
+        fits = (
+            self._rows > self._start[0]
+            and stretch.models.count(self._model) == count
+            and self._rows - self._start[0] + count <= self._most
+            and (limits.max_bytes is None or self._bytes - self._start[1] + length <= limits.max_bytes)
+            and (limits.max_embedding_inputs is None or self._inputs + inputs <= limits.max_embedding_inputs)
+        )
+        if not fits:
+            id_lengths = map(len, ids.splitlines(keepends=True))
+            for row in zip(stretch.lengths, id_lengths, stretch.inputs, stretch.models, strict=True):
+                self.add(row[0] + 1, *row[1:])
+            return
+        self._rows += count
+        self._bytes += length
+        self._ids += len(ids)
+        self._inputs += inputs
 
     @property
     def mixed(self) -> bool:

@@ -1,0 +1,108 @@
+"""What a check goes by, and what it tells: limits, rows, problems, and the report of a whole file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+MAX_EMBEDDING_INPUTS = 50_000
+"""OpenAI's cap on embedding inputs summed over one file (its API specification)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider accepts in one file; None means that no limit is known."""
+
+    max_requests: int | None = 50_000
+    max_bytes: int | None = 200_000_000
+    max_line_bytes: int | None = None
+    one_model: bool = True
+    endpoints: tuple[str, ...] = ()
+    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
+
+    def of_lines(self) -> Limits:
+        """Return what holds for each line by itself: what concerns the whole file, splitting it can mend."""
+        return replace(
+            self,
+            max_requests=None,
+            max_bytes=None,
+            max_line_bytes=min((n for n in (self.max_line_bytes, self.max_bytes) if n is not None), default=None),
+            one_model=False,
+            max_embedding_inputs=None,
+        )
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One request's place: 1-based line, byte offset and length without the newline, and its key fields.
+
+    `inputs` counts what one embedding request embeds, and is 1 for any other.
+    """
+
+    line: int
+    offset: int
+    length: int
+    custom_id: str
+    url: str
+    model: str | None
+    inputs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where, and what to do about it.
+
+    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
+    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
+    """
+
+    line: int | None
+    code: str
+    message: str
+    param: str | None = None
+    remedy: str = ""
+    warning: bool = False
+    file: str | None = None
+
+    def located(self, name: str) -> str:
+        """Return `file:line: message: remedy` for the file called `name`."""
+        name = self.file or name
+        place = f"{name}:{self.line}" if self.line is not None else name
+        text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
+        return f"{text}: {self.remedy}" if self.remedy else text
+
+
+@dataclass(slots=True)
+class Report:
+    """What a file holds and what is wrong with it.
+
+    `problems` is capped; `problem_count` and `warning_count` are not.
+    `models` maps each model to the line that first named it. `n_bytes` counts a newline after the last line,
+    there or not. `as_sent` says whether each line stands as it would be sent: no byte order mark, CR or blank line.
+    """
+
+    requests: int = 0
+    n_bytes: int = 0
+    lines: int = 0
+    endpoint: str | None = None
+    models: dict[str, int] = field(default_factory=dict)
+    embedding_inputs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    warning_count: int = 0
+    as_sent: bool = True
+
+    @property
+    def model(self) -> str | None:
+        """The first model named, or None."""
+        return next(iter(self.models), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be sent."""
+        return self.problem_count == 0
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that forbid sending."""
+        return [p for p in self.problems if not p.warning]
