@@ -166,10 +166,11 @@ def local_server(
 ) -> Iterator[LocalServer]:
     """Run the local provider's server with its state in `state_dir` (what OBATCH_STATE_DIR is for the client).
 
-    Settings are those of LocalSettings. Windows may be as short as a second.
+    Settings are those of LocalSettings. Windows may be as short as a second, and one that is shared stays though
+    its tests lie far apart.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    mapping = {"min_window_seconds": 1, **settings}
+    mapping = {"min_window_seconds": 1, "idle_seconds": 86_400, **settings}
     if upstream is not None:
         mapping["upstream"] = upstream
     environment = {**os.environ, "OBATCH_STATE_DIR": str(state_dir), **(env or {})}
