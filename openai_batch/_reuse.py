@@ -115,19 +115,21 @@ def _take(
     if theirs is None:
         return 0
     pairs = folder / "pairs"
-    common = still_open = 0
+    common = 0
+    still_open = bytearray(spared.rows // 8 + 1)
     with pairs.open("w", encoding="ascii") as out:
         for row, other in shared(keys, theirs, folder):
             out.write(f"{row} {other}\n")
             common += 1
-            still_open += spared[row] == (OWN, 0)
+            if spared[row] == (OWN, 0):
+                still_open[row >> 3] |= 1 << (row & 7)
     if not common:
         return 0
     found.used.append(job)
-    found.common += still_open
+    found.common += sum(byte.bit_count() for byte in still_open)
     if common == job.requests:
         found.grown.append(job)
-    if not still_open or ended is None:
+    if not any(still_open) or ended is None:
         return 0
     job = ended(job)
     taken = 0

@@ -1,0 +1,312 @@
+"""`obatch run` pays for each row once: repeated rows, grown and changed inputs, through the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.invoke import COMMAND, environment, ids, invoke, request, write
+from export.kit import read_csv
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+PLAN = "fault:end=completed"
+
+
+def table(*texts: str, name: str = "t.csv") -> str:
+    """Write a table of one column."""
+    Path(name).write_text("".join(f"{text}\n" for text in ("text", *texts)), encoding="utf-8")
+    return name
+
+
+def run(*words: str, plan: str = PLAN, output: str = "out.jsonl", code: int = 0, name: str = "t.csv") -> str:
+    """Run the table at the provider that fails as planned; return what was said."""
+    model = () if name.endswith(".jsonl") else ("-m", plan)
+    made = invoke("run", name, "-p", "faulty", *model, "-o", output, *words)
+    assert made.code == code, made
+    return made.err
+
+
+def sent(server: FaultServer) -> list[list[str]]:
+    """Return what each batch asked, in the order of its requests."""
+    return [
+        [json.loads(line)["body"]["messages"][-1]["content"] for line in batch.input.data.splitlines()]
+        for batch in server.batches.values()
+    ]
+
+
+def answers(path: str = "out.jsonl") -> list[str]:
+    """Return the answers, in the order of the results."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
+
+
+def test_the_same_question_is_asked_once(real: LocalServer) -> None:
+    """Each row gets its answer under its own id, in order, and one request went out for each question."""
+    assert real.token
+    table("a", "b", "a", "c", "a", "b")
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.jsonl").good()
+    assert "3 requests for 6 rows (3 repeated)" in made.err
+    assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
+    assert answers() == [f"echo: {text}" for text in "abacab"]
+    record = invoke("status", "--json").good().json
+    assert record["requests"]["total"] == 3
+    assert record["succeeded"] == 6
+
+
+def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:
+    """--no-dedup is another order: nothing of the first one is taken for it."""
+    table("a", "a", "b")
+    run()
+    run("--no-dedup", output="each.jsonl")
+    assert sent(faulty) == [["a", "b"], ["a", "a", "b"]]
+    assert ids("each.jsonl") == ["line-1", "line-2", "line-3"]
+
+
+def test_ready_requests_go_out_as_they_are(faulty: FaultServer) -> None:
+    """A batch file may ask the same many times on purpose; --dedup asks it once."""
+    write("in.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
+    run(name="in.jsonl")
+    run("--dedup", name="in.jsonl", output="once.jsonl")
+    assert [len(texts) for texts in sent(faulty)] == [4, 1]
+    assert ids("once.jsonl") == ["r0", "r1", "r2", "r3"]
+
+
+def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
+    """The same command on a longer table sends what is new, and its output holds the answers to all."""
+    assert real.token
+    table("a", "b")
+    invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    table("a", "b", "c")
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    assert "1 request for 3 rows (2 answered before)" in made.err
+    assert [row["answer"] for row in read_csv("out.csv")] == ["echo: a", "echo: b", "echo: c"]
+    assert not Path("out.csv.1").exists()
+
+
+def test_changed_and_moved_rows(faulty: FaultServer) -> None:
+    """Only what asks something new is sent, wherever the others have moved; older answers keep what they say."""
+    table("a", "b", "c", "d")
+    run()
+    before = dict(zip("abcd", Path("out.jsonl").read_bytes().splitlines(), strict=True))
+    table("x", "d", "a", "y", "x", "b")
+    told = run()
+    assert sent(faulty) == [list("abcd"), ["x", "y"]]
+    assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
+    after = Path("out.jsonl").read_bytes().splitlines()
+    for row, text in ((1, "d"), (2, "a"), (5, "b")):
+        assert json.loads(after[row]) == json.loads(before[text]) | {"custom_id": f"line-{row + 1}"}
+    assert "out.jsonl.1" in told
+    assert Path("out.jsonl.1").read_bytes().splitlines() == list(before.values())
+
+
+def test_day_after_day(faulty: FaultServer) -> None:
+    """Ten days of a growing table send each row once, and each day's results hold all rows."""
+    for day in range(1, 11):
+        table(*(f"row {n}" for n in range(3 * day)))
+        run()
+        assert len(ids("out.jsonl")) == 3 * day
+    assert sent(faulty) == [[f"row {n}" for n in range(3 * day, 3 * day + 3)] for day in range(10)]
+    assert not list(Path().glob("out.jsonl.*"))
+
+
+def test_a_shorter_input_sends_nothing(faulty: FaultServer) -> None:
+    """Where all rows are answered nothing is sent, and the job is there all the same."""
+    table("a", "b", "c")
+    run()
+    table("c", "a")
+    run(output="two.jsonl")
+    assert len(faulty.batches) == 1
+    assert len(faulty.uploads) == 1
+    assert ids("two.jsonl") == ["line-1", "line-2"]
+    assert invoke("status", "--json").good().json["status"] == "completed"
+    assert invoke("ls", "--json").good().json[0]["id"] == 2
+    run(output="two.jsonl")
+    invoke("results", "--as", "csv").good()
+    invoke("wait").good()
+
+
+def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
+    """Rows without a success are not answered: the next run of the grown table sends them too."""
+    table("a", "b", "c", "d")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    done = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    good = [row["custom_id"] for row in done if not row.get("error")]
+    assert 0 < len(good) < 4
+    table("a", "b", "c", "d", "e")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    first, second = sent(faulty)
+    assert first == list("abcd")
+    assert second == [text for n, text in enumerate("abcde", 1) if f"line-{n}" not in good]
+
+
+def test_another_question_is_another_order(faulty: FaultServer) -> None:
+    """With another prompt no row is the same: all are sent, and the old output is not touched without --force."""
+    table("a", "b")
+    run("--system", "one")
+    before = Path("out.jsonl").read_bytes()
+    told = run("--system", "two", code=1)
+    assert "--force" in told
+    assert Path("out.jsonl").read_bytes() == before
+    run("--system", "two", "--force")
+    assert sent(faulty) == [["a", "b"], ["a", "b"]]
+
+
+def test_again_sends_everything(faulty: FaultServer) -> None:
+    """--again takes nothing from earlier jobs."""
+    table("a", "b")
+    run()
+    table("a", "b", "c")
+    run("--again", "--force")
+    assert sent(faulty) == [["a", "b"], ["a", "b", "c"]]
+
+
+def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
+    """What comes from a pipe has no name; where the results go to the same place, it is the same input."""
+    words = ("run", "-", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
+    invoke(*words, stdin="a\nb\n").good()
+    invoke(*words, stdin="a\nb\nc\n").good()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_ready_requests_that_grow(faulty: FaultServer) -> None:
+    """Lines of a batch file are known by their id and what they ask; a changed one is sent again."""
+    write("in.jsonl", [request(f"r{n}", PLAN) for n in range(3)])
+    run(name="in.jsonl")
+    write("in.jsonl", [request("r0", PLAN), request("r1", PLAN, "Else"), request("r2", PLAN), request("r3", PLAN)])
+    run(name="in.jsonl")
+    assert [[json.loads(line)["custom_id"] for line in b.input.data.splitlines()] for b in faulty.batches.values()] == [
+        ["r0", "r1", "r2"],
+        ["r1", "r3"],
+    ]
+    assert ids("out.jsonl") == ["r0", "r1", "r2", "r3"]
+
+
+def test_a_job_that_runs_is_waited_for(faulty: FaultServer) -> None:
+    """Rows that an earlier job has in the air are not sent beside it."""
+    steps = "fault:steps=in_progress,in_progress,in_progress"
+    table("a", "b")
+    run("--timeout", "0s", plan=steps, code=124)
+    table("a", "b", "c")
+    told = run(plan=steps)
+    assert "waiting for it" in told
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
+    """What an earlier job could not send goes out with the new one; that job sends nothing more, ever."""
+    table("a", "b")
+    plan = "fault:create=401*9"
+    run(plan=plan, code=4)
+    table("a", "b", "c")
+    assert not faulty.batches
+    faulty.settle()
+    told = invoke(
+        "run", "t.csv", "-p", "faulty", "-m", plan, "-o", "out.jsonl", env={"TEST_KEY": "sk-hidden-0123456789"}
+    )
+    assert "not sent yet is left to the new job" in told.err, told
+    invoke("wait", "1")
+    assert len(faulty.batches) <= 1
+    assert invoke("status", "1", "--json").json["status"] == "cancelled"
+
+
+def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
+    """Parts that wait for room when their job is cancelled are not sent by the next `wait`."""
+    faulty.queue_bytes = 700
+    write("in.jsonl", [request(f"r{n}", "fault:steps=in_progress*50") for n in range(12)])
+    shutil.copy("in.jsonl", "copy.jsonl")
+    with Path(environment()["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+        handle.write("\n")
+    text = Path(environment()["OBATCH_CONFIG"]).read_text(encoding="utf-8")
+    Path(environment()["OBATCH_CONFIG"]).write_text(
+        text.replace("[providers.faulty]", "[providers.faulty]\nmax_requests = 3"), encoding="utf-8"
+    )
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    before = len(faulty.batches)
+    assert before < 4
+    invoke("cancel", "1").good()
+    invoke("wait", "1")
+    assert len(faulty.batches) == before
+    assert invoke("status", "1", "--json").json["parts"]["waiting"] == 0
+
+
+def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
+    """A retry sends the one request that failed, and all rows that ask it get its result."""
+    table("a", "b", "a", "b", "a")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    assert sent(faulty) == [["a", "b"]]
+    invoke("retry", "--all").good()
+    assert len(sent(faulty)) == 2
+    assert len(sent(faulty)[1]) == 1
+    again = invoke("wait")
+    assert again.code in (0, 5)
+
+
+def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
+    """--dry-run says what would be sent; it asks the provider nothing."""
+    table("a", "b", "a")
+    run()
+    seen = len(faulty.requests)
+    table("a", "b", "a", "c")
+    told = run("--dry-run")
+    assert "1 row of 4 would not be sent" in told
+    assert "2 rows were in an earlier job" in told
+    assert len(faulty.requests) == seen
+
+
+def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> None:
+    """What a person added to the results is not lost when the grown input's results take their place."""
+    table("a", "b")
+    run()
+    with Path("out.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write("a remark\n")
+    table("a", "b", "c")
+    run()
+    assert Path("out.jsonl.1").read_text(encoding="utf-8").endswith("a remark\n")
+    assert len(ids("out.jsonl")) == 3
+    assert len(faulty.batches) == 2
+
+
+def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -> None:
+    """Where the provider has dropped an earlier job's results, it is said, and --again is needed to pay once more."""
+    table("a", "b")
+    run()
+    for name in [name for name, file in faulty.files.items() if file.purpose != "batch"]:
+        del faulty.files[name]
+    table("a", "b", "c")
+    told = run(code=6)
+    assert "--again" in told
+    assert len(faulty.batches) == 1
+
+
+def test_a_lost_registry(faulty: FaultServer) -> None:
+    """Without the registry the earlier job is found again at the provider, and its rows are not sent again."""
+    table("a", "b")
+    run()
+    for path in Path(environment()["OBATCH_STATE_DIR"]).glob("registry.db*"):
+        path.unlink()
+    table("a", "b", "c")
+    run("--force")
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_two_at_once(faulty: FaultServer) -> None:
+    """Two of the same command at the same time make one job of the grown input, and both end well."""
+    import subprocess
+
+    table("a", "b")
+    run()
+    table("a", "b", "c", "d", "c")
+    command = [*COMMAND, "run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) for _ in range(2)]
+    ends = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert sent(faulty) == [["a", "b"], ["c", "d"]]
+    assert len(ids("out.jsonl")) == 5

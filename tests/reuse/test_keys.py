@@ -1,0 +1,74 @@
+"""What asks the same is found, whatever the number of rows, their order, and how often they come."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openai_batch import _keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+few = st.lists(st.integers(0, 12), max_size=60)
+no_matter = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def line(custom_id: str, **body: Any) -> bytes:
+    """Return a request line."""
+    whole = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(whole).encode() + b"\n"
+
+
+def keys_of(*lines: bytes, with_ids: bool = False) -> list[bytes]:
+    """Return the keys of requests."""
+    out = io.BytesIO()
+    _keys.write_keys(io.BytesIO(b"".join(lines)), out, with_ids=with_ids)
+    data, size = out.getvalue(), _keys.KEY_BYTES
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def kept(path: Path, numbers: list[int]) -> Path:
+    """Write the keys of requests that ask for these numbers."""
+    path.write_bytes(b"".join(keys_of(*(line(f"id-{row}", model=str(number)) for row, number in enumerate(numbers)))))
+    return path
+
+
+@pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
+@no_matter
+@given(numbers=few)
+def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_path: Path) -> None:
+    """Each later row that asks the same is told with the first one, however the keys are parted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_keys, "_PARTITION", partition)
+        found = sorted(_keys.repeats(kept(tmp_path / "keys", numbers), tmp_path))
+    assert found == [(row, numbers.index(n)) for row, n in enumerate(numbers) if numbers.index(n) != row]
+
+
+@pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
+@no_matter
+@given(mine=few, theirs=few)
+def test_shared_rows_are_those_of_a_dict(partition: int, mine: list[int], theirs: list[int], tmp_path: Path) -> None:
+    """Each row of the others that asks what one of ours asks is told with our first one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_keys, "_PARTITION", partition)
+        pairs = _keys.shared(kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs), tmp_path)
+        found = sorted(pairs)
+    assert found == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
+
+
+def test_what_makes_a_key() -> None:
+    """The url and every byte of the body do; the id does only where it is asked for."""
+    one, two = line("a", model="m", seed=1), line("b", model="m", seed=1)
+    other, elsewhere = line("a", model="m", seed=2), one.replace(b"/v1/chat/completions", b"/v1/responses")
+    assert len(set(keys_of(one, two, other, elsewhere))) == 3
+    assert keys_of(one) == keys_of(two)
+    assert len(set(keys_of(one, two, other, elsewhere, with_ids=True))) == 4
+    assert keys_of(one, with_ids=True) == keys_of(
+        one.replace(b'"method": "POST", ', b'"method":"POST",'), with_ids=True
+    )
