@@ -23,16 +23,17 @@ import msgspec
 
 from . import _paths
 from ._files import locked, part_file, publish
+from ._jobs import Part
 from ._slice import FileSlice
 from ._spared import Answers
-from ._split import ROW_NUMBER
+from ._split import ROW_NUMBER, Slice, cut, with_hashes
 from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._inputs import Checked
-    from ._jobs import Job, Part
+    from ._jobs import Job
     from ._spared import Sparing
 
 COLUMNS, IDS, KEYS, ORIGIN, SPARED, STORES = "columns", "ids", "keys", "origin", "spared", "stores"
@@ -182,6 +183,20 @@ def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
         handle.seek(part.first_row * ROW_NUMBER.size)
         for custom_id in ids:
             yield ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0], custom_id
+
+
+def cut_part(job: Job, part: Part, max_bytes: int) -> list[Part]:
+    """Return parts of `max_bytes` at most each for the requests of one; the first bears its number.
+
+    Raises InputError if its bytes are not those that were checked.
+    """
+    path = check_input(job, part)
+    folder = _paths.job_dir(job.uid)
+    whole = Slice(part.first_row, part.requests, part.offset, part.length, part.ids_offset, part.source)
+    with path.open("rb") as requests, (folder / (f"{part.source}.ids" if part.source else IDS)).open("rb") as ids:
+        pieces = with_hashes(cut(requests, ids, whole, max_bytes), {part.source: path})
+    numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(pieces))]
+    return [Part.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
 
 
 def span_of(job: Job, part: Part) -> tuple[int, int]:

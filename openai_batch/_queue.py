@@ -38,12 +38,12 @@ class Queue:
     provider: Provider
 
     def has_room(self, job: Job, part: Part, now: float | None = None) -> bool:
-        """Tell whether a part may be sent now. A part too large for the limit by itself is sent alone."""
+        """Tell whether a part may be sent now. A request too large for the limit by itself is sent alone."""
         running = self.registry.running_bytes(job.base_url, job.model) // BYTES_PER_TOKEN
         if part.refusals and not running:  # somebody else fills the queue, and nothing tells when that ends
             pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
             return (now or time.time()) >= (part.attempted_at or 0.0) + pause
-        limit = self._limit(job)
+        limit = self.limit(job)
         return limit is None or not running or running + tokens(part) <= limit
 
     def learn(self, job: Job, part: Part, words: str) -> bool:
@@ -58,7 +58,13 @@ class Queue:
             self.registry.set_limit(job.base_url, job.model, limit)
         return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
 
-    def _limit(self, job: Job) -> int | None:
+    def room_in_bytes(self, job: Job, part: Part) -> int | None:
+        """Return how many bytes a part may have, if it must be cut because the limit is below it; else None."""
+        limit = self.limit(job)
+        return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
+
+    def limit(self, job: Job) -> int | None:
+        """Return the limit in tokens as far as it is known."""
         known = (self.provider.enqueued_tokens, self.registry.limit(job.base_url, job.model))
         return min((limit for limit in known if limit), default=None)
 

@@ -239,6 +239,15 @@ class Registry:
             db.execute("UPDATE jobs SET spared = ? WHERE id = ?", (spared, job.id))
             return self._job(db, job.id)
 
+    def cut(self, part: Part, pieces: list[Part]) -> None:
+        """Put several parts in the place of one of which no batch was made. Raises MovedOnError if one was."""
+        with self._writing() as db:
+            sql = "DELETE FROM parts WHERE job = ? AND number = ? AND state = ? AND batch_id IS NULL"
+            if not db.execute(sql, (part.job, part.number, part.state)).rowcount:
+                raise _moved_on(part.job)
+            for piece in pieces:
+                self._insert_part(db, part.job, piece)
+
     def close(self) -> None:
         """Close the file."""
         if self._connection is not None:

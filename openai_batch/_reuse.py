@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._jobs import Job
-    from ._workflow import Order, Workflow
+    from ._order import Order
+    from ._workflow import Workflow
 
 MAX_EARLIER = 20
 """How many earlier jobs are looked at, the newest first."""

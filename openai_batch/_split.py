@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from ._check import Limits
 from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from ._check import Limits
     from ._layout import Stretch
 
 MAX_SLICE_REQUESTS = 100_000
@@ -195,6 +195,27 @@ def sort_out(
         for each in files.values():
             each.close()
     return [piece for each in files.values() for piece in each.slices()]
+
+
+def cut(requests: BinaryIO, ids: BinaryIO, whole: Slice, max_bytes: int) -> list[Slice]:
+    """Cut a slice into several of `max_bytes` at most each; a longer line is one by itself.
+
+    The streams are the files that the slice lies in, its requests and their ids.
+    """
+    requests.seek(whole.offset)
+    ids.seek(whole.ids_offset)
+    splitter = Splitter(Limits(None, max_bytes, one_model=False, max_embedding_inputs=None), whole.source)
+    for line, custom_id in zip(itertools.islice(requests, whole.requests), ids, strict=False):
+        splitter.add(len(line), len(custom_id))
+    return [
+        replace(
+            piece,
+            first_row=whole.first_row + piece.first_row,
+            offset=whole.offset + piece.offset,
+            ids_offset=whole.ids_offset + piece.ids_offset,
+        )
+        for piece in splitter.slices()
+    ]
 
 
 def with_hashes(slices: Iterable[Slice], files: dict[str | None, Path]) -> list[Slice]:

@@ -7,10 +7,8 @@ at any time, from any process, and continues where the last one stopped.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import _jobfiles, _submit
@@ -28,7 +26,6 @@ from ._jobs import (
     Part,
 )
 from ._patience import Pace
-from ._profile import Provider, normal_url
 from ._queue import Queue, is_refusal, was_refused
 from ._registry import MovedOnError
 from ._report import Reporter
@@ -46,43 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._batchinfo import BatchInfo
-    from ._inputs import Checked
+    from ._order import Order
+    from ._profile import Provider
     from ._registry import Registry
-    from ._spared import Sparing
 
 AUDITS = 3
 """Looks at the provider's list after an attempt whose answer was lost."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a user wants done: a checked input on a provider, under a name and with metadata if given.
-
-    `origin` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
-    said; `sparing` what came of that, and of what earlier jobs have answered (`_reuse`).
-    """
-
-    checked: Checked
-    provider: Provider
-    window: str | None = None
-    name: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    origin: str | None = None
-    dedup: bool | None = None
-    sparing: Sparing | None = None
-
-    @property
-    def identity(self) -> str:
-        """The hash that makes the same order the same job: where it runs, as what, and every byte of the input."""
-        facts = [
-            normal_url(str(self.provider.base_url)),
-            self.checked.report.endpoint,
-            self.window or self.provider.completion_window,
-            sorted(self.metadata.items()),
-            self.checked.sha256,
-            *([] if self.dedup is None else ["once" if self.dedup else "each"]),
-        ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class Workflow:
@@ -321,11 +287,25 @@ class Workflow:
 
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
         queue = Queue(self.registry, self.api(job).provider)
+        job = self._cut(job, queue)
         for part in job.parts:
             if part.state in (PLANNED, UPLOADING, UPLOADED) and not queue.has_room(job, part):
                 break  # the others wait behind it, in the order of the input
             if not self._walk(job, part, queue, resubmit_uncertain=resubmit_uncertain):
                 break
+        return self.registry.job(job.id)
+
+    def _cut(self, job: Job, queue: Queue) -> Job:
+        """Cut the parts that the provider's queue would never have room for."""
+        for part in job.parts:
+            room = queue.room_in_bytes(job, part) if part.state in (PLANNED, UPLOADING, UPLOADED) else None
+            if room is not None and part.sha256 is not None:
+                pieces = _jobfiles.cut_part(self.registry.job(job.id), part, room)
+                self.registry.cut(part, pieces)
+                self.reporter.note(
+                    f"job {job.id}: part {part.number} is larger than {queue.provider}'s queue, and is sent in"
+                    f" {len(pieces)} parts"
+                )
         return self.registry.job(job.id)
 
     def _walk(self, job: Job, part: Part, queue: Queue, *, resubmit_uncertain: bool) -> bool:

@@ -11,8 +11,8 @@ from .output import counted
 
 if TYPE_CHECKING:
     from openai_batch._jobs import Job
+    from openai_batch._order import Order
     from openai_batch._reuse import Plan
-    from openai_batch._workflow import Order
 
     from .session import Session
 

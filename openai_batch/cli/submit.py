@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch._inputs import Source
-    from openai_batch._workflow import Order
+    from openai_batch._order import Order
 
     from .session import Session
 
@@ -99,7 +99,7 @@ def make_order(
 ) -> Order:
     """Check a batch file for its provider and return the order. Raises InputError."""
     from openai_batch._inputs import check_file, first_model
-    from openai_batch._workflow import Order
+    from openai_batch._order import Order
     from openai_batch.providers import pick_provider
 
     # A file whose first line names no model is refused by the check, whichever provider's limits it uses.

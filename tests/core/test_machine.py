@@ -23,7 +23,7 @@ from openai_batch.providers import get_provider_by_name
 if TYPE_CHECKING:
     from collections import Counter
 
-    from openai_batch._workflow import Order
+    from openai_batch._order import Order
 
 FAULTS = (
     *("create=made.reset", "create=made.close", "create=made.500", "create=made.502", "create=made.cut"),

@@ -22,9 +22,10 @@ from openai_batch._api import OutcomeUnknown, RemoteFile
 from openai_batch._batchinfo import BatchInfo
 from openai_batch._check import Limits
 from openai_batch._inputs import check_file, open_source
+from openai_batch._order import Order
 from openai_batch._profile import Provider
 from openai_batch._registry import Registry
-from openai_batch._workflow import Order, Workflow
+from openai_batch._workflow import Workflow
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 
 if TYPE_CHECKING:

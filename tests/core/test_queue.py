@@ -10,8 +10,8 @@ import pytest
 from openai_batch import _queue
 from openai_batch._collect import collect, verdict
 from openai_batch._inputs import Source, check_file
+from openai_batch._order import Order
 from openai_batch._queue import Queue
-from openai_batch._workflow import Order
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
@@ -151,3 +151,31 @@ def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
     assert (part.batch_id, part.state) == (running, "running")
     finish(shop, job)
     assert len(shop.server.creates) == 2
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["in the profile", "from the refusal"])
+def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
+    """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
+    whole = order(shop, "fault:steps=in_progress")
+    room = whole.checked.size // 4 + 10
+    tokens = room // _queue.BYTES_PER_TOKEN
+    shop.configure(**({"enqueued_tokens": tokens} if known else {}))
+    shop.server.queue_bytes = room
+    shop.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."
+    job, _ = shop.flow().submit(order(shop, "fault:steps=in_progress"))
+    job = shop.flow().advance(job)
+    assert len(job.parts) in (4, 5)
+    finish(shop, job)
+    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+    assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
+        (shop.folder / "in.jsonl").read_bytes().splitlines()
+    )
+    assert len(shop.server.creates) == len(job.parts) + (not known)
+
+
+def test_one_request_larger_than_the_queue_is_sent_alone(shop: Shop) -> None:
+    """A request that no cut makes smaller is tried by itself; the provider has the last word."""
+    shop.configure(enqueued_tokens=1)
+    job, _ = shop.flow().submit(order(shop, "m"))
+    finish(shop, job)
+    assert len(shop.server.creates) == ROWS

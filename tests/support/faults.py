@@ -64,7 +64,7 @@ class FaultServer:
     """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
 
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
-    refused at once, else its batch is created and fails.
+    refused at once, else its batch is created and fails; `queue_words` is what it says.
     """
 
     def __init__(self) -> None:
@@ -74,6 +74,7 @@ class FaultServer:
         self.strays: list[bytes] = []
         self.queue_bytes: int | None = None
         self.queue_refuses = True
+        self.queue_words = QUEUE_FULL
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -230,7 +231,7 @@ class FaultServer:
             exchange.reset()
         full = self._is_full(file)
         if full and self.queue_refuses:
-            exchange.refuse(400, QUEUE_FULL)
+            exchange.refuse(400, self.queue_words)
             return
         if fault and fault.kind == "late":
             timer = threading.Timer(fault.number(1), lambda: self._make(file, body))
@@ -341,7 +342,7 @@ class FaultServer:
         batch.ended = True
         view["status"] = "cancelled" if batch.cancelled else plan.settings.get("end", "completed")
         if batch.refused:
-            refusal = {"code": "token_limit_exceeded", "message": QUEUE_FULL, "line": None, "param": None}
+            refusal = {"code": "token_limit_exceeded", "message": self.queue_words, "line": None, "param": None}
             view |= {"status": "failed", "errors": {"object": "list", "data": [refusal]}}
             return
         view[f"{view['status']}_at"] = int(time.time())
