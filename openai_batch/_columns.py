@@ -12,21 +12,42 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from ._check import Problem
+from ._rows import PROMPT, Block, Prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ._rows import Row, Rows
+    from ._rows import Piece, PlacedRow, Row, Rows
     from ._tables import Table
 
 
 def noted(tables: Iterable[Table], out: BinaryIO) -> Iterator[Table]:
     """Yield the tables, and write each row to `out` as it is read."""
     for table in tables:
-        yield replace(table, rows=_noted(table.rows, out))
+        rows = table.rows
+        yield replace(table, rows=_NotedPrompts(rows, out) if isinstance(rows, Prompts) else _noted(rows, out))
 
 
-def _noted(rows: Rows, out: BinaryIO) -> Rows:
+class _NotedPrompts(Prompts):
+    """Prompts that are written to `out` as they are read."""
+
+    def __init__(self, prompts: Prompts, out: BinaryIO) -> None:
+        self._prompts = prompts
+        self._out = out
+
+    def __iter__(self) -> Iterator[PlacedRow]:
+        return _noted(self._prompts, self._out)
+
+    def pieces(self, most: int | None = None) -> Iterator[Piece]:
+        for piece in self._prompts.pieces(most):
+            if isinstance(piece, Block):
+                self._out.write(piece.between(b'{"%b":"' % PROMPT.encode(), b'"}\n'))
+                yield piece
+            else:
+                yield list(_noted(piece, self._out))
+
+
+def _noted(rows: Rows, out: BinaryIO) -> Iterator[PlacedRow]:
     for where, row in rows:
         if not isinstance(row, Problem):
             out.write(_encoded(row))

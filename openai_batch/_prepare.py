@@ -16,7 +16,7 @@ import msgspec
 
 from ._check import MAX_ID_CHARS, Problem
 from ._requests import BatchType, request_line
-from ._rows import PROMPT, problem
+from ._rows import MARK, PROMPT, Block, Prompts, problem
 from ._template import Template, as_text, known_columns
 from .errors import InputError, UsageError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Pictures
     from ._recipe import Recipe
-    from ._rows import Row
+    from ._rows import Row, Rows
     from ._tables import Table
 
 MAX_SHOWN = 100
@@ -62,10 +62,26 @@ def prepare(tables: Iterable[Table], recipe: Recipe, target: BinaryIO, *, limit:
 
 def _write(table: Table, compiled: _Compiled, target: BinaryIO, count: int, limit: int | None, faults: _Faults) -> int:
     """Write the rows of one table and return the new count."""
+    most = None if limit is None else limit - count
+    around = compiled.around_prompts() if isinstance(table.rows, Prompts) else None
+    if around is None or not isinstance(table.rows, Prompts):
+        return _write_rows(table, islice(table.rows, most), compiled, target, count, faults)
+    for piece in table.rows.pieces(most):
+        if not isinstance(piece, Block):
+            count = _write_rows(table, piece, compiled, target, count, faults)
+            continue
+        if not faults.count:
+            target.write(piece.numbered(*around, count + 1))
+        count += piece.count
+    return count
+
+
+def _write_rows(table: Table, rows: Rows, compiled: _Compiled, target: BinaryIO, count: int, faults: _Faults) -> int:
+    """Write the rows of one table, or some of them, one by one, and return the new count."""
     line: Callable[[int, Row, str], bytes] | None = None
     out: list[bytes] = []
     size = 0
-    for where, row in islice(table.rows, None if limit is None else limit - count):
+    for where, row in rows:
         if isinstance(row, Problem):
             faults.add(table.name, row)
             count += 1
@@ -133,6 +149,26 @@ class _Compiled:
             return b"".join(pieces)
 
         return line
+
+    def around_prompts(self) -> tuple[bytes, bytes] | None:
+        """Return what stands before and after the text of each prompt, with %d for its number and %% for %.
+
+        None if lines are made of more than that, so that they are to be made one by one.
+        """
+        around = self._prompt.around(PROMPT) if self._prompt is not None else ("", "")
+        if around is None or self._holes != ["prompt"] or self._recipe.images or self._recipe.id_column is not None:
+            return None
+        brackets = (b"[", b"]") if self._kind is BatchType.RERANK else (b"", b"")
+        head, first, last = self._fixed
+        try:
+            prefix, before, after = (_json(text)[1:-1] for text in (self._recipe.prefix, *around))
+        except InputError:
+            return None  # half a surrogate pair, which is told for each line
+        opening = b'"'.join((head, prefix + MARK, first + brackets[0], before))
+        closing = b'"'.join((after, brackets[1] + last))
+        if (opening + closing).count(MARK) > 1:
+            return None
+        return opening.replace(b"%", b"%%").replace(MARK, b"-%d"), closing.replace(b"%", b"%%")
 
     def _encoded(self) -> tuple[list[bytes], list[str]]:
         """Return the fixed parts of a line, and the names of the holes after the id's."""

@@ -1,13 +1,16 @@
 """Read text tables row by row: prompts one a line, CSV and TSV, and JSON lines.
 
 Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or the
-Problem that stands in its place. Memory holds one row.
+Problem that stands in its place. Memory holds one row; of prompts, which can be had in blocks too, one block.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import re
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
@@ -16,18 +19,100 @@ from ._check import MAX_LINE_BYTES, Problem, lines
 from ._strange import MAX_DEPTH, foreign, is_too_deep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Row: TypeAlias = dict[str, Any]
-Rows: TypeAlias = "Iterator[tuple[int | None, Row | Problem]]"
+PlacedRow: TypeAlias = "tuple[int | None, Row | Problem]"
+Rows: TypeAlias = "Iterable[PlacedRow]"
+Piece: TypeAlias = "Block | list[PlacedRow]"
 
 PROMPT = "prompt"
 """The column of a file of prompts."""
 
+MARK = b"\x7f"
+"""What stands between the texts of a block: a character that JSON writes as it is, and that hardly any text has."""
 
-def txt_rows(stream: BinaryIO) -> Rows:
-    """Yield each line that is not blank as a row of the one column `prompt`."""
-    for number, text in _lines(stream):
+_BLOCK_BYTES = 1 << 15  # what is made of larger ones is given back to the system, and asked for again, each time
+_BLANK = re.compile("\x7f\\s*\x7f")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Prompts that follow each other, none of them blank: what stands between the quotes of JSON strings."""
+
+    texts: bytes
+    count: int
+
+    def between(self, opening: bytes, closing: bytes) -> bytes:
+        """Return each text between these two, which do not hold the MARK."""
+        return b"".join((opening, self.texts, closing)).replace(MARK, closing + opening)
+
+    def numbered(self, opening: bytes, closing: bytes, first: int) -> bytes:
+        """Return each text between these two, where %d is its number, counted from `first`, and %% a percent sign."""
+        form = Block(self.texts.replace(b"%", b"%%"), self.count).between(opening, closing)
+        return form % tuple(range(first, first + self.count))
+
+
+class Prompts:
+    """A file of prompts: each line that is not blank is a row of the one column `prompt`."""
+
+    def __init__(self, stream: BinaryIO, block_bytes: int = _BLOCK_BYTES) -> None:
+        """Read the prompts of `stream`, which can seek, from its beginning; a block has about so many bytes."""
+        self._stream = stream
+        self._block_bytes = block_bytes
+
+    def __iter__(self) -> Iterator[PlacedRow]:
+        """Yield row by row."""
+        return _prompts(_lines(self._stream))
+
+    def pieces(self, most: int | None = None) -> Iterator[Piece]:
+        """Yield the rows, at most so many, in blocks, and as they are where a stretch is not plain.
+
+        That is where a line is blank, is not UTF-8, holds the MARK, is very long or not ended, and where `most` cuts.
+        """
+        stream, size = self._stream, self._block_bytes
+        before = start = 0
+        while most != 0 and (raw := stream.read(size) + stream.readline(size)):
+            strange = not before and (raw.startswith(codecs.BOM_UTF8) or foreign(raw) is not None)
+            block = None if strange else _plain(raw)
+            if block is not None and (most is None or block.count <= most):
+                yield block
+                before, given = before + block.count, block.count
+            else:
+                stream.seek(start)
+                count = raw.count(b"\n") + (not raw.endswith(b"\n"))
+                rows = list(islice(_prompts(islice(_lines(stream, before), count)), most))
+                yield rows
+                before, given = before + count, len(rows)
+                if strange and foreign(raw) is not None:
+                    return
+            start = stream.tell()
+            most = None if most is None else most - given
+
+
+def txt_rows(stream: BinaryIO) -> Prompts:
+    """Return the prompts of a stream that can seek."""
+    return Prompts(stream)
+
+
+def _plain(raw: bytes) -> Block | None:
+    """Return whole lines as a block, or None if they are to be looked at one by one."""
+    if MARK in raw or not raw.endswith(b"\n"):
+        return None
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n")
+    try:
+        text = (MARK + raw.replace(b"\n", MARK)).decode()
+    except UnicodeDecodeError:
+        return None
+    if _BLANK.search(text) is not None:
+        return None
+    count = len(raw) - len(raw.replace(b"\n", b""))  # faster than bytes.count
+    return Block(msgspec.json.encode(text)[2:-2], count)  # without the quotes and the outer marks
+
+
+def _prompts(found: Iterable[tuple[int, str | Problem]]) -> Iterator[PlacedRow]:
+    for number, text in found:
         if isinstance(text, Problem):
             yield number, text
         elif text and not text.isspace():
@@ -105,9 +190,13 @@ def problem(line: int | None, message: str, remedy: str) -> Problem:
     return Problem(line, "invalid_row", message, None, remedy)
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
-    r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out."""
-    for number, _, raw in lines(stream):
+def _lines(stream: BinaryIO, before: int = 0) -> Iterator[tuple[int, str | Problem]]:
+    r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out.
+
+    `before` lines stand before the first one that is read.
+    """
+    for place, _, raw in lines(stream):
+        number = before + place
         if isinstance(raw, int):
             yield number, problem(number, f"the line has {raw:,} bytes", f"{MAX_LINE_BYTES:,} are read")
             continue

@@ -33,7 +33,14 @@ class Template:
         self.constant = None if "{{" in text or "{%" in text else text
         if self.constant is None:
             fixed, names = _holes(text)
+            self._fixed, self._names = fixed, names
             self._render = _filled(fixed, names) if names else _compiled(text, flag)
+
+    def around(self, column: str) -> tuple[str, str] | None:
+        """Return the texts before and after the column, where the template is that column once and no other."""
+        if self.constant is not None or self._names != [column]:
+            return None
+        return self._fixed[0], self._fixed[1]
 
     def text(self, row: Row) -> str:
         """Return the text for a row. Raises InputError where a column is not there or the template fails."""
