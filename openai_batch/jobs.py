@@ -22,12 +22,11 @@ from . import _paths
 from ._files import as_path, part_file
 from ._given import open_given
 from ._merge import MISSING
-from ._order import Order
 from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
-from ._workflow import Workflow
+from ._workflow import Order, Workflow
 from .errors import AuthError, BatchError, NotFoundError, UsageError
 from .providers import Provider, askable_providers, get_provider_by_name, pick_provider
 
