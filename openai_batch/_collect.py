@@ -19,9 +19,10 @@ import msgspec
 from . import _jobfiles, _paths
 from ._aside import move_aside
 from ._files import check_target, part_file, publish, stamp
+from ._index import as_they_stand, index
 from ._jobs import COLLECTED, Job, Part
 from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
-from ._results import Tally, as_they_stand, index
+from ._results import Tally
 from ._spared import Answers, completed
 from .errors import BatchError, IncompleteError
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._api import BatchApi
     from ._export import Export
-    from ._results import Place
+    from ._index import Place
     from ._workflow import Workflow
 
     Note = Callable[[int, str, str | None], None]
@@ -75,8 +76,7 @@ def collect(
     with part_file(scratch) as (out, part_path):
         lines = result_lines(flow, job, scratch, tally, _each(unanswered, export))
         if export is None:
-            for line in lines:
-                out.write(line)
+            out.writelines(lines)
         else:
             export.write(lines, out)
         path: Path | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ._results import ResultLine, judge, text_of
+from ._results import ResultLine, judge, read_line, text_of
 
 RESULT_COLUMNS = (
     "answer",
@@ -29,7 +29,7 @@ MISSING_ROW = (None, None, None, None, None, "missing", None, "no result")
 
 def flat(line: bytes) -> tuple[str, tuple[Any, ...]]:
     """Return the custom id of a checked result line, and its values for RESULT_COLUMNS."""
-    result = msgspec.json.decode(line, type=ResultLine)
+    result = read_line(line)
     body = result.response.body if result.response is not None else None
     if isinstance(body, str):
         try:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 COLUMNS, IDS, KEYS, ORIGIN, SPARED, STORES = "columns", "ids", "keys", "origin", "spared", "stores"
 _CHUNK = 1 << 20
+_IDS_AT_ONCE = 4096
 
 
 def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
@@ -213,13 +216,14 @@ def span_of(job: Job, part: Part) -> tuple[int, int]:
 
 
 def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
-    decode = msgspec.json.Decoder(str).decode
+    decode = msgspec.json.Decoder(str).decode_lines
     with path.open("rb") as handle:
         handle.seek(offset)
-        for number, line in enumerate(handle):
-            if count is not None and number >= count:
-                return
-            yield decode(line)
+        left = sys.maxsize if count is None else count
+        while left > 0 and (block := b"".join(itertools.islice(handle, min(left, _IDS_AT_ONCE)))):
+            found = decode(block)
+            left -= len(found)
+            yield from found
 
 
 def alone(job: Job, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:

@@ -11,12 +11,13 @@ import itertools
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
+from ._index import readers
 from ._results import SAMPLES, Tally, cause_of, with_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ._results import Place
+    from ._index import Place
 
 _RECORD = struct.Struct("<QBI")
 
@@ -31,12 +32,11 @@ def rows_in_order(
     rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
 ) -> Iterator[Result]:
     """Yield the results of one part in the order of `rows`, (row number, id) pairs; what is left over are strangers."""
+    read = readers(streams)
     for row, custom_id in rows:
         place = places.pop(custom_id, None)
         if place is not None:
-            stream = streams[place.stream]
-            stream.seek(place.offset)
-            yield row, place.success, stream.read(place.length).removesuffix(b"\r") + b"\n"
+            yield row, place[3], read[place[0]](place)
     tally.strangers += len(places)
 
 

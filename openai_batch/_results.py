@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import msgspec
-
-from ._check import lines
-from .errors import DownloadError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MAX_RESULT_BYTES = 256 * 1024 * 1024
-"""The longest result that is read: images and vectors come inside their lines, and they are paid for."""
-
-_KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
-"""What looks like a key: a server that refuses one may repeat it where results should be."""
 
 SAMPLES = 20
 """How many missing ids are kept by name."""
@@ -45,15 +33,12 @@ class _Request(msgspec.Struct):
     body: Any = None
 
 
-@dataclass(slots=True)
-class Place:
-    """Where one result stands: which stream, byte offset and length of its line, and whether it is a success."""
+class _Id(msgspec.Struct):
+    custom_id: str
 
-    stream: int
-    offset: int
-    length: int
-    success: bool
-    cause: str
+
+_decode = msgspec.json.Decoder(ResultLine).decode
+_id_of = msgspec.json.Decoder(_Id).decode
 
 
 @dataclass(slots=True)
@@ -82,34 +67,6 @@ class Tally:
         self.causes.update(other.causes)
 
 
-def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
-    """Note where each result of `stream` stands; a success beats an error of the same id.
-
-    Raises DownloadError if a line is no result: then this is not the file that the provider holds.
-    """
-    decode = msgspec.json.Decoder(ResultLine).decode
-    for line, offset, raw in lines(stream, MAX_RESULT_BYTES):
-        if isinstance(raw, int):
-            raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
-        if not raw.strip():
-            continue
-        try:
-            result = decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
-            raise DownloadError(
-                f"{name}: line {line} is no result ({exc}): {shown}",
-                hint="the same command again downloads it anew; nothing was published",
-            ) from None
-        success, cause = judge(result.response, result.error)
-        known = places.get(result.custom_id)
-        if known is not None:
-            tally.repeats += 1
-            if known.success or not success:
-                continue
-        places[result.custom_id] = Place(number, offset, len(raw), success, cause)
-
-
 def judge(response: Response | None, error: Any) -> tuple[bool, str]:
     """Tell whether a result is a success, and if not, why, in few words.
 
@@ -135,29 +92,26 @@ def judge(response: Response | None, error: Any) -> tuple[bool, str]:
     return True, ""
 
 
-def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
-    r"""Yield the result lines of a batch whose input cannot be had, each ended by `\n`, in the order of arrival."""
-    for place in places.values():
-        stream = streams[place.stream]
-        stream.seek(place.offset)
-        tally.requests += 1
-        if place.success:
-            tally.succeeded += 1
-        else:
-            tally.failed += 1
-            tally.causes[place.cause] += 1
-        yield stream.read(place.length).removesuffix(b"\r") + b"\n"
+def read_line(line: bytes) -> ResultLine:
+    """Return what a result line holds. Raises MsgspecError, UnicodeDecodeError or RecursionError if it is none.
+
+    A number beyond all bounds somewhere in a body is no reason to lose a result that was paid for.
+    """
+    try:
+        return _decode(line)
+    except msgspec.ValidationError:
+        return msgspec.convert(json.loads(line), ResultLine)
 
 
 def cause_of(line: bytes) -> str:
     """Return why a result is no success, in few words."""
-    result = msgspec.json.decode(line, type=ResultLine)
+    result = read_line(line)
     return judge(result.response, result.error)[1]
 
 
 def with_id(line: bytes, custom_id: str) -> bytes:
     """Return a result line as that of `custom_id`; one that is its own already stays as it is, byte for byte."""
-    if msgspec.json.decode(line, type=ResultLine).custom_id == custom_id:
+    if _id_of(line).custom_id == custom_id:
         return line
     values = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     values["custom_id"] = msgspec.Raw(msgspec.json.encode(custom_id))
@@ -166,7 +120,7 @@ def with_id(line: bytes, custom_id: str) -> bytes:
 
 def answer_text(line: bytes) -> tuple[str, bool, str]:
     """Return (custom_id, success, what a person wants to read: the answer, or the error) of a result line."""
-    result = msgspec.json.decode(line, type=ResultLine)
+    result = read_line(line)
     success, cause = judge(result.response, result.error)
     if not success:
         return result.custom_id, False, cause

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plan import bad_row, expired_row, good_row
 
+from openai_batch import _index
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
+from openai_batch._index import Place, as_they_stand, index
 from openai_batch._merge import complete, rows_in_order
-from openai_batch._results import Place, Response, Tally, answer_text, as_they_stand, index, judge
+from openai_batch._results import Response, Tally, answer_text, judge, read_line
 from openai_batch.errors import DownloadError
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
@@ -319,3 +321,72 @@ def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
     assert all(0 <= count < 2**63 for count in (info.counts.total, info.counts.completed, info.counts.failed))
     for time in (info.created_at, info.expires_at):
         assert time is None or 0 < time < float("inf")
+
+
+ODDITIES: list[Any] = [
+    {"custom_id": "a", "response": {"status_code": 200, "body": {"error": None}}},
+    {"custom_id": "b", "response": {"status_code": 200, "body": {"error": {"message": "no"}}}, "error": None},
+    {"custom_id": "a", "response": {"status_code": 200, "body": '{"choices": []}'}},
+    {"custom_id": "c", "response": {"status_code": 200, "body": "no json"}},
+    {"custom_id": "b", "response": {"status_code": True, "body": {}}},
+    {"custom_id": "d", "response": {"status_code": 299, "body": None}},
+    {"custom_id": "e", "response": {"status_code": 300, "body": {}}},
+    {"custom_id": "f", "response": {"status_code": 200, "body": [1, {"error": 2}]}},
+    {"custom_id": "ä🦜", "response": {"status_code": 200, "body": {"x": "ü\n"}}, "error": {}},
+    {"custom_id": "g", "response": None, "error": "broken"},
+    {"custom_id": "g", "error": None},
+]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(ODDITIES), st.sampled_from(["\n", "\r\n", "\n\n", " \n"])), max_size=40),
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, ended: bool) -> None:
+    """Wherever blocks end, what is found is what each line says when it is read by itself."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + end for row, end in rows)
+    data = (text if ended else text.rstrip()).encode()
+    places: dict[str, Place] = {}
+    tally = Tally()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_index, "_BLOCK", size)
+        index(io.BytesIO(data), 3, "f", places, tally)
+    expected: dict[str, Place] = {}
+    begin = repeats = 0
+    for raw in data.split(b"\n"):
+        if raw.strip():
+            line = read_line(raw)
+            success, _ = judge(line.response, line.error)
+            repeats += line.custom_id in expected
+            if line.custom_id not in expected or (success and not expected[line.custom_id][3]):
+                expected[line.custom_id] = (3, begin, len(raw), success)
+        begin += len(raw) + 1
+    assert (places, tally.repeats) == (expected, repeats)
+
+
+def test_values_that_are_not_lines() -> None:
+    """Two results on one line, and one on two, are no result lines, though a parser of values takes them."""
+    one, two = (json.dumps(good_row(name)).encode() for name in "ab")
+    for data in (one + b" " + two + b"\n \n", one + b"\n" + two.replace(b", ", b",\n", 1) + b"\n", one + two + b"\n\n"):
+        with pytest.raises(DownloadError, match="is no result"):
+            merged(data, ids=["a", "b"])
+
+
+@pytest.mark.parametrize("blocks", [1, 1 << 18])
+def test_the_line_at_fault_is_named(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the file is read, an error names the line by its number in the file."""
+    monkeypatch.setattr(_index, "_BLOCK", blocks)
+    data = jsonl(*(good_row(str(n)) for n in range(7))) + b"<html>\n" + jsonl(good_row("x"))
+    with pytest.raises(DownloadError, match="f: line 8 is no result"):
+        merged(data, ids=[])
+
+
+@pytest.mark.parametrize("value", ["1e999", "9" * 400, "[-1e5000]"])
+def test_a_number_beyond_all_bounds_loses_no_result(value: str) -> None:
+    """What a program cannot hold somewhere in a body is no reason to lose a result that was paid for."""
+    data = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % value.encode())
+    rows, tally = merged(data, ids=["a"])
+    assert tally.complete
+    assert rows[0]["custom_id"] == "a"
+    assert answer_text(data.rstrip()) == ("a", True, "answer to a")

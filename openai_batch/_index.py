@@ -1,0 +1,186 @@
+"""Find where each result stands in the files of a batch, and read them back in any order.
+
+Nearly all lines are plain successes: blocks of them are parsed at once, and only what tells is kept of each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from ._check import lines
+from ._results import Tally, cause_of, judge, read_line
+from .errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_RESULT_BYTES = 256 * 1024 * 1024
+"""The longest result that is read: images and vectors come inside their lines, and they are paid for."""
+
+Place = tuple[int, int, int, bool]
+"""Where one result stands: which stream, byte offset and length of its line, and whether it is a success."""
+
+_KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
+"""What looks like a key: a server that refuses one may repeat it where results should be."""
+
+_BLOCK = 1 << 18
+
+
+class _Body(msgspec.Struct, gc=False):
+    error: Any = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    status_code: Any = None
+    body: _Body | str | int | float | bool | list[msgspec.Raw] | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    custom_id: str
+    response: _Response | None = None
+    error: Any = None
+
+
+def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
+    """Note where each result of `stream` stands; a success beats an error of the same id.
+
+    Raises DownloadError if a line is no result: then this is not the file that the provider holds.
+    """
+    note = _Notes(number, places, tally)
+    decode = msgspec.json.Decoder(_Line).decode_lines
+    line = offset = 0
+    while block := _block(stream, offset):
+        found = _parsed(block, decode)
+        if found is None:
+            line = _by_line(stream, offset, len(block), line, name, note)
+        else:
+            note.block(offset, *found)
+            line += len(found[0])
+        offset += len(block)
+    # What no newline ends, or is longer than a block.
+    _by_line(stream, offset, None, line, name, note)
+
+
+def _block(stream: BinaryIO, offset: int) -> bytes:
+    """Return whole lines from `offset` on, as many as a block holds; nothing at the end."""
+    stream.seek(offset)
+    block = stream.read(_BLOCK)
+    if len(block) == _BLOCK and b"\n" not in block:
+        block += stream.readline(MAX_RESULT_BYTES)
+    return block[: block.rfind(b"\n") + 1]
+
+
+def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[_Line], list[bytes]] | None:
+    """Return what the lines of a block hold, and the lines; None if any of them needs a closer look."""
+    raws = block.split(b"\n")
+    raws.pop()
+    # Within a value no brace closes before a line break and another opens after it: so each line is a value by itself,
+    # which the parser, to which a line break is as good as a blank, would not tell.
+    if not (block.startswith(b"{") and block.endswith(b"}\n") and block.count(b"}\n{") == len(raws) - 1):
+        return None
+    try:
+        block.decode()
+        found = decode(block)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return (found, raws) if len(found) == len(raws) else None
+
+
+def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, name: str, note: _Notes) -> int:
+    """Note the results of a stretch line by line; return how many lines there are up to its end."""
+    stream.seek(offset)
+    line = before
+    for number, begin, raw in lines(stream, MAX_RESULT_BYTES):
+        line = before + number
+        if isinstance(raw, int):
+            raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
+        if raw.strip():
+            try:
+                result = read_line(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
+                shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
+                raise DownloadError(
+                    f"{name}: line {line} is no result ({exc}): {shown}",
+                    hint="the same command again downloads it anew; nothing was published",
+                ) from None
+            note.one(result.custom_id, offset + begin, len(raw), success=judge(result.response, result.error)[0])
+        if length is not None and begin + len(raw) + 1 >= length:
+            break
+    return line
+
+
+class _Notes:
+    """The places so far."""
+
+    def __init__(self, stream: int, places: dict[str, Place], tally: Tally) -> None:
+        self._stream = stream
+        self._places = places
+        self._tally = tally
+
+    def block(self, offset: int, found: list[_Line], raws: list[bytes]) -> None:
+        """Note the results of a block."""
+        stream, places = self._stream, self._places
+        begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
+        for line, raw, begin in zip(found, raws, begins, strict=False):
+            response = line.response
+            plain = (
+                response is not None
+                and not line.error
+                and type(response.body) is _Body
+                and not response.body.error
+                and type(response.status_code) is int
+                and 200 <= response.status_code < 300  # noqa: PLR2004 - HTTP's own numbers
+            )
+            if plain and line.custom_id not in places:
+                places[line.custom_id] = (stream, begin, len(raw), True)
+            else:
+                self.one(line.custom_id, begin, len(raw), success=plain or not cause_of(raw))
+
+    def one(self, custom_id: str, begin: int, length: int, *, success: bool) -> None:
+        """Note one result."""
+        known = self._places.get(custom_id)
+        if known is not None:
+            self._tally.repeats += 1
+            if known[3] or not success:
+                return
+        self._places[custom_id] = (self._stream, begin, length, success)
+
+
+def readers(streams: list[BinaryIO]) -> list[Callable[[Place], bytes]]:
+    r"""Return for each stream what reads the line at a place, ended by `\n` alone."""
+    return [_reader(stream) for stream in streams]
+
+
+def _reader(stream: BinaryIO) -> Callable[[Place], bytes]:
+    try:
+        file = stream.fileno()
+    except OSError:  # it is in memory
+
+        def read(place: Place) -> bytes:
+            stream.seek(place[1])
+            return stream.read(place[2]).removesuffix(b"\r") + b"\n"
+    else:
+
+        def read(place: Place) -> bytes:
+            return os.pread(file, place[2], place[1]).removesuffix(b"\r") + b"\n"
+
+    return read
+
+
+def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
+    r"""Yield the result lines of a batch whose input cannot be had, each ended by `\n`, in the order of arrival."""
+    read = readers(streams)
+    for place in places.values():
+        line = read[place[0]](place)
+        tally.requests += 1
+        if place[3]:
+            tally.succeeded += 1
+        else:
+            tally.failed += 1
+            tally.causes[cause_of(line)] += 1
+        yield line
