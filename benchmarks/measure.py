@@ -21,6 +21,9 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 _WORDS = 300
 """Characters of a failed command's last line that are told."""
 
+_LONG = 60.0
+"""Seconds after which one run of a command is enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -79,13 +82,15 @@ class Figures:
 def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[Figures | str]:
     """Run the case's commands A B A B …, `rounds` times each; in the place of figures stands why there are none.
 
+    What takes over a minute runs once.
+
     Raises SystemExit with what a command said if it fails and may not.
     """
     turns: list[list[Usage]] = [[] for _ in case.commands]
     failed = {number: command.absent for number, command in enumerate(case.commands) if command.absent}
     for _ in range(rounds):
         for number, command in enumerate(case.commands):
-            if number in failed:
+            if number in failed or (turns[number] and turns[number][-1].wall > _LONG):
                 continue
             try:
                 turns[number].append(run(command, folder, env))
@@ -102,7 +107,7 @@ def _figures(first: list[Usage], runs: list[Usage]) -> Figures:
         statistics.median(each.wall for each in runs),
         int(statistics.median(each.peak for each in runs)),
     )
-    pairs = list(zip(first, runs, strict=True))
+    pairs = list(zip(first, runs, strict=False))
     cpu = statistics.median(one.cpu / (each.cpu or 1e-6) for one, each in pairs)
     wall = statistics.median(one.wall / each.wall for one, each in pairs)
     return Figures(usage, cpu, wall)

@@ -78,9 +78,10 @@ PEERS = {
 def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:
     """Yield each peer's round trip; `whole` makes the check of the files that a pattern names.
 
-    Each thinks that it talks to OpenAI, and has `home` for its state.
+    Each thinks that it talks to OpenAI, has `home` for its state, and sees no other packages than its own.
     """
     env = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    env["PYTHONPATH"] = ""
     for name, peer in PEERS.items():
         program = folder / name / "bin" / peer.program
         words = ("sh", "-c", peer.line, str(program), url, peer.source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 """Bytes read at once. It is small, so that what is made of a block finds it in the processor's cache."""
 
 

@@ -109,9 +109,9 @@ def _by_blocks(stream: BinaryIO, checker: _Checker, ids: Hashes, on_stretch: Cal
                 row = checker.line(number, offset + start, raw)
                 if row is not None:
                     rows.append(row)
-            for row in rows[:1] + rows[-1:]:
-                place = row.offset - offset
-                layouts.learn(block[place : place + row.length], row.model, row.inputs)
+            if rows:
+                first, last = (block[row.offset - offset :][: row.length] for row in (rows[0], rows[-1]))
+                layouts.learn(first, last, rows[-1].model, rows[-1].inputs)
             stretch = _stretch(rows)
         if on_stretch is not None:
             on_stretch(stretch)
@@ -126,12 +126,10 @@ def _by_lines(stream: BinaryIO, checker: _Checker, on_row: Callable[[Row], None]
 
 
 def _stretch(rows: list[Row]) -> Stretch:
-    return Stretch(
-        [row.custom_id for row in rows],
-        [row.length for row in rows],
-        [row.model for row in rows],
-        [row.inputs for row in rows],
-    )
+    ids = [msgspec.json.encode(row.custom_id)[1:-1] for row in rows]
+    lengths = [row.length for row in rows]
+    size = sum(lengths) + len(lengths)
+    return Stretch(ids, [row.model for row in rows], [row.inputs for row in rows], size, lambda: lengths)
 
 
 def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
@@ -221,7 +219,7 @@ class _Checker:
         if (
             self._foreign
             or max(map(len, stretch.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
-            or max(stretch.lengths) > longest
+            or (stretch.size > longest and max(stretch.lengths()) > longest)
             or max(stretch.inputs) > MAX_EMBEDDING_INPUTS
             or not self._knows(set(stretch.models))
         ):

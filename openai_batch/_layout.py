@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +21,11 @@ from ._strange import MAX_DEPTH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_MOST_TEXT = 1 << 16
-"""Bytes of unchanging text for which a pattern is made; making one takes some microseconds a byte."""
+_LONG_TEXT = 500
+"""Bytes of unchanging text beyond which it is compared after it was found: a pattern of it would be slow and large."""
 
-_CREDIT = 16
-"""How often a layout is learned in vain before the file is taken for one that has none."""
+_PATIENCE = 8
+"""Blocks in a row that may want a layout of their own before some are not asked any more."""
 
 _SHALLOW = 4
 """Levels of nesting that `_shallow` lets pass, at most."""
@@ -55,15 +56,17 @@ _model = msgspec.json.Decoder(Annotated[str, msgspec.Meta(min_length=1)]).decode
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Acceptable requests that follow each other: one item a request in each list.
+    """Acceptable requests that follow each other: one item a request in each sequence.
 
-    `lengths` are of the lines, in bytes, without newlines; `inputs` count what embedding requests embed.
+    `ids` are JSON strings without their quotes, as `msgspec.json.encode` writes them; `inputs` count what embedding
+    requests embed. `size` is of all lines in bytes, each with a newline; `lengths` returns those of each, without it.
     """
 
-    ids: list[str]
-    lengths: list[int]
+    ids: Sequence[bytes]
     models: Sequence[str | None]
     inputs: Sequence[int]
+    size: int
+    lengths: Callable[[], list[int]]
 
 
 class Layouts:
@@ -73,35 +76,42 @@ class Layouts:
         self._present: _Layout | None = None
         self._values: dict[_Path, bytes] = {}
         self._changing: set[_Path] = set()
-        self._credit = _CREDIT
+        self._misses = self._rest = 0
 
     def read(self, block: bytes) -> Stretch | None:
         """Return the requests of a block of whole lines if each of them looks as learned, else None."""
         found = self._present.read(block) if self._present is not None else None
         if found is not None:
-            self._credit = _CREDIT
+            self._misses = self._rest = 0
         return found
 
-    def learn(self, line: bytes, model: str | None, inputs: int) -> None:
-        """Learn from an acceptable line, without its newline, the model that it names, and the inputs that it counts.
+    def learn(self, first: bytes, last: bytes, model: str | None, inputs: int) -> None:
+        """Learn from acceptable lines, without newlines; `model` and `inputs` are those of the last one.
 
-        The layout is that of the last line, and what changed among the lines is free to change.
+        The layout is that of the last one, and what was seen to change is free. Where none lasts, ever fewer are made.
         """
-        self._present = None
-        if self._credit <= 0:
+        if self._rest:
+            self._rest -= 1
             return
-        self._credit -= 1
+        self._present = None
+        self._misses += 1
+        self._rest = self._misses // _PATIENCE
         try:
-            places = _places(line)
+            self._see(first, _places(first))
+            places = _places(last)
         except ValueError:
             return
+        self._see(last, places)
+        self._present = _layout(last, places, self._changing - {_ID}, model, inputs)
+
+    def _see(self, line: bytes, places: dict[_Path, tuple[int, int]]) -> None:
+        """Note which values are others than on the line that was seen before."""
         values = {path: line[start:end] for path, (start, end) in places.items()}
         if values.keys() == self._values.keys():
             self._changing.update(path for path, value in values.items() if self._values[path] != value)
         else:
             self._changing.clear()
         self._values = values
-        self._present = _layout(line, places, self._changing, model, inputs)
 
 
 def _places(line: bytes) -> dict[_Path, tuple[int, int]]:
@@ -131,46 +141,54 @@ def _walk(line: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _layout(
-    line: bytes, places: dict[_Path, tuple[int, int]], changing: set[_Path], model: str | None, inputs: int
+    line: bytes, places: dict[_Path, tuple[int, int]], free: set[_Path], model: str | None, inputs: int
 ) -> _Layout | None:
-    """Return the layout of a line in which the id and what changes may be another; None if it can have none."""
-    inner = [path for path in places if len(path) > 1]
-    free = changing - {_ID}
-    if not inner or free & _NEVER or not free.issubset(inner):
+    """Return the layout of a line in which the id and the `free` values may be others; None if it can have none."""
+    may = {path for path in places if len(path) > 1} - _NEVER
+    if not may or not free <= may:
         return None
-    longest = max(free or inner, key=lambda path: places[path][1] - places[path][0])
-    paths = sorted({*free, longest, _ID}, key=places.__getitem__)
-    pattern, text, at = b"", b"", 0
-    for path in paths:
-        start, end = places[path]
+    longest = max(free or may, key=lambda path: places[path][1] - places[path][0])
+    groups: list[_Path | bytes] = []
+    pattern, texts, at = b"", [], 0
+    for path in (*sorted({*free, longest, _ID}, key=places.__getitem__), None):
+        start, end = places[path] if path is not None else (len(line), len(line))
         if path == _ID:
-            start, end, group = start + 1, end - 1, rb'[^"\\\n]+'
-        elif path == longest:
-            group = b".+"
+            start, end = start + 1, end - 1
+        text = line[at:start]
+        if len(text) > _LONG_TEXT:
+            pattern += b"(.{%d})" % len(text)
+            groups.append(text)
         else:
-            group = _KINDS.get(line[start : start + 1], _SCALAR)
-        pattern += re.escape(line[at:start]) + b"(" + group + b")"
-        text += line[at:start]
+            pattern += re.escape(text)
+        texts.append(text)
+        if path is not None:
+            pattern += b"(" + (b".+" if path == longest else _kind(path, line[start:end])) + b")"
+            groups.append(path)
         at = end
-    text += line[at:]
-    room = MAX_DEPTH - text.count(b"[") - text.count(b"{") - len(paths)
-    if len(text) > _MOST_TEXT or room < _SHALLOW:
+    fixed = b"".join(texts)
+    room = MAX_DEPTH - fixed.count(b"[") - fixed.count(b"{") - len(groups)
+    if room < _SHALLOW:
         return None
-    find = re.compile(pattern + re.escape(line[at:] + b"\n")).findall
-    return _Layout(find, len(text), paths, longest, room, model, inputs)
+    plain = sum(len(text) for text in texts if len(text) <= _LONG_TEXT)
+    return _Layout(re.compile(pattern + b"\n").findall, plain, groups, longest, room, model, inputs)
+
+
+def _kind(path: _Path, value: bytes) -> bytes:
+    return rb'[^"\\\n]+' if path == _ID else _KINDS.get(value[:1], _SCALAR)
 
 
 @dataclass(slots=True)
 class _Layout:
     """Finds the values of lines that are alike, and judges them.
 
-    `text` counts the bytes of a line that do not change, its newline not among them. `paths` name the values in their
-    order, `longest` the one that may be anything; `room` is how deep that may be nested.
+    `find` returns a tuple of the groups a line, and each of `groups` is the path of a value, or a text that must stand
+    there. `text` counts the bytes of a line that are in no group, but for its newline. `longest` is the value that may
+    be anything, and `room` how deep it may be nested.
     """
 
     find: Callable[[bytes], list[tuple[bytes, ...]]]
     text: int
-    paths: list[_Path]
+    groups: list[_Path | bytes]
     longest: _Path
     room: int
     model: str | None
@@ -180,28 +198,31 @@ class _Layout:
     def read(self, block: bytes) -> Stretch | None:
         """Return the requests of the block, if all of it is of this layout and each value is sound."""
         found = self.find(block)
-        if not found:
-            return None
+        count = len(found)
         columns = list(zip(*found, strict=True))
-        sizes = zip(*[map(len, column) for column in columns], strict=True)
-        lengths = list(map(sum, sizes, repeat(self.text)))
-        if sum(lengths) + len(lengths) != len(block):
+        if not count or len(block) != sum(sum(map(len, column)) for column in columns) + count * (self.text + 1):
             return None  # some line is no match, or only a part of it is
-        models: Sequence[str | None] = [self.model] * len(found)
-        inputs: Sequence[int] = [self.inputs] * len(found)
+        ids: Sequence[bytes] = ()
+        models: Sequence[str | None] = [self.model] * count
+        inputs: Sequence[int] = [self.inputs] * count
         try:
-            for path, column in zip(self.paths, columns, strict=True):
-                if path == _ID:
-                    text = b'"'.join(column).decode()
-                elif path == _MODEL:
+            for group, column in zip(self.groups, columns, strict=True):
+                if isinstance(group, bytes):
+                    if column.count(group) != count:
+                        return None
+                elif group == _ID:
+                    ids = column
+                    if not b"".join(ids).decode().isprintable():
+                        return None
+                elif group == _MODEL:
                     models = list(map(_model, column))
-                elif path == _INPUT:
-                    inputs = list(map(_count, self._values(path, column, list)))
+                elif group == _INPUT:
+                    inputs = list(map(_count, self._values(group, column, list)))
                 else:
-                    self._values(path, column, _drop)
+                    self._values(group, column, _drop)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        return Stretch(text.split('"'), lengths, models, inputs) if text.isprintable() else None
+        return Stretch(ids, models, inputs, len(block), partial(_lengths, columns, self.text))
 
     def _values(self, path: _Path, column: Sequence[bytes], take: Callable[[Iterator[Any]], Any]) -> Any:
         """Parse the values under one key, and let `take` have them. Raises what msgspec does, and ValueError."""
@@ -215,6 +236,11 @@ class _Layout:
         if any(value.count(b"[") + value.count(b"{") > self.room for value in column if len(value) > self.room):
             raise ValueError(path)
         return take(map(_any, column))
+
+
+def _lengths(columns: list[tuple[bytes, ...]], text: int) -> list[int]:
+    sizes = zip(*[map(len, column) for column in columns], strict=True)
+    return list(map(sum, sizes, repeat(text)))
 
 
 _drop = deque[Any](maxlen=0).extend

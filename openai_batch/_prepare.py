@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._rows import Row, Rows
     from ._tables import Table
 
+    _Line = Callable[[int, Row, int | None], bytes]
+
 MAX_SHOWN = 100
 """Problems that are told in full; the others are counted."""
 
@@ -63,8 +65,7 @@ def prepare(tables: Iterable[Table], recipe: Recipe, target: BinaryIO, *, limit:
 def _write(table: Table, compiled: _Compiled, target: BinaryIO, count: int, limit: int | None, faults: _Faults) -> int:
     """Write the rows of one table and return the new count."""
     most = None if limit is None else limit - count
-    around = compiled.around_prompts() if isinstance(table.rows, Prompts) else None
-    if around is None or not isinstance(table.rows, Prompts):
+    if not isinstance(table.rows, Prompts) or (around := compiled.around_prompts()) is None:
         return _write_rows(table, islice(table.rows, most), compiled, target, count, faults)
     for piece in table.rows.pieces(most):
         if not isinstance(piece, Block):
@@ -78,7 +79,7 @@ def _write(table: Table, compiled: _Compiled, target: BinaryIO, count: int, limi
 
 def _write_rows(table: Table, rows: Rows, compiled: _Compiled, target: BinaryIO, count: int, faults: _Faults) -> int:
     """Write the rows of one table, or some of them, one by one, and return the new count."""
-    line: Callable[[int, Row, str], bytes] | None = None
+    line: _Line | None = None
     out: list[bytes] = []
     size = 0
     for where, row in rows:
@@ -90,7 +91,7 @@ def _write_rows(table: Table, rows: Rows, compiled: _Compiled, target: BinaryIO,
             if line is None:
                 line = compiled.line_of(row, table)
             count += 1
-            made = line(count, row, f"{table.name}:{where}")
+            made = line(count, row, where)
         except InputError as exc:
             faults.add(table.name, problem(where, str(exc), exc.hint))
             if line is None:
@@ -131,19 +132,19 @@ class _Compiled:
             self._seen = stack.enter_context(unique_ids())
         self._fixed, self._holes = self._encoded()
 
-    def line_of(self, row: Row, table: Table) -> Callable[[int, Row, str], bytes]:
+    def line_of(self, row: Row, table: Table) -> _Line:
         """Return what makes a line of (number, row, place) for a table with a row like this one."""
         makers = {name: _text_maker(template) for name, template in self._texts.items()}
         makers["prompt"] = self._prompt_maker(row, table)
         fills = [makers[name] for name in self._holes]
-        ids = self._id_maker()
+        ids = self._id_maker(table.name)
         head, first, *rest = self._fixed
         if len(fills) == 1:
             fill, last = fills[0], rest[0]
-            return lambda number, row, place: b"%b%b%b%b%b" % (head, ids(number, row, place), first, fill(row), last)
+            return lambda number, row, where: b"%b%b%b%b%b" % (head, ids(number, row, where), first, fill(row), last)
 
-        def line(number: int, row: Row, place: str) -> bytes:
-            pieces = [head, ids(number, row, place), first]
+        def line(number: int, row: Row, where: int | None) -> bytes:
+            pieces = [head, ids(number, row, where), first]
             for fill, after in zip(fills, rest, strict=True):
                 pieces += (fill(row), after)
             return b"".join(pieces)
@@ -210,13 +211,13 @@ class _Compiled:
 
         return Pictures(self._recipe.images, folders_of(table.origin), inline=self._recipe.inline_images)
 
-    def _id_maker(self) -> Callable[[int, Row, str], bytes]:
+    def _id_maker(self, name: str) -> _Line:
         seen, column = self._seen, self._recipe.id_column
         if seen is None or column is None:
             prefix = _json(self._recipe.prefix)[:-1]
-            return lambda number, _row, _place: b'%b-%d"' % (prefix, number)
+            return lambda number, _row, _where: b'%b-%d"' % (prefix, number)
 
-        def custom_id(_number: int, row: Row, place: str) -> bytes:
+        def custom_id(_number: int, row: Row, where: int | None) -> bytes:
             value = _cell(row, column)
             text = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
             if not isinstance(text, str) or not text:
@@ -227,7 +228,7 @@ class _Compiled:
                     hint="use up to 64 printable characters",
                 )
             encoded = _json(text)
-            if (before := seen(text, place)) is not None:
+            if (before := seen(text, f"{name}:{where}")) is not None:
                 raise InputError(f"the id {_shown(text)} is also at {before}", hint="give each row an id of its own")
             return encoded
 
@@ -280,7 +281,11 @@ def _cell(row: Row, column: str) -> Any:
 
 
 def _cell_reader(column: str) -> Callable[[Row], str]:
-    return lambda row: as_text(_cell(row, column))
+    def text(row: Row) -> str:
+        value = row.get(column)
+        return value if isinstance(value, str) else as_text(_cell(row, column))
+
+    return text
 
 
 def _text_maker(template: Template) -> Callable[[Row], bytes]:

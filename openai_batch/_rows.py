@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 PlacedRow: TypeAlias = "tuple[int | None, Row | Problem]"
 Rows: TypeAlias = "Iterable[PlacedRow]"
+Line: TypeAlias = "tuple[int, str | Problem]"
 Piece: TypeAlias = "Block | list[PlacedRow]"
 
 PROMPT = "prompt"
@@ -33,7 +35,8 @@ MARK = b"\x7f"
 """What stands between the texts of a block: a character that JSON writes as it is, and that hardly any text has."""
 
 _BLOCK_BYTES = 1 << 15  # what is made of larger ones is given back to the system, and asked for again, each time
-_BLANK = re.compile("\x7f\\s*\x7f")
+_MARK = MARK.decode()
+_BLANK = re.compile(rf"{_MARK}\s*{_MARK}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +73,19 @@ class Prompts:
 
         That is where a line is blank, is not UTF-8, holds the MARK, is very long or not ended, and where `most` cuts.
         """
-        stream, size = self._stream, self._block_bytes
-        before = start = 0
-        while most != 0 and (raw := stream.read(size) + stream.readline(size)):
-            strange = not before and (raw.startswith(codecs.BOM_UTF8) or foreign(raw) is not None)
-            block = None if strange else _plain(raw)
+        for before, found in _stretches(self._stream, self._block_bytes):
+            block = _plain(found) if isinstance(found, str) else None
             if block is not None and (most is None or block.count <= most):
                 yield block
-                before, given = before + block.count, block.count
+                given = block.count
             else:
-                stream.seek(start)
-                count = raw.count(b"\n") + (not raw.endswith(b"\n"))
-                rows = list(islice(_prompts(islice(_lines(stream, before), count)), most))
+                numbered = _numbered(before, found) if isinstance(found, str) else found
+                rows = list(islice(_prompts(numbered), most))
                 yield rows
-                before, given = before + count, len(rows)
-                if strange and foreign(raw) is not None:
-                    return
-            start = stream.tell()
+                given = len(rows)
             most = None if most is None else most - given
+            if most == 0:
+                return
 
 
 def txt_rows(stream: BinaryIO) -> Prompts:
@@ -95,23 +93,20 @@ def txt_rows(stream: BinaryIO) -> Prompts:
     return Prompts(stream)
 
 
-def _plain(raw: bytes) -> Block | None:
+def _plain(text: str) -> Block | None:
     """Return whole lines as a block, or None if they are to be looked at one by one."""
-    if MARK in raw or not raw.endswith(b"\n"):
+    if _MARK in text:
         return None
-    if b"\r" in raw:
-        raw = raw.replace(b"\r\n", b"\n")
-    try:
-        text = (MARK + raw.replace(b"\n", MARK)).decode()
-    except UnicodeDecodeError:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    marked = _MARK + text.replace("\n", _MARK)
+    if _BLANK.search(marked) is not None:
         return None
-    if _BLANK.search(text) is not None:
-        return None
-    count = len(raw) - len(raw.replace(b"\n", b""))  # faster than bytes.count
-    return Block(msgspec.json.encode(text)[2:-2], count)  # without the quotes and the outer marks
+    count = len(text) - len(text.replace("\n", ""))  # faster than str.count
+    return Block(msgspec.json.encode(marked)[2:-2], count)  # without the quotes and the outer marks
 
 
-def _prompts(found: Iterable[tuple[int, str | Problem]]) -> Iterator[PlacedRow]:
+def _prompts(found: Iterable[Line]) -> Iterator[PlacedRow]:
     for number, text in found:
         if isinstance(text, Problem):
             yield number, text
@@ -139,7 +134,8 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
             reason = str(exc).removeprefix("JSON is malformed: ")
             yield number, problem(number, f"not valid JSON: {reason}", remedy)
         else:
-            if text.count("{") + text.count("[") > MAX_DEPTH and is_too_deep(text.encode(), row):
+            deep = len(text) > MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH
+            if deep and is_too_deep(text.encode(), row):
                 yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
             else:
                 yield number, row
@@ -190,11 +186,48 @@ def problem(line: int | None, message: str, remedy: str) -> Problem:
     return Problem(line, "invalid_row", message, None, remedy)
 
 
-def _lines(stream: BinaryIO, before: int = 0) -> Iterator[tuple[int, str | Problem]]:
-    r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out.
+def _lines(stream: BinaryIO) -> Iterator[Line]:
+    r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out."""
+    for before, found in _stretches(stream):
+        yield from _numbered(before, found) if isinstance(found, str) else found
 
-    `before` lines stand before the first one that is read.
+
+def _numbered(before: int, text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, its text) of whole lines, the first of which comes after `before` others."""
+    return enumerate(text[:-1].split("\n"), before + 1)
+
+
+def _stretches(stream: BinaryIO, size: int = _BLOCK_BYTES) -> Iterator[tuple[int, str | list[Line]]]:
+    """Yield (lines before, whole lines as one text) of about so many bytes.
+
+    Lines stand in a list where one of them is not UTF-8, very long, not ended, or the first of another kind of file.
     """
+    before = start = 0
+    while raw := stream.read(size) + stream.readline(size):
+        text = None
+        if raw.endswith(b"\n") and (before or not _has_mark(raw)):
+            with suppress(UnicodeDecodeError):
+                text = raw.decode()
+        count = len(raw) - len(raw.replace(b"\n", b""))  # faster than bytes.count
+        if text is not None:
+            yield before, text
+        else:
+            count += not raw.endswith(b"\n")
+            stream.seek(start)
+            yield before, list(islice(_each_line(stream, before), count))
+            if not before and foreign(raw) is not None:
+                return
+        before += count
+        start = stream.tell()
+
+
+def _has_mark(raw: bytes) -> bool:
+    """Tell whether a file begins with a byte order mark, or like a file of another kind."""
+    return raw.startswith(codecs.BOM_UTF8) or foreign(raw) is not None
+
+
+def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
+    """Yield lines one by one, reading none ahead; `before` of them are read already."""
     for place, _, raw in lines(stream):
         number = before + place
         if isinstance(raw, int):

@@ -86,7 +86,8 @@ def _filled(fixed: list[str], names: list[str]) -> Callable[[Row], str]:
         pieces = [fixed[0]]
         try:
             for name, after in pairs:
-                pieces += (as_text(row[name]), after)
+                value = row[name]
+                pieces += (value if isinstance(value, str) else as_text(value), after)
         except KeyError as exc:
             raise _undefined(f"{exc.args[0]!r} is undefined", row) from None
         return "".join(pieces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from array import array
 from contextlib import closing, contextmanager
 from itertools import accumulate
@@ -93,8 +92,8 @@ class Hashes:
         self._disk: IO[bytes] | None = None
         self._places: list[list[int]] = []
 
-    def add(self, ids: Sequence[str]) -> None:
-        """Note ids. Raises BatchError where the disk has no room for them."""
+    def add(self, ids: Sequence[bytes]) -> None:
+        """Note ids, as UTF-8. Raises BatchError where the disk has no room for them."""
         put = self._put
         for mark in map(hash, ids):
             put[mark & _MASK](mark)
@@ -104,7 +103,7 @@ class Hashes:
 
     def first(self, custom_id: str, _line: int) -> int | None:
         """Note one id, as `Seen` does; whether it was seen before is not told yet."""
-        self.add((custom_id,))
+        self.add((custom_id.encode(),))
         return None
 
     def different(self) -> bool:
@@ -121,6 +120,8 @@ class Hashes:
 
     def _spill(self) -> None:
         """Append all bins to the file, one after the other, and note where each begins."""
+        import tempfile
+
         try:
             if self._disk is None:
                 self._disk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
