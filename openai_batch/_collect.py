@@ -104,7 +104,7 @@ def _publish(
     if aside:
         flow.reporter.warn(f"{target} held the results of an earlier job, which are now {move_aside(target)}")
     publish(out, part_path, target, replace=force)
-    flow.registry.set_job(job.id, output_stamp=stamp(target))
+    flow.registry.set_output(job.id, str(target.absolute()), stamp(target))
 
 
 def _each(*hearers: _Unanswered | Export | None) -> Note | None:

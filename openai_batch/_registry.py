@@ -221,12 +221,19 @@ class Registry:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(_packed(value) for value in values.values()), number])
 
-    def set_output(self, number: int, path: str) -> None:
-        """Write down where a job's results are about to lie; what other jobs had there is theirs no longer."""
+    def set_output(self, number: int, path: str, stamp: str | None = None) -> None:
+        """Write down where a job's results are about to lie; with `stamp`, that they do.
+
+        What other jobs had there is theirs no longer then.
+        """
         with self._writing() as db:
-            db.execute("UPDATE jobs SET output_path = NULL WHERE output_path = ? AND id != ?", (_packed(path), number))
-            sql = "UPDATE jobs SET output_path = ?, output_stamp = NULL, succeeded = NULL WHERE id = ?"
-            db.execute(sql, (_packed(path), number))
+            if stamp is None:
+                sql = "UPDATE jobs SET output_path = ?, output_stamp = NULL, succeeded = NULL WHERE id = ?"
+                db.execute(sql, (_packed(path), number))
+            else:
+                sql = "UPDATE jobs SET output_path = NULL WHERE output_path = ? AND id != ?"
+                db.execute(sql, (_packed(path), number))
+                db.execute("UPDATE jobs SET output_stamp = ? WHERE id = ?", (stamp, number))
 
     def plan_anew(self, job: Job, parts: list[Part], spared: int) -> Job:
         """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""

@@ -72,11 +72,16 @@ def claim(target: Path, known: Job | None, found: Plan, *, force: bool) -> tuple
     from openai_batch._files import check_target, stamp
 
     ours = may_be_ours(known, target)
-    if not force and not ours and target.is_file():
+    if not force and target.is_file():
         for job in found.used:
             if job.output_path == str(target.absolute()):
-                whole = any(other.id == job.id for other in found.grown) and job.output_stamp == stamp(target)
-                return whole, not whole
+                untouched = job.output_stamp == stamp(target)
+                if untouched and any(other.id == job.id for other in found.grown):
+                    return True, False
+                # Ours as well after a kill just before, or just after, it was published: then only what is surely
+                # theirs is moved, and the same bytes are published again.
+                if untouched or not ours:
+                    return False, True
     check_target(target, force=force or ours)
     return force, False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from kill.conftest import FULL
 from kill.sweep import Moment, World, Zygote, world
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMAND = ("run", "t.txt", "-m", "fault:end=completed", "-o", "out.jsonl")
-POINTS = 10
+POINTS = 6
 
 
 def write(made: World, *texts: str) -> None:
@@ -28,14 +29,15 @@ def asked(made: World) -> list[str]:
     return [json.loads(line)["body"]["messages"][-1]["content"] for line in lines]
 
 
+@pytest.mark.parametrize("rows", ["abcdc", "bccd"], ids=["grown", "changed"])
 def test_a_killed_run_of_a_grown_input(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    rows: str, tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
 ) -> None:
     """At whatever point it is killed, old rows are not sent again, new ones once, and the results are the same."""
     with world(tmp_path / "whole", zygote) as made:
         write(made, "a", "b")
         assert made.run(*COMMAND).code == 0
-        write(made, "a", "b", "c", "d", "c")
+        write(made, *rows)
         ended = made.run(*COMMAND, points=str(made.log / "points"))
         assert ended.code == 0, ended
         whole = (made.work / "out.jsonl").read_bytes()
@@ -48,7 +50,7 @@ def test_a_killed_run_of_a_grown_input(
         with world(tmp_path / str(point), zygote) as made:
             write(made, "a", "b")
             assert made.run(*COMMAND).code == 0
-            write(made, "a", "b", "c", "d", "c")
+            write(made, *rows)
             made.run(*COMMAND, moment=Moment(point))
             ended = made.run_on(*COMMAND)
             if ended.code == 7:
@@ -58,6 +60,8 @@ def test_a_killed_run_of_a_grown_input(
             assert ended.code == 0, (point, passed[point - 1], ended)
             assert asked(made) == list("abcd"), (point, passed[point - 1], ended)
             assert (made.work / "out.jsonl").read_bytes() == whole, (point, passed[point - 1])
+            kept = made.work / "out.jsonl.1"
+            assert kept.exists() == ("a" not in rows), (point, passed[point - 1])
             made.check_registry()
             made.check_tidy()
     figures(kills=len(tried), of=len(points), uncertain=uncertain, doubles=0, losses=0)
