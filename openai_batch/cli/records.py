@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .output import counted
 from .progress import span
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def job_record(job: Job) -> dict[str, Any]:
         "model": job.model,
         "window": job.window,
         "requests": {"total": counts.total, "completed": counts.completed, "failed": counts.failed},
+        "spared": job.spared,
         "succeeded": job.succeeded,
         "parts": {"total": len(job.parts), "waiting": job.waiting},
         "batch_ids": job.batch_ids,
@@ -91,6 +93,7 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         ("endpoint", job.endpoint),
         ("model", job.model or ""),
         ("requests", done_words(record)),
+        ("not sent", f"{counted(job.spared, 'row')}, repeated or answered before" if job.spared else ""),
         ("parts", f"{len(job.parts) - job.waiting} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
         ("batch", " ".join(job.batch_ids)),
         ("created", str(record["created_at"] or "")),

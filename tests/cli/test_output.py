@@ -48,7 +48,18 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").good().json
     assert list(record) == [
         *("id", "name", "provider", "base_url", "status", "ended", "endpoint", "model", "window", "requests"),
-        *("succeeded", "parts", "batch_ids", "created_at", "expires_at", "ended_at", "input", "input_sha256", "output"),
+        *(
+            "spared",
+            "succeeded",
+            "parts",
+            "batch_ids",
+            "created_at",
+            "expires_at",
+            "ended_at",
+            "input",
+            "input_sha256",
+            "output",
+        ),
         *("usage", "errors", "metadata"),
     ]
     assert record["requests"] == {"total": 1, "completed": 0, "failed": 0}
