@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch import Jobs
-from openai_batch.errors import ApiError, AuthError, BatchError, WaitTimeoutError
+from openai_batch import Jobs, Provider
+from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -78,5 +78,51 @@ def test_a_key_that_is_refused_is_read_anew(shop: Shop) -> None:
             job = jobs.submit(shop.write("fault:poll=401*9"), provider="faulty")
             with pytest.raises(AuthError):
                 await job.wait_async()
+
+    asyncio.run(main())
+
+
+def test_every_step_has_a_twin(shop: Shop) -> None:
+    """A program in an event loop submits, looks, cancels, reads and retries without holding the loop up."""
+
+    async def main() -> None:
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                beats += 1
+                await asyncio.sleep(0.001)
+
+        heart = asyncio.create_task(beat())
+        with Jobs(shop.folder / "apart") as jobs:
+            job = await jobs.submit_async(shop.write("fault:rows=absent"), provider="faulty", name="steps")
+            assert await job.refresh_async() is job
+            assert await (await job.cancel_async()).wait_async() is job
+            assert await job.retry_async(where="missing") == 2
+            with pytest.raises(IncompleteError):
+                await (await job.wait_async()).download_async(shop.out)
+            assert len(shop.rows()) == 3
+            assert job.refresh().id == (await jobs.get_async("steps")).refresh().id  # they work in this thread too
+            assert [found.wait().id for found in await jobs.recover_async("faulty")] == []
+            with pytest.raises(NotFoundError):
+                await jobs.get_async("nothing")
+        assert beats > 10
+        heart.cancel()
+
+    asyncio.run(main())
+    assert shop.server.strays == []
+
+
+def test_a_provider_of_the_program_is_known_to_twins(shop: Shop) -> None:
+    """What one thread was given the others know, whoever was first."""
+    provider = Provider(name="mine", base_url=shop.server.base_url, api_key="sk-canary-of-mine-0123456789")
+
+    async def main() -> None:
+        with Jobs() as jobs:
+            assert jobs.list() == []
+            job = await jobs.submit_async(shop.write("fault:"), provider=provider)
+            assert (await job.wait_async()).refresh().status == "completed"
+            assert (await (await jobs.get_async()).refresh_async()).batch_ids == job.batch_ids
 
     asyncio.run(main())
