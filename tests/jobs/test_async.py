@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -11,7 +11,11 @@ from openai_batch import Jobs, Provider
 from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from core.kit import Shop
+
+T = TypeVar("T")
 
 
 def endless() -> str:
@@ -92,22 +96,30 @@ def test_every_step_has_a_twin(shop: Shop) -> None:
             nonlocal beats
             while True:
                 beats += 1
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
+
+        async def alive(step: Coroutine[Any, Any, T]) -> T:
+            before = beats
+            try:
+                return await step
+            finally:
+                assert beats > before + 1
 
         heart = asyncio.create_task(beat())
         with Jobs(shop.folder / "apart") as jobs:
-            job = await jobs.submit_async(shop.write("fault:rows=absent"), provider="faulty", name="steps")
-            assert await job.refresh_async() is job
-            assert await (await job.cancel_async()).wait_async() is job
-            assert await job.retry_async(where="missing") == 2
+            job = await alive(jobs.submit_async(shop.write("fault:rows=absent"), provider="faulty", name="steps"))
+            assert await alive(job.refresh_async()) is job
+            assert await alive(job.cancel_async()) is job
+            assert await alive(job.wait_async()) is job
+            assert await alive(job.retry_async(where="missing")) == 2
+            await alive(job.wait_async())
             with pytest.raises(IncompleteError):
-                await (await job.wait_async()).download_async(shop.out)
+                await alive(job.download_async(shop.out))
             assert len(shop.rows()) == 3
-            assert job.refresh().id == (await jobs.get_async("steps")).refresh().id  # they work in this thread too
-            assert [found.wait().id for found in await jobs.recover_async("faulty")] == []
+            assert job.refresh().id == (await alive(jobs.get_async("steps"))).refresh().id  # in this thread too
+            assert await alive(jobs.recover_async("faulty")) == []
             with pytest.raises(NotFoundError):
-                await jobs.get_async("nothing")
-        assert beats > 10
+                await alive(jobs.get_async("nothing"))
         heart.cancel()
 
     asyncio.run(main())
