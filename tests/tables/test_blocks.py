@@ -95,6 +95,7 @@ def outcome(rows: Any, limit: int | None, recipe: dict[str, Any]) -> tuple[Any, 
 @example(content=b"a\x7fb\nc\n", size=60, limit=None, recipe={})
 @example(content=b"a\n \nb\n\xff\n", size=4, limit=None, recipe={})
 @example(content=b"a\nb\nc\nd\n", size=4, limit=3, recipe={})
+@example(content=b"a\nb\nc\nd\n", size=1000, limit=3, recipe={})
 @example(content=b"\xff\xfea\n\0b\n\0", size=4, limit=None, recipe={})
 def test_blocks_give_what_rows_give(content: bytes, size: int, limit: int | None, recipe: dict[str, Any]) -> None:
     """Requests, problems and noted rows are the same in blocks of any size as row by row, with any limit."""
