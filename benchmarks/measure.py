@@ -42,7 +42,11 @@ class Command:
 
 
 class FailedError(Exception):
-    """A command failed; the text says why, in one line."""
+    """A command failed; the text says why, in one line, and `said` is all that the command has said."""
+
+    def __init__(self, reason: str, said: str) -> None:
+        super().__init__(reason)
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[
                 turns[number].append(run(command, folder, env))
             except FailedError as exc:
                 if not command.may_fail:
-                    raise SystemExit(f"{command.name} failed: {exc}") from None
+                    raise SystemExit(f"{exc.said}\n{command.name} failed: {exc}") from None
                 failed[number] = f"failed: {exc}"
     return [failed.get(number) or _figures(turns[0], runs) for number, runs in enumerate(turns)]
 
@@ -126,7 +130,7 @@ def run(command: Command, folder: Path, env: dict[str, str]) -> Usage:
         lacking = f"exit code {process.returncode}" if process.returncode else command.whole()
         if lacking:
             said.seek(0)
-            words = said.read().decode(errors="replace").split("\n")
-            last = next((line.strip() for line in reversed(words) if line.strip()), "nothing")
-            raise FailedError(f"{lacking}; it said: {last[:_WORDS]}")
+            words = said.read().decode(errors="replace")
+            last = next((line.strip() for line in reversed(words.split("\n")) if line.strip()), "nothing")
+            raise FailedError(f"{lacking}; it said: {last[:_WORDS]}", words)
     return Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * _PEAK_UNIT)

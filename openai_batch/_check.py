@@ -276,7 +276,8 @@ class _Checker:
 
     def _parse(self, number: int, raw: bytes) -> _Line | None:
         try:
-            return _decode(raw)
+            parsed = _decode(raw)
+            raw.decode()  # what stands under other keys was not looked at
         except UnicodeDecodeError as exc:
             message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
             self._add(number, "invalid_encoding", message, None, "save the file as UTF-8")
@@ -292,16 +293,22 @@ class _Checker:
                 self._add(number, "invalid_json_line", "the line is not a JSON object", None, remedy)
         except msgspec.DecodeError as exc:
             self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
+        else:
+            return parsed
         return None
 
     def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
         """Tell whether every parser would read the line alike."""
         body = parsed.body if isinstance(parsed.body, dict) else {}
-        if is_too_deep(raw, body):
+        try:
+            too_deep = is_too_deep(raw, body)
+            key = None if too_deep else repeated_key(raw, (*_Line.__struct_fields__, *body))
+        except RecursionError:  # beside the body
+            too_deep, key = True, None
+        if too_deep:
             message = f"the JSON is nested more than {MAX_DEPTH} levels deep"
             self._add(number, "invalid_json_line", message, None, "flatten the request")
             return False
-        key = repeated_key(raw, (*_Line.__struct_fields__, *body))
         if key is not None:
             self._add(number, "invalid_json_line", f"the key {_show(key)} stands there twice", key, "keep one of them")
             return False

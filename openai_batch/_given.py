@@ -40,6 +40,7 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
     Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
     line-1, line-2, … by their place.
     """
+    number = 0
     with _written(target) as write:
         for number, request in enumerate(requests, 1):
             try:
@@ -47,6 +48,8 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
             except BatchError as exc:
                 raise InputError(f"request {number}: {exc}; nothing was sent", hint=exc.hint) from exc
             write(line)
+    if not number:
+        raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
 
 
 @contextlib.contextmanager
@@ -71,6 +74,8 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
 
 
 def _line(number: int, request: Mapping[str, Any]) -> bytes:
+    if isinstance(request, os.PathLike):
+        raise InputError("a file", hint="give files as a list, in their order: sorted(folder.glob(…))")
     if not isinstance(request, Mapping):
         raise InputError(
             f"not a dict but {type(request).__name__}", hint='give a list of dicts: {"model": …, "messages": …}'

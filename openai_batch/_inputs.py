@@ -155,12 +155,11 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     ids = folder / "ids"
     splitter = Splitter(limits)
     with source.path.open("rb") as handle, ids.open("wb") as out:
-        encode_lines = msgspec.json.Encoder().encode_lines
 
         def keep(stretch: Stretch) -> None:
-            lines_of_ids = encode_lines(stretch.ids)
-            out.write(lines_of_ids)
-            splitter.take(stretch, lines_of_ids)
+            if stretch.ids:
+                out.write(b'"%b"\n' % b'"\n"'.join(stretch.ids))
+            splitter.take(stretch)
 
         report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_stretch=keep, places=source.places)
         size = handle.seek(0, os.SEEK_END)

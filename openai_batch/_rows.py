@@ -66,15 +66,15 @@ class Prompts:
 
     def __iter__(self) -> Iterator[PlacedRow]:
         """Yield row by row."""
-        return _prompts(_lines(self._stream))
+        return _prompts(_lines(self._stream, self._block_bytes))
 
     def pieces(self, most: int | None = None) -> Iterator[Piece]:
         """Yield the rows, at most so many, in blocks, and as they are where a stretch is not plain.
 
         That is where a line is blank, is not UTF-8, holds the MARK, is very long or not ended, and where `most` cuts.
         """
-        for before, found in _stretches(self._stream, self._block_bytes):
-            block = _plain(found) if isinstance(found, str) else None
+        for before, count, found in _stretches(self._stream, self._block_bytes):
+            block = _plain(found, count) if isinstance(found, str) else None
             if block is not None and (most is None or block.count <= most):
                 yield block
                 given = block.count
@@ -93,7 +93,7 @@ def txt_rows(stream: BinaryIO) -> Prompts:
     return Prompts(stream)
 
 
-def _plain(text: str) -> Block | None:
+def _plain(text: str, count: int) -> Block | None:
     """Return whole lines as a block, or None if they are to be looked at one by one."""
     if _MARK in text:
         return None
@@ -102,7 +102,6 @@ def _plain(text: str) -> Block | None:
     marked = _MARK + text.replace("\n", _MARK)
     if _BLANK.search(marked) is not None:
         return None
-    count = len(text) - len(text.replace("\n", ""))  # faster than str.count
     return Block(msgspec.json.encode(marked)[2:-2], count)  # without the quotes and the outer marks
 
 
@@ -186,9 +185,9 @@ def problem(line: int | None, message: str, remedy: str) -> Problem:
     return Problem(line, "invalid_row", message, None, remedy)
 
 
-def _lines(stream: BinaryIO) -> Iterator[Line]:
+def _lines(stream: BinaryIO, size: int = _BLOCK_BYTES) -> Iterator[Line]:
     r"""Yield (line, its text without the `\n`, or what is wrong with it); a byte order mark is left out."""
-    for before, found in _stretches(stream):
+    for before, _, found in _stretches(stream, size):
         yield from _numbered(before, found) if isinstance(found, str) else found
 
 
@@ -197,8 +196,8 @@ def _numbered(before: int, text: str) -> Iterator[tuple[int, str]]:
     return enumerate(text[:-1].split("\n"), before + 1)
 
 
-def _stretches(stream: BinaryIO, size: int = _BLOCK_BYTES) -> Iterator[tuple[int, str | list[Line]]]:
-    """Yield (lines before, whole lines as one text) of about so many bytes.
+def _stretches(stream: BinaryIO, size: int) -> Iterator[tuple[int, int, str | list[Line]]]:
+    """Yield (lines before, lines, these lines as one text) of about so many bytes.
 
     Lines stand in a list where one of them is not UTF-8, very long, not ended, or the first of another kind of file.
     """
@@ -210,11 +209,11 @@ def _stretches(stream: BinaryIO, size: int = _BLOCK_BYTES) -> Iterator[tuple[int
                 text = raw.decode()
         count = len(raw) - len(raw.replace(b"\n", b""))  # faster than bytes.count
         if text is not None:
-            yield before, text
+            yield before, count, text
         else:
             count += not raw.endswith(b"\n")
             stream.seek(start)
-            yield before, list(islice(_each_line(stream, before), count))
+            yield before, count, list(islice(_each_line(stream, before), count))
             if not before and foreign(raw) is not None:
                 return
         before += count

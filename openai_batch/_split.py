@@ -29,6 +29,7 @@ MAX_SLICE_REQUESTS = 100_000
 MAX_MODELS = 200
 """Models that may stand mixed in one input: each has its own files open while the input is sorted out."""
 
+_QUOTES = len(b'""\n')
 _HASH_CHUNK = 1 << 20
 ROW_NUMBER = struct.Struct("<Q")
 """How a `.rows` file holds the number of each of its requests in the input."""
@@ -88,25 +89,24 @@ class Splitter:
         self._inputs += inputs
         self._model = model
 
-    def take(self, stretch: Stretch, ids: bytes) -> None:
-        """Take many requests; `ids` are the lines of their ids."""
-        limits, count = self._limits, len(stretch.ids)
-        length, inputs = sum(stretch.lengths) + count, sum(stretch.inputs)
+    def take(self, stretch: Stretch) -> None:
+        """Take many requests."""
+        limits, count, inputs = self._limits, len(stretch.ids), sum(stretch.inputs)
         fits = (
             self._rows > self._start[0]
             and stretch.models.count(self._model) == count
             and self._rows - self._start[0] + count <= self._most
-            and (limits.max_bytes is None or self._bytes - self._start[1] + length <= limits.max_bytes)
+            and (limits.max_bytes is None or self._bytes - self._start[1] + stretch.size <= limits.max_bytes)
             and (limits.max_embedding_inputs is None or self._inputs + inputs <= limits.max_embedding_inputs)
         )
         if not fits:
-            id_lengths = map(len, ids.splitlines(keepends=True))
-            for row in zip(stretch.lengths, id_lengths, stretch.inputs, stretch.models, strict=True):
-                self.add(row[0] + 1, *row[1:])
+            rows = zip(stretch.lengths(), stretch.ids, stretch.inputs, stretch.models, strict=True)
+            for length, custom_id, n_inputs, model in rows:
+                self.add(length + 1, len(custom_id) + _QUOTES, n_inputs, model)
             return
         self._rows += count
-        self._bytes += length
-        self._ids += len(ids)
+        self._bytes += stretch.size
+        self._ids += sum(map(len, stretch.ids)) + count * _QUOTES
         self._inputs += inputs
 
     @property

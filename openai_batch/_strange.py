@@ -64,9 +64,11 @@ def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
             break
     else:
         return None  # nearly every line ends here
-    pairs = json.loads(raw, object_pairs_hook=list, parse_int=str, parse_float=str)
-    body: list[Any] = next((value for key, value in pairs if key == "body"), [])
+    pairs = json.loads(raw, object_pairs_hook=tuple, parse_int=str, parse_float=str)
+    body = next((value for key, value in pairs if key == "body"), ())
     for level in (pairs, body):
+        if not isinstance(level, tuple):
+            continue  # a list or a word
         seen: set[str] = set()
         for key, _ in level:
             if key in seen:

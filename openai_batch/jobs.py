@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, cast
 
 import msgspec
 
@@ -26,16 +25,17 @@ from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
-from ._workflow import Order, Workflow
-from .errors import AuthError, BatchError, NotFoundError, UsageError
-from .providers import Provider, askable_providers, get_provider_by_name, pick_provider
+from ._session import Session
+from ._twins import twin
+from ._workflow import Order
+from .errors import AuthError, BatchError, NotFoundError
+from .providers import Provider, askable_providers, pick_provider
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from ._api import BatchApi
     from ._batchinfo import BatchFault, Counts
     from ._given import Given
     from ._jobs import Job as Row
@@ -59,7 +59,7 @@ class Jobs:
 
     def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
         folder = None if state is None else as_path(state).absolute()
-        self._session = _Session(folder, reporter or Reporter(), {})
+        self._session = Session(folder, reporter or Reporter(), {})
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +107,8 @@ class Jobs:
             row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         return Job(self._session, row)
 
+    submit_async = twin(submit)
+
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the latest one for None.
 
@@ -123,6 +125,8 @@ class Jobs:
                 row = flow.adopt(known, self._session.provider(provider) if provider else None)
         return Job(self._session, row)
 
+    get_async = twin(get)
+
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
         """Take in the batches of ours that this machine does not know, and return the jobs that changed.
 
@@ -137,16 +141,28 @@ class Jobs:
                 raise AuthError("no provider can be asked: no key is set", hint="export the key, or name a provider")
             return [Job(self._session, row) for row in recover(flow, asked)]
 
+    recover_async = twin(recover)
+
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""
         with self._session.work() as flow:
             return [Job(self._session, row) for row in flow.registry.jobs(limit, provider)]
 
+    def _apart(self, act: Callable[[Self], _T]) -> _T:
+        """Do something in the thread that calls, with connections of its own; its jobs become ours."""
+        with type(self)() as other:
+            other._session = self._session.twin()  # noqa: SLF001 - one of us
+            found = act(other)
+        for job in found if isinstance(found, list) else [found]:
+            if isinstance(job, Job):
+                job._session = self._session  # noqa: SLF001 - one of ours
+        return found
+
 
 class Job:
     """One job, as last seen: `refresh` and `wait` ask the provider. Made by `Jobs`."""
 
-    def __init__(self, session: _Session, row: Row) -> None:
+    def __init__(self, session: Session, row: Row) -> None:
         self._session = session
         self._row = row
 
@@ -205,6 +221,8 @@ class Job:
             self._row = flow.refresh(self._known())
         return self
 
+    refresh_async = twin(refresh)
+
     def wait(self, timeout: float | None = None) -> Self:
         """Follow the job to its end, through lost connections and busy servers. Returns the job itself.
 
@@ -237,6 +255,8 @@ class Job:
             self._row = flow.cancel(self._known())
         return self
 
+    cancel_async = twin(cancel)
+
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write one result line a request to `path`, in the order of the input, and return the path.
 
@@ -251,6 +271,8 @@ class Job:
         self._row = collected.job
         verdict(collected)
         return as_path(path)
+
+    download_async = twin(download)
 
     def results(self) -> Iterator[Result]:
         """Yield what became of each request, in the order of the input, also of those without a success.
@@ -287,6 +309,8 @@ class Job:
             found = survey(flow, self._row)
             self._row = retry(flow, self._row, found, wanted)
         return sum(group.count for group in found.groups() if wanted(group.cause))
+
+    retry_async = twin(retry)
 
     def _known(self) -> Row:
         """Return the job as it is written down now: another program, or object, may have gone on with it."""
@@ -327,73 +351,15 @@ class Job:
             out.seek(0)
             yield out
 
-    def _apart(self, act: Callable[[Job], _T]) -> _T:
-        """Do something in the thread that calls, with connections of its own."""
+    def _apart(self, act: Callable[[Self], _T]) -> _T:
+        """Do something in the thread that calls, with connections of its own; what it returns of itself is us."""
         with contextlib.closing(self._session.twin()) as session:
-            job = Job(session, self._row)
+            other = type(self)(session, self._row)
             try:
-                return act(job)
+                found = act(other)
             finally:
-                self._row = job._row
-
-
-class _Session:
-    """What the jobs of one thread share: a workflow, opened when it is first asked for, and providers given."""
-
-    def __init__(self, state: Path | None, reporter: Reporter, given: dict[str, Provider]) -> None:
-        self.reporter = reporter
-        self._state = state
-        self._given = given
-        self._thread = threading.get_ident()
-        self._flow: _Flow | None = None
-
-    @contextlib.contextmanager
-    def work(self) -> Iterator[_Flow]:
-        """Have the workflow, over the folder of these jobs. Raises UsageError in another thread."""
-        if threading.get_ident() != self._thread:
-            raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
-        with _paths.state_at(self._state):
-            if self._flow is None:
-                from ._registry import Registry
-
-                self._flow = _Flow(Registry(), self.reporter)
-                for provider in self._given.values():
-                    self._flow.connect(provider)
-            yield self._flow
-
-    def provider(self, named: str | Provider) -> Provider:
-        """Return a provider; one that was made by the program is remembered for the jobs that run there."""
-        if isinstance(named, str):
-            return get_provider_by_name(named)
-        self._given[str(named.base_url)] = named
-        return named
-
-    def twin(self) -> _Session:
-        """Return the same for the thread that calls."""
-        return _Session(self._state, self.reporter, self._given)
-
-    def close(self) -> None:
-        """Close the connections; the next use opens new ones."""
-        if self._flow is not None:
-            with self.work() as flow:
-                flow.close()
-            self._flow = None
-
-
-class _Flow(Workflow):
-    """A workflow that can be closed, and that holds one connection a provider however long it lives."""
-
-    def close(self) -> None:
-        """Close every connection, and the registry."""
-        for api in self._apis.values():
-            api.close()
-        self.registry.close()
-
-    def _new_api(self, provider: Provider) -> BatchApi:
-        replaced = self._apis.pop(str(provider.base_url), None)
-        if replaced is not None:
-            replaced.close()
-        return super()._new_api(provider)
+                self._row = other._row  # noqa: SLF001 - one of us
+        return cast("_T", self) if found is other else found
 
 
 def _wanted(where: str | Iterable[str] | Callable[[str], bool] | None) -> Callable[[str], bool]:

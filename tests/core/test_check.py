@@ -108,6 +108,9 @@ BAD: list[tuple[bytes, int | None, str, str]] = [
     (line(method=None), 1, "missing_required_parameter", "method"),
     (line(url=None), 1, "missing_required_parameter", "url"),
     (line(body=None), 1, "missing_required_parameter", "body"),
+    (GOOD[:-1] + b', "\xff": "user", "x": "user"}', 1, "invalid_encoding", "byte"),
+    (line(body=[], x="url"), 1, "invalid_request", "object"),
+    (line(body="url"), 1, "invalid_request", "object"),
     (body(model=None), 1, "missing_required_parameter", "body.model"),
     (line(custom_id=""), 1, "invalid_request", "custom_id"),
     (line(custom_id=7), 1, "invalid_request", "custom_id"),
@@ -122,6 +125,14 @@ BAD: list[tuple[bytes, int | None, str, str]] = [
     (GOOD + b"\n" + request_line("b", "other"), 2, "model_mismatch", "line 1"),
     (GOOD + b"\n" + OTHER.replace(b"chat/completions", b"embeddings"), 2, "url_mismatch", "endpoint"),
 ]
+
+
+@pytest.mark.parametrize("depth", range(600, 1000, 100))
+def test_what_is_nested_beside_the_body_is_no_crash(depth: int) -> None:
+    """Of two parsers, one may give up on a line a little before the other does."""
+    for levels in range(depth, depth + 100):
+        report = check(body(user="user").replace(b"{", b'{"user": ' + b"[" * levels + b"]" * levels + b", ", 1))
+        assert report.ok or "levels deep" in report.errors[0].message or "too deeply" in report.errors[0].message
 
 
 @pytest.mark.parametrize(("data", "number", "code", "words"), BAD, ids=[f"{n}-{row[2]}" for n, row in enumerate(BAD)])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from openai_batch import Jobs
-from openai_batch.errors import ApiError, AuthError, BatchError, WaitTimeoutError
+from openai_batch import Jobs, Provider
+from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from core.kit import Shop
+
+T = TypeVar("T")
 
 
 def endless() -> str:
@@ -78,5 +82,59 @@ def test_a_key_that_is_refused_is_read_anew(shop: Shop) -> None:
             job = jobs.submit(shop.write("fault:poll=401*9"), provider="faulty")
             with pytest.raises(AuthError):
                 await job.wait_async()
+
+    asyncio.run(main())
+
+
+def test_every_step_has_a_twin(shop: Shop) -> None:
+    """A program in an event loop submits, looks, cancels, reads and retries without holding the loop up."""
+
+    async def main() -> None:
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                beats += 1
+                await asyncio.sleep(0)
+
+        async def alive(step: Coroutine[Any, Any, T]) -> T:
+            before = beats
+            try:
+                return await step
+            finally:
+                assert beats > before + 1
+
+        heart = asyncio.create_task(beat())
+        with Jobs(shop.folder / "apart") as jobs:
+            job = await alive(jobs.submit_async(shop.write("fault:rows=absent"), provider="faulty", name="steps"))
+            assert await alive(job.refresh_async()) is job
+            assert await alive(job.cancel_async()) is job
+            assert await alive(job.wait_async()) is job
+            assert await alive(job.retry_async(where="missing")) == 2
+            await alive(job.wait_async())
+            with pytest.raises(IncompleteError):
+                await alive(job.download_async(shop.out))
+            assert len(shop.rows()) == 3
+            assert job.refresh().id == (await alive(jobs.get_async("steps"))).refresh().id  # in this thread too
+            assert await alive(jobs.recover_async("faulty")) == []
+            with pytest.raises(NotFoundError):
+                await alive(jobs.get_async("nothing"))
+        heart.cancel()
+
+    asyncio.run(main())
+    assert shop.server.strays == []
+
+
+def test_a_provider_of_the_program_is_known_to_twins(shop: Shop) -> None:
+    """What one thread was given the others know, whoever was first."""
+    provider = Provider(name="mine", base_url=shop.server.base_url, api_key="sk-canary-of-mine-0123456789")
+
+    async def main() -> None:
+        with Jobs() as jobs:
+            assert jobs.list() == []
+            job = await jobs.submit_async(shop.write("fault:"), provider=provider)
+            assert (await job.wait_async()).refresh().status == "completed"
+            assert (await (await jobs.get_async()).refresh_async()).batch_ids == job.batch_ids
 
     asyncio.run(main())

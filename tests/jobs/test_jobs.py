@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,7 +126,8 @@ def test_several_files_are_an_input(shop: Shop, jobs: Jobs) -> None:
         ([{"custom_id": "x", "body": "hello"}], "request 1: its body is no dict but str"),
         ([{"custom_id": "x", "model": "m", "messages": [{}]}] * 2, "the input has 1 problem"),
         ([{"custom_id": 7, "model": "m", "messages": [{}]}], "the input has 1 problem"),
-        ([], "the input has 1 problem"),
+        ([], "there are no requests"),
+        (iter([Path("a.jsonl")]), "request 1: a file; nothing was sent"),
         ("nowhere.jsonl", "nowhere.jsonl: No such file"),
         ("-", "-: No such file"),
     ],

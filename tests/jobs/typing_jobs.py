@@ -41,8 +41,18 @@ def use(job: Job) -> dict[str, str | None]:
 
 async def look(job: Job) -> int:
     """Do the same in an event loop."""
+    assert_type(await (await job.refresh_async()).cancel_async(), Job)
+    assert_type(await job.download_async(Path("out.jsonl"), force=True), Path)
+    assert_type(await job.retry_async("429"), int)
     await job.wait_async(timeout=60)
     return len([result.text async for result in job.results_async()])
+
+
+async def begin(jobs: Jobs) -> None:
+    """Start and find jobs there."""
+    assert_type(await jobs.submit_async("in.jsonl", provider="local", again=True), Job)
+    assert_type(await jobs.get_async(3), Job)
+    assert_type(await jobs.recover_async(), list[Job])
 
 
 class Ears(Reporter):

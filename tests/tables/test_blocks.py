@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openai_batch._columns import noted
 from openai_batch._prepare import prepare
 from openai_batch._recipe import Recipe
-from openai_batch._rows import Block, Prompts
+from openai_batch._rows import Block, Prompts, _each_line, _prompts
 from openai_batch._tables import Table
 from openai_batch.errors import InputError
 
@@ -95,11 +95,13 @@ def outcome(rows: Any, limit: int | None, recipe: dict[str, Any]) -> tuple[Any, 
 @example(content=b"a\x7fb\nc\n", size=60, limit=None, recipe={})
 @example(content=b"a\n \nb\n\xff\n", size=4, limit=None, recipe={})
 @example(content=b"a\nb\nc\nd\n", size=4, limit=3, recipe={})
+@example(content=b"a\nb\nc\nd\n", size=1000, limit=3, recipe={})
 @example(content=b"\xff\xfea\n\0b\n\0", size=4, limit=None, recipe={})
 def test_blocks_give_what_rows_give(content: bytes, size: int, limit: int | None, recipe: dict[str, Any]) -> None:
     """Requests, problems and noted rows are the same in blocks of any size as row by row, with any limit."""
-    by_rows = outcome(iter(Prompts(io.BytesIO(content))), limit, recipe)
+    by_rows = outcome(_prompts(_each_line(io.BytesIO(content), 0)), limit, recipe)
     assert outcome(Prompts(io.BytesIO(content), size), limit, recipe) == by_rows
+    assert outcome(iter(Prompts(io.BytesIO(content), size)), limit, recipe) == by_rows
 
 
 def test_plain_prompts_come_in_blocks() -> None:
