@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._files import as_path
@@ -17,21 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Iterable[Mapping[str, Any]]
-"""A batch file, several of them, or requests."""
+Given = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+"""A batch file, several of them, or requests. One type for what both hold lets a type checker know plain lists."""
 
 
 def open_given(given: Given, folder: Path) -> Source:
     """Return the batch file, or the files as one, or one in `folder` with the requests. Raises InputError."""
-    if isinstance(given, str | os.PathLike):
-        given = [given]
-    if isinstance(given, Sequence):
-        paths = [path for path in given if isinstance(path, str | os.PathLike)]
-        if paths and len(paths) == len(given):
-            return open_joined([str(as_path(path).absolute()) for path in paths], folder)
+    if isinstance(given, Mapping):
+        raise InputError("the input is one dict; nothing was sent", hint="give a list of dicts: [{…}]")
+    items = iter([given] if isinstance(given, str | os.PathLike) else given)
+    first = next(items, None)
+    if first is None:
+        raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
+    items = itertools.chain([first], items)
+    if isinstance(first, str | os.PathLike):
+        return open_joined(list(map(_name, items)), folder)
     source = Source(folder / "requests.jsonl", "the input", None)
-    write_requests(given, source.path)
+    write_requests(items, source.path)
     return source
+
+
+def _name(path: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+    if isinstance(path, Mapping):
+        raise InputError("the input holds files and requests; nothing was sent", hint="give one kind of them")
+    return str(as_path(path).absolute())
 
 
 def write_requests(requests: Iterable[Any], target: Path) -> None:
@@ -40,7 +50,6 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
     Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
     line-1, line-2, … by their place.
     """
-    number = 0
     with _written(target) as write:
         for number, request in enumerate(requests, 1):
             try:
@@ -48,8 +57,6 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
             except BatchError as exc:
                 raise InputError(f"request {number}: {exc}; nothing was sent", hint=exc.hint) from exc
             write(line)
-    if not number:
-        raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
 
 
 @contextlib.contextmanager
@@ -74,8 +81,6 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
 
 
 def _line(number: int, request: Mapping[str, Any]) -> bytes:
-    if isinstance(request, os.PathLike):
-        raise InputError("a file", hint="give files as a list, in their order: sorted(folder.glob(…))")
     if not isinstance(request, Mapping):
         raise InputError(
             f"not a dict but {type(request).__name__}", hint='give a list of dicts: {"model": …, "messages": …}'

@@ -16,10 +16,12 @@ def start(jobs: Jobs, provider: Provider) -> list[Job]:
     return [
         jobs.submit("in.jsonl", provider="local", name="nightly", metadata={"who": "me"}),
         jobs.submit(Path("in.jsonl"), provider=provider, again=True),
-        jobs.submit(["a.jsonl", "b.jsonl"]),
+        jobs.submit(["a.jsonl", Path("b.jsonl")]),
         jobs.submit(sorted(Path("shards").glob("*.jsonl"))),
         jobs.submit(requests),
         jobs.submit(ready),
+        jobs.submit([{"model": "m", "input": "x"}, {"custom_id": "b", "body": {"model": "m", "input": "x"}}]),
+        jobs.submit(Path("shards").glob("*.jsonl")),
         jobs.get(3),
         jobs.get("nightly"),
         *jobs.list(),
