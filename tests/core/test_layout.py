@@ -16,7 +16,9 @@ from msgspec.json import encode
 from openai_batch import _blocks, _unique
 from openai_batch._blocks import blocks, pieces
 from openai_batch._check import Limits, Report, Row, check_stream, lines
+from openai_batch._join import Places
 from openai_batch._layout import Layouts, Stretch
+from openai_batch._split import Splitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +182,7 @@ def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
 def test_seeded_damage_is_judged_alike(seed: int) -> None:
     """The same with many more files, in which the damage lies behind lines that were learned from."""
     dice = random.Random(seed)
-    for _ in range(150):
+    for _ in range(60):
         rows = made(dice.randrange(len(BODIES)), dice.choice((0, 0, 3)), dice.randrange(4), 40)
         for _ in range(dice.randint(1, 3)):
             row = dice.randrange(10, 40)
@@ -265,3 +267,51 @@ def test_more_ids_than_memory_takes() -> None:
                 for n in range(0, len(ids), 9):
                     hashes.add(ids[n : n + 9])
                 assert hashes.different() is different
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        rb'{"custom_id": "a", "body": {"model": "m", "x": 12, "\u0078": 1}}',
+        rb'{"custom_id": "a", "body": {"\u0078": 1, "model": "m", "x": 1}}',
+        rb'{"custom_id": "a", "\u0075rl": "/v1", "url": "/v1", "body": {"model": "m"}}',
+        rb'{"custom_id": "a", "b\u006fdy": {"model": "m"}}',
+    ],
+)
+def test_a_key_that_is_spelled_oddly_makes_no_layout(line: bytes) -> None:
+    """It may be another one's double, which is looked for line by line."""
+    layouts = Layouts()
+    layouts.learn(line, line, "m", 1)
+    assert layouts.read(line + b"\n") is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_stretches_are_cut_as_their_requests_are(data: st.DataObject) -> None:
+    """Taking many requests at once gives the slices that taking each of them gives."""
+    limits = Limits(
+        max_requests=data.draw(st.none() | st.integers(1, 9)),
+        max_bytes=data.draw(st.none() | st.integers(60, 200)),
+        max_embedding_inputs=data.draw(st.none() | st.integers(5, 20)),
+        one_model=data.draw(st.booleans()),
+    )
+    one, many = Splitter(limits), Splitter(limits)
+    for _ in range(data.draw(st.integers(1, 8))):
+        row = st.tuples(st.integers(0, 59), st.integers(1, 3), st.sampled_from("mmmmn"), st.integers(1, 5))
+        rows = data.draw(st.lists(row, max_size=5))
+        lengths = [length for length, *_ in rows]
+        ids = [b"x" * count for *_, count in rows]
+        size = sum(lengths) + len(rows)
+        many.take(Stretch(ids, [row[2] for row in rows], [row[1] for row in rows], size, lengths.copy))
+        for length, inputs, model, count in rows:
+            one.add(length + 1, count + 3, inputs, model)
+    assert many.slices() == one.slices()
+    assert many.mixed == one.mixed
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04", b"\n", b""])
+def test_joined_files_are_judged_alike(start: bytes) -> None:
+    """Lines behind the beginning of a file of another kind are passed over, whatever they look like."""
+    rows = made(0, 0, 0, 60)
+    rows[30] = start + rows[30]
+    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), places=Places(("a", "b", "c"), (1, 31, 51)))
