@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read: images and vectors come inside their lines, and they are paid for."""
 
-Place = tuple[int, int, int, bool]
-"""Where one result stands: which stream, byte offset and length of its line, and whether it is a success."""
+Place = int
+"""Where one result stands, in one number, as there are many: `offset << 32 | length << 3 | stream << 1 | success`."""
+
+_LENGTH, _STREAM = (1 << 29) - 1, 3
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like a key: a server that refuses one may repeat it where results should be."""
@@ -124,7 +126,7 @@ class _Notes:
 
     def block(self, offset: int, found: list[_Line], raws: list[bytes]) -> None:
         """Note the results of a block."""
-        stream, places = self._stream, self._places
+        good, places = self._stream << 1 | 1, self._places
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(found, raws, begins, strict=False):
             response = line.response
@@ -137,7 +139,7 @@ class _Notes:
                 and 200 <= response.status_code < 300  # noqa: PLR2004 - HTTP's own numbers
             )
             if plain and line.custom_id not in places:
-                places[line.custom_id] = (stream, begin, len(raw), True)
+                places[line.custom_id] = begin << 32 | len(raw) << 3 | good
             else:
                 self.one(line.custom_id, begin, len(raw), success=plain or not cause_of(raw))
 
@@ -146,39 +148,38 @@ class _Notes:
         known = self._places.get(custom_id)
         if known is not None:
             self._tally.repeats += 1
-            if known[3] or not success:
+            if known & 1 or not success:
                 return
-        self._places[custom_id] = (self._stream, begin, length, success)
+        self._places[custom_id] = begin << 32 | length << 3 | self._stream << 1 | success
 
 
-def readers(streams: list[BinaryIO]) -> list[Callable[[Place], bytes]]:
-    r"""Return for each stream what reads the line at a place, ended by `\n` alone."""
-    return [_reader(stream) for stream in streams]
-
-
-def _reader(stream: BinaryIO) -> Callable[[Place], bytes]:
+def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
+    r"""Return what reads the line at a place, ended by `\n` alone."""
     try:
-        file = stream.fileno()
-    except OSError:  # it is in memory
+        files = [stream.fileno() for stream in streams]
+    except OSError:  # they are in memory
 
         def read(place: Place) -> bytes:
-            stream.seek(place[1])
-            return stream.read(place[2]).removesuffix(b"\r") + b"\n"
+            stream = streams[place >> 1 & _STREAM]
+            stream.seek(place >> 32)
+            return stream.read(place >> 3 & _LENGTH).removesuffix(b"\r") + b"\n"
     else:
+        pread = os.pread
 
         def read(place: Place) -> bytes:
-            return os.pread(file, place[2], place[1]).removesuffix(b"\r") + b"\n"
+            line = pread(files[place >> 1 & _STREAM], place >> 3 & _LENGTH, place >> 32)
+            return line.removesuffix(b"\r") + b"\n"
 
     return read
 
 
 def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
     r"""Yield the result lines of a batch whose input cannot be had, each ended by `\n`, in the order of arrival."""
-    read = readers(streams)
+    read = reader(streams)
     for place in places.values():
-        line = read[place[0]](place)
+        line = read(place)
         tally.requests += 1
-        if place[3]:
+        if place & 1:
             tally.succeeded += 1
         else:
             tally.failed += 1

@@ -11,7 +11,7 @@ import itertools
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from ._index import readers
+from ._index import reader
 from ._results import SAMPLES, Tally, cause_of, with_id
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def rows_in_order(
     rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
 ) -> Iterator[Result]:
     """Yield the results of one part in the order of `rows`, (row number, id) pairs; what is left over are strangers."""
-    read = readers(streams)
+    read = reader(streams)
     for row, custom_id in rows:
         place = places.pop(custom_id, None)
         if place is not None:
-            yield row, place[3], read[place[0]](place)
+            yield row, bool(place & 1), read(place)
     tally.strangers += len(places)
 
 

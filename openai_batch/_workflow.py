@@ -25,7 +25,6 @@ from ._jobs import (
     Job,
     Part,
 )
-from ._order import Order as Order  # noqa: PLC0414, TC001 - `jobs` takes it from here
 from ._patience import Pace
 from ._queue import Queue, is_refusal, was_refused
 from ._registry import MovedOnError
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._batchinfo import BatchInfo
+    from ._order import Order
     from ._profile import Provider
     from ._registry import Registry
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, cast
 
 import msgspec
@@ -21,13 +22,13 @@ from . import _paths
 from ._files import as_path, part_file
 from ._given import open_given
 from ._merge import MISSING
+from ._order import Order
 from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
 from ._session import Session
 from ._twins import twin
-from ._workflow import Order
 from .errors import AuthError, BatchError, NotFoundError
 from .providers import Provider, askable_providers, pick_provider
 
@@ -79,6 +80,8 @@ class Jobs:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         window: str | None = None,
+        dedup: bool = False,
+        reuse: bool = False,
         again: bool = False,
         resubmit_uncertain: bool = False,
     ) -> Job:
@@ -87,13 +90,15 @@ class Jobs:
         `input` is a batch file, a list of several, which are one job, or requests: each a dict with `custom_id`, `url`
         and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id are called line-1,
         line-2, … by their place. Without `provider` the default one is taken, else the one that serves the first
-        model. `again` starts a new job in any case; `resubmit_uncertain` sends once more what may have been created
-        before (and may be paid twice).
+        model. `dedup` sends identical requests once; `reuse` sends only what no earlier job of the same file, grown
+        or changed since, has answered, and waits for one that runs. `again` starts a new job in any case;
+        `resubmit_uncertain` sends once more what may have been created before (and may be paid twice).
 
         Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
         with; UncertainError where it is unknown whether a batch was created.
         """
         from ._inputs import check_file, first_model, workspace
+        from ._reuse import plan, wait_for
 
         with self._session.work() as flow, workspace() as folder:
             source = open_given(input, folder)
@@ -103,7 +108,11 @@ class Jobs:
                 # An input that names no model is refused by the check, whichever provider's limits it uses.
                 chosen = pick_provider(provider, first_model(source) or "gpt")
             checked = check_file(source, chosen.limits, folder)
-            order = Order(checked, chosen, window, name, dict(metadata or {}))
+            origin = None if source.origin is None else json.dumps([str(source.origin)])
+            order = Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup or None)
+            if dedup or reuse:
+                earlier = reuse and not again
+                order = plan(flow, order, folder, dedup=dedup, earlier=earlier, ended=wait_for(flow)).order
             row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         return Job(self._session, row)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -235,7 +236,7 @@ def _target(files: list[str] | None, output: str | None, form: str | None) -> Pa
         return None if output == "-" else Path(output).expanduser()
     if not files or files == ["-"]:
         return None
-    if len(files) > 1:
+    if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):
         raise UsageError("several inputs have no name for their results", hint="name one with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
     return Path(f"{Path(files[0]).stem}.results.{ending}")

@@ -72,10 +72,9 @@ def serve(
             ensure_model(reporter.progress)
         finally:
             reporter.close()
-    local.serve(settings, host=host, port=port, token=token, on_ready=_say)
 
+    def say(endpoint: Any) -> None:
+        key = f"the one in {token_env}" if token else endpoint.token
+        errors.note(f"base URL  {endpoint.base_url}\nkey       {key}\nCtrl-C stops it; batches go on when it is back")
 
-def _say(endpoint: Any) -> None:
-    errors.note(
-        f"base URL  {endpoint.base_url}\nkey       {endpoint.token}\nCtrl-C stops it; batches go on when it is back"
-    )
+    local.serve(settings, host=host, port=port, token=token, on_ready=say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 from openai_batch._spared import OWN, Answers, Spared, completed, read_records
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from openai_batch._merge import Result
 
 # What becomes of a row: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
@@ -65,7 +64,7 @@ def test_a_result_of_a_spared_row_stops_nothing(tmp_path: Path) -> None:
 @given(rows=st.lists(st.tuples(st.booleans(), st.binary(max_size=9)), max_size=30))
 def test_answers_are_found_by_row(rows: list[tuple[bool, bytes]]) -> None:
     """Of the results that are kept for later jobs each success is found by its row, and nothing else is."""
-    answers = Answers(None, None)  # type: ignore[arg-type] - only its methods are used
+    answers = Answers(Path(), Path())
     lines, places = io.BytesIO(), io.BytesIO()
     texts = [text.replace(b"\n", b"") + b"\n" for _, text in rows]
     answers.write(((row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, places)
