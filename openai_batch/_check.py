@@ -98,12 +98,12 @@ def _by_blocks(stream: BinaryIO, checker: _Checker, ids: Hashes, on_stretch: Cal
     number = offset = 0
     for block, beyond in blocks(stream, MAX_LINE_BYTES):
         end = offset + len(block) + beyond
+        rows: list[Row] = []
         stretch = layouts.read(block)
         if stretch is not None and checker.accepts(stretch, number, end):
             number += len(stretch.ids)
             ids.add(stretch.ids)
         else:
-            rows = []
             for start, raw in pieces(block, beyond, MAX_LINE_BYTES):
                 number += 1
                 row = checker.line(number, offset + start, raw)
@@ -112,9 +112,9 @@ def _by_blocks(stream: BinaryIO, checker: _Checker, ids: Hashes, on_stretch: Cal
             if rows:
                 first, last = (block[row.offset - offset :][: row.length] for row in (rows[0], rows[-1]))
                 layouts.learn(first, last, rows[-1].model, rows[-1].inputs)
-            stretch = _stretch(rows)
+            stretch = None
         if on_stretch is not None:
-            on_stretch(stretch)
+            on_stretch(_stretch(rows) if stretch is None else stretch)
         offset = end
 
 

@@ -103,7 +103,11 @@ class Hashes:
 
     def first(self, custom_id: str, _line: int) -> int | None:
         """Note one id, as `Seen` does; whether it was seen before is not told yet."""
-        self.add((custom_id.encode(),))
+        if self._count >= IN_BINS:
+            self._spill()
+        mark = hash(custom_id.encode())
+        self._put[mark & _MASK](mark)
+        self._count += 1
         return None
 
     def different(self) -> bool:

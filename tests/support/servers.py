@@ -170,7 +170,7 @@ def local_server(
     its tests lie far apart.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    mapping = {"min_window_seconds": 1, "idle_seconds": 86_400, **settings}
+    mapping = {"min_window_seconds": 1, "idle_seconds": 4 * 3600, **settings}
     if upstream is not None:
         mapping["upstream"] = upstream
     environment = {**os.environ, "OBATCH_STATE_DIR": str(state_dir), **(env or {})}
