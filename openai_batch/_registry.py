@@ -302,12 +302,12 @@ class Registry:
             raise  # a mistake of ours is no damage
         except sqlite3.OperationalError as exc:
             self.close()
-            if str(exc).startswith(("no such ", "Could not decode ")):
+            if str(exc).startswith(("no such ", "Could not decode ", "unsupported file format")):
                 raise self._set_aside(exc) from exc  # a table or a column of ours is gone, or a text is no text
             raise RegistryError(
                 f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
             ) from exc
-        except (sqlite3.DatabaseError, ValueError, TypeError, IndexError) as exc:
+        except (sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError) as exc:
             self.close()
             raise self._set_aside(exc) from exc
         except OSError as exc:
