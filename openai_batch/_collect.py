@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from . import _jobfiles, _paths
-from ._aside import move_aside
-from ._files import check_target, part_file, publish, stamp
+from ._files import check_target, part_file, publish
 from ._index import as_they_stand, index
 from ._jobs import COLLECTED, Job, Part
 from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
+from ._order import Earlier
+from ._output import check_output, publish_output
 from ._results import Tally
 from ._spared import Answers, Stores, completed
 from .errors import BatchError, DownloadError, IncompleteError, NotFoundError
@@ -55,20 +56,20 @@ def collect(
     target: Path | BinaryIO,
     *,
     force: bool = False,
-    aside: bool = False,
+    earlier: Earlier | None = None,
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
     """Write one result line a request, in input order, to a path or a stream, and tell what became of each.
 
-    The path appears only when all that exists is in it; with `aside` what lies there is moved to `NAME.1` first.
-    `missing` names a file for the request lines that
-    have no success, ready to be submitted; `export` writes another form than the provider's lines. Raises
-    OutputExistsError if a path is taken and `force` is False, DownloadError if what arrives is not what the
-    provider holds.
+    The path appears only when all that exists is in it. `missing` names a file for the request lines that have no
+    success, ready to be submitted; `export` writes another form than the provider's lines; `earlier` are jobs whose
+    results these take the place of (`_output`). Raises OutputExistsError if a path is taken and `force` is False,
+    DownloadError if what arrives is not what the provider holds.
     """
+    earlier = earlier or Earlier()
     if isinstance(target, Path):
-        check_target(target, force=force or aside or may_be_ours(job, target))
+        check_output(flow, target, job, earlier, force=force)
     if missing is not None:
         check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
@@ -86,7 +87,7 @@ def collect(
         if out.tell():
             if isinstance(target, Path):
                 path = target
-                _publish(flow, job, out, part_path, target, force=force, aside=aside)
+                publish_output(flow, job, out, part_path, target, earlier, force=force)
             else:
                 _copy(out, target)
     for part in job.parts:
@@ -95,17 +96,6 @@ def collect(
     if tally.complete:
         _jobfiles.drop_inputs(job)
     return Collected(flow.registry.job(job.id), path, tally)
-
-
-def _publish(
-    flow: Workflow, job: Job, out: BinaryIO, part_path: Path, target: Path, *, force: bool, aside: bool
-) -> None:
-    # Said before it is done: after a kill in between, what lies there is known to be ours.
-    flow.registry.set_output(job.id, str(target.absolute()))
-    if aside:
-        flow.reporter.warn(f"{target} held the results of an earlier job, which are now {move_aside(target)}")
-    publish(out, part_path, target, replace=force)
-    flow.registry.set_output(job.id, str(target.absolute()), stamp(target))
 
 
 def _each(*hearers: _Unanswered | Export | None) -> Note | None:
@@ -117,14 +107,6 @@ def _each(*hearers: _Unanswered | Export | None) -> Note | None:
             hear(row, custom_id, cause)
 
     return note if heard else None
-
-
-def may_be_ours(job: Job | None, target: Path) -> bool:
-    """Tell whether what lies at `target` may be this job's own results, of a process that was killed after them.
-
-    They are made once more then, and the same bytes are not published twice.
-    """
-    return job is not None and job.output_path == str(target.absolute())
 
 
 def _copy(merged: BinaryIO, target: BinaryIO) -> None:
@@ -165,7 +147,7 @@ def verdict(collected: Collected) -> None:
     lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"what there is lies in {collected.path}; " if collected.path else ""
-    if job.faults:
+    if job.faults and not job.spared:
         hint = "mend the input, or add --again to submit the same one once more"
     else:
         hint = f"obatch retry {job.id} sends again what that can help"
@@ -223,8 +205,9 @@ def keep_answers(flow: Workflow, job: Job) -> Answers:
     with contextlib.ExitStack() as stack:
         lines, lines_part = stack.enter_context(part_file(answers.lines))
         places, places_part = stack.enter_context(part_file(answers.places))
-        if order is not None:
-            answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, places)
+        if order is None:
+            raise NotFoundError(f"the order of job {job.id} is not known")
+        answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, places)
         publish(places, places_part, answers.places, replace=True, private=True)
         publish(lines, lines_part, answers.lines, replace=True, private=True)
     return answers

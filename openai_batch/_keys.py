@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -29,23 +30,18 @@ _BLOCK = 1 << 18
 
 
 class _Request(msgspec.Struct):
-    custom_id: msgspec.Raw
     url: msgspec.Raw
     body: msgspec.Raw
 
 
-def write_keys(requests: BinaryIO, out: BinaryIO, *, with_ids: bool) -> None:
-    """Write the key of each request, one a line, in their order; checked lines only.
-
-    `with_ids` makes the id part of what is asked, so that no two requests of a job are the same.
-    """
+def write_keys(requests: BinaryIO, out: BinaryIO) -> None:
+    """Write the key of each request, one a line, in their order; checked lines only."""
     decode = msgspec.json.Decoder(_Request).decode_lines
     hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
     whole = b"".join
     while block := whole(requests.readlines(_BLOCK)):
         found = decode(block)
-        asked = [(r.url, r.body, r.custom_id) for r in found] if with_ids else [(r.url, r.body) for r in found]
-        out.write(whole([hashed(whole(fields)).digest() for fields in asked]))
+        out.write(whole([hashed(whole((request.url, request.body))).digest() for request in found]))
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
@@ -58,18 +54,26 @@ def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
                 yield row, first
 
 
-def shared(keys: Path, others: Path, folder: Path) -> Iterator[tuple[int, int]]:
-    """Yield (row, other row) for each row of `others` whose key is in `keys`, with the first row there."""
+def paired(keys: Path, others: Path, folder: Path, *, once: bool) -> Iterator[tuple[int, int]]:
+    """Yield (row, other row) for the rows of `others` whose key is in `keys`, in no order.
+
+    With `once` each of them comes, with our first row of that key. Without it the rows of a key come in pairs, our
+    first one with their first one, and so on; the rest have no partner.
+    """
     number = max(_number_of(keys), _number_of(others))
     (folder / "others").mkdir(exist_ok=True)
-    pairs = zip(_partitions(keys, folder, number), _partitions(others, folder / "others", number), strict=True)
-    for mine, theirs in pairs:
-        firsts: dict[bytes, int] = {}
+    parts = zip(_partitions(keys, folder, number), _partitions(others, folder / "others", number), strict=True)
+    for mine, theirs in parts:
+        rows: dict[bytes, list[int]] = {}
         for key, row in mine:
-            firsts.setdefault(key, row)
-        for key, row in theirs:
-            if (first := firsts.get(key)) is not None:
-                yield first, row
+            rows.setdefault(key, []).append(row)
+        taken: Counter[bytes] = Counter()
+        for key, other in theirs:
+            found = rows.get(key, ())
+            place = 0 if once else taken[key]
+            if place < len(found):
+                taken[key] += 1
+                yield found[place], other
 
 
 def _number_of(keys: Path) -> int:

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from ._spared import Sparing
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier jobs that share rows with an order, by their numbers; `grown` are those all of whose rows it has.
+
+    `newest` is the newest job of the same input or output that was there when it was looked.
+    """
+
+    used: frozenset[int] = frozenset()
+    grown: frozenset[int] = frozenset()
+    newest: int | None = None
+
+
 @dataclass(frozen=True)
 class Order:
     """What a user wants done: a checked input on a provider, under a name and with metadata if given.
 
     `origin` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
-    said; `sparing` what came of that, and of what earlier jobs have answered (`_reuse`).
+    said; `sparing` what came of that, and of what the `earlier` jobs have answered (`_reuse`).
     """
 
     checked: Checked
@@ -30,6 +42,7 @@ class Order:
     origin: str | None = None
     dedup: bool | None = None
     sparing: Sparing | None = None
+    earlier: Earlier = field(default_factory=Earlier)
 
     @property
     def identity(self) -> str:

@@ -8,34 +8,28 @@ counts, times and paths; no prompt, no answer, no key. Reading creates nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
 from . import _paths
-from ._batchinfo import BatchFault, Counts
 from ._jobs import PLANNED, Job, Part
 from ._migrations import MIGRATIONS
+from ._records import JOB_FIELDS, flat, packed, read_job, read_part
 from .errors import NotFoundError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ._order import Earlier
+
 APPLICATION_ID = 0x0BA7C401
 """Marks the file as ours (SQLite's `application_id`)."""
 
 VERSION = len(MIGRATIONS)
 """The schema that this program writes (SQLite's `user_version`)."""
-
-_JOB_FIELDS = (
-    *("identity", "uid", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
-    *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
-    *("origin", "output_stamp", "spared"),
-)
-
 
 _NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND (
     NOT EXISTS (SELECT 1 FROM parts WHERE job = jobs.id) OR EXISTS (
@@ -46,6 +40,10 @@ class MovedOnError(RegistryError):
     """Another process has moved a part on meanwhile."""
 
 
+class OvertakenError(MovedOnError):
+    """Another process has started a job of the same input since this one looked."""
+
+
 class Registry:
     """Jobs and parts on disk. Use one object a process; it opens the file when first asked."""
 
@@ -54,11 +52,14 @@ class Registry:
         self._connection: sqlite3.Connection | None = None
         self._writable = False
 
-    def add(self, job: Job, parts: list[Part], *, again: bool = False) -> tuple[Job, bool]:
+    def add(
+        self, job: Job, parts: list[Part], *, again: bool = False, earlier: Earlier | None = None
+    ) -> tuple[Job, bool]:
         """Write a new job with its parts and return it with True, or the newest job of that identity with False.
 
         One that was withdrawn before anything of it was sent does not count. `again` asks for a new job in any case.
-        The id in `job` is ignored. Raises RegistryError if the name is taken.
+        The id in `job` is ignored. `earlier` are the jobs that were looked at for it: a name of theirs becomes its
+        own. Raises OvertakenError if there is a later one of the same input, RegistryError if the name is taken.
         """
         with self._writing() as db:
             found = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
@@ -66,15 +67,24 @@ class Registry:
                 return self._job(db, found), False
             # What is new will be paid for: a damaged file must not hide that it is not new.
             _check_whole(db)
-            if job.name and db.execute("SELECT 1 FROM jobs WHERE name = ?", (_packed(job.name),)).fetchone():
-                raise RegistryError(f"there is a job named {job.name!r} already", hint="choose another --name")
-            values = [_packed(getattr(job, name)) for name in _JOB_FIELDS]
-            marks = ", ".join("?" * len(_JOB_FIELDS))
-            sql = f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})"  # noqa: S608 - names of our own
+            if earlier is not None and earlier.newest is not None and not again:
+                sql = "SELECT max(id) FROM jobs WHERE origin = ?"
+                if (db.execute(sql, (packed(job.origin),)).fetchone()[0] or 0) > earlier.newest:
+                    raise OvertakenError("another process has started a job of the same input", hint="run it again")
+            self._free_name(db, job.name, earlier)
+            values = [packed(getattr(job, name)) for name in JOB_FIELDS]
+            marks = ", ".join("?" * len(JOB_FIELDS))
+            sql = f"INSERT INTO jobs ({', '.join(JOB_FIELDS)}) VALUES ({marks})"  # noqa: S608 - names of our own
             number = db.execute(sql, values).lastrowid
             for part in parts:
                 self._insert_part(db, int(number or 0), part)
             return self._job(db, int(number or 0)), True
+
+    def check_name(self, name: str | None, earlier: Earlier) -> None:
+        """Raise RegistryError if the name is taken by a job that is none of `earlier`."""
+        with self._reading() as db:
+            if db is not None:
+                self._named(db, name, earlier)
 
     def job(self, number: int) -> Job:
         """Return a job by its number, as it stands now. Raises NotFoundError."""
@@ -105,13 +115,23 @@ class Registry:
             found = db.execute(_NEWEST, (identity,)).fetchone()[0]
             return None if found is None else self._job(db, found)
 
-    def earlier(self, origin: str | None, output_path: str | None, limit: int) -> list[Job]:
-        """Return the newest jobs, at most `limit`, made of what is named `origin`, or published at `output_path`."""
+    def earlier(self, origin: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
+        """Return the jobs for an endpoint made of what is named `origin`, or with results at `output_path`.
+
+        The newest comes first.
+        """
         with self._reading() as db:
             if db is None:
                 return []
-            sql = "SELECT id FROM jobs WHERE origin = ? OR output_path = ? ORDER BY id DESC LIMIT ?"
-            rows = db.execute(sql, (_packed(origin), _packed(output_path), limit)).fetchall()
+            sql = "SELECT id FROM jobs WHERE (origin = ? OR output_path = ?) AND endpoint = ? ORDER BY id DESC"
+            return [row[0] for row in db.execute(sql, (packed(origin), packed(output_path), endpoint))]
+
+    def at_output(self, output_path: str) -> list[Job]:
+        """Return the jobs whose results lie at that path, or did."""
+        with self._reading() as db:
+            if db is None:
+                return []
+            rows = db.execute("SELECT id FROM jobs WHERE output_path = ?", (packed(output_path),)).fetchall()
             return [self._job(db, row[0]) for row in rows]
 
     def by_batch(self, batch_id: str) -> Job | None:
@@ -119,7 +139,7 @@ class Registry:
         with self._reading() as db:
             if db is None:
                 return None
-            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (_packed(batch_id),)).fetchone()
+            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchone()
             return None if row is None else self._job(db, row[0])
 
     def by_uid(self, uid: str) -> Job | None:
@@ -135,7 +155,7 @@ class Registry:
         with self._reading() as db:
             if db is None:
                 return []
-            return [_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
+            return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
 
     def running_bytes(self, base_url: str, model: str | None) -> int:
         """Return how many bytes of requests for a model run at a provider now."""
@@ -192,8 +212,8 @@ class Registry:
                 return []
             parts: dict[int, list[Part]] = {}
             for row in db.execute("SELECT * FROM parts WHERE job >= ? ORDER BY job, number", (rows[-1]["id"],)):
-                parts.setdefault(row["job"], []).append(_part(row))
-            return [_read_job(row, parts.get(row["id"], [])) for row in rows]
+                parts.setdefault(row["job"], []).append(read_part(row))
+            return [read_job(row, parts.get(row["id"], [])) for row in rows]
 
     def set_part(self, part: Part, *, expect: str | None = None, same_batch: bool = False, **values: Any) -> Part:
         """Write fields of a part and return it as it then stands.
@@ -201,7 +221,7 @@ class Registry:
         With `expect` the change is made only if the part is in that state, with `same_batch` only if it has the
         batch that `part` has. Raises MovedOnError if another process has moved it on.
         """
-        packed = _flat(values)
+        packed = flat(values)
         names = ", ".join(f"{name} = ?" for name in packed)
         sql = (
             f"UPDATE parts SET {names} WHERE job = ? AND number = ?"  # noqa: S608 - names of our own
@@ -212,14 +232,14 @@ class Registry:
             if not db.execute(sql, [*packed.values(), *conditions]).rowcount:
                 raise _moved_on(part.job)
             row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
-            return _part(row)
+            return read_part(row)
 
     def set_job(self, number: int, **values: Any) -> None:
         """Write fields of a job."""
         names = ", ".join(f"{name} = ?" for name in values)
         with self._writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
-            db.execute(sql, [*(_packed(value) for value in values.values()), number])
+            db.execute(sql, [*(packed(value) for value in values.values()), number])
 
     def set_output(self, number: int, path: str, stamp: str | None = None) -> None:
         """Write down where a job's results are about to lie; with `stamp`, that they do.
@@ -228,11 +248,14 @@ class Registry:
         """
         with self._writing() as db:
             if stamp is None:
-                sql = "UPDATE jobs SET output_path = ?, output_stamp = NULL, succeeded = NULL WHERE id = ?"
-                db.execute(sql, (_packed(path), number))
+                sql = (
+                    "UPDATE jobs SET output_stamp = iif(output_path = ?1, output_stamp, NULL), output_path = ?1,"
+                    " succeeded = NULL WHERE id = ?2"
+                )
+                db.execute(sql, (packed(path), number))
             else:
                 sql = "UPDATE jobs SET output_path = NULL WHERE output_path = ? AND id != ?"
-                db.execute(sql, (_packed(path), number))
+                db.execute(sql, (packed(path), number))
                 db.execute("UPDATE jobs SET output_stamp = ? WHERE id = ?", (stamp, number))
 
     def plan_anew(self, job: Job, parts: list[Part], spared: int) -> Job:
@@ -302,12 +325,12 @@ class Registry:
             raise  # a mistake of ours is no damage
         except sqlite3.OperationalError as exc:
             self.close()
-            if str(exc).startswith(("no such ", "Could not decode ")):
+            if str(exc).startswith(("no such ", "Could not decode ", "unsupported file format")):
                 raise self._set_aside(exc) from exc  # a table or a column of ours is gone, or a text is no text
             raise RegistryError(
                 f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
             ) from exc
-        except (sqlite3.DatabaseError, ValueError, TypeError, IndexError) as exc:
+        except (sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError) as exc:
             self.close()
             raise self._set_aside(exc) from exc
         except OSError as exc:
@@ -412,8 +435,19 @@ class Registry:
         finally:
             copy.close()
 
+    def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: Earlier | None) -> None:
+        if self._named(db, name, earlier):
+            db.execute("UPDATE jobs SET name = NULL WHERE name = ?", (packed(name),))
+
+    def _named(self, db: sqlite3.Connection, name: str | None, earlier: Earlier | None) -> bool:
+        """Tell whether an earlier job has that name. Raises RegistryError if another one has it."""
+        row = db.execute("SELECT id FROM jobs WHERE name = ?", (packed(name),)).fetchone()
+        if row is not None and (earlier is None or row[0] not in earlier.used):
+            raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
+        return row is not None
+
     def _insert_part(self, db: sqlite3.Connection, job: int, part: Part) -> None:
-        values = {"job": job, "number": part.number, "state": part.state} | _flat(
+        values = {"job": job, "number": part.number, "state": part.state} | flat(
             {name: getattr(part, name) for name in Part.__dataclass_fields__ if name not in ("job", "number", "state")}
         )
         marks = ", ".join("?" * len(values))
@@ -425,8 +459,8 @@ class Registry:
             questions = [("SELECT max(id) FROM jobs", ())]
         else:
             questions = [
-                ("SELECT id FROM jobs WHERE name = ?", (_packed(reference),)),
-                ("SELECT job FROM parts WHERE batch_id = ?", (_packed(reference),)),
+                ("SELECT id FROM jobs WHERE name = ?", (packed(reference),)),
+                ("SELECT job FROM parts WHERE batch_id = ?", (packed(reference),)),
             ]
             if reference.isascii() and reference.isdigit() and len(reference) < 18:  # noqa: PLR2004 - fits an integer
                 questions.insert(0, ("SELECT id FROM jobs WHERE id = ?", (int(reference),)))
@@ -442,7 +476,7 @@ class Registry:
             _check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
-        return _read_job(row, [_part(part) for part in parts])
+        return read_job(row, [read_part(part) for part in parts])
 
 
 def _check_whole(db: sqlite3.Connection | None) -> None:
@@ -454,43 +488,3 @@ def _check_whole(db: sqlite3.Connection | None) -> None:
 
 def _moved_on(job: int) -> MovedOnError:
     return MovedOnError(f"job {job} was changed by another process meanwhile", hint=f"see `obatch status {job}`")
-
-
-def _packed(value: Any) -> Any:
-    """Return a value as a column holds it: structures as JSON, a file's name that is no text as its bytes."""
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return os.fsencode(value)
-    return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _unpacked(value: Any) -> Any:
-    return os.fsdecode(value) if isinstance(value, bytes) else value
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a part's fields."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Counts):
-            flat |= {"total": value.total, "completed": value.completed, "failed": value.failed}
-        elif name == "faults":
-            flat[name] = json.dumps([[f.code, f.message, f.line, f.param] for f in value])
-        else:
-            flat[name] = _packed(value)
-    return flat
-
-
-def _read_job(row: sqlite3.Row, parts: list[Part]) -> Job:
-    values = {name: _unpacked(row[name]) for name in _JOB_FIELDS}
-    values["metadata"] = json.loads(values["metadata"])
-    return Job(id=row["id"], parts=tuple(parts), **values)
-
-
-def _part(row: sqlite3.Row) -> Part:
-    values = dict(zip(row.keys(), row, strict=True))
-    counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
-    faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
-    return Part(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)

@@ -31,23 +31,22 @@ MAX_OPEN_STORES = 16
 
 @dataclass(slots=True)
 class Spared:
-    """The records of `rows` rows: (store, place), with places from 1 on; (OWN, 0) is a row that is sent itself.
+    """The records of `rows` rows, or those of a file that is only read: (store, place), with places from 1 on.
 
-    In the store OWN the place is an earlier row, else where in a file of answers the line begins. With `rows` the
-    file is made for as many; without, one that is there is read, never changed, and tells how many they are.
+    (OWN, 0) is a row that is sent itself. In the store OWN the place is an earlier row, else where in a file of
+    answers the line begins.
     """
 
     path: Path
-    rows: int = -1
+    rows: int | None = None
     _file: int = field(init=False, default=-1)
 
     def __enter__(self) -> Self:
-        making = self.rows >= 0
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT if making else os.O_RDONLY, 0o600)
-        if making:
-            os.ftruncate(self._file, self.rows * _RECORD.size)
+        if self.rows is None:
+            self._file = os.open(self.path, os.O_RDONLY)
         else:
-            self.rows = os.fstat(self._file).st_size // _RECORD.size
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.ftruncate(self._file, self.rows * _RECORD.size)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -93,7 +93,7 @@ class Workflow:
         api.make_ready()  # without a key, or a local server, there is no job either
         if check_remote or not again:
             self.look_back(provider, always=check_remote)
-        job, new = self.registry.add(job, parts, again=again)
+        job, new = self.registry.add(job, parts, again=again, earlier=order.earlier)
         with self._alone(job):
             if not new:
                 job = self._filled(self._known_again(job, order), parts)

@@ -98,7 +98,7 @@ class Jobs:
         with; UncertainError where it is unknown whether a batch was created.
         """
         from ._inputs import check_file, first_model, workspace
-        from ._reuse import plan, wait_for
+        from ._reuse import look, settled, wait_for
 
         with self._session.work() as flow, workspace() as folder:
             source = open_given(input, folder)
@@ -110,9 +110,8 @@ class Jobs:
             checked = check_file(source, chosen.limits, folder)
             origin = None if source.origin is None else json.dumps([str(source.origin)])
             order = Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup or None)
-            if dedup or reuse:
-                earlier = reuse and not again
-                order = plan(flow, order, folder, dedup=dedup, earlier=earlier, ended=wait_for(flow)).order
+            found = look(flow, order, folder, dedup=dedup, earlier=reuse and not again)
+            order = settled(flow, found, wait_for(flow))
             row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         return Job(self._session, row)
 

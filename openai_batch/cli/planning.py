@@ -3,87 +3,124 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import counted
+from .output import counted, errors
 
 if TYPE_CHECKING:
     from openai_batch._jobs import Job
     from openai_batch._order import Order
-    from openai_batch._reuse import Plan
+    from openai_batch._reuse import Look
 
     from .session import Session
 
 
-def origin_of(files: list[str] | None, table: str | None, sql: str | None) -> str | None:
-    """Return what tells the same input another day, grown as it may be; None for a pipe."""
+def origin_of(files: list[str] | None, table: str | None, sql: str | None, target: Path | None) -> str | None:
+    """Return what tells the same input another day, grown as it may be: its names; for a pipe, where its results go."""
     if files and "-" in files:
-        return None
+        return None if target is None else f"-> {target.absolute()}"
     paths = [str(Path(file).expanduser().absolute()) for file in files or []]
     return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
 
 
-def make_plan(
-    current: Session,
-    order: Order,
-    folder: Path,
-    *,
-    dedup: bool,
-    again: bool,
-    target: Path | None,
-    known: Job | None,
-    timeout: float | None = None,
-    dry: bool = False,
-) -> Plan:
-    """Leave out of an order what need not be sent; an earlier job that has rows of it is waited for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How an order is to be planned: what was asked for, and where its results go."""
 
-    Where the order's job is `known`, its plan stands, and earlier jobs are looked at for their output only.
+    dedup: bool
+    again: bool
+    target: Path | None
+    force: bool
+    timeout: float | None
+    resubmit_uncertain: bool
+    check_remote: bool
+
+
+def look_at(current: Session, order: Order, folder: Path, terms: Terms) -> Look:
+    """Look what of an order is repeated or was in earlier jobs; ask nobody."""
+    from openai_batch._reuse import look
+
+    output = None if terms.target is None else str(terms.target.absolute())
+    return look(current.flow, order, folder, dedup=terms.dedup, earlier=not terms.again, output=output)
+
+
+def submit_rest(current: Session, order: Order, folder: Path, terms: Terms) -> tuple[Job, bool, Order]:
+    """Submit what of an order need be sent, and return its job, whether that is new, and the order as planned.
+
+    An earlier job that has rows of it is waited for. Raises OutputExistsError, or RegistryError where the job's name
+    is taken, before anything is paid or waited for.
     """
+    from openai_batch._registry import OvertakenError
+
+    while True:
+        found = look_at(current, order, folder, terms)
+        known = None if terms.again else current.flow.registry.by_identity(order.identity)
+        _check(current, found, known, terms)
+        planned = _settled(current, found, known, terms)
+        try:
+            job, new = current.flow.submit(
+                planned,
+                again=terms.again,
+                resubmit_uncertain=terms.resubmit_uncertain,
+                check_remote=terms.check_remote,
+            )
+        except OvertakenError:
+            continue
+        return job, new, planned
+
+
+def _check(current: Session, found: Look, known: Job | None, terms: Terms) -> None:
+    from openai_batch._output import check_output
+
+    if terms.target is not None:
+        check_output(current.flow, terms.target, known, found.earlier, force=terms.force)
+    if known is None:
+        current.flow.registry.check_name(found.order.name, found.earlier)
+
+
+def _settled(current: Session, found: Look, known: Job | None, terms: Terms) -> Order:
+    """Return the order without what need not be sent; where it has its job, the plan of that stands."""
     from openai_batch._jobfiles import has_ids
-    from openai_batch._reuse import plan, wait_for
+    from openai_batch._reuse import settled, wait_for
+
+    if known is not None and has_ids(known):
+        return replace(found.order, earlier=found.earlier)
+    wait = wait_for(current.flow, terms.timeout)
 
     def ended(job: Job) -> Job:
         current.job = job
-        return wait_for(current.flow, timeout)(job)
+        return wait(job)
 
-    stands = known is not None and has_ids(known)
-    found = plan(
-        current.flow,
-        order,
-        folder,
-        dedup=dedup,
-        earlier=not again,
-        output=None if target is None else str(target.absolute()),
-        ended=None if dry or stands else ended,
-    )
+    order = settled(current.flow, found, ended)
     current.job = None
-    return replace(found, order=order) if stands else found
+    return order
 
 
-def claim(target: Path, known: Job | None, found: Plan, *, force: bool) -> tuple[bool, bool]:
-    """Tell whether what lies at the target may be replaced, and whether it is to be moved aside.
+def say_dry(current: Session, order: Order, found: Look | None = None) -> None:
+    """Say what an order would do, and what it would leave out as far as that was looked for."""
+    from openai_batch._reuse import settled
 
-    The results of a job all of whose rows the new one has, and that nobody has touched, may be replaced; with fewer
-    of its rows they are moved. Raises OutputExistsError for anything else, before anything is paid.
-    """
-    from openai_batch._collect import may_be_ours
-    from openai_batch._files import check_target, stamp
-
-    ours = may_be_ours(known, target)
-    if not force and target.is_file():
-        for job in found.used:
-            if job.output_path == str(target.absolute()):
-                untouched = job.output_stamp == stamp(target)
-                if untouched and any(other.id == job.id for other in found.grown):
-                    return True, False
-                # Ours as well after a kill just before, or just after, it was published: then only what is surely
-                # theirs is moved, and the same bytes are published again.
-                if untouched or not ours:
-                    return False, True
-    check_target(target, force=force or ours)
-    return force, False
+    known = current.flow.registry.by_identity(order.identity)
+    if known is not None:
+        errors.note(f"this is job {known.id}, started before; nothing new would be sent without --again")
+    if found is not None:
+        order = settled(current.flow, found, None)
+    report, slices = order.checked.report, order.checked.slices
+    model = f" with model {report.model}" if report.model else ""
+    requests = sum(piece.requests for piece in slices)
+    batches = "a batch" if len(slices) == 1 else f"{len(slices):,} batches"
+    errors.note(
+        f"would upload {sum(piece.length for piece in slices):,} bytes to {order.provider} and create {batches} of"
+        f" {counted(requests, 'request')} for {report.endpoint}{model}; nothing was sent"
+    )
+    if words := spared_words(order):
+        errors.note(words)
+    if found is not None and found.common:
+        errors.note(
+            f"{counted(found.common, 'request')} of these were in earlier jobs; what these answered would not be sent"
+        )
 
 
 def spared_words(order: Order) -> str:

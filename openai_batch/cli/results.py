@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openai_batch._collect import Collected
     from openai_batch._export import Export
     from openai_batch._jobs import Job
+    from openai_batch._order import Earlier
 
     from .session import Session
 
@@ -31,7 +32,7 @@ def deliver(
     target: Path | BinaryIO,
     *,
     force: bool = False,
-    aside: bool = False,
+    earlier: Earlier | None = None,
     missing: str | None = None,
     requests: Path | None = None,
     export: Export | None = None,
@@ -58,7 +59,7 @@ def deliver(
                     collect(current.flow, job, nowhere, missing=rest)
                 current.reporter.close()
             return Collected(job, target, Tally(requests=job.requests, succeeded=succeeded, failed=failed))
-        collected = collect(current.flow, job, target, force=force, aside=aside, missing=rest, export=export)
+        collected = collect(current.flow, job, target, force=force, earlier=earlier, missing=rest, export=export)
         current.reporter.close()
         return collected
     if not sys.stdout.isatty():

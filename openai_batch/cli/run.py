@@ -51,11 +51,11 @@ from .options import (
     WindowOpt,
     seconds,
 )
-from .planning import claim, make_plan, origin_of, spared_words
+from .planning import Terms, look_at, origin_of, say_dry, spared_words, submit_rest
 from .prepare import Wishes, make_inputs, make_recipe
 from .results import conclude, deliver, make_export
 from .session import Session, session
-from .submit import announce, make_order, say_dry
+from .submit import announce, make_order
 
 if TYPE_CHECKING:
     from openai_batch._inputs import Source
@@ -166,35 +166,27 @@ def run(
         else:
             source, provider = _requests(make_inputs(files, folder, format, table, sql), folder, wishes)
         order = make_order(source, folder, provider, name, metadata, window)
-        order = replace(order, dedup=dedup, origin=None if example else origin_of(files, table, sql))
+        order = replace(order, dedup=dedup, origin=None if example else origin_of(files, table, sql, target))
         columns = folder / COLUMNS
         made = columns.exists()
         if made:
             order = replace(order, checked=replace(order.checked, columns=columns))
         known = None if again else current.flow.registry.by_identity(order.identity)
-        found = make_plan(
-            current,
-            order,
-            folder,
+        if missing is not None:
+            check_target(Path(missing).expanduser(), force=force or known is not None)
+        terms = Terms(
             dedup=made if dedup is None else dedup,
             again=again,
             target=target,
-            known=known,
+            force=force,
             timeout=patience,
-            dry=dry_run,
+            resubmit_uncertain=resubmit_uncertain,
+            check_remote=check_remote,
         )
-        order = found.order
         if dry_run:
-            say_dry(order, found.common)
+            say_dry(current, order, look_at(current, order, folder, terms))
             return
-        aside = False
-        if target is not None:
-            force, aside = claim(target, known, found, force=force)
-        if missing is not None:
-            check_target(Path(missing).expanduser(), force=force or known is not None)
-        job, new = current.flow.submit(
-            order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
-        )
+        job, new, order = submit_rest(current, order, folder, terms)
         current.job = job
         announce(current, new)
         if words := spared_words(order):
@@ -205,7 +197,7 @@ def run(
             job,
             target or sys.stdout.buffer,
             force=force,
-            aside=aside,
+            earlier=order.earlier,
             missing=missing,
             requests=order.checked.path,
             export=export,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,8 @@ from .options import (
     WindowOpt,
     pairs,
 )
-from .output import Output, counted, errors
+from .output import Output, errors
+from .planning import origin_of, say_dry
 from .records import job_lines, job_record
 from .session import session
 
@@ -66,13 +68,16 @@ def submit(
     """Start a batch file's job: check it whole, upload it, create its batch once."""
     from openai_batch._inputs import workspace
     from openai_batch._join import globbed, open_joined
+    from openai_batch._reuse import look, settled
 
     with session(quiet=quiet) as current, workspace() as folder:
         source = open_joined([spoken(file) for file in globbed(files)], folder)
         order = make_order(source, folder, provider, name, metadata, window)
         if dry_run:
-            say_dry(order)
+            say_dry(current, order)
             return
+        order = replace(order, origin=origin_of(files, None, None, None))
+        order = settled(current.flow, look(current.flow, order, folder, dedup=False, earlier=False), None)
         job, new = current.flow.submit(
             order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
         )
@@ -108,22 +113,6 @@ def make_order(
     for problem in checked.report.problems:
         errors.note(problem.located(source.name))
     return Order(checked, chosen, window, name, pairs(metadata, "--metadata"))
-
-
-def say_dry(order: Order, common: int = 0) -> None:
-    """Say what an order would do; `common` of its rows are those of earlier jobs."""
-    report, slices = order.checked.report, order.checked.slices
-    model = f" with model {report.model}" if report.model else ""
-    requests = sum(piece.requests for piece in slices)
-    batches = "a batch" if len(slices) == 1 else f"{len(slices):,} batches"
-    errors.note(
-        f"would upload {sum(piece.length for piece in slices):,} bytes to {order.provider} and create {batches} of"
-        f" {counted(requests, 'request')} for {report.endpoint}{model}; nothing was sent"
-    )
-    if spared := report.requests - requests:
-        errors.note(f"{counted(spared, 'row')} of {report.requests:,} would not be sent: they ask the same as others")
-    if common:
-        errors.note(f"{counted(common, 'row')} were in an earlier job; those that it has answered would not be sent")
 
 
 def spoken(file: str) -> str:

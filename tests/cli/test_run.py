@@ -75,7 +75,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     """A changed input file is a job of its own, and its results do not replace those of the old one."""
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty").good()
-    write("in.jsonl", [request("b")])
+    write("in.jsonl", [request("b", text="Something else")])
     invoke("run", "in.jsonl", "-p", "faulty").failed(1, "in.results.jsonl is there already", "--force")
     assert len(faulty.creates) == 1
     invoke("run", "in.jsonl", "-p", "faulty", "--force").good()

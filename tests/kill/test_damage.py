@@ -144,3 +144,22 @@ def test_a_hit_on_the_number_of_a_job(here: World) -> None:
         assert len(here.server.batches) == 1
         for path in here.state.glob("registry.db*"):
             path.unlink()
+
+
+def test_a_hit_on_what_the_registry_says_of_itself(here: World) -> None:
+    """A column under another name, and a format that no SQLite knows, are damage: told as such, and found again."""
+    here.write()
+    assert here.run("submit", "in.jsonl").code == 0
+    registry = here.state / "registry.db"
+    whole = registry.read_bytes()
+    for hit in (whole.replace(b" usage TEXT", b" usagX TEXT"), whole[:47] + b"\x09" + whole[48:]):
+        assert hit != whole
+        registry.write_bytes(hit)
+        ended = here.run("submit", "in.jsonl")
+        assert ended.code == 1, ended
+        assert "damaged" in ended.err
+        assert here.run("submit", "in.jsonl").code == 0
+        assert here.run("submit", "in.jsonl").code == 0
+        assert len(here.server.batches) == 1
+        for path in here.state.glob("registry.db*"):
+            path.unlink()

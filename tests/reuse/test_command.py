@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,21 +61,26 @@ def test_the_same_question_is_asked_once(real: LocalServer) -> None:
 
 
 def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:
-    """--no-dedup is another order: nothing of the first one is taken for it."""
+    """With --no-dedup each row has an answer of its own; those that there are from before count."""
     table("a", "a", "b")
-    run()
-    run("--no-dedup", output="each.jsonl")
-    assert sent(faulty) == [["a", "b"], ["a", "a", "b"]]
+    run("--no-dedup")
+    assert sent(faulty) == [["a", "a", "b"]]
+    table("x", "x", "y", name="u.csv")
+    run(name="u.csv", output="once.jsonl")
+    run("--no-dedup", name="u.csv", output="each.jsonl")
+    assert sent(faulty)[1:] == [["x", "y"], ["x"]]
     assert ids("each.jsonl") == ["line-1", "line-2", "line-3"]
+    assert len({json.dumps(json.loads(line)["response"]) for line in Path("each.jsonl").read_text().splitlines()}) == 3
 
 
 def test_ready_requests_go_out_as_they_are(faulty: FaultServer) -> None:
     """A batch file may ask the same many times on purpose; --dedup asks it once."""
     write("in.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
     run(name="in.jsonl")
-    run("--dedup", name="in.jsonl", output="once.jsonl")
+    write("once.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
+    run("--dedup", name="once.jsonl", output="once.out.jsonl")
     assert [len(texts) for texts in sent(faulty)] == [4, 1]
-    assert ids("once.jsonl") == ["r0", "r1", "r2", "r3"]
+    assert ids("once.out.jsonl") == ["r0", "r1", "r2", "r3"]
 
 
 def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
@@ -175,16 +182,23 @@ def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
 
 
 def test_ready_requests_that_grow(faulty: FaultServer) -> None:
-    """Lines of a batch file are known by their id and what they ask; a changed one is sent again."""
-    write("in.jsonl", [request(f"r{n}", PLAN) for n in range(3)])
+    """Lines of a batch file are known by what they ask, whatever their ids; a changed one is sent again."""
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
     run(name="in.jsonl")
-    write("in.jsonl", [request("r0", PLAN), request("r1", PLAN, "Else"), request("r2", PLAN), request("r3", PLAN)])
+    texts = ["text 0", "Else", "text 2", "text 3"]
+    write("in.jsonl", [request(f"r{n}", PLAN, text) for n, text in enumerate(texts)])
     run(name="in.jsonl")
     assert [[json.loads(line)["custom_id"] for line in b.input.data.splitlines()] for b in faulty.batches.values()] == [
         ["r0", "r1", "r2"],
         ["r1", "r3"],
     ]
     assert ids("out.jsonl") == ["r0", "r1", "r2", "r3"]
+    write("in.jsonl", [request(f"r{n + 7}", PLAN, f"text {n}") for n in (0, 2, 3)])
+    run(name="in.jsonl")
+    assert len(faulty.batches) == 2
+    assert ids("out.jsonl") == ["r7", "r9", "r10"]
+    for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines():
+        assert json.loads(line)["response"]["status_code"] == 200
 
 
 def test_a_job_that_runs_is_waited_for(faulty: FaultServer) -> None:
@@ -255,8 +269,8 @@ def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
     seen = len(faulty.requests)
     table("a", "b", "a", "c")
     told = run("--dry-run")
-    assert "1 row of 4 would not be sent" in told
-    assert "2 rows were in an earlier job" in told
+    assert "3 requests for 4 rows (1 repeated)" in told
+    assert "2 requests of these were in an earlier job" in told
     assert len(faulty.requests) == seen
 
 
@@ -299,8 +313,6 @@ def test_a_lost_registry(faulty: FaultServer) -> None:
 
 def test_two_at_once(faulty: FaultServer) -> None:
     """Two of the same command at the same time make one job of the grown input, and both end well."""
-    import subprocess
-
     table("a", "b")
     run()
     table("a", "b", "c", "d", "c")
@@ -310,3 +322,103 @@ def test_two_at_once(faulty: FaultServer) -> None:
     assert [process.returncode for process in both] == [0, 0], ends
     assert sent(faulty) == [["a", "b"], ["c", "d"]]
     assert len(ids("out.jsonl")) == 5
+
+
+def test_a_pipe_that_runs_is_waited_for(faulty: FaultServer) -> None:
+    """A pipe's rows that are in the air are not sent beside it: where its results go tells that it is the same."""
+    words = ("run", "-", "-p", "faulty", "-m", "fault:steps=in_progress", "-o", "out.jsonl")
+    assert invoke(*words, "--timeout", "0s", stdin="a\nb\n").code == 124
+    invoke(*words, stdin="a\nb\nc\n").good()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+
+
+def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
+    """`submit` keeps what a later `run` of the grown file needs to know."""
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(2)])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
+    run(name="in.jsonl")
+    assert sent(faulty) == [["text 0", "text 1"], ["text 2"]]
+
+
+def test_many_other_questions_between(faulty: FaultServer) -> None:
+    """The job that has the rows is found behind any number of others of the same input."""
+    table("a", "b")
+    run()
+    for number in range(22):
+        run("--limit", "1", "--system", f"try {number}", output=f"o{number}.jsonl")
+    table("a", "b", "c")
+    run()
+    assert sent(faulty)[-1] == ["c"]
+
+
+def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
+    """The same command with a name works day after day; a name of another job is refused before anything is sent."""
+    table("a")
+    run("--name", "nightly")
+    table("a", "b")
+    run("--name", "nightly")
+    assert invoke("status", "nightly", "--json").good().json["id"] == 2
+    table("z", name="u.csv")
+    run("--name", "nightly", name="u.csv", output="u.jsonl", code=1)
+    assert sent(faulty) == [["a"], ["b"]]
+
+
+def test_a_foreign_file_is_told_of_before_the_wait(faulty: FaultServer) -> None:
+    """Where the output is somebody's, the earlier job is neither waited for nor changed."""
+    plan = "fault:steps=in_progress,in_progress"
+    table("a", "b")
+    run("--timeout", "0s", plan=plan, code=124)
+    table("a", "b", "c")
+    Path("mine.txt").write_text("precious", encoding="utf-8")
+    told = run(plan=plan, output="mine.txt", code=1)
+    assert "waiting" not in told
+    assert Path("mine.txt").read_text(encoding="utf-8") == "precious"
+    assert len(faulty.batches) == 1
+
+
+def test_missing_never_replaces_a_file_unasked(faulty: FaultServer) -> None:
+    """That the results may take the place of older ones is no leave to write over another file."""
+    table("a", "b")
+    run()
+    table("a", "b", "c")
+    Path("precious.jsonl").write_text("precious", encoding="utf-8")
+    run("--missing", "precious.jsonl", code=1)
+    assert Path("precious.jsonl").read_text(encoding="utf-8") == "precious"
+    assert len(faulty.batches) == 1
+
+
+def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) -> None:
+    """What somebody adds to the old results while the grown job runs is not lost."""
+    plan = "fault:steps=in_progress,in_progress"
+    table("a", "b")
+    run(plan=plan)
+    table("a", "b", "c")
+    run("--timeout", "0s", plan=plan, code=124)
+    with Path("out.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write("a remark\n")
+    run(plan=plan)
+    assert Path("out.jsonl.1").read_text(encoding="utf-8").endswith("a remark\n")
+    assert len(ids("out.jsonl")) == 3
+    assert sent(faulty) == [["a", "b"], ["c"]]
+
+
+def test_two_growths_at_once(faulty: FaultServer) -> None:
+    """Two different growths of one input at the same time: the second one takes what the first one has sent."""
+    table(*(f"row {n}" for n in range(3)))
+    run()
+    words = [*COMMAND, "run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl"]
+    ends = []
+    for size in (5, 7):
+        table(*(f"row {n}" for n in range(size)), name=f"{size}.csv")
+    processes = []
+    for size in (5, 7):
+        Path(f"{size}.csv").replace("t.csv")
+        processes.append(subprocess.Popen(words, stderr=subprocess.PIPE, env=environment()))
+        if size == 5:
+            while processes[0].poll() is None and len(faulty.uploads) < 2:
+                time.sleep(0.01)
+    ends = [process.communicate()[1].decode() for process in processes]
+    assert processes[1].returncode == 0, ends
+    assert sorted(text for texts in sent(faulty) for text in texts) == [f"row {n}" for n in range(7)], ends
+    assert len(ids("out.jsonl")) == 7, ends

@@ -25,10 +25,10 @@ def line(custom_id: str, **body: Any) -> bytes:
     return json.dumps(whole).encode() + b"\n"
 
 
-def keys_of(*lines: bytes, with_ids: bool = False) -> list[bytes]:
+def keys_of(*lines: bytes) -> list[bytes]:
     """Return the keys of requests."""
     out = io.BytesIO()
-    _keys.write_keys(io.BytesIO(b"".join(lines)), out, with_ids=with_ids)
+    _keys.write_keys(io.BytesIO(b"".join(lines)), out)
     data, size = out.getvalue(), _keys.KEY_BYTES
     return [data[start : start + size] for start in range(0, len(data), size)]
 
@@ -54,21 +54,23 @@ def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_pat
 @no_matter
 @given(mine=few, theirs=few)
 def test_shared_rows_are_those_of_a_dict(partition: int, mine: list[int], theirs: list[int], tmp_path: Path) -> None:
-    """Each row of the others that asks what one of ours asks is told with our first one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_keys, "_PARTITION", partition)
-        pairs = _keys.shared(kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs), tmp_path)
-        found = sorted(pairs)
-    assert found == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
+    """Rows that ask the same are paired: each of theirs with our first one, or the n-th with the n-th."""
+    found = {}
+    for once in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_keys, "_PARTITION", partition)
+            ours, other = kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs)
+            found[once] = sorted(_keys.paired(ours, other, tmp_path, once=once))
+    assert found[True] == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
+    places = {n: [row for row, other in enumerate(mine) if other == n] for n in mine}
+    pairs = [(n, theirs[:row].count(n), row) for row, n in enumerate(theirs)]
+    assert found[False] == sorted((places[n][k], row) for n, k, row in pairs if k < len(places.get(n, ())))
 
 
 def test_what_makes_a_key() -> None:
-    """The url and every byte of the body do; the id does only where it is asked for."""
+    """The url and every byte of the body do; the id and the layout of the line do not."""
     one, two = line("a", model="m", seed=1), line("b", model="m", seed=1)
     other, elsewhere = line("a", model="m", seed=2), one.replace(b"/v1/chat/completions", b"/v1/responses")
     assert len(set(keys_of(one, two, other, elsewhere))) == 3
     assert keys_of(one) == keys_of(two)
-    assert len(set(keys_of(one, two, other, elsewhere, with_ids=True))) == 4
-    assert keys_of(one, with_ids=True) == keys_of(
-        one.replace(b'"method": "POST", ', b'"method":"POST",'), with_ids=True
-    )
+    assert keys_of(one) == keys_of(one.replace(b'"method": "POST", ', b'"method":"POST",'))
