@@ -119,8 +119,9 @@ class Workflow:
         with self._alone(job):
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
-            self.registry.set_job(job.id, succeeded=None)  # its results are not all that there is any more
-            for part in plan():
+            parts = plan()
+            self.registry.set_job(job.id, succeeded=None)  # what was collected is not all that there is any more
+            for part in parts:
                 self.registry.add_part(part)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
 
