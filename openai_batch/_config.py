@@ -76,10 +76,14 @@ def load() -> Settings:
             raise ConfigError(f"{where} must be a table")
         if name == "local":
             local = dict(table)
-            models: dict[str, Any] = {
-                _KEYS[key][0]: _text(where, key, local.pop(key)) for key in _LOCAL_MODELS if key in local
+            ours: dict[str, Any] = {
+                _KEYS[key][0]: _KEYS[key][1](where, key, local[key])
+                for key in (*_LOCAL_MODELS, *_LOCAL_LIMITS)
+                if key in local
             }
-            profiles[name] = dataclasses.replace(profiles[name], **models)
+            for key in _LOCAL_MODELS:
+                local.pop(key, None)
+            profiles[name] = dataclasses.replace(profiles[name], **ours)
         else:
             profiles[name] = _profile(where, name, table)
     if default is not None and default not in profiles:
@@ -206,6 +210,9 @@ _KEYS: dict[str, tuple[str, Callable[[str, str, Any], Any]]] = {
 
 _LOCAL_MODELS = ("chat_model", "embedding_model")
 """The keys of `[providers.local]` that are the client's; the others are its server's."""
+
+_LOCAL_LIMITS = ("max_requests", "max_bytes", "max_line_bytes")
+"""Those that are both's: what the server refuses, the client cuts."""
 
 
 def _profile(where: str, name: str, table: dict[str, Any]) -> Provider:

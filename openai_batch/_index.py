@@ -83,7 +83,7 @@ def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[
     raws.pop()
     # Within a value no brace closes before a line break and another opens after it: so each line is a value by itself,
     # which the parser, to which a line break is as good as a blank, would not tell.
-    if not (block.startswith(b"{") and block.endswith(b"}\n") and block.count(b"}\n{") == len(raws) - 1):
+    if not all(raw.startswith(b"{") and raw.endswith(b"}") for raw in raws):
         return None
     try:
         block.decode()

@@ -11,6 +11,8 @@ import pytest
 from cli.conftest import KEY
 from cli.invoke import invoke, plain, request, see, write
 
+from openai_batch.providers import get_provider_by_name
+
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
@@ -150,3 +152,11 @@ def test_the_local_providers_default_model_can_be_set() -> None:
     )
     line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").good().out)
     assert line["body"]["model"] == "my-model"
+
+
+def test_the_local_limits_are_the_clients_too() -> None:
+    """What the local server takes in one file is what the client sends in one."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text("[providers.local]\nmax_requests = 3\nmax_bytes = 5000\n", encoding="utf-8")
+    limits = get_provider_by_name("local").limits
+    assert (limits.max_requests, limits.max_bytes) == (3, 5000)
