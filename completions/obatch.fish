@@ -105,7 +105,7 @@ complete -c obatch -n '__fish_seen_subcommand_from results' -l quiet -s q -d 'Pr
 complete -c obatch -n '__fish_seen_subcommand_from results' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -a '(obatch __complete jobs (commandline -ct))'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -l where -r -F -d 'Only these error codes or statuses, or `missing`; comma-separated'
-complete -c obatch -n '__fish_seen_subcommand_from retry' -l all -d 'Also what is refused for what it asks, where sending again cannot help'
+complete -c obatch -n '__fish_seen_subcommand_from retry' -l all -d 'Also what is refused for what it asks, and what was withdrawn unsent'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -l dry-run -s n -d 'Say what would happen; send and write nothing'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -l provider -s p -x -a '(obatch __complete providers (commandline -ct))' -d 'Provider profile; see `obatch providers`'
 complete -c obatch -n '__fish_seen_subcommand_from retry' -l json -d 'Print one JSON document'

@@ -149,6 +149,8 @@ def verdict(collected: Collected) -> None:
     where = f"what there is lies in {collected.path}; " if collected.path else ""
     if job.faults and not job.spared:
         hint = "mend the input, or add --again to submit the same one once more"
+    elif tally.requests - tally.succeeded <= sum(part.requests for part in job.parts if part.withdrawn):
+        hint = f"what was never sent is in a later job, or was cancelled; obatch retry {job.id} --all sends it"
     else:
         hint = f"obatch retry {job.id} sends again what that can help"
     raise IncompleteError("\n".join(lines), hint=where + hint)

@@ -23,6 +23,9 @@ RUNNING = "running"
 ENDED = "ended"
 COLLECTED = "collected"
 
+WAITING = (PLANNED, UPLOADING, UPLOADED)
+"""The states in which no attempt to create a batch is under way."""
+
 QUEUED = "queued"
 """The status of a job some of whose parts have ended while others wait for room at the provider."""
 
@@ -67,6 +70,11 @@ class Part:
     usage: dict[str, int] = field(default_factory=dict)
     audits: int = 0
     refusals: int = 0
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it came to its end without a batch that is known: it was cancelled, or left to a later job."""
+        return not self.batch_id and self.state in (ENDED, COLLECTED)
 
     @classmethod
     def of(cls, piece: Slice, job: int, number: int) -> Part:
@@ -143,6 +151,11 @@ class Job:
         if any(part.batch_id for part in self.parts):
             return QUEUED
         return next((word for word in statuses if word), PLANNED)
+
+    @property
+    def collected(self) -> bool:
+        """Whether its results were collected, and nothing was sent since."""
+        return self.succeeded is not None and all(part.state == COLLECTED for part in self.parts)
 
     @property
     def waiting(self) -> int:

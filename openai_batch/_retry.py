@@ -15,7 +15,7 @@ from . import _jobfiles, _paths
 from ._collect import result_lines
 from ._jobs import Part
 from ._results import Tally
-from ._spared import read_records
+from ._spared import OWN, read_records
 from ._split import RequestFiles
 from .errors import BatchError
 
@@ -30,6 +30,9 @@ _HOPELESS = re.compile(
     r"context_length|context length|maximum context|content_filter|content_policy|refus|invalid_request|invalid_type"
     r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist"
 )
+WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
+"""The cause of a request whose latest part came to its end without a batch: sending it may pay for it twice."""
+
 _LATER = frozenset({"408", "409", "425", "429"})
 
 
@@ -58,8 +61,10 @@ class Survey:
 
 
 def can_help(cause: str) -> bool:
-    """Tell whether sending a request again can help: not where the request itself was refused."""
+    """Tell whether sending a request again can help: not where it was refused, or is a later job's."""
     code = cause.partition(":")[0]
+    if cause == WITHDRAWN:
+        return False
     if code.isdigit():
         return code in _LATER or not code.startswith("4")
     return _HOPELESS.search(cause.lower()) is None
@@ -70,9 +75,12 @@ def survey(flow: Workflow, job: Job) -> Survey:
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
     found = Survey()
+    withdrawn = _withdrawn(job)
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
         if cause is not None:
+            if withdrawn is not None and withdrawn[row >> 3] >> (row & 7) & 1:
+                cause = WITHDRAWN
             found.rows[row] = cause
             found.samples.setdefault(cause, custom_id)
 
@@ -82,16 +90,35 @@ def survey(flow: Workflow, job: Job) -> Survey:
     return found
 
 
+def _withdrawn(job: Job) -> bytearray | None:
+    """Return one bit a row: whether its latest part came to its end without a batch; None where no part did."""
+    if not any(part.withdrawn for part in job.parts) or not _jobfiles.has_ids(job):
+        return None
+    bits = bytearray(job.requests // 8 + 1)
+    for part in job.parts:  # in the order of their numbers: what was sent again comes later
+        for row, _ in _jobfiles.rows_of(job, part) if part.sha256 else ():
+            bits[row >> 3] = bits[row >> 3] & ~(1 << (row & 7)) | part.withdrawn << (row & 7)
+    spared = _jobfiles.spared_of(job)
+    for row, (store, place) in enumerate(read_records(spared) if spared else ()):
+        if store == OWN and place:  # it shares the lot of the row that asks the same
+            bits[row >> 3] |= (bits[place - 1 >> 3] >> (place - 1 & 7) & 1) << (row & 7)
+    return bits
+
+
 def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
     """Plan new parts for the requests whose cause is `wanted`, send them, and return the job.
 
     Raises InputError if the job's input is gone, and what the provider refuses with.
     """
-    source = _jobfiles.check_input(job)
-    limits = flow.api(job).provider.limits
-    first = max(part.number for part in job.parts) + 1
+    kept = sum(cause == WITHDRAWN for cause in found.rows.values())
+    if kept and not wanted(WITHDRAWN):
+        were = "request was" if kept == 1 else "requests were"
+        flow.reporter.note(f"job {job.id}: {kept:,} {were} left to a later job, or cancelled, and not sent")
     if not any(wanted(cause) for cause in found.rows.values()):
         return job
+    source = _jobfiles.check_input(job)
+    limits = flow.api(job).provider.limits
+    first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[Part]:
         files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"retry-{first}", limits)

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _jobfiles, _submit
+from . import _cancel, _jobfiles, _submit
 from ._api import BatchApi
 from ._emergency import keep_id
 from ._jobs import (
@@ -22,6 +22,7 @@ from ._jobs import (
     RUNNING,
     UPLOADED,
     UPLOADING,
+    WAITING,
     Job,
     Part,
 )
@@ -118,7 +119,9 @@ class Workflow:
         with self._alone(job):
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
-            for part in plan():
+            parts = plan()
+            self.registry.set_job(job.id, succeeded=None)  # what was collected is not all that there is any more
+            for part in parts:
                 self.registry.add_part(part)
             return self._advance(self.registry.job(job.id), resubmit_uncertain=False)
 
@@ -172,39 +175,24 @@ class Workflow:
             self._apis.pop(job.base_url).close()  # the next look reads the key anew
             raise
 
-    def withdraw(self, job: Job) -> Job:
+    def withdraw(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
         """See to it that what of a job is not sent yet never will be, and return the job.
 
-        Raises UncertainError where that cannot be told of a part.
+        Raises UncertainError, with all else withdrawn, where that cannot be told of a part; with
+        `resubmit_uncertain` such a part is given up, whatever became of its batch.
         """
         if job.submitted:
             return job
         with self._alone(job):
-            for part in self.registry.job(job.id).parts:
-                if part.state == CREATING:
-                    self._look_for(self.api(job), job, part, resubmit_uncertain=False)
-                elif part.state in (PLANNED, UPLOADING, UPLOADED):
-                    self.registry.set_part(
-                        part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time()
-                    )
-        return self.registry.job(job.id)
+            return _cancel.withdraw(self, self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
     def cancel(self, job: Job) -> Job:
         """Ask the provider to stop a job's batches; what they have finished is kept, and billed.
 
-        What is not sent yet never will be.
+        What is not sent yet never will be. One batch that cannot be cancelled does not keep the others running: its
+        error is raised at the end, as is UncertainError for a part of which nobody knows whether it has a batch.
         """
-        job = self.withdraw(job)
-        api = self.api(job)
-        for part in job.parts:
-            if part.batch_id and part.state == RUNNING:
-                try:
-                    self._note(part, api.cancel(part.batch_id))
-                except ApiError as exc:
-                    if exc.status not in (400, 409):
-                        raise
-                    self._note(part, api.get(part.batch_id))  # it ended meanwhile
-        return self.refresh(self.registry.job(job.id))
+        return _cancel.cancel(self, job)
 
     def adopt(self, batch_id: str, provider: Provider | None = None) -> Job:
         """Make a batch that was made elsewhere a job of this registry; the job that has it already otherwise.
@@ -303,7 +291,7 @@ class Workflow:
         queue = Queue(self.registry, self.api(job).provider)
         job = self._cut(job, queue)
         for part in job.parts:
-            if part.state in (PLANNED, UPLOADING, UPLOADED) and not queue.has_room(job, part):
+            if part.state in WAITING and not queue.has_room(job, part):
                 break  # the others wait behind it, in the order of the input
             if not self._walk(job, part, queue, resubmit_uncertain=resubmit_uncertain):
                 break
@@ -312,7 +300,7 @@ class Workflow:
     def _cut(self, job: Job, queue: Queue) -> Job:
         """Cut the parts that the provider's queue would never have room for."""
         for part in job.parts:
-            room = queue.room_in_bytes(job, part) if part.state in (PLANNED, UPLOADING, UPLOADED) else None
+            room = queue.room_in_bytes(job, part) if part.state in WAITING else None
             if room is not None and part.sha256 is not None:
                 pieces = _jobfiles.cut_part(self.registry.job(job.id), part, room)
                 self.registry.cut(part, pieces)
@@ -328,7 +316,7 @@ class Workflow:
         if part.state in (PLANNED, UPLOADING):
             part = self._upload(api, job, part)
         if part.state == CREATING:
-            part = self._look_for(api, job, part, resubmit_uncertain=resubmit_uncertain)
+            part = self.look_for(job, part, resubmit_uncertain=resubmit_uncertain)
         if part.state == UPLOADED:
             try:
                 self._create(api, job, part)
@@ -379,9 +367,9 @@ class Workflow:
         except RegistryError as exc:
             raise keep_id(job, info, exc) from exc
 
-    def _look_for(self, api: BatchApi, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
+    def look_for(self, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
         """Find out what became of a create whose answer was lost with the process that sent it."""
-        attempt = self.attempt(job, part)
+        api, attempt = self.api(job), self.attempt(job, part)
         if api.provider.idempotent_create:
             return self._adopt_part(part, _submit.create(api, attempt))  # the server answers the same key once
         self.reporter.note(f"job {job.id}: looking for the batch of an attempt that was interrupted")

@@ -49,7 +49,7 @@ def deliver(
         export.columns = columns_of(job)
     rest = Path(missing).expanduser() if missing else None
     if isinstance(target, Path):
-        before = job.output_path == str(target.absolute()) and target.exists() and job.succeeded is not None
+        before = job.output_path == str(target.absolute()) and target.exists() and job.collected
         if before and not force and export is None:
             current.reporter.note(f"job {job.id} was downloaded before")
             succeeded = job.succeeded or 0

@@ -50,7 +50,7 @@ def retry(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what is refused for what it asks, where sending again cannot help.")
+        bool, typer.Option("--all", help="Also what is refused for what it asks, and what was withdrawn unsent.")
     ] = False,
     dry_run: DryRunOpt = False,
     provider: ProviderOpt = None,
@@ -58,8 +58,8 @@ def retry(
     quiet: QuietOpt = False,
 ) -> None:
     """Send what has no success again, as new parts of the same job; what has one is not paid for twice."""
+    from openai_batch._retry import WITHDRAWN, survey
     from openai_batch._retry import retry as send_again
-    from openai_batch._retry import survey
 
     wanted = _wanted(where, everything)
     with session(quiet=quiet) as current:
@@ -78,9 +78,11 @@ def retry(
         current.reporter.close()
         _tell(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         if not chosen and groups:
+            unsent = all(group.cause == WITHDRAWN for group in groups)
+            why = "a later job has them, or they were cancelled" if unsent else "mend these requests"
             raise IncompleteError(
                 f"job {found.id}: none of its {len(seen.rows):,} requests without a success would be sent again",
-                hint="mend these requests; --all sends them as they are",
+                hint=f"{why}; --all sends them as they are",
             )
 
 

@@ -10,6 +10,7 @@ import pytest
 from openai_batch import _patience
 from openai_batch._api import _retry_after
 from openai_batch._jobs import ENDED
+from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -95,6 +96,32 @@ def test_a_provider_that_is_away_is_waited_for(shop: Shop) -> None:
     back.join()
     assert job.status == "completed"
     assert any("cannot be reached" in text for text in shop.ears.warnings)
+
+
+def test_what_a_retry_brings_takes_the_place_of_what_was_published(shop: Shop) -> None:
+    """The same command with --retries ends well after an end with failed rows, and so does the next one."""
+    shop.write("fault:rows=expired", 2)
+    command = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+    for words, code in (((), 5), (("--retries", "1"), 0), ((), 0)):
+        process = shop.command(*command, *words)
+        told = process.communicate(timeout=60)[1]
+        assert process.returncode == code, told
+    assert [bool(row["error"]) for row in shop.rows()] == [False, False]
+    assert len(shop.server.batches) == 2
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["while it runs", "before it was sent"])
+def test_a_job_that_is_sent_again_is_not_collected(shop: Shop, sent: bool) -> None:
+    """What was published before a retry is not all that there is, whether or not the retry got far."""
+    flow = shop.flow()
+    job = shop.run("fault:rows=expired").job
+    assert job.collected
+    found = survey(flow, job)
+    shop.server.queue_bytes = None if sent else 1
+    job = retry(flow, job, found)
+    assert (job.collected, job.succeeded) == (False, None)
+    flow.registry.set_job(job.id, succeeded=2)  # by another process that had just begun to collect
+    assert not flow.registry.job(job.id).collected
 
 
 @pytest.mark.parametrize("steps", ["in_progress,in_progress", ""])

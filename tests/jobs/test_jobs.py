@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from core.kit import request_line
 from support.faults import fault_server
 from support.servers import wait_until
 
@@ -372,3 +373,19 @@ def test_closed_jobs_open_again(shop: Shop) -> None:
         pass
     assert job.wait().status == "completed"
     jobs.close()
+
+
+def test_each_request_is_paid_once_where_that_is_asked(shop: Shop, jobs: Jobs) -> None:
+    """`dedup` sends identical requests once, and `reuse` only what an earlier job of the same file has not answered."""
+    path = shop.folder / "grown.jsonl"
+    texts = ["a", "b", "a"]
+    for more in ([], ["c"]):
+        texts += more
+        path.write_bytes(
+            b"".join(request_line(f"id-{n}", messages=[{"role": "user", "content": t}]) for n, t in enumerate(texts))
+        )
+        job = jobs.submit(path, provider="faulty", dedup=True, reuse=True).wait(timeout=60)
+        results = list(job.results())
+        assert [result.custom_id for result in results] == [f"id-{n}" for n in range(len(texts))]
+        assert all(result.ok for result in results)
+    assert [batch.input.data.count(b"\n") for batch in shop.server.batches.values()] == [2, 1]
