@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def move_aside(path: Path) -> Path:
-    """Rename `path` to `NAME.1`, or the next number that is free, and return the new path."""
+def move_aside(path: Path) -> Path | None:
+    """Rename `path` to `NAME.1`, or the next number that is free, and return the new path.
+
+    None where nothing is at `path` any more: somebody has moved it meanwhile.
+    """
     number = 1
     while True:
         aside = path.with_name(f"{path.name}.{number}")
@@ -22,12 +25,18 @@ def move_aside(path: Path) -> Path:
             os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             number += 1
-        else:
+            continue
+        try:
             return path.replace(aside)
+        except FileNotFoundError:
+            aside.unlink()
+            return None
 
 
-def settle(path: Path, aside: Path) -> None:
-    """Drop `aside` if `path` has come to hold the same bytes, else warn that it was moved."""
+def settle(path: Path, aside: Path | None) -> None:
+    """Drop `aside` if `path` has come to hold the same bytes, else warn that it was moved; None was moved nowhere."""
+    if aside is None:
+        return
     if path.is_file() and filecmp.cmp(path, aside, shallow=False):
         aside.unlink()
     else:

@@ -24,8 +24,8 @@ from ._merge import Result, complete, merged, read_rows, rows_in_order, write_ro
 from ._order import Earlier
 from ._output import check_output, publish_output
 from ._results import Tally
-from ._spared import Answers, completed
-from .errors import BatchError, IncompleteError, NotFoundError
+from ._spared import Answers, Stores, completed
+from .errors import BatchError, DownloadError, IncompleteError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._workflow import Workflow
 
     Note = Callable[[int, str, str | None], None]
+    Rows = Callable[[Part, Mapping[str, Place]], Iterable[tuple[int, str]]]
 
 _LATE_TRIES = 5
 
@@ -159,7 +160,7 @@ def _missing_words(tally: Tally) -> str:
     if not tally.missing_count:
         return ""
     names = ", ".join(tally.missing[:5]) + (", …" if tally.missing_count > 5 else "")  # noqa: PLR2004 - a line's worth
-    return f"{tally.missing_count:,} missing ({names})"
+    return f"{tally.missing_count:,} missing" + (f" ({names})" if names else "")
 
 
 def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Note | None = None) -> Iterator[bytes]:
@@ -167,17 +168,26 @@ def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Not
 
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).
     """
+    spared = _jobfiles.spared_of(job)
+    if job.spared and spared is None:
+        raise BatchError(
+            f"rows of job {job.id} have the answers of others, and which is not known here",
+            hint="run the same command with its input again",
+        )
     order = _order(flow, job)
     if order is None:
         for part in job.parts:
             with _fetched(flow, part, job, beside, tally) as (streams, places):
                 yield from as_they_stand(streams, places, tally)
+        lacking = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
+        tally.missing_count += lacking  # nothing but the provider's count tells
+        tally.requests += lacking
         return
-    spared = _jobfiles.spared_of(job)
     with contextlib.ExitStack() as stack:
         results = _own_results(flow, job, order, beside, tally, stack)
         if spared is not None:
-            stores: list[BinaryIO] = [stack.enter_context(path.open("rb")) for path in _jobfiles.stores_of(job)]
+            stores = Stores(_jobfiles.stores_of(job), job.id)
+            stack.callback(stores.close)
             spool, index = (stack.enter_context(part_file(beside))[0] for _ in range(2))
             results = completed(results, spared, stores, spool, index)
         yield from complete(order.ids(), results, tally, note, rename=spared is not None)
@@ -209,7 +219,7 @@ def _own_results(
     flow: Workflow, job: Job, order: _Order, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[Result]:
     """Return what the job's batches brought, in the order of the rows."""
-    parts = [_part_results(flow, part, job, beside, tally, order.rows[part.number]()) for part in order.parts]
+    parts = [_part_results(flow, part, job, beside, tally, order.rows) for part in order.parts]
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -220,11 +230,9 @@ def _own_results(
     return merged(files)
 
 
-def _part_results(
-    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Iterable[tuple[int, str]]
-) -> Iterator[Result]:
+def _part_results(flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Rows) -> Iterator[Result]:
     with _fetched(flow, part, job, beside, tally) as (streams, places):
-        yield from rows_in_order(rows, streams, places, tally)
+        yield from rows_in_order(rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
@@ -262,58 +270,73 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The job's ids in input order, its parts, and each part's (row number, id) pairs in the order of the rows.
+    """The job's ids in input order, its parts, and what tells the rows of a part.
 
-    `consecutive` says that the rows of each part come after those of the part before.
+    `rows` is given a part and the places of its results by id, and returns (row number, id) pairs in the order of the
+    rows. `consecutive` says that the rows of each part come after those of the part before.
     """
 
     ids: Callable[[], Iterable[str]]
     parts: list[Part]
-    rows: Mapping[int, Callable[[], Iterable[tuple[int, str]]]]
+    rows: Rows
     consecutive: bool
 
 
 def _order(flow: Workflow, job: Job) -> _Order | None:
     """Return the order of a job's requests; None where nothing tells it.
 
-    For a batch made elsewhere, or found again, its provider holds the input, and that tells.
+    For a batch made elsewhere its provider holds the input, and that tells. Raises what fetching it raises.
     """
     kept = _jobfiles.has_ids(job)
-    if kept and all(part.sha256 for part in job.parts):
-        mine = {part.number: functools.partial(_jobfiles.rows_of, job, part) for part in job.parts}
+    if kept and _jobfiles.has_rows(job):
         spans = {part.number: _jobfiles.span_of(job, part) for part in job.parts}
         parts = sorted(job.parts, key=lambda part: spans[part.number])
         consecutive = all(spans[one.number][1] < spans[two.number][0] for one, two in itertools.pairwise(parts))
         parts = parts if consecutive else list(job.parts)
-        return _Order(functools.partial(_jobfiles.read_ids, job), parts, mine, consecutive)
+        return _Order(
+            functools.partial(_jobfiles.read_ids, job),
+            parts,
+            lambda part, _: _jobfiles.rows_of(job, part),
+            consecutive,
+        )
+    ids = _jobfiles.read_ids(job) if kept else _ids_sent(flow, job)
+    if ids is None:
+        return None
+    numbers: dict[str, int] = {}
+    for custom_id in ids:  # what was sent again has its id twice
+        numbers.setdefault(custom_id, len(numbers))
+    return _Order(
+        functools.partial(iter, numbers),
+        list(job.parts),
+        lambda _, places: sorted((numbers[custom_id], custom_id) for custom_id in places if custom_id in numbers),
+        consecutive=len(job.parts) == 1,
+    )
+
+
+def _ids_sent(flow: Workflow, job: Job) -> list[str] | None:
+    """Return the ids in the inputs that the provider holds of a job's parts; None if it does not hold them all."""
     api = flow.api(job)
-    # The input that was given tells all rows; without it they are those that were sent.
-    numbers = {custom_id: row for row, custom_id in enumerate(_jobfiles.read_ids(job))} if kept else {}
-    seen: set[str] = set()
-    theirs: dict[int, Callable[[], Iterable[tuple[int, str]]]] = {}
-    consecutive = True
-    for part in sorted(job.parts, key=lambda part: part.number):
-        if not part.file_id and kept:
-            theirs[part.number] = functools.partial(iter, [])  # it was not sent
-            continue
+    ids: list[str] = []
+    for part in job.parts:
         if not part.file_id:
             return None
         with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "found") as (handle, _):
             try:
                 api.download(part.file_id, handle)
-                handle.seek(0)
-                ids = [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
-            except (BatchError, msgspec.MsgspecError) as exc:
+            except NotFoundError as exc:
                 flow.reporter.warn(
                     f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
                 )
                 return None
-        # What was sent again bears the ids of an earlier part.
-        consecutive = consecutive and not kept and seen.isdisjoint(ids)
-        seen.update(ids)
-        rows = sorted((numbers.setdefault(custom_id, len(numbers)), custom_id) for custom_id in ids)
-        theirs[part.number] = functools.partial(iter, rows)
-    return _Order(functools.partial(iter, list(numbers)), list(job.parts), theirs, consecutive)
+            handle.seek(0)
+            try:
+                ids += [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
+            except msgspec.MsgspecError as exc:
+                raise DownloadError(
+                    f"file {part.file_id}, the input of batch {part.batch_id}, is not one of requests ({exc})",
+                    hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files",
+                ) from exc
+    return ids
 
 
 class _Request(msgspec.Struct):
@@ -325,19 +348,31 @@ class _Unanswered:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._answered = bytearray(job.requests // 8 + 1)
+        self._answered = bytearray()
+        self._heard = self._successes = 0
 
     def note(self, row: int, _custom_id: str, cause: str | None) -> None:
-        """Hear what became of a row."""
+        """Hear what became of a row; they come in order."""
+        self._heard += 1
+        if not row & 7:
+            self._answered.append(0)
         if cause is None:
+            self._successes += 1
             self._answered[row >> 3] |= 1 << (row & 7)
 
     def write(self, target: Path, *, replace: bool) -> None:
-        """Write the other rows' requests."""
-        with _jobfiles.check_input(self._job).open("rb") as source, part_file(target) as (out, part):
-            for row, line in enumerate(source):
-                if not self._answered[row >> 3] >> (row & 7) & 1:
-                    out.write(line)
+        """Write the other rows' requests. The input, which may be gone, is read only if there are any."""
+        if not self._heard:
+            raise BatchError(
+                f"which requests of job {self._job.id} have no success cannot be told, as their order is not known",
+                hint="leave --missing out",
+            )
+        with part_file(target) as (out, part):
+            if self._successes < self._heard:
+                with _jobfiles.check_input(self._job).open("rb") as source:
+                    for row, line in enumerate(source):
+                        if not self._answered[row >> 3] >> (row & 7) & 1:
+                            out.write(line)
             publish(out, part, target, replace=replace)
 
 

@@ -27,7 +27,7 @@ from . import _paths
 from ._files import locked, part_file, publish
 from ._jobs import Part
 from ._slice import FileSlice
-from ._spared import Answers
+from ._spared import Answers, count_spared
 from ._split import ROW_NUMBER, Slice, cut, with_hashes
 from .errors import InputError
 
@@ -51,12 +51,10 @@ def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
     if checked.columns is not None:
         wanted.append((checked.columns, COLUMNS))
     if sparing is not None:
-        wanted += [(sparing.keys, KEYS), (sparing.origin, ORIGIN)]
-        if sparing.count:
-            wanted += [(sparing.path, SPARED), (sparing.stores, STORES)]
+        wanted += _files_of(sparing, job, whole=whole)
+    if checked.origin is None and (not job.submitted or job.succeeded != job.requests):
+        wanted.append((checked.path, "input.jsonl"))
     if not job.submitted:
-        if checked.origin is None:
-            wanted.append((checked.path, "input.jsonl"))
         for stem in {part.source for part in job.parts if part.source}:
             if checked.folder is not None:
                 wanted += [(checked.folder / f"{stem}{kind}", f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
@@ -67,6 +65,17 @@ def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
             with source.open("rb") as stream, part_file(target) as (handle, part):
                 shutil.copyfileobj(stream, handle, _CHUNK)
                 publish(handle, part, target, replace=True, private=True)
+
+
+def _files_of(sparing: Sparing, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
+    """Return what is kept of a plan, with its names; what another plan left does not fit today's, and goes."""
+    wanted = [(sparing.keys, KEYS), (sparing.origin, ORIGIN)]
+    if not whole or spared_of(job) is None:
+        for name in (SPARED, STORES):
+            (_paths.job_dir(job.uid) / name).unlink(missing_ok=True)
+        if sparing.count or job.spared:
+            wanted += [(sparing.stores, STORES), (sparing.path, SPARED)]
+    return wanted
 
 
 def drop_inputs(job: Job) -> None:
@@ -88,6 +97,12 @@ def input_path(job: Job, part: Part | None = None) -> Path:
 def check_input(job: Job, part: Part | None = None) -> Path:
     """Return that file after making sure that its bytes are still those that were checked. Raises InputError."""
     path = input_path(job, part)
+    if part is None and job.input_sha256 is None:
+        elsewhere = job.identity.startswith("batch:")
+        raise InputError(
+            f"job {job.id} was {'made elsewhere' if elsewhere else 'found again'}, and its input is not known here",
+            hint="submit a file of those requests" if elsewhere else "run the same command with its input again",
+        )
     offset, left = (0, None) if part is None or part.sha256 is None else (part.offset, part.length)
     expected = job.input_sha256 if left is None else part.sha256 if part else None
     digest = hashlib.sha256()
@@ -124,6 +139,12 @@ def has_ids(job: Job) -> bool:
     return (_paths.job_dir(job.uid) / IDS).exists()
 
 
+def has_rows(job: Job) -> bool:
+    """Tell whether it is kept which rows each of the job's parts has; of those found again elsewhere it is not."""
+    folder = _paths.job_dir(job.uid)
+    return all(part.sha256 and (not part.source or (folder / f"{part.source}.rows").exists()) for part in job.parts)
+
+
 def read_ids(job: Job) -> Iterator[str]:
     """Yield the job's ids in input order."""
     yield from _ids(_paths.job_dir(job.uid) / IDS, 0, None)
@@ -145,6 +166,16 @@ def origin_of(uid: str) -> str | None:
     """Return what the input of a job with this mark was named, for one that the registry has lost."""
     path = _paths.job_dir(uid) / ORIGIN
     return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
+
+
+def rows_known(uid: str) -> tuple[int, int] | None:
+    """Return how many rows a job with this mark has, and how many of them are not sent; None if it left no ids."""
+    folder = _paths.job_dir(uid)
+    if not (folder / IDS).exists():
+        return None
+    with (folder / IDS).open("rb") as handle:
+        rows = sum(1 for _ in handle)
+    return rows, count_spared(folder / SPARED) if (folder / SPARED).exists() else 0
 
 
 def spared_of(job: Job) -> Path | None:

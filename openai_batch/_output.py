@@ -54,7 +54,7 @@ def publish_output(
     # Said before it is done: after a kill in between, what lies there is known to be ours.
     flow.registry.set_output(job.id, str(target.absolute()))
     out.flush()
-    if found == ASIDE and not filecmp.cmp(part, target, shallow=False):
-        flow.reporter.warn(f"{target} held other results, which are now {move_aside(target)}")
+    if found == ASIDE and not filecmp.cmp(part, target, shallow=False) and (moved := move_aside(target)):
+        flow.reporter.warn(f"{target} held other results, which are now {moved}")
     publish(out, part, target, replace=found == REPLACE)
     flow.registry.set_output(job.id, str(target.absolute()), stamp(target))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._workflow import Workflow
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
 _FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
 
 
@@ -92,7 +93,18 @@ def _own_mark(info: BatchInfo) -> str:
     return mark if _TOKEN.fullmatch(mark) else hashlib.sha256(info.id.encode()).hexdigest()[:32]
 
 
+def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
+    """Return how many rows a batch's job has, and how many of them are not sent: from its folder, or its mark."""
+    known = _jobfiles.rows_known(uid)
+    found = _ROWS.fullmatch(info.metadata.get(_submit.ROWS_MARK, ""))
+    sent, rows = map(int, found.groups()) if found else (0, 0)
+    if known is None:
+        return (rows, rows - sent) if rows > sent else (info.counts.total, 0)
+    return known[0], known[1] or max(0, rows - sent)
+
+
 def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
+    requests, spared = _rows(info, uid)
     metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
     return Job(
         id=0,
@@ -105,8 +117,9 @@ def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
         created_at=info.created_at or time.time(),
         metadata=metadata,
         model=info.model,
-        requests=info.counts.total,
+        requests=requests,
         origin=_jobfiles.origin_of(uid),
+        spared=spared,
     )
 
 

@@ -10,8 +10,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from .errors import NotFoundError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ._merge import Result
@@ -22,6 +24,9 @@ _AT_ONCE = 4096
 
 OWN = 0
 """The number of the job's own results among the stores; those of earlier jobs count from 1."""
+
+MAX_OPEN_STORES = 16
+"""Files of answers that are open at a time: each day of a growing input leaves one, and a process may open few."""
 
 
 @dataclass(slots=True)
@@ -62,6 +67,11 @@ def read_records(path: Path) -> Iterator[tuple[int, int]]:
     with path.open("rb") as handle:
         while block := handle.read(_RECORD.size * _AT_ONCE):
             yield from _RECORD.iter_unpack(block)
+
+
+def count_spared(path: Path) -> int:
+    """Return how many rows of a file of `Spared` are not sent."""
+    return sum(1 for _, place in read_records(path) if place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +122,41 @@ class Answers:
         return int(_OFFSET.unpack(found)[0]) if found else 0
 
 
+class Stores:
+    """The files of answers that a job takes from earlier ones, numbered from 1 on; of many a few are open at a time."""
+
+    def __init__(self, paths: Sequence[Path], job: int) -> None:
+        self._paths = paths
+        self._job = job
+        self._open: dict[int, BinaryIO] = {}
+
+    def line(self, store: int, place: int) -> bytes:
+        """Return the line at a place, from 1 on, of a store. Raises NotFoundError if the file is gone."""
+        handle = self._open.pop(store, None) or self._opened(store)
+        self._open[store] = handle  # the last one used stands last
+        handle.seek(place - 1)
+        return handle.readline()
+
+    def close(self) -> None:
+        """Close what is open."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _opened(self, store: int) -> BinaryIO:
+        if len(self._open) >= MAX_OPEN_STORES:
+            self._open.pop(next(iter(self._open))).close()
+        path = self._paths[store - 1]
+        try:
+            return path.open("rb")
+        except FileNotFoundError as exc:
+            raise NotFoundError(
+                f"the answers that job {self._job} takes from an earlier job are gone ({path})",
+                hint="obatch run with the input again and --again sends, and pays, every row once more",
+            ) from exc
+
+
 def completed(
-    results: Iterator[Result], spared: Path, stores: list[BinaryIO], spool: BinaryIO, index: BinaryIO
+    results: Iterator[Result], spared: Path, stores: Stores, spool: BinaryIO, index: BinaryIO
 ) -> Iterator[Result]:
     """Yield `results`, which come in the order of the rows, with those of the spared rows between them.
 
@@ -126,8 +169,7 @@ def completed(
         if following is not None and following[0] == row:
             own, following = following, next(results, None)
         if store != OWN:
-            stores[store - 1].seek(place - 1)
-            yield row, True, stores[store - 1].readline()
+            yield row, True, stores.line(store, place)
         elif place:
             found = _spooled(place - 1, spool, index)
             if found is not None:

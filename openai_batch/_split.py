@@ -27,7 +27,10 @@ MAX_SLICE_REQUESTS = 100_000
 """Requests in one slice, whatever the provider takes: joining its results holds the ids of one slice in memory."""
 
 MAX_MODELS = 200
-"""Models that may stand mixed in one input: each has its own files open while the input is sorted out."""
+"""Models that may stand mixed in one input: each has its own files open while the input is sorted out.
+
+Of more models those that were not seen for the longest time are closed, and must not come back.
+"""
 
 _QUOTES = len(b'""\n')
 _HASH_CHUNK = 1 << 20
@@ -177,22 +180,26 @@ def sort_out(
     """
     decode = msgspec.json.Decoder(_Request).decode
     files: dict[str | None, RequestFiles] = {}
+    opened: dict[str | None, RequestFiles] = {}  # the one used last stands last
     try:
         for row, (line, is_wanted) in enumerate(zip(source, wanted or itertools.repeat(True), strict=False)):
             if not is_wanted:
                 continue
             request = decode(line)
             model = request.body.model if by_model else None
+            if model in files and model not in opened:
+                raise InputError(
+                    f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
+                    hint="sort the input by model",
+                )
             if model not in files:
-                if len(files) >= MAX_MODELS:
-                    raise InputError(
-                        f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
-                        hint="sort the input by model",
-                    )
+                if len(opened) >= MAX_MODELS:
+                    opened.pop(next(iter(opened))).close()
                 files[model] = RequestFiles(folder, f"model-{len(files) + 1}" if by_model else "sent", limits)
-            files[model].add(row, line, request)
+            opened[model] = opened.pop(model, files[model])
+            opened[model].add(row, line, request)
     finally:
-        for each in files.values():
+        for each in opened.values():
             each.close()
     return [piece for each in files.values() for piece in each.slices()]
 

@@ -26,6 +26,9 @@ MARK = "obatch_token"
 JOB_MARK, ORDER_MARK, PART_MARK = "obatch_job", "obatch_order", "obatch_part"
 """The metadata keys of a job's mark, of the hash of what was ordered, and of the part's number, such as "2/20"."""
 
+ROWS_MARK = "obatch_rows"
+"""The metadata key of how many of a job's rows are sent, such as "3/5"; only where not all of them are."""
+
 MAX_METADATA = 16
 """Pairs of metadata that a batch may have (OpenAI's API specification)."""
 

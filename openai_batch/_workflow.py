@@ -98,7 +98,7 @@ class Workflow:
         job, new = self.registry.add(job, parts, again=again, earlier=order.earlier)
         with self._alone(job):
             if not new:
-                job = self._filled(job, parts)
+                job = self._filled(self._known_again(job, order), parts)
             if not new and not _jobfiles.has_ids(job) and all(part.state == PLANNED for part in job.parts):
                 # Killed before its files were kept; today's plan may differ, as earlier jobs may have more answers.
                 job = self.registry.plan_anew(job, parts, order.sparing.count if order.sparing else 0)
@@ -271,6 +271,20 @@ class Workflow:
         self.reporter.note(f"looking for batches of ours at {provider} first")
         recover(self, [provider], strict=True)
 
+    def _known_again(self, job: Job, order: Order) -> Job:
+        """Give a job that was found again what its input tells."""
+        if job.input_sha256 is None:
+            checked = order.checked
+            self.registry.set_job(
+                job.id,
+                input_path=str(checked.origin) if checked.origin else None,
+                input_sha256=checked.sha256,
+                input_bytes=checked.size,
+                requests=checked.report.requests,
+                spared=job.spared or (order.sparing.count if order.sparing else 0),
+            )
+        return self.registry.job(job.id)
+
     def _filled(self, job: Job, planned: list[Part]) -> Job:
         """Give a job that was found again its places in the input, and the parts that were never sent."""
         known = {part.number: part for part in job.parts}
@@ -415,6 +429,7 @@ class Workflow:
             marks={
                 _submit.JOB_MARK: job.uid,
                 _submit.ORDER_MARK: job.identity,
+                **({_submit.ROWS_MARK: f"{job.requests - job.spared}/{job.requests}"} if job.spared else {}),
                 _submit.PART_MARK: f"{part.number}/{len(job.parts)}",
             },
         )

@@ -9,15 +9,20 @@ import pytest
 from support.plan import read_plan
 
 from openai_batch import _transfer
+from openai_batch._aside import move_aside, place
 from openai_batch._collect import collect, fetch_raw, verdict
 from openai_batch._files import part_file, publish
 from openai_batch._jobs import COLLECTED
+from openai_batch._slice import FileSlice
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from core.kit import Shop
+
+    from openai_batch._jobs import Job
+    from openai_batch._workflow import Workflow
 
 GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors", "crlf", "blank", "conflict"]
 
@@ -114,6 +119,59 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(shop: Shop) -> None:
     collect(flow, job, shop.out, missing=rest)
     lines = order.checked.path.read_bytes().splitlines(keepends=True)
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
+
+
+def test_what_cannot_be_told_to_be_missing_is_not(shop: Shop) -> None:
+    """Where nothing tells which requests there were, a file of those that lack a success is refused."""
+    flow = shop.flow()
+    job = flow.wait(adopted(shop, flow), timeout=30)
+    shop.server.files.pop(str(job.parts[0].file_id))
+    rest = shop.folder / "rest.jsonl"
+    with pytest.raises(BatchError, match="cannot be told"):
+        collect(flow, job, shop.out, missing=rest)
+    assert not rest.exists()
+    with pytest.raises(IncompleteError, match=r"2 of 4 requests have a success; 2 missing$"):
+        verdict(collect(flow, job, shop.out))
+    assert any("as they stand" in text for text in shop.ears.warnings)
+
+
+@pytest.mark.parametrize("fault", ["500*9", "close*9", "reset:40*9", "html*9"])
+def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(shop: Shop, fault: str) -> None:
+    """A batch made elsewhere has its rows in its input: while that is out of reach nothing is published."""
+    flow = shop.flow()
+    job = flow.wait(adopted(shop, flow), timeout=30)
+    given = shop.server.files[str(job.parts[0].file_id)]
+    given.purpose = "batch_output"  # only these have faults when they are fetched
+    given.plan.faults.update(read_plan(f"fault:content={fault}").faults)
+    with pytest.raises(BatchError):
+        collect(flow, job, shop.out)
+    assert not shop.out.exists()
+    assert not [text for text in shop.ears.warnings if "as they stand" in text]
+    given.plan.faults.clear()
+    assert collect(flow, job, shop.out).tally.missing_count == 2
+
+
+def adopted(shop: Shop, flow: Workflow) -> Job:
+    """Take in a batch that another program made; half of its results are in no file."""
+    path = shop.write("fault:rows=absent")
+    with path.open("rb") as content:
+        api = shop.api()
+        file = api.upload(FileSlice(content, 0, path.stat().st_size, lambda _: None), "in.jsonl")
+        info = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={}, token="t")
+        api.close()
+    return flow.adopt(info.id)
+
+
+def test_a_file_that_is_gone_is_not_moved_aside(tmp_path: Path) -> None:
+    """Where somebody has moved it meanwhile, no empty file is left in its place, and the new one has its name."""
+    new, path = tmp_path / "new", tmp_path / "out"
+    assert move_aside(path) is None
+    assert not list(tmp_path.glob("out*"))
+    path.write_bytes(b"old")
+    new.write_bytes(b"new")
+    assert move_aside(path) == tmp_path / "out.1"
+    place(new, path)
+    assert path.read_bytes() == b"new"
 
 
 def test_raw_files_are_the_providers_own_bytes(shop: Shop) -> None:

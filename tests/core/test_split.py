@@ -127,6 +127,20 @@ def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.M
         checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
 
 
+def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of models that follow each other are sorted out with two open at a time; so are two that alternate."""
+    monkeypatch.setattr(_split, "MAX_MODELS", 2)
+    models = list("aabcbcdeedf")
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(requests(models, [1] * len(models)))
+    with path.open("rb") as source:
+        slices = _split.sort_out(source, tmp_path, Limits(one_model=True))
+    assert [piece.requests for piece in slices] == [2, 2, 2, 2, 2, 1]
+    for model, number in zip("abcdef", range(1, 7), strict=True):
+        rows = (tmp_path / f"model-{number}.rows").read_bytes()
+        assert [n for (n,) in ROW_NUMBER.iter_unpack(rows)] == [n for n, name in enumerate(models) if name == model]
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
 def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -> None:

@@ -6,10 +6,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_batch._spared import OWN, Answers, Spared, completed, read_records
+from openai_batch._spared import OWN, Answers, Spared, Stores, completed, read_records
 
 if TYPE_CHECKING:
     from openai_batch._merge import Result
@@ -25,7 +26,8 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) 
     expected: dict[int, tuple[bool, bytes]] = {}
     results: list[Result] = []
     sent: list[int] = []
-    stored = [io.BytesIO(), io.BytesIO()]
+    stored = [b"", b""]
+    files = [tmp_path / "store-1", tmp_path / "store-2"]
     path = tmp_path / "spared"
     path.unlink(missing_ok=True)
     with Spared(path, size) as spared:
@@ -39,15 +41,19 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) 
             elif kind == "taken":
                 store = data.draw(st.integers(0, 1))
                 line = b"taken %d\n" % row
-                spared[row] = (store + 1, stored[store].seek(0, io.SEEK_END) + 1)
-                stored[store].write(line)
+                spared[row] = (store + 1, len(stored[store]) + 1)
+                stored[store] += line
                 expected[row] = (True, line)
             else:
                 sent.append(row)
                 if kind != "lost":
                     expected[row] = (kind == "good", b"%s %d\n" % (kind.encode(), row))
                     results.append((row, *expected[row]))
-    found = list(completed(iter(results), path, list(stored), io.BytesIO(), io.BytesIO()))
+    for file, lines in zip(files, stored, strict=True):
+        file.write_bytes(lines)
+    stores = Stores(files, 1)
+    found = list(completed(iter(results), path, stores, io.BytesIO(), io.BytesIO()))
+    stores.close()
     assert found == [(row, *expected[row]) for row in sorted(expected)]
 
 
@@ -57,7 +63,10 @@ def test_a_result_of_a_spared_row_stops_nothing(tmp_path: Path) -> None:
     with Spared(path, 4) as spared:
         spared[1] = (1, 1)
     results: list[Result] = [(0, True, b"a\n"), (1, False, b"b\n"), (3, True, b"d\n")]
-    found = list(completed(iter(results), path, [io.BytesIO(b"theirs\n")], io.BytesIO(), io.BytesIO()))
+    (tmp_path / "store").write_bytes(b"theirs\n")
+    stores = Stores([tmp_path / "store"], 1)
+    found = list(completed(iter(results), path, stores, io.BytesIO(), io.BytesIO()))
+    stores.close()
     assert found == [(0, True, b"a\n"), (1, True, b"theirs\n"), (3, True, b"d\n")]
 
 
@@ -83,3 +92,18 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
         spared[1] = (7, 1 << 40)
         assert spared[1] == (7, 1 << 40)
     assert list(read_records(tmp_path / "spared")) == [(OWN, 0), (7, 1 << 40), (OWN, 0)]
+
+
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    """A plan that is opened to be read takes no record."""
+    path = tmp_path / "spared"
+    with Spared(path, 3) as spared:
+        spared[2] = (1, 5)
+    before = path.read_bytes()
+    with Spared(path) as spared:
+        assert spared[2] == (1, 5)
+        with pytest.raises(OSError, match="descriptor"):
+            spared[0] = (1, 1)
+    assert path.read_bytes() == before
+    with pytest.raises(FileNotFoundError), Spared(tmp_path / "none"):
+        pass

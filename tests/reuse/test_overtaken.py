@@ -1,0 +1,42 @@
+"""Two processes that plan the same input at the same time: the one that comes second looks again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from core.conftest import shop
+
+from openai_batch._registry import OvertakenError
+from openai_batch._reuse import look, settled, wait_for
+
+if TYPE_CHECKING:
+    from core.kit import Shop
+
+__all__ = ["shop"]
+
+
+def test_an_order_that_was_overtaken_is_not_sent(shop: Shop) -> None:
+    """A plan that does not know of a job of the same input, started since, is refused, and a new one takes its rows."""
+    flow = shop.flow()
+    first = replace(shop.order("m", 3, "one.jsonl"), origin="the table")
+    second = replace(shop.order("m", 5, "two.jsonl"), origin="the table")
+    stale = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), wait_for(flow))
+    flow.submit(settled(flow, look(flow, first, shop.folder / "work-one.jsonl", dedup=False), wait_for(flow)))
+    with pytest.raises(OvertakenError):
+        flow.submit(stale)
+    assert len(shop.server.batches) == 1
+    again = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), wait_for(flow))
+    flow.submit(again)
+    assert [batch.input.data.count(b"\n") for batch in shop.server.batches.values()] == [3, 2]
+
+
+def test_the_same_order_is_not_overtaken_by_itself(shop: Shop) -> None:
+    """Two processes with the same order share its job, whoever comes first."""
+    flow = shop.flow()
+    order = replace(shop.order("m", 3), origin="the table")
+    plans = [settled(flow, look(flow, order, shop.folder / "work-in.jsonl", dedup=False), None) for _ in range(2)]
+    jobs = [flow.submit(plan)[0] for plan in plans]
+    assert jobs[0].id == jobs[1].id
+    assert len(shop.server.batches) == 1
