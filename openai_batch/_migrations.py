@@ -62,8 +62,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE limits (
             base_url TEXT NOT NULL,
             model TEXT NOT NULL,
+            named INTEGER NOT NULL,
             tokens INTEGER NOT NULL,
-            PRIMARY KEY (base_url, model)
+            learned_at REAL NOT NULL,
+            PRIMARY KEY (base_url, model, named)
         ) WITHOUT ROWID""",
         "CREATE TABLE recovered (base_url TEXT PRIMARY KEY) WITHOUT ROWID",
     ),

@@ -1,7 +1,8 @@
 """The provider's limit of enqueued tokens: what fits is sent, the rest waits until something of ours has ended.
 
-The limit stands in the profile, or is learned from the provider's own words when it refuses. Providers count the tokens
-of the prompts; here a token is taken for `BYTES_PER_TOKEN` bytes of the file, which counts the JSON around them too.
+The limit stands in the profile, or is learned from the words with which the provider refuses. Where these name none,
+what ran at the refusal is a guess: it holds parts back for a while, and never cuts one. Providers count the tokens of
+the prompts; here a token is taken for `BYTES_PER_TOKEN` bytes of the file, which counts the JSON around them too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ BYTES_PER_TOKEN = 4
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
 """Seconds to leave a refused part alone where nothing of ours explains the refusal; doubled each time."""
 
+NAMED_FOR, GUESSED_FOR = 7 * 86400.0, 3600.0
+"""Seconds that a limit counts which a provider has named, as accounts grow, and one that was guessed."""
+
 _CODE = "token_limit_exceeded"
 _WORDS = re.compile(r"enqueued token limit|token_limit_exceeded", re.IGNORECASE)
-_LIMIT = re.compile(r"limit:?\s*([\d,_ ]*\d)", re.IGNORECASE)
+_LIMIT = re.compile(r"limit\s*(?::|=|of|is)?\s*(\d[\d,_ ]*)(\.\d+)?\s*([km]?)\b", re.IGNORECASE)
+_UNITS = {"k": 1e3, "m": 1e6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +44,29 @@ class Queue:
 
     def has_room(self, job: Job, part: Part, now: float | None = None) -> bool:
         """Tell whether a part may be sent now. A request too large for the limit by itself is sent alone."""
-        running = self.registry.running_bytes(job.base_url, job.model) // BYTES_PER_TOKEN
-        if part.refusals and not running:  # somebody else fills the queue, and nothing tells when that ends
+        now = now or time.time()
+        running = self._running(job, now)
+        if not running:
+            if not part.refusals:
+                return True
+            # Somebody else fills the queue, and nothing tells when that ends.
             pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
-            return (now or time.time()) >= (part.attempted_at or 0.0) + pause
-        limit = self.limit(job)
-        return limit is None or not running or running + tokens(part) <= limit
+            return now >= (part.attempted_at or 0.0) + pause
+        guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
+        return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
     def learn(self, job: Job, part: Part, words: str) -> bool:
-        """Remember the limit that a refusal names; where it names none, what runs now is as much as fits.
+        """Remember the limit that a refusal names; where that does not explain it, what runs now is as much as fits.
 
-        Tells whether batches of ours filled the queue when the part was tried: then their end makes room.
+        This is a guess, as others may fill the queue too. Tells whether batches of ours filled it when the part was
+        tried: then their end makes room.
         """
-        match = _LIMIT.search(words)
-        running = self.registry.running_bytes(job.base_url, job.model) // BYTES_PER_TOKEN
-        limit = int(re.sub(r"\D", "", match[1])) if match else running
-        if limit:
-            self.registry.set_limit(job.base_url, job.model, limit)
+        named = named_limit(words)
+        if named:
+            self.registry.set_limit(job.base_url, job.model, named, named=True)
+        running, limit = self._running(job, time.time()), self.limit(job)
+        if running and (limit is None or running + tokens(part) <= limit):
+            self.registry.set_limit(job.base_url, job.model, running, named=False)
         return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
 
     def room_in_bytes(self, job: Job, part: Part) -> int | None:
@@ -64,9 +75,22 @@ class Queue:
         return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
 
     def limit(self, job: Job) -> int | None:
-        """Return the limit in tokens as far as it is known."""
-        known = (self.provider.enqueued_tokens, self.registry.limit(job.base_url, job.model))
-        return min((limit for limit in known if limit), default=None)
+        """Return the limit in tokens that the profile or the provider has named, or None."""
+        said = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
+        return min((limit for limit in (self.provider.enqueued_tokens, said) if limit), default=None)
+
+    def _running(self, job: Job, now: float) -> int:
+        return sum(part.length for part in self.registry.running(job.base_url, job.model, now)) // BYTES_PER_TOKEN
+
+
+def named_limit(words: str) -> int | None:
+    """Return the limit in tokens that a provider's words name, such as "Limit: 90,000" or "limit of 2M", or None."""
+    found = _LIMIT.search(words)
+    if found is None:
+        return None
+    whole, part, unit = re.sub(r"\D", "", found[1]), found[2] or "", found[3].lower()
+    # A point without a unit behind it groups thousands.
+    return int(float(whole + part) * _UNITS[unit]) if unit else int(whole + part[1:])
 
 
 def tokens(part: Part) -> int:

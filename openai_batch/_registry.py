@@ -157,16 +157,19 @@ class Registry:
                 return []
             return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
 
-    def running_bytes(self, base_url: str, model: str | None) -> int:
-        """Return how many bytes of requests for a model run at a provider now."""
+    def running(self, base_url: str, model: str | None, now: float) -> list[Part]:
+        """Return the parts whose batches run for a model at a provider, as last seen.
+
+        Those that have outlived their window by an hour (`now` in Unix seconds) do not: nobody has looked since.
+        """
         with self._reading() as db:
             if db is None:
-                return 0
+                return []
             sql = (
-                "SELECT total(parts.length) FROM parts JOIN jobs ON jobs.id = parts.job"
-                " WHERE parts.state = 'running' AND jobs.base_url = ? AND jobs.model IS ?"
+                "SELECT parts.* FROM parts JOIN jobs ON jobs.id = parts.job WHERE parts.state = 'running'"
+                " AND jobs.base_url = ? AND jobs.model IS ? AND (parts.expires_at IS NULL OR parts.expires_at > ?)"
             )
-            return int(db.execute(sql, (base_url, model)).fetchone()[0])
+            return [read_part(row) for row in db.execute(sql, (base_url, model, now - 3600))]
 
     def ran_since(self, base_url: str, model: str | None, since: float) -> bool:
         """Tell whether a batch of ours for a model ran at a provider at any time from `since` (Unix seconds) on."""
@@ -179,20 +182,23 @@ class Registry:
             )
             return db.execute(sql, (base_url, model, since)).fetchone() is not None
 
-    def limit(self, base_url: str, model: str | None) -> int | None:
-        """Return the limit of enqueued tokens that was learned for a model at a provider, or None."""
+    def limit(self, base_url: str, model: str | None, since: float, *, named: bool) -> int | None:
+        """Return the limit of enqueued tokens of a model that was learned after `since` (Unix seconds), or None.
+
+        `named` asks for what the provider has said, else for what was guessed.
+        """
         with self._reading() as db:
             if db is None:
                 return None
-            sql = "SELECT tokens FROM limits WHERE base_url = ? AND model = ?"
-            row = db.execute(sql, (base_url, model or "")).fetchone()
+            sql = "SELECT tokens FROM limits WHERE base_url = ? AND model = ? AND named = ? AND learned_at > ?"
+            row = db.execute(sql, (base_url, model or "", named, since)).fetchone()
             return None if row is None else int(row[0])
 
-    def set_limit(self, base_url: str, model: str | None, tokens: int) -> None:
-        """Write down the limit of enqueued tokens of a model at a provider."""
+    def set_limit(self, base_url: str, model: str | None, tokens: int, *, named: bool) -> None:
+        """Write down the limit of enqueued tokens of a model at a provider, as it was said or guessed just now."""
         with self._writing() as db:
-            sql = "INSERT OR REPLACE INTO limits (base_url, model, tokens) VALUES (?, ?, ?)"
-            db.execute(sql, (base_url, model or "", tokens))
+            sql = "INSERT OR REPLACE INTO limits (base_url, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
+            db.execute(sql, (base_url, model or "", named, tokens, time.time()))
 
     def add_part(self, part: Part) -> Part:
         """Write one more part of a job."""

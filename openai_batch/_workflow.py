@@ -37,6 +37,7 @@ from .errors import (
     NotFoundError,
     RegistryError,
     UncertainError,
+    UnreachableError,
 )
 from .providers import askable_providers, get_provider_by_name
 
@@ -170,10 +171,24 @@ class Workflow:
     def look(self, job: Job) -> Job:
         """Send what of a job is not sent yet, ask once how it stands, and return it: for who looks again and again."""
         try:
-            return self.refresh(self.advance(job), once=True)
+            job = self.refresh(self.advance(job), once=True)
+            if job.waiting:
+                self._look_around(job)
         except AuthError:
             self._apis.pop(job.base_url).close()  # the next look reads the key anew
             raise
+        return job
+
+    def _look_around(self, job: Job) -> None:
+        """Ask for the batches of other jobs that take the room which this one waits for: nobody else may do so."""
+        for part in self.registry.running(job.base_url, job.model, time.time()):
+            if part.job != job.id:
+                try:
+                    self._look(self.registry.job(part.job), part, once=True)
+                except UnreachableError:
+                    raise
+                except (ApiError, NotFoundError):
+                    continue  # this concerns that batch alone
 
     def withdraw(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
         """See to it that what of a job is not sent yet never will be, and return the job.
@@ -323,7 +338,7 @@ class Workflow:
             except ApiError as exc:
                 if not is_refusal(exc):
                     raise
-                self._requeue(job, self.registry.job(job.id).parts[part.number - 1], str(exc), queue)
+                self._requeue(job, part, str(exc), queue)
                 return False
         return True
 

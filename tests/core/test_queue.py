@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,14 +107,78 @@ def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytes
     assert len(shop.server.creates) == 2
 
 
-def test_the_limit_is_read_from_the_providers_words(shop: Shop) -> None:
-    """A number in the refusal is the limit from then on."""
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        ("Enqueued token limit reached. Limit: 90,000 enqueued tokens.", 90_000),
+        ("Enqueued token limit reached: the limit is 90000.", 90_000),
+        ("enqueued token limit of 2M tokens", 2_000_000),
+        ("enqueued token limit = 1.5m", 1_500_000),
+        ("Enqueued token limit: 90.000", 90_000),
+        ("Enqueued token limit reached for model m-1.", None),
+        ("Enqueued token limit: 3rd tier", None),
+    ],
+)
+def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limit: int | None) -> None:
+    """A number in the refusal is the limit for some days from then on; without one there is none to cut by."""
     flow = shop.flow()
-    job = shop.submit("m")
-    Queue(flow.registry, flow.api(job).provider).learn(
-        job, job.parts[0], "Enqueued token limit reached. Limit: 90,000 enqueued tokens."
-    )
-    assert flow.registry.limit(job.base_url, job.model) == 90_000
+    job = shop.submit("fault:steps=in_progress")
+    queue = Queue(flow.registry, flow.api(job).provider)
+    queue.learn(job, job.parts[0], words)
+    assert queue.limit(job) == limit
+    assert flow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
+
+
+def two_jobs(shop: Shop) -> tuple[Job, Job]:
+    """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
+    first, _ = shop.flow().submit(shop.order("fault:steps=in_progress", 1, "one.jsonl"))
+    whole = order(shop, "fault:steps=in_progress")
+    shop.server.queue_bytes = whole.checked.size
+    second, _ = shop.flow().submit(whole)
+    assert second.status == "uploaded"
+    return first, second
+
+
+def test_a_guess_cuts_nothing(shop: Shop) -> None:
+    """A refusal without a number, beside a small batch, holds a large part back until that ends, in one piece."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    assert len(flow.advance(second).parts) == 1
+    assert len(shop.server.creates) == 2
+    flow.wait(first, timeout=60)
+    finish(shop, second)
+    assert len(shop.server.batches) == 2
+    assert len(shop.server.creates) == 3
+
+
+def test_a_guess_is_forgotten(shop: Shop) -> None:
+    """What others had in the queue when a part was refused does not hold the rest back for ever."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    queue = Queue(flow.registry, flow.api(first).provider)
+    part = second.parts[0]
+    assert not queue.has_room(second, part, time.time() + _queue.GUESSED_FOR - 60)
+    assert queue.has_room(second, part, time.time() + _queue.GUESSED_FOR + 60)
+
+
+def test_a_job_that_waits_looks_at_the_batches_of_others(shop: Shop) -> None:
+    """A batch that nobody follows takes room until somebody looks: who waits for the room does."""
+    first, second = two_jobs(shop)
+    finish(shop, second)
+    assert shop.flow().registry.job(first.id).ended
+
+
+def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(shop: Shop) -> None:
+    """A batch of another account, which is not found, is passed over; once its window is over it takes no room."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    (gone,) = [batch for batch in shop.server.batches.values() if len(batch.input.data.splitlines()) == 1]
+    del shop.server.batches[gone.id]
+    flow.registry.set_part(first.parts[0], expires_at=time.time() + 60)
+    assert flow.look(second).waiting == 1
+    flow.registry.set_part(first.parts[0], expires_at=time.time() - 7200)
+    finish(shop, second)
+    assert not flow.registry.job(first.id).ended
 
 
 def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
