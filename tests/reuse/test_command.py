@@ -270,7 +270,7 @@ def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
     table("a", "b", "a", "c")
     told = run("--dry-run")
     assert "3 requests for 4 rows (1 repeated)" in told
-    assert "2 requests of these were in an earlier job" in told
+    assert "2 requests of these were in earlier jobs" in told
     assert len(faulty.requests) == seen
 
 
