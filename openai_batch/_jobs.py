@@ -7,12 +7,15 @@ Each arrow is one durable commit, made before the act that it speaks of.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ._batchinfo import FINISHED, BatchFault, Counts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._split import Slice
 
 PLANNED = "planned"
@@ -25,6 +28,9 @@ COLLECTED = "collected"
 
 WAITING = (PLANNED, UPLOADING, UPLOADED)
 """The states in which no attempt to create a batch is under way."""
+
+RETRY = "retry-"
+"""What the source of parts begins with that send again what had no success."""
 
 QUEUED = "queued"
 """The status of a job some of whose parts have ended while others wait for room at the provider."""
@@ -72,6 +78,11 @@ class Part:
     refusals: int = 0
 
     @property
+    def sent_again(self) -> bool:
+        """Whether its requests were in earlier parts too, and had no success there (`_retry`)."""
+        return (self.source or "").startswith(RETRY)
+
+    @property
     def withdrawn(self) -> bool:
         """Whether it came to its end without a batch that is known: it was cancelled, or left to a later job."""
         return not self.batch_id and self.state in (ENDED, COLLECTED)
@@ -99,7 +110,7 @@ class Job:
     `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
     that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are
     in bytes; `succeeded` is known once it is collected. `origin` tells what the user named as the input, to know a
-    grown one by; `output_stamp` the size and time of the results as published. `spared` counts the rows that are not
+    grown one by; `output_path` where its results went last. `spared` counts the rows that are not
     sent: an identical request is, or an earlier job has their answers (`_spared`).
     """
 
@@ -121,7 +132,6 @@ class Job:
     output_path: str | None = None
     succeeded: int | None = None
     origin: str | None = None
-    output_stamp: str | None = None
     spared: int = 0
     parts: tuple[Part, ...] = ()
 
@@ -144,6 +154,8 @@ class Job:
         """One word for the whole job: the batch's own status where there is one part."""
         statuses = [part.status or part.state for part in self.parts]
         if self.ended:
+            if any(part.sent_again for part in self.parts) and self.counts.completed == self.counts.total:
+                return "completed"  # whatever became of earlier batches
             return next((word for word in _ORDER if word in statuses), "completed")
         running = [part.status for part in self.parts if part.batch_id and part.status not in FINISHED]
         if running:
@@ -167,9 +179,19 @@ class Job:
         """The provider's counts of what is sent, summed over the parts; the total is ours until it has one."""
         sent = self.requests - self.spared
         total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
-        completed = min(total, sum(part.counts.completed for part in self.parts))
-        # What was sent again may have failed more than once.
-        return Counts(total, completed, min(total - completed, sum(part.counts.failed for part in self.parts)))
+        again = [part for part in self.parts if part.sent_again]
+        if again and self.collected and self.succeeded is not None:
+            failed = min(total, self.requests - self.succeeded)
+            return Counts(total, total - failed, failed)
+        completed, failed = _summed(part.counts for part in self.parts if not part.sent_again)
+        for _, parts in itertools.groupby(again, key=lambda part: part.source):
+            # What is sent again had no success before, whatever the provider counted then.
+            batches = list(parts)
+            count = sum(part.requests for part in batches)
+            good, bad = _summed(part.counts for part in batches)
+            completed, failed = min(completed, total - count) + good, max(0, failed - count) + bad
+        completed = min(total, completed)
+        return Counts(total, completed, min(total - completed, failed))
 
     @property
     def batch_ids(self) -> list[str]:
@@ -200,3 +222,9 @@ class Job:
             for kind, count in part.usage.items():
                 total[kind] = total.get(kind, 0) + count
         return total
+
+
+def _summed(counts: Iterable[Counts]) -> tuple[int, int]:
+    """Return how many requests were completed, and how many failed."""
+    found = list(counts)
+    return sum(each.completed for each in found), sum(each.failed for each in found)

@@ -22,7 +22,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             output_path TEXT,
             succeeded INTEGER,
             origin TEXT,
-            output_stamp TEXT,
             spared INTEGER NOT NULL DEFAULT 0,
             created_at REAL NOT NULL
         )""",
@@ -59,6 +58,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (job, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX parts_batch ON parts (batch_id)",
+        """CREATE TABLE outputs (
+            path TEXT NOT NULL,
+            job INTEGER NOT NULL REFERENCES jobs (id),
+            stamp TEXT,
+            PRIMARY KEY (path, job)
+        ) WITHOUT ROWID""",
         """CREATE TABLE limits (
             base_url TEXT NOT NULL,
             model TEXT NOT NULL,

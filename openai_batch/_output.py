@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ._aside import move_aside
 from ._files import check_target, publish, stamp
+from .errors import OutputExistsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,24 +27,31 @@ def standing(flow: Workflow, target: Path, job: Job | None, earlier: Earlier) ->
     of a process that was killed while it published them: the same bytes may be there, and no others be replaced.
     TAKEN: somebody's.
     """
+    stamps = flow.registry.at_output(str(target.absolute()))
+    ours = job is not None and job.id in stamps
     if not target.is_file():
-        return FREE if job is None or job.output_path != str(target.absolute()) else OURS
-    owners = {owner.id: owner for owner in flow.registry.at_output(str(target.absolute()))}
-    mine = None if job is None else owners.pop(job.id, None)
+        return OURS if ours else FREE
     now = stamp(target)
-    if mine is not None and mine.output_stamp == now:
+    mine = stamps.pop(job.id, None) if job is not None else None
+    if mine == now:
         return REPLACE
-    theirs = [owner for number, owner in owners.items() if number in earlier.used]
-    if any(owner.output_stamp == now and owner.id in earlier.grown for owner in theirs):
+    theirs = {number: known for number, known in stamps.items() if number in earlier.used}
+    if any(known == now and number in earlier.grown for number, known in theirs.items()):
         return REPLACE
     if theirs:
         return ASIDE
-    return TAKEN if mine is None else OURS
+    return OURS if ours else TAKEN
 
 
 def check_output(flow: Workflow, target: Path, job: Job | None, earlier: Earlier, *, force: bool) -> None:
     """Raise BatchError if results may not go to `target`, before anything is paid."""
-    check_target(target, force=force or standing(flow, target, job, earlier) in (REPLACE, ASIDE, OURS))
+    found = standing(flow, target, job, earlier)
+    if found == TAKEN and not force and (others := flow.registry.at_output(str(target.absolute()))):
+        raise OutputExistsError(
+            f"{target} holds the results of job {max(others)}, which asked something else",
+            hint="--force replaces it, or choose another name with -o",
+        )
+    check_target(target, force=force or found in (REPLACE, ASIDE, OURS))
 
 
 def publish_output(

@@ -123,16 +123,18 @@ class Registry:
         with self._reading() as db:
             if db is None:
                 return []
-            sql = "SELECT id FROM jobs WHERE (origin = ? OR output_path = ?) AND endpoint = ? ORDER BY id DESC"
-            return [row[0] for row in db.execute(sql, (packed(origin), packed(output_path), endpoint))]
+            sql = (
+                "SELECT id FROM jobs WHERE endpoint = ? AND"
+                " (origin = ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
+            )
+            return [row[0] for row in db.execute(sql, (endpoint, packed(origin), packed(output_path)))]
 
-    def at_output(self, output_path: str) -> list[Job]:
-        """Return the jobs whose results lie at that path, or did."""
+    def at_output(self, path: str) -> dict[int, str | None]:
+        """Return the jobs whose results lie at a path, or may, and the stamp of each as published (None: it is not)."""
         with self._reading() as db:
             if db is None:
-                return []
-            rows = db.execute("SELECT id FROM jobs WHERE output_path = ?", (packed(output_path),)).fetchall()
-            return [self._job(db, row[0]) for row in rows]
+                return {}
+            return dict(db.execute("SELECT job, stamp FROM outputs WHERE path = ?", (packed(path),)).fetchall())
 
     def by_batch(self, batch_id: str) -> Job | None:
         """Return the job that owns a batch, or None."""
@@ -254,15 +256,11 @@ class Registry:
         """
         with self._writing() as db:
             if stamp is None:
-                sql = (
-                    "UPDATE jobs SET output_stamp = iif(output_path = ?1, output_stamp, NULL), output_path = ?1,"
-                    " succeeded = NULL WHERE id = ?2"
-                )
-                db.execute(sql, (packed(path), number))
+                db.execute("UPDATE jobs SET output_path = ?, succeeded = NULL WHERE id = ?", (packed(path), number))
+                db.execute("INSERT OR IGNORE INTO outputs (path, job) VALUES (?, ?)", (packed(path), number))
             else:
-                sql = "UPDATE jobs SET output_path = NULL WHERE output_path = ? AND id != ?"
-                db.execute(sql, (packed(path), number))
-                db.execute("UPDATE jobs SET output_stamp = ? WHERE id = ?", (stamp, number))
+                db.execute("DELETE FROM outputs WHERE path = ? AND job != ?", (packed(path), number))
+                db.execute("UPDATE outputs SET stamp = ? WHERE path = ? AND job = ?", (stamp, packed(path), number))
 
     def plan_anew(self, job: Job, parts: list[Part], spared: int) -> Job:
         """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""

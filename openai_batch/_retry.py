@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _jobfiles, _paths
 from ._collect import result_lines
-from ._jobs import Part
+from ._jobs import RETRY, Part
 from ._results import Tally
 from ._spared import OWN, read_records
 from ._split import RequestFiles
@@ -121,7 +121,7 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[Part]:
-        files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"retry-{first}", limits)
+        files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
         try:
             spared = _jobfiles.spared_of(job)
             # A row whose result is another one's gets that of the other again.

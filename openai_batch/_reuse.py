@@ -80,13 +80,14 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
     newest = 0
     seen = bytearray(rows // 8 + 1)
     compared = 0
+    at_output = {} if output is None else flow.registry.at_output(output)
     for number in flow.registry.earlier(order.origin, output, order.checked.report.endpoint):
         newest = max(newest, number)
         job = flow.registry.job(number)
         theirs = _jobfiles.keys_of(job)
         if theirs is None or not _same_place(order, job) or compared >= MAX_EARLIER:
             continue
-        if found.common + found.sparing.repeated >= rows and job.output_path != output:
+        if found.common + found.sparing.repeated >= rows and number not in at_output:
             continue
         compared += 1
         pairs = found.folder / f"pairs-{number}"
@@ -94,7 +95,7 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
         if shared:
             used.add(number)
             found.shared.append((job, pairs))
-        if shared == job.requests:
+        if shared == job.requests <= rows:
             grown.add(number)
     found.earlier = Earlier(frozenset(used), frozenset(grown), newest)
 
@@ -135,6 +136,20 @@ def settled(flow: Workflow, found: Look, ended: Callable[[Job], Job] | None) -> 
     sparing.stores.write_text("".join(f"{name}\n" for name in stores), encoding="utf-8")
     checked = _without_spared(order, sparing, found.folder) if sparing.count else order.checked
     return replace(order, checked=checked, sparing=sparing, earlier=found.earlier)
+
+
+def expected(found: Look) -> Order:
+    """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
+    sparing = found.sparing
+    with Spared(sparing.path, found.order.checked.report.requests) as spared:
+        for _, pairs in found.shared:
+            with pairs.open(encoding="ascii") as source:
+                for row in (int(line.partition(" ")[0]) for line in source):
+                    if spared[row] == (OWN, 0):
+                        spared[row] = (OWN + 1, 1)
+        sparing = _counted(sparing, spared)
+    checked = _without_spared(found.order, sparing, found.folder) if sparing.count else found.order.checked
+    return replace(found.order, checked=checked, sparing=sparing)
 
 
 def _any_open(pairs: Path, spared: Spared) -> bool:

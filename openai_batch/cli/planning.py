@@ -100,16 +100,20 @@ def _settled(current: Session, found: Look, known: Job | None, terms: Terms) -> 
 
 def say_dry(current: Session, order: Order, found: Look | None = None) -> None:
     """Say what an order would do, and what it would leave out as far as that was looked for."""
-    from openai_batch._reuse import settled
+    from openai_batch._reuse import expected
 
     known = current.flow.registry.by_identity(order.identity)
     if known is not None:
-        errors.note(f"this is job {known.id}, started before; nothing new would be sent without --again")
+        errors.note(f"this is job {known.id}, started before: nothing new would be sent without --again")
+        return
     if found is not None:
-        order = settled(current.flow, found, None)
+        order = expected(found)
     report, slices = order.checked.report, order.checked.slices
     model = f" with model {report.model}" if report.model else ""
     requests = sum(piece.requests for piece in slices)
+    if not requests:
+        errors.note(f"nothing would be sent: {counted(report.requests, 'row')} were in earlier jobs")
+        return
     batches = "a batch" if len(slices) == 1 else f"{len(slices):,} batches"
     errors.note(
         f"would upload {sum(piece.length for piece in slices):,} bytes to {order.provider} and create {batches} of"
@@ -118,9 +122,7 @@ def say_dry(current: Session, order: Order, found: Look | None = None) -> None:
     if words := spared_words(order):
         errors.note(words)
     if found is not None and found.common:
-        errors.note(
-            f"{counted(found.common, 'request')} of these were in earlier jobs; what these answered would not be sent"
-        )
+        errors.note("what earlier jobs turn out to have no answer to would be sent as well")
 
 
 def spared_words(order: Order) -> str:

@@ -68,6 +68,7 @@ def submit(
     """Start a batch file's job: check it whole, upload it, create its batch once."""
     from openai_batch._inputs import workspace
     from openai_batch._join import globbed, open_joined
+    from openai_batch._order import Earlier
     from openai_batch._reuse import look, settled
 
     with session(quiet=quiet) as current, workspace() as folder:
@@ -81,10 +82,15 @@ def submit(
         job, new = current.flow.submit(
             order, again=again, resubmit_uncertain=resubmit_uncertain, check_remote=check_remote
         )
+        if name and job.name is None:
+            current.flow.registry.check_name(name, Earlier())
+            current.flow.registry.set_job(job.id, name=name)
+            job = current.flow.registry.job(job.id)
         current.job = job
         current.reporter.close()
         if not new:
-            current.reporter.note(f"this is job {job.id}, started before; --again starts a new one")
+            own = f", and it is called {job.name}" if name and job.name and job.name != name else ""
+            current.reporter.note(f"this is job {job.id}, started before{own}; --again starts a new one")
         Output(as_json=json, quiet=quiet).record(job_record(job), str(job.id), job_lines(job))
         if not quiet:
             if job.waiting:
@@ -129,4 +135,6 @@ def announce(current: Session, new: bool) -> None:
         again = "" if new else ", started before; --again starts a new one"
         ids = job.batch_ids
         what = f"batch {ids[0]}" if len(ids) == 1 else f"{len(ids)} batches"
+        if not job.parts:
+            what = "nothing to send"
         current.reporter.note(f"job {job.id}: {what} at {job.provider}{again}")

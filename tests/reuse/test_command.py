@@ -269,8 +269,10 @@ def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
     seen = len(faulty.requests)
     table("a", "b", "a", "c")
     told = run("--dry-run")
-    assert "3 requests for 4 rows (1 repeated)" in told
-    assert "2 requests of these were in earlier jobs" in told
+    assert "a batch of 1 request" in told
+    assert "1 request for 4 rows (3 answered before)" in told
+    table("b", "a")
+    assert "nothing would be sent: 2 rows were in earlier jobs" in run("--dry-run")
     assert len(faulty.requests) == seen
 
 
@@ -437,3 +439,47 @@ def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
     assert not faulty.batches
     run("--resubmit-uncertain", plan=plan)
     assert sent(faulty) == [["a", "b", "c"]]
+
+
+def test_a_row_that_went_leaves_the_old_results(faulty: FaultServer) -> None:
+    """Results with more rows than the new ones are kept, also where the rows that went asked what others ask."""
+    Path("t.csv").write_text("id,text\n1,a\n2,b\n9,a\n", encoding="utf-8")
+    run("--id", "id", output="o.csv")
+    Path("t.csv").write_text("id,text\n1,a\n2,b\n", encoding="utf-8")
+    run("--id", "id", output="o.csv")
+    assert Path("o.csv.1").read_text(encoding="utf-8").count("\n") == 4
+    assert len(faulty.batches) == 1
+
+
+def test_a_copy_of_the_results_changes_nothing(faulty: FaultServer) -> None:
+    """The output is still known as the job's after its results were downloaded to another place as well."""
+    table("a", "b")
+    run()
+    invoke("download", "-o", "copy.jsonl").good()
+    run()
+    table("a", "b", "c")
+    run()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert not Path("out.jsonl.1").exists()
+
+
+def test_counts_after_retries_are_true(faulty: FaultServer) -> None:
+    """A retry that fails again adds no successes, one that succeeds makes the job whole; `wait` says which."""
+    table("a", "b", "c", "d")
+    run("--retries", "2", plan="fault:rows=allerrors", code=5)
+    invoke("retry", "--all").good()
+    assert invoke("wait").code == 5
+    assert invoke("status", "--json").json["requests"] == {"total": 4, "completed": 0, "failed": 4}
+    assert len(faulty.batches) == 2
+
+
+def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) -> None:
+    """Whatever became of the first batch: when every request has a success, the job is completed."""
+    table("a", "b", "c", "d")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    for _ in range(3):
+        invoke("retry", "--all").good()
+        ended = invoke("wait")
+    assert ended.code == 0, ended
+    assert invoke("status", "--json").json["status"] == "completed"
+    assert len(faulty.batches) == 3
