@@ -92,8 +92,10 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain
     """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
     flow, job = uncertain
     assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
+    before = len(shop.server.requests)
     with pytest.raises(UncertainError) as told:
         flow.cancel(job)
+    assert shop.server.requests[before].path.endswith("/cancel")
     assert f"obatch cancel {job.id}" in told.value.hint
     assert [batch.cancelled for batch in shop.server.batches.values()] == [True]
     job = flow.registry.job(job.id)
