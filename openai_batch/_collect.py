@@ -288,7 +288,7 @@ def _order(flow: Workflow, job: Job) -> _Order | None:
     For a batch made elsewhere its provider holds the input, and that tells. Raises what fetching it raises.
     """
     kept = _jobfiles.has_ids(job)
-    if kept and _jobfiles.has_rows(job):
+    if kept and all(_jobfiles.has_rows(job, part) for part in job.parts):
         spans = {part.number: _jobfiles.span_of(job, part) for part in job.parts}
         parts = sorted(job.parts, key=lambda part: spans[part.number])
         consecutive = all(spans[one.number][1] < spans[two.number][0] for one, two in itertools.pairwise(parts))

@@ -57,7 +57,8 @@ def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
     if not job.submitted:
         for stem in {part.source for part in job.parts if part.source}:
             if checked.folder is not None:
-                wanted += [(checked.folder / f"{stem}{kind}", f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
+                files = [checked.folder / f"{stem}{kind}" for kind in (".jsonl", ".ids", ".rows")]
+                wanted += [(path, path.name) for path in files if path.exists()]  # another plan may have none
     for source, name in [*wanted, (checked.ids, IDS)]:
         target = folder / name
         # The same requests may come of another table now: results are joined with the latest one.
@@ -139,10 +140,10 @@ def has_ids(job: Job) -> bool:
     return (_paths.job_dir(job.uid) / IDS).exists()
 
 
-def has_rows(job: Job) -> bool:
-    """Tell whether it is kept which rows each of the job's parts has; of those found again elsewhere it is not."""
-    folder = _paths.job_dir(job.uid)
-    return all(part.sha256 and (not part.source or (folder / f"{part.source}.rows").exists()) for part in job.parts)
+def has_rows(job: Job, part: Part) -> bool:
+    """Tell whether it is kept which rows a part has; of one that was found again elsewhere it may not be."""
+    files = [_paths.job_dir(job.uid) / f"{part.source}{kind}" for kind in (".ids", ".rows")] if part.source else []
+    return part.sha256 is not None and all(path.exists() for path in files)
 
 
 def read_ids(job: Job) -> Iterator[str]:

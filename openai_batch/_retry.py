@@ -96,7 +96,7 @@ def _withdrawn(job: Job) -> bytearray | None:
         return None
     bits = bytearray(job.requests // 8 + 1)
     for part in job.parts:  # in the order of their numbers: what was sent again comes later
-        for row, _ in _jobfiles.rows_of(job, part) if part.sha256 else ():
+        for row, _ in _jobfiles.rows_of(job, part) if _jobfiles.has_rows(job, part) else ():
             bits[row >> 3] = bits[row >> 3] & ~(1 << (row & 7)) | part.withdrawn << (row & 7)
     spared = _jobfiles.spared_of(job)
     for row, (store, place) in enumerate(read_records(spared) if spared else ()):

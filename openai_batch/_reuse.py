@@ -226,16 +226,17 @@ def _wanted(path: Path) -> Iterator[bool]:
         yield place == 0
 
 
-def wait_for(flow: Workflow, timeout: float | None = None) -> Callable[[Job], Job]:
+def wait_for(flow: Workflow, timeout: float | None = None, *, resubmit_uncertain: bool = False) -> Callable[[Job], Job]:
     """Return what waits for an earlier job of the same input to end; what of that is not sent yet never will be.
 
-    It raises what waiting raises, and UncertainError where it is unknown what was sent.
+    It raises what waiting raises, and UncertainError where it is unknown what was sent; with `resubmit_uncertain`
+    that is given up.
     """
 
     def ended(job: Job) -> Job:
         if job.waiting:
             flow.reporter.note(f"what job {job.id} of this input has not sent yet is left to the new job")
-            job = flow.withdraw(job)
+            job = flow.withdraw(job, resubmit_uncertain=resubmit_uncertain)
         if not job.ended:
             flow.reporter.note(f"job {job.id} runs rows of this input; waiting for it, so that none is paid twice")
             job = flow.wait(job, timeout=timeout)

@@ -111,7 +111,7 @@ class Jobs:
             origin = None if source.origin is None else json.dumps([str(source.origin)])
             order = Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup or None)
             found = look(flow, order, folder, dedup=dedup, earlier=reuse and not again)
-            order = settled(flow, found, wait_for(flow))
+            order = settled(flow, found, wait_for(flow, resubmit_uncertain=resubmit_uncertain))
             row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
         return Job(self._session, row)
 

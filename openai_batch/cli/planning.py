@@ -87,7 +87,7 @@ def _settled(current: Session, found: Look, known: Job | None, terms: Terms) -> 
 
     if known is not None and has_ids(known):
         return replace(found.order, earlier=found.earlier)
-    wait = wait_for(current.flow, terms.timeout)
+    wait = wait_for(current.flow, terms.timeout, resubmit_uncertain=terms.resubmit_uncertain)
 
     def ended(job: Job) -> Job:
         current.job = job

@@ -270,7 +270,7 @@ def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
     table("a", "b", "a", "c")
     told = run("--dry-run")
     assert "3 requests for 4 rows (1 repeated)" in told
-    assert "2 requests of these were in an earlier job" in told
+    assert "2 requests of these were in earlier jobs" in told
     assert len(faulty.requests) == seen
 
 
@@ -422,3 +422,18 @@ def test_two_growths_at_once(faulty: FaultServer) -> None:
     assert processes[1].returncode == 0, ends
     assert sorted(text for texts in sent(faulty) for text in texts) == [f"row {n}" for n in range(7)], ends
     assert len(ids("out.jsonl")) == 7, ends
+
+
+def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
+    """Rows whose batch nobody knows of hold a grown input back, until --resubmit-uncertain takes the risk."""
+    configuration = Path(environment()["OBATCH_CONFIG"])
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(text.replace("= 30", "= 1"), encoding="utf-8")
+    plan = "fault:create=reset"
+    table("a", "b")
+    run(plan=plan, code=7)
+    table("a", "b", "c")
+    run(plan=plan, code=7)
+    assert not faulty.batches
+    run("--resubmit-uncertain", plan=plan)
+    assert sent(faulty) == [["a", "b", "c"]]
