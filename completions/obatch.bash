@@ -9,7 +9,7 @@ _obatch() {
     done
     case "$path" in
         '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers recover results retry run serve status submit wait'; argument='' ;;
-        'cancel') options='--yes -y --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'cancel') options='--yes -y --give-up --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'check') options='--provider -p --json -h --help'; commands=''; argument='files' ;;
         'config') options='-h --help'; commands='path show'; argument='' ;;
         'config path') options='--json -h --help'; commands=''; argument='' ;;

@@ -15,19 +15,18 @@ if TYPE_CHECKING:
     from ._workflow import Workflow
 
 
-def cancel(flow: Workflow, job: Job) -> Job:
+def cancel(flow: Workflow, job: Job, *, give_up: bool) -> Job:
     """Cancel the running batches, then withdraw what waits; what went wrong with one of them is raised at the end."""
     failed: list[BatchError] = []
     asked: set[str] = set()
     _stop(flow, job, asked, failed)
     try:
-        flow.withdraw(job)
+        flow.withdraw(flow.registry.job(job.id), resubmit_uncertain=give_up)
     except UncertainError as exc:
-        failed.append(
-            UncertainError(
-                f"job {job.id}: {exc}", hint=f"the rest is cancelled; `obatch cancel {job.id}` looks once more"
-            )
+        hint = (
+            f"obatch cancel {job.id} looks once more; --give-up ends the job without that batch, whether it runs or not"
         )
+        failed.append(UncertainError(f"job {job.id}: {exc}; nothing else of it is sent", hint=hint))
     except BatchError as exc:
         failed.append(exc)
     # Those that another process, or the search for a lost one, has brought since.

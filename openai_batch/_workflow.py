@@ -149,7 +149,8 @@ class Workflow:
         info = self.api(job).get(str(part.batch_id), once=once)
         words = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has seen it too
-            if words is None or part.sha256 is None:  # a part that was found again may have been sent again since
+            # A part that was found again may have been sent again since, and a cancelled one is not wanted any more.
+            if words is None or part.sha256 is None or part.status == "cancelling":
                 self._note(part, info)
                 return
             with self._alone(job):
@@ -201,13 +202,14 @@ class Workflow:
         with self._alone(job):
             return _cancel.withdraw(self, self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
-    def cancel(self, job: Job) -> Job:
+    def cancel(self, job: Job, *, give_up: bool = False) -> Job:
         """Ask the provider to stop a job's batches; what they have finished is kept, and billed.
 
         What is not sent yet never will be. One batch that cannot be cancelled does not keep the others running: its
-        error is raised at the end, as is UncertainError for a part of which nobody knows whether it has a batch.
+        error is raised at the end, as is UncertainError for a part of which nobody knows whether it has a batch,
+        unless one is to `give_up` looking for that.
         """
-        return _cancel.cancel(self, job)
+        return _cancel.cancel(self, job, give_up=give_up)
 
     def adopt(self, batch_id: str, provider: Provider | None = None) -> Job:
         """Make a batch that was made elsewhere a job of this registry; the job that has it already otherwise.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from openai_batch.errors import UsageError
+from openai_batch.errors import BatchError, UsageError
 
 from .options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
 from .output import Output, errors
@@ -31,12 +32,15 @@ def register(app: typer.Typer) -> None:
 def cancel(
     jobs: JobsArg = None,
     yes: YesOpt = False,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Also end a job of which it is unknown whether a batch was created.")
+    ] = False,
     dry_run: DryRunOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Cancel jobs at their provider."""
+    """Cancel jobs at their provider; one that cannot be does not keep the others running."""
     with session(quiet=quiet) as current:
         found = [current.find(reference, provider) for reference in (jobs or (None,))]
         if dry_run:
@@ -46,13 +50,23 @@ def cancel(
         if not yes and (len(found) > 1 or not jobs):
             _ask(", ".join(str(job.id) for job in found))
         records = []
+        failed: list[BatchError] = []
         for job in found:
             current.job = job
             if job.ended:
                 current.reporter.note(f"job {job.id} has ended already: {standing(job)}")
-            records.append(job_record(job if job.ended else current.flow.cancel(job)))
+            else:
+                try:
+                    current.flow.cancel(job, give_up=give_up)
+                except BatchError as exc:
+                    failed.append(exc)
+            records.append(job_record(current.flow.registry.job(job.id)))
         current.reporter.close()
         Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")
+    for error in failed[:-1]:
+        errors.warn(str(error))
+    if failed:
+        raise failed[-1]
 
 
 def _ask(numbers: str) -> None:

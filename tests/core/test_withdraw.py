@@ -92,8 +92,10 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain
     """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
     flow, job = uncertain
     assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
+    before = len(shop.server.requests)
     with pytest.raises(UncertainError) as told:
         flow.cancel(job)
+    assert shop.server.requests[before].path.endswith("/cancel")
     assert f"obatch cancel {job.id}" in told.value.hint
     assert [batch.cancelled for batch in shop.server.batches.values()] == [True]
     job = flow.registry.job(job.id)
@@ -112,6 +114,35 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, Job]) -> N
     job = flow.withdraw(job, resubmit_uncertain=True)
     assert [part.state for part in job.parts] == ["running", ENDED, ENDED]
     assert job.submitted
+
+
+def test_cancel_can_give_up_what_is_uncertain(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
+    """The job ends, and what its other batches have finished can be collected."""
+    flow, job = uncertain
+    job = flow.wait(flow.cancel(job, give_up=True), timeout=60)
+    assert job.status == "cancelled"
+    collected = collect(flow, job, shop.out)
+    assert (collected.tally.succeeded, collected.tally.missing_count) == (2, 4)
+
+
+def test_a_cancelled_batch_that_was_refused_is_not_sent_again(shop: Shop) -> None:
+    """A batch that its provider fails for a full queue after it was cancelled ends the job."""
+    shop.server.queue_bytes = 1
+    shop.server.queue_refuses = False
+    flow = shop.flow()
+    job = flow.cancel(shop.submit(f"fault:steps={RUNS}"))
+    shop.server.queue_bytes = None
+    assert flow.wait(job, timeout=30).ended
+    assert len(shop.server.batches) == 1
+
+
+def test_each_of_several_jobs_is_cancelled(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
+    """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
+    other, _ = shop.flow().submit(shop.order(f"fault:steps={RUNS}", 1, "two.jsonl"))
+    process = shop.command("cancel", str(uncertain[1].id), str(other.id), "--yes")
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 7, told
+    assert [batch.cancelled for batch in shop.server.batches.values()] == [True, True]
 
 
 def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(shop: Shop) -> None:
