@@ -76,7 +76,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty").good()
     write("in.jsonl", [request("b", text="Something else")])
-    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "in.results.jsonl is there already", "--force")
+    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "results of job 1, which asked something else", "--force")
     assert len(faulty.creates) == 1
     invoke("run", "in.jsonl", "-p", "faulty", "--force").good()
     assert len(faulty.creates) == 2
