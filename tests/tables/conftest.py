@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cli.conftest import folder, local, real
+from cli.conftest import faulty, folder, local, real
 
-__all__ = ["folder", "local", "real"]
+__all__ = ["faulty", "folder", "local", "real"]

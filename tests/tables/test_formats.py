@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli.invoke import ids, invoke, plain, request, see, write
+from export.kit import read_csv
 from tables.make import needs_duckdb, prompts, requests, write_sqlite, write_table
 
 if TYPE_CHECKING:
+    from support.faults import FaultServer
     from support.servers import LocalServer
 
 ROWS = [
@@ -19,6 +21,11 @@ ROWS = [
 ]
 FORMATS = ["t.csv", "t.tsv", "t.jsonl", "t.db", "t.csv.gz", "t.tsv.zst", "t.jsonl.gz", "t.csv.zst"]
 PARQUET = [pytest.param(name, marks=needs_duckdb) for name in ("t.parquet", "t.parquet.gz")]
+
+
+def results(name: str) -> Path:
+    """Return where the results of a table go that nobody said."""
+    return Path(f"{Path(name).stem}.results.jsonl")
 
 
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
@@ -32,16 +39,29 @@ def test_a_table_becomes_requests(name: str) -> None:
     assert {item["url"] for item in found} == {"/v1/chat/completions"}
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", pytest.param("t.parquet", marks=needs_duckdb)])
+@pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
 def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
     """`run` takes a table to one answer a row, in its order, beside the table."""
     assert real.token
     write_table(Path(name), ROWS)
     invoke("run", name, "-p", "real", "-m", "echo-1", "--id", "id", "--system", "Stars: {{ stars }}").good()
-    lines = [json.loads(line) for line in Path("t.results.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in results(name).read_text(encoding="utf-8").splitlines()]
     assert [line["custom_id"] for line in lines] == ["r1", "r2"]
     texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
     assert texts == [f"echo: {row['text']}" for row in ROWS]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
+def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
+    """From each format one batch is made though its answer is lost, and the shuffled results come in the rows' order."""
+    write_table(Path(name), ROWS)
+    plan = "fault:create=made.reset;poll=500;rows=shuffled"
+    words = ("run", name, "-p", "faulty", "-m", plan, "--id", "id", "-o", "out.csv")
+    invoke(*words).good()
+    assert [(row["custom_id"], row["text"]) for row in read_csv("out.csv")] == [
+        (row["id"], row["text"]) for row in ROWS
+    ]
+    assert len(faulty.batches) == 1
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.db", pytest.param("t.parquet", marks=needs_duckdb)])
