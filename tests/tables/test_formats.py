@@ -53,7 +53,7 @@ def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
 
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
 def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
-    """From each format one batch is made though its answer is lost, and the shuffled results come in the rows' order."""
+    """Each format makes one batch though its answer is lost; the shuffled results come in the rows' order."""
     write_table(Path(name), ROWS)
     plan = "fault:create=made.reset;poll=500;rows=shuffled"
     words = ("run", name, "-p", "faulty", "-m", plan, "--id", "id", "-o", "out.csv")
