@@ -68,8 +68,9 @@ class Registry:
             # What is new will be paid for: a damaged file must not hide that it is not new.
             _check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
-                sql = "SELECT max(id) FROM jobs WHERE origin = ?"
-                if (db.execute(sql, (packed(job.origin),)).fetchone()[0] or 0) > earlier.newest:
+                # None but those that `earlier` tells of: what looking again does not show would be met for ever.
+                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND origin = ?"
+                if (db.execute(sql, (job.endpoint, packed(job.origin))).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, earlier)
             values = [packed(getattr(job, name)) for name in JOB_FIELDS]

@@ -15,7 +15,9 @@ from . import _jobfiles
 from ._collect import keep_answers
 from ._keys import paired, repeats, write_keys
 from ._order import Earlier, Order
+from ._output import check_output
 from ._profile import normal_url
+from ._registry import OvertakenError
 from ._spared import OWN, Spared, Sparing, read_records
 from ._split import sort_out
 from .errors import NotFoundError, UnknownProviderError
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ._inputs import Checked
     from ._jobs import Job
     from ._workflow import Workflow
 
@@ -77,17 +78,18 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
     """Find the jobs that share rows with an order, the newest first, until each of its rows has been in one."""
     order, rows = found.order, found.order.checked.report.requests
     used, grown = set(), set()
-    newest = 0
     seen = bytearray(rows // 8 + 1)
     compared = 0
+    numbers = flow.registry.earlier(order.origin, output, order.checked.report.endpoint)
     at_output = {} if output is None else flow.registry.at_output(output)
-    for number in flow.registry.earlier(order.origin, output, order.checked.report.endpoint):
-        newest = max(newest, number)
+    for number in numbers:
+        if compared == MAX_EARLIER:
+            break
+        if found.common + found.sparing.repeated >= rows and number not in at_output:
+            continue
         job = flow.registry.job(number)
         theirs = _jobfiles.keys_of(job)
-        if theirs is None or not _same_place(order, job) or compared >= MAX_EARLIER:
-            continue
-        if found.common + found.sparing.repeated >= rows and number not in at_output:
+        if theirs is None or not _same_place(order, job):
             continue
         compared += 1
         pairs = found.folder / f"pairs-{number}"
@@ -97,7 +99,7 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
             found.shared.append((job, pairs))
         if shared == job.requests <= rows:
             grown.add(number)
-    found.earlier = Earlier(frozenset(used), frozenset(grown), newest)
+    found.earlier = Earlier(frozenset(used), frozenset(grown), max(numbers, default=0))
 
 
 def _write_pairs(found: Look, theirs: Path, target: Path, spared: Spared, seen: bytearray) -> int:
@@ -124,51 +126,60 @@ def settled(flow: Workflow, found: Look, ended: Callable[[Job], Job] | None) -> 
     `ended` waits for an earlier job to end, and returns it; None takes nothing of earlier jobs. Raises NotFoundError
     where the answers of one cannot be had any more.
     """
-    order, sparing = found.order, found.sparing
-    stores: list[str] = []
+    sparing = found.sparing
+    stores: dict[str, int] = {}
     if ended is not None:
-        with Spared(sparing.path, order.checked.report.requests) as spared:
-            flow.connect(order.provider)
+        with Spared(sparing.path, found.order.checked.report.requests) as spared:
+            flow.connect(found.order.provider)
             for job, pairs in found.shared:
-                if _any_open(pairs, spared):
+                if any(spared[row] == (OWN, 0) for row, _ in _read_pairs(pairs)):
                     _take(flow, ended(job), pairs, spared, stores, once=found.dedup)
             sparing = _counted(sparing, spared)
     sparing.stores.write_text("".join(f"{name}\n" for name in stores), encoding="utf-8")
-    checked = _without_spared(order, sparing, found.folder) if sparing.count else order.checked
-    return replace(order, checked=checked, sparing=sparing, earlier=found.earlier)
+    return _planned(found, sparing)
 
 
 def expected(found: Look) -> Order:
     """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
-    sparing = found.sparing
-    with Spared(sparing.path, found.order.checked.report.requests) as spared:
+    with Spared(found.sparing.path, found.order.checked.report.requests) as spared:
         for _, pairs in found.shared:
-            with pairs.open(encoding="ascii") as source:
-                for row in (int(line.partition(" ")[0]) for line in source):
-                    if spared[row] == (OWN, 0):
-                        spared[row] = (OWN + 1, 1)
-        sparing = _counted(sparing, spared)
-    checked = _without_spared(found.order, sparing, found.folder) if sparing.count else found.order.checked
-    return replace(found.order, checked=checked, sparing=sparing)
+            for row, _ in _read_pairs(pairs):
+                if spared[row] == (OWN, 0):
+                    spared[row] = (OWN + 1, 1)
+        sparing = _counted(found.sparing, spared)
+    return _planned(found, sparing)
 
 
-def _any_open(pairs: Path, spared: Spared) -> bool:
+def _planned(found: Look, sparing: Sparing) -> Order:
+    """Return the order with the spared rows left out of its slices."""
+    order, checked, limits = found.order, found.order.checked, found.order.provider.limits
+    if sparing.count:
+        wanted = (place == 0 for _, place in read_records(sparing.path))
+        with checked.path.open("rb") as source:
+            slices = sort_out(source, found.folder, limits, wanted, by_model=limits.one_model)
+        checked = replace(checked, slices=tuple(slices), folder=found.folder)
+    return replace(order, checked=checked, sparing=sparing, earlier=found.earlier)
+
+
+def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
+    """Yield what `_write_pairs` wrote."""
     with pairs.open(encoding="ascii") as source:
-        return any(spared[int(line.partition(" ")[0])] == (OWN, 0) for line in source)
-
-
-def _take(flow: Workflow, job: Job, pairs: Path, spared: Spared, stores: list[str], *, once: bool) -> None:
-    """Take the answers that an earlier job has to rows that are not answered yet."""
-    with ExitStack() as stack, pairs.open(encoding="ascii") as source:
-        answer_of = _answers(flow, job, stores, stack, once=once)
         for line in source:
-            row, other = map(int, line.split())
+            row, other = line.split()
+            yield int(row), int(other)
+
+
+def _take(flow: Workflow, job: Job, pairs: Path, spared: Spared, stores: dict[str, int], *, once: bool) -> None:
+    """Take the answers that an earlier job has to rows that are not answered yet."""
+    with ExitStack() as stack:
+        answer_of = _answers(flow, job, stores, stack, once=once)
+        for row, other in _read_pairs(pairs):
             if spared[row] == (OWN, 0) and (answer := answer_of(other)) is not None:
                 spared[row] = answer
 
 
 def _answers(
-    flow: Workflow, job: Job, stores: list[str], stack: ExitStack, *, once: bool
+    flow: Workflow, job: Job, stores: dict[str, int], stack: ExitStack, *, once: bool
 ) -> Callable[[int], tuple[int, int] | None]:
     """Return what tells where the answer to a row of an ended job lies: (store, place), or None.
 
@@ -188,19 +199,16 @@ def _answers(
     path = _jobfiles.spared_of(job)
     theirs = None if path is None else stack.enter_context(Spared(path))
 
-    def number_of(name: str) -> int:
-        if name not in stores:
-            stores.append(name)
-        return stores.index(name) + 1
+    name = _jobfiles.name_of(own.lines)
 
     def answer_of(row: int) -> tuple[int, int] | None:
         store, place = (OWN, 0) if theirs is None else theirs[row]
         if store != OWN:
-            return number_of(names[store - 1]), place
+            return stores.setdefault(names[store - 1], len(stores) + 1), place
         if place and not once:
             return None
         place = own.place_of(place - 1 if place else row, places)
-        return (number_of(_jobfiles.name_of(own.lines)), place) if place else None
+        return (stores.setdefault(name, len(stores) + 1), place) if place else None
 
     return answer_of
 
@@ -229,32 +237,74 @@ def _counted(sparing: Sparing, spared: Spared) -> Sparing:
     return replace(sparing, repeated=repeated, answered=answered)
 
 
-def _without_spared(order: Order, sparing: Sparing, folder: Path) -> Checked:
-    limits = order.provider.limits
-    with order.checked.path.open("rb") as source:
-        slices = sort_out(source, folder, limits, _wanted(sparing.path), by_model=limits.one_model)
-    return replace(order.checked, slices=tuple(slices), folder=folder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How an order is to be submitted: what was asked for, and the path that its results shall have.
+
+    `dedup` sends identical requests once, `reuse` only what no earlier job has answered; `timeout` is in seconds.
+    """
+
+    dedup: bool = False
+    reuse: bool = False
+    again: bool = False
+    target: Path | None = None
+    force: bool = False
+    timeout: float | None = None
+    resubmit_uncertain: bool = False
+    check_remote: bool = False
+
+    def look(self, flow: Workflow, order: Order, folder: Path) -> Look:
+        """Look at an order on these terms."""
+        output = None if self.target is None else str(self.target.absolute())
+        return look(flow, order, folder, dedup=self.dedup, earlier=self.reuse and not self.again, output=output)
 
 
-def _wanted(path: Path) -> Iterator[bool]:
-    for _, place in read_records(path):
-        yield place == 0
+def submit_rest(
+    flow: Workflow, order: Order, folder: Path, terms: Terms, waiting: Callable[[Job | None], None] | None = None
+) -> tuple[Job, bool, Order]:
+    """Submit what of an order need be sent, and return its job, whether that is new, and the order as planned.
+
+    An earlier job that has rows of it is waited for: `waiting` hears of it, and of None when that is over. Raises
+    OutputExistsError, or RegistryError where the job's name is taken, before anything is paid or waited for.
+    """
+    while True:
+        found = terms.look(flow, order, folder)
+        known = None if terms.again else flow.registry.by_identity(order.identity)
+        if terms.target is not None:
+            check_output(flow, terms.target, known, found.earlier, force=terms.force)
+        if known is None:
+            flow.registry.check_name(order.name, found.earlier)
+        if known is not None and _jobfiles.has_ids(known):
+            planned = replace(order, earlier=found.earlier)  # the plan of its job stands
+        else:
+            planned = settled(flow, found, _waiter(flow, terms, waiting or (lambda _: None)))
+        try:
+            job, new = flow.submit(
+                planned,
+                again=terms.again,
+                resubmit_uncertain=terms.resubmit_uncertain,
+                check_remote=terms.check_remote,
+            )
+        except OvertakenError:
+            continue
+        return job, new, planned
 
 
-def wait_for(flow: Workflow, timeout: float | None = None, *, resubmit_uncertain: bool = False) -> Callable[[Job], Job]:
+def _waiter(flow: Workflow, terms: Terms, waiting: Callable[[Job | None], None]) -> Callable[[Job], Job]:
     """Return what waits for an earlier job of the same input to end; what of that is not sent yet never will be.
 
-    It raises what waiting raises, and UncertainError where it is unknown what was sent; with `resubmit_uncertain`
-    that is given up.
+    It raises what waiting raises, and UncertainError where it is unknown what was sent, unless that is given up.
     """
 
     def ended(job: Job) -> Job:
+        waiting(job)
         if job.waiting:
             flow.reporter.note(f"what job {job.id} of this input has not sent yet is left to the new job")
-            job = flow.withdraw(job, resubmit_uncertain=resubmit_uncertain)
+            job = flow.withdraw(job, resubmit_uncertain=terms.resubmit_uncertain)
         if not job.ended:
             flow.reporter.note(f"job {job.id} runs rows of this input; waiting for it, so that none is paid twice")
-            job = flow.wait(job, timeout=timeout)
+            job = flow.wait(job, timeout=terms.timeout)
+        waiting(None)
         return job
 
     return ended

@@ -98,7 +98,7 @@ class Jobs:
         with; UncertainError where it is unknown whether a batch was created.
         """
         from ._inputs import check_file, first_model, workspace
-        from ._reuse import look, settled, wait_for
+        from ._reuse import Terms, submit_rest
 
         with self._session.work() as flow, workspace() as folder:
             source = open_given(input, folder)
@@ -110,9 +110,8 @@ class Jobs:
             checked = check_file(source, chosen.limits, folder)
             origin = None if source.origin is None else json.dumps([str(source.origin)])
             order = Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup or None)
-            found = look(flow, order, folder, dedup=dedup, earlier=reuse and not again)
-            order = settled(flow, found, wait_for(flow, resubmit_uncertain=resubmit_uncertain))
-            row, _ = flow.submit(order, again=again, resubmit_uncertain=resubmit_uncertain)
+            terms = Terms(dedup=dedup, reuse=reuse, again=again, resubmit_uncertain=resubmit_uncertain)
+            row, _, _ = submit_rest(flow, order, folder, terms)
         return Job(self._session, row)
 
     submit_async = twin(submit)

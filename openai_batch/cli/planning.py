@@ -1,16 +1,14 @@
-"""What `run` finds out before it pays: which rows need not be sent, and whether the output may be written."""
+"""What is said of an order before it is paid: what would be sent, what need not be, and which input it is."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .output import counted, errors
 
 if TYPE_CHECKING:
-    from openai_batch._jobs import Job
     from openai_batch._order import Order
     from openai_batch._reuse import Look
 
@@ -23,79 +21,6 @@ def origin_of(files: list[str] | None, table: str | None, sql: str | None, targe
         return None if target is None else f"-> {target.absolute()}"
     paths = [str(Path(file).expanduser().absolute()) for file in files or []]
     return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How an order is to be planned: what was asked for, and where its results go."""
-
-    dedup: bool
-    again: bool
-    target: Path | None
-    force: bool
-    timeout: float | None
-    resubmit_uncertain: bool
-    check_remote: bool
-
-
-def look_at(current: Session, order: Order, folder: Path, terms: Terms) -> Look:
-    """Look what of an order is repeated or was in earlier jobs; ask nobody."""
-    from openai_batch._reuse import look
-
-    output = None if terms.target is None else str(terms.target.absolute())
-    return look(current.flow, order, folder, dedup=terms.dedup, earlier=not terms.again, output=output)
-
-
-def submit_rest(current: Session, order: Order, folder: Path, terms: Terms) -> tuple[Job, bool, Order]:
-    """Submit what of an order need be sent, and return its job, whether that is new, and the order as planned.
-
-    An earlier job that has rows of it is waited for. Raises OutputExistsError, or RegistryError where the job's name
-    is taken, before anything is paid or waited for.
-    """
-    from openai_batch._registry import OvertakenError
-
-    while True:
-        found = look_at(current, order, folder, terms)
-        known = None if terms.again else current.flow.registry.by_identity(order.identity)
-        _check(current, found, known, terms)
-        planned = _settled(current, found, known, terms)
-        try:
-            job, new = current.flow.submit(
-                planned,
-                again=terms.again,
-                resubmit_uncertain=terms.resubmit_uncertain,
-                check_remote=terms.check_remote,
-            )
-        except OvertakenError:
-            continue
-        return job, new, planned
-
-
-def _check(current: Session, found: Look, known: Job | None, terms: Terms) -> None:
-    from openai_batch._output import check_output
-
-    if terms.target is not None:
-        check_output(current.flow, terms.target, known, found.earlier, force=terms.force)
-    if known is None:
-        current.flow.registry.check_name(found.order.name, found.earlier)
-
-
-def _settled(current: Session, found: Look, known: Job | None, terms: Terms) -> Order:
-    """Return the order without what need not be sent; where it has its job, the plan of that stands."""
-    from openai_batch._jobfiles import has_ids
-    from openai_batch._reuse import settled, wait_for
-
-    if known is not None and has_ids(known):
-        return replace(found.order, earlier=found.earlier)
-    wait = wait_for(current.flow, terms.timeout, resubmit_uncertain=terms.resubmit_uncertain)
-
-    def ended(job: Job) -> Job:
-        current.job = job
-        return wait(job)
-
-    order = settled(current.flow, found, ended)
-    current.job = None
-    return order
 
 
 def say_dry(current: Session, order: Order, found: Look | None = None) -> None:

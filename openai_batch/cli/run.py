@@ -51,7 +51,7 @@ from .options import (
     WindowOpt,
     seconds,
 )
-from .planning import Terms, look_at, origin_of, say_dry, spared_words, submit_rest
+from .planning import origin_of, say_dry, spared_words
 from .prepare import Wishes, make_inputs, make_recipe
 from .results import conclude, deliver, make_export
 from .session import Session, session
@@ -137,6 +137,7 @@ def run(
     from openai_batch._files import check_target
     from openai_batch._inputs import workspace
     from openai_batch._jobfiles import COLUMNS
+    from openai_batch._reuse import Terms, submit_rest
 
     if (not files and sql is None) != example:
         raise UsageError("name a file of prompts or requests, or --example", hint="obatch run --example -p local")
@@ -176,6 +177,7 @@ def run(
             check_target(Path(missing).expanduser(), force=force or known is not None)
         terms = Terms(
             dedup=made if dedup is None else dedup,
+            reuse=True,
             again=again,
             target=target,
             force=force,
@@ -184,9 +186,9 @@ def run(
             check_remote=check_remote,
         )
         if dry_run:
-            say_dry(current, order, look_at(current, order, folder, terms))
+            say_dry(current, order, terms.look(current.flow, order, folder))
             return
-        job, new, order = submit_rest(current, order, folder, terms)
+        job, new, order = submit_rest(current.flow, order, folder, terms, current.follow)
         current.job = job
         announce(current, new)
         if words := spared_words(order):

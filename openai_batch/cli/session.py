@@ -27,6 +27,10 @@ class Session:
     reporter: CommandReporter
     job: Job | None = None
 
+    def follow(self, job: Job | None) -> None:
+        """Note which job is at work."""
+        self.job = job
+
     def find(self, reference: str | None, provider: str | None = None) -> Job:
         """Return the job that a user means; a batch id that is new here is adopted from its provider."""
         try:

@@ -483,3 +483,13 @@ def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) 
     assert ended.code == 0, ended
     assert invoke("status", "--json").json["status"] == "completed"
     assert len(faulty.batches) == 3
+
+
+def test_another_endpoint_between(faulty: FaultServer) -> None:
+    """A job of the same input for another endpoint, started since, neither answers its rows nor holds it up."""
+    table("a", "b")
+    run()
+    run("--embeddings", output="vectors.jsonl")
+    table("a", "b", "c")
+    run()
+    assert [len(batch.input.data.splitlines()) for batch in faulty.batches.values()] == [2, 2, 1]

@@ -9,7 +9,7 @@ import pytest
 from core.conftest import shop
 
 from openai_batch._registry import OvertakenError
-from openai_batch._reuse import look, settled, wait_for
+from openai_batch._reuse import look, settled
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -22,12 +22,12 @@ def test_an_order_that_was_overtaken_is_not_sent(shop: Shop) -> None:
     flow = shop.flow()
     first = replace(shop.order("m", 3, "one.jsonl"), origin="the table")
     second = replace(shop.order("m", 5, "two.jsonl"), origin="the table")
-    stale = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), wait_for(flow))
-    flow.submit(settled(flow, look(flow, first, shop.folder / "work-one.jsonl", dedup=False), wait_for(flow)))
+    stale = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
+    flow.submit(settled(flow, look(flow, first, shop.folder / "work-one.jsonl", dedup=False), flow.wait))
     with pytest.raises(OvertakenError):
         flow.submit(stale)
     assert len(shop.server.batches) == 1
-    again = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), wait_for(flow))
+    again = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
     flow.submit(again)
     assert [batch.input.data.count(b"\n") for batch in shop.server.batches.values()] == [3, 2]
 
