@@ -1,4 +1,4 @@
-"""Stop a job: its batches at the provider, and what of it is not sent yet."""
+"""Stop a job: cancel its batches at the provider, and end its parts that were not sent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from ._workflow import Workflow
 
 
-def cancel(flow: Workflow, job: Job, *, give_up: bool) -> Job:
-    """Cancel the running batches, then withdraw what waits; what went wrong with one of them is raised at the end."""
+def cancel(workflow: Workflow, job: Job, *, give_up: bool = False) -> Job:
+    """Ask the provider to stop a job's batches; what they have finished is kept, and billed. Returns the job.
+
+    Its unsent parts are never sent. A batch that cannot be cancelled does not keep the others running: its error is
+    raised at the end, as is UncertainError for a part of which nobody knows whether it has a batch, unless `give_up`.
+    """
     failed: list[BatchError] = []
     asked: set[str] = set()
-    _stop(flow, job, asked, failed)
+    _stop(workflow, job, asked, failed)
     try:
-        flow.withdraw(flow.registry.job(job.id), resubmit_uncertain=give_up)
+        withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
     except UncertainError as exc:
         hint = (
             f"obatch cancel {job.id} looks once more; --give-up ends the job without that batch, whether it runs or not"
@@ -30,54 +34,62 @@ def cancel(flow: Workflow, job: Job, *, give_up: bool) -> Job:
     except BatchError as exc:
         failed.append(exc)
     # Those that another process, or the search for a lost one, has brought since.
-    _stop(flow, flow.registry.job(job.id), asked, failed)
+    _stop(workflow, workflow.registry.job(job.id), asked, failed)
     if failed:
         raise failed[0]
-    return flow.refresh(flow.registry.job(job.id))
+    return workflow.refresh(workflow.registry.job(job.id))
 
 
-def _stop(flow: Workflow, job: Job, asked: set[str], failed: list[BatchError]) -> None:
-    """Cancel the running batches that were not `asked` to stop yet, and keep what goes wrong."""
+def withdraw(workflow: Workflow, job: Job, *, resubmit_uncertain: bool = False) -> Job:
+    """Make sure that the unsent parts of a job are never sent, and return the job.
+
+    Raises UncertainError, after all else is withdrawn, if it is unknown whether a part has a batch; with
+    `resubmit_uncertain` such a part is given up, whatever became of its batch.
+    """
+    if job.submitted:
+        return job
+    with workflow.alone(job):
+        job = workflow.registry.job(job.id)
+        for part in job.parts:
+            if part.state in WAITING:
+                _give_up(workflow, part)
+        unclear: UncertainError | None = None
+        for part in job.parts:
+            if part.state == CREATING:
+                try:
+                    workflow.find_lost_batch(job, part, resubmit_uncertain=False)
+                except UncertainError as exc:
+                    if resubmit_uncertain:
+                        _give_up(workflow, part)
+                    else:
+                        unclear = unclear or exc
+        if unclear is not None:
+            raise unclear
+        return workflow.registry.job(job.id)
+
+
+def _stop(workflow: Workflow, job: Job, asked: set[str], failed: list[BatchError]) -> None:
+    """Cancel the running batches that are not in `asked` yet, and collect the errors in `failed`."""
     for part in job.parts:
         if part.batch_id and part.state == RUNNING and part.batch_id not in asked:
             asked.add(part.batch_id)
             try:
                 with contextlib.suppress(MovedOnError):  # refused meanwhile, and put back by another process
-                    _stop_one(flow, job, part.batch_id)
+                    _stop_one(workflow, job, part.batch_id)
             except BatchError as exc:
                 failed.append(exc)
 
 
-def _stop_one(flow: Workflow, job: Job, batch_id: str) -> None:
-    api = flow.api(job)
+def _stop_one(workflow: Workflow, job: Job, batch_id: str) -> None:
+    api = workflow.api(job)
     try:
         info = api.cancel(batch_id)
     except ApiError as exc:
         if exc.status not in (400, 409):
             raise
         info = api.get(batch_id)  # it ended meanwhile
-    flow.note_batch(job, info)
+    workflow.store_batch(job, info)
 
 
-def withdraw(flow: Workflow, job: Job, *, resubmit_uncertain: bool) -> Job:
-    """Mark a job's unsent parts as ended; the caller keeps other processes out of the job."""
-    for part in job.parts:
-        if part.state in WAITING:
-            _give_up(flow, part)
-    unclear: UncertainError | None = None
-    for part in job.parts:
-        if part.state == CREATING:
-            try:
-                flow.look_for(job, part, resubmit_uncertain=False)
-            except UncertainError as exc:
-                if resubmit_uncertain:
-                    _give_up(flow, part)
-                else:
-                    unclear = unclear or exc
-    if unclear is not None:
-        raise unclear
-    return flow.registry.job(job.id)
-
-
-def _give_up(flow: Workflow, part: Part) -> None:
-    flow.registry.set_part(part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time())
+def _give_up(workflow: Workflow, part: Part) -> None:
+    workflow.registry.set_part(part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time())

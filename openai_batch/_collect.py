@@ -68,6 +68,8 @@ def collect(
     DownloadError if what arrives is not what the provider holds.
     """
     earlier = earlier or Earlier()
+    if export is not None:
+        export.columns = _jobfiles.columns_of(job)
     if isinstance(target, Path):
         check_output(flow, target, job, earlier, force=force)
     if missing is not None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._inputs import check_file, first_model
 from ._profile import Provider, normal_url
+from .providers import pick_provider
 
 if TYPE_CHECKING:
-    from ._inputs import Checked
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ._inputs import Checked, Source
     from ._spared import Sparing
 
 
@@ -56,3 +61,51 @@ class Order:
             *([] if self.dedup is None else ["once" if self.dedup else "each"]),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def make_order(
+    source: Source,
+    folder: Path,
+    provider: str | Provider | None = None,
+    *,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    window: str | None = None,
+    origin: str | None = None,
+    dedup: bool | None = None,
+    columns: Path | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> Order:
+    """Check a batch file for its provider, and return the order to run it. `folder` is for work.
+
+    Without `provider` the default one is taken, else the one that serves the first model. `columns` is the file with
+    the rows that the requests were made of. `on_warning` is called with each warning of the check. Raises InputError
+    with every problem, and UnknownProviderError.
+    """
+    chosen = provider_for(source, provider)
+    checked = replace(check_file(source, chosen.limits, folder), columns=columns)
+    if on_warning is not None:
+        for problem in checked.report.problems:
+            on_warning(problem.located(source.name))
+    return Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup)
+
+
+def provider_for(source: Source, provider: str | Provider | None) -> Provider:
+    """Return the provider of that name, or the default one, or the one that serves the first model of a batch file."""
+    if isinstance(provider, Provider):
+        return provider
+    # A file whose first line names no model is refused by the check, whichever provider's limits it uses.
+    return pick_provider(provider, first_model(source) or "gpt")
+
+
+def input_name(
+    files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
+) -> str | None:
+    """Return the text that identifies an input on another day, when it may have grown: the names of its files.
+
+    Standard input has no name: there the output's path identifies it, and None is returned if there is none.
+    """
+    if "-" in files:
+        return None if output is None else f"-> {output.absolute()}"
+    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"

@@ -20,7 +20,7 @@ from ._split import RequestFiles
 from .errors import BatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ._jobs import Job
     from ._workflow import Workflow
@@ -70,7 +70,19 @@ def can_help(cause: str) -> bool:
     return _HOPELESS.search(cause.lower()) is None
 
 
-def survey(flow: Workflow, job: Job) -> Survey:
+def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[str], bool]:
+    """Return a function that tells whether requests that failed for a cause are to be sent again.
+
+    `codes` are what causes begin with ("429", "batch_expired", "missing"), as a list or separated by commas; without
+    them it is every cause where sending again can help, or `everything`.
+    """
+    if codes is None:
+        return (lambda _: True) if everything else can_help
+    wanted = {code.strip() for code in (codes.split(",") if isinstance(codes, str) else codes)}
+    return lambda cause: cause.partition(":")[0] in wanted
+
+
+def survey(workflow: Workflow, job: Job) -> Survey:
     """Look through an ended job's results. Raises BatchError if it still runs."""
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
@@ -85,7 +97,7 @@ def survey(flow: Workflow, job: Job) -> Survey:
             found.samples.setdefault(cause, custom_id)
 
     scratch = _paths.private_dir(_paths.state_dir() / "spool") / "survey"
-    for _ in result_lines(flow, job, scratch, found.tally, note):
+    for _ in result_lines(workflow, job, scratch, found.tally, note):
         pass
     return found
 
@@ -105,7 +117,7 @@ def _withdrawn(job: Job) -> bytearray | None:
     return bits
 
 
-def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
+def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
     """Plan new parts for the requests whose cause is `wanted`, send them, and return the job.
 
     Raises InputError if the job's input is gone, and what the provider refuses with.
@@ -113,11 +125,11 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
     kept = sum(cause == WITHDRAWN for cause in found.rows.values())
     if kept and not wanted(WITHDRAWN):
         were = "request was" if kept == 1 else "requests were"
-        flow.reporter.note(f"job {job.id}: {kept:,} {were} left to a later job, or cancelled, and not sent")
+        workflow.reporter.note(f"job {job.id}: {kept:,} {were} left to a later job, or cancelled, and not sent")
     if not any(wanted(cause) for cause in found.rows.values()):
         return job
     source = _jobfiles.check_input(job)
-    limits = flow.api(job).provider.limits
+    limits = workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[Part]:
@@ -135,4 +147,28 @@ def retry(flow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool]
             files.close()
         return [Part.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
 
-    return flow.extend(job, plan)
+    return workflow.add_parts(job, plan)
+
+
+def wait_and_retry(workflow: Workflow, job: Job, *, timeout: float | None = None, retries: int = 0) -> Job:
+    """Wait for a job, then send its failed requests again, up to `retries` times, while that can help.
+
+    `timeout` is in seconds, for each wait. Raises what waiting and `retry` raise.
+    """
+    job = workflow.wait(job, timeout=timeout)
+    for _ in range(retries):
+        if not retry_once(workflow, job):
+            break
+        job = workflow.wait(workflow.registry.job(job.id), timeout=timeout)
+    return workflow.registry.job(job.id)
+
+
+def retry_once(workflow: Workflow, job: Job) -> bool:
+    """Send the failed requests of an ended job again where that can help; return whether any were sent."""
+    if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
+        return False
+    again = retry(workflow, job, survey(workflow, job))
+    if len(again.parts) == len(job.parts):
+        return False
+    workflow.reporter.note(f"job {job.id}: sent the failed requests again")
+    return True

@@ -12,10 +12,9 @@ from .errors import UsageError
 from .providers import get_provider_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ._api import BatchApi
     from ._profile import Provider
     from ._report import Reporter
 
@@ -28,20 +27,20 @@ class Session:
         self._state = state
         self._given = given
         self._thread = threading.get_ident()
-        self._flow: Flow | None = None
+        self._workflow: Workflow | None = None
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[Flow]:
+    def work(self) -> Iterator[Workflow]:
         """Have the workflow, over the folder of these jobs. Raises UsageError in another thread."""
         if threading.get_ident() != self._thread:
             raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
         with _paths.state_at(self._state):
-            if self._flow is None:
+            if self._workflow is None:
                 from ._registry import Registry
 
-                self._flow = Flow(Registry(), self.reporter)
-            self._flow.know(self._given)
-            yield self._flow
+                self._workflow = Workflow(Registry(), self.reporter)
+            self._workflow.connections.add(self._given)
+            yield self._workflow
 
     def provider(self, named: str | Provider) -> Provider:
         """Return a provider; one that was made by the program is remembered for the jobs that run there."""
@@ -50,35 +49,17 @@ class Session:
         self._given[str(named.base_url)] = named
         return named
 
+    def given(self, named: str | Provider | None) -> str | Provider | None:
+        """Return what a caller named as the provider; one that was made by the program is remembered."""
+        return named if named is None or isinstance(named, str) else self.provider(named)
+
     def twin(self) -> Session:
         """Return the same for the thread that calls."""
         return Session(self._state, self.reporter, self._given)
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
-        if self._flow is not None:
-            with self.work() as flow:
-                flow.close()
-            self._flow = None
-
-
-class Flow(Workflow):
-    """A workflow that can be closed, and that holds one connection a provider however long it lives."""
-
-    def close(self) -> None:
-        """Close every connection, and the registry."""
-        for api in self._apis.values():
-            api.close()
-        self.registry.close()
-
-    def know(self, given: Mapping[str, Provider]) -> None:
-        """Hold a connection to each of these providers, by its base URL; another thread may have brought them."""
-        for url, provider in tuple(given.items()):
-            if url not in self._apis:
-                self.connect(provider)
-
-    def _new_api(self, provider: Provider) -> BatchApi:
-        replaced = self._apis.pop(str(provider.base_url), None)
-        if replaced is not None:
-            replaced.close()
-        return super()._new_api(provider)
+        if self._workflow is not None:
+            with self.work() as workflow:
+                workflow.close()
+            self._workflow = None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, cast
 
 import msgspec
@@ -22,15 +21,14 @@ from . import _paths
 from ._files import as_path, part_file
 from ._given import open_given
 from ._merge import MISSING
-from ._order import Order
+from ._order import make_order
 from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
 from ._session import Session
 from ._twins import twin
-from .errors import AuthError, BatchError, NotFoundError
-from .providers import Provider, askable_providers, pick_provider
+from .providers import askable_providers
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from ._batchinfo import BatchFault, Counts
     from ._given import Given
     from ._jobs import Job as Row
+    from .providers import Provider
 
 __all__ = ["Job", "Jobs", "Reporter", "Result"]
 
@@ -97,21 +96,23 @@ class Jobs:
         Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
         with; UncertainError where it is unknown whether a batch was created.
         """
-        from ._inputs import check_file, first_model, workspace
-        from ._reuse import Terms, submit_rest
+        from ._inputs import workspace
+        from ._job_submit import SubmitOptions
+        from ._job_submit import submit as submit_job
 
-        with self._session.work() as flow, workspace() as folder:
-            source = open_given(input, folder)
-            if isinstance(provider, Provider):
-                chosen = self._session.provider(provider)
-            else:
-                # An input that names no model is refused by the check, whichever provider's limits it uses.
-                chosen = pick_provider(provider, first_model(source) or "gpt")
-            checked = check_file(source, chosen.limits, folder)
-            origin = None if source.origin is None else json.dumps([str(source.origin)])
-            order = Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup or None)
-            terms = Terms(dedup=dedup, reuse=reuse, again=again, resubmit_uncertain=resubmit_uncertain)
-            row, _, _ = submit_rest(flow, order, folder, terms)
+        with self._session.work() as workflow, workspace() as folder:
+            order = make_order(
+                open_given(input, folder),
+                folder,
+                self._session.given(provider),
+                name=name,
+                metadata=metadata,
+                window=window,
+                dedup=dedup or None,
+                on_warning=self._session.reporter.note,
+            )
+            options = SubmitOptions(dedup=dedup, reuse=reuse, again=again, resubmit_uncertain=resubmit_uncertain)
+            row = submit_job(workflow, order, folder, options).job
         return Job(self._session, row)
 
     submit_async = twin(submit)
@@ -122,14 +123,11 @@ class Jobs:
         A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
         `batch` at every provider whose key is set. Raises NotFoundError.
         """
-        known = None if reference is None else str(reference)
-        with self._session.work() as flow:
-            try:
-                row = flow.registry.find(known)
-            except NotFoundError:
-                if known is None or not (provider or known.startswith("batch")):
-                    raise
-                row = flow.adopt(known, self._session.provider(provider) if provider else None)
+        from ._recover import find_job
+
+        with self._session.work() as workflow:
+            known = None if reference is None else str(reference)
+            row = find_job(workflow, known, self._session.given(provider))
         return Job(self._session, row)
 
     get_async = twin(get)
@@ -142,18 +140,16 @@ class Jobs:
         """
         from ._recover import recover
 
-        with self._session.work() as flow:
+        with self._session.work() as workflow:
             asked = [self._session.provider(provider)] if provider else askable_providers()
-            if not asked:
-                raise AuthError("no provider can be asked: no key is set", hint="export the key, or name a provider")
-            return [Job(self._session, row) for row in recover(flow, asked)]
+            return [Job(self._session, row) for row in recover(workflow, asked)]
 
     recover_async = twin(recover)
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""
-        with self._session.work() as flow:
-            return [Job(self._session, row) for row in flow.registry.jobs(limit, provider)]
+        with self._session.work() as workflow:
+            return [Job(self._session, row) for row in workflow.registry.jobs(limit, provider)]
 
     def _apart(self, act: Callable[[Self], _T]) -> _T:
         """Do something in the thread that calls, with connections of its own; its jobs become ours."""
@@ -224,21 +220,23 @@ class Job:
 
     def refresh(self) -> Self:
         """Ask the provider how the job stands; nothing is sent or created. Returns the job itself."""
-        with self._session.work() as flow:
-            self._row = flow.refresh(self._known())
+        with self._session.work() as workflow:
+            self._row = workflow.refresh(self._known())
         return self
 
     refresh_async = twin(refresh)
 
-    def wait(self, timeout: float | None = None) -> Self:
-        """Follow the job to its end, through lost connections and busy servers. Returns the job itself.
+    def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
+        """Wait until the job has ended, through lost connections and busy servers. Returns the job itself.
 
         What a killed program did not send is sent first. `timeout` is in seconds; raises WaitTimeoutError when it
-        has passed, and the job goes on.
+        has passed, and the job goes on. Failed requests are sent again up to `retries` times, where that can help.
         """
-        with self._session.work() as flow:
+        from ._retry import wait_and_retry
+
+        with self._session.work() as workflow:
             try:
-                flow.wait(self._known(), timeout=timeout)
+                wait_and_retry(workflow, self._known(), timeout=timeout, retries=retries)
             finally:
                 self._known()
         return self
@@ -247,8 +245,8 @@ class Job:
         """Do as `wait` does, without holding up the event loop; it can be cancelled, and the job goes on."""
         import asyncio
 
-        with self._session.work() as flow:
-            pace = Pace(flow.api(self._row).provider, self._session.reporter, timeout)
+        with self._session.work() as workflow:
+            pace = Pace(workflow.api(self._row).provider, self._session.reporter, timeout)
         while True:
             with pace.looking():
                 await asyncio.to_thread(self._apart, Job._look)
@@ -258,8 +256,10 @@ class Job:
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
-        with self._session.work() as flow:
-            self._row = flow.cancel(self._known())
+        from ._cancel import cancel
+
+        with self._session.work() as workflow:
+            self._row = cancel(workflow, self._known())
         return self
 
     cancel_async = twin(cancel)
@@ -270,11 +270,11 @@ class Job:
         The file appears only when it is whole. Raises IncompleteError, after writing what there is, if a request has
         no success; OutputExistsError if the path is taken and `force` is False; BatchError if the job still runs.
         """
-        from ._collect import collect, verdict
+        from ._collect import verdict
+        from ._download_results import download
 
-        with self._session.work() as flow:
-            self._must_have_ended()
-            collected = collect(flow, self._row, as_path(path), force=force)
+        with self._session.work() as workflow:
+            collected = download(workflow, self._ended(), as_path(path), force=force)
         self._row = collected.job
         verdict(collected)
         return as_path(path)
@@ -308,33 +308,33 @@ class Job:
         code that `Result.error` begins with ("429", "batch_expired", "missing"; several with commas or in a list),
         or is a function of the whole error. Raises BatchError if the job still runs.
         """
-        from ._retry import retry, survey
+        from ._retry import retry, survey, wanted_causes
 
-        wanted = _wanted(where)
-        with self._session.work() as flow:
-            self._must_have_ended()
-            found = survey(flow, self._row)
-            self._row = retry(flow, self._row, found, wanted)
+        wanted = where if callable(where) else wanted_causes(where)
+        with self._session.work() as workflow:
+            found = survey(workflow, self._ended())
+            self._row = retry(workflow, self._row, found, wanted)
         return sum(group.count for group in found.groups() if wanted(group.cause))
 
     retry_async = twin(retry)
 
     def _known(self) -> Row:
         """Return the job as it is written down now: another program, or object, may have gone on with it."""
-        with self._session.work() as flow:
-            self._row = flow.registry.job(self.id)
+        with self._session.work() as workflow:
+            self._row = workflow.registry.job(self.id)
         return self._row
 
     def _look(self) -> None:
         """Ask once how the job stands, after sending what is not sent yet; one that has ended is not asked about."""
-        with self._session.work() as flow:
+        with self._session.work() as workflow:
             if not self._known().ended:
-                self._row = flow.look(self._row)
+                self._row = workflow.poll(self._row)
 
-    def _must_have_ended(self) -> None:
-        self._look()
-        if not self.ended:
-            raise BatchError(f"job {self.id} is still {self.status}", hint="wait for it first: job.wait()")
+    def _ended(self) -> Row:
+        """Return the job as it is now. Raises BatchError if it still runs."""
+        with self._session.work() as workflow:
+            self._row = workflow.ended(self._known())
+        return self._row
 
     @contextlib.contextmanager
     def _gathered(self) -> Iterator[BinaryIO]:
@@ -342,8 +342,8 @@ class Job:
         from ._collect import result_lines
 
         with contextlib.ExitStack() as stack:
-            with self._session.work() as flow:
-                self._must_have_ended()
+            with self._session.work() as workflow:
+                self._ended()
                 scratch = _paths.private_dir(_paths.state_dir() / "spool") / "results"
                 out, _ = stack.enter_context(part_file(scratch))
 
@@ -353,7 +353,7 @@ class Job:
                         line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
                         out.write(msgspec.json.encode(line) + b"\n")
 
-                for line in result_lines(flow, self._row, scratch, Tally(), note):
+                for line in result_lines(workflow, self._row, scratch, Tally(), note):
                     out.write(line)
             out.seek(0)
             yield out
@@ -367,14 +367,3 @@ class Job:
             finally:
                 self._row = other._row  # noqa: SLF001 - one of us
         return cast("_T", self) if found is other else found
-
-
-def _wanted(where: str | Iterable[str] | Callable[[str], bool] | None) -> Callable[[str], bool]:
-    from ._retry import can_help
-
-    if where is None:
-        return can_help
-    if callable(where):
-        return where
-    codes = {code.strip() for code in (where.split(",") if isinstance(where, str) else where)}
-    return lambda cause: cause.partition(":")[0] in codes

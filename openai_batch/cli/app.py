@@ -17,7 +17,7 @@ EPILOG = (
 
 def build_app() -> typer.Typer:
     """Build the application: Rich help for people, plain help and one-line errors for pipes."""
-    from . import (
+    from .commands import (
         cancel,
         check,
         config,
@@ -26,7 +26,7 @@ def build_app() -> typer.Typer:
         prepare,
         providers,
         recover,
-        results_command,
+        results,
         retry,
         run,
         serve,
@@ -52,7 +52,7 @@ def build_app() -> typer.Typer:
         status,
         wait,
         download,
-        results_command,
+        results,
         retry,
         cancel,
         recover,

@@ -6,25 +6,23 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import NotFoundError
-
-from .main import stopped
 from .progress import CommandReporter, make_reporter
+from .signals import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openai_batch._jobs import Job
-    from openai_batch._profile import Provider
     from openai_batch._workflow import Workflow
 
 
 @dataclass
-class Session:
-    """The workflow of one command. `job` is the one at work, for the words at an interruption."""
+class CommandSession:
+    """What one command works with."""
 
-    flow: Workflow
+    workflow: Workflow
     reporter: CommandReporter
+    # The job at work, for the message at an interruption.
     job: Job | None = None
 
     def follow(self, job: Job | None) -> None:
@@ -33,19 +31,19 @@ class Session:
 
     def find(self, reference: str | None, provider: str | None = None) -> Job:
         """Return the job that a user means; a batch id that is new here is adopted from its provider."""
-        try:
-            job = self.flow.registry.find(reference)
-        except NotFoundError:
-            if reference is None or not (provider or reference.startswith("batch")):
-                raise
-            job = self.flow.adopt(reference, named_provider(provider))
-            self.reporter.note(f"batch {reference} is now job {job.id}")
+        from openai_batch._recover import find_job
+
+        job = find_job(self.workflow, reference, provider)
         self.job = job
         return job
 
+    def ended(self, reference: str | None, provider: str | None = None) -> Job:
+        """Return the job that a user means, if it has ended; its provider is asked. Raises BatchError otherwise."""
+        return self.workflow.ended(self.find(reference, provider))
+
 
 @contextlib.contextmanager
-def session(*, quiet: bool = False) -> Iterator[Session]:
+def session(*, quiet: bool = False) -> Iterator[CommandSession]:
     """Make a session; an interruption becomes an error that says what goes on and how to come back."""
     from openai_batch._paths import network_filesystem
     from openai_batch._registry import Registry
@@ -57,7 +55,8 @@ def session(*, quiet: bool = False) -> Iterator[Session]:
         reporter.warn(
             f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"
         )
-    current = Session(Workflow(registry, reporter), reporter)
+    workflow = Workflow(registry, reporter)
+    current = CommandSession(workflow, reporter)
     try:
         yield current
     except KeyboardInterrupt as exc:
@@ -69,11 +68,4 @@ def session(*, quiet: bool = False) -> Iterator[Session]:
         raise stopped(exc, f"interrupted; job {job.id} was not cancelled: {told}", f"obatch wait {job.id}") from None
     finally:
         reporter.close()
-        registry.close()
-
-
-def named_provider(name: str | None) -> Provider | None:
-    """Return the provider of that name, or None for None. Raises UnknownProviderError."""
-    from openai_batch.providers import get_provider_by_name
-
-    return get_provider_by_name(name) if name else None
+        workflow.close()

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 from cli.invoke import PATIENCE, environment, invoke, request, write
 
-from openai_batch.cli.completion import read_commands
+from openai_batch.cli.completion_scripts import read_commands
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -50,7 +50,7 @@ def test_the_scripts_are_current(tmp_path: Path) -> None:
     """What the generator writes today is what the repository holds."""
     target = tmp_path / "made"
     target.mkdir()
-    subprocess.run([sys.executable, "-m", "openai_batch.cli.completion", str(target)], check=True)
+    subprocess.run([sys.executable, "-m", "openai_batch.cli.completion_scripts", str(target)], check=True)
     assert {path.name: path.read_text() for path in target.iterdir()} == {
         path.name: path.read_text() for path in SCRIPTS.iterdir()
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch._api import BatchApi
 from openai_batch._collect import Collected, collect
 from openai_batch._inputs import check_file, open_source
+from openai_batch._job_submit import start
 from openai_batch._order import Order
 from openai_batch._registry import Registry
 from openai_batch._report import Reporter
@@ -88,12 +89,12 @@ class Shop:
 
     def submit(self, plan: str, **options: Any) -> Job:
         """Submit an order of that plan with a new workflow."""
-        return self.flow().submit(self.order(plan), **options)[0]
+        return start(self.flow(), self.order(plan), **options)[0]
 
     def run(self, plan: str, requests: int = 4) -> Collected:
         """Submit, wait and collect into `out.jsonl`."""
         flow = self.flow()
-        job = flow.wait(flow.submit(self.order(plan, requests))[0], timeout=60)
+        job = flow.wait(start(flow, self.order(plan, requests))[0], timeout=60)
         return collect(flow, job, self.out)
 
     @property
@@ -113,9 +114,7 @@ class Shop:
     def close(self) -> None:
         """Close what was opened."""
         for flow in self.flows:
-            flow.registry.close()
-            for api in flow._apis.values():
-                api.close()
+            flow.close()
 
 
 def request_line(custom_id: str, model: str = "m", **body: Any) -> bytes:

@@ -12,7 +12,9 @@ from openai_batch import _transfer
 from openai_batch._aside import move_aside, place
 from openai_batch._collect import collect, fetch_raw, verdict
 from openai_batch._files import part_file, publish
+from openai_batch._job_submit import start
 from openai_batch._jobs import COLLECTED
+from openai_batch._recover import adopt
 from openai_batch._slice import FileSlice
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
 
@@ -114,7 +116,7 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(shop: Shop) -> None:
     """The request lines without a success are kept byte for byte."""
     flow = shop.flow()
     order = shop.order("fault:rows=mixed,absent", requests=6)
-    job = flow.wait(flow.submit(order)[0], timeout=30)
+    job = flow.wait(start(flow, order)[0], timeout=30)
     rest = shop.folder / "rest.jsonl"
     collect(flow, job, shop.out, missing=rest)
     lines = order.checked.path.read_bytes().splitlines(keepends=True)
@@ -159,7 +161,7 @@ def adopted(shop: Shop, flow: Workflow) -> Job:
         file = api.upload(FileSlice(content, 0, path.stat().st_size, lambda _: None), "in.jsonl")
         info = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={}, token="t")
         api.close()
-    return flow.adopt(info.id)
+    return adopt(flow, info.id)
 
 
 def test_a_file_that_is_gone_is_not_moved_aside(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from support.faults import fault_server
 from support.full import FULL
 
 from openai_batch._collect import collect
+from openai_batch._job_submit import start
 from openai_batch._recover import recover
 from openai_batch.errors import BatchError, UncertainError
 from openai_batch.providers import get_provider_by_name
@@ -97,13 +98,13 @@ class Walk(RuleBasedStateMachine):
 
     def _submit(self, order: Order) -> None:
         with contextlib.suppress(BatchError):
-            self.shop.flow().submit(order)
+            start(self.shop.flow(), order)
 
     def _finish(self, order: Order) -> None:
         for _ in range(6):
             flow = self.shop.flow()
             try:
-                job = flow.wait(flow.submit(order)[0], timeout=60)
+                job = flow.wait(start(flow, order)[0], timeout=60)
             except UncertainError:
                 return
             except BatchError:

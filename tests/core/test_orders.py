@@ -22,6 +22,7 @@ from openai_batch._api import OutcomeUnknown, RemoteFile
 from openai_batch._batchinfo import BatchInfo
 from openai_batch._check import Limits
 from openai_batch._inputs import check_file, open_source
+from openai_batch._job_submit import start
 from openai_batch._order import Order
 from openai_batch._profile import Provider
 from openai_batch._registry import Registry
@@ -195,7 +196,7 @@ class Runner:
             flow = PortFlow(registry)
             flow.port = port
             try:
-                job = flow.submit(self.order)[0]
+                job = start(flow, self.order)[0]
                 break
             except UncertainError:
                 uncertain += 1
@@ -263,7 +264,7 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
             flow = PortFlow(registry)
             flow.port = port
             try:
-                flow.submit(runner.order, resubmit_uncertain=True)
+                start(flow, runner.order, resubmit_uncertain=True)
             except (BatchError, Crash):
                 pass
             finally:

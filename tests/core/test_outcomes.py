@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from openai_batch._job_submit import start
 from openai_batch._jobs import CREATING, RUNNING, UPLOADED
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 
@@ -64,12 +65,12 @@ def test_a_refusal_created_nothing_and_may_be_tried_again(shop: Shop, fault: str
     """A refusal is told at once; the same order again uses the same job and the same upload."""
     order = shop.order(f"fault:create={fault}")
     with pytest.raises(error) as told:
-        shop.flow().submit(order)
+        start(shop.flow(), order)
     assert len(shop.server.creates) == 1
     assert "canary" not in str(told.value)
     (job,) = shop.flow().registry.jobs()
     assert job.parts[0].state == UPLOADED
-    again, new = shop.flow().submit(order)
+    again, new = start(shop.flow(), order)
     assert not new
     assert again.id == job.id
     assert again.parts[0].state == RUNNING
@@ -84,14 +85,14 @@ def test_an_answer_that_proves_nothing_stops_as_uncertain(shop: Shop, fault: str
     order = shop.order(f"fault:create={fault}")
     for _ in range(2):
         with pytest.raises(UncertainError) as told:
-            shop.flow().submit(order)
+            start(shop.flow(), order)
         assert told.value.code == 7
         assert "--resubmit-uncertain" in told.value.hint
     assert len(shop.server.creates) == 1
     assert shop.server.batches == {}
     (job,) = shop.flow().registry.jobs()
     assert job.parts[0].state == CREATING
-    job = shop.flow().submit(order, resubmit_uncertain=True)[0]
+    job = start(shop.flow(), order, resubmit_uncertain=True)[0]
     assert job.parts[0].state == RUNNING
     assert len(shop.server.creates) == 2
     assert len(shop.server.batches) == len(shop.server.uploads) == 1
@@ -101,12 +102,12 @@ def test_a_refused_connection_created_nothing(shop: Shop) -> None:
     """With nobody listening nothing left: the error is told at once, and the same order again goes on."""
     order = shop.order("fault:upload=deaf")
     with pytest.raises(UnreachableError) as told:
-        shop.flow().submit(order)
+        start(shop.flow(), order)
     assert not told.value.sent
     (job,) = shop.flow().registry.jobs()
     assert job.parts[0].state == UPLOADED
     shop.server.hear()
-    assert shop.flow().submit(order)[0].parts[0].state == RUNNING
+    assert start(shop.flow(), order)[0].parts[0].state == RUNNING
     assert len(shop.server.uploads) == len(shop.server.creates) == 1
 
 
@@ -155,9 +156,9 @@ def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(shop: Shop
     shop.hurry()
     order = shop.order("fault:create=later")
     with pytest.raises(UncertainError):
-        shop.flow().submit(order)
+        start(shop.flow(), order)
     shop.server.settle()
-    job = shop.flow().submit(order)[0]
+    job = start(shop.flow(), order)[0]
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1
 
@@ -167,9 +168,9 @@ def test_asking_to_resubmit_still_adopts_what_is_found(shop: Shop) -> None:
     shop.hurry()
     order = shop.order("fault:create=made.reset;list=hide")
     with pytest.raises(UncertainError):
-        shop.flow().submit(order)
+        start(shop.flow(), order)
     shop.server.settle()
-    job = shop.flow().submit(order, resubmit_uncertain=True)[0]
+    job = start(shop.flow(), order, resubmit_uncertain=True)[0]
     assert job.batch_ids == list(shop.server.batches)
     assert len(shop.server.creates) == 1
 
@@ -187,9 +188,9 @@ def test_an_upload_is_tried_again_and_one_batch_is_made(shop: Shop, fault: str) 
     """Uploads cost nothing: a lost one is sent anew from its front, and what arrives is whole."""
     order = shop.order(f"fault:upload={fault}", requests=300)
     try:
-        job = shop.flow().submit(order)[0]
+        job = start(shop.flow(), order)[0]
     except ApiError:
-        job = shop.flow().submit(order)[0]
+        job = start(shop.flow(), order)[0]
     (batch,) = shop.server.batches.values()
     assert batch.input.data == order.checked.path.read_bytes()
     assert job.batch_ids == [batch.id]
@@ -201,7 +202,7 @@ def test_an_upload_is_tried_again_and_one_batch_is_made(shop: Shop, fault: str) 
 def test_a_refused_upload_is_told_and_goes_nowhere_else(shop: Shop, fault: str, error: type[BatchError]) -> None:
     """A refusal in the midst of an upload is told; a redirect is not followed, and its host is named."""
     with pytest.raises(error) as told:
-        shop.flow().submit(shop.order(f"fault:upload={fault}", requests=3000))
+        start(shop.flow(), shop.order(f"fault:upload={fault}", requests=3000))
     assert shop.server.strays == []
     assert len(shop.server.uploads) == 1
     assert shop.server.creates == []

@@ -11,6 +11,7 @@ import pytest
 from openai_batch import _queue
 from openai_batch._collect import collect, verdict
 from openai_batch._inputs import Source, check_file
+from openai_batch._job_submit import start
 from openai_batch._order import Order
 from openai_batch._queue import Queue
 from openai_batch.providers import get_provider_by_name
@@ -64,7 +65,7 @@ def test_what_does_not_fit_waits_and_is_sent(shop: Shop, refuses: bool) -> None:
     whole = order(shop, "fault:steps=in_progress")
     shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
     shop.server.queue_refuses = refuses
-    job, _ = shop.flow().submit(whole)
+    job, _ = start(shop.flow(), whole)
     if refuses:
         assert job.waiting == 2
         assert len(shop.server.batches) == 2
@@ -82,7 +83,7 @@ def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
     limit = whole.checked.size * 2 // 4 + 10
     shop.configure(max_requests=3, enqueued_tokens=limit // _queue.BYTES_PER_TOKEN)
     shop.server.queue_bytes = limit
-    job, _ = shop.flow().submit(order(shop, "fault:steps=in_progress,in_progress"))
+    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress,in_progress"))
     assert job.waiting == 2
     finish(shop, job)
     assert len(shop.server.creates) == 4
@@ -95,7 +96,7 @@ def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytes
     whole = order(shop, "m")
     shop.server.queue_bytes = 1
     flow = shop.flow()
-    job, _ = flow.submit(whole)
+    job, _ = start(flow, whole)
     assert job.status == "uploaded"
     job = flow.advance(job)
     assert len(shop.server.creates) == 1
@@ -131,10 +132,10 @@ def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limi
 
 def two_jobs(shop: Shop) -> tuple[Job, Job]:
     """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
-    first, _ = shop.flow().submit(shop.order("fault:steps=in_progress", 1, "one.jsonl"))
+    first, _ = start(shop.flow(), shop.order("fault:steps=in_progress", 1, "one.jsonl"))
     whole = order(shop, "fault:steps=in_progress")
     shop.server.queue_bytes = whole.checked.size
-    second, _ = shop.flow().submit(whole)
+    second, _ = start(shop.flow(), whole)
     assert second.status == "uploaded"
     return first, second
 
@@ -175,7 +176,7 @@ def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(shop: Shop) -> 
     (gone,) = [batch for batch in shop.server.batches.values() if len(batch.input.data.splitlines()) == 1]
     del shop.server.batches[gone.id]
     flow.registry.set_part(first.parts[0], expires_at=time.time() + 60)
-    assert flow.look(second).waiting == 1
+    assert flow.poll(second).waiting == 1
     flow.registry.set_part(first.parts[0], expires_at=time.time() - 7200)
     finish(shop, second)
     assert not flow.registry.job(first.id).ended
@@ -189,7 +190,7 @@ def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
     whole = order(shop, "m")
     shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
     shop.server.queue_refuses = False
-    finish(shop, shop.flow().submit(whole)[0])
+    finish(shop, start(shop.flow(), whole)[0])
     (shop.home / "state" / "registry.db").unlink()
     (job,) = recover(shop.flow(), [whole.provider])
     assert len(job.parts) == 4
@@ -202,7 +203,7 @@ def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
     shop.server.queue_bytes = 1
     shop.server.queue_refuses = False
     flow, other = shop.flow(), shop.flow()
-    job, _ = flow.submit(whole)
+    job, _ = start(flow, whole)
     stale = job
     job = flow.refresh(job)
     assert job.parts[0].batch_id is None
@@ -227,7 +228,7 @@ def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
     shop.configure(**({"enqueued_tokens": tokens} if known else {}))
     shop.server.queue_bytes = room
     shop.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."
-    job, _ = shop.flow().submit(order(shop, "fault:steps=in_progress"))
+    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress"))
     job = shop.flow().advance(job)
     assert len(job.parts) in (4, 5)
     finish(shop, job)
@@ -241,6 +242,6 @@ def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
 def test_one_request_larger_than_the_queue_is_sent_alone(shop: Shop) -> None:
     """A request that no cut makes smaller is tried by itself; the provider has the last word."""
     shop.configure(enqueued_tokens=1)
-    job, _ = shop.flow().submit(order(shop, "m"))
+    job, _ = start(shop.flow(), order(shop, "m"))
     finish(shop, job)
     assert len(shop.server.creates) == ROWS

@@ -16,6 +16,7 @@ import pytest
 
 from openai_batch import _paths
 from openai_batch._batchinfo import BatchFault, Counts
+from openai_batch._job_submit import start
 from openai_batch._jobs import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, Job, Part
 from openai_batch._registry import APPLICATION_ID, VERSION, Registry
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
@@ -195,7 +196,7 @@ def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Pa
 def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
     """Names on disk are bytes; one that is not UTF-8 is kept, and the registry stays where it is."""
     order = shop.order("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
-    made = shop.flow().submit(order)[0]
+    made = start(shop.flow(), order)[0]
     again = shop.flow().registry.job(made.id)
     assert again.input_path == str(order.checked.origin)
     assert Path(str(again.input_path)).exists()

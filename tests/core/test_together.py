@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch._collect import collect, verdict
+from openai_batch._job_submit import start
 from openai_batch._jobs import CREATING, PLANNED, UPLOADING
+from openai_batch._recover import adopt
 from openai_batch._registry import Registry
 from openai_batch.errors import InputError, NotFoundError
 
@@ -23,11 +25,11 @@ def test_the_same_order_again_is_the_same_job(shop: Shop) -> None:
     """Nothing is uploaded or created again, by the same process or a later one; `again` asks for it."""
     order = shop.order("fault:end=completed")
     flow = shop.flow()
-    first, new = flow.submit(order)
+    first, new = start(flow, order)
     assert new
-    assert [flow.submit(order) for flow in (flow, shop.flow())] == [(first, False)] * 2
+    assert [start(flow, order) for flow in (flow, shop.flow())] == [(first, False)] * 2
     assert len(shop.server.uploads) == len(shop.server.creates) == 1
-    second, new = shop.flow().submit(order, again=True)
+    second, new = start(shop.flow(), order, again=True)
     assert new
     assert second.id != first.id
     assert len(shop.server.batches) == 2
@@ -35,8 +37,8 @@ def test_the_same_order_again_is_the_same_job(shop: Shop) -> None:
 
 def test_another_input_is_another_job(shop: Shop) -> None:
     """One byte more makes it another order."""
-    one = shop.flow().submit(shop.order("fault:end=completed"))[0]
-    other = shop.flow().submit(shop.order("fault:end=completed", requests=5))[0]
+    one = start(shop.flow(), shop.order("fault:end=completed"))[0]
+    other = start(shop.flow(), shop.order("fault:end=completed", requests=5))[0]
     assert one.id != other.id
 
 
@@ -45,7 +47,7 @@ def test_an_input_that_changes_before_it_is_sent_is_refused(shop: Shop) -> None:
     order = shop.order("fault:upload=401")
     order.checked.path.write_bytes(order.checked.path.read_bytes().replace(b"ask", b"ASK"))
     with pytest.raises(InputError, match="has changed"):
-        shop.flow().submit(order)
+        start(shop.flow(), order)
     assert shop.server.uploads == []
 
 
@@ -123,12 +125,12 @@ def test_a_batch_from_elsewhere_is_adopted_once_and_collected(shop: Shop) -> Non
         file = api.upload(handle, "x.jsonl")
     made = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={"by": "hand"})
     flow = shop.flow()
-    job = flow.adopt(made.id, order.provider)
-    assert flow.adopt(made.id).id == job.id
+    job = adopt(flow, made.id, order.provider)
+    assert adopt(flow, made.id).id == job.id
     verdict(collect(flow, flow.wait(job, timeout=30), shop.out))
     assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
     with pytest.raises(NotFoundError):
-        flow.adopt("batch_unknown", order.provider)
+        adopt(flow, "batch_unknown", order.provider)
     api.close()
 
 

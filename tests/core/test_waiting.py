@@ -9,6 +9,7 @@ import pytest
 
 from openai_batch import _patience
 from openai_batch._api import _retry_after
+from openai_batch._cancel import cancel
 from openai_batch._jobs import ENDED
 from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
@@ -129,7 +130,7 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: s
     """A running batch is cancelled and its rows kept; one that has ended meanwhile is left as it is."""
     flow = shop.flow()
     job = shop.submit(f"fault:steps={steps};rows=absent")
-    job = flow.wait(flow.cancel(job), timeout=30)
+    job = flow.wait(cancel(flow, job), timeout=30)
     assert job.status == ("cancelled" if steps else "completed")
     assert job.parts[0].output_file_id
 

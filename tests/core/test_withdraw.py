@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from openai_batch._cancel import cancel, withdraw
 from openai_batch._collect import collect, verdict
+from openai_batch._job_submit import start
 from openai_batch._jobs import CREATING, ENDED
 from openai_batch._retry import WITHDRAWN, retry, survey
 from openai_batch.errors import ApiError, IncompleteError, UncertainError
@@ -26,7 +28,7 @@ def half_sent(shop: Shop, plan: str = "fault:steps=in_progress") -> tuple[Workfl
     order = shop.order(plan, 6)
     shop.server.queue_bytes = order.checked.size * 2 // 3 + 5
     flow = shop.flow()
-    job, _ = flow.submit(order)
+    job, _ = start(flow, order)
     assert job.waiting == 1
     shop.server.queue_bytes = None
     return flow, job
@@ -40,7 +42,7 @@ def sent(shop: Shop) -> list[int]:
 def test_a_retry_leaves_out_what_was_withdrawn(shop: Shop) -> None:
     """Rows left to a later job are not sent again by themselves, and it is said how many; all of them can be."""
     flow, job = half_sent(shop)
-    job = flow.wait(flow.withdraw(job), timeout=60)
+    job = flow.wait(withdraw(flow, job), timeout=60)
     found = survey(flow, job)
     assert found.rows == {4: WITHDRAWN, 5: WITHDRAWN}
     assert retry(flow, job, found) == job
@@ -63,7 +65,7 @@ def test_a_retry_that_was_withdrawn_is_left_out_too(shop: Shop) -> None:
     found = survey(flow, job)
     assert len(found.rows) == 2
     shop.server.queue_bytes = 1
-    job = flow.withdraw(retry(flow, job, found))
+    job = withdraw(flow, retry(flow, job, found))
     assert job.ended
     assert set(survey(flow, job).rows.values()) == {WITHDRAWN}
 
@@ -71,7 +73,7 @@ def test_a_retry_that_was_withdrawn_is_left_out_too(shop: Shop) -> None:
 def test_what_is_missing_of_a_batch_is_sent_all_the_same(shop: Shop) -> None:
     """A row that its batch has lost is no withdrawn one: the retry sends it, and it alone."""
     flow, job = half_sent(shop, "fault:steps=in_progress;rows=absent")
-    job = flow.wait(flow.withdraw(job), timeout=60)
+    job = flow.wait(withdraw(flow, job), timeout=60)
     found = survey(flow, job)
     assert sorted(row for row, cause in found.rows.items() if cause != WITHDRAWN) == [1, 3]
     flow.wait(retry(flow, job, found), timeout=60)
@@ -84,7 +86,7 @@ def uncertain(shop: Shop) -> tuple[Workflow, Job]:
     shop.configure(max_requests=2, create_timeout=0.5, create_grace=0.1)
     flow = shop.flow()
     with pytest.raises(UncertainError):
-        flow.submit(shop.order(f"fault:create=made.reset+later;steps={RUNS}", 6))
+        start(flow, shop.order(f"fault:create=made.reset+later;steps={RUNS}", 6))
     return flow, flow.registry.find(None)
 
 
@@ -94,14 +96,14 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain
     assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
     before = len(shop.server.requests)
     with pytest.raises(UncertainError) as told:
-        flow.cancel(job)
+        cancel(flow, job)
     assert shop.server.requests[before].path.endswith("/cancel")
     assert f"obatch cancel {job.id}" in told.value.hint
     assert [batch.cancelled for batch in shop.server.batches.values()] == [True]
     job = flow.registry.job(job.id)
     assert [part.state for part in job.parts] == ["running", CREATING, ENDED]
     shop.server.settle()
-    job = flow.cancel(job)
+    job = cancel(flow, job)
     assert job.ended
     assert [batch.cancelled for batch in shop.server.batches.values()] == [True, True]
 
@@ -110,8 +112,8 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, Job]) -> N
     """Withdrawing raises for a part that may have a batch, unless it is told to give it up."""
     flow, job = uncertain
     with pytest.raises(UncertainError):
-        flow.withdraw(job)
-    job = flow.withdraw(job, resubmit_uncertain=True)
+        withdraw(flow, job)
+    job = withdraw(flow, job, resubmit_uncertain=True)
     assert [part.state for part in job.parts] == ["running", ENDED, ENDED]
     assert job.submitted
 
@@ -119,7 +121,7 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, Job]) -> N
 def test_cancel_can_give_up_what_is_uncertain(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
     """The job ends, and what its other batches have finished can be collected."""
     flow, job = uncertain
-    job = flow.wait(flow.cancel(job, give_up=True), timeout=60)
+    job = flow.wait(cancel(flow, job, give_up=True), timeout=60)
     assert job.status == "cancelled"
     collected = collect(flow, job, shop.out)
     assert (collected.tally.succeeded, collected.tally.missing_count) == (2, 4)
@@ -130,7 +132,7 @@ def test_a_cancelled_batch_that_was_refused_is_not_sent_again(shop: Shop) -> Non
     shop.server.queue_bytes = 1
     shop.server.queue_refuses = False
     flow = shop.flow()
-    job = flow.cancel(shop.submit(f"fault:steps={RUNS}"))
+    job = cancel(flow, shop.submit(f"fault:steps={RUNS}"))
     shop.server.queue_bytes = None
     assert flow.wait(job, timeout=30).ended
     assert len(shop.server.batches) == 1
@@ -138,7 +140,7 @@ def test_a_cancelled_batch_that_was_refused_is_not_sent_again(shop: Shop) -> Non
 
 def test_each_of_several_jobs_is_cancelled(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
     """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
-    other, _ = shop.flow().submit(shop.order(f"fault:steps={RUNS}", 1, "two.jsonl"))
+    other, _ = start(shop.flow(), shop.order(f"fault:steps={RUNS}", 1, "two.jsonl"))
     process = shop.command("cancel", str(uncertain[1].id), str(other.id), "--yes")
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 7, told
@@ -149,8 +151,8 @@ def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(shop: Shop)
     """A server that fails for the first batch is told of at the end; the second is cancelled, the third withdrawn."""
     flow, job = half_sent(shop, f"fault:cancel=503*3;steps={RUNS}")
     with pytest.raises(ApiError, match="503"):
-        flow.cancel(job)
+        cancel(flow, job)
     assert [batch.cancelled for batch in shop.server.batches.values()] == [False, True]
     job = flow.registry.job(job.id)
     assert job.submitted
-    assert flow.wait(flow.cancel(job), timeout=60).status == "cancelled"
+    assert flow.wait(cancel(flow, job), timeout=60).status == "cancelled"

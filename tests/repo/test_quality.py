@@ -39,7 +39,7 @@ def test_readme_table_has_the_exit_codes_of_the_error_classes() -> None:
 
 def test_readme_names_every_command() -> None:
     """Each command has its row in the README."""
-    from openai_batch.cli.completion import read_commands
+    from openai_batch.cli.completion_scripts import read_commands
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.split("| command | does |")[1].split("\n\n")[0]
@@ -49,7 +49,7 @@ def test_readme_names_every_command() -> None:
 
 def test_every_option_that_the_readme_shows_exists() -> None:
     """No example in the README uses an option that is not there."""
-    from openai_batch.cli.completion import read_commands
+    from openai_batch.cli.completion_scripts import read_commands
 
     known = {name for command in read_commands() for option in command.options for name in option.names}
     shown: set[str] = set()
@@ -63,11 +63,11 @@ def test_every_option_that_the_readme_shows_exists() -> None:
 
 def test_completion_scripts_are_current() -> None:
     """The files in completions/ are what the commands would generate now."""
-    from openai_batch.cli.completion import scripts
+    from openai_batch.cli.completion_scripts import scripts
 
     for name, text in scripts().items():
         assert (ROOT / "completions" / name).read_text(encoding="utf-8") == text, (
-            "run: python -m openai_batch.cli.completion completions"
+            "run: python -m openai_batch.cli.completion_scripts completions"
         )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from core.conftest import shop
 
+from openai_batch._job_submit import start
 from openai_batch._registry import OvertakenError
-from openai_batch._reuse import look, settled
+from openai_batch._reuse import find_reusable, plan_submission
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -22,13 +23,15 @@ def test_an_order_that_was_overtaken_is_not_sent(shop: Shop) -> None:
     flow = shop.flow()
     first = replace(shop.order("m", 3, "one.jsonl"), origin="the table")
     second = replace(shop.order("m", 5, "two.jsonl"), origin="the table")
-    stale = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
-    flow.submit(settled(flow, look(flow, first, shop.folder / "work-one.jsonl", dedup=False), flow.wait))
+    stale = plan_submission(flow, find_reusable(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
+    start(
+        flow, plan_submission(flow, find_reusable(flow, first, shop.folder / "work-one.jsonl", dedup=False), flow.wait)
+    )
     with pytest.raises(OvertakenError):
-        flow.submit(stale)
+        start(flow, stale)
     assert len(shop.server.batches) == 1
-    again = settled(flow, look(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
-    flow.submit(again)
+    again = plan_submission(flow, find_reusable(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
+    start(flow, again)
     assert [batch.input.data.count(b"\n") for batch in shop.server.batches.values()] == [3, 2]
 
 
@@ -36,7 +39,10 @@ def test_the_same_order_is_not_overtaken_by_itself(shop: Shop) -> None:
     """Two processes with the same order share its job, whoever comes first."""
     flow = shop.flow()
     order = replace(shop.order("m", 3), origin="the table")
-    plans = [settled(flow, look(flow, order, shop.folder / "work-in.jsonl", dedup=False), None) for _ in range(2)]
-    jobs = [flow.submit(plan)[0] for plan in plans]
+    plans = [
+        plan_submission(flow, find_reusable(flow, order, shop.folder / "work-in.jsonl", dedup=False), None)
+        for _ in range(2)
+    ]
+    jobs = [start(flow, plan)[0] for plan in plans]
     assert jobs[0].id == jobs[1].id
     assert len(shop.server.batches) == 1

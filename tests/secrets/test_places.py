@@ -9,7 +9,9 @@ from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
 from support.servers import echo_upstream
 
 from openai_batch._api import make_client
+from openai_batch._cancel import cancel
 from openai_batch._collect import collect, fetch_raw
+from openai_batch._job_submit import start
 from openai_batch.errors import BatchError
 from openai_batch.providers import get_provider_by_name
 
@@ -27,7 +29,7 @@ def _wait(flow: Workflow, job: Job, _shop: Shop) -> object:
 
 
 def _cancel(flow: Workflow, job: Job, _shop: Shop) -> object:
-    return flow.cancel(job)
+    return cancel(flow, job)
 
 
 def _collect(flow: Workflow, job: Job, shop: Shop) -> object:
@@ -60,7 +62,7 @@ def test_nothing_follows_a_redirect(here: Shop, call: str, status: int) -> None:
     flow = here.flow()
     told = ""
     try:
-        act(flow, flow.submit(here.order(f"fault:{plan.format(status)}"))[0], here)
+        act(flow, start(flow, here.order(f"fault:{plan.format(status)}"))[0], here)
     except BatchError as exc:
         told = f"{exc} {exc.hint}"
     assert str(status) in [request.fault.kind for request in here.server.requests if request.fault]

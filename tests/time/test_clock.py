@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from openai_batch._job_submit import start
 from openai_batch.errors import UncertainError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -54,6 +55,6 @@ def test_a_jump_does_not_change_the_grace_period(shop: Shop, monkeypatch: pytest
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + (jump if shop.server.seen("GET", "/batches") else 0.0))
     with pytest.raises(UncertainError):
-        flow.submit(order)
+        start(flow, order)
     assert len(shop.server.seen("GET", "/batches")) > 1
     assert len(shop.server.creates) == 1

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from .options import JsonOpt
-from .output import Output
+from openai_batch.cli.options import JsonOpt
+from openai_batch.cli.output import Output
 
 EPILOG = """Examples:
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import typer
 
-from .download import ended
-from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
-from .results import conclude, deliver, make_export
-from .session import session
+from openai_batch.cli.deliver import conclude, deliver
+from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.option_groups import with_groups
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.session import session
 
 EPILOG = """Examples:
 
@@ -28,15 +28,14 @@ model, prompt_tokens, completion_tokens, status (success, error or missing), err
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("results", epilog=EPILOG)(results)
+    app.command("results", epilog=EPILOG)(with_groups(results))
 
 
 def results(
     job: JobArg = None,
     output: OutputOpt = None,
-    form: AsOpt = None,
-    fields: FieldsOpt = False,
-    inert: InertOpt = True,
+    *,
+    form: ExportOptions,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
     json: JsonOpt = False,
@@ -47,8 +46,8 @@ def results(
     To a terminal goes a preview, to a pipe JSON lines; a file is CSV, Parquet or the provider's lines, by its name.
     """
     path = Path(output).expanduser() if output not in (None, "-") else None
-    export = make_export(output, form, fields=fields, inert=inert, default="raw" if path else "rows")
+    export = form.export(output, default="raw" if path else "rows")
     with session(quiet=quiet) as current:
-        found = ended(current, job, provider)
-        collected = deliver(current, found, path or sys.stdout.buffer, force=force, export=export)
+        found = current.ended(job, provider)
+        collected = deliver(current, found, path, force=force, export=export)
         conclude(collected, as_json=json and path is not None, quiet=quiet)

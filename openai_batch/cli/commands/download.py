@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from openai_batch.errors import BatchError
-
-from .options import (
-    AsOpt,
-    FieldsOpt,
+from openai_batch.cli.deliver import conclude, deliver
+from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.option_groups import with_groups
+from openai_batch.cli.options import (
     ForceOpt,
-    InertOpt,
     JobArg,
     JsonOpt,
     MissingOpt,
@@ -22,12 +19,8 @@ from .options import (
     ProviderOpt,
     QuietOpt,
 )
-from .output import Output, errors
-from .results import conclude, deliver, make_export
-from .session import Session, session
-
-if TYPE_CHECKING:
-    from openai_batch._jobs import Job
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
 
 EPILOG = """Examples:
 
@@ -45,7 +38,7 @@ _ENDINGS = {"csv": ".csv", "parquet": ".parquet"}
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EPILOG)(download)
+    app.command(epilog=EPILOG)(with_groups(download))
 
 
 def download(
@@ -54,9 +47,8 @@ def download(
     raw: Annotated[
         str | None, typer.Option("--raw", metavar="FOLDER", help="Fetch the provider's own files, byte for byte.")
     ] = None,
-    form: AsOpt = None,
-    fields: FieldsOpt = False,
-    inert: InertOpt = True,
+    *,
+    form: ExportOptions,
     missing: MissingOpt = None,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
@@ -70,26 +62,17 @@ def download(
     from openai_batch._collect import fetch_raw
 
     with session(quiet=quiet) as current:
-        found = ended(current, job, provider)
+        found = current.ended(job, provider)
         if raw is not None:
-            paths = fetch_raw(current.flow, found, Path(raw).expanduser(), force=force)
+            paths = fetch_raw(current.workflow, found, Path(raw).expanduser(), force=force)
             current.reporter.close()
             Output().lines(str(path) for path in paths)
             if not paths:
                 errors.note(f"job {found.id} {found.status}: it left no files")
             return
-        name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form or '', '.jsonl')}"
-        export = make_export(name, form, fields=fields, inert=inert)
-        target = sys.stdout.buffer if name == "-" else Path(name).expanduser()
-        collected = deliver(current, found, target, force=force, missing=missing, export=export)
+        name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form.form or '', '.jsonl')}"
+        export = form.export(name)
+        target = None if name == "-" else Path(name).expanduser()
+        rest = Path(missing).expanduser() if missing else None
+        collected = deliver(current, found, target, force=force, missing=rest, export=export)
         conclude(collected, as_json=json and output != "-", quiet=quiet)
-
-
-def ended(current: Session, reference: str | None, provider: str | None) -> Job:
-    """Return the job that a user means, if it has ended; its provider is asked. Raises BatchError otherwise."""
-    found = current.find(reference, provider)
-    if not found.ended:
-        found = current.flow.refresh(current.flow.advance(found))
-    if not found.ended:
-        raise BatchError(f"job {found.id} is still {found.status}", hint=f"obatch wait {found.id}")
-    return found

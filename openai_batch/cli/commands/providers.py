@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import JsonOpt, QuietOpt
-from .output import Output, errors
+from openai_batch.cli.options import JsonOpt, QuietOpt
+from openai_batch.cli.output import Output, errors
 
 if TYPE_CHECKING:
     from openai_batch._profile import Provider

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from openai_batch.cli.job_format import job_record
+from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError
-
-from .options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
-from .output import Output, errors
-from .records import job_record
-from .session import session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EPILOG = """Examples:
 
@@ -58,15 +54,13 @@ def retry(
     quiet: QuietOpt = False,
 ) -> None:
     """Send what has no success again, as new parts of the same job; what has one is not paid for twice."""
-    from openai_batch._retry import WITHDRAWN, survey
+    from openai_batch._retry import WITHDRAWN, survey, wanted_causes
     from openai_batch._retry import retry as send_again
 
-    wanted = _wanted(where, everything)
+    wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet) as current:
-        found = current.find(job, provider)
-        if not found.ended:
-            found = current.flow.refresh(found)
-        seen = survey(current.flow, found)
+        found = current.ended(job, provider)
+        seen = survey(current.workflow, found)
         groups = seen.groups()
         records = [
             {"cause": g.cause, "count": g.count, "sample": g.sample, "helps": g.helps, "sent": wanted(g.cause)}
@@ -74,7 +68,7 @@ def retry(
         ]
         chosen = sum(g.count for g in groups if wanted(g.cause))
         if chosen and not dry_run:
-            found = send_again(current.flow, found, seen, wanted)
+            found = send_again(current.workflow, found, seen, wanted)
         current.reporter.close()
         _tell(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         if not chosen and groups:
@@ -84,15 +78,6 @@ def retry(
                 f"job {found.id}: none of its {len(seen.rows):,} requests without a success would be sent again",
                 hint=f"{why}; --all sends them as they are",
             )
-
-
-def _wanted(where: str | None, everything: bool) -> Callable[[str], bool]:
-    from openai_batch._retry import can_help
-
-    if where is None:
-        return (lambda _cause: True) if everything else can_help
-    codes = {code.strip() for code in where.split(",")}
-    return lambda cause: cause.partition(":")[0] in codes
 
 
 def _tell(found: Any, records: list[dict[str, Any]], chosen: int, *, dry_run: bool, as_json: bool, quiet: bool) -> None:

@@ -6,13 +6,12 @@ import time
 
 import typer
 
+from openai_batch.cli.job_format import job_lines, job_record
+from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, TimeoutOpt, seconds
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.progress import standing
+from openai_batch.cli.session import session
 from openai_batch.errors import BatchError, IncompleteError, WaitTimeoutError
-
-from .options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, TimeoutOpt, seconds
-from .output import Output, errors
-from .progress import standing
-from .records import job_lines, job_record
-from .session import session
 
 EPILOG = """Examples:
 
@@ -49,10 +48,10 @@ def wait(
             current.job = job
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                job = current.flow.wait(job, timeout=left)  # noqa: PLW2901 - the same job, later
+                job = current.workflow.wait(job, timeout=left)  # noqa: PLW2901 - the same job, later
             except WaitTimeoutError as exc:
                 worst = worst or exc
-                job = current.flow.registry.job(job.id)  # noqa: PLW2901
+                job = current.workflow.registry.job(job.id)  # noqa: PLW2901
             records.append(job_record(job))
             if len(found) == 1:
                 current.reporter.close()

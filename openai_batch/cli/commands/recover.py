@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from openai_batch.errors import AuthError
-
-from .options import JsonOpt, ProviderOpt, QuietOpt
-from .output import Output, errors
-from .records import JOB_COLUMNS, job_record
-from .session import named_provider, session
+from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
 
 EPILOG = """Examples:
 
@@ -28,14 +26,11 @@ def register(app: typer.Typer) -> None:
 def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
     """Take in every batch that obatch created and that the registry does not know."""
     from openai_batch._recover import recover as find_again
-    from openai_batch.providers import askable_providers
+    from openai_batch.providers import askable_providers, get_provider_by_name
 
     with session(quiet=quiet) as current:
-        named = named_provider(provider)
-        asked = [named] if named else askable_providers()
-        if not asked:
-            raise AuthError("no provider can be asked: no key is set", hint="export the key, or name one with -p")
-        jobs = find_again(current.flow, asked)
+        asked = [get_provider_by_name(provider)] if provider else askable_providers()
+        jobs = find_again(current.workflow, asked)
         current.reporter.close()
         names = ", ".join(str(p.name) for p in asked)
         if not jobs and not quiet:

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
+from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.progress import standing
+from openai_batch.cli.session import session
 from openai_batch.errors import BatchError, UsageError
-
-from .options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
-from .output import Output, errors
-from .progress import standing
-from .records import JOB_COLUMNS, job_record
-from .session import session
 
 EPILOG = """Examples:
 
@@ -41,6 +40,8 @@ def cancel(
     quiet: QuietOpt = False,
 ) -> None:
     """Cancel jobs at their provider; one that cannot be does not keep the others running."""
+    from openai_batch._cancel import cancel as stop
+
     with session(quiet=quiet) as current:
         found = [current.find(reference, provider) for reference in (jobs or (None,))]
         if dry_run:
@@ -57,10 +58,10 @@ def cancel(
                 current.reporter.note(f"job {job.id} has ended already: {standing(job)}")
             else:
                 try:
-                    current.flow.cancel(job, give_up=give_up)
+                    stop(current.workflow, job, give_up=give_up)
                 except BatchError as exc:
                     failed.append(exc)
-            records.append(job_record(current.flow.registry.job(job.id)))
+            records.append(job_record(current.workflow.registry.job(job.id)))
         current.reporter.close()
         Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")
     for error in failed[:-1]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import UsageError
-
+from .job_format import job_record
 from .output import Output, errors
-from .records import job_record
 
 if TYPE_CHECKING:
     from openai_batch._collect import Collected
@@ -20,79 +17,51 @@ if TYPE_CHECKING:
     from openai_batch._jobs import Job
     from openai_batch._order import Earlier
 
-    from .session import Session
+    from .session import CommandSession
 
 PREVIEW = 50
 """Results shown to a person; a file takes them all."""
 
 
 def deliver(
-    current: Session,
+    current: CommandSession,
     job: Job,
-    target: Path | BinaryIO,
+    target: Path | None,
     *,
     force: bool = False,
     earlier: Earlier | None = None,
-    missing: str | None = None,
+    missing: Path | None = None,
     requests: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
-    """Collect a job's results into `target`; a terminal gets a table. What is there already is not fetched again.
+    """Write a job's results to `target`, or to standard output for None; a terminal gets a table there."""
+    from openai_batch._collect import collect
+    from openai_batch._download_results import download
 
-    An export is made anew, as its options may be other ones now; the same bytes are not published twice.
-    """
-    from openai_batch._collect import Collected, collect
-    from openai_batch._jobfiles import columns_of
-    from openai_batch._results import Tally
+    if target is not None:
+        collected = download(
+            current.workflow, job, target, force=force, earlier=earlier, missing=missing, export=export
+        )
+    elif sys.stdout.isatty():
+        collected = _show_table(current, job, missing, requests)
+    else:
+        collected = collect(current.workflow, job, sys.stdout.buffer, missing=missing, export=export)
+    current.reporter.close()
+    return collected
 
-    if export is not None:
-        export.columns = columns_of(job)
-    rest = Path(missing).expanduser() if missing else None
-    if isinstance(target, Path):
-        before = job.output_path == str(target.absolute()) and target.exists() and job.collected
-        if before and not force and export is None:
-            current.reporter.note(f"job {job.id} was downloaded before")
-            succeeded = job.succeeded or 0
-            failed = job.requests - succeeded
-            if rest is not None and failed:
-                with Path(os.devnull).open("wb") as nowhere:
-                    collect(current.flow, job, nowhere, missing=rest)
-                current.reporter.close()
-            return Collected(job, target, Tally(requests=job.requests, succeeded=succeeded, failed=failed))
-        collected = collect(current.flow, job, target, force=force, earlier=earlier, missing=rest, export=export)
-        current.reporter.close()
-        return collected
-    if not sys.stdout.isatty():
-        return collect(current.flow, job, target, missing=rest, export=export)
+
+def _show_table(current: CommandSession, job: Job, missing: Path | None, requests: Path | None) -> Collected:
+    from openai_batch._collect import collect
     from openai_batch._inputs import workspace
 
     with workspace() as folder:
         path = folder / "results.jsonl"
         with path.open("wb") as handle:
-            collected = collect(current.flow, job, handle, missing=rest)
+            collected = collect(current.workflow, job, handle, missing=missing)
         current.reporter.close()
         if path.stat().st_size:
             preview(path, collected.tally.requests, _asked(job, requests))
     return collected
-
-
-def make_export(
-    output: str | None, form: str | None, *, fields: bool, inert: bool, default: str = "raw"
-) -> Export | None:
-    """Return what writes results in the form that is asked for; None for the provider's own lines.
-
-    Raises UsageError where the options do not fit each other.
-    """
-    from openai_batch._export import RAW, Export, form_of
-
-    wanted = form_of(output, form, default)
-    if wanted != RAW:
-        return Export(wanted, fields=fields, safe=inert)
-    if fields:
-        raise UsageError(
-            "--fields is for rows, and the provider's own lines are none", hint="-o NAME.csv, or add --as rows"
-        )
-    return None
 
 
 def preview(path: Path, total: int, asked: dict[str, str]) -> None:

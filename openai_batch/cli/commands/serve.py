@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from openai_batch.cli.output import errors
+from openai_batch.cli.progress import make_reporter
 from openai_batch.errors import UsageError
-
-from .output import errors
-from .progress import make_reporter
 
 EPILOG = """Examples:
 

@@ -1,38 +1,30 @@
-"""What is said of an order before it is paid: what would be sent, what need not be, and which input it is."""
+"""What a command says about a job before it waits for it: what would be sent, and which job it is."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING
 
 from .output import counted, errors
 
 if TYPE_CHECKING:
+    from openai_batch._job_submit import Submitted
     from openai_batch._order import Order
-    from openai_batch._reuse import Look
+    from openai_batch._reuse import ReusePlan
 
-    from .session import Session
-
-
-def origin_of(files: list[str] | None, table: str | None, sql: str | None, target: Path | None) -> str | None:
-    """Return what tells the same input another day, grown as it may be: its names; for a pipe, where its results go."""
-    if files and "-" in files:
-        return None if target is None else f"-> {target.absolute()}"
-    paths = [str(Path(file).expanduser().absolute()) for file in files or []]
-    return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
+    from .session import CommandSession
 
 
-def say_dry(current: Session, order: Order, found: Look | None = None) -> None:
+def say_dry(current: CommandSession, order: Order, plan: ReusePlan | None = None) -> None:
     """Say what an order would do, and what it would leave out as far as that was looked for."""
-    from openai_batch._reuse import expected
+    from openai_batch._reuse import estimate
 
-    known = current.flow.registry.by_identity(order.identity)
+    known = current.workflow.registry.by_identity(order.identity)
     if known is not None:
         errors.note(f"this is job {known.id}, started before: nothing new would be sent without --again")
         return
-    if found is not None:
-        order = expected(found)
+    if plan is not None:
+        order = estimate(plan)
     report, slices = order.checked.report, order.checked.slices
     model = f" with model {report.model}" if report.model else ""
     requests = sum(piece.requests for piece in slices)
@@ -46,7 +38,7 @@ def say_dry(current: Session, order: Order, found: Look | None = None) -> None:
     )
     if words := spared_words(order):
         errors.note(words)
-    if found is not None and found.common:
+    if plan is not None and plan.common:
         errors.note("what earlier jobs turn out to have no answer to would be sent as well")
 
 
@@ -62,3 +54,24 @@ def spared_words(order: Order) -> str:
     ]
     told = ", ".join(reason for reason in reasons if reason)
     return f"{counted(rows - sparing.count, 'request')} for {counted(rows, 'row')} ({told})"
+
+
+def awaited(file: str) -> str:
+    """Return `file`; for standard input at a terminal, say that it is awaited."""
+    if file == "-" and sys.stdin.isatty():
+        errors.note("reading from the terminal; Ctrl-D ends the input")
+    return file
+
+
+def announce(current: CommandSession, started: Submitted) -> None:
+    """Say which job is at work, and which of its rows are not sent."""
+    job = started.job
+    current.follow(job)
+    again = "" if started.new else ", started before; --again starts a new one"
+    ids = job.batch_ids
+    what = f"batch {ids[0]}" if len(ids) == 1 else f"{len(ids)} batches"
+    if not job.parts:
+        what = "nothing to send"
+    current.reporter.note(f"job {job.id}: {what} at {job.provider}{again}")
+    if words := spared_words(started.order):
+        current.reporter.note(f"job {job.id}: {words}")

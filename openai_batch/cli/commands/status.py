@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
+from openai_batch.cli.job_format import job_lines, job_record
+from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.output import Output, counted
+from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError
-
-from .options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from .output import Output, counted
-from .records import job_lines, job_record
-from .session import session
 
 EPILOG = """Examples:
 
@@ -41,7 +40,7 @@ def status(
     with session(quiet=True) as current:
         found = current.find(job, provider)
         if not offline and not found.ended:
-            found = current.flow.refresh(found)
+            found = current.workflow.refresh(found)
         Output(as_json=json, quiet=quiet).record(job_record(found), found.status, job_lines(found))
         if exit_code and found.ended and (found.status != "completed" or found.counts.failed):
             raise IncompleteError(f"job {found.id} {found.status}, {counted(found.counts.failed, 'request')} failed")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOpt, ProviderOpt, QuietOpt
-from .output import Output, errors
-from .records import JOB_COLUMNS, job_record
+from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.output import Output, errors
 
 EPILOG = """Examples:
 

@@ -1,0 +1,56 @@
+"""The options that `run` and `submit` share: how the job is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .options import AgainOpt, MetadataOpt, NameOpt, RemoteOpt, UncertainOpt, WindowOpt, pairs
+from .output import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openai_batch._job_submit import SubmitOptions
+    from openai_batch._make_requests import Requests
+    from openai_batch._order import Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How the job is made, as it was typed."""
+
+    name: NameOpt = None
+    metadata: MetadataOpt = None
+    window: WindowOpt = None
+    again: AgainOpt = False
+    resubmit_uncertain: UncertainOpt = False
+    check_remote: RemoteOpt = False
+
+    def order(self, requests: Requests, folder: Path, **more: Any) -> Order:
+        """Check a batch file, and return the order to run it; warnings are printed. Raises InputError."""
+        from openai_batch._order import make_order
+
+        return make_order(
+            requests.source,
+            folder,
+            requests.provider,
+            name=self.name,
+            metadata=pairs(self.metadata, "--metadata"),
+            window=self.window,
+            columns=requests.columns,
+            on_warning=errors.note,
+            **more,
+        )
+
+    def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
+        """Return these options, and `more` of them, for the library."""
+        from openai_batch._job_submit import SubmitOptions
+
+        return SubmitOptions(
+            dedup=dedup,
+            again=self.again,
+            resubmit_uncertain=self.resubmit_uncertain,
+            check_remote=self.check_remote,
+            **more,
+        )

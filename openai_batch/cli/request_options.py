@@ -1,0 +1,94 @@
+"""The options that `run` and `prepare` share: what to read, and what to ask of each row."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import (
+    EmbeddingsOpt,
+    EndpointOpt,
+    FormatOpt,
+    IdOpt,
+    ImageOpt,
+    InlineOpt,
+    LimitOpt,
+    ModelOpt,
+    ParamOpt,
+    PrefixOpt,
+    PromptOpt,
+    RerankOpt,
+    SchemaOpt,
+    ScoreOpt,
+    SqlOpt,
+    SystemOpt,
+    TableOpt,
+    params,
+    text_or_file,
+)
+from .output import errors
+
+if TYPE_CHECKING:
+    from openai_batch._recipe import Recipe
+    from openai_batch._tables import Inputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOptions:
+    """What to ask of each row, as it was typed."""
+
+    model: ModelOpt = None
+    endpoint: EndpointOpt = None
+    prompt: PromptOpt = None
+    system: SystemOpt = None
+    schema: SchemaOpt = None
+    param: ParamOpt = None
+    image: ImageOpt = None
+    inline_images: InlineOpt = False
+    id_column: IdOpt = None
+    embeddings: EmbeddingsOpt = False
+    score: ScoreOpt = None
+    rerank: RerankOpt = None
+    prefix: PrefixOpt = "line"
+
+    def spec(self) -> Recipe:
+        """Return what is to be asked, with the files read that are named. Raises UsageError."""
+        from openai_batch._recipe import Recipe
+        from openai_batch._schema import load_schema
+
+        return Recipe(
+            self.model or "",
+            endpoint=self.endpoint,
+            prompt=text_or_file(self.prompt, "--prompt"),
+            system=text_or_file(self.system, "--system"),
+            embeddings=self.embeddings,
+            score=text_or_file(self.score, "--score"),
+            rerank=text_or_file(self.rerank, "--rerank"),
+            prefix=self.prefix,
+            params=params(self.param),
+            schema=load_schema(Path(self.schema).expanduser()) if self.schema is not None else None,
+            images=tuple(self.image or ()),
+            inline_images=self.inline_images,
+            id_column=self.id_column,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputOptions:
+    """What to read, as it was typed."""
+
+    format: FormatOpt = None
+    table: TableOpt = None
+    sql: SqlOpt = None
+    limit: LimitOpt = None
+
+    def open(self, files: list[str] | None, folder: Path) -> Inputs:
+        """Return what is to be read: these files, else the query, else standard input. `folder` is for work."""
+        from openai_batch._tables import Inputs
+
+        names = files or ([] if self.sql is not None else ["-"])
+        if "-" in names and sys.stdin.isatty():
+            errors.note("reading prompts from the terminal, one a line; Ctrl-D ends them")
+        return Inputs(names, folder, self.format, self.table, self.sql)
