@@ -26,7 +26,7 @@ from ._jobs import (
     Job,
     Part,
 )
-from ._patience import Pace
+from ._patience import Poller, job_delays
 from ._queue import Queue, is_refusal, was_refused
 from ._registry import MovedOnError
 from ._report import Reporter
@@ -161,12 +161,12 @@ class Workflow:
 
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
         """
-        pace = Pace(self.api(job).provider, self.reporter, timeout)
+        poller = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
         while not job.ended:
-            with pace.looking():
+            with poller.attempt():
                 job = self.look(job)
             if not job.ended:
-                time.sleep(pace.nap(job))
+                time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
         return job
 
     def look(self, job: Job) -> Job:

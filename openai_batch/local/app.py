@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from openai_batch.errors import BatchError
 
-from . import batches, wire
+from . import api_objects, batches
+from .api_objects import Refused
 from .uploads import receive_file
 from .upstream import CallError
-from .wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -88,7 +88,7 @@ class Routes:
         """Say who this is and whether it works; 503 while it cannot take requests."""
         condition = self._condition()
         content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
-        return wire.answer(content, 200 if condition == "ok" else 503)
+        return api_objects.json_response(content, 200 if condition == "ok" else 503)
 
     async def upload(self, request: Request) -> Response:
         """Store a file."""
@@ -97,7 +97,7 @@ class Routes:
             raise Refused(413, "the upload is too large", code="file_too_large", param="file")
         record = await receive_file(request, self._files, self._settings.max_bytes)
         await asyncio.to_thread(self._store.add_file, record)
-        return wire.answer(wire.file_object(record))
+        return api_objects.json_response(api_objects.file_object(record))
 
     def list_files(self, request: Request) -> Response:
         """List files, newest first unless asked otherwise."""
@@ -112,11 +112,13 @@ class Routes:
             limit=limit + 1,
             newest_first=order == "desc",
         )
-        return wire.answer(wire.page([wire.file_object(f) for f in found[:limit]], has_more=len(found) > limit))
+        return api_objects.json_response(
+            api_objects.list_object([api_objects.file_object(f) for f in found[:limit]], has_more=len(found) > limit)
+        )
 
     def get_file(self, request: Request) -> Response:
         """Describe one file."""
-        return wire.answer(wire.file_object(_found(self._store.file, request, "file")))
+        return api_objects.json_response(api_objects.file_object(_found(self._store.file, request, "file")))
 
     def file_content(self, request: Request) -> Response:
         """Return a file's bytes, or the range of them that is asked for."""
@@ -133,7 +135,7 @@ class Routes:
             raise Refused(409, f"{record.id} is in use by {users[0]}", code="file_in_use")
         self._store.delete_file(record.id)
         (self._files / record.id).unlink(missing_ok=True)
-        return wire.answer({"id": record.id, "object": "file", "deleted": True})
+        return api_objects.json_response({"id": record.id, "object": "file", "deleted": True})
 
     async def create_batch(self, request: Request) -> Response:
         """Create a batch, once for each Idempotency-Key."""
@@ -144,7 +146,7 @@ class Routes:
         if isinstance(record, str):
             return Response(record, media_type="application/json")
         self._executor.adopt(record.id)
-        return wire.answer(wire.batch_object(record))
+        return api_objects.json_response(api_objects.batch_object(record))
 
     def _create(self, request: batches.CreateBatch, digest: str, key: str | None) -> BatchRecord | str:
         """Store a new batch, or return the answer that its idempotency key got before."""
@@ -157,7 +159,7 @@ class Routes:
         earlier = self._store.created_by(key)
         if earlier is None:
             record = batches.new_batch(request, self._store, self._settings)
-            text = msgspec.json.encode(wire.batch_object(record)).decode()
+            text = msgspec.json.encode(api_objects.batch_object(record)).decode()
             earlier = self._store.add_batch_once(record, key, digest, text)
             if earlier == (digest, text):
                 return record
@@ -170,11 +172,13 @@ class Routes:
         limit = _limit(request, "batches")
         after = self._after(request, self._store.batch)
         found = self._store.batches(after=after, limit=limit + 1)
-        return wire.answer(wire.page([wire.batch_object(b) for b in found[:limit]], has_more=len(found) > limit))
+        return api_objects.json_response(
+            api_objects.list_object([api_objects.batch_object(b) for b in found[:limit]], has_more=len(found) > limit)
+        )
 
     def get_batch(self, request: Request) -> Response:
         """Describe one batch."""
-        return wire.answer(wire.batch_object(_found(self._store.batch, request, "batch")))
+        return api_objects.json_response(api_objects.batch_object(_found(self._store.batch, request, "batch")))
 
     async def cancel_batch(self, request: Request) -> Response:
         """Cancel a batch that has not ended."""
@@ -191,7 +195,7 @@ class Routes:
         if names is None:
             raise Refused(502, "the upstream does not list its models", code="upstream_error")
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]
-        return wire.answer({"object": "list", "data": data})
+        return api_objects.json_response({"object": "list", "data": data})
 
     async def forward(self, request: Request) -> Response:
         """Pass a request to the upstream, and its answer back as it comes."""
@@ -269,7 +273,7 @@ def build_app(routes: Routes) -> Starlette:
 
 async def _body(request: Request, limit: int) -> bytes:
     pieces = bytearray()
-    async for chunk in wire.body_of(request):
+    async for chunk in api_objects.read_body(request):
         pieces += chunk
         if len(pieces) > limit:
             raise Refused(413, f"the body has over {limit:,} bytes", code="request_too_large")

@@ -11,9 +11,9 @@ import msgspec
 
 from openai_batch._check import Limits, Problem, Row, check_stream
 
+from .api_objects import Refused
 from .store import BatchRecord, RowRecord
 from .uploads import new_id
-from .wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,12 +19,12 @@ import msgspec
 
 from openai_batch.errors import BatchError
 
-from . import answers
 from .batches import Interrupted, fault, validate
 from .publish import publish
-from .retry import final_answer
-from .run import Run
-from .store import Done
+from .result_lines import ResultLine, error_line, response_line
+from .retry import final_response
+from .running_batch import RunningBatch
+from .store import RowResult
 from .upstream import CallError
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class _Request(msgspec.Struct):
 _parse = msgspec.json.Decoder(_Request).decode
 
 
-class _Result(NamedTuple):
-    run: Run
+class _FinishedRow(NamedTuple):
+    run: RunningBatch
     row: RowRecord
-    line: answers.Line
+    line: ResultLine
     durable: asyncio.Future[None]
 
 
@@ -62,14 +62,14 @@ class Executor:
         self._files = files
         self._journals = journals
         self._lives: dict[str, asyncio.Task[None]] = {}
-        self._runs: deque[Run] = deque()
+        self._runs: deque[RunningBatch] = deque()
         self._turn_ends = 0.0
         self._cancelled: set[str] = set()
         # One at a time: each holds the ids of its file, and several would only share one processor.
         self._validating = asyncio.Lock()
         self._work_came = asyncio.Event()
         self._announced = 0
-        self._results: list[_Result] = []
+        self._results: list[_FinishedRow] = []
         self._results_came = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._committer: asyncio.Task[None] | None = None
@@ -183,7 +183,7 @@ class Executor:
 
     async def _run(self, batch: BatchRecord) -> None:
         """Have the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
-        run = await asyncio.to_thread(Run, batch, self._store, self._files, self._journals)
+        run = await asyncio.to_thread(RunningBatch, batch, self._store, self._files, self._journals)
         timer = asyncio.get_running_loop().call_later(max(0.0, batch.expires_at - time.time()), run.stop)
         self._runs.append(run)
         if batch.id in self._cancelled:
@@ -212,12 +212,12 @@ class Executor:
             line = await self._answer(run, row)
             if line is not None:
                 durable = asyncio.get_running_loop().create_future()
-                self._results.append(_Result(run, row, line, durable))
+                self._results.append(_FinishedRow(run, row, line, durable))
                 self._results_came.set()
                 await durable
             run.give_back()
 
-    async def _take(self) -> tuple[Run, RowRecord]:
+    async def _take(self) -> tuple[RunningBatch, RowRecord]:
         """Return the next row, of each batch in turn; wait if there is none."""
         while True:
             announced = self._announced
@@ -236,7 +236,7 @@ class Executor:
         self._runs.rotate(-1)
         self._turn_ends = time.monotonic() + _TURN
 
-    async def _answer(self, run: Run, row: RowRecord) -> answers.Line | None:
+    async def _answer(self, run: RunningBatch, row: RowRecord) -> ResultLine | None:
         """Return the row's finished line, or None if its batch was stopped meanwhile."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - workers are tasks
@@ -244,10 +244,10 @@ class Executor:
             raw = os.pread(run.input, row.length, row.start)
             body = bytes(_parse(raw).body)
         except (OSError, msgspec.MsgspecError) as exc:
-            return answers.unanswered(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
+            return error_line(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
         run.calling.add(task)
         try:
-            answer = await final_answer(
+            answer = await final_response(
                 self._upstream,
                 run.batch.endpoint,
                 body,
@@ -257,7 +257,7 @@ class Executor:
             )
         except CallError as exc:
             late = run.broken_off or time.time() >= run.batch.expires_at
-            return None if late else answers.unanswered(row.custom_id, exc.code, str(exc))
+            return None if late else error_line(row.custom_id, exc.code, str(exc))
         except asyncio.CancelledError:
             if self._closing:
                 raise
@@ -265,10 +265,10 @@ class Executor:
             return None
         except Exception as exc:  # noqa: BLE001 - whatever goes wrong with one row, the others go on
             _log(f"{run.batch.id}, line {row.line}: {exc!r}")
-            return answers.unanswered(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
+            return error_line(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
         finally:
             run.calling.discard(task)
-        return answers.answered(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
+        return response_line(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
 
     async def _commit(self) -> None:
         """Make results durable, all that came during one commit in the next."""
@@ -281,7 +281,7 @@ class Executor:
                 if not result.durable.done():
                     result.durable.set_result(None)
 
-    async def _write_patiently(self, results: list[_Result]) -> None:
+    async def _write_patiently(self, results: list[_FinishedRow]) -> None:
         while results:
             try:
                 await asyncio.to_thread(self._write, results)
@@ -293,18 +293,18 @@ class Executor:
             else:
                 return
 
-    def _write(self, results: list[_Result]) -> None:
+    def _write(self, results: list[_FinishedRow]) -> None:
         """Append answers to their journals, then record where they lie."""
-        groups: dict[Run, list[_Result]] = {}
+        groups: dict[RunningBatch, list[_FinishedRow]] = {}
         for result in results:
             groups.setdefault(result.run, []).append(result)
-        done: list[Done] = []
-        ends: dict[Run, int] = {}
+        done: list[RowResult] = []
+        ends: dict[RunningBatch, int] = {}
         for run, group in groups.items():
             end = run.journal_end
             for result in group:
                 size = len(result.line.data)
-                done.append(Done(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
+                done.append(RowResult(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
                 end += size
             _write_at(run.journal, b"".join(result.line.data for result in group), run.journal_end)
             os.fsync(run.journal)

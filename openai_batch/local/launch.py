@@ -6,7 +6,6 @@ Needs nothing but the standard library, so that a client can look for the server
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -21,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch import _paths
+from openai_batch._locks import is_held, locked
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from .fetch import Progress
+    from .download import Progress
     from .settings import LocalSettings
 
 _ASK_SECONDS = 10
@@ -78,7 +78,7 @@ def ensure_running(
     """
     environment = dict(os.environ if env is None else env)
     folder = _paths.private_dir(_paths.local_dir())
-    with _locked(folder / "launch.lock"):
+    with locked(folder / "launch.lock"):
         found = _settled()
         if found is not None and found.usable(settings):
             return found.endpoint
@@ -101,11 +101,11 @@ def ensure_running(
 
 def stop() -> bool:
     """End the running server, if there is one; its batches go on at the next start. Return whether there was one."""
-    if not _held(server_lock()):
+    if not is_held(server_lock()):
         return False
     deadline = time.monotonic() + _STOP_SECONDS
     asked = False
-    while _held(server_lock()):
+    while is_held(server_lock()):
         found = None if asked else _look()
         if found is not None:
             asked = _signal(found.health.get("pid"), signal.SIGTERM)
@@ -275,29 +275,3 @@ def _last_lines(log: Path, begin: int) -> str:
         stream.seek(begin)
         lines = stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]
     return ":\n" + "\n".join(lines) if lines else ""
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _held(path: Path) -> bool:
-    """Return whether somebody holds the lock `path`."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(handle)

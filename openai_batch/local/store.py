@@ -111,7 +111,7 @@ class RowRecord(NamedTuple):
     answer_length: int | None = None
 
 
-class Done(NamedTuple):
+class RowResult(NamedTuple):
     """A row that got its final answer: its state, the answer's place, and the tokens it used."""
 
     batch: int
@@ -297,7 +297,7 @@ class Store:
         rows = self._read("SELECT max(answer_start + answer_length) AS top FROM rows WHERE batch = ?", batch)
         return int(rows[0]["top"] or 0)
 
-    def record(self, done: Sequence[Done]) -> None:
+    def record(self, done: Sequence[RowResult]) -> None:
         """Record final answers and add them to their batches' counts, in one commit."""
         sums: dict[int, list[int]] = {}
         for row in done:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from openai_batch._files import sync_folder
+
+from .api_objects import Refused, read_body
 from .store import FileRecord
-from .wire import Refused, body_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +80,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
     parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
     refusal: Refused | None = None
     seen = 0
-    async for chunk in body_of(request):
+    async for chunk in read_body(request):
         seen += len(chunk)
         if refusal is None:
             try:
@@ -208,12 +210,3 @@ def _record(form: _Form, file_id: str) -> FileRecord:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

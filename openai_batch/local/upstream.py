@@ -39,7 +39,7 @@ class CallError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class UpstreamResponse:
     """One answer of a target, whole, in its own bytes."""
 
     status: int
@@ -134,7 +134,7 @@ class Upstream:
 
     async def call(
         self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None
-    ) -> tuple[Target, Answer]:
+    ) -> tuple[Target, UpstreamResponse]:
         """Send one request to a free target, `avoid` only if no other is, and return who answered what.
 
         Raises CallError where no answer came within `seconds`.
@@ -142,7 +142,7 @@ class Upstream:
         async with self._slot(avoid) as target:
             try:
                 async with self._request(target, "POST", path, body, seconds=seconds) as reply:
-                    return target, Answer(reply.status, reply.headers, await _read(reply))
+                    return target, UpstreamResponse(reply.status, reply.headers, await _read(reply))
             except CallError as exc:
                 exc.target = target
                 raise

@@ -44,7 +44,7 @@ LAYERS = (
     r"errors",
     r"(?!)",  # the core: every module that is not named elsewhere
     r"_config|providers|_registry|_api|local/.*|_complete|_emergency",
-    r"_submit|_download|_save|_ready",
+    r"_submit|_download|_save|_ready|_submission",
     r"_workflow|_cancel|_session|_follow|_collect|_recover|_retry|_reuse",
     r"batch|jobs|__init__|_entry|run|create_batch|create_batch_input|create_input|example_prompts",
     r"cli/.*",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch import _patience
-from openai_batch._api import _retry_after
 from openai_batch._jobs import ENDED
 from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
@@ -132,37 +131,6 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: s
     job = flow.wait(flow.cancel(job), timeout=30)
     assert job.status == ("cancelled" if steps else "completed")
     assert job.parts[0].output_file_id
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "30"}, 30),
-        ({"retry-after": "0"}, 0),
-        ({"retry-after": "3600"}, 3600),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
-        ({"retry-after": "-5"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "1e999"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "Mon, 23 Nov 2020 10:00:00 GMT"}, None),
-        ({"retry-after": "Mon, 23 Nov 99999 10:00:00 GMT"}, None),
-        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds count; what is past, endless or no number is as if it were not there."""
-    assert _retry_after(headers) == seconds
-
-
-def test_retry_after_takes_a_date() -> None:
-    """A date in the future is the time until then."""
-    asked = _retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
-    assert asked is not None
-    assert asked > 3e8
 
 
 def test_what_passes_by_itself() -> None:

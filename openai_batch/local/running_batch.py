@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class Run:
+class RunningBatch:
     """The batch's open files, the rows still to hand out, and who is at which call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:

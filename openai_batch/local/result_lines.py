@@ -13,7 +13,7 @@ NO_TOKENS = (0, 0, 0, 0, 0)
 _encode = msgspec.json.encode
 
 
-class Line(NamedTuple):
+class ResultLine(NamedTuple):
     """A finished line with its newline, the state it gives its row, and the tokens it tells of."""
 
     state: int
@@ -29,7 +29,7 @@ class _Body(msgspec.Struct):
 _scan = msgspec.json.Decoder(_Body).decode
 
 
-def answered(custom_id: str, status: int, request_id: str | None, body: bytes) -> Line:
+def response_line(custom_id: str, status: int, request_id: str | None, body: bytes) -> ResultLine:
     """Return the line of a request that got an HTTP answer; it is a success only if nothing says otherwise."""
     body, scanned = _embeddable(body)
     good = 200 <= status < 300 and (scanned is None or bytes(scanned.error) == b"null")  # noqa: PLR2004 - HTTP's
@@ -41,14 +41,14 @@ def answered(custom_id: str, status: int, request_id: str | None, body: bytes) -
         body,
     )
     tokens = _tokens(scanned.usage) if scanned is not None else NO_TOKENS
-    return Line(SUCCEEDED if good else FAILED, data, tokens)
+    return ResultLine(SUCCEEDED if good else FAILED, data, tokens)
 
 
-def unanswered(custom_id: str, code: str, message: str) -> Line:
+def error_line(custom_id: str, code: str, message: str) -> ResultLine:
     """Return the line of a request that was not run, or that nobody answered."""
     error = _encode({"code": code, "message": message})
     data = b'{"id":%b,"custom_id":%b,"response":null,"error":%b}\n' % (_new_id(), _encode(custom_id), error)
-    return Line(FAILED, data)
+    return ResultLine(FAILED, data)
 
 
 def _new_id() -> bytes:

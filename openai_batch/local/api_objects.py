@@ -34,10 +34,10 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         """Return the answer."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's classes
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
-        return answer({"error": error}, self.status)
+        return json_response({"error": error}, self.status)
 
 
-async def body_of(request: Request) -> AsyncIterator[bytes]:
+async def read_body(request: Request) -> AsyncIterator[bytes]:
     """Yield the body of a request as it comes; raises Refused if it stops coming, or breaks off."""
     stream = aiter(request.stream())
     while True:
@@ -53,12 +53,12 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-def answer(content: Any, status: int = 200) -> Response:
+def json_response(content: Any, status: int = 200) -> Response:
     """Return `content` as a JSON answer."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def page(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+def list_object(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     """Return one page of a list."""
     return {
         "object": "list",
