@@ -1,4 +1,4 @@
-"""The routes: files, batches, models, and everything that is asked of the upstream directly."""
+"""The HTTP routes: files, batches, models, and the endpoints that are passed on to the upstream."""
 
 from __future__ import annotations
 
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 
 _MAX_JSON = 1 << 20
 _MAX_FORWARDED = 64 << 20
+"""Bytes that the body of a request of ours, and of one for the upstream, may have."""
+
 _MAX_PAGE = {"files": 10_000, "batches": 100}
 _DEFAULT_PAGE = {"files": 10_000, "batches": 20}
+"""Objects on one page of a list, as OpenAI has them."""
+
 _FORWARDED = (
     *batches.UPSTREAM_ENDPOINTS,
     "/v1/images/edits",
@@ -45,7 +49,7 @@ _KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms"
 
 
 class Routes:
-    """The handlers, with what they need. `condition` tells in a few words whether the server can do its work."""
+    """The handlers and what they need. `condition` returns `ok`, or in a few words why the server cannot work."""
 
     def __init__(
         self,
@@ -85,13 +89,13 @@ class Routes:
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
     async def health(self, _request: Request) -> Response:
-        """Say who this is and whether it works; 503 while it cannot take requests."""
+        """Tell who this server is and whether it works; 503 while it cannot take requests."""
         condition = self._condition()
         content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
         return api_objects.json_response(content, 200 if condition == "ok" else 503)
 
     async def upload(self, request: Request) -> Response:
-        """Store a file."""
+        """Store an uploaded file."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > 4 * self._settings.max_bytes + _MAX_JSON:
             raise Refused(413, "the upload is too large", code="file_too_large", param="file")
@@ -100,7 +104,7 @@ class Routes:
         return api_objects.json_response(api_objects.file_object(record))
 
     def list_files(self, request: Request) -> Response:
-        """List files, newest first unless asked otherwise."""
+        """List files, newest first by default."""
         limit = _limit(request, "files")
         order = request.query_params.get("order", "desc")
         if order not in {"asc", "desc"}:
@@ -121,7 +125,7 @@ class Routes:
         return api_objects.json_response(api_objects.file_object(_found(self._store.file, request, "file")))
 
     def file_content(self, request: Request) -> Response:
-        """Return a file's bytes, or the range of them that is asked for."""
+        """Return a file's bytes, or the requested range of them."""
         record = _found(self._store.file, request, "file")
         path = self._files / record.id
         if not path.exists():
@@ -129,7 +133,7 @@ class Routes:
         return FileResponse(path, media_type="application/jsonl", headers={"etag": f'"{record.sha256}"'})
 
     def delete_file(self, request: Request) -> Response:
-        """Delete a file, unless a batch still reads it."""
+        """Delete a file, unless an unfinished batch reads it."""
         record = _found(self._store.file, request, "file")
         if users := self._store.users_of(record.id):
             raise Refused(409, f"{record.id} is in use by {users[0]}", code="file_in_use")
@@ -138,7 +142,7 @@ class Routes:
         return api_objects.json_response({"id": record.id, "object": "file", "deleted": True})
 
     async def create_batch(self, request: Request) -> Response:
-        """Create a batch, once for each Idempotency-Key."""
+        """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
             self._create, batches.parse(body), batches.digest(body), request.headers.get("idempotency-key")
@@ -149,7 +153,7 @@ class Routes:
         return api_objects.json_response(api_objects.batch_object(record))
 
     def _create(self, request: batches.CreateBatch, digest: str, key: str | None) -> BatchRecord | str:
-        """Store a new batch, or return the answer that its idempotency key got before."""
+        """Store a new batch and return it, or return the JSON that its idempotency key got before."""
         if key is None:
             record = batches.new_batch(request, self._store, self._settings)
             self._store.add_batch(record)
@@ -198,7 +202,7 @@ class Routes:
         return api_objects.json_response({"object": "list", "data": data})
 
     async def forward(self, request: Request) -> Response:
-        """Pass a request to the upstream, and its answer back as it comes."""
+        """Pass a request to the upstream, and its response back as it arrives."""
         path = request.url.path
         if not self._settings.upstream and path not in batches.ENGINE_ENDPOINTS:
             raise Refused(400, f"the embedded engine cannot do {path}", code="unsupported_endpoint")
@@ -221,7 +225,7 @@ class Routes:
         return StreamingResponse(_relay(context, reply.content.iter_any()), reply.status, headers)
 
     async def _check_model(self, body: bytes) -> None:
-        """Refuse a model name that the engine does not have: the engine itself takes any."""
+        """Refuse a model that the engine does not have: the engine itself takes any name."""
         try:
             model = msgspec.json.decode(body, type=_Asked).model
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -256,7 +260,7 @@ async def _relay(context: AbstractAsyncContextManager[Any], pieces: AsyncIterato
 
 
 def build_app(routes: Routes) -> Starlette:
-    """Return the ASGI application; every error that it answers has OpenAI's form."""
+    """Return the ASGI application; all its error responses have OpenAI's form."""
     return Starlette(
         routes=routes.routes(),
         exception_handlers={
