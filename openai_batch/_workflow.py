@@ -27,7 +27,7 @@ from ._jobs import (
     Part,
 )
 from ._patience import Poller, job_delays
-from ._queue import Queue, is_refusal, was_refused
+from ._queue import EnqueuedTokens, is_refusal, was_refused
 from ._registry import MovedOnError
 from ._report import Reporter
 from .errors import (
@@ -154,7 +154,7 @@ class Workflow:
                 self._note(part, info)
                 return
             with self._alone(job):
-                self._requeue(job, part, words, Queue(self.registry, self.api(job).provider))
+                self._requeue(job, part, words, EnqueuedTokens(self.registry, self.api(job).provider))
 
     def wait(self, job: Job, *, timeout: float | None = None) -> Job:
         """Follow a job until every batch has ended; errors that pass are waited out.
@@ -305,7 +305,7 @@ class Workflow:
         return self.registry.job(job.id)
 
     def _advance(self, job: Job, *, resubmit_uncertain: bool) -> Job:
-        queue = Queue(self.registry, self.api(job).provider)
+        queue = EnqueuedTokens(self.registry, self.api(job).provider)
         job = self._cut(job, queue)
         for part in job.parts:
             if part.state in WAITING and not queue.has_room(job, part):
@@ -314,7 +314,7 @@ class Workflow:
                 break
         return self.registry.job(job.id)
 
-    def _cut(self, job: Job, queue: Queue) -> Job:
+    def _cut(self, job: Job, queue: EnqueuedTokens) -> Job:
         """Cut the parts that the provider's queue would never have room for."""
         for part in job.parts:
             room = queue.room_in_bytes(job, part) if part.state in WAITING else None
@@ -327,7 +327,7 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
-    def _walk(self, job: Job, part: Part, queue: Queue, *, resubmit_uncertain: bool) -> bool:
+    def _walk(self, job: Job, part: Part, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
         """Take one part from where it stands to a running batch; tell whether there was room for it."""
         api = self.api(job)
         if part.state in (PLANNED, UPLOADING):
@@ -344,7 +344,7 @@ class Workflow:
                 return False
         return True
 
-    def _requeue(self, job: Job, part: Part, words: str, queue: Queue) -> None:
+    def _requeue(self, job: Job, part: Part, words: str, queue: EnqueuedTokens) -> None:
         """Put a part back whose batch the provider did not take, because its queue is full; nothing is paid for it."""
         part = self.registry.set_part(
             part, same_batch=True, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
