@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from openai_batch import _patience
+from openai_batch._delays import delays
 from openai_batch._jobs import ENDED
+from openai_batch._patience import Poller
 from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
 
@@ -74,6 +77,21 @@ def test_a_key_that_is_refused_once_does_not_end_the_waiting(shop: Shop) -> None
     """A provider whose key service hiccups in hour seven does not end a day's waiting."""
     job = shop.flow().wait(shop.submit("fault:poll=401;steps=in_progress"), timeout=30)
     assert job.status == "completed"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool) -> None:
+    """A key that never worked is wrong at once, if so wished; one that did may be renewed."""
+    warnings: list[str] = []
+    poller = Poller(delays(7.0), warnings.append, max_refusals=1)
+    if answered:
+        with poller.attempt():
+            pass
+        assert poller.next_delay() == 7
+    with contextlib.nullcontext() if answered else pytest.raises(AuthError), poller.attempt():
+        raise AuthError("the key is refused")
+    assert warnings == (["the key is refused; trying again in 2 s"] if answered else [])
+    assert not answered or 2 <= poller.next_delay() <= 2.5
 
 
 def test_a_batch_that_is_gone_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
