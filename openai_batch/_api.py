@@ -7,18 +7,17 @@ and those of its HTTP library end here: callers see the classes of `errors`.
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import io
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from . import _config
 from ._batchinfo import BatchInfo, read_batch
+from ._delays import retry_after
 from ._slice import FileSlice
-from ._transfer import Answer, transfer
+from ._transfer import DownloadResponse, transfer
 from .errors import ApiError, AuthError, BatchError, DownloadError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
@@ -267,7 +266,7 @@ class BatchApi:
             self._client = None
 
     @contextlib.contextmanager
-    def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[Answer]:
+    def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[DownloadResponse]:
         """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
         headers = {"Accept-Encoding": "identity"}
         if offset and etag:
@@ -282,7 +281,7 @@ class BatchApi:
             client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer,
         ):
             names = {name.lower(): value for name, value in answer.headers.items()}
-            yield Answer(answer.status_code, names, answer.iter_bytes(CHUNK))
+            yield DownloadResponse(answer.status_code, names, answer.iter_bytes(CHUNK))
 
     def _size_on_record(self, file_id: str) -> int | None:
         try:
@@ -431,7 +430,7 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
     code = _without_key(provider, str(exc.code)) if exc.code else None
-    return ApiError(what, status=status, api_code=code, retry_after=_retry_after(exc.response.headers))
+    return ApiError(what, status=status, api_code=code, retry_after=retry_after(exc.response.headers))
 
 
 def _from_connection(provider: Provider, doing: str, exc: BaseException) -> UnreachableError:
@@ -476,22 +475,6 @@ def _without_key(provider: Provider, text: str) -> str:
     except AuthError:
         key = None
     return text.replace(key, "(key)") if key else text
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait, from `retry-after-ms` or `retry-after`, else None."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "")
-        try:
-            seconds = float(text) * scale
-        except ValueError:
-            try:
-                seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-            except ValueError:
-                continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
 
 
 # The SDK takes file content that is an instance of io.IOBase; FileSlice is one.

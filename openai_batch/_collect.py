@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from . import _jobfiles, _paths
+from ._delays import delays
 from ._files import check_target, part_file, publish
 from ._index import as_they_stand, index
 from ._jobs import COLLECTED, Job, Part
@@ -258,13 +259,13 @@ def _fetched(
 
 
 def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
-    """Wait a little for file ids that come after the status, as some servers have it."""
-    for lag in range(_LATE_TRIES):
+    """Wait a few seconds for file ids: some servers show a batch's end before the files."""
+    for delay in itertools.islice(delays(0.5, longest=4.0), _LATE_TRIES):
         nothing = not part.output_file_id and not part.error_file_id
         late = part.counts.completed > 0 and not part.output_file_id
         if not part.batch_id or part.status == "failed" or not (late or (nothing and part.counts.done)):
             break
-        time.sleep(min(2.0**lag * 0.5, 4.0))
+        time.sleep(delay)
         info = api.get(part.batch_id)
         part = flow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
     return part

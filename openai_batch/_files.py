@@ -1,7 +1,7 @@
-"""Write files so that they are whole or not there: a hidden part file, synced, then published in one step.
+"""Write files atomically: into a hidden part file, which is synced and then gets its name in one step.
 
-What a killed process left half done is cleared away by the next one that works at the same place: whatever is in
-use is locked, and a killed process's lock is gone with it.
+A part file is locked while it is written. Those that killed processes left are not, and the next process that writes
+the same file removes them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import filecmp
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ._locks import clear_away, hold
 from .errors import BatchError, OutputExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
@@ -27,10 +27,10 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 
 @contextlib.contextmanager
 def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a hidden file beside `target` (0600, its folder made if need be); it is gone at the end.
+    """Open a hidden file beside `target` with mode 0600; give its handle and its path, and remove it at the end.
 
-    Those that killed processes left for the same target go too. Raises BatchError naming the path if it cannot be
-    made, or if there is no room for what is written.
+    The folder is made if need be. Part files that killed processes left for the same target are removed too. Raises
+    BatchError with the path if the file cannot be made, or if the disk is full.
     """
     descriptor = None
     try:
@@ -54,73 +54,10 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             part.unlink(missing_ok=True)
 
 
-def hold(path: Path, flags: int) -> int | None:
-    """Open and lock what this process has just made, or makes by these flags, with mode 0600; return the descriptor.
-
-    None if another process has cleared it away in the meantime: then it is to be made anew.
-    """
-    import fcntl
-
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    except FileNotFoundError:
-        if flags & os.O_CREAT:
-            raise
-        return None
-    with contextlib.suppress(OSError):  # not every file system has locks; nothing is cleared away there
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with contextlib.suppress(OSError):
-        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
-            return descriptor
-    os.close(descriptor)
-    return None
-
-
-@contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Keep other processes out of what `path` stands for; `waiting` is called if one is at it now.
-
-    A killed process's lock is gone with it. Raises BatchError if the file cannot be made.
-    """
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        raise BatchError(f"cannot make {path}: {exc.strerror}", hint="make room there") from exc
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def clear_away(paths: Iterable[Path]) -> None:
-    """Remove those of these files and folders that no process holds."""
-    import fcntl
-
-    for path in paths:
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
-            finally:
-                os.close(descriptor)
-
-
 def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False, private: bool = False) -> None:
-    """Make the part file's bytes durable and give them their name, all at once; `private` keeps mode 0600.
+    """Sync the part file, and give it the name `target` in one step; `private` keeps mode 0600.
 
-    Raises OutputExistsError if the name is taken by other bytes and `replace` is False.
+    Raises OutputExistsError if `target` is there with other bytes and `replace` is False.
     """
     handle.flush()
     if not private:
@@ -134,18 +71,18 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
+    """Sync `folder`, so that new names in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:
-        pass  # some file systems cannot; the bytes themselves are synced
+        pass  # not every file system can; the files themselves are synced
     finally:
         os.close(descriptor)
 
 
 def stamp(path: Path) -> str:
-    """Return what tells that a file was not written since: its size and time."""
+    """Return a text that changes when the file is written to: its size and its time of change."""
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns}"
 
@@ -153,7 +90,7 @@ def stamp(path: Path) -> str:
 def check_target(target: Path, *, force: bool) -> None:
     """Raise BatchError if `target` cannot be written, before any work is done for it.
 
-    It is an OutputExistsError if something is there that may not be replaced. A folder or a device never may.
+    This is an OutputExistsError if something is there that may not be replaced; folders and devices never are.
     """
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "no regular file"
@@ -172,7 +109,7 @@ def _link(part: Path, target: Path) -> None:
         os.link(part, target)
     except OSError as exc:
         if exc.errno in _NO_LINKS and not os.path.lexists(target):
-            part.replace(target)  # to claim the name first could leave an empty file behind
+            part.replace(target)  # claiming the name first could leave an empty file behind
             return
         if not isinstance(exc, FileExistsError):
             raise

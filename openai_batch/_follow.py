@@ -1,4 +1,4 @@
-"""Follow a batch to its end, through whatever a network does meanwhile."""
+"""Wait until a batch has ended, and go on through errors that pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._batchinfo import FINISHED
+from ._delays import delays
+from ._patience import Poller
 from ._warn import warn
-from .errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from ._batchinfo import BatchInfo
     from ._profile import Provider
 
-_FIRST_PAUSE = 0.1
-_LONGEST_BACKOFF = 60.0
+_FIRST_DELAY = 0.1
+"""Seconds until the second look at a provider on this machine."""
 
 
 def follow(
@@ -33,28 +34,23 @@ def follow(
 ) -> OpenAIBatch:
     """Call `look` until the batch has come to its end, and return it as it was then.
 
-    `seen` hears each answer. `interval` seconds lie between two looks; a provider on this machine is asked
-    sooner at first, since a small job there takes moments. What passes, such as a lost connection or a busy
-    server, is warned of once and waited out, as long as the server asks.
+    `seen` is called with each answer. `interval` is the time between two looks in seconds; a provider on this machine
+    is asked sooner at first, since a small batch takes little time there. An error that may pass, such as a lost
+    connection or a busy server, gives a warning and is waited out. Raises the BatchError that `look` raises if it does
+    not pass.
     """
-    pause = min(_FIRST_PAUSE, interval) if provider is not None and is_near(provider) else interval
-    backoff = 1.0
+    first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
+    # A refusal counts at once as long as the batch was never seen: its id or its key is wrong.
+    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_refusals=1)
     while True:
-        try:
+        batch = None
+        with poller.attempt():
             batch = look()
-        except ApiError as exc:
-            if not exc.passes:
-                raise
-            warn(f"{exc}; still waiting")
-            time.sleep(max(exc.retry_after or 0.0, backoff))
-            backoff = min(2 * backoff, _LONGEST_BACKOFF)
-            continue
-        backoff = 1.0
-        seen(batch)
-        if batch.status in FINISHED:
-            return batch
-        time.sleep(pause)
-        pause = min(pause * 1.5, interval)
+        if batch is not None:
+            seen(batch)
+            if batch.status in FINISHED:
+                return batch
+        time.sleep(poller.next_delay())
 
 
 def is_near(provider: Provider) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 from . import _paths
 from ._check import Limits, Report, check_stream, lines
 from ._expand import expand, is_packed
-from ._files import clear_away, hold
+from ._locks import clear_away, hold
 from ._split import Slice, Splitter, sort_out, with_hashes
 from .errors import BatchError, InputError
 

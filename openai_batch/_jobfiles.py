@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import _paths
-from ._files import locked, part_file, publish
+from ._files import part_file, publish
 from ._jobs import Part
+from ._locks import locked
 from ._slice import FileSlice
 from ._spared import Answers, count_spared
 from ._split import ROW_NUMBER, Slice, cut, with_hashes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 from typing import TYPE_CHECKING, BinaryIO
 
-from ._aside import move_aside
+from ._aside import move_to_backup
 from ._files import check_target, publish, stamp
 from .errors import OutputExistsError
 
@@ -62,7 +62,7 @@ def publish_output(
     # Said before it is done: after a kill in between, what lies there is known to be ours.
     flow.registry.set_output(job.id, str(target.absolute()))
     out.flush()
-    if found == ASIDE and not filecmp.cmp(part, target, shallow=False) and (moved := move_aside(target)):
+    if found == ASIDE and not filecmp.cmp(part, target, shallow=False) and (moved := move_to_backup(target)):
         flow.reporter.warn(f"{target} held other results, which are now {moved}")
     publish(out, part, target, replace=found == REPLACE)
     flow.registry.set_output(job.id, str(target.absolute()), stamp(target))

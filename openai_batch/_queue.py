@@ -1,8 +1,8 @@
-"""The provider's limit of enqueued tokens: what fits is sent, the rest waits until something of ours has ended.
+"""The provider's limit of enqueued tokens: parts that fit are sent, the others wait until a batch of ours has ended.
 
-The limit stands in the profile, or is learned from the words with which the provider refuses. Where these name none,
-what ran at the refusal is a guess: it holds parts back for a while, and never cuts one. Providers count the tokens of
-the prompts; here a token is taken for `BYTES_PER_TOKEN` bytes of the file, which counts the JSON around them too.
+The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the tokens that
+ran at that time are a guess: it makes parts wait for a while, but no part is cut because of it. Providers count the
+tokens of the prompts; here `BYTES_PER_TOKEN` bytes of the file count as one token, whatever they are.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ._registry import Registry
 
 BYTES_PER_TOKEN = 4
-"""A rule of thumb for English text, on the safe side for a file of requests."""
+"""A rule of thumb for English text. For a file of requests it gives too many tokens rather than too few."""
 
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
-"""Seconds to leave a refused part alone where nothing of ours explains the refusal; doubled each time."""
+"""Seconds before a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
 
 NAMED_FOR, GUESSED_FOR = 7 * 86400.0, 3600.0
-"""Seconds that a limit counts which a provider has named, as accounts grow, and one that was guessed."""
+"""Seconds that a limit is believed if the provider named it, since accounts grow, and if it was guessed."""
 
 _CODE = "token_limit_exceeded"
 _WORDS = re.compile(r"enqueued token limit|token_limit_exceeded", re.IGNORECASE)
@@ -36,30 +36,32 @@ _UNITS = {"k": 1e3, "m": 1e6}
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """What one provider lets one model's batches hold at a time, as far as it is known."""
+class EnqueuedTokens:
+    """How many tokens the batches of one model may have at a time at one provider, as far as it is known."""
 
     registry: Registry
+    """Where learned limits and running batches are recorded."""
     provider: Provider
+    """Whose limit it is."""
 
     def has_room(self, job: Job, part: Part, now: float | None = None) -> bool:
-        """Tell whether a part may be sent now. A request too large for the limit by itself is sent alone."""
+        """Tell whether a part may be sent now (`now`: Unix seconds). What is over the limit by itself is sent alone."""
         now = now or time.time()
         running = self._running(job, now)
         if not running:
             if not part.refusals:
                 return True
-            # Somebody else fills the queue, and nothing tells when that ends.
+            # The tokens of others fill the limit, and nothing tells when their batches end.
             pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
             return now >= (part.attempted_at or 0.0) + pause
         guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
         return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
     def learn(self, job: Job, part: Part, words: str) -> bool:
-        """Remember the limit that a refusal names; where that does not explain it, what runs now is as much as fits.
+        """Record the limit that the refusal of `part` names; if it does not explain the refusal, guess one.
 
-        This is a guess, as others may fill the queue too. Tells whether batches of ours filled it when the part was
-        tried: then their end makes room.
+        The guess is the tokens that run now; others may use the same limit, so it may be too low. Return whether
+        batches of ours were running when the part was tried: then their end makes room.
         """
         named = named_limit(words)
         if named:
@@ -70,7 +72,7 @@ class Queue:
         return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
 
     def room_in_bytes(self, job: Job, part: Part) -> int | None:
-        """Return how many bytes a part may have, if it must be cut because the limit is below it; else None."""
+        """Return the bytes that a part may have, if it must be cut because it is over the limit; else None."""
         limit = self.limit(job)
         return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
 
@@ -84,12 +86,12 @@ class Queue:
 
 
 def named_limit(words: str) -> int | None:
-    """Return the limit in tokens that a provider's words name, such as "Limit: 90,000" or "limit of 2M", or None."""
+    """Return the limit in tokens that a refusal names, such as "Limit: 90,000" or "limit of 2M", or None."""
     found = _LIMIT.search(words)
     if found is None:
         return None
     whole, part, unit = re.sub(r"\D", "", found[1]), found[2] or "", found[3].lower()
-    # A point without a unit behind it groups thousands.
+    # Without a unit after it, a point groups thousands.
     return int(float(whole + part) * _UNITS[unit]) if unit else int(whole + part[1:])
 
 
@@ -99,12 +101,12 @@ def tokens(part: Part) -> int:
 
 
 def is_refusal(exc: Exception) -> bool:
-    """Tell whether an error says that the queue is full: nothing was created then."""
+    """Tell whether an error says that the limit is reached; then nothing was created."""
     return isinstance(exc, ApiError) and (exc.api_code == _CODE or _WORDS.search(str(exc)) is not None)
 
 
 def was_refused(info: BatchInfo) -> str | None:
-    """Return the provider's words if it failed the batch because the queue was full, else None."""
+    """Return the provider's message if it failed the batch because the limit was reached, else None."""
     if info.status != "failed" or info.counts.done:
         return None
     return next((f.message for f in info.errors if f.code == _CODE or _WORDS.search(f.message)), None)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import _jobfiles, _paths, _submit
-from ._files import locked
 from ._jobs import RUNNING, Job, Part
+from ._locks import locked
 from ._queue import was_refused
 from .errors import ApiError, AuthError, BatchError, NotFoundError
 from .providers import askable_providers, get_provider_by_name

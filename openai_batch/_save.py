@@ -1,7 +1,8 @@
-"""Save a provider's file where the caller wants it: at a path, in a device, or in an open file."""
+"""Save a provider's file to a path, a device or an open file, and keep what was there as a backup."""
 
 from __future__ import annotations
 
+import filecmp
 import io
 import os
 import re
@@ -11,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ._aside import place
+from ._aside import move_to_backup
 from ._download import fetch_file
+from ._warn import warn
 
 if TYPE_CHECKING:
     from ._api import BatchApi
@@ -21,10 +23,10 @@ _MAX_NAME = 100
 
 
 def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] | IO[bytes]) -> None:
-    """Download a file: to a path whole or not at all, its folder made if need be; or into an open file.
+    """Download a file to a path, completely or not at all, or into an open file.
 
-    What a path held before is moved aside if it differs. Raises DownloadError if what arrives is not the
-    whole file.
+    The path's folder is made if need be; a different file that is there is renamed to a backup first. Raises
+    DownloadError if the file does not arrive completely.
     """
     if not isinstance(target, str | os.PathLike):
         _copy(api, file_id, target)
@@ -37,9 +39,31 @@ def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] |
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         fetch_file(api, file_id, new)
-        place(new, path)
+        replace_keeping_backup(new, path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def replace_keeping_backup(new: Path, path: Path) -> None:
+    """Give the finished file `new`, in the same folder, the name `path`; other content that is there gets a backup."""
+    if path.is_file() and path.stat().st_size:
+        if filecmp.cmp(new, path, shallow=False):
+            new.unlink()
+            return
+        backup = move_to_backup(path)
+        new.replace(path)
+        if backup is not None:
+            drop_equal_backup(path, backup)
+    else:
+        new.replace(path)
+
+
+def drop_equal_backup(path: Path, backup: Path) -> None:
+    """Remove `backup` if `path` now has the same bytes, else warn where the earlier content is."""
+    if path.is_file() and filecmp.cmp(path, backup, shallow=False):
+        backup.unlink()
+    else:
+        warn(f"{path} held something else, which is now {backup}")
 
 
 def safe_name(batch_id: str) -> str:
@@ -48,7 +72,7 @@ def safe_name(batch_id: str) -> str:
 
 
 def _copy(api: BatchApi, file_id: str, handle: Any) -> None:
-    """Download into what cannot be rewound, such as standard output: by way of a temporary file."""
+    """Download into a file that cannot seek, such as standard output, through a temporary file."""
     with tempfile.TemporaryFile() as spool:
         fetch_file(api, file_id, spool)
         spool.seek(0)

@@ -14,7 +14,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from ._aside import move_aside, settle
+from ._aside import move_to_backup
+from ._save import drop_equal_backup
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class FileSubmission:
 
     def _open(self) -> BinaryIO:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = None
+        backup = None
         mode = "w+b"
         if self._made:
             mode = "a+b"
@@ -108,11 +109,11 @@ class FileSubmission:
             mode = "wb"  # a device or a pipe takes lines and gives none back
         elif self.path.is_file() and self.path.stat().st_size:
             self.path = Path(os.path.realpath(self.path))
-            aside = move_aside(self.path)
+            backup = move_to_backup(self.path)
         handle = self._open_free() if mode == "x+b" else self.path.open(mode)
         self._made = True
         # Also runs when the last reference goes or the program ends: a batch need not be closed by hand.
-        self._finish = weakref.finalize(self, _finish, handle, self.path, aside)
+        self._finish = weakref.finalize(self, _finish, handle, self.path, backup)
         return handle  # type: ignore[return-value] # each of the modes is binary
 
     def _open_free(self) -> Any:
@@ -200,10 +201,10 @@ def jsonl_name(name: str) -> str:
     return name if name.endswith(".jsonl") else f"{Path(name).stem or 'batch'}.jsonl"
 
 
-def _finish(handle: Any, path: Path, aside: Path | None) -> None:
+def _finish(handle: Any, path: Path, backup: Path | None) -> None:
     handle.close()
-    if aside is not None:
-        settle(path, aside)
+    if backup is not None:
+        drop_equal_backup(path, backup)
 
 
 def _identity(handle: Any) -> tuple[int, int] | None:

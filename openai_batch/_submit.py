@@ -1,17 +1,19 @@
-"""Create a batch once, and find out by looking, never by sending again, what became of a lost answer.
+"""Create a batch once. If the answer is lost, find out by listing batches what happened, never by sending again.
 
-Creating costs money and providers honour no idempotency key. So an attempt has two marks that a listing
-shows: the uploaded file, which belongs to this attempt alone, and a token in the metadata.
+A batch costs money, and providers ignore idempotency keys. So each attempt has two marks that a listing shows: the
+uploaded file, which belongs to this attempt alone, and a token in the metadata.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._api import OutcomeUnknown
+from ._delays import delays
 from .errors import ApiError, BatchError, UncertainError
 
 if TYPE_CHECKING:
@@ -33,25 +35,34 @@ MAX_METADATA = 16
 """Pairs of metadata that a batch may have (OpenAI's API specification)."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+"""Seconds between two listings."""
+
 _OLDER = 3600.0
 _OLD_IN_A_ROW = 200
+"""The search ends after this many batches in a row that were created over `_OLDER` seconds before the attempt."""
+
 _FILE_LAG_TRIES = 4
+"""Requests that are sent while the provider does not know the new file yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to create a batch, as it stands in the registry before the request leaves.
-
-    `at` is the time of the attempt in Unix seconds by this machine's clock.
-    """
+    """One attempt to create a batch, as the registry has it before the request is sent."""
 
     file_id: str
+    """The uploaded input, which no other attempt uses."""
     endpoint: str
+    """The path that the requests are for, such as /v1/chat/completions."""
     window: str
+    """The completion window, such as 24h."""
     token: str
+    """What `new_token` made for this attempt."""
     at: float
+    """When the attempt was made: Unix seconds by this machine's clock."""
     metadata: Mapping[str, str] | None = None
+    """The user's own metadata."""
     marks: Mapping[str, str] | None = None
+    """Our other marks: the job, the order, the part, the rows."""
 
     def marked_metadata(self) -> dict[str, str]:
         """Return the user's metadata, then the token and the other marks as far as there is room."""
@@ -75,8 +86,14 @@ def create(
     note: Callable[[str], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> BatchInfo:
-    """Send the creating request once; after an answer that proves nothing, look for the batch."""
-    for lag in range(_FILE_LAG_TRIES):
+    """Send the request that creates a batch once, and return the batch; if the answer is unclear, look for it.
+
+    `note` is called with a line of text in that case. Raises UncertainError if the batch is not found then, and the
+    ApiError of a refusal.
+    """
+    # POST /batches is sent once, without the SDK's own retries: a batch costs money, and no provider can tell a second
+    # request from a new order. The only error after which it is sent again is one that proves that nothing was created.
+    for delay in (*itertools.islice(delays(1.0), _FILE_LAG_TRIES - 1), None):
         try:
             return api.create(
                 input_file_id=attempt.file_id,
@@ -86,10 +103,10 @@ def create(
                 token=attempt.token,
             )
         except ApiError as exc:
-            # An upload can take a moment to be seen everywhere; such a refusal created nothing.
-            if "find file" not in str(exc).lower() or lag == _FILE_LAG_TRIES - 1:
+            # A new upload may not be known to all of the provider's servers yet. Such a refusal created nothing.
+            if delay is None or "find file" not in str(exc).lower():
                 raise
-            sleep(2.0**lag)
+            sleep(delay)
         except OutcomeUnknown as exc:
             if note is not None:
                 note(f"no clear answer to the batch's creation ({exc}); looking for the batch")
@@ -98,14 +115,15 @@ def create(
 
 
 def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None] = time.sleep) -> BatchInfo:
-    """Look for the attempt's batch until its grace period ends, and return it.
+    """Look for the attempt's batch until the provider's grace period has passed, and return it.
 
-    Raises UncertainError if it is not found: that is no proof that it does not exist.
+    Raises UncertainError if it is not found: that does not prove that it does not exist.
     """
+    # A request that was lost on its way may still create a batch, and a new batch may be listed late.
     grace = api.provider.create_timeout + api.provider.create_grace
-    # What is left of it by the wall clock, which other processes share, and from now on by one that does not jump.
+    # What is left of it is told by the wall clock, which other processes share; from now on a steady clock counts.
     deadline = time.monotonic() + min(grace, max(0.0, attempt.at + grace - time.time()))
-    pause = _FIRST_PAUSE
+    pauses = delays(_FIRST_PAUSE, longest=_LONGEST_PAUSE)
     while True:
         try:
             found = find(api, attempt)
@@ -121,8 +139,7 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
                 hint="the same command again looks once more; --resubmit-uncertain sends it anew, at the risk of "
                 "paying twice",
             )
-        sleep(min(pause, max(0.1, deadline - time.monotonic())))
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        sleep(min(next(pauses), max(0.1, deadline - time.monotonic())))
 
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
@@ -137,7 +154,7 @@ def find_all(api: BatchApi, attempt: Attempt) -> list[BatchInfo]:
     for batch in api.batches():
         if attempt.made(batch):
             matches.append(batch)
-        # Newest first is custom, not promise, so one old batch does not end the search.
+        # Most listings have the newest batch first, but none promises it: one old batch does not end the search.
         old = old + 1 if batch.created_at is not None and batch.created_at < attempt.at - _OLDER else 0
         if old >= _OLD_IN_A_ROW:
             break

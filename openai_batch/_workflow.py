@@ -15,8 +15,8 @@ from . import _jobfiles, _submit
 from ._connections import Connections
 from ._emergency import keep_id
 from ._jobs import COLLECTED, CREATING, ENDED, PLANNED, RUNNING, UPLOADED, UPLOADING, WAITING, Job, Part
-from ._patience import Pace
-from ._queue import Queue, is_refusal, was_refused
+from ._patience import Poller, job_delays
+from ._queue import EnqueuedTokens, is_refusal, was_refused
 from ._registry import MovedOnError
 from ._report import Reporter
 from .errors import ApiError, AuthError, BatchError, NotFoundError, RegistryError, UncertainError, UnreachableError
@@ -78,7 +78,7 @@ class Workflow:
 
     def send_parts(self, job: Job, *, resubmit_uncertain: bool) -> Job:
         """Send the unsent parts, in the order of the input, while the provider has room. Call it within `alone`."""
-        queue = Queue(self.registry, self.api(job).provider)
+        queue = EnqueuedTokens(self.registry, self.api(job).provider)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
             if part.state in WAITING and not queue.has_room(job, part):
@@ -123,12 +123,12 @@ class Workflow:
 
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
         """
-        pace = Pace(self.api(job).provider, self.reporter, timeout)
+        poller = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
         while not job.ended:
-            with pace.looking():
+            with poller.attempt():
                 job = self.poll(job)
             if not job.ended:
-                time.sleep(pace.nap(job))
+                time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
         return job
 
     def ended(self, job: Job) -> Job:
@@ -204,7 +204,7 @@ class Workflow:
             usage=info.usage,
         )
 
-    def _send(self, job: Job, part: Part, queue: Queue, *, resubmit_uncertain: bool) -> bool:
+    def _send(self, job: Job, part: Part, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
         """Take one part from its present state to a running batch; return False if the provider had no room."""
         api = self.api(job)
         if part.state in (PLANNED, UPLOADING):
@@ -263,7 +263,7 @@ class Workflow:
             part = next(p for p in known.parts if p.batch_id == info.id)  # another process has just found it
         return self.store_status(part, info)
 
-    def _split_large_parts(self, job: Job, queue: Queue) -> Job:
+    def _split_large_parts(self, job: Job, queue: EnqueuedTokens) -> Job:
         """Split the parts that are larger than the provider's queue."""
         for part in job.parts:
             room = queue.room_in_bytes(job, part) if part.state in WAITING else None
@@ -276,7 +276,7 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
-    def _put_back(self, job: Job, part: Part, message: str, queue: Queue) -> None:
+    def _put_back(self, job: Job, part: Part, message: str, queue: EnqueuedTokens) -> None:
         """Put a part back that the provider refused because its queue is full; nothing was paid for it."""
         part = self.registry.set_part(
             part, same_batch=True, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
@@ -294,7 +294,7 @@ class Workflow:
                 self.store_status(part, info)
                 return
             with self.alone(job):
-                self._put_back(job, part, message, Queue(self.registry, self.api(job).provider))
+                self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
 
     def _poll_other_jobs(self, job: Job) -> None:
         """Ask for the batches of other jobs that take the room which this one waits for: nobody else may do so."""

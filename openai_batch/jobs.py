@@ -22,7 +22,7 @@ from ._files import as_path, part_file
 from ._given import open_given
 from ._merge import MISSING
 from ._order import make_order
-from ._patience import Pace
+from ._patience import Poller, job_delays
 from ._report import Reporter
 from ._result import Result
 from ._results import Tally
@@ -246,13 +246,14 @@ class Job:
         import asyncio
 
         with self._session.work() as workflow:
-            pace = Pace(workflow.api(self._row).provider, self._session.reporter, timeout)
+            provider = workflow.api(self._row).provider
+            poller = Poller(job_delays(provider), self._session.reporter.warn, timeout)
         while True:
-            with pace.looking():
+            with poller.attempt():
                 await asyncio.to_thread(self._apart, Job._look)
             if self.ended:
                 return self
-            await asyncio.sleep(pace.nap(self._row))
+            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""

@@ -1,6 +1,7 @@
-"""The local provider: the Batch API on this machine, in front of an engine or of any upstream.
+"""The local provider: the Batch API on this machine, in front of the embedded engine or of any upstream.
 
-`ensure_running` finds the server or starts it, `serve` runs it in the foreground. Importing this loads none of it.
+`ensure_running` finds the server or starts it, `serve` runs it in the foreground. Importing this package does not load
+the server.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ def serve(
     token: str | None = None,
     on_ready: Callable[[Endpoint], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` hears the address and the token.
+    """Serve until SIGINT or SIGTERM; `on_ready` is called with the address and the token.
 
-    Port 0 means any free port. Raises MissingExtraError, UsageError, AuthError or BatchError.
+    Port 0 means any free port. Raises MissingExtraError if a package is missing, UsageError for a host, a port or a
+    token that cannot be used, AuthError without the upstream's key, and BatchError if a server is running already.
     """
     check_extras(settings)
     from .server import serve as run

@@ -1,4 +1,4 @@
-"""Run the server that `launch` starts: its settings come as one JSON argument."""
+"""The program that `launch` starts: the server, with its settings as one JSON argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes: files, batches, models, and everything that is asked of the upstream directly."""
+"""The HTTP routes: files, batches, models, and the endpoints that are passed on to the upstream."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from openai_batch.errors import BatchError
 
-from . import batches, wire
+from . import api_objects, batches
+from .api_objects import Refused
 from .uploads import receive_file
 from .upstream import CallError
-from .wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 
 _MAX_JSON = 1 << 20
 _MAX_FORWARDED = 64 << 20
+"""Bytes that the body of a request of ours, and of one for the upstream, may have."""
+
 _MAX_PAGE = {"files": 10_000, "batches": 100}
 _DEFAULT_PAGE = {"files": 10_000, "batches": 20}
+"""Objects on one page of a list, as OpenAI has them."""
+
 _FORWARDED = (
     *batches.UPSTREAM_ENDPOINTS,
     "/v1/images/edits",
@@ -45,7 +49,7 @@ _KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms"
 
 
 class Routes:
-    """The handlers, with what they need. `condition` tells in a few words whether the server can do its work."""
+    """The handlers and what they need. `condition` returns `ok`, or in a few words why the server cannot work."""
 
     def __init__(
         self,
@@ -85,22 +89,22 @@ class Routes:
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
     async def health(self, _request: Request) -> Response:
-        """Say who this is and whether it works; 503 while it cannot take requests."""
+        """Tell who this server is and whether it works; 503 while it cannot take requests."""
         condition = self._condition()
         content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
-        return wire.answer(content, 200 if condition == "ok" else 503)
+        return api_objects.json_response(content, 200 if condition == "ok" else 503)
 
     async def upload(self, request: Request) -> Response:
-        """Store a file."""
+        """Store an uploaded file."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > 4 * self._settings.max_bytes + _MAX_JSON:
             raise Refused(413, "the upload is too large", code="file_too_large", param="file")
         record = await receive_file(request, self._files, self._settings.max_bytes)
         await asyncio.to_thread(self._store.add_file, record)
-        return wire.answer(wire.file_object(record))
+        return api_objects.json_response(api_objects.file_object(record))
 
     def list_files(self, request: Request) -> Response:
-        """List files, newest first unless asked otherwise."""
+        """List files, newest first by default."""
         limit = _limit(request, "files")
         order = request.query_params.get("order", "desc")
         if order not in {"asc", "desc"}:
@@ -112,14 +116,16 @@ class Routes:
             limit=limit + 1,
             newest_first=order == "desc",
         )
-        return wire.answer(wire.page([wire.file_object(f) for f in found[:limit]], has_more=len(found) > limit))
+        return api_objects.json_response(
+            api_objects.list_object([api_objects.file_object(f) for f in found[:limit]], has_more=len(found) > limit)
+        )
 
     def get_file(self, request: Request) -> Response:
         """Describe one file."""
-        return wire.answer(wire.file_object(_found(self._store.file, request, "file")))
+        return api_objects.json_response(api_objects.file_object(_found(self._store.file, request, "file")))
 
     def file_content(self, request: Request) -> Response:
-        """Return a file's bytes, or the range of them that is asked for."""
+        """Return a file's bytes, or the requested range of them."""
         record = _found(self._store.file, request, "file")
         path = self._files / record.id
         if not path.exists():
@@ -127,16 +133,16 @@ class Routes:
         return FileResponse(path, media_type="application/jsonl", headers={"etag": f'"{record.sha256}"'})
 
     def delete_file(self, request: Request) -> Response:
-        """Delete a file, unless a batch still reads it."""
+        """Delete a file, unless an unfinished batch reads it."""
         record = _found(self._store.file, request, "file")
         if users := self._store.users_of(record.id):
             raise Refused(409, f"{record.id} is in use by {users[0]}", code="file_in_use")
         self._store.delete_file(record.id)
         (self._files / record.id).unlink(missing_ok=True)
-        return wire.answer({"id": record.id, "object": "file", "deleted": True})
+        return api_objects.json_response({"id": record.id, "object": "file", "deleted": True})
 
     async def create_batch(self, request: Request) -> Response:
-        """Create a batch, once for each Idempotency-Key."""
+        """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
             self._create, batches.parse(body), batches.digest(body), request.headers.get("idempotency-key")
@@ -144,10 +150,10 @@ class Routes:
         if isinstance(record, str):
             return Response(record, media_type="application/json")
         self._executor.adopt(record.id)
-        return wire.answer(wire.batch_object(record))
+        return api_objects.json_response(api_objects.batch_object(record))
 
     def _create(self, request: batches.CreateBatch, digest: str, key: str | None) -> BatchRecord | str:
-        """Store a new batch, or return the answer that its idempotency key got before."""
+        """Store a new batch and return it, or return the JSON that its idempotency key got before."""
         if key is None:
             record = batches.new_batch(request, self._store, self._settings)
             self._store.add_batch(record)
@@ -157,7 +163,7 @@ class Routes:
         earlier = self._store.created_by(key)
         if earlier is None:
             record = batches.new_batch(request, self._store, self._settings)
-            text = msgspec.json.encode(wire.batch_object(record)).decode()
+            text = msgspec.json.encode(api_objects.batch_object(record)).decode()
             earlier = self._store.add_batch_once(record, key, digest, text)
             if earlier == (digest, text):
                 return record
@@ -170,11 +176,13 @@ class Routes:
         limit = _limit(request, "batches")
         after = self._after(request, self._store.batch)
         found = self._store.batches(after=after, limit=limit + 1)
-        return wire.answer(wire.page([wire.batch_object(b) for b in found[:limit]], has_more=len(found) > limit))
+        return api_objects.json_response(
+            api_objects.list_object([api_objects.batch_object(b) for b in found[:limit]], has_more=len(found) > limit)
+        )
 
     def get_batch(self, request: Request) -> Response:
         """Describe one batch."""
-        return wire.answer(wire.batch_object(_found(self._store.batch, request, "batch")))
+        return api_objects.json_response(api_objects.batch_object(_found(self._store.batch, request, "batch")))
 
     async def cancel_batch(self, request: Request) -> Response:
         """Cancel a batch that has not ended."""
@@ -191,10 +199,10 @@ class Routes:
         if names is None:
             raise Refused(502, "the upstream does not list its models", code="upstream_error")
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]
-        return wire.answer({"object": "list", "data": data})
+        return api_objects.json_response({"object": "list", "data": data})
 
     async def forward(self, request: Request) -> Response:
-        """Pass a request to the upstream, and its answer back as it comes."""
+        """Pass a request to the upstream, and its response back as it arrives."""
         path = request.url.path
         if not self._settings.upstream and path not in batches.ENGINE_ENDPOINTS:
             raise Refused(400, f"the embedded engine cannot do {path}", code="unsupported_endpoint")
@@ -217,7 +225,7 @@ class Routes:
         return StreamingResponse(_relay(context, reply.content.iter_any()), reply.status, headers)
 
     async def _check_model(self, body: bytes) -> None:
-        """Refuse a model name that the engine does not have: the engine itself takes any."""
+        """Refuse a model that the engine does not have: the engine itself takes any name."""
         try:
             model = msgspec.json.decode(body, type=_Asked).model
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -252,7 +260,7 @@ async def _relay(context: AbstractAsyncContextManager[Any], pieces: AsyncIterato
 
 
 def build_app(routes: Routes) -> Starlette:
-    """Return the ASGI application; every error that it answers has OpenAI's form."""
+    """Return the ASGI application; all its error responses have OpenAI's form."""
     return Starlette(
         routes=routes.routes(),
         exception_handlers={
@@ -269,7 +277,7 @@ def build_app(routes: Routes) -> Starlette:
 
 async def _body(request: Request, limit: int) -> bytes:
     pieces = bytearray()
-    async for chunk in wire.body_of(request):
+    async for chunk in api_objects.read_body(request):
         pieces += chunk
         if len(pieces) > limit:
             raise Refused(413, f"the body has over {limit:,} bytes", code="request_too_large")

@@ -1,4 +1,4 @@
-"""Create a batch: judge the request at once, and the file's lines in the background."""
+"""Create a batch: the request is checked at once, the lines of its file in the background."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 
 from openai_batch._check import Limits, Problem, Row, check_stream
 
+from .api_objects import Refused
 from .store import BatchRecord, RowRecord
 from .uploads import new_id
-from .wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 ENGINE_ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-"""What the embedded engine can answer."""
+"""Endpoints of the embedded engine."""
 
 UPSTREAM_ENDPOINTS = (
     *ENGINE_ENDPOINTS,
@@ -33,9 +33,11 @@ UPSTREAM_ENDPOINTS = (
     "/v1/images/generations",
     "/v1/audio/speech",
 )
-"""What may be asked of an upstream by JSON; it knows itself what it can answer."""
+"""Endpoints with JSON bodies that an upstream may have; whether it does is found out by asking it."""
 
 _MAX_WINDOW = 14 * 86_400
+"""The longest completion window in seconds."""
+
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_PROBLEMS = 100
 _ROWS_AT_ONCE = 2000
@@ -46,17 +48,24 @@ _Value = Annotated[str, msgspec.Meta(max_length=512)]
 
 class _Expiry(msgspec.Struct):
     seconds: Annotated[int, msgspec.Meta(ge=3600, le=30 * 86_400)]
+    """Seconds after the file's creation."""
     anchor: str = "created_at"
+    """From when they count; nothing else is known."""
 
 
 class CreateBatch(msgspec.Struct):
-    """The body of a create request."""
+    """The body of a request that creates a batch."""
 
     input_file_id: str
+    """The uploaded file with the requests."""
     endpoint: str
+    """The endpoint of all its requests."""
     completion_window: str
+    """The time limit, such as 24h."""
     metadata: Annotated[dict[_Key, _Value], msgspec.Meta(max_length=16)] | None = None
+    """The client's own pairs, shown with the batch."""
     output_expires_after: _Expiry | None = None
+    """How long the result files are kept."""
 
 
 def parse(body: bytes) -> CreateBatch:
@@ -73,12 +82,12 @@ def parse(body: bytes) -> CreateBatch:
 
 
 def digest(body: bytes) -> str:
-    """Return what identifies a create request's content for its idempotency key."""
+    """Return the SHA-256 of a create request: an idempotency key stands for one such request only."""
     return hashlib.sha256(body).hexdigest()
 
 
 def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> BatchRecord:
-    """Return the new batch's record, not stored yet; raises Refused where the request cannot be accepted."""
+    """Return the record of a new batch, not stored yet. Raises Refused if the request cannot be accepted."""
     endpoints = UPSTREAM_ENDPOINTS if settings.upstream else ENGINE_ENDPOINTS
     if request.endpoint not in endpoints:
         raise Refused(
@@ -117,7 +126,7 @@ def _window(text: str, shortest: float) -> float:
     return seconds
 
 
-class Interrupted(Exception):  # noqa: N818 - a request to stop, not a fault
+class Interrupted(Exception):  # noqa: N818 - a request to stop, not an error
     """The validation was asked to stop."""
 
 
@@ -129,27 +138,13 @@ def validate(
     models: Sequence[str] | None,
     stopped: Callable[[], bool],
 ) -> None:
-    """Check every line of the batch's file, and move the batch to `in_progress` or to `failed`.
+    """Check every line of the batch's file and store its rows; move the batch to `in_progress` or to `failed`.
 
-    Its requests are recorded on the way. `models` are the names that the upstream knows, None if it does not say.
-    Raises Interrupted soon after `stopped()` turns true. May be repeated after a crash.
+    `models` are the names that the upstream knows, None if it does not list them. May be repeated after a crash.
+    Raises Interrupted soon after `stopped()` turns true.
     """
     store.drop_rows(batch.seq)
-    waiting: list[RowRecord] = []
-    unknown: list[Problem] = []
-
-    def take(row: Row) -> None:
-        if models is not None and row.model is not None and not _known(row.model, models):
-            if len(unknown) < _MAX_PROBLEMS:
-                unknown.append(_unknown(row, models))
-            return
-        waiting.append(RowRecord(row.line, row.offset, row.length, row.custom_id))
-        if len(waiting) >= _ROWS_AT_ONCE:
-            if stopped():
-                raise Interrupted
-            store.add_rows(batch.seq, waiting)
-            waiting.clear()
-
+    rows = _RowWriter(store, batch.seq, models, stopped)
     limits = Limits(
         max_requests=settings.max_requests,
         max_bytes=settings.max_bytes,
@@ -157,25 +152,50 @@ def validate(
         one_model=False,
     )
     with path.open("rb") as stream:
-        report = check_stream(stream, limits, endpoint=batch.endpoint, on_row=take, max_problems=_MAX_PROBLEMS)
-    if stopped():
-        raise Interrupted
+        report = check_stream(stream, limits, endpoint=batch.endpoint, on_row=rows.add, max_problems=_MAX_PROBLEMS)
+    rows.flush()
+    problems = sorted([*report.errors, *rows.problems], key=lambda problem: (problem.line is None, problem.line or 0))
     now = time.time()
-    problems = sorted([*report.errors, *unknown], key=lambda p: (p.line is None, p.line or 0))[:_MAX_PROBLEMS]
     if problems:
         store.drop_rows(batch.seq)
-        store.move(batch.id, ["validating"], "failed", failed_at=now, errors=_errors(problems))
-    else:
-        store.add_rows(batch.seq, waiting)
-        moved = store.move(
-            batch.id, ["validating"], "in_progress", in_progress_at=now, total=report.requests, model=report.model
-        )
-        if not moved:  # cancelled meanwhile
-            store.drop_rows(batch.seq)
+        store.move(batch.id, ["validating"], "failed", failed_at=now, errors=_errors(problems[:_MAX_PROBLEMS]))
+    elif not store.move(
+        batch.id, ["validating"], "in_progress", in_progress_at=now, total=report.requests, model=report.model
+    ):
+        store.drop_rows(batch.seq)  # it was cancelled meanwhile
+
+
+class _RowWriter:
+    """Stores the rows of one batch in groups, except those with a model that the upstream does not know."""
+
+    def __init__(self, store: Store, batch: int, models: Sequence[str] | None, stopped: Callable[[], bool]) -> None:
+        self.problems: list[Problem] = []
+        self._store = store
+        self._batch = batch
+        self._models = models
+        self._stopped = stopped
+        self._waiting: list[RowRecord] = []
+
+    def add(self, row: Row) -> None:
+        """Take one row that is good by itself. Raises Interrupted."""
+        if self._models is not None and row.model is not None and not _known(row.model, self._models):
+            if len(self.problems) < _MAX_PROBLEMS:
+                self.problems.append(_unknown(row, self._models))
+            return
+        self._waiting.append(RowRecord(row.line, row.offset, row.length, row.custom_id))
+        if len(self._waiting) >= _ROWS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store the rows that were added since the last time. Raises Interrupted."""
+        if self._stopped():
+            raise Interrupted
+        self._store.add_rows(self._batch, self._waiting)
+        self._waiting.clear()
 
 
 def fault(code: str, message: str) -> str:
-    """Return the stored form of one error of a whole batch."""
+    """Return an error of a whole batch as the JSON text that is stored."""
     return _errors([Problem(None, code, message)])
 
 
@@ -189,7 +209,7 @@ def _message(problem: Problem) -> str:
 
 
 def _known(model: str, models: Sequence[str]) -> bool:
-    # Ollama lists `name:latest` and answers to `name`; a gateway may list `*` for "ask me".
+    # Ollama lists `name:latest` and accepts `name`; a gateway may list `*` for any name.
     return model in models or f"{model}:latest" in models or any("*" in name for name in models)
 
 

@@ -1,7 +1,7 @@
-"""The embedded engine, seen from the server: one single-threaded process for each usable core.
+"""The embedded engine, on the server's side: one process with a single thread for each usable core.
 
-Processes of one thread each, because llama.cpp's threads spin on their barriers: they lose most of their speed as soon
-as anything else uses a core.
+Threads of one llama.cpp process wait for each other in busy loops: they lose most of their speed as soon as anything
+else uses a core. Processes do not wait for each other.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "SmolLM2-135M-Instruct"
 _START_SECONDS = 180
+"""Seconds that an engine process may take to load the model."""
+
 _STEADY_SECONDS = 10
 _MAX_FAILURES = 3
+"""The engine is given up after this many ends in a row, each within `_STEADY_SECONDS` of its start."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def model_names(settings: LocalSettings) -> list[str]:
-    """Return the names that the engine answers to: the small model's, or that of the file that was given."""
+    """Return the model names that the engine accepts: the small model's, or that of the given file."""
     name = Path(settings.model_path).stem if settings.model_path else MODEL_NAME
     return list(dict.fromkeys((name, name.lower())))
 
 
 class Engines:
-    """All engine processes: started, started again when one dies, and gone with the server."""
+    """All engine processes. One that dies is started again; all end with the server."""
 
     def __init__(self, settings: LocalSettings, model: Path) -> None:
         count = settings.concurrency or usable_cores()
@@ -59,11 +63,11 @@ class Engines:
         return "ok" if any(target.alive for target in self.targets) else "starting"
 
     def start(self, upstream: Upstream) -> None:
-        """Start every process, and keep it running."""
+        """Start all processes; `upstream` is told when one is ready, and when the engine is given up."""
         self._tasks = [asyncio.create_task(self._keep(target, upstream)) for target in self.targets]
 
     async def close(self) -> None:
-        """End every process."""
+        """End all processes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,16 +93,16 @@ class Engines:
                 return
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        # Without the folder of the caller in the module path: it may hold an openai_batch of its own.
+        # -P keeps the working folder out of the module path: it may hold another openai_batch.
         command = (sys.executable, "-P", "-m", "openai_batch.local.engine_process")
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
 
     async def _ready(self, process: asyncio.subprocess.Process, target: Target) -> bool:
-        """Tell the process what to load, and learn where it listens; return whether it does.
+        """Send the process its configuration and read where it listens; return whether that worked.
 
-        The pipe to the process stays open: when it closes, however this server ends, the process ends too.
+        The pipe to the process stays open. It closes however this server ends, and then the process ends too.
         """
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
@@ -118,13 +122,13 @@ class Engines:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, within the quota of its control groups."""
+    """Return how many cores this process may use, by its affinity and the CPU quota of its control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.floor(min(cores, _quota())))
 
 
 def _quota() -> float:
-    """Return the smallest CPU quota on the way from this process's control group to the root, in cores."""
+    """Return the smallest CPU quota, in cores, of this process's control group and those above it; inf if none."""
     quota = math.inf
     try:
         own = Path("/proc/self/cgroup").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""One engine process: llama.cpp's server over one model, for its parent alone.
+"""One engine process: llama.cpp's server with one model, for its parent alone.
 
-It reads one line of JSON from stdin, answers with one line that says where it listens, and lives until stdin closes,
-which happens when the parent ends, by whatever means.
+It reads its configuration as one line of JSON from stdin, writes one line of JSON with its URL to stdout, and runs
+until stdin closes, which the system does however the parent ends.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def main() -> None:
-    """Serve until the parent is gone."""
+    """Serve until the parent has ended."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # the engine may print; stdout is for the one line alone
+    os.dup2(2, 1)  # the engine may print: only our line may go to stdout
     config = json.loads(sys.stdin.readline())
     try:
         server = _start(config)

@@ -1,8 +1,8 @@
-"""Run batches: a pool of workers, one row at a time each, over all batches that have work.
+"""Run batches: a pool of workers takes rows, one each at a time, from all batches that are in progress.
 
-A result is durable before its worker takes another row, and commits are grouped over workers. So a crash makes
-the server ask again for no more rows than it has workers. Shutting down is not cancelling: what is unfinished goes
-on at the next start.
+A result is on the disk before its worker takes another row; results of many workers share one commit. So after a crash
+no more rows are run again than there are workers. Shutting down cancels nothing: unfinished batches go on at the next
+start.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import msgspec
 
 from openai_batch.errors import BatchError
 
-from . import answers
 from .batches import Interrupted, fault, validate
 from .publish import publish
-from .retry import final_answer
-from .run import Run
-from .store import Done
+from .result_lines import ResultLine, error_line, response_line
+from .retry import final_response
+from .running_batch import RunningBatch
+from .store import RowResult
 from .upstream import CallError
 
 if TYPE_CHECKING:
@@ -33,27 +33,38 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 _PAUSE_AFTER_FAULT = 5.0
+"""Seconds before a failed read or write of the disk is tried again."""
+
 _TURN = 0.1
-"""Seconds that a batch keeps its turn: commits then sync the journals of few batches, however many are at work."""
+"""Seconds in which workers take rows of one batch only. So a commit has to sync the journals of few batches."""
+
 _STOPPABLE = ("validating", "in_progress", "finalizing")
+"""Statuses in which a batch can be cancelled."""
 
 
 class _Request(msgspec.Struct):
     body: msgspec.Raw
+    """The body of a request line, byte for byte."""
 
 
 _parse = msgspec.json.Decoder(_Request).decode
 
 
-class _Result(NamedTuple):
-    run: Run
+class _FinishedRow(NamedTuple):
+    """A row with its result, on its way to the disk."""
+
+    run: RunningBatch
+    """Its batch."""
     row: RowRecord
-    line: answers.Line
+    """Where it is in the input."""
+    line: ResultLine
+    """Its line of the output or error file."""
     durable: asyncio.Future[None]
+    """Done when the result is on the disk."""
 
 
 class Executor:
-    """Everything that happens to batches after they were created. Belongs to one event loop."""
+    """Carries batches from their creation to their end. Belongs to one event loop."""
 
     def __init__(self, store: Store, upstream: Upstream, settings: LocalSettings, files: Path, journals: Path) -> None:
         self._store = store
@@ -61,15 +72,15 @@ class Executor:
         self._settings = settings
         self._files = files
         self._journals = journals
-        self._lives: dict[str, asyncio.Task[None]] = {}
-        self._runs: deque[Run] = deque()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._running: deque[RunningBatch] = deque()
         self._turn_ends = 0.0
         self._cancelled: set[str] = set()
-        # One at a time: each holds the ids of its file, and several would only share one processor.
+        # One at a time: each keeps the ids of its file in memory, and several would not be faster.
         self._validating = asyncio.Lock()
         self._work_came = asyncio.Event()
         self._announced = 0
-        self._results: list[_Result] = []
+        self._results: list[_FinishedRow] = []
         self._results_came = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._committer: asyncio.Task[None] | None = None
@@ -77,57 +88,57 @@ class Executor:
 
     @property
     def active(self) -> int:
-        """How many batches have not ended."""
-        return len(self._lives)
+        """The number of batches that have not ended."""
+        return len(self._tasks)
 
     async def start(self) -> None:
-        """Go on with every batch that has not ended, and be ready for new ones."""
+        """Start the workers, and go on with every batch that has not ended."""
         self._committer = asyncio.create_task(self._commit())
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
         unfinished = {batch.id for batch in await asyncio.to_thread(self._store.unfinished)}
-        # A journal without an unfinished batch is one whose batch ended just before the server did.
+        # A journal of an ended batch is left over if the server stopped before it could remove the journal.
         for batch_id in unfinished | {path.name for path in self._journals.iterdir()}:
             self.adopt(batch_id)
 
     async def close(self) -> None:
-        """Stop, and keep every result that has arrived; batches stay as they are."""
+        """Stop the workers and write the results that have arrived; batches keep their status."""
         self._closing = True
-        tasks = [*self._lives.values(), *self._workers]
+        tasks = [*self._tasks.values(), *self._workers]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._results_came.set()
         if self._committer is not None:
             await self._committer
-        for run in self._runs:
+        for run in self._running:
             run.close()
 
     def adopt(self, batch_id: str) -> None:
-        """Take care of a stored batch until it has ended."""
-        self._lives[batch_id] = asyncio.create_task(self._live(batch_id))
+        """Carry a stored batch to its end, in the background."""
+        self._tasks[batch_id] = asyncio.create_task(self._carry(batch_id))
 
     async def cancel(self, batch_id: str) -> bool:
-        """Cancel a batch; return False if it had ended already, or was never there."""
+        """Cancel a batch; return False if it has ended already, or does not exist."""
         moved = await asyncio.to_thread(self._store.move, batch_id, _STOPPABLE, "cancelling", cancelling_at=time.time())
         if moved:
             self._cancelled.add(batch_id)
-            for run in self._runs:
+            for run in self._running:
                 if run.batch.id == batch_id:
                     run.stop()
         return moved
 
-    async def _live(self, batch_id: str) -> None:
-        """Carry one batch from state to state until it has ended."""
+    async def _carry(self, batch_id: str) -> None:
+        """Do one step of a batch after the other until it has ended."""
         try:
             while await self._step(batch_id):
                 pass
         finally:
             if not self._closing:
-                self._lives.pop(batch_id, None)
+                self._tasks.pop(batch_id, None)
                 self._cancelled.discard(batch_id)
 
     async def _step(self, batch_id: str) -> bool:
-        """Do what the batch's state asks for; return whether there is more to do."""
+        """Do what comes next for the batch, by its status; return whether there is more to do."""
         try:
             batch = await asyncio.to_thread(self._store.batch, batch_id)
             if batch is None:
@@ -146,7 +157,7 @@ class Executor:
                 return False
         except FileNotFoundError as exc:
             await self._fail(batch_id, f"a file of the batch is gone: {Path(exc.filename or '').name}")
-        except (OSError, BatchError) as exc:  # a full disk, say: the state is on the disk, so try again later
+        except (OSError, BatchError) as exc:  # such as a full disk: all state is on the disk, so try again
             _log(f"{batch_id}: {exc}; trying again")
             await asyncio.sleep(_PAUSE_AFTER_FAULT)
         except Exception as exc:  # noqa: BLE001 - a defect ends this batch, not the server
@@ -182,19 +193,19 @@ class Executor:
             await asyncio.to_thread(self._store.drop_rows, batch.seq)
 
     async def _run(self, batch: BatchRecord) -> None:
-        """Have the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
-        run = await asyncio.to_thread(Run, batch, self._store, self._files, self._journals)
+        """Let the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
+        run = await asyncio.to_thread(RunningBatch, batch, self._store, self._files, self._journals)
         timer = asyncio.get_running_loop().call_later(max(0.0, batch.expires_at - time.time()), run.stop)
-        self._runs.append(run)
+        self._running.append(run)
         if batch.id in self._cancelled:
             run.stop()
         self._announced += 1
         self._work_came.set()
         self._work_came.clear()
         await run.ended.wait()
-        # Not in a `finally`: when the server closes, results of this run may still have to be written.
+        # Not in a `finally`: when the server closes, results of this batch may still have to be written.
         timer.cancel()
-        self._runs.remove(run)
+        self._running.remove(run)
         run.close()
 
     def _clean(self, batch: BatchRecord) -> None:
@@ -204,50 +215,50 @@ class Executor:
     async def _work(self) -> None:
         while True:
             try:
-                run, row = await self._take()
+                run, row = await self._next_row()
             except BatchError as exc:
                 _log(f"requests cannot be read: {exc}; trying again")
                 await asyncio.sleep(_PAUSE_AFTER_FAULT)
                 continue
-            line = await self._answer(run, row)
+            line = await self._result_of(run, row)
             if line is not None:
                 durable = asyncio.get_running_loop().create_future()
-                self._results.append(_Result(run, row, line, durable))
+                self._results.append(_FinishedRow(run, row, line, durable))
                 self._results_came.set()
                 await durable
             run.give_back()
 
-    async def _take(self) -> tuple[Run, RowRecord]:
-        """Return the next row, of each batch in turn; wait if there is none."""
+    async def _next_row(self) -> tuple[RunningBatch, RowRecord]:
+        """Return the next row, taking turns among the batches; wait if there is none."""
         while True:
             announced = self._announced
             if time.monotonic() >= self._turn_ends:
                 self._next_turn()
-            for run in tuple(self._runs):
+            for run in tuple(self._running):
                 row = await run.take()
                 if row is not None:
                     return run, row
-                if self._runs and self._runs[0] is run:
+                if self._running and self._running[0] is run:
                     self._next_turn()
             if announced == self._announced:
                 await self._work_came.wait()
 
     def _next_turn(self) -> None:
-        self._runs.rotate(-1)
+        self._running.rotate(-1)
         self._turn_ends = time.monotonic() + _TURN
 
-    async def _answer(self, run: Run, row: RowRecord) -> answers.Line | None:
-        """Return the row's finished line, or None if its batch was stopped meanwhile."""
+    async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultLine | None:
+        """Run one row and return its result line, or None if its batch was stopped meanwhile."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - workers are tasks
         try:
             raw = os.pread(run.input, row.length, row.start)
             body = bytes(_parse(raw).body)
         except (OSError, msgspec.MsgspecError) as exc:
-            return answers.unanswered(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
+            return error_line(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
         run.calling.add(task)
         try:
-            answer = await final_answer(
+            answer = await final_response(
                 self._upstream,
                 run.batch.endpoint,
                 body,
@@ -257,31 +268,31 @@ class Executor:
             )
         except CallError as exc:
             late = run.broken_off or time.time() >= run.batch.expires_at
-            return None if late else answers.unanswered(row.custom_id, exc.code, str(exc))
+            return None if late else error_line(row.custom_id, exc.code, str(exc))
         except asyncio.CancelledError:
             if self._closing:
                 raise
             task.uncancel()
             return None
-        except Exception as exc:  # noqa: BLE001 - whatever goes wrong with one row, the others go on
+        except Exception as exc:  # noqa: BLE001 - a defect ends this row, not the others
             _log(f"{run.batch.id}, line {row.line}: {exc!r}")
-            return answers.unanswered(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
+            return error_line(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
         finally:
             run.calling.discard(task)
-        return answers.answered(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
+        return response_line(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
 
     async def _commit(self) -> None:
-        """Make results durable, all that came during one commit in the next."""
+        """Write results to the disk: those that arrive during one commit share the next one."""
         while self._results or not self._closing:
             await self._results_came.wait()
             self._results_came.clear()
             results, self._results = self._results, []
-            await self._write_patiently(results)
+            await self._write_with_retries(results)
             for result in results:
                 if not result.durable.done():
                     result.durable.set_result(None)
 
-    async def _write_patiently(self, results: list[_Result]) -> None:
+    async def _write_with_retries(self, results: list[_FinishedRow]) -> None:
         while results:
             try:
                 await asyncio.to_thread(self._write, results)
@@ -293,18 +304,18 @@ class Executor:
             else:
                 return
 
-    def _write(self, results: list[_Result]) -> None:
-        """Append answers to their journals, then record where they lie."""
-        groups: dict[Run, list[_Result]] = {}
+    def _write(self, results: list[_FinishedRow]) -> None:
+        """Append result lines to the journals of their batches, sync these, then record the rows in the store."""
+        groups: dict[RunningBatch, list[_FinishedRow]] = {}
         for result in results:
             groups.setdefault(result.run, []).append(result)
-        done: list[Done] = []
-        ends: dict[Run, int] = {}
+        done: list[RowResult] = []
+        ends: dict[RunningBatch, int] = {}
         for run, group in groups.items():
             end = run.journal_end
             for result in group:
                 size = len(result.line.data)
-                done.append(Done(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
+                done.append(RowResult(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
                 end += size
             _write_at(run.journal, b"".join(result.line.data for result in group), run.journal_end)
             os.fsync(run.journal)

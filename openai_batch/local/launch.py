@@ -1,12 +1,11 @@
 """Find the local server of this user, or start it.
 
-Needs nothing but the standard library, so that a client can look for the server without loading it.
+Imports only the standard library and light files of this package: a client must not have to load the server.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -21,32 +20,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch import _paths
+from openai_batch._locks import is_held, locked
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from .fetch import Progress
+    from .download import Progress
     from .settings import LocalSettings
 
 _ASK_SECONDS = 10
 _START_SECONDS = 240
 _STOP_SECONDS = 20
+"""Seconds for a server to answer one request, to start, and to stop."""
+
 _LOG_LINES = 8
+"""Lines of the log in the error of a server that did not start."""
+
 _MAX_LOG = 4 << 20
+"""Bytes from which on the log is emptied before the next start."""
+
 _SERVE_MODULES = ("aiohttp", "python_multipart", "starlette", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server is, and the token that it asks for."""
+    """Where a running server is."""
 
     base_url: str
+    """Its address with /v1."""
     token: str = field(repr=False)
+    """The key that it asks for."""
 
 
 def server_file() -> Path:
-    """Return the file in which a running server says where it is."""
+    """Return the file in which a running server writes its address and token."""
     return _paths.local_dir() / "server.json"
 
 
@@ -56,13 +64,13 @@ def server_lock() -> Path:
 
 
 def log_file() -> Path:
-    """Return the file to which a server that was started on demand writes what it has to say."""
+    """Return the log of servers that were started on demand."""
     return _paths.local_dir() / "server.log"
 
 
 def running() -> Endpoint | None:
-    """Return the server that is running and answers, or None."""
-    found = _look()
+    """Return the running server if it is ready for requests, else None."""
+    found = _find_server()
     return found.endpoint if found is not None and found.health.get("status") == "ok" else None
 
 
@@ -71,15 +79,16 @@ def ensure_running(
 ) -> Endpoint:
     """Return a running server with these settings, started if need be.
 
-    `progress` hears of the model's download: what, bytes done, bytes in all. `env` is the new server's environment.
-    A running server with other settings makes way unless it has work. One that was started by hand is never ended,
-    and it serves everybody who asks for no settings of their own.
-    Raises MissingExtraError, AuthError, ConfigError or BatchError, with what to do about it.
+    `progress` is called during the model's download with its name, the bytes so far and the bytes in all. `env` is the
+    new server's environment. A running server with other settings is replaced, unless it has unfinished batches. One
+    that was started by hand is never ended; clients without settings of their own use it as it is.
+    Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
+    that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
     environment = dict(os.environ if env is None else env)
     folder = _paths.private_dir(_paths.local_dir())
-    with _locked(folder / "launch.lock"):
-        found = _settled()
+    with locked(folder / "launch.lock"):
+        found = _steady_server()
         if found is not None and found.usable(settings):
             return found.endpoint
         if found is not None and found.by_hand:
@@ -100,17 +109,17 @@ def ensure_running(
 
 
 def stop() -> bool:
-    """End the running server, if there is one; its batches go on at the next start. Return whether there was one."""
-    if not _held(server_lock()):
+    """End the running server, and return whether there was one; its batches go on at the next start."""
+    if not is_held(server_lock()):
         return False
     deadline = time.monotonic() + _STOP_SECONDS
     asked = False
-    while _held(server_lock()):
-        found = None if asked else _look()
+    while is_held(server_lock()):
+        found = None if asked else _find_server()
         if found is not None:
             asked = _signal(found.health.get("pid"), signal.SIGTERM)
         if time.monotonic() > deadline:
-            # By now the holder of the lock has written this file, so the number is its own.
+            # The holder of the lock has written this file by now, so the process id is its own.
             if not _signal(_read_server_file().get("pid"), signal.SIGKILL):
                 raise BatchError("the local server does not end", hint=f"see {log_file()}")
             deadline = time.monotonic() + _STOP_SECONDS
@@ -119,11 +128,13 @@ def stop() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _RunningServer:
     """A server that answered to its token."""
 
     endpoint: Endpoint
+    """Where it is."""
     health: dict[str, Any]
+    """Its response to GET /health."""
 
     @property
     def by_hand(self) -> bool:
@@ -134,24 +145,24 @@ class _Found:
         return self.health.get("status") == "ok" and (same or (self.by_hand and settings.is_default))
 
 
-def _settled() -> _Found | None:
-    """Return the server that answers, after it has started or stopped if it is at that."""
+def _steady_server() -> _RunningServer | None:
+    """Return the running server; if it is starting or stopping, wait until it has."""
     deadline = time.monotonic() + _START_SECONDS
-    while (found := _look()) is not None and found.health.get("status") in {"starting", "stopping"}:
+    while (found := _find_server()) is not None and found.health.get("status") in {"starting", "stopping"}:
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
     return found
 
 
-def _look() -> _Found | None:
-    """Ask the server that the server file names who it is."""
+def _find_server() -> _RunningServer | None:
+    """Ask the server in the server file for its health; None if none answers."""
     content = _read_server_file()
     base_url, token = content.get("base_url"), content.get("token")
     if not isinstance(base_url, str) or not isinstance(token, str):
         return None
-    health = _ask(base_url, token)
-    return _Found(Endpoint(base_url, token), health) if health is not None else None
+    health = _health_of(base_url, token)
+    return _RunningServer(Endpoint(base_url, token), health) if health is not None else None
 
 
 def _read_server_file() -> dict[str, Any]:
@@ -162,8 +173,8 @@ def _read_server_file() -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _ask(base_url: str, token: str) -> dict[str, Any] | None:
-    """Return what the server says about itself, or None if there is no such server."""
+def _health_of(base_url: str, token: str) -> dict[str, Any] | None:
+    """Return the health of the server at `base_url`, or None if it is not one of ours."""
     url = base_url.removesuffix("/v1") + "/health"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own URL
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -182,7 +193,7 @@ def _ask(base_url: str, token: str) -> dict[str, Any] | None:
 
 
 def check_extras(settings: LocalSettings) -> None:
-    """Raise MissingExtraError, with the command that installs it, if a package is missing."""
+    """Raise MissingExtraError, with the command that installs the extra, if a package is missing."""
     wanted = _SERVE_MODULES if settings.upstream else (*_SERVE_MODULES, "xllamacpp")
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
@@ -231,7 +242,7 @@ def check_model_file(path: str) -> None:
 
 
 def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
-    """Start the server in a session of its own, and wait until it answers."""
+    """Start the server in its own session, and wait until it is ready. Raises BatchError."""
     log = log_file()
     truncate = log.exists() and log.stat().st_size > _MAX_LOG
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if truncate else os.O_APPEND), 0o600)
@@ -250,9 +261,9 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
         os.close(handle)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        found = _look()
+        found = _find_server()
         if found is not None and found.usable(settings):
-            process.returncode = 0  # it goes on without us: not a forgotten child
+            process.returncode = 0  # it goes on without us; else Python warns of a child that runs
             return found.endpoint
         status = str(found.health.get("status")) if found is not None else "starting"
         if process.poll() is not None or status not in {"ok", "starting"}:
@@ -265,7 +276,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
 
 
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the folders spelt out, since the server works in another folder."""
+    """Return the environment with absolute folders, since the server's working folder is another one."""
     folders = {"OBATCH_STATE_DIR": _paths.state_dir(), "OBATCH_CACHE_DIR": _paths.cache_dir()}
     return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 
@@ -275,29 +286,3 @@ def _last_lines(log: Path, begin: int) -> str:
         stream.seek(begin)
         lines = stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]
     return ":\n" + "\n".join(lines) if lines else ""
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _held(path: Path) -> bool:
-    """Return whether somebody holds the lock `path`."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(handle)

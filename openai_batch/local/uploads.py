@@ -1,4 +1,4 @@
-"""Take in an uploaded file: parsed as it arrives, written once, hashed on the way."""
+"""Receive an uploaded file: the form is parsed, written and hashed as it arrives."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from openai_batch._files import sync_folder
+
+from .api_objects import Refused, read_body
 from .store import FileRecord
-from .wire import Refused, body_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.requests import Request
@@ -31,14 +34,14 @@ _PURPOSE = "batch"
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh random id; nobody can guess it."""
+    """Return a new random id that cannot be guessed."""
     return f"{prefix}{secrets.token_hex(16)}"
 
 
 async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRecord:
-    """Store the file of a multipart upload in `folder` under its new id, durably, and describe it.
+    """Store and sync the file of a multipart upload in `folder` under a new id, and return its record.
 
-    Raises Refused where the form is broken, lacks a field, or the file has more than `max_bytes`.
+    Raises Refused if the form is broken or lacks a field, or if the file has more than `max_bytes`.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
@@ -47,7 +50,7 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
     file_id = new_id("file-")
     part = folder / f"{file_id}.part"
     try:
-        # Every write goes to the page cache: cheaper here than a thread for each.
+        # Writes go to the page cache of the system: that is faster than a thread for each.
         with open(part, "xb", opener=_private) as out:  # noqa: ASYNC230
             form = _Form(write=out.write, max_bytes=max_bytes)
             await _feed(request, form, boundary, max_bytes)
@@ -64,7 +67,7 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
 
 
 async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) -> None:
-    """Push the body through the parser; after a refusal, read on a while so that the client can hear it."""
+    """Parse the body. After a refusal read on for a while: a client that still sends does not read the response."""
     callbacks: dict[str, object] = {
         "on_part_begin": form.begin,
         "on_header_field": form.header_name,
@@ -78,7 +81,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
     parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
     refusal: Refused | None = None
     seen = 0
-    async for chunk in body_of(request):
+    async for chunk in read_body(request):
         seen += len(chunk)
         if refusal is None:
             try:
@@ -95,21 +98,34 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
 
 @dataclass(slots=True)
 class _Form:
-    """The form as far as it was read; the file's bytes go through `write` and are not kept."""
+    """The form as far as it was read. Its methods are the parser's callbacks."""
 
-    write: object
+    write: Callable[[bytes], object]
+    """Called with the bytes of the file, which are not kept here."""
     max_bytes: int
+    """The largest file that is accepted."""
     fields: dict[str, str] = field(default_factory=dict)
+    """The other fields, by name."""
     filename: str | None = None
+    """The client's name for the file; None before it began."""
     size: int = 0
+    """The bytes of the file so far."""
     complete: bool = False
+    """Whether the last boundary was read."""
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """The digest of the file so far."""
     _parts: int = 0
+    """The parts of the form so far."""
     _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    """Name and value of the present header."""
     _header_bytes: int = 0
+    """The bytes of the present part's headers so far."""
     _name: str = ""
+    """The name of the present field."""
     _in_file: bool = False
+    """Whether the present part is the file."""
     _value: bytearray = field(default_factory=bytearray)
+    """The value of the present field so far."""
 
     def begin(self) -> None:
         self._parts += 1
@@ -162,7 +178,7 @@ class _Form:
                 413, f"the file is too large: {self.max_bytes:,} bytes are taken", code="file_too_large", param="file"
             )
         self.sha256.update(piece)
-        self.write(piece)  # type: ignore[operator]
+        self.write(piece)
 
     def end(self) -> None:
         if not self._in_file:
@@ -172,7 +188,7 @@ class _Form:
         self.complete = True
 
     def finish(self) -> None:
-        """Refuse a form that ended early or lacks what every upload needs."""
+        """Raise Refused for a form that ended early or lacks what every upload needs."""
         if not self.complete:
             raise Refused(400, "the upload ended before its last boundary", code="incomplete_upload")
         if self.filename is None:
@@ -208,12 +224,3 @@ def _record(form: _Form, file_id: str) -> FileRecord:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,6 +1,6 @@
-"""Whatever answers single requests: one or several OpenAI-compatible base URLs, each with its own limit.
+"""What runs single requests: one or several OpenAI-compatible base URLs, each with a limit of requests at a time.
 
-A target that answers 429 or times out has its limit halved, and wins it back one request at a time.
+If a target responds with 429 or times out, its limit is halved; each response then raises it again a little.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SHRINK_EVERY = 1.0
 
 
 class CallError(Exception):
-    """No answer came: `code` is `connection_error`, `timeout`, `engine_failed` or `response_too_large`.
+    """There was no response: `code` is `connection_error`, `timeout`, `engine_failed` or `response_too_large`.
 
-    `target` is where the request went, None if it went nowhere.
+    `target` is where the request was sent, None if it was not sent.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -39,41 +39,51 @@ class CallError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
-    """One answer of a target, whole, in its own bytes."""
+class UpstreamResponse:
+    """A complete response of a target."""
 
     status: int
+    """The HTTP status."""
     headers: Mapping[str, str]
+    """The headers; names may be looked up in any case."""
     body: bytes
+    """The body as it came."""
 
 
 @dataclass(slots=True, eq=False)
 class Target:
-    """One place that answers: its base URL (with the version in its path), its key, and how busy it may be."""
+    """One server that runs requests."""
 
     base: str
+    """Its base URL, with the version in its path."""
     key: str | None
+    """Its API key, if it needs one."""
     limit: int
+    """Requests that it may have at a time when all is well."""
     alive: bool = True
+    """Whether it can be asked at all."""
     active: int = 0
+    """Requests that it has now."""
     allowed: float = field(init=False)
+    """Requests that it may have now; less than `limit` after an overload."""
     shrunk_at: float = 0.0
+    """When `allowed` was last halved, by the steady clock."""
 
     def __post_init__(self) -> None:
         self.allowed = float(self.limit)
 
     @property
     def free(self) -> bool:
-        """Whether one more request may go there."""
+        """Whether one more request may be sent there."""
         return self.alive and self.active < int(self.allowed)
 
     def grow(self) -> None:
-        """Win back a little of the limit, after an answer."""
+        """Raise the limit a little, after a response."""
         if self.allowed < self.limit:
             self.allowed = min(float(self.limit), self.allowed + 1 / self.allowed)
 
     def shrink(self) -> None:
-        """Halve the limit, once for all requests that met the same overload."""
+        """Halve the limit; once for all requests that met the same overload."""
         now = time.monotonic()
         if now - self.shrunk_at >= _SHRINK_EVERY:
             self.shrunk_at = now
@@ -81,7 +91,7 @@ class Target:
 
 
 def base_url(url: str) -> str:
-    """Return the base under which `/chat/completions` lies: a bare host has it under /v1, as OpenAI does."""
+    """Return the URL that `/chat/completions` is appended to: for a URL without a path that is /v1, as at OpenAI."""
     url = url.rstrip("/")
     return url if urlsplit(url).path else f"{url}/v1"
 
@@ -95,7 +105,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class Upstream:
-    """All targets behind one door, with the connections to them. Belongs to one event loop."""
+    """All targets, and the connections to them. Belongs to one event loop."""
 
     def __init__(self, targets: Sequence[Target], models: Sequence[str] | None = None) -> None:
         self.targets = list(targets)
@@ -103,7 +113,7 @@ class Upstream:
         self._listed: tuple[float, list[str] | None] = (-_MODELS_SECONDS, None)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failure: str | None = None
-        # Proxies of the environment are for hosts out there, never for this machine.
+        # Proxies in the environment are for other hosts, never for this machine.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -112,7 +122,7 @@ class Upstream:
 
     @property
     def capacity(self) -> int:
-        """How many requests may be in flight when all is well."""
+        """The number of requests that may run at a time when all is well."""
         return sum(target.limit for target in self.targets)
 
     async def close(self) -> None:
@@ -120,7 +130,7 @@ class Upstream:
         await self._session.close()
 
     def fail(self, message: str) -> None:
-        """Let every request that waits for a target fail: none will come back."""
+        """Let all requests that wait for a target fail with `message`: there will be none."""
         self._failure = message
         self.wake(len(self._waiting))
 
@@ -134,15 +144,15 @@ class Upstream:
 
     async def call(
         self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None
-    ) -> tuple[Target, Answer]:
-        """Send one request to a free target, `avoid` only if no other is, and return who answered what.
+    ) -> tuple[Target, UpstreamResponse]:
+        """Send one request to a free target (`avoid` only if no other is free); return the target and its response.
 
-        Raises CallError where no answer came within `seconds`.
+        Raises CallError if there is no response within `seconds`.
         """
         async with self._slot(avoid) as target:
             try:
                 async with self._request(target, "POST", path, body, seconds=seconds) as reply:
-                    return target, Answer(reply.status, reply.headers, await _read(reply))
+                    return target, UpstreamResponse(reply.status, reply.headers, await _read(reply))
             except CallError as exc:
                 exc.target = target
                 raise
@@ -151,7 +161,7 @@ class Upstream:
     async def forward(
         self, method: str, path: str, body: bytes, content_type: str, *, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send somebody's own request, and give its answer as it comes."""
+        """Send a client's own request to a free target, and give the response as it arrives. Raises CallError."""
         async with (
             self._slot(None) as target,
             self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
@@ -159,7 +169,7 @@ class Upstream:
             yield reply
 
     async def models(self) -> list[str] | None:
-        """Return the model names that the targets list, or None where one does not say."""
+        """Return the model names that the targets list; None if one of them does not list its models."""
         if self._fixed_models is not None:
             return list(self._fixed_models)
         stamp, names = self._listed
@@ -225,7 +235,7 @@ class Upstream:
         if target.key:
             headers["Authorization"] = f"Bearer {target.key}"
         try:
-            # Redirects would carry the key to another place.
+            # No redirects: they would send the key to another host.
             async with self._session.request(
                 method,
                 target.base + path.removeprefix("/v1"),

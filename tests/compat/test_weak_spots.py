@@ -330,9 +330,10 @@ def test_19_waiting_outlasts_passing_trouble(stub: Stub, capsys: pytest.CaptureF
     stub.statuses = ["in_progress", "completed"]
     # More faults than the client's own retries survive.
     stub.faults = [(r"GET /v1/batches/", 503, {"Retry-After-Ms": "1", "Retry-After": "0"})] * 4
-    with pytest.warns(UserWarning, match="still waiting"):
+    with pytest.warns(UserWarning, match="trying again") as warned:
         result, output, error = add(Batch("in.jsonl")).submit_wait_download(interval=0)
     assert (result.status, output, error) == ("completed", "batch_1-output.jsonl", None)
+    assert {warning.filename for warning in warned} == {__file__}, "the caller's own line"
     assert capsys.readouterr().out == "in_progress\ncompleted\n"
     assert len(stub.seen("POST", "/v1/batches$")) == 1
 

@@ -44,8 +44,11 @@ LAYERS = (
     r"errors",
     r"(?!)",  # the core: every module that is not named elsewhere
     r"_config|providers|_registry|_api|local/.*|_complete|_emergency",
-    r"_submit|_download|_save|_ready",
-    r"_workflow|_cancel|_session|_follow|_collect|_recover|_retry|_reuse|_job_submit|_order|_output|_connections|_make_requests|_check_input|_download_results",
+    r"_submit|_download|_save|_ready|_submission",
+    (
+        r"_workflow|_cancel|_session|_follow|_collect|_recover|_retry|_reuse|_job_submit|_order|_output|_connections"
+        r"|_make_requests|_check_input|_download_results"
+    ),
     r"batch|jobs|__init__|_entry|run|create_batch|create_batch_input|create_input|example_prompts",
     r"cli/.*",
     r"__main__",

@@ -9,12 +9,13 @@ import pytest
 from support.plan import read_plan
 
 from openai_batch import _transfer
-from openai_batch._aside import move_aside, place
+from openai_batch._aside import move_to_backup
 from openai_batch._collect import collect, fetch_raw, verdict
 from openai_batch._files import part_file, publish
 from openai_batch._job_submit import start
 from openai_batch._jobs import COLLECTED
 from openai_batch._recover import adopt
+from openai_batch._save import replace_keeping_backup
 from openai_batch._slice import FileSlice
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
 
@@ -164,15 +165,15 @@ def adopted(shop: Shop, flow: Workflow) -> Job:
     return adopt(flow, info.id)
 
 
-def test_a_file_that_is_gone_is_not_moved_aside(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_gets_no_backup(tmp_path: Path) -> None:
     """Where somebody has moved it meanwhile, no empty file is left in its place, and the new one has its name."""
     new, path = tmp_path / "new", tmp_path / "out"
-    assert move_aside(path) is None
+    assert move_to_backup(path) is None
     assert not list(tmp_path.glob("out*"))
     path.write_bytes(b"old")
     new.write_bytes(b"new")
-    assert move_aside(path) == tmp_path / "out.1"
-    place(new, path)
+    assert move_to_backup(path) == tmp_path / "out.1"
+    replace_keeping_backup(new, path)
     assert path.read_bytes() == b"new"
 
 

@@ -13,7 +13,7 @@ from openai_batch._collect import collect, verdict
 from openai_batch._inputs import Source, check_file
 from openai_batch._job_submit import start
 from openai_batch._order import Order
-from openai_batch._queue import Queue
+from openai_batch._queue import EnqueuedTokens
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytes
     job = flow.advance(job)
     assert len(shop.server.creates) == 1
     part = job.parts[0]
-    assert not Queue(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
-    assert Queue(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
+    assert not EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
+    assert EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
     shop.server.queue_bytes = None
     finish(shop, job)
     assert len(shop.server.creates) == 2
@@ -124,7 +124,7 @@ def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limi
     """A number in the refusal is the limit for some days from then on; without one there is none to cut by."""
     flow = shop.flow()
     job = shop.submit("fault:steps=in_progress")
-    queue = Queue(flow.registry, flow.api(job).provider)
+    queue = EnqueuedTokens(flow.registry, flow.api(job).provider)
     queue.learn(job, job.parts[0], words)
     assert queue.limit(job) == limit
     assert flow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
@@ -156,7 +156,7 @@ def test_a_guess_is_forgotten(shop: Shop) -> None:
     """What others had in the queue when a part was refused does not hold the rest back for ever."""
     first, second = two_jobs(shop)
     flow = shop.flow()
-    queue = Queue(flow.registry, flow.api(first).provider)
+    queue = EnqueuedTokens(flow.registry, flow.api(first).provider)
     part = second.parts[0]
     assert not queue.has_room(second, part, time.time() + _queue.GUESSED_FOR - 60)
     assert queue.has_room(second, part, time.time() + _queue.GUESSED_FOR + 60)

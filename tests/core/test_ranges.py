@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._transfer import Answer, transfer
+from openai_batch._transfer import DownloadResponse, transfer
 from openai_batch.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ def test_a_stretch_is_appended_only_if_all_of_it_fits(
     asked: list[tuple[int, str | None]] = []
 
     @contextlib.contextmanager
-    def read(offset: int, condition: str | None) -> Iterator[Answer]:
+    def read(offset: int, condition: str | None) -> Iterator[DownloadResponse]:
         asked.append((offset, condition))
         shared = {"etag": '"old"', "accept-ranges": "bytes"}
         if len(asked) == 1:
-            yield Answer(200, shared | {"content-length": "300"}, pieces(OLD[:HALF], broken=True))
+            yield DownloadResponse(200, shared | {"content-length": "300"}, pieces(OLD[:HALF], broken=True))
         elif len(asked) == 2:
             told = {"etag": etag, "content-range": "bytes {}-{}/{}".format(*span), "content-length": str(length)}
-            yield Answer(206, shared | told, pieces(OLD[HALF:] if appended else NEW[HALF:]))
+            yield DownloadResponse(206, shared | told, pieces(OLD[HALF:] if appended else NEW[HALF:]))
         else:
-            yield Answer(200, {"etag": '"new"', "content-length": "300"}, pieces(NEW))
+            yield DownloadResponse(200, {"etag": '"new"', "content-length": "300"}, pieces(NEW))
 
     target = io.BytesIO()
     assert transfer(read, target, "file x", sleep=lambda _: None) == (300, 300)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from openai_batch import _patience
-from openai_batch._api import _retry_after
 from openai_batch._cancel import cancel
+from openai_batch._delays import delays
 from openai_batch._jobs import ENDED
+from openai_batch._patience import Poller
 from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
 
@@ -78,6 +80,21 @@ def test_a_key_that_is_refused_once_does_not_end_the_waiting(shop: Shop) -> None
     assert job.status == "completed"
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool) -> None:
+    """A key that never worked is wrong at once, if so wished; one that did may be renewed."""
+    warnings: list[str] = []
+    poller = Poller(delays(7.0), warnings.append, max_refusals=1)
+    if answered:
+        with poller.attempt():
+            pass
+        assert poller.next_delay() == 7
+    with contextlib.nullcontext() if answered else pytest.raises(AuthError), poller.attempt():
+        raise AuthError("the key is refused")
+    assert warnings == (["the key is refused; trying again in 2 s"] if answered else [])
+    assert not answered or 2 <= poller.next_delay() <= 2.5
+
+
 def test_a_batch_that_is_gone_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
     monkeypatch.setattr(_patience, "MAX_REFUSALS", 2)
@@ -133,37 +150,6 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: s
     job = flow.wait(cancel(flow, job), timeout=30)
     assert job.status == ("cancelled" if steps else "completed")
     assert job.parts[0].output_file_id
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "30"}, 30),
-        ({"retry-after": "0"}, 0),
-        ({"retry-after": "3600"}, 3600),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
-        ({"retry-after": "-5"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "1e999"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "Mon, 23 Nov 2020 10:00:00 GMT"}, None),
-        ({"retry-after": "Mon, 23 Nov 99999 10:00:00 GMT"}, None),
-        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds count; what is past, endless or no number is as if it were not there."""
-    assert _retry_after(headers) == seconds
-
-
-def test_retry_after_takes_a_date() -> None:
-    """A date in the future is the time until then."""
-    asked = _retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
-    assert asked is not None
-    assert asked > 3e8
 
 
 def test_what_passes_by_itself() -> None:

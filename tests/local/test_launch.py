@@ -114,9 +114,9 @@ def test_other_settings(echo: EchoUpstream) -> None:
 
 
 def _active() -> int:
-    from openai_batch.local.launch import _look
+    from openai_batch.local.launch import _find_server
 
-    found = _look()
+    found = _find_server()
     assert found is not None
     return int(found.health["active"])
 

@@ -12,8 +12,8 @@ import pytest
 
 from openai_batch.errors import BatchError
 from openai_batch.local import model
-from openai_batch.local.fetch import FetchError, fetch
-from openai_batch.local.index import Sources, find_wheel
+from openai_batch.local.download import FetchError, download
+from openai_batch.local.package_index import Sources, find_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_not_found(index: str) -> None:
 def test_password_of_the_index(index: str, tmp_path: Path) -> None:
     """A user and a password in the index's URL go as a header, to the page and to the file."""
     sources = Sources(indexes=(f"http://me:pa%40ss@{index}/html",))
-    fetch(find_wheel(sources, "thing", WHEEL).url, tmp_path / "part", sources.opener(), what="thing")
+    download(find_wheel(sources, "thing", WHEEL).url, tmp_path / "part", sources.opener(), what="thing")
     assert [s["authorization"] for s in _Index.seen] == ["Basic bWU6cGFAc3M="] * 2
 
 
@@ -128,7 +128,7 @@ def test_resumed(index: str, tmp_path: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     part = tmp_path / "part"
     url = f"http://{index}/files/{WHEEL}"
-    fetch(url, part, Sources().opener(), what="thing", sha256=SHA256, progress=lambda *args: told.append(args))
+    download(url, part, Sources().opener(), what="thing", sha256=SHA256, progress=lambda *args: told.append(args))
     assert part.read_bytes() == CONTENT
     assert [s.get("range") for s in _Index.seen] == [None, "bytes=300000-", "bytes=600000-"]
     assert told[-1] == ("thing", len(CONTENT), len(CONTENT))
@@ -140,10 +140,10 @@ def test_earlier_part(index: str, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(CONTENT[:500_000])
     url = f"http://{index}/files/{WHEEL}"
-    fetch(url, part, Sources().opener(), what="thing", sha256=SHA256)
+    download(url, part, Sources().opener(), what="thing", sha256=SHA256)
     assert part.read_bytes() == CONTENT
     part.write_bytes(CONTENT + b"more")
-    fetch(url, part, Sources().opener(), what="thing", sha256=SHA256)
+    download(url, part, Sources().opener(), what="thing", sha256=SHA256)
     assert part.read_bytes() == CONTENT
 
 
@@ -151,10 +151,10 @@ def test_wrong_bytes(index: str, tmp_path: Path) -> None:
     """Bytes that are not what the index promises are an error, and are not kept."""
     part = tmp_path / "part"
     with pytest.raises(FetchError, match="SHA-256"):
-        fetch(f"http://{index}/files/{WHEEL}", part, Sources().opener(), what="thing", sha256="0" * 64)
+        download(f"http://{index}/files/{WHEEL}", part, Sources().opener(), what="thing", sha256="0" * 64)
     assert not part.exists()
     with pytest.raises(FetchError, match="HTTP 404"):
-        fetch(f"http://{index}/none", part, Sources().opener(), what="thing")
+        download(f"http://{index}/none", part, Sources().opener(), what="thing")
 
 
 def test_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What goes over the wire: error answers and the JSON forms of files and batches."""
+"""The JSON of the API: errors, lists, files and batches, as OpenAI has them; and the body of a request."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 STALL_SECONDS = 120
-"""How long the next piece of a request's body may take."""
+"""The longest wait for the next piece of a request's body."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
-    """The request gets an error answer in OpenAI's form: status, message, code and the parameter at fault."""
+class Refused(Exception):  # noqa: N818 - a response, not a defect
+    """The request gets an error response: an HTTP status, a message, a code, and the parameter that is wrong."""
 
     def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -31,14 +31,14 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         self.param = param
 
     def response(self) -> Response:
-        """Return the answer."""
+        """Return the response, in OpenAI's form."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's classes
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
-        return answer({"error": error}, self.status)
+        return json_response({"error": error}, self.status)
 
 
-async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it comes; raises Refused if it stops coming, or breaks off."""
+async def read_body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it arrives. Raises Refused if it stops arriving, or the connection breaks."""
     stream = aiter(request.stream())
     while True:
         try:
@@ -53,13 +53,13 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-def answer(content: Any, status: int = 200) -> Response:
-    """Return `content` as a JSON answer."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return `content` as a JSON response."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def page(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """Return one page of a list."""
+def list_object(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """Return one page of a list; `has_more` says whether another one follows."""
     return {
         "object": "list",
         "data": items,

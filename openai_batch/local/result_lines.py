@@ -1,4 +1,4 @@
-"""One line of an output or error file, around the upstream's own bytes."""
+"""Make the lines of output and error files; they keep the upstream's bytes as they are."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ import msgspec
 from .store import FAILED, SUCCEEDED
 
 NO_TOKENS = (0, 0, 0, 0, 0)
+"""Input, cached, output, reasoning and total tokens."""
+
 _encode = msgspec.json.encode
 
 
-class Line(NamedTuple):
-    """A finished line with its newline, the state it gives its row, and the tokens it tells of."""
+class ResultLine(NamedTuple):
+    """A finished line of a result file."""
 
     state: int
+    """SUCCEEDED (for the output file) or FAILED (for the error file)."""
     data: bytes
+    """The line with its newline."""
     tokens: tuple[int, int, int, int, int] = NO_TOKENS
+    """The usage that the response reports."""
 
 
 class _Body(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
+    """The error in the response's body, as JSON."""
     usage: msgspec.Raw = msgspec.Raw(b"null")
+    """The usage in it, as JSON."""
 
 
 _scan = msgspec.json.Decoder(_Body).decode
 
 
-def answered(custom_id: str, status: int, request_id: str | None, body: bytes) -> Line:
-    """Return the line of a request that got an HTTP answer; it is a success only if nothing says otherwise."""
+def response_line(custom_id: str, status: int, request_id: str | None, body: bytes) -> ResultLine:
+    """Return the line of a request with an HTTP response; it succeeded if the status is 2xx and there is no error."""
     body, scanned = _embeddable(body)
     good = 200 <= status < 300 and (scanned is None or bytes(scanned.error) == b"null")  # noqa: PLR2004 - HTTP's
     data = b'{"id":%b,"custom_id":%b,"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null}\n' % (
@@ -41,14 +48,14 @@ def answered(custom_id: str, status: int, request_id: str | None, body: bytes) -
         body,
     )
     tokens = _tokens(scanned.usage) if scanned is not None else NO_TOKENS
-    return Line(SUCCEEDED if good else FAILED, data, tokens)
+    return ResultLine(SUCCEEDED if good else FAILED, data, tokens)
 
 
-def unanswered(custom_id: str, code: str, message: str) -> Line:
-    """Return the line of a request that was not run, or that nobody answered."""
+def error_line(custom_id: str, code: str, message: str) -> ResultLine:
+    """Return the line of a request that was not run or got no response, with an error code and a message."""
     error = _encode({"code": code, "message": message})
     data = b'{"id":%b,"custom_id":%b,"response":null,"error":%b}\n' % (_new_id(), _encode(custom_id), error)
-    return Line(FAILED, data)
+    return ResultLine(FAILED, data)
 
 
 def _new_id() -> bytes:
@@ -56,9 +63,9 @@ def _new_id() -> bytes:
 
 
 def _embeddable(body: bytes) -> tuple[bytes, _Body | None]:
-    """Return `body` as one JSON value on one line, and what an object says about errors and usage.
+    """Return `body` as one JSON value on one line, and its error and usage if it is an object.
 
-    JSON keeps its bytes, but for line ends between them; anything else becomes a JSON string.
+    JSON is kept byte for byte, except for line ends between its tokens; anything else becomes a JSON string.
     """
     scanned: _Body | None = None
     try:
@@ -80,7 +87,7 @@ def _tokens(raw: msgspec.Raw) -> tuple[int, int, int, int, int]:
     """Return input, cached, output, reasoning and total tokens, in either of the API's two namings."""
     try:
         usage = msgspec.json.decode(raw)
-    except msgspec.DecodeError:  # a number that no Python integer or float takes
+    except msgspec.DecodeError:  # such as a number that is too large for Python
         return NO_TOKENS
     if not isinstance(usage, dict):
         return NO_TOKENS

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from openai_batch.local.answers import answered, unanswered
-from openai_batch.local.retry import _retry_after, _worth_retry
+from openai_batch.local.result_lines import error_line, response_line
+from openai_batch.local.retry import _worth_retry
 from openai_batch.local.store import FAILED, SUCCEEDED
-from openai_batch.local.upstream import Answer, Target, base_url
+from openai_batch.local.upstream import Target, UpstreamResponse, base_url
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from openai_batch.local.upstream import Answer, Target, base_url
 )
 def test_success_or_not(status: int, body: bytes, state: int) -> None:
     """A line is a success only with a status of success and without an error in its body."""
-    line = answered("a", status, None, body)
+    line = response_line("a", status, None, body)
     assert line.state == state
     assert json.loads(line.data)["response"]["status_code"] == status
 
@@ -49,7 +49,7 @@ def test_success_or_not(status: int, body: bytes, state: int) -> None:
 )
 def test_one_line_each(body: bytes) -> None:
     """Whatever the upstream sends, the result is one line of JSON, and JSON is kept as JSON."""
-    line = answered('id"\n', 200, "req", body).data
+    line = response_line('id"\n', 200, "req", body).data
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     parsed = json.loads(line)
@@ -64,7 +64,7 @@ def test_one_line_each(body: bytes) -> None:
 def test_bytes_are_kept() -> None:
     """Spaces, escapes and the writing of numbers stay as the upstream wrote them."""
     body = b'{"a" : 1.10e0,"b":"\\u00e9"}'
-    assert body in answered("a", 200, "r", body).data
+    assert body in response_line("a", 200, "r", body).data
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_bytes_are_kept() -> None:
 )
 def test_tokens(usage: str, tokens: tuple[int, ...]) -> None:
     """Tokens are read in both namings, and nonsense counts nothing."""
-    assert answered("a", 200, "r", f'{{"usage":{usage}}}'.encode()).tokens == tokens
+    assert response_line("a", 200, "r", f'{{"usage":{usage}}}'.encode()).tokens == tokens
 
 
 def test_unanswered() -> None:
     """A request without an answer has a code and a message, and no response."""
-    parsed = json.loads(unanswered("é", "batch_expired", "too late").data)
+    parsed = json.loads(error_line("é", "batch_expired", "too late").data)
     assert parsed.pop("id").startswith("batch_req_")
     error = {"code": "batch_expired", "message": "too late"}
     assert parsed == {"custom_id": "é", "response": None, "error": error}
@@ -135,21 +135,4 @@ def test_base_url(url: str, base: str) -> None:
 )
 def test_what_is_tried_again(status: int, body: bytes, again: bool) -> None:
     """Passing trouble is worth another try; a refusal is not, nor an empty purse."""
-    assert _worth_retry(Answer(status, {}, body)) is again
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "3"}, 3),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": ""}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """The wait that the upstream asks for is read in each of its forms."""
-    assert _retry_after(headers) == seconds
+    assert _worth_retry(UpstreamResponse(status, {}, body)) is again

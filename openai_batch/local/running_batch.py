@@ -1,4 +1,4 @@
-"""One batch at work."""
+"""A batch in progress: its open files, and its rows that are still to be run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class Run:
-    """The batch's open files, the rows still to hand out, and who is at which call."""
+class RunningBatch:
+    """Hands out the pending rows of one batch to workers, and knows which of them are at a call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
         self.batch = batch
@@ -39,7 +39,7 @@ class Run:
         os.close(self.journal)
 
     async def take(self) -> RowRecord | None:
-        """Hand out the next row; None if there is no more."""
+        """Return the next row for a worker; None if there is no more."""
         if not self._page and not self._exhausted:
             async with self._refill:
                 if not self._page and not self._exhausted:
@@ -54,22 +54,22 @@ class Run:
         if self._page:
             self._busy += 1
             return self._page.popleft()
-        self._look()
+        self._check_end()
         return None
 
     def give_back(self) -> None:
-        """Take note that one row is dealt with."""
+        """Note that a worker has finished a row that it took."""
         self._busy -= 1
-        self._look()
+        self._check_end()
 
     def stop(self) -> None:
-        """Hand out nothing more, and break off the calls that are under way."""
+        """Hand out no more rows, and cancel the calls that are running."""
         self.broken_off = self._exhausted = True
         self._page.clear()
         for task in self.calling:
             task.cancel()
-        self._look()
+        self._check_end()
 
-    def _look(self) -> None:
+    def _check_end(self) -> None:
         if self._exhausted and not self._page and not self._busy:
             self.ended.set()

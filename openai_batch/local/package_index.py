@@ -1,7 +1,7 @@
-"""Where the user's package index is, and where in it a wheel lies.
+"""Find a wheel in the user's own package index.
 
-The index is what pip or uv is configured with; none is known here. Both forms of the simple repository API are read
-(PEP 503 HTML and PEP 691 JSON).
+The index is the one that pip or uv is configured with; there is no default. Both forms of the simple repository API are
+read: HTML (PEP 503) and JSON (PEP 691).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from .fetch import FetchError, request
+from .download import FetchError, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,29 +31,35 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _SECONDS = 30
 _MAX_PAGE = 64 << 20
 _SECTIONS = ("global", "download", ":env:")
-"""pip's sections that count for `pip download`, the later ones stronger."""
+"""The sections of pip's configuration that `pip download` reads; a later one overrides the ones before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """Where a wheel is, and its SHA-256 if the index tells it."""
+    """Where a wheel is."""
 
     url: str
+    """Its address, with the credentials of the index if it needs them."""
     sha256: str | None
+    """Its digest in hexadecimal digits, if the index tells it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What pip or uv is configured with: indexes, folders or pages with files, a certificate bundle, a proxy."""
+    """What pip or uv is configured with."""
 
     indexes: tuple[str, ...] = ()
+    """URLs of indexes."""
     links: tuple[str, ...] = ()
+    """Folders, or URLs of pages, with files (--find-links)."""
     cert: str | None = None
+    """The path of a file of certificates to trust."""
     proxy: str | None = None
+    """The address of a proxy."""
 
     @classmethod
     def configured(cls, env: Mapping[str, str] | None = None) -> Sources:
-        """Read pip's configuration (through pip, where there is one) and uv's variables."""
+        """Read the configuration of pip, if it is installed, and the variables of pip and uv in `env`."""
         env = os.environ if env is None else env
         pip = _pip_config()
         for name in ("index-url", "extra-index-url", "find-links", "cert", "proxy"):
@@ -66,7 +72,7 @@ class Sources:
         return cls(tuple(dict.fromkeys(indexes)), tuple(links), pip.get("cert"), pip.get("proxy"))
 
     def opener(self) -> urllib.request.OpenerDirector:
-        """Return what opens URLs with the configured certificates and proxy."""
+        """Return an opener for URLs with the configured certificates and proxy."""
         context = ssl.create_default_context(cafile=self.cert if self.cert and Path(self.cert).is_file() else None)
         handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
         if self.proxy:
@@ -76,7 +82,7 @@ class Sources:
 
 
 def find_wheel(sources: Sources, package: str, filename: str) -> Wheel:
-    """Return the first place that has the wheel `filename` of `package`; raises FetchError saying where it is not."""
+    """Return the first place that has the wheel `filename` of `package`. Raises FetchError with the places tried."""
     missing = []
     opener = sources.opener()
     for link in sources.links:
@@ -100,12 +106,12 @@ def find_wheel(sources: Sources, package: str, filename: str) -> Wheel:
 
 
 def shown(text: str) -> str:
-    """Return `text` with no user and password in its URLs."""
+    """Return `text` without users and passwords in its URLs."""
     return re.sub(r"(\w+://)[^/@\s]*@", r"\1", text)
 
 
 def _pip_config() -> dict[str, str]:
-    """Return what `pip config list` tells, by option; nothing where there is no pip."""
+    """Return the options of `pip config list`; none if pip is not installed."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     done = subprocess.run(  # noqa: S603 - a fixed command
         command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
@@ -124,7 +130,7 @@ def _pip_config() -> dict[str, str]:
 
 
 def _read(opener: urllib.request.OpenerDirector, page: str) -> tuple[str, str, bytes]:
-    """Return a page's final URL, its type and its bytes."""
+    """Return the final URL, the type and the bytes of a page. Raises FetchError."""
     url = page + "index.html" if page.startswith("file:") and page.endswith("/") else page
     try:
         with opener.open(request(url, {"Accept": _ACCEPT}), timeout=_SECONDS) as reply:
@@ -171,7 +177,7 @@ class _Anchors(HTMLParser):
 
 
 def _with_credentials(url: str, page: str) -> str:
-    """Return `url` with the credentials of the index that led there, if it lies on the same host."""
+    """Return `url` with the credentials of the page that links to it, if both are on the same host."""
     here, there = urlsplit(page), urlsplit(url)
     if not here.username or there.username or here.hostname != there.hostname or here.scheme != there.scheme:
         return url

@@ -1,0 +1,56 @@
+"""The delays between tries, and the delay that a server asks for."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from openai_batch._delays import delays, retry_after
+
+
+def test_delays_grow_to_the_longest() -> None:
+    """Each is a multiple of the one before, and none is longer than allowed."""
+    assert list(islice(delays(0.5, longest=3), 5)) == [0.5, 1, 2, 3, 3]
+    assert list(islice(delays(1, growth=1.5), 3)) == [1, 1.5, 2.25]
+    assert list(islice(delays(9, longest=3), 2)) == [3, 3]
+    assert list(islice(delays(0), 2)) == [0, 0]
+
+
+def test_delays_are_spread() -> None:
+    """Chance moves each delay within its bounds, and does not grow with them."""
+    found = list(islice(delays(1, growth=1, spread=(1.0, 1.25)), 100))
+    assert all(1 <= delay <= 1.25 for delay in found)
+    assert len(set(found)) > 90
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "30"}, 30),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "3600"}, 3600),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Mon, 23 Nov 2020 10:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 23 Nov 99999 10:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds count; what is past, endless or no number is as if it were not there."""
+    assert retry_after(headers) == seconds
+
+
+def test_retry_after_takes_a_date() -> None:
+    """A date in the future is the time until then."""
+    asked = retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
+    assert asked is not None
+    assert asked > 3e8
