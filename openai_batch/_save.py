@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ._aside import place
-from ._download import fetch_file
 
 if TYPE_CHECKING:
     from ._api import BatchApi
@@ -36,7 +35,7 @@ def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] |
         return
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        fetch_file(api, file_id, new)
+        api.download_to(file_id, new)
         place(new, path)
     finally:
         new.unlink(missing_ok=True)
@@ -50,7 +49,7 @@ def safe_name(batch_id: str) -> str:
 def _copy(api: BatchApi, file_id: str, handle: Any) -> None:
     """Download into what cannot be rewound, such as standard output: by way of a temporary file."""
     with tempfile.TemporaryFile() as spool:
-        fetch_file(api, file_id, spool)
+        api.download(file_id, spool)
         spool.seek(0)
         binary = getattr(handle, "buffer", None)
         if binary is None and isinstance(handle, io.TextIOBase):

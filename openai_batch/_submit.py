@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._api import OutcomeUnknown
+from ._api_errors import OutcomeUnknown
 from .errors import ApiError, BatchError, UncertainError
 
 if TYPE_CHECKING:

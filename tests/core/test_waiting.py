@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch import _patience
-from openai_batch._api import _retry_after
+from openai_batch._api_errors import retry_after
 from openai_batch._jobs import ENDED
 from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
@@ -155,12 +155,12 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: s
 )
 def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds count; what is past, endless or no number is as if it were not there."""
-    assert _retry_after(headers) == seconds
+    assert retry_after(headers) == seconds
 
 
 def test_retry_after_takes_a_date() -> None:
     """A date in the future is the time until then."""
-    asked = _retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
+    asked = retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
     assert asked is not None
     assert asked > 3e8
 
