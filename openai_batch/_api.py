@@ -1,7 +1,7 @@
-"""The one module that talks to a provider: the Files and Batches calls, through the openai SDK.
+"""The Files and Batches calls of a provider, through the openai SDK.
 
-The SDK is imported inside functions, since that takes longer than everything else together. Its exceptions
-and those of its HTTP library end here: callers see the classes of `errors`.
+The SDK is imported inside functions, since importing it takes longer than everything else together. Callers see
+only the exceptions of `errors`, and OutcomeUnknown.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
 
-from . import _config
+from ._api_errors import OutcomeUnknown, translated, without_sent_key
 from ._batchinfo import BatchInfo, read_batch
-from ._delays import retry_after
+from ._files import part_file, publish
 from ._slice import FileSlice
 from ._transfer import DownloadResponse, transfer
-from .errors import ApiError, AuthError, BatchError, DownloadError, NotFoundError, UnreachableError
+from .errors import ApiError, BatchError, DownloadError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from openai import OpenAI
 
@@ -30,63 +30,23 @@ if TYPE_CHECKING:
 CHUNK = 1 << 18
 """Bytes read from a download at a time."""
 
-# What certainly kept the request from leaving: names of the HTTP library's classes, which is never imported here.
-_NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
-
 _T = TypeVar("_T")
 
 _READ_TIMEOUT = 60.0
+"""Seconds without a byte after which a read is given up."""
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-_SHORTEST_SECRET = 16
+_CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
+"""Answers to a create request which prove that no batch was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as the provider holds it; `size` in bytes, None where it does not say."""
+    """A file's record at the provider; None stands for what the provider does not tell."""
 
     id: str
-    size: int | None = None
-    created_at: float | None = None
-    filename: str | None = None
-
-
-def make_client(provider: Provider, *, base_url: str | None = None, key: str | None = None) -> OpenAI:
-    """Return an SDK client that sends this provider's key to this provider's host, and nothing else of ours.
-
-    Redirects are not followed: a followed one would send prompts and a second POST to another address.
-    A server on this machine is spoken to past any proxy. Raises AuthError if the key is missing.
-    """
-    from openai import DefaultHttpxClient, Omit, OpenAI
-
-    if base_url is None:
-        base_url, key = _whereabouts(provider)
-    host = urlsplit(base_url).hostname or ""
-    headers: dict[str, Any] = dict(provider.headers)
-    if not (host == "openai.com" or host.endswith(".openai.com")):
-        headers |= {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
-    hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
-    return OpenAI(
-        base_url=base_url,
-        api_key=key or "none",
-        default_headers=headers,
-        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=host not in _LOOPBACK, event_hooks=hooks),
-    )
-
-
-def _without_authorization(request: Any) -> None:
-    """Send no key where there is none: the SDK insists on having one."""
-    request.headers.pop("Authorization", None)
-
-
-def sdk_model_names() -> list[str]:
-    """Return the names of OpenAI's embedding and chat models that the installed SDK knows."""
-    from typing import get_args
-
-    from openai.types import ChatModel, EmbeddingModel
-
-    return [*get_args(EmbeddingModel), *get_args(ChatModel)]
+    size: int | None = None  # in bytes
+    created_at: float | None = None  # Unix seconds, by the provider's clock
+    filename: str | None = None  # the name it was uploaded under
 
 
 def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
@@ -107,9 +67,9 @@ def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
 
 
 class BatchApi:
-    """The calls of one provider. Nothing is remembered but the connection.
+    """The calls of one provider. It keeps no state but the connection.
 
-    `client` is an SDK client to use instead of one made from the profile. `starting` hears what a local
+    `client` is an SDK client to use instead of one made from the profile. `starting` is told what a local
     provider does to get ready: (what, bytes done, bytes in all or None).
     """
 
@@ -178,7 +138,7 @@ class BatchApi:
             body["metadata"] = dict(metadata)
         headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
         try:
-            with _translated(provider, "create the batch"):
+            with translated(provider, "create the batch"):
                 answer = client.batches.with_raw_response.create(**body, extra_headers=headers)
                 info = self._batch(_json_object(answer))
         except UnreachableError as exc:
@@ -241,10 +201,11 @@ class BatchApi:
     def download(
         self, file_id: str, target: BinaryIO, progress: Callable[[int, int | None], None] | None = None
     ) -> int:
-        """Stream a file's bytes into `target` and return how many there were; a broken line is tried again.
+        """Stream a file's bytes into `target`, which must be able to seek, and return how many there were.
 
-        Raises DownloadError if fewer or more bytes arrive than the answer announced, or than the file's record
-        says where the provider keeps one.
+        `progress` is told the bytes done, and the bytes in all or None. A broken connection is tried again. Raises
+        DownloadError if fewer or more bytes arrive than the answer announced, or than the file's record says if
+        the provider keeps one.
         """
         count, announced = transfer(
             lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
@@ -265,6 +226,23 @@ class BatchApi:
             self.provider.forget_client(self._client)
             self._client = None
 
+    def download_to(
+        self,
+        file_id: str,
+        path: Path,
+        *,
+        replace: bool = False,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> int:
+        """Download a file to `path`, which is there only once the file is whole, and return the number of bytes.
+
+        Raises DownloadError as `download` does, and OutputExistsError if the path is taken and `replace` is False.
+        """
+        with part_file(path) as (handle, part):
+            count = self.download(file_id, handle, progress)
+            publish(handle, part, path, replace=replace)
+        return count
+
     @contextlib.contextmanager
     def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[DownloadResponse]:
         """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
@@ -277,7 +255,7 @@ class BatchApi:
             max_retries=0, timeout=_READ_TIMEOUT
         )
         with (
-            _translated(self.provider, f"download file {file_id}"),
+            translated(self.provider, f"download file {file_id}"),
             client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer,
         ):
             names = {name.lower(): value for name, value in answer.headers.items()}
@@ -313,31 +291,21 @@ class BatchApi:
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
-            if self.provider.is_local:
-                base_url, key = _whereabouts(self.provider, self._starting)
-                self._client = make_client(self.provider, base_url=base_url, key=key)
-            else:
-                self._client = self.provider.get_client()
+            provider = self.provider
+            self._client = provider.new_client(self._starting) if provider.is_local else provider.get_client()
         return self._client
 
     def _call(self, doing: str, request: Callable[[OpenAI], _T]) -> _T:
         """Run a request that may be repeated; a local server that has gone is started again, once."""
         try:
-            with _translated(self.provider, doing):
+            with translated(self.provider, doing):
                 return request(self._sdk())
         except UnreachableError:
             if not self.provider.is_local or self._given is not None:
                 raise
         self.close()
-        with _translated(self.provider, doing):
+        with translated(self.provider, doing):
             return request(self._sdk())
-
-
-class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: looking may still tell
-    """A batch may have been created, or not."""
-
-
-_CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 
 
 def _slice(stream: BinaryIO | FileSlice, progress: Callable[[int], None] | None) -> FileSlice:
@@ -345,33 +313,13 @@ def _slice(stream: BinaryIO | FileSlice, progress: Callable[[int], None] | None)
     return FileSlice(source, progress=progress)
 
 
-def _whereabouts(
-    provider: Provider, starting: Callable[[str, int, int | None], None] | None = None
-) -> tuple[str, str | None]:
-    """Return base URL and key; a local server is started if none runs."""
-    if provider.is_local:
-        from .local import launch
-        from .local.settings import LocalSettings
-
-        endpoint = launch.ensure_running(LocalSettings.from_mapping(_config.load().local), progress=starting)
-        return endpoint.base_url, endpoint.token
-    return str(provider.base_url), _config.resolve_key(provider)
-
-
 def _parse(answer: Any) -> Any:
-    body = _without_sent_key(answer.http_response)
+    body = without_sent_key(answer.http_response)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")[:80]
         raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
-
-
-def _without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the key of its request; a key so short that it may be any word stays."""
-    key = str(response.request.headers.get("authorization", "")).removeprefix("Bearer ").encode()
-    body: bytes = response.content
-    return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
 
 
 def _json_object(answer: Any) -> dict[str, Any]:
@@ -391,90 +339,6 @@ def _read_file(data: dict[str, Any]) -> RemoteFile:
         created_at=created if isinstance(created, int | float) else None,
         filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
     )
-
-
-@contextlib.contextmanager
-def _translated(provider: Provider, doing: str) -> Iterator[None]:
-    """Turn what the SDK and its HTTP library raise into our errors, without the key and without a traceback."""
-    import openai
-
-    try:
-        yield
-    except (BatchError, OutcomeUnknown):
-        raise
-    except openai.APIStatusError as exc:
-        raise _from_status(provider, doing, exc) from None
-    except openai.APIConnectionError as exc:
-        raise _from_connection(provider, doing, exc.__cause__ or exc) from None
-    except openai.OpenAIError as exc:
-        raise ApiError(f"could not {doing} at {provider}: {exc}") from None
-    except Exception as exc:
-        # A broken stream surfaces as the HTTP library's own class, which is known by its module's name only.
-        if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
-            raise
-        raise _from_connection(provider, doing, exc) from None
-
-
-def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
-    status = int(exc.status_code)
-    message = _without_key(provider, _server_words(exc))
-    what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
-    if status in (401, 403):
-        variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
-        return AuthError(what, hint=f"check the key{variable} and what it may do")
-    if status == 404:  # noqa: PLR2004
-        return NotFoundError(what, hint="is it the account, project and provider that made it?")
-    if 300 <= status < 400:  # noqa: PLR2004
-        location = _without_key(provider, exc.response.headers.get("location", ""))
-        target = urlsplit(location).hostname or "elsewhere"
-        hint = f"it points to {target}: if that is right, make it the profile's base_url"
-        return ApiError(what, hint=hint, status=status)
-    code = _without_key(provider, str(exc.code)) if exc.code else None
-    return ApiError(what, status=status, api_code=code, retry_after=retry_after(exc.response.headers))
-
-
-def _from_connection(provider: Provider, doing: str, exc: BaseException) -> UnreachableError:
-    chain: list[BaseException] = []
-    link: BaseException | None = exc
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    sent = type(exc).__name__ not in _NEVER_SENT
-    reason = next((text for text in (str(item) for item in reversed(chain)) if text), type(exc).__name__)
-    if "Timeout" in type(exc).__name__:
-        reason = "no answer in time"
-    hint = ""
-    lasting = "CERTIFICATE" in reason.upper()
-    if lasting:
-        hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
-    return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_key(provider, reason)})",
-        hint=hint,
-        sent=sent,
-        lasting=lasting,
-    )
-
-
-def _server_words(exc: Any) -> str:
-    """Return the provider's own sentence, on one line and not too long."""
-    body = exc.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        body = inner.get("message") if isinstance(inner, dict) else inner
-    if not isinstance(body, str):
-        body = ""
-    if body.lstrip().startswith("<"):
-        body = "(a web page)"
-    return " ".join(body.split())[:500]
-
-
-def _without_key(provider: Provider, text: str) -> str:
-    """Return `text` with the key taken out: some servers echo it."""
-    try:
-        key = _config.resolve_key(provider) if not provider.api_key_command else provider.api_key
-    except AuthError:
-        key = None
-    return text.replace(key, "(key)") if key else text
 
 
 # The SDK takes file content that is an instance of io.IOBase; FileSlice is one.

@@ -125,8 +125,6 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
 
 def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) -> list[Path]:
     """Download the provider's own output and error files, byte for byte, and return their paths."""
-    from ._download import fetch_file
-
     paths = []
     for part in job.parts:
         suffix = f"-{part.number}" if len(job.parts) > 1 else ""
@@ -134,7 +132,7 @@ def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) ->
             if file_id:
                 path = folder / f"job-{job.id}{suffix}-{kind}.jsonl"
                 check_target(path, force=force)
-                fetch_file(flow.api(job), file_id, path, replace=force, progress=_progress(flow))
+                flow.api(job).download_to(file_id, path, replace=force, progress=_progress(flow))
                 paths.append(path)
     return paths
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import tomllib
 
 from . import _paths
+from ._builtin_names import BUILT_IN_NAMES
+from ._config_file import read_config
+from .errors import ConfigError
 
 NEWEST = 50
-_PROVIDERS = ("openai", "parasail", "local", "groq", "nebius", "doubleword", "deepinfra", "dashscope", "cerebras")
+"""Jobs that are offered at most."""
 
 
 def complete(words: list[str]) -> int:
@@ -56,10 +58,9 @@ def _jobs(prefix: str) -> list[tuple[str, str]]:
 
 
 def _provider_names() -> list[tuple[str, str]]:
-    names = dict.fromkeys(_PROVIDERS, "built in")
+    names = dict.fromkeys(BUILT_IN_NAMES, "built in")
     try:
-        with _paths.config_file().open("rb") as handle:
-            tables = tomllib.load(handle).get("providers", {})
-    except (OSError, ValueError):
+        tables = read_config().get("providers", {})
+    except ConfigError:
         tables = {}
     return list((names | {name: str(table.get("base_url", "")) for name, table in tables.items()}).items())

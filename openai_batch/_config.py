@@ -14,242 +14,154 @@ upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
 import re
-import subprocess
-import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from . import _paths
-from ._profile import BUILT_IN, LOCAL_URL, Provider
-from .errors import AuthError, ConfigError
+from ._builtin import BUILT_IN
+from ._config_file import local_table, parse, read_config, read_text, write_text
+from ._hosts import is_loopback, is_openai
+from ._profile import LOCAL_URL, Provider
+from ._typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
+from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-MAX_BYTES = 64 * 1024
-"""A larger file is no configuration: TOML of hostile shape can take seconds to parse."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_LITERAL_KEYS = ("api_key", "key", "token")
+"""Keys of a table that would hold a secret itself; they are refused."""
+
+
+class _LocalTable(msgspec.Struct, kw_only=True):
+    """The keys of `[providers.local]` that the client uses too; None where a key is absent.
+
+    The fields are called as those of Provider, which says what they mean; the names in the file are shorter.
+    """
+
+    default_chat_model: Text | None = msgspec.field(default=None, name="chat_model")
+    default_embedding_model: Text | None = msgspec.field(default=None, name="embedding_model")
+    batch_input_max_requests: Count | None = msgspec.field(default=None, name="max_requests")
+    batch_input_max_bytes: Count | None = msgspec.field(default=None, name="max_bytes")
+    batch_input_max_line_bytes: Count | None = msgspec.field(default=None, name="max_line_bytes")
+
+
+class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
+    """The keys of any other `[providers.NAME]`."""
+
+    base_url: Text | None = None
+    display_name: Text | None = None
+    api_key_env_var: Text | None = msgspec.field(default=None, name="api_key_env")
+    api_key_command: Texts | None = None
+    models: Texts | None = None
+    endpoints: Texts | None = None
+    requires_consistency: Flag | None = msgspec.field(default=None, name="one_model")
+    enqueued_tokens: Count | None = None
+    completion_window: Text | None = None
+    file_purpose: Text | None = None
+    status_map: TextTable | None = None
+    headers: TextTable | None = None
+    allow_plain_http: Flag | None = None
+    create_timeout: Seconds | None = None
+    create_grace: Seconds | None = None
+    idempotent_create: Flag | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is configured: every profile by name, which of them the file speaks of, and the default provider.
-
-    `local` is the table of the local provider's server as it stands in the file.
-    """
+    """What is configured."""
 
     path: Path
+    """The configuration file, which need not exist."""
+
     profiles: dict[str, Provider]
+    """Every provider by name, built in or from the file."""
+
     own: frozenset[str] = frozenset()
+    """Names of the providers that have a table in the file."""
+
     default_provider: str | None = None
+    """Name of the provider to use if none is given."""
+
     local: dict[str, Any] = field(default_factory=dict)
+    """Settings of the local provider's server, as they are in the file."""
 
 
 def load() -> Settings:
-    """Read the configuration file; where there is none, the built-in profiles stand alone.
+    """Read the configuration file; if there is none, return the built-in profiles alone.
 
     Raises ConfigError, naming file, line or key, and the remedy.
     """
-    path = _paths.config_file()
-    data = _parse(path, _read(path))
-    profiles = {
-        name: dataclasses.replace(profile, headers=dict(profile.headers), status_map=dict(profile.status_map))
-        for name, profile in BUILT_IN.items()
-    }
-    tables = data.pop("providers", {})
-    default = data.pop("provider", None)
-    for key in data:
-        raise ConfigError(f"{path}: unknown key {key!r}", hint=_suggest(key, ("provider", "providers")))
-    if not isinstance(tables, dict):
-        raise ConfigError(f"{path}: providers must be tables", hint="write [providers.NAME]")
-    local: dict[str, Any] = {}
-    for name, table in tables.items():
-        where = f"{path}: [providers.{name}]"
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where} must be a table")
-        if name == "local":
-            local = dict(table)
-            ours: dict[str, Any] = {
-                _KEYS[key][0]: _KEYS[key][1](where, key, local[key])
-                for key in (*_LOCAL_MODELS, *_LOCAL_LIMITS)
-                if key in local
-            }
-            for key in _LOCAL_MODELS:
-                local.pop(key, None)
-            profiles[name] = dataclasses.replace(profiles[name], **ours)
-        else:
-            profiles[name] = _profile(where, name, table)
+    path, config = _paths.config_file(), read_config()
+    profiles = {name: _copy(profile) for name, profile in BUILT_IN.items()}
+    for name, table in config.get("providers", {}).items():
+        profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
+    default = config.get("provider")
     if default is not None and default not in profiles:
-        raise ConfigError(f"{path}: provider = {default!r} is not known", hint=_suggest(str(default), profiles))
-    return Settings(path, profiles, frozenset(tables), default, local)
-
-
-def key_from_environment(profile: Provider) -> str | None:
-    """Return what the profile's environment variable holds, or None."""
-    if not profile.api_key_env_var:
-        return None
-    return (os.environ.get(profile.api_key_env_var) or "").strip() or None
-
-
-def resolve_key(profile: Provider) -> str | None:
-    """Return the key for `profile`: given, from its environment variable, or printed by its command.
-
-    None where the profile needs no key. Raises AuthError if there should be one and it is missing or cannot
-    be a key; the message never holds the key.
-    """
-    key = profile.api_key or key_from_environment(profile)
-    if not key and profile.api_key_command:
-        key = _key_from_command(profile)
-    if not key:
-        if not profile.needs_key:
-            return None
-        variable = profile.api_key_env_var
-        raise AuthError(
-            f"no key for {profile}" + (f": {variable} is not set" if variable else ""),
-            hint=f"export {variable}=…" if variable else f"see [providers.{profile.name}] in {_paths.config_file()}",
-        )
-    key = key.strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise AuthError(
-            f"the key for {profile} holds spaces or characters that no key has",
-            hint=f"set {profile.api_key_env_var} again" if profile.api_key_env_var else "",
-        )
-    return key
+        raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
+    return Settings(path, profiles, frozenset(config.get("providers", {})), default, local_table(config))
 
 
 def add_profile(name: str, table: Mapping[str, Any]) -> Path:
-    """Write a new `[providers.NAME]` behind what the configuration file holds, and return the file's path.
+    """Append a new `[providers.NAME]` to the configuration file, and return the file's path.
 
-    The rest of the file, comments too, stays as it is. Raises ConfigError if the name is taken there or the
-    table is off.
+    The rest of the file stays as it is, comments too. Raises ConfigError if the name is taken there, or if the
+    table is invalid.
     """
     import tomli_w
 
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name for a provider", hint="use letters, digits, -, _ and .")
     path = _paths.config_file()
-    text = _read(path)
-    if name in _parse(path, text).get("providers", {}):
+    text = read_text(path)
+    if name in parse(path, text).get("providers", {}):
         raise ConfigError(f"{path}: there is a [providers.{name}] already", hint=f"edit {path}")
-    _profile(f"{path}: [providers.{name}]", name, dict(table))
+    _profile(f"{path}: [providers.{name}]", name, table)
     block = tomli_w.dumps({"providers": {name: dict(table)}})
     whole = f"{text.rstrip()}\n\n{block}" if text.strip() else block
-    _parse(path, whole)
-    _write(path, whole)
+    parse(path, whole)
+    write_text(path, whole)
     return path
 
 
-def _text(where: str, key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{where} {key} must be a string")
-    return value
+def _copy(profile: Provider) -> Provider:
+    """Return a copy that shares no dict with `profile`."""
+    return dataclasses.replace(profile, headers=dict(profile.headers), status_map=dict(profile.status_map))
 
 
-def _count(where: str, key: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where} {key} must be a whole number above 0")
-    return value
-
-
-def _seconds(where: str, key: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{where} {key} must be a number of seconds")
-    return float(value)
-
-
-def _flag(where: str, key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{where} {key} must be true or false")
-    return value
-
-
-def _texts(where: str, key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{where} {key} must be a list of strings")
-    return tuple(value)
-
-
-def _mapping(where: str, key: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise ConfigError(f"{where} {key} must be a table of strings")
-    return dict(value)
-
-
-# A key of the file -> the field of Provider, and the function that reads its value.
-_KEYS: dict[str, tuple[str, Callable[[str, str, Any], Any]]] = {
-    "base_url": ("base_url", _text),
-    "display_name": ("display_name", _text),
-    "api_key_env": ("api_key_env_var", _text),
-    "api_key_command": ("api_key_command", _texts),
-    "models": ("models", _texts),
-    "endpoints": ("endpoints", _texts),
-    "chat_model": ("default_chat_model", _text),
-    "embedding_model": ("default_embedding_model", _text),
-    "one_model": ("requires_consistency", _flag),
-    "max_requests": ("batch_input_max_requests", _count),
-    "max_bytes": ("batch_input_max_bytes", _count),
-    "max_line_bytes": ("batch_input_max_line_bytes", _count),
-    "enqueued_tokens": ("enqueued_tokens", _count),
-    "completion_window": ("completion_window", _text),
-    "file_purpose": ("file_purpose", _text),
-    "status_map": ("status_map", _mapping),
-    "headers": ("headers", _mapping),
-    "allow_plain_http": ("allow_plain_http", _flag),
-    "create_timeout": ("create_timeout", _seconds),
-    "create_grace": ("create_grace", _seconds),
-    "idempotent_create": ("idempotent_create", _flag),
-}
-
-
-_LOCAL_MODELS = ("chat_model", "embedding_model")
-"""The keys of `[providers.local]` that are the client's; the others are its server's."""
-
-_LOCAL_LIMITS = ("max_requests", "max_bytes", "max_line_bytes")
-"""Those that are both's: what the server refuses, the client cuts."""
-
-
-def _profile(where: str, name: str, table: dict[str, Any]) -> Provider:
-    """Build the profile that `table` describes, over the built-in one of that name."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key in ("api_key", "key", "token"):
+def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
+    """Return the profile that `table` describes; what it leaves out comes from the built-in one of that name."""
+    if name == "local":
+        return dataclasses.replace(_copy(BUILT_IN[name]), **_given(read_table(where, table, _LocalTable)))
+    for key in _LITERAL_KEYS:
+        if key in table:
             raise ConfigError(
                 f"{where} {key}: keys do not belong into this file",
                 hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
             )
-        if key not in _KEYS:
-            raise ConfigError(f"{where} unknown key {key!r}", hint=_suggest(key, _KEYS))
-        attribute, read = _KEYS[key]
-        values[attribute] = read(where, key, value)
-    base = BUILT_IN.get(name)
+    values = _given(read_table(where, table, _ProfileTable))
+    base = _copy(BUILT_IN.get(name) or Provider(name=name))
     if "base_url" in values:
         _check_url(where, values["base_url"])
-        if base is not None and not _same_host(str(base.base_url), values["base_url"]):
-            # A key belongs to its host: a profile moved elsewhere does not take the old place's key along.
+        if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
+            # A key belongs to its host: a profile that is moved elsewhere does not take the old host's key along.
             base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
-    elif base is None:
+    elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
-    profile = dataclasses.replace(base or Provider(name=name), **values)
-    host = urlsplit(str(profile.base_url)).hostname or ""
-    if profile.api_key_env_var == "OPENAI_API_KEY" and not (host == "openai.com" or host.endswith(".openai.com")):
-        raise ConfigError(
-            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {host}",
-            hint="put this provider's key into a variable of its own and name that in api_key_env",
-        )
-    keyed = profile.api_key_env_var or profile.api_key_command
-    if keyed and not profile.allow_plain_http and _is_plain(str(profile.base_url)):
-        raise ConfigError(
-            f"{where} {profile.base_url} would send the key unencrypted",
-            hint="use https, or add allow_plain_http = true if you trust that network",
-        )
+    profile = dataclasses.replace(base, **values)
+    _check_key_host(where, profile, str(profile.base_url))
     return profile
+
+
+def _given(table: _LocalTable) -> dict[str, Any]:
+    """Return the fields whose keys are in the file."""
+    return {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
 
 
 def _check_url(where: str, url: str) -> None:
@@ -262,68 +174,21 @@ def _check_url(where: str, url: str) -> None:
         raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
 
 
+def _check_key_host(where: str, profile: Provider, url: str) -> None:
+    """Raise ConfigError if the profile's key would go to a host that must not have it, or unencrypted."""
+    parts = urlsplit(url)
+    if profile.api_key_env_var == "OPENAI_API_KEY" and not is_openai(url):
+        raise ConfigError(
+            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
+            hint="put this provider's key into a variable of its own and name that in api_key_env",
+        )
+    keyed = profile.api_key_env_var or profile.api_key_command
+    if keyed and not profile.allow_plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigError(
+            f"{where} {url} would send the key unencrypted",
+            hint="use https, or add allow_plain_http = true if you trust that network",
+        )
+
+
 def _same_host(one: str, other: str) -> bool:
     return one != LOCAL_URL and urlsplit(one).hostname == urlsplit(other).hostname
-
-
-def _is_plain(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname not in _LOOPBACK
-
-
-def _key_from_command(profile: Provider) -> str:
-    words = list(profile.api_key_command)
-    try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=60, text=True)  # noqa: S603 - the user's own
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as exc:
-        reason = type(exc).__name__ if not isinstance(exc, OSError) else exc.strerror
-        raise AuthError(
-            f"no key for {profile}: its api_key_command {words[0]!r} failed ({reason})",
-            hint="run the command by hand and see what it says",
-        ) from None
-    return done.stdout.strip()
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return ""
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which is no configuration file")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: not UTF-8 (byte {exc.start + 1})") from exc
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"mend {path}") from exc
-
-
-def _write(path: Path, text: str) -> None:
-    import tempfile
-    from pathlib import Path as FilePath
-
-    try:
-        _paths.private_dir(path.parent)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=".config.", delete=False
-        ) as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        FilePath(handle.name).replace(path)
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
-
-
-def _suggest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"

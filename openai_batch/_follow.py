@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ._batchinfo import FINISHED
 from ._delays import delays
+from ._hosts import is_loopback
 from ._patience import Poller
 from ._warn import warn
 
@@ -55,7 +56,7 @@ def follow(
 
 def is_near(provider: Provider) -> bool:
     """Tell whether the provider is on this machine."""
-    return provider.is_local or urlsplit(provider.base_url or "").hostname in ("localhost", "127.0.0.1", "::1")
+    return provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname)
 
 
 def sdk_batch(info: BatchInfo) -> OpenAIBatch:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ._aside import move_to_backup
-from ._download import fetch_file
 from ._warn import warn
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] |
         return
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        fetch_file(api, file_id, new)
+        api.download_to(file_id, new)
         replace_keeping_backup(new, path)
     finally:
         new.unlink(missing_ok=True)
@@ -74,7 +73,7 @@ def safe_name(batch_id: str) -> str:
 def _copy(api: BatchApi, file_id: str, handle: Any) -> None:
     """Download into a file that cannot seek, such as standard output, through a temporary file."""
     with tempfile.TemporaryFile() as spool:
-        fetch_file(api, file_id, spool)
+        api.download(file_id, spool)
         spool.seek(0)
         binary = getattr(handle, "buffer", None)
         if binary is None and isinstance(handle, io.TextIOBase):

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._api import OutcomeUnknown
+from ._api_errors import OutcomeUnknown
 from ._delays import delays
 from .errors import ApiError, BatchError, UncertainError
 

@@ -21,7 +21,7 @@ from ._requests import ENDPOINTS, NOUNS, BatchType, Request, build_request, kind
 from ._submission import FileSubmission, HandleSubmission, Submission
 from ._warn import warn
 from .errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
-from .providers import Provider, all_providers, get_provider_by_model, known_providers
+from .providers import Provider, all_providers, askable_providers, get_provider_by_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -234,7 +234,7 @@ class Batch:
         """
         batch_id = self._known_id()
         answers = []
-        for provider in _askable():
+        for provider in askable_providers():
             try:
                 if self._api_of(provider).get(batch_id, timeout=_ASK_TIMEOUT).id == batch_id:
                     self.provider = provider
@@ -395,22 +395,6 @@ class Batch:
             return None
         save(self._api, file_id, target)
         return target
-
-
-def _askable() -> list[Provider]:
-    """Return the providers that can be asked: with a key, without need of one, or on this machine if it runs.
-
-    Those whose key a command prints come last: the command may ask its user for something.
-    """
-    from .local import launch
-
-    def can_be_asked(provider: Provider) -> bool:
-        if provider.is_local:
-            return launch.running() is not None
-        return bool(provider.api_key or provider.api_key_command) or not provider.needs_key
-
-    found = [provider for provider in known_providers().values() if can_be_asked(provider)]
-    return sorted(found, key=lambda provider: not provider.api_key and bool(provider.api_key_command))
 
 
 def _options(extra_headers: Any, extra_query: Any, extra_body: Any, timeout: Any) -> dict[str, Any]:

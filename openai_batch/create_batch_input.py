@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ._program import add_provider_arg, provider_of
 from .batch import Batch
 from .errors import InputError
-from .providers import _add_provider_arg, _get_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--embedding", "-e", action="store_true", help="ask for embeddings of the lines")
     parser.add_argument("--score", metavar="TEXT", help="score each line (text_2) against TEXT (text_1)")
     parser.add_argument("--rerank", metavar="QUERY", help="rank each line, a document of its own, for QUERY")
-    _add_provider_arg(parser)
+    add_provider_arg(parser)
     return parser
 
 
@@ -51,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises InputError if the prompts are no UTF-8, or are more than the provider takes in one batch.
     """
     options = get_parser().parse_args(args)
-    provider = _get_provider(options)
+    provider = provider_of(options)
     model = options.model or _default_model(provider, embedding=options.embedding)
     output: Any = options.output if options.output != "-" else getattr(sys.stdout, "buffer", sys.stdout)
     with _opened(options.input) as lines, Batch(submission_input_file=output, provider=provider) as batch:

@@ -8,13 +8,12 @@ provider = get_provider_by_name("parasail")
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._profile import Provider, all_providers, is_openai_model, openai_provider, parasail_provider
+from ._api_keys import key_from_environment
+from ._builtin import all_providers, is_openai_model, openai_provider, parasail_provider
+from ._profile import Provider
 from .errors import UnknownProviderError, UsageError
-
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = [
     "Provider",
@@ -34,9 +33,9 @@ openai_models: list[str]
 
 
 def __getattr__(name: str) -> Any:
-    """Make `openai_models` when it is asked for: the names come from the openai package, slow to import."""
+    """Make `openai_models` at its first use: the names come from the openai package, which is slow to import."""
     if name == "openai_models":
-        from ._api import sdk_model_names
+        from ._client import sdk_model_names
 
         return sdk_model_names()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -45,22 +44,28 @@ def __getattr__(name: str) -> Any:
 def known_providers() -> dict[str, Provider]:
     """Return every provider by name, built in or from the configuration file, with its key where one is set.
 
-    Raises ConfigError if the file is off.
+    Raises ConfigError if the file is invalid.
     """
     from ._config import load
 
-    return {name: _with_key(profile) for name, profile in load().profiles.items()}
+    return {name: with_key(profile) for name, profile in load().profiles.items()}
 
 
 def askable_providers() -> list[Provider]:
-    """Return the providers that can be asked now: whose key is set, or needs no setting; the local one if it runs."""
+    """Return the providers that can be asked now: with a key, without need of one, or the local one if it runs.
+
+    Those whose key a command prints come last, since the command may ask its user for a password. Raises ConfigError
+    if the configuration file is invalid.
+    """
     from .local import launch
 
-    return [
-        profile
-        for profile in known_providers().values()
-        if (launch.running() is not None if profile.is_local else profile.api_key or not profile.api_key_env_var)
-    ]
+    def can_be_asked(provider: Provider) -> bool:
+        if provider.is_local:
+            return launch.running() is not None
+        return bool(provider.api_key or provider.api_key_command) or not provider.needs_key
+
+    found = [provider for provider in known_providers().values() if can_be_asked(provider)]
+    return sorted(found, key=lambda provider: not provider.api_key and bool(provider.api_key_command))
 
 
 def get_provider_by_name(name: str) -> Provider:
@@ -75,7 +80,7 @@ def get_provider_by_name(name: str) -> Provider:
         raise UnknownProviderError(
             f"No provider found with name: {name}", hint=f"known providers: {', '.join(sorted(profiles))}"
         )
-    return _with_key(profiles[name])
+    return with_key(profiles[name])
 
 
 def get_provider_by_model(model: str) -> Provider:
@@ -89,14 +94,14 @@ def get_provider_by_model(model: str) -> Provider:
     settings = load()
     for name, profile in settings.profiles.items():
         if (name in settings.own or profile.is_local) and profile.claims(model):
-            return _with_key(profile)
+            return with_key(profile)
     return get_provider_by_name("openai" if is_openai_model(model) else "parasail")
 
 
 def get_provider_by_base_url(base_url: str) -> Provider:
-    """Return the provider at `base_url` (a str or a URL object), or a new one for an unknown place.
+    """Return the provider at `base_url` (a str or a URL object), or a new one if no known provider is there.
 
-    As in 0.3.4 the key is left to the caller.
+    As in 0.3.4 it carries no key from the environment.
     """
     from ._config import load
 
@@ -106,54 +111,15 @@ def get_provider_by_base_url(base_url: str) -> Provider:
     return Provider(base_url=str(base_url))
 
 
-def _with_key(profile: Provider) -> Provider:
-    """Return a copy that carries the key of the environment, as the copies of 0.3.4 did."""
-    from ._config import key_from_environment
-
-    return dataclasses.replace(profile, api_key=profile.api_key or key_from_environment(profile))
-
-
-def _add_provider_arg(parser: argparse.ArgumentParser) -> None:
-    """Add `-p/--provider` to a command of 0.3.4."""
-    parser.add_argument("--provider", "-p", default=None, metavar="NAME", help="the provider, e.g. openai or parasail")
-
-
-def _add_provider_args(parser: argparse.ArgumentParser) -> None:
-    """Add `-p`, `--base-url` and `--api-key` to a command of 0.3.4."""
-    _add_provider_arg(parser)
-    parser.add_argument("--base-url", help="the API's base URL, instead of a known provider")
-    parser.add_argument(
-        "--api-key",
-        help="the key; other users of this machine can see it here, so prefer the provider's environment variable",
-    )
-
-
-def _get_provider(args: argparse.Namespace) -> Provider | None:
-    """Return the provider that `args` name, or None to let the model or the batch id decide.
-
-    A key is never taken from another provider's variable: a bare `--base-url` needs `--api-key`,
-    unless a known provider lives there.
-    """
-    name, base_url, key = args.provider, getattr(args, "base_url", None), getattr(args, "api_key", None)
-    if base_url and not (name and get_provider_by_name(name).same_place(base_url)):
-        known = get_provider_by_base_url(base_url)
-        provider = _with_key(known) if known.name else known
-        if name and not known.name:
-            named = get_provider_by_name(name)
-            provider = dataclasses.replace(named, base_url=base_url, api_key=None, api_key_env_var=None)
-    elif name:
-        provider = get_provider_by_name(name)
-    elif key:
-        provider = get_provider_by_name("openai")
-    else:
-        return None
-    return dataclasses.replace(provider, api_key=key) if key else provider
+def with_key(profile: Provider) -> Provider:
+    """Return a copy with the key of its environment variable, unless it has one; so did the copies of 0.3.4."""
+    return dataclasses.replace(profile, api_key=profile.api_key or key_from_environment(profile.api_key_env_var))
 
 
 def pick_provider(name: str | None, model: str | None) -> Provider:
     """Return the provider called `name`, else the configured default one, else the one that serves `model`.
 
-    Raises UnknownProviderError, or UsageError if nothing tells.
+    Raises UnknownProviderError if there is no such provider, or UsageError if nothing says which one.
     """
     from ._config import load
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._follow import follow
+from ._program import add_provider_args, provider_of
 from .batch import DRY_RUN_ID, Batch
 from .errors import BatchError, IncompleteError, StoppedError, UncertainError, UsageError
-from .providers import _add_provider_args, _get_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  #
     parser.add_argument("--resume", metavar="ID", help="go on with a batch that exists")
     parser.add_argument("--create", "-c", action="store_true", help="only create the batch, do not wait for it")
     parser.add_argument("--dry-run", "-n", action="store_true", help="check everything, send and write nothing")
-    _add_provider_args(parser)
+    add_provider_args(parser)
     return parser
 
 
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace, outcome: Outcome) -> Outcome:
         output_file=_handle(options.output_file, "stdout"),
         error_file=_handle(options.error_file, "stderr"),
         batch_id=options.resume,
-        provider=_get_provider(options),
+        provider=provider_of(options),
     )
     with batch:
         if options.dry_run:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+from openai_batch._hosts import LOOPBACK_NAMES
+
 from .api_objects import Refused
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_HEADER_BYTES = 32 * 1024
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _MULTIPART_PATHS = ("/v1/files", "/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")
 _BODILESS = ("/cancel",)
 
@@ -77,4 +78,4 @@ def _check_type(path: str, value: bytes) -> None:
 
 def loopback_hosts(port: int) -> frozenset[str]:
     """Return the Host headers by which a loopback server on `port` may be called."""
-    return frozenset(f"{name}:{port}" for name in _LOOPBACK)
+    return frozenset(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in LOOPBACK_NAMES)

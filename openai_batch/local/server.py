@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from openai_batch import _paths
+from openai_batch._hosts import is_loopback
 from openai_batch.errors import AuthError, BatchError, UsageError
 
 from .app import Routes, build_app
@@ -99,7 +99,7 @@ def serve(
     is running already, UsageError for a host, a port or a token that cannot be used, and AuthError without the
     upstream's key.
     """
-    open_to_network = not _is_loopback(host)
+    open_to_network = not is_loopback(host)
     if open_to_network and not token:
         raise UsageError(
             f"serving on {host} needs a token of your own",
@@ -132,13 +132,6 @@ def upstream_key(settings: LocalSettings, env: Any) -> str | None:
             hint=f"export {settings.upstream_key_env}=...",
         )
     return str(key)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextlib.contextmanager

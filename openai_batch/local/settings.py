@@ -1,128 +1,115 @@
-"""What a local server needs to know before it starts."""
+"""The settings of the local server."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
+from msgspec import Meta
+from msgspec.structs import force_setattr
+
 from openai_batch._check import MAX_LINE_BYTES
+from openai_batch._typed_table import Count, Seconds, Text, read_table
 from openai_batch.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UPSTREAM_CONCURRENCY = 64
-"""Requests in flight to one upstream URL where the settings name no number."""
+"""Requests in flight to one upstream URL if the settings give no number."""
 
 _RUNNING_ONLY = frozenset({"idle_seconds"})
-"""Settings that change nothing about the answers, and so do not make a server another one."""
+"""Settings that do not change the answers; a server that differs only in these is used as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSettings:
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the local server runs requests; every field has a default that works.
 
-    `upstream` is one OpenAI-compatible base URL or several; empty means the embedded engine.
-    `upstream_key_env` is the name of the environment variable with the upstream's key, never the key.
-    `model_path` is a GGUF file for the embedded engine; None means the small model that is fetched once.
-    `concurrency` is the number of requests in flight to each upstream, or of engine processes;
-    None means 64, or one engine for each usable core.
-    `context` is the engine's context in tokens, `max_output_tokens` where its answers end when a
-    request sets no limit. `idle_seconds` is how long a server that was started on demand stays when
-    nothing happens. `max_requests`, `max_bytes` and `max_line_bytes` are limits on one batch file.
-    `timeout_seconds` is the limit on one call, `max_tries` the number of calls for one request,
-    `min_window_seconds` the shortest completion window.
+    Raises ConfigError for an upstream that is no http(s) URL, or has a password in it. Other values are checked by
+    `from_mapping`.
     """
 
-    upstream: tuple[str, ...] = ()
-    upstream_key_env: str | None = None
-    model_path: str | None = None
-    concurrency: int | None = None
-    context: int = 2048
+    upstream: Annotated[tuple[str, ...], Meta(description="a URL or a list of URLs")] = ()
+    """OpenAI-compatible base URLs that run the requests; empty means the embedded engine."""
+
+    upstream_key_env: Text | None = None
+    """Name of the environment variable with the upstream's key; never the key itself."""
+
+    model_path: Text | None = None
+    """A GGUF file for the embedded engine; None means the small model that is downloaded once."""
+
+    concurrency: Count | None = None
+    """Requests in flight to each upstream, or engine processes; None means 64, or one for each usable core."""
+
+    context: Count = 2048
+    """Context of the embedded engine, in tokens."""
+
     max_output_tokens: int = 512
-    idle_seconds: float = 600
-    max_requests: int = 50_000
-    max_bytes: int = 200 * 1024 * 1024
-    max_line_bytes: int = MAX_LINE_BYTES
-    timeout_seconds: float = 600
-    max_tries: int = 5
-    min_window_seconds: float = 3600
+    """Tokens of an answer of the embedded engine, if the request sets no limit."""
+
+    idle_seconds: Seconds = 600.0
+    """Seconds without a request after which a server that was started on demand ends."""
+
+    max_requests: Count = 50_000
+    """Most requests in one batch file."""
+
+    max_bytes: Count = 200 * 1024 * 1024
+    """Largest batch file, in bytes."""
+
+    max_line_bytes: Count = MAX_LINE_BYTES
+    """Longest line of a batch file, in bytes."""
+
+    timeout_seconds: Seconds = 600.0
+    """Seconds that one call of the upstream or engine may take."""
+
+    max_tries: Count = 5
+    """Calls for one request, the first one included."""
+
+    min_window_seconds: Seconds = 3600.0
+    """Shortest completion window, in seconds."""
 
     def __post_init__(self) -> None:
-        """Accept one URL as a plain string, and refuse what cannot work."""
-        urls = self.upstream or ()
-        object.__setattr__(self, "upstream", (urls,) if isinstance(urls, str) else tuple(urls))
-        for url in self.upstream:
+        """Check the URLs, of which one may be a plain string, and make the model's path absolute.
+
+        Seconds become floats, so that 600 and 600.0 have the same fingerprint.
+        """
+        urls = (self.upstream,) if isinstance(self.upstream, str) else self.upstream
+        for url in urls:
             _check_url(url)
+        force_setattr(self, "upstream", tuple(urls))
         if self.model_path is not None:
-            object.__setattr__(self, "model_path", str(Path(self.model_path).expanduser().absolute()))
-        for name in ("concurrency", "context", "max_requests", "max_bytes", "max_line_bytes", "max_tries"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}", hint="give a number of 1 or more")
+            force_setattr(self, "model_path", str(Path(self.model_path).expanduser().absolute()))
+        for name in ("idle_seconds", "timeout_seconds", "min_window_seconds"):
+            force_setattr(self, name, float(getattr(self, name)))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> LocalSettings:
-        """Build settings from a table of a configuration file.
+        """Return the settings of a table of a configuration file; `upstream` may be one URL or a list.
 
-        Raises ConfigError for an unknown key (with the nearest known one) and for a wrong type.
+        Raises ConfigError for an unknown key (the hint is the nearest known one) and for a wrong value.
         """
-        values = {}
-        for key, value in mapping.items():
-            if key not in _KINDS:
-                near = get_close_matches(key, _KINDS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_KINDS)}"
-                raise ConfigError(f"the local provider has no setting {key!r}", hint=hint)
-            values[key] = _typed(key, value)
-        return cls(**values)
+        table = dict(mapping)
+        if isinstance(table.get("upstream"), str):
+            table["upstream"] = [table["upstream"]] if table["upstream"] else []
+        return read_table("the local provider:", table, cls)
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values, which `from_mapping` takes back."""
-        return {**asdict(self), "upstream": list(self.upstream)}
+        return msgspec.structs.asdict(self) | {"upstream": list(self.upstream)}
 
     @property
     def is_default(self) -> bool:
-        """Whether nobody has set anything that matters for the answers."""
+        """Whether every setting that can change an answer has its default."""
         return self.fingerprint() == LocalSettings().fingerprint()
 
     def fingerprint(self) -> str:
-        """Return a digest that is equal for servers that would treat every request alike."""
+        """Return a hash of every setting that can change an answer."""
         values = {key: value for key, value in self.as_mapping().items() if key not in _RUNNING_ONLY}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-_KINDS = {field.name: str(field.type) for field in fields(LocalSettings)}
-
-
-def _typed(key: str, value: Any) -> Any:
-    """Return `value` where it has the type of the setting `key`."""
-    kind = _KINDS[key]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is None and ("None" in kind or key == "upstream"):
-        return value
-    if key == "upstream":
-        values = [value] if isinstance(value, str) else value
-        if isinstance(values, (list, tuple)) and all(isinstance(url, str) for url in values):
-            return tuple(url for url in values if url)
-        wanted = "a URL or a list of URLs"
-    elif kind.startswith("str"):
-        if isinstance(value, str):
-            return value
-        wanted = "text"
-    elif kind.startswith("float"):
-        if number:
-            return value
-        wanted = "a number"
-    else:
-        if number and isinstance(value, int):
-            return value
-        wanted = "a whole number"
-    raise ConfigError(f"{key} of the local provider is {value!r}", hint=f"give {wanted}")
 
 
 def _check_url(url: str) -> None:

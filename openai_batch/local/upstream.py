@@ -6,7 +6,6 @@ If a target responds with 429 or times out, its limit is halved; each response t
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections import deque
 from contextlib import asynccontextmanager
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+
+from openai_batch._hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -96,14 +97,6 @@ def base_url(url: str) -> str:
     return url if urlsplit(url).path else f"{url}/v1"
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Upstream:
     """All targets, and the connections to them. Belongs to one event loop."""
 
@@ -117,7 +110,7 @@ class Upstream:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not all(_is_loopback(target.base) for target in targets),
+            trust_env=not all(is_loopback(urlsplit(target.base).hostname) for target in targets),
         )
 
     @property

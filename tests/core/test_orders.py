@@ -18,7 +18,8 @@ import pytest
 from core.kit import request_line
 
 from openai_batch import _submit, _workflow
-from openai_batch._api import OutcomeUnknown, RemoteFile
+from openai_batch._api import RemoteFile
+from openai_batch._api_errors import OutcomeUnknown
 from openai_batch._batchinfo import BatchInfo
 from openai_batch._check import Limits
 from openai_batch._inputs import check_file, open_source

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_batch import _api, _config
-from openai_batch._config import add_profile, load, resolve_key
-from openai_batch._profile import BUILT_IN, Provider, is_openai_model, normal_url
+from openai_batch._api import BatchApi
+from openai_batch._builtin import BUILT_IN, is_openai_model
+from openai_batch._builtin_names import BUILT_IN_NAMES
+from openai_batch._client import sdk_model_names
+from openai_batch._config import add_profile, load
+from openai_batch._config_file import MAX_BYTES
+from openai_batch._profile import Provider, normal_url
 from openai_batch.errors import AuthError, ConfigError, UnknownProviderError, UsageError
 from openai_batch.providers import (
     get_provider_by_base_url,
@@ -36,6 +40,7 @@ def config(home: Path) -> Path:
 def test_without_a_file_the_built_in_profiles_stand_alone(config: Path) -> None:
     """No file is no error, and reading makes none."""
     assert load().profiles.keys() == BUILT_IN.keys()
+    assert tuple(BUILT_IN) == BUILT_IN_NAMES
     assert not config.exists()
 
 
@@ -113,14 +118,14 @@ def test_the_key_given_comes_first_then_the_environment_then_the_command(
     """Three places, one order; white space around a key is no part of it."""
     command = ("printf", "%s", " from-command\n")
     profile = Provider(name="acme", base_url="https://x/v1", api_key_env_var="ACME_KEY", api_key_command=command)
-    assert resolve_key(profile) == "from-command"
+    assert profile.resolve_key() == "from-command"
     monkeypatch.setenv("ACME_KEY", "from-env\n")
-    assert resolve_key(profile) == "from-env"
+    assert profile.resolve_key() == "from-env"
     profile.api_key = "given"
-    assert resolve_key(profile) == "given"
+    assert profile.resolve_key() == "given"
     monkeypatch.setenv("ACME_KEY", "  ")
     profile.api_key = None
-    assert resolve_key(profile) == "from-command"
+    assert profile.resolve_key() == "from-command"
 
 
 @pytest.mark.parametrize("key", ["two words", "käse", "tab\there", "line\nbreak", "\x1b[2J"])
@@ -128,7 +133,7 @@ def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.
     """Such a key would show itself in the HTTP library's error."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(AuthError) as told:
-        resolve_key(get_provider_by_name("openai"))
+        get_provider_by_name("openai").resolve_key()
     assert key not in str(told.value)
     assert told.value.code == 4
 
@@ -137,16 +142,16 @@ def test_a_missing_key_names_its_variable() -> None:
     """The hint is the line to type."""
     for name in ("openai", "parasail", "groq"):
         with pytest.raises(AuthError) as told:
-            resolve_key(get_provider_by_name(name))
+            get_provider_by_name(name).resolve_key()
         assert str(BUILT_IN[name].api_key_env_var) in told.value.hint
-    assert resolve_key(get_provider_by_name("local")) is None
+    assert get_provider_by_name("local").resolve_key() is None
 
 
-@pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("printf", "\\377\\376")])
+@pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("true",), ("printf", "\\377\\376")])
 def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
     """Without its output, which may hold the key."""
     with pytest.raises(AuthError, match=r"api_key_command|no key"):
-        resolve_key(Provider(name="acme", base_url="https://x/v1", api_key_command=command))
+        Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()
 
 
 def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
@@ -161,7 +166,7 @@ def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, shop
     text = "".join(f"[providers.{name}]\n{base}{more}" for name, more in tables.items())
     (shop.home / "config.toml").write_text(text)
     for name in tables:
-        api = _api.BatchApi(get_provider_by_name(name))
+        api = BatchApi(get_provider_by_name(name))
         assert list(api.batches()) == []
         api.close()
     keys = [request.headers.get("authorization") for request in shop.server.requests]
@@ -202,7 +207,7 @@ def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
 
 def test_every_model_that_the_sdk_names_is_openais() -> None:
     """No name in the SDK's lists goes to another vendor, nor does a fine-tune of one."""
-    names = _api.sdk_model_names()
+    names = sdk_model_names()
     assert len(names) > 50
     assert [name for name in names if not is_openai_model(name)] == []
     assert [name for name in names if not is_openai_model(f"ft:{name}:me::1")] == []
@@ -262,4 +267,4 @@ def test_profiles_are_copies() -> None:
     get_provider_by_name("groq").base_url = "https://evil.example"
     assert "x" not in get_provider_by_name("groq").headers
     assert get_provider_by_name("groq").base_url == "https://api.groq.com/openai/v1"
-    assert _config.MAX_BYTES == 65536
+    assert MAX_BYTES == 65536

@@ -16,21 +16,21 @@ def test_round_trip() -> None:
     settings = LocalSettings.from_mapping({"upstream": "http://h:1/v1", "concurrency": 3, "idle_seconds": 1.5})
     assert settings.upstream == ("http://h:1/v1",)
     assert LocalSettings.from_mapping(settings.as_mapping()) == settings
-    assert LocalSettings.from_mapping({"upstream": None}) == LocalSettings() == LocalSettings.from_mapping({})
+    assert LocalSettings.from_mapping({"upstream": ""}) == LocalSettings() == LocalSettings.from_mapping({})
 
 
 @pytest.mark.parametrize(
     ("mapping", "message", "hint"),
     [
-        ({"concurency": 3}, "no setting 'concurency'", "did you mean concurrency?"),
-        ({"zzz": 3}, "no setting 'zzz'", "known are upstream"),
-        ({"concurrency": "3"}, "concurrency of the local provider is '3'", "give a whole number"),
-        ({"concurrency": True}, "is True", "give a whole number"),
-        ({"concurrency": 0}, "concurrency is 0", "1 or more"),
-        ({"context": None}, "is None", "give a whole number"),
-        ({"idle_seconds": "x"}, "is 'x'", "give a number"),
-        ({"model_path": 3}, "is 3", "give text"),
-        ({"upstream": [1]}, "is [1]", "a URL or a list"),
+        ({"concurency": 3}, "unknown key 'concurency'", "did you mean 'concurrency'?"),
+        ({"zzz": 3}, "unknown key 'zzz'", "known: concurrency, context"),
+        ({"concurrency": "3"}, "concurrency must be a whole number above 0", ""),
+        ({"concurrency": True}, "concurrency must be a whole number above 0", ""),
+        ({"concurrency": 0}, "concurrency must be a whole number above 0", ""),
+        ({"context": None}, "context must be a whole number above 0", ""),
+        ({"idle_seconds": "x"}, "idle_seconds must be a number of seconds", ""),
+        ({"model_path": 3}, "model_path must be a string", ""),
+        ({"upstream": [1]}, "upstream must be a URL or a list of URLs", ""),
         ({"upstream": "localhost:8000"}, "not a base URL", "http://"),
         ({"upstream": "http://me:secret@h/v1"}, "user or a password", "upstream_key_env"),
     ],
@@ -48,6 +48,8 @@ def test_fingerprint() -> None:
     """The fingerprint tells servers apart that treat requests differently, and no others."""
     base = LocalSettings()
     assert base.fingerprint() == LocalSettings(idle_seconds=5).fingerprint()
+    assert base.fingerprint() == LocalSettings(timeout_seconds=600).fingerprint()
+    assert base.fingerprint() == LocalSettings.from_mapping({"timeout_seconds": 600}).fingerprint()
     assert base.fingerprint() != LocalSettings(context=4096).fingerprint()
     assert base.fingerprint() != LocalSettings(upstream=("http://h/v1",)).fingerprint()
 

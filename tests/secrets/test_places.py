@@ -8,7 +8,6 @@ import pytest
 from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
 from support.servers import echo_upstream
 
-from openai_batch._api import make_client
 from openai_batch._cancel import cancel
 from openai_batch._collect import collect, fetch_raw
 from openai_batch._job_submit import start
@@ -97,7 +96,7 @@ def test_openai_base_url_has_no_say(here: Shop, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("OPENAI_BASE_URL", f"{trap.url}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         assert run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 0
-        client = make_client(get_provider_by_name("openai"))
+        client = get_provider_by_name("openai").get_client()
         assert client.base_url.host == "api.openai.com"
         client.close()
         assert trap.heard == []
