@@ -11,7 +11,7 @@ from ._profile import Provider, normal_url
 
 if TYPE_CHECKING:
     from ._inputs import Checked
-    from ._spared import Sparing
+    from ._spared import SubmitPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Order:
     metadata: dict[str, str] = field(default_factory=dict)
     origin: str | None = None
     dedup: bool | None = None
-    sparing: Sparing | None = None
+    sparing: SubmitPlan | None = None
     earlier: Earlier = field(default_factory=Earlier)
 
     @property

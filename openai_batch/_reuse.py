@@ -1,7 +1,7 @@
 """Plan what of an order need not be sent: requests that ask the same as others, or what an earlier job has answered.
 
 An earlier job is one of the same input, grown or changed since, or of the same output. It must have ended before its
-answers are taken, so that nothing is paid twice; they are kept in its folder then (`_spared.Answers`), since a
+answers are taken, so that nothing is paid twice; they are kept in its folder then (`_spared.AnswerFile`), since a
 provider does not hold them for ever.
 """
 
@@ -18,7 +18,8 @@ from ._order import Earlier, Order
 from ._output import check_output
 from ._profile import normal_url
 from ._registry import OvertakenError
-from ._spared import OWN, Spared, Sparing, read_records
+from ._row_set import RowSet
+from ._spared import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
 from ._split import sort_out
 from .errors import NotFoundError, UnknownProviderError
 
@@ -41,7 +42,7 @@ class Look:
     """
 
     order: Order
-    sparing: Sparing
+    sparing: SubmitPlan
     dedup: bool
     folder: Path
     earlier: Earlier = field(default_factory=Earlier)
@@ -57,28 +58,25 @@ def look(
     `output` is the path that the results shall have, `folder` a work folder.
     """
     checked = order.checked
-    sparing = Sparing(folder / "keys", folder / "origin", folder / "spared", folder / "stores")
+    sparing = SubmitPlan(folder / "keys", folder / "origin", folder / "reused.sqlite")
     with checked.path.open("rb") as requests, sparing.keys.open("wb") as out:
         write_keys(requests, out)
     sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
-    repeated = 0
-    with Spared(sparing.path, checked.report.requests) as spared:
+    with skipped_rows(sparing.path, "rwc") as skipped:
         if dedup:
-            for row, first in repeats(sparing.keys, folder):
-                spared[row] = (OWN, first + 1)
-                repeated += 1
-        found = Look(order, replace(sparing, repeated=repeated), dedup, folder)
+            skipped.add((row, THIS_JOB, first) for row, first in repeats(sparing.keys, folder))
+        found = Look(order, replace(sparing, repeated=skipped.count()[0]), dedup, folder)
         if earlier:
             flow.look_back(order.provider)
-            _compare(flow, found, spared, output)
+            _compare(flow, found, skipped, output)
     return found
 
 
-def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) -> None:
+def _compare(flow: Workflow, found: Look, skipped: SkippedRows, output: str | None) -> None:
     """Find the jobs that share rows with an order, the newest first, until each of its rows has been in one."""
     order, rows = found.order, found.order.checked.report.requests
     used, grown = set(), set()
-    seen = bytearray(rows // 8 + 1)
+    seen = RowSet()
     compared = 0
     numbers = flow.registry.earlier(order.origin, output, order.checked.report.endpoint)
     at_output = {} if output is None else flow.registry.at_output(output)
@@ -93,7 +91,7 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
             continue
         compared += 1
         pairs = found.folder / f"pairs-{number}"
-        shared = _write_pairs(found, theirs, pairs, spared, seen)
+        shared = _write_pairs(found, theirs, pairs, skipped, seen)
         if shared:
             used.add(number)
             found.shared.append((job, pairs))
@@ -102,15 +100,15 @@ def _compare(flow: Workflow, found: Look, spared: Spared, output: str | None) ->
     found.earlier = Earlier(frozenset(used), frozenset(grown), max(numbers, default=0))
 
 
-def _write_pairs(found: Look, theirs: Path, target: Path, spared: Spared, seen: bytearray) -> int:
+def _write_pairs(found: Look, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
     """Write (row, their row) where an order asks what another job did; return how many of their rows it has."""
     shared = 0
     with target.open("w", encoding="ascii") as out:
         for row, other in paired(found.sparing.keys, theirs, found.folder, once=found.dedup):
             shared += 1
             out.write(f"{row} {other}\n")
-            if spared[row] == (OWN, 0) and not seen[row >> 3] >> (row & 7) & 1:
-                seen[row >> 3] |= 1 << (row & 7)
+            if row not in skipped and row not in seen:
+                seen.add(row)
                 found.common += 1
     return shared
 
@@ -127,35 +125,31 @@ def settled(flow: Workflow, found: Look, ended: Callable[[Job], Job] | None) -> 
     where the answers of one cannot be had any more.
     """
     sparing = found.sparing
-    stores: dict[str, int] = {}
     if ended is not None:
-        with Spared(sparing.path, found.order.checked.report.requests) as spared:
+        with skipped_rows(sparing.path, "rw") as skipped:
             flow.connect(found.order.provider)
             for job, pairs in found.shared:
-                if any(spared[row] == (OWN, 0) for row, _ in _read_pairs(pairs)):
-                    _take(flow, ended(job), pairs, spared, stores, once=found.dedup)
-            sparing = _counted(sparing, spared)
-    sparing.stores.write_text("".join(f"{name}\n" for name in stores), encoding="utf-8")
+                if any(row not in skipped for row, _ in _read_pairs(pairs)):
+                    _take(flow, ended(job), pairs, skipped, once=found.dedup)
+            sparing = _counted(sparing, skipped)
     return _planned(found, sparing)
 
 
 def expected(found: Look) -> Order:
     """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
-    with Spared(found.sparing.path, found.order.checked.report.requests) as spared:
+    with skipped_rows(found.sparing.path, "rw") as skipped:
         for _, pairs in found.shared:
-            for row, _ in _read_pairs(pairs):
-                if spared[row] == (OWN, 0):
-                    spared[row] = (OWN + 1, 1)
-        sparing = _counted(found.sparing, spared)
+            skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
+        sparing = _counted(found.sparing, skipped)
     return _planned(found, sparing)
 
 
-def _planned(found: Look, sparing: Sparing) -> Order:
-    """Return the order with the spared rows left out of its slices."""
+def _planned(found: Look, sparing: SubmitPlan) -> Order:
+    """Return the order with the skipped rows left out of its slices."""
     order, checked, limits = found.order, found.order.checked, found.order.provider.limits
     if sparing.count:
-        wanted = (place == 0 for _, place in read_records(sparing.path))
-        with checked.path.open("rb") as source:
+        with checked.path.open("rb") as source, skipped_rows(sparing.path) as skipped:
+            wanted = (row not in skipped for row in range(checked.report.requests))
             slices = sort_out(source, found.folder, limits, wanted, by_model=limits.one_model)
         checked = replace(checked, slices=tuple(slices), folder=found.folder)
     return replace(order, checked=checked, sparing=sparing, earlier=found.earlier)
@@ -169,25 +163,29 @@ def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
             yield int(row), int(other)
 
 
-def _take(flow: Workflow, job: Job, pairs: Path, spared: Spared, stores: dict[str, int], *, once: bool) -> None:
+def _take(flow: Workflow, job: Job, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
     """Take the answers that an earlier job has to rows that are not answered yet."""
     with ExitStack() as stack:
-        answer_of = _answers(flow, job, stores, stack, once=once)
-        for row, other in _read_pairs(pairs):
-            if spared[row] == (OWN, 0) and (answer := answer_of(other)) is not None:
-                spared[row] = answer
+        answer_of = _answers(flow, job, skipped, stack, once=once)
+        skipped.add(
+            (row, *answer)
+            for row, other in _read_pairs(pairs)
+            if row not in skipped and (answer := answer_of(other)) is not None
+        )
 
 
 def _answers(
-    flow: Workflow, job: Job, stores: dict[str, int], stack: ExitStack, *, once: bool
+    flow: Workflow, job: Job, skipped: SkippedRows, stack: ExitStack, *, once: bool
 ) -> Callable[[int], tuple[int, int] | None]:
-    """Return what tells where the answer to a row of an ended job lies: (store, place), or None.
+    """Return a function that tells where the answer to a row of an ended job is: (file, offset), or None.
 
     Without `once`, where each row is to have an answer of its own, those that share one have none.
     """
     try:
         own = keep_answers(flow, job)
-        names = _stores(job)
+        path = _jobfiles.skipped_of(job)
+        theirs = None if path is None else stack.enter_context(skipped_rows(path))
+        names = [] if theirs is None else _existing(theirs.files())
     except UnknownProviderError:
         raise
     except NotFoundError as exc:
@@ -195,45 +193,33 @@ def _answers(
             f"job {job.id} answered rows of this input, and its results cannot be had any more ({exc})",
             hint="--again sends, and pays, every row once more",
         ) from exc
-    places = stack.enter_context(own.places.open("rb"))
-    path = _jobfiles.spared_of(job)
-    theirs = None if path is None else stack.enter_context(Spared(path))
-
+    offsets = stack.enter_context(own.offsets.open("rb"))
     name = _jobfiles.name_of(own.lines)
 
     def answer_of(row: int) -> tuple[int, int] | None:
-        store, place = (OWN, 0) if theirs is None else theirs[row]
-        if store != OWN:
-            return stores.setdefault(names[store - 1], len(stores) + 1), place
-        if place and not once:
+        record = None if theirs is None else theirs.find(row)
+        if record is not None and record.file != THIS_JOB:
+            return skipped.number_of(names[record.file - 1]), record.place
+        if record is not None and not once:
             return None
-        place = own.place_of(place - 1 if place else row, places)
-        return (stores.setdefault(name, len(stores) + 1), place) if place else None
+        offset = own.offset_of(row if record is None else record.place, offsets)
+        return None if offset is None else (skipped.number_of(name), offset)
 
     return answer_of
 
 
-def _stores(job: Job) -> list[str]:
-    """Return the names of a job's stores. Raises NotFoundError if one is not there any more."""
-    for path in _jobfiles.stores_of(job):
-        if not path.exists():
+def _existing(names: list[str]) -> list[str]:
+    """Return names of files of answers. Raises NotFoundError if one of the files does not exist any more."""
+    for name in names:
+        if not (path := _jobfiles.answers_named(name)).exists():
             raise NotFoundError(f"{path} is gone")
-    return _jobfiles.store_names(job)
+    return names
 
 
-def _counted(sparing: Sparing, spared: Spared) -> Sparing:
-    """Point the rows whose original is answered elsewhere there too, and count the rows of each kind."""
-    repeated = answered = 0
-    for row, (store, place) in enumerate(read_records(sparing.path)):
-        if store == OWN and place:
-            record = spared[place - 1]
-            if record[0] != OWN:
-                spared[row] = record
-                answered += 1
-            else:
-                repeated += 1
-        elif place:
-            answered += 1
+def _counted(sparing: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
+    """Give the rows whose original is answered elsewhere that answer too, and count the rows of each kind."""
+    skipped.resolve()
+    repeated, answered = skipped.count()
     return replace(sparing, repeated=repeated, answered=answered)
 
 

@@ -26,8 +26,8 @@ from ._order import Order
 from ._patience import Pace
 from ._report import Reporter
 from ._result import Result
-from ._results import Tally
 from ._session import Session
+from ._tally import Tally
 from ._twins import twin
 from .errors import AuthError, BatchError, NotFoundError
 from .providers import Provider, askable_providers, pick_provider

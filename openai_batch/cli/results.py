@@ -43,7 +43,7 @@ def deliver(
     """
     from openai_batch._collect import Collected, collect
     from openai_batch._jobfiles import columns_of
-    from openai_batch._results import Tally
+    from openai_batch._tally import Tally
 
     if export is not None:
         export.columns = columns_of(job)

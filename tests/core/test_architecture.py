@@ -31,7 +31,7 @@ SPEAKING = {*SHIMS, "local/engine_process", "batch"}
 
 DOORS = {
     "openai": r"_api",
-    "sqlite3": r"_registry|_sql|_unique|_complete|local/store",
+    "sqlite3": r"_registry|_sql|_unique|_complete|_spared|local/store",
     "typer": r"cli/.*",
     "rich": r"cli/.*",
     "platformdirs": r"_paths",
@@ -45,7 +45,7 @@ LAYERS = (
     r"(?!)",  # the core: every module that is not named elsewhere
     r"_config|providers|_registry|_api|local/.*|_complete|_emergency",
     r"_submit|_download|_save|_ready",
-    r"_workflow|_cancel|_session|_follow|_collect|_recover|_retry|_reuse",
+    r"_workflow|_cancel|_session|_follow|_collect|_result_order|_missing_rows|_recover|_retry|_reuse",
     r"batch|jobs|__init__|_entry|run|create_batch|create_batch_input|create_input|example_prompts",
     r"cli/.*",
     r"__main__",
