@@ -6,7 +6,6 @@ Each terminal state is collected: expired and cancelled batches keep what they h
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import shutil
 import time
@@ -14,30 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import msgspec
-
 from . import _jobfiles, _paths
 from ._delays import delays
 from ._files import check_target, part_file, publish
 from ._index import as_they_stand, index
 from ._jobs import COLLECTED, Job, Part
-from ._merge import Result, complete, merged, read_rows, rows_in_order, write_rows
+from ._merge import complete, merged, read_rows, rows_in_order, write_rows
+from ._missing_rows import MissingRows
 from ._order import Earlier
 from ._output import check_output, publish_output
-from ._results import Tally
-from ._spared import Answers, Stores, completed
-from .errors import BatchError, DownloadError, IncompleteError, NotFoundError
+from ._result_order import result_order
+from ._spared import AnswerFile, AnswerFiles, completed, skipped_rows
+from ._tally import Tally
+from .errors import BatchError, IncompleteError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from ._api import BatchApi
     from ._export import Export
     from ._index import Place
+    from ._merge import Note, RowResult
+    from ._result_order import ResultOrder, Rows
     from ._workflow import Workflow
-
-    Note = Callable[[int, str, str | None], None]
-    Rows = Callable[[Part, Mapping[str, Place]], Iterable[tuple[int, str]]]
 
 _LATE_TRIES = 5
 
@@ -77,16 +75,16 @@ def collect(
         check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else _paths.private_dir(_paths.state_dir() / "spool") / "results"
     tally = Tally()
-    unanswered = _Unanswered(job) if missing else None
+    missing_rows = MissingRows(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        lines = result_lines(flow, job, scratch, tally, _each(unanswered, export))
+        lines = result_lines(flow, job, scratch, tally, _each(missing_rows, export))
         if export is None:
             out.writelines(lines)
         else:
             export.write(lines, out)
         path: Path | None = None
-        if missing is not None and unanswered is not None:
-            unanswered.write(missing, replace=force)
+        if missing is not None and missing_rows is not None:
+            missing_rows.write(missing, replace=force)
         if out.tell():
             if isinstance(target, Path):
                 path = target
@@ -101,15 +99,15 @@ def collect(
     return Collected(flow.registry.job(job.id), path, tally)
 
 
-def _each(*hearers: _Unanswered | Export | None) -> Note | None:
-    """Return what tells every one of these what became of a request; None where nobody wants to know."""
-    heard = [hearer.note for hearer in hearers if hearer is not None]
+def _each(*listeners: MissingRows | Export | None) -> Note | None:
+    """Return a function that calls `note` of each of these; None if there are none."""
+    notes = [listener.note for listener in listeners if listener is not None]
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
-        for hear in heard:
-            hear(row, custom_id, cause)
+        for one in notes:
+            one(row, custom_id, cause)
 
-    return note if heard else None
+    return note if notes else None
 
 
 def _copy(merged: BinaryIO, target: BinaryIO) -> None:
@@ -169,13 +167,13 @@ def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Not
 
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).
     """
-    spared = _jobfiles.spared_of(job)
-    if job.spared and spared is None:
+    path = _jobfiles.skipped_of(job)
+    if job.spared and path is None:
         raise BatchError(
             f"rows of job {job.id} have the answers of others, and which is not known here",
             hint="run the same command with its input again",
         )
-    order = _order(flow, job)
+    order = result_order(flow, job)
     if order is None:
         for part in job.parts:
             with _fetched(flow, part, job, beside, tally) as (streams, places):
@@ -186,17 +184,18 @@ def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Not
         return
     with contextlib.ExitStack() as stack:
         results = _own_results(flow, job, order, beside, tally, stack)
-        if spared is not None:
-            stores = Stores(_jobfiles.stores_of(job), job.id)
-            stack.callback(stores.close)
-            spool, index = (stack.enter_context(part_file(beside))[0] for _ in range(2))
-            results = completed(results, spared, stores, spool, index)
-        yield from complete(order.ids(), results, tally, note, rename=spared is not None)
+        if path is not None:
+            skipped = stack.enter_context(skipped_rows(path))
+            files = AnswerFiles([_jobfiles.answers_named(name) for name in skipped.files()], job.id)
+            stack.callback(files.close)
+            _, scratch = stack.enter_context(part_file(beside))
+            results = completed(results, skipped, files, scratch)
+        yield from complete(order.ids(), results, tally, note, rename=path is not None)
     if tally.strangers:
         flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
 
 
-def keep_answers(flow: Workflow, job: Job) -> Answers:
+def keep_answers(flow: Workflow, job: Job) -> AnswerFile:
     """Keep the successes that an ended job's own batches brought, for later jobs that ask the same; return where.
 
     Raises NotFoundError where the provider does not have the results any more.
@@ -204,21 +203,21 @@ def keep_answers(flow: Workflow, job: Job) -> Answers:
     answers = _jobfiles.answers_of(job)
     if answers.lines.exists():
         return answers
-    order = _order(flow, job)
+    order = result_order(flow, job)
     with contextlib.ExitStack() as stack:
         lines, lines_part = stack.enter_context(part_file(answers.lines))
-        places, places_part = stack.enter_context(part_file(answers.places))
+        offsets, offsets_part = stack.enter_context(part_file(answers.offsets))
         if order is None:
             raise NotFoundError(f"the order of job {job.id} is not known")
-        answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, places)
-        publish(places, places_part, answers.places, replace=True, private=True)
+        answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, offsets)
+        publish(offsets, offsets_part, answers.offsets, replace=True, private=True)
         publish(lines, lines_part, answers.lines, replace=True, private=True)
     return answers
 
 
 def _own_results(
-    flow: Workflow, job: Job, order: _Order, beside: Path, tally: Tally, stack: contextlib.ExitStack
-) -> Iterator[Result]:
+    flow: Workflow, job: Job, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
+) -> Iterator[RowResult]:
     """Return what the job's batches brought, in the order of the rows."""
     parts = [_part_results(flow, part, job, beside, tally, order.rows) for part in order.parts]
     if order.consecutive:
@@ -231,7 +230,7 @@ def _own_results(
     return merged(files)
 
 
-def _part_results(flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Rows) -> Iterator[Result]:
+def _part_results(flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Rows) -> Iterator[RowResult]:
     with _fetched(flow, part, job, beside, tally) as (streams, places):
         yield from rows_in_order(rows(part, places), streams, places, tally)
 
@@ -267,114 +266,6 @@ def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
         info = api.get(part.batch_id)
         part = flow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
     return part
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """The job's ids in input order, its parts, and what tells the rows of a part.
-
-    `rows` is given a part and the places of its results by id, and returns (row number, id) pairs in the order of the
-    rows. `consecutive` says that the rows of each part come after those of the part before.
-    """
-
-    ids: Callable[[], Iterable[str]]
-    parts: list[Part]
-    rows: Rows
-    consecutive: bool
-
-
-def _order(flow: Workflow, job: Job) -> _Order | None:
-    """Return the order of a job's requests; None where nothing tells it.
-
-    For a batch made elsewhere its provider holds the input, and that tells. Raises what fetching it raises.
-    """
-    kept = _jobfiles.has_ids(job)
-    if kept and all(_jobfiles.has_rows(job, part) for part in job.parts):
-        spans = {part.number: _jobfiles.span_of(job, part) for part in job.parts}
-        parts = sorted(job.parts, key=lambda part: spans[part.number])
-        consecutive = all(spans[one.number][1] < spans[two.number][0] for one, two in itertools.pairwise(parts))
-        parts = parts if consecutive else list(job.parts)
-        return _Order(
-            functools.partial(_jobfiles.read_ids, job),
-            parts,
-            lambda part, _: _jobfiles.rows_of(job, part),
-            consecutive,
-        )
-    ids = _jobfiles.read_ids(job) if kept else _ids_sent(flow, job)
-    if ids is None:
-        return None
-    numbers: dict[str, int] = {}
-    for custom_id in ids:  # what was sent again has its id twice
-        numbers.setdefault(custom_id, len(numbers))
-    return _Order(
-        functools.partial(iter, numbers),
-        list(job.parts),
-        lambda _, places: sorted((numbers[custom_id], custom_id) for custom_id in places if custom_id in numbers),
-        consecutive=len(job.parts) == 1,
-    )
-
-
-def _ids_sent(flow: Workflow, job: Job) -> list[str] | None:
-    """Return the ids in the inputs that the provider holds of a job's parts; None if it does not hold them all."""
-    api = flow.api(job)
-    ids: list[str] = []
-    for part in job.parts:
-        if not part.file_id:
-            return None
-        with part_file(_paths.private_dir(_paths.job_dir(job.uid)) / "found") as (handle, _):
-            try:
-                api.download(part.file_id, handle)
-            except NotFoundError as exc:
-                flow.reporter.warn(
-                    f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
-                )
-                return None
-            handle.seek(0)
-            try:
-                ids += [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
-            except msgspec.MsgspecError as exc:
-                raise DownloadError(
-                    f"file {part.file_id}, the input of batch {part.batch_id}, is not one of requests ({exc})",
-                    hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files",
-                ) from exc
-    return ids
-
-
-class _Request(msgspec.Struct):
-    custom_id: str
-
-
-class _Unanswered:
-    """The request lines that have no success: one bit a request, and the job's input."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._answered = bytearray()
-        self._heard = self._successes = 0
-
-    def note(self, row: int, _custom_id: str, cause: str | None) -> None:
-        """Hear what became of a row; they come in order."""
-        self._heard += 1
-        if not row & 7:
-            self._answered.append(0)
-        if cause is None:
-            self._successes += 1
-            self._answered[row >> 3] |= 1 << (row & 7)
-
-    def write(self, target: Path, *, replace: bool) -> None:
-        """Write the other rows' requests. The input, which may be gone, is read only if there are any."""
-        if not self._heard:
-            raise BatchError(
-                f"which requests of job {self._job.id} have no success cannot be told, as their order is not known",
-                hint="leave --missing out",
-            )
-        with part_file(target) as (out, part):
-            if self._successes < self._heard:
-                with _jobfiles.check_input(self._job).open("rb") as source:
-                    for row, line in enumerate(source):
-                        if not self._answered[row >> 3] >> (row & 7) & 1:
-                            out.write(line)
-            publish(out, part, target, replace=replace)
 
 
 def _progress(flow: Workflow) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._collect import Collected, collect
-from ._results import Tally
+from ._tally import Tally
 
 if TYPE_CHECKING:
     from ._export import Export

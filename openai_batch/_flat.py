@@ -7,9 +7,7 @@ import sys
 from array import array
 from typing import Any
 
-import msgspec
-
-from ._results import ResultLine, judge, read_line, text_of
+from ._results import Outcome, outcome_of, text_of
 
 RESULT_COLUMNS = (
     "answer",
@@ -21,35 +19,32 @@ RESULT_COLUMNS = (
     "error_code",
     "error_message",
 )
-"""What each row says of its result. `status` is success, error or missing."""
+"""The columns of a result. `status` is success, error or missing."""
 
 MISSING_ROW = (None, None, None, None, None, "missing", None, "no result")
-"""What is said of a request that has no result at all."""
+"""The columns of a request without any result."""
 
 
 def flat(line: bytes) -> tuple[str, tuple[Any, ...]]:
     """Return the custom id of a checked result line, and its values for RESULT_COLUMNS."""
-    result = read_line(line)
-    body = result.response.body if result.response is not None else None
-    if isinstance(body, str):
-        try:
-            body = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, RecursionError):
-            body = {}
-    told: dict[str, Any] = body if isinstance(body, dict) else {}
-    usage = _dict(told.get("usage"))
-    tokens = (
+    found = outcome_of(line)
+    body = _dict(found.body)
+    usage = _dict(body.get("usage"))
+    answer = code = message = None
+    if found.success:
+        answer = _answer(found.body)
+    else:
+        code, message = _error(found)
+    return found.custom_id, (
+        answer,
+        _finish_reason(body),
+        body.get("model"),
         _first(usage, "prompt_tokens", "input_tokens"),
         _first(usage, "completion_tokens", "output_tokens"),
+        "success" if found.success else "error",
+        code,
+        None if found.success else message or found.cause,
     )
-    success, cause = judge(result.response, result.error)
-    end: tuple[Any, ...]
-    if success:
-        end = (_answer(body), _finish_reason(told), told.get("model"), *tokens, "success", None, None)
-    else:
-        code, message = _error(result, told)
-        end = (None, _finish_reason(told), told.get("model"), *tokens, "error", code, message or cause)
-    return result.custom_id, end
 
 
 def _answer(body: Any) -> Any:
@@ -85,14 +80,13 @@ def _finish_reason(body: dict[str, Any]) -> Any:
     return _dict(body.get("incomplete_details")).get("reason") or (body.get("status") if "output" in body else None)
 
 
-def _error(result: ResultLine, body: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the code and the message of an error, wherever they are said; the HTTP status is a code as well."""
+def _error(found: Outcome) -> tuple[Any, Any]:
+    """Return the code and the message of an error, from wherever they are given. The HTTP status is a code too."""
     code = message = None
-    for said in (result.error, body.get("error")):
-        told = _dict(said) or {"message": said}
-        code, message = code or told.get("code"), message or told.get("message")
-    status = result.response.status_code if result.response is not None else None
-    return code or status, message
+    for error in (found.error, _dict(found.body).get("error")):
+        details = _dict(error) or {"message": error}
+        code, message = code or details.get("code"), message or details.get("message")
+    return code or found.status, message
 
 
 def _first(values: dict[str, Any], *names: str) -> Any:

@@ -1,6 +1,6 @@
-"""Find where each result stands in the files of a batch, and read them back in any order.
+"""Find where each result is in the files of a batch, and read the results back in any order.
 
-Nearly all lines are plain successes: blocks of them are parsed at once, and only what tells is kept of each.
+Nearly all lines are plain successes. Blocks of them are parsed at once, and only the fields that decide are read.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from ._check import lines
-from ._results import Tally, cause_of, judge, read_line
+from ._results import cause_of, judge, read_line
 from .errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._tally import Tally
+
 MAX_RESULT_BYTES = 256 * 1024 * 1024
-"""The longest result that is read: images and vectors come inside their lines, and they are paid for."""
-
-Place = int
-"""Where one result stands, in one number, as there are many: `offset << 32 | length << 3 | stream << 1 | success`."""
-
-_LENGTH, _STREAM = (1 << 29) - 1, 3
+"""The longest result that is read. Lines can be long, since they hold images and vectors."""
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
-"""What looks like a key: a server that refuses one may repeat it where results should be."""
+"""What looks like an API key: a server that refuses a key may repeat it in an error page."""
 
 _BLOCK = 1 << 18
+
+
+class Place(msgspec.Struct, gc=False):
+    """Where one result is. There is one for each request of a part, so the garbage collector is not told of them."""
+
+    stream: int  # the number of the file among those of the batch
+    offset: int  # where the line begins, in bytes
+    length: int  # of the line, in bytes, without its end
+    success: bool
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -49,9 +55,10 @@ class _Line(msgspec.Struct, gc=False):
 
 
 def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
-    """Note where each result of `stream` stands; a success beats an error of the same id.
+    """Add the place of each result of `stream` to `places`. A success beats an error of the same id.
 
-    Raises DownloadError if a line is no result: then this is not the file that the provider holds.
+    `number` is that of the stream, `name` is for messages. Raises DownloadError if a line is not a result: then this
+    is not the file that the provider holds.
     """
     note = _Notes(number, places, tally)
     decode = msgspec.json.Decoder(_Line).decode_lines
@@ -64,7 +71,7 @@ def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], ta
             note.block(offset, *found)
             line += len(found[0])
         offset += len(block)
-    # What no newline ends, or is longer than a block.
+    # The rest: a last line without a newline, or one that is longer than a block.
     _by_line(stream, offset, None, line, name, note)
 
 
@@ -78,11 +85,11 @@ def _block(stream: BinaryIO, offset: int) -> bytes:
 
 
 def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[_Line], list[bytes]] | None:
-    """Return what the lines of a block hold, and the lines; None if any of them needs a closer look."""
+    """Return the parsed lines of a block, and the lines; None if any of them must be read by itself."""
     raws = block.split(b"\n")
     raws.pop()
-    # Within a value no brace closes before a line break and another opens after it: so each line is a value by itself,
-    # which the parser, to which a line break is as good as a blank, would not tell.
+    # The parser takes a line break for a blank, so it does not check that each line is one value. This does: inside a
+    # JSON value, a line that ends with } is never followed by a line that begins with {.
     if not all(raw.startswith(b"{") and raw.endswith(b"}") for raw in raws):
         return None
     try:
@@ -94,7 +101,7 @@ def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[
 
 
 def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, name: str, note: _Notes) -> int:
-    """Note the results of a stretch line by line; return how many lines there are up to its end."""
+    """Add the results of a part of a file line by line; return how many lines there are up to its end."""
     stream.seek(offset)
     line = before
     for number, begin, raw in lines(stream, MAX_RESULT_BYTES):
@@ -117,7 +124,7 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, nam
 
 
 class _Notes:
-    """The places so far."""
+    """The places found so far."""
 
     def __init__(self, stream: int, places: dict[str, Place], tally: Tally) -> None:
         self._stream = stream
@@ -125,8 +132,8 @@ class _Notes:
         self._tally = tally
 
     def block(self, offset: int, found: list[_Line], raws: list[bytes]) -> None:
-        """Note the results of a block."""
-        good, places = self._stream << 1 | 1, self._places
+        """Add the results of a block."""
+        stream, places = self._stream, self._places
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(found, raws, begins, strict=False):
             response = line.response
@@ -139,47 +146,46 @@ class _Notes:
                 and 200 <= response.status_code < 300  # noqa: PLR2004 - HTTP's own numbers
             )
             if plain and line.custom_id not in places:
-                places[line.custom_id] = begin << 32 | len(raw) << 3 | good
+                places[line.custom_id] = Place(stream, begin, len(raw), True)
             else:
                 self.one(line.custom_id, begin, len(raw), success=plain or not cause_of(raw))
 
     def one(self, custom_id: str, begin: int, length: int, *, success: bool) -> None:
-        """Note one result."""
+        """Add one result."""
         known = self._places.get(custom_id)
         if known is not None:
             self._tally.repeats += 1
-            if known & 1 or not success:
+            if known.success or not success:
                 return
-        self._places[custom_id] = begin << 32 | length << 3 | self._stream << 1 | success
+        self._places[custom_id] = Place(self._stream, begin, length, success)
 
 
 def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
-    r"""Return what reads the line at a place, ended by `\n` alone."""
+    r"""Return a function that reads the line at a place, ended by `\n` alone."""
     try:
         files = [stream.fileno() for stream in streams]
     except OSError:  # they are in memory
 
         def read(place: Place) -> bytes:
-            stream = streams[place >> 1 & _STREAM]
-            stream.seek(place >> 32)
-            return stream.read(place >> 3 & _LENGTH).removesuffix(b"\r") + b"\n"
+            stream = streams[place.stream]
+            stream.seek(place.offset)
+            return stream.read(place.length).removesuffix(b"\r") + b"\n"
     else:
         pread = os.pread
 
         def read(place: Place) -> bytes:
-            line = pread(files[place >> 1 & _STREAM], place >> 3 & _LENGTH, place >> 32)
-            return line.removesuffix(b"\r") + b"\n"
+            return pread(files[place.stream], place.length, place.offset).removesuffix(b"\r") + b"\n"
 
     return read
 
 
 def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
-    r"""Yield the result lines of a batch whose input cannot be had, each ended by `\n`, in the order of arrival."""
+    r"""Yield the result lines of a batch whose input is not available, in order of arrival, each ended by `\n`."""
     read = reader(streams)
     for place in places.values():
         line = read(place)
         tally.requests += 1
-        if place & 1:
+        if place.success:
             tally.succeeded += 1
         else:
             tally.failed += 1

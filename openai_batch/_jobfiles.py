@@ -6,8 +6,8 @@ jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, o
 jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`_split`)
 jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, where others are not
 jobs/UID/keys             what each request asks (`_keys`); and origin, what the user named as the input
-jobs/UID/spared           the rows that are not sent (`_spared`), with stores: the files of their answers, one a line
-jobs/UID/answers-1.jsonl  with .places: what its first part, or its first so many, brought, for later jobs (`_spared`)
+jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`_spared`)
+jobs/UID/answers-1.jsonl  with .offsets: the successes of its first part, or first parts, for later jobs (`_spared`)
 jobs/UID/lock             held while the job's parts are walked
 """
 
@@ -28,7 +28,7 @@ from ._files import part_file, publish
 from ._jobs import Part
 from ._locks import locked
 from ._slice import FileSlice
-from ._spared import Answers, count_spared
+from ._spared import AnswerFile, count_skipped
 from ._split import ROW_NUMBER, Slice, cut, with_hashes
 from .errors import InputError
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
     from ._inputs import Checked
     from ._jobs import Job
-    from ._spared import Sparing
+    from ._spared import SubmitPlan
 
-COLUMNS, IDS, KEYS, ORIGIN, SPARED, STORES = "columns", "ids", "keys", "origin", "spared", "stores"
+COLUMNS, IDS, KEYS, ORIGIN, REUSED = "columns", "ids", "keys", "origin", "reused.sqlite"
 _CHUNK = 1 << 20
 _IDS_AT_ONCE = 4096
 
 
-def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
+def keep(job: Job, checked: Checked, sparing: SubmitPlan | None = None) -> None:
     """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
     folder = _paths.private_dir(_paths.job_dir(job.uid))
     whole = has_ids(job)
@@ -69,14 +69,13 @@ def keep(job: Job, checked: Checked, sparing: Sparing | None = None) -> None:
                 publish(handle, part, target, replace=True, private=True)
 
 
-def _files_of(sparing: Sparing, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
-    """Return what is kept of a plan, with its names; what another plan left does not fit today's, and goes."""
-    wanted = [(sparing.keys, KEYS), (sparing.origin, ORIGIN)]
-    if not whole or spared_of(job) is None:
-        for name in (SPARED, STORES):
-            (_paths.job_dir(job.uid) / name).unlink(missing_ok=True)
-        if sparing.count or job.spared:
-            wanted += [(sparing.stores, STORES), (sparing.path, SPARED)]
+def _files_of(plan: SubmitPlan, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
+    """Return the files of a plan that are kept, with their names. What another plan left is removed."""
+    wanted = [(plan.keys, KEYS), (plan.origin, ORIGIN)]
+    if not whole or skipped_of(job) is None:
+        (_paths.job_dir(job.uid) / REUSED).unlink(missing_ok=True)
+        if plan.count or job.spared:
+            wanted.append((plan.path, REUSED))
     return wanted
 
 
@@ -177,35 +176,30 @@ def rows_known(uid: str) -> tuple[int, int] | None:
         return None
     with (folder / IDS).open("rb") as handle:
         rows = sum(1 for _ in handle)
-    return rows, count_spared(folder / SPARED) if (folder / SPARED).exists() else 0
+    return rows, count_skipped(folder / REUSED) if (folder / REUSED).exists() else 0
 
 
-def spared_of(job: Job) -> Path | None:
-    """Return the file that tells which rows of a job are not sent; None where all are."""
-    path = _paths.job_dir(job.uid) / SPARED
+def skipped_of(job: Job) -> Path | None:
+    """Return the table of the rows of a job that are not sent; None where all are."""
+    path = _paths.job_dir(job.uid) / REUSED
     return path if path.exists() else None
 
 
-def store_names(job: Job) -> list[str]:
-    """Return the names of the files of answers that a job's spared rows have theirs in, in the order of the stores."""
-    path = _paths.job_dir(job.uid) / STORES
-    return path.read_text(encoding="utf-8").split() if path.exists() else []
+def answers_named(name: str) -> Path:
+    """Return the file of answers that a table of skipped rows calls UID/NAME."""
+    uid, _, name = name.partition("/")
+    return _paths.job_dir(uid) / name
 
 
-def stores_of(job: Job) -> list[Path]:
-    """Return these files."""
-    return [_paths.job_dir(uid) / name for uid, _, name in (line.partition("/") for line in store_names(job))]
+def name_of(answers: Path) -> str:
+    """Return how tables of skipped rows call a file of answers: UID/NAME."""
+    return f"{answers.parent.name}/{answers.name}"
 
 
-def name_of(store: Path) -> str:
-    """Return the name that a file of answers has among the stores of other jobs."""
-    return f"{store.parent.name}/{store.name}"
-
-
-def answers_of(job: Job) -> Answers:
-    """Return the files of the answers that an ended job's own batches brought; they may not be there yet."""
+def answers_of(job: Job) -> AnswerFile:
+    """Return the file of the answers that an ended job's own batches brought. It may not exist yet."""
     stem = _paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
-    return Answers(stem.with_suffix(".jsonl"), stem.with_suffix(".places"))
+    return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
 
 
 def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """Join the results of a job's parts into the order of its input, holding the ids of one part at a time in memory.
 
-Parts that are stretches of the input follow each other. Others (requests sorted out by model) are first written out
-in the order of their rows, then merged row by row; a success beats an error.
+Parts that are consecutive ranges of the input follow each other. Others (requests sorted by model) are first written
+to a file in the order of their rows, then merged row by row. A success beats an error.
 """
 
 from __future__ import annotations
@@ -9,58 +9,73 @@ from __future__ import annotations
 import heapq
 import itertools
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from operator import itemgetter
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ._index import reader
-from ._results import SAMPLES, Tally, cause_of, with_id
+from ._results import cause_of, with_id
+from ._tally import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ._index import Place
+    from ._tally import Tally
 
+    Note = Callable[[int, str, str | None], None]
+    """Is called for each request: its row number, its id, and why it has no success (None: it has one)."""
+
+_row = itemgetter(0)
 _RECORD = struct.Struct("<QBI")
 
 MISSING = "missing: no result"
-"""The cause of a request that has no result at all."""
+"""The cause of a request without any result."""
 
-Result = tuple[int, bool, bytes]
-"""A row's number in the input, whether it is a success, and its line with a newline."""
+
+class RowResult(NamedTuple):
+    """The result of one row of the input."""
+
+    row: int  # its number, from 0
+    success: bool
+    line: bytes  # the result line, with its newline
 
 
 def rows_in_order(
     rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
-) -> Iterator[Result]:
-    """Yield the results of one part in the order of `rows`, (row number, id) pairs; what is left over are strangers."""
+) -> Iterator[RowResult]:
+    """Yield the results of one part in the order of `rows`, which are (row number, id) pairs.
+
+    Places that no row asks for are counted as strangers.
+    """
     read = reader(streams)
     for row, custom_id in rows:
         place = places.pop(custom_id, None)
         if place is not None:
-            yield row, bool(place & 1), read(place)
+            yield RowResult(row, place.success, read(place))
     tally.strangers += len(places)
 
 
-def write_rows(results: Iterable[Result], target: BinaryIO) -> None:
-    """Write results out, to be read again by `read_rows`."""
+def write_rows(results: Iterable[RowResult], target: BinaryIO) -> None:
+    """Write results to a file, for `read_rows`."""
     for row, success, line in results:
         target.write(_RECORD.pack(row, success, len(line)) + line)
     target.seek(0)
 
 
-def read_rows(source: BinaryIO) -> Iterator[Result]:
-    """Yield what `write_rows` wrote."""
+def read_rows(source: BinaryIO) -> Iterator[RowResult]:
+    """Yield the results that `write_rows` wrote."""
     while head := source.read(_RECORD.size):
         row, success, length = _RECORD.unpack(head)
-        yield row, bool(success), source.read(length)
+        yield RowResult(row, bool(success), source.read(length))
 
 
-def merged(parts: Iterable[Iterator[Result]]) -> Iterator[Result]:
-    """Merge parts by row number; of several results of one row the first success stands, else the last error."""
-    ordered = heapq.merge(*parts, key=lambda result: result[0])
-    for _, group in itertools.groupby(ordered, key=lambda result: result[0]):
+def merged(parts: Iterable[Iterator[RowResult]]) -> Iterator[RowResult]:
+    """Merge parts by row number. Of several results of one row the first success is taken, or else the last error."""
+    ordered = heapq.merge(*parts, key=_row)
+    for _, group in itertools.groupby(ordered, key=_row):
         best = None
         for result in group:
-            if best is None or not best[1]:
+            if best is None or not best.success:
                 best = result
         if best is not None:
             yield best
@@ -68,21 +83,20 @@ def merged(parts: Iterable[Iterator[Result]]) -> Iterator[Result]:
 
 def complete(
     ids: Iterable[str],
-    results: Iterator[Result],
+    results: Iterator[RowResult],
     tally: Tally,
-    note: Callable[[int, str, str | None], None] | None = None,
+    note: Note | None = None,
     *,
     rename: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the lines of `results`, which come in the order of `ids`, and count what became of each request.
+    """Yield the lines of `results`, which come in the order of `ids`, and count how each request ended.
 
-    With `rename` lines may bear the ids of other rows, and get their own. `note` hears of each request its row
-    number, its id, and why it has no success (None: it has one).
+    With `rename` a line may have the id of another row, and gets its own. `note` is called for each request.
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
         tally.requests += 1
-        if following is None or following[0] != row:
+        if following is None or following.row != row:
             tally.missing_count += 1
             if len(tally.missing) < SAMPLES:
                 tally.missing.append(custom_id)

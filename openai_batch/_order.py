@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ._inputs import Checked, Source
-    from ._spared import Sparing
+    from ._spared import SubmitPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Order:
     metadata: dict[str, str] = field(default_factory=dict)
     origin: str | None = None
     dedup: bool | None = None
-    sparing: Sparing | None = None
+    sparing: SubmitPlan | None = None
     earlier: Earlier = field(default_factory=Earlier)
 
     @property

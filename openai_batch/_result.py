@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import msgspec
-
-from ._results import answer_text
+from ._results import outcome_of, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +30,14 @@ class Result:
     @classmethod
     def of(cls, line: bytes) -> Self:
         """Read a result line, as `Job.download` writes them."""
-        custom_id, ok, text = answer_text(line)
-        response = msgspec.json.decode(line).get("response") or {}
-        status, body = response.get("status_code"), response.get("body")
-        if isinstance(body, str):
-            with contextlib.suppress(msgspec.MsgspecError):
-                body = msgspec.json.decode(body)
-        usage = body.get("usage") if isinstance(body, dict) else None
+        found = outcome_of(line)
+        usage = found.body.get("usage") if isinstance(found.body, dict) else None
         return cls(
-            custom_id=custom_id,
-            ok=ok,
-            status_code=status if isinstance(status, int) else None,
-            body=body,
-            error=None if ok else text,
-            text=text if ok else None,
+            custom_id=found.custom_id,
+            ok=found.success,
+            status_code=found.status if isinstance(found.status, int) else None,
+            body=found.body,
+            error=None if found.success else found.cause,
+            text=text_of(found.body) if found.success else None,
             usage=usage if isinstance(usage, dict) else {},
         )

@@ -1,16 +1,11 @@
-"""Read result lines, tell successes from errors, and put them into the order of the input."""
+"""Read result lines and tell successes from errors."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-
-SAMPLES = 20
-"""How many missing ids are kept by name."""
 
 
 class Response(msgspec.Struct):
@@ -41,61 +36,49 @@ _decode = msgspec.json.Decoder(ResultLine).decode
 _id_of = msgspec.json.Decoder(_Id).decode
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of a job's requests. `causes` counts the errors by what was said; `missing` samples the ids."""
+class Outcome(NamedTuple):
+    """What a result line says of its request."""
 
-    requests: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    missing_count: int = 0
-    missing: list[str] = field(default_factory=list)
-    strangers: int = 0
-    repeats: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every request has a success."""
-        return self.succeeded == self.requests and self.requests > 0
-
-    def add(self, other: Tally) -> None:
-        """Count another part in."""
-        for name in ("requests", "succeeded", "failed", "missing_count", "strangers", "repeats"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.missing = (self.missing + other.missing)[:SAMPLES]
-        self.causes.update(other.causes)
+    custom_id: str
+    success: bool
+    cause: str  # why there is no success, in few words; empty for a success
+    status: Any  # the HTTP status
+    body: Any  # the answer, decoded; the text itself if the server sent a string that is not JSON
+    error: Any  # the error beside the answer
 
 
-def judge(response: Response | None, error: Any) -> tuple[bool, str]:
-    """Tell whether a result is a success, and if not, why, in few words.
+def judge(response: Response | None, error: Any) -> tuple[bool, str, Any]:
+    """Return whether a result is a success, if not, the cause in few words, and the decoded body.
 
-    A success has no error, a 2xx status, and a body without an error of its own; a body that is a string
-    holds JSON, as one server writes it.
+    A success has no error, a 2xx status, and a body without an error of its own. Some servers send the body as a
+    string that holds JSON.
     """
-    if error:
-        told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
-        return False, _cause(told.get("code"), told.get("message"))
-    if response is None:
-        return False, "no response"
-    body, status = response.body, response.status_code
-    accepted = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's own numbers
+    body, readable = response.body if response is not None else None, True
     if isinstance(body, str):
         try:
             body = msgspec.json.decode(body)
         except (msgspec.MsgspecError, RecursionError):
-            return False, "the body is no JSON" if accepted else _cause(status, body)
+            readable = False
+    if error:
+        details: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
+        return False, _cause(details.get("code"), details.get("message")), body
+    if response is None:
+        return False, "no response", None
+    status = response.status_code
+    accepted = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's own numbers
+    if not readable:
+        return False, "the body is no JSON" if accepted else _cause(status, body), body
     inner = body.get("error") if isinstance(body, dict) else None
     if inner or not accepted:
-        told = inner if isinstance(inner, dict) else {"message": inner}
-        return False, _cause(status, told.get("message") or told.get("code"))
-    return True, ""
+        details = inner if isinstance(inner, dict) else {"message": inner}
+        return False, _cause(status, details.get("message") or details.get("code")), body
+    return True, "", body
 
 
 def read_line(line: bytes) -> ResultLine:
-    """Return what a result line holds. Raises MsgspecError, UnicodeDecodeError or RecursionError if it is none.
+    """Parse a result line. Raises MsgspecError, UnicodeDecodeError or RecursionError if it is not one.
 
-    A number beyond all bounds somewhere in a body is no reason to lose a result that was paid for.
+    A body may hold a number that msgspec cannot represent. The result was paid for, so the slower parser reads it.
     """
     try:
         return _decode(line)
@@ -103,8 +86,16 @@ def read_line(line: bytes) -> ResultLine:
         return msgspec.convert(json.loads(line), ResultLine)
 
 
+def outcome_of(line: bytes) -> Outcome:
+    """Parse a result line once and judge it. Raises what `read_line` raises."""
+    result = read_line(line)
+    success, cause, body = judge(result.response, result.error)
+    status = result.response.status_code if result.response is not None else None
+    return Outcome(result.custom_id, success, cause, status, body, result.error)
+
+
 def cause_of(line: bytes) -> str:
-    """Return why a result is no success, in few words."""
+    """Return why a result is not a success, in few words; an empty text for a success."""
     result = read_line(line)
     return judge(result.response, result.error)[1]
 
@@ -119,15 +110,9 @@ def with_id(line: bytes, custom_id: str) -> bytes:
 
 
 def answer_text(line: bytes) -> tuple[str, bool, str]:
-    """Return (custom_id, success, what a person wants to read: the answer, or the error) of a result line."""
-    result = read_line(line)
-    success, cause = judge(result.response, result.error)
-    if not success:
-        return result.custom_id, False, cause
-    body = result.response.body if result.response is not None else None
-    if isinstance(body, str):
-        body = msgspec.json.decode(body)
-    return result.custom_id, True, text_of(body)
+    """Return (custom_id, success, text) of a result line. The text is the answer as a person reads it, or the error."""
+    found = outcome_of(line)
+    return found.custom_id, found.success, text_of(found.body) if found.success else found.cause
 
 
 def prompt_text(line: bytes) -> tuple[str, str]:

@@ -5,18 +5,19 @@ What needs doing is the input's requests minus those with a success: never the e
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import _jobfiles, _paths
 from ._collect import result_lines
 from ._jobs import RETRY, Part
-from ._results import Tally
-from ._spared import OWN, read_records
+from ._row_set import RowSet
+from ._spared import THIS_JOB, skipped_rows
 from ._split import RequestFiles
+from ._tally import Tally
 from .errors import BatchError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def survey(workflow: Workflow, job: Job) -> Survey:
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
         if cause is not None:
-            if withdrawn is not None and withdrawn[row >> 3] >> (row & 7) & 1:
+            if row in withdrawn:
                 cause = WITHDRAWN
             found.rows[row] = cause
             found.samples.setdefault(cause, custom_id)
@@ -102,19 +103,23 @@ def survey(workflow: Workflow, job: Job) -> Survey:
     return found
 
 
-def _withdrawn(job: Job) -> bytearray | None:
-    """Return one bit a row: whether its latest part came to its end without a batch; None where no part did."""
+def _withdrawn(job: Job) -> RowSet:
+    """Return the rows whose latest part ended without a batch."""
+    found = RowSet()
     if not any(part.withdrawn for part in job.parts) or not _jobfiles.has_ids(job):
-        return None
-    bits = bytearray(job.requests // 8 + 1)
-    for part in job.parts:  # in the order of their numbers: what was sent again comes later
+        return found
+    for part in job.parts:  # in the order of their numbers: a retry comes later
         for row, _ in _jobfiles.rows_of(job, part) if _jobfiles.has_rows(job, part) else ():
-            bits[row >> 3] = bits[row >> 3] & ~(1 << (row & 7)) | part.withdrawn << (row & 7)
-    spared = _jobfiles.spared_of(job)
-    for row, (store, place) in enumerate(read_records(spared) if spared else ()):
-        if store == OWN and place:  # it shares the lot of the row that asks the same
-            bits[row >> 3] |= (bits[place - 1 >> 3] >> (place - 1 & 7) & 1) << (row & 7)
-    return bits
+            if part.withdrawn:
+                found.add(row)
+            else:
+                found.discard(row)
+    if (path := _jobfiles.skipped_of(job)) is not None:
+        with skipped_rows(path) as skipped:
+            for record in skipped:
+                if record.file == THIS_JOB and record.place in found:  # the row with the same request
+                    found.add(record.row)
+    return found
 
 
 def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
@@ -135,13 +140,14 @@ def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], b
     def plan() -> list[Part]:
         files = RequestFiles(_paths.private_dir(_paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
         try:
-            spared = _jobfiles.spared_of(job)
-            # A row whose result is another one's gets that of the other again.
-            records = itertools.repeat((0, 0)) if spared is None else read_records(spared)
-            with source.open("rb") as handle:
-                for row, (line, (_, place)) in enumerate(zip(handle, records, strict=False)):
+            with ExitStack() as stack:
+                handle = stack.enter_context(source.open("rb"))
+                path = _jobfiles.skipped_of(job)
+                # A row that has the result of another row gets the new result of that row.
+                skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
+                for row, line in enumerate(handle):
                     cause = found.rows.get(row)
-                    if cause is not None and wanted(cause) and not place:
+                    if cause is not None and wanted(cause) and row not in skipped:
                         files.add(row, line)
         finally:
             files.close()

@@ -1,7 +1,7 @@
 """Plan what of an order need not be sent: requests that ask the same as others, or what an earlier job has answered.
 
 An earlier job is one of the same input, grown or changed since, or of the same output. It must have ended before its
-answers are taken, so that nothing is paid twice; they are kept in its folder then (`_spared.Answers`), since a
+answers are taken, so that nothing is paid twice; they are kept in its folder then (`_spared.AnswerFile`), since a
 provider does not hold them for ever.
 """
 
@@ -17,7 +17,8 @@ from ._keys import paired, repeats, write_keys
 from ._order import Earlier, Order
 from ._profile import normal_url
 from ._recover import look_back
-from ._spared import OWN, Spared, Sparing, read_records
+from ._row_set import RowSet
+from ._spared import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
 from ._split import sort_out
 from .errors import NotFoundError, UnknownProviderError
 
@@ -40,7 +41,7 @@ class ReusePlan:
     """
 
     order: Order
-    sparing: Sparing
+    sparing: SubmitPlan
     dedup: bool
     folder: Path
     earlier: Earlier = field(default_factory=Earlier)
@@ -56,28 +57,25 @@ def find_reusable(
     `output` is the path that the results shall have, `folder` a work folder.
     """
     checked = order.checked
-    sparing = Sparing(folder / "keys", folder / "origin", folder / "spared", folder / "stores")
+    sparing = SubmitPlan(folder / "keys", folder / "origin", folder / "reused.sqlite")
     with checked.path.open("rb") as requests, sparing.keys.open("wb") as out:
         write_keys(requests, out)
     sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
-    repeated = 0
-    with Spared(sparing.path, checked.report.requests) as spared:
+    with skipped_rows(sparing.path, "rwc") as skipped:
         if dedup:
-            for row, first in repeats(sparing.keys, folder):
-                spared[row] = (OWN, first + 1)
-                repeated += 1
-        plan = ReusePlan(order, replace(sparing, repeated=repeated), dedup, folder)
+            skipped.add((row, THIS_JOB, first) for row, first in repeats(sparing.keys, folder))
+        plan = ReusePlan(order, replace(sparing, repeated=skipped.count()[0]), dedup, folder)
         if earlier:
             look_back(workflow, order.provider)
-            _compare(workflow, plan, spared, output)
+            _compare(workflow, plan, skipped, output)
     return plan
 
 
-def _compare(workflow: Workflow, plan: ReusePlan, spared: Spared, output: str | None) -> None:
+def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
     """Find the jobs that share rows with an order, the newest first, until each of its rows has been in one."""
     order, rows = plan.order, plan.order.checked.report.requests
     used, grown = set(), set()
-    seen = bytearray(rows // 8 + 1)
+    seen = RowSet()
     compared = 0
     numbers = workflow.registry.earlier(order.origin, output, order.checked.report.endpoint)
     at_output = {} if output is None else workflow.registry.at_output(output)
@@ -92,7 +90,7 @@ def _compare(workflow: Workflow, plan: ReusePlan, spared: Spared, output: str | 
             continue
         compared += 1
         pairs = plan.folder / f"pairs-{number}"
-        shared = _write_pairs(plan, theirs, pairs, spared, seen)
+        shared = _write_pairs(plan, theirs, pairs, skipped, seen)
         if shared:
             used.add(number)
             plan.shared.append((job, pairs))
@@ -101,15 +99,15 @@ def _compare(workflow: Workflow, plan: ReusePlan, spared: Spared, output: str | 
     plan.earlier = Earlier(frozenset(used), frozenset(grown), max(numbers, default=0))
 
 
-def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, spared: Spared, seen: bytearray) -> int:
+def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
     """Write (row, their row) where an order asks what another job did; return how many of their rows it has."""
     shared = 0
     with target.open("w", encoding="ascii") as out:
         for row, other in paired(plan.sparing.keys, theirs, plan.folder, once=plan.dedup):
             shared += 1
             out.write(f"{row} {other}\n")
-            if spared[row] == (OWN, 0) and not seen[row >> 3] >> (row & 7) & 1:
-                seen[row >> 3] |= 1 << (row & 7)
+            if row not in skipped and row not in seen:
+                seen.add(row)
                 plan.common += 1
     return shared
 
@@ -126,35 +124,31 @@ def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[Job], 
     where the answers of one cannot be had any more.
     """
     sparing = plan.sparing
-    stores: dict[str, int] = {}
     if ended is not None:
-        with Spared(sparing.path, plan.order.checked.report.requests) as spared:
+        with skipped_rows(sparing.path, "rw") as skipped:
             workflow.connections.to(plan.order.provider)
             for job, pairs in plan.shared:
-                if any(spared[row] == (OWN, 0) for row, _ in _read_pairs(pairs)):
-                    _take(workflow, ended(job), pairs, spared, stores, once=plan.dedup)
-            sparing = _counted(sparing, spared)
-    sparing.stores.write_text("".join(f"{name}\n" for name in stores), encoding="utf-8")
+                if any(row not in skipped for row, _ in _read_pairs(pairs)):
+                    _take(workflow, ended(job), pairs, skipped, once=plan.dedup)
+            sparing = _counted(sparing, skipped)
     return _planned(plan, sparing)
 
 
 def estimate(plan: ReusePlan) -> Order:
     """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
-    with Spared(plan.sparing.path, plan.order.checked.report.requests) as spared:
+    with skipped_rows(plan.sparing.path, "rw") as skipped:
         for _, pairs in plan.shared:
-            for row, _ in _read_pairs(pairs):
-                if spared[row] == (OWN, 0):
-                    spared[row] = (OWN + 1, 1)
-        sparing = _counted(plan.sparing, spared)
+            skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
+        sparing = _counted(plan.sparing, skipped)
     return _planned(plan, sparing)
 
 
-def _planned(plan: ReusePlan, sparing: Sparing) -> Order:
-    """Return the order with the spared rows left out of its slices."""
+def _planned(plan: ReusePlan, sparing: SubmitPlan) -> Order:
+    """Return the order with the skipped rows left out of its slices."""
     order, checked, limits = plan.order, plan.order.checked, plan.order.provider.limits
     if sparing.count:
-        wanted = (place == 0 for _, place in read_records(sparing.path))
-        with checked.path.open("rb") as source:
+        with checked.path.open("rb") as source, skipped_rows(sparing.path) as skipped:
+            wanted = (row not in skipped for row in range(checked.report.requests))
             slices = sort_out(source, plan.folder, limits, wanted, by_model=limits.one_model)
         checked = replace(checked, slices=tuple(slices), folder=plan.folder)
     return replace(order, checked=checked, sparing=sparing, earlier=plan.earlier)
@@ -168,25 +162,29 @@ def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
             yield int(row), int(other)
 
 
-def _take(workflow: Workflow, job: Job, pairs: Path, spared: Spared, stores: dict[str, int], *, once: bool) -> None:
+def _take(workflow: Workflow, job: Job, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
     """Take the answers that an earlier job has to rows that are not answered yet."""
     with ExitStack() as stack:
-        answer_of = _answers(workflow, job, stores, stack, once=once)
-        for row, other in _read_pairs(pairs):
-            if spared[row] == (OWN, 0) and (answer := answer_of(other)) is not None:
-                spared[row] = answer
+        answer_of = _answers(workflow, job, skipped, stack, once=once)
+        skipped.add(
+            (row, *answer)
+            for row, other in _read_pairs(pairs)
+            if row not in skipped and (answer := answer_of(other)) is not None
+        )
 
 
 def _answers(
-    workflow: Workflow, job: Job, stores: dict[str, int], stack: ExitStack, *, once: bool
+    workflow: Workflow, job: Job, skipped: SkippedRows, stack: ExitStack, *, once: bool
 ) -> Callable[[int], tuple[int, int] | None]:
-    """Return what tells where the answer to a row of an ended job lies: (store, place), or None.
+    """Return a function that tells where the answer to a row of an ended job is: (file, offset), or None.
 
     Without `once`, where each row is to have an answer of its own, those that share one have none.
     """
     try:
         own = keep_answers(workflow, job)
-        names = _stores(job)
+        path = _jobfiles.skipped_of(job)
+        theirs = None if path is None else stack.enter_context(skipped_rows(path))
+        names = [] if theirs is None else _existing(theirs.files())
     except UnknownProviderError:
         raise
     except NotFoundError as exc:
@@ -194,43 +192,31 @@ def _answers(
             f"job {job.id} answered rows of this input, and its results cannot be had any more ({exc})",
             hint="--again sends, and pays, every row once more",
         ) from exc
-    places = stack.enter_context(own.places.open("rb"))
-    path = _jobfiles.spared_of(job)
-    theirs = None if path is None else stack.enter_context(Spared(path))
-
+    offsets = stack.enter_context(own.offsets.open("rb"))
     name = _jobfiles.name_of(own.lines)
 
     def answer_of(row: int) -> tuple[int, int] | None:
-        store, place = (OWN, 0) if theirs is None else theirs[row]
-        if store != OWN:
-            return stores.setdefault(names[store - 1], len(stores) + 1), place
-        if place and not once:
+        record = None if theirs is None else theirs.find(row)
+        if record is not None and record.file != THIS_JOB:
+            return skipped.number_of(names[record.file - 1]), record.place
+        if record is not None and not once:
             return None
-        place = own.place_of(place - 1 if place else row, places)
-        return (stores.setdefault(name, len(stores) + 1), place) if place else None
+        offset = own.offset_of(row if record is None else record.place, offsets)
+        return None if offset is None else (skipped.number_of(name), offset)
 
     return answer_of
 
 
-def _stores(job: Job) -> list[str]:
-    """Return the names of a job's stores. Raises NotFoundError if one is not there any more."""
-    for path in _jobfiles.stores_of(job):
-        if not path.exists():
+def _existing(names: list[str]) -> list[str]:
+    """Return names of files of answers. Raises NotFoundError if one of the files does not exist any more."""
+    for name in names:
+        if not (path := _jobfiles.answers_named(name)).exists():
             raise NotFoundError(f"{path} is gone")
-    return _jobfiles.store_names(job)
+    return names
 
 
-def _counted(sparing: Sparing, spared: Spared) -> Sparing:
-    """Point the rows whose original is answered elsewhere there too, and count the rows of each kind."""
-    repeated = answered = 0
-    for row, (store, place) in enumerate(read_records(sparing.path)):
-        if store == OWN and place:
-            record = spared[place - 1]
-            if record[0] != OWN:
-                spared[row] = record
-                answered += 1
-            else:
-                repeated += 1
-        elif place:
-            answered += 1
+def _counted(sparing: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
+    """Give the rows whose original is answered elsewhere that answer too, and count the rows of each kind."""
+    skipped.resolve()
+    repeated, answered = skipped.count()
     return replace(sparing, repeated=repeated, answered=answered)

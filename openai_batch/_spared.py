@@ -1,93 +1,157 @@
 """The rows of a job that are not sent, and where their results come from: an identical request, or an earlier job.
 
-One record a row, in a file: memory does not grow with the rows.
+`reused.sqlite` in the job's folder has a record for each row that is not sent. Memory does not grow with the rows.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import itertools
+import sqlite3
 import struct
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Self
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
-from .errors import NotFoundError
+from ._merge import RowResult
+from ._row_set import RowSet
+from .errors import BatchError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from ._merge import Result
+THIS_JOB = 0
+"""Stands for the job itself where the number of a file of answers is expected."""
 
-_RECORD = struct.Struct("<IQ")
+MAX_OPEN_FILES = 16
+"""How many files of answers are open at a time. An input that grows each day leaves one file a day."""
+
+_SCHEMA = """
+    -- The rows that are not sent. If file is 0, place is the number of an earlier row with the same request.
+    -- Otherwise file is the id of a file of answers, and place is where the line begins in it, in bytes.
+    CREATE TABLE skipped (row INTEGER PRIMARY KEY, file INTEGER NOT NULL, place INTEGER NOT NULL);
+    -- The files of answers of earlier jobs, as UID/NAME in the folder of all jobs. Ids count from 1.
+    CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+"""
 _OFFSET = struct.Struct("<Q")
-_AT_ONCE = 4096
-
-OWN = 0
-"""The number of the job's own results among the stores; those of earlier jobs count from 1."""
-
-MAX_OPEN_STORES = 16
-"""Files of answers that are open at a time: each day of a growing input leaves one, and a process may open few."""
 
 
-@dataclass(slots=True)
-class Spared:
-    """The records of `rows` rows, or those of a file that is only read: (store, place), with places from 1 on.
+class SkippedRow(NamedTuple):
+    """A row that is not sent, and where its result is."""
 
-    (OWN, 0) is a row that is sent itself. In the store OWN the place is an earlier row, else where in a file of
-    answers the line begins.
+    row: int  # its number, from 0
+    file: int  # THIS_JOB, or the number of a file of answers
+    place: int  # THIS_JOB: the number of the row with the same request; otherwise where the line begins, in bytes
+
+
+class SkippedRows:
+    """The table of the rows that are not sent; `skipped_rows` opens it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._files: dict[str, int] = {name: n for n, name in db.execute("SELECT id, name FROM files ORDER BY id")}
+
+    def __iter__(self) -> Iterator[SkippedRow]:
+        """Yield the rows in their order."""
+        yield from map(SkippedRow._make, self._db.execute("SELECT row, file, place FROM skipped ORDER BY row"))
+
+    def __contains__(self, row: int) -> bool:
+        """Tell whether a row is not sent."""
+        return row in self._rows
+
+    def find(self, row: int) -> SkippedRow | None:
+        """Return the record of a row; None if it is sent."""
+        found = self._db.execute("SELECT row, file, place FROM skipped WHERE row = ?", (row,)).fetchone()
+        return None if found is None else SkippedRow._make(found)
+
+    def originals(self) -> RowSet:
+        """Return the rows whose results are those of other rows too."""
+        found = RowSet()
+        for (row,) in self._db.execute("SELECT place FROM skipped WHERE file = ?", (THIS_JOB,)):
+            found.add(row)
+        return found
+
+    def files(self) -> list[str]:
+        """Return the names of the files of answers, number 1 first."""
+        return list(self._files)
+
+    def count(self) -> tuple[int, int]:
+        """Return how many rows have the request of another row, and how many an answer of an earlier job."""
+        sql = "SELECT count(*), coalesce(sum(file = ?), 0) FROM skipped"
+        total, repeated = self._db.execute(sql, (THIS_JOB,)).fetchone()
+        return repeated, total - repeated
+
+    def add(self, rows: Iterable[tuple[int, int, int]]) -> None:
+        """Add rows, as (row, file, place). None of them may be there yet."""
+
+        def noted() -> Iterator[tuple[int, int, int]]:
+            for record in rows:
+                self._rows.add(record[0])
+                yield record
+
+        self._db.executemany("INSERT INTO skipped VALUES (?, ?, ?)", noted())
+
+    def number_of(self, name: str) -> int:
+        """Return the number of a file of answers; a new file gets the next one."""
+        if name not in self._files:
+            self._files[name] = len(self._files) + 1
+            self._db.execute("INSERT INTO files VALUES (?, ?)", (self._files[name], name))
+        return self._files[name]
+
+    def resolve(self) -> None:
+        """Let the rows that repeat a row with an answer of an earlier job have that answer too."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO skipped SELECT own.row, other.file, other.place FROM skipped AS own"
+            " JOIN skipped AS other ON other.row = own.place WHERE own.file = ?",
+            (THIS_JOB,),
+        )
+
+    @cached_property
+    def _rows(self) -> RowSet:
+        found = RowSet()
+        for (row,) in self._db.execute("SELECT row FROM skipped"):
+            found.add(row)
+        return found
+
+
+@contextlib.contextmanager
+def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterator[SkippedRows]:
+    """Open a table to read it (ro), to change it (rw), or as a new one that replaces what is there (rwc).
+
+    A table that is written is a work file: it is not durable before it is copied. Raises BatchError.
     """
-
-    path: Path
-    rows: int | None = None
-    _file: int = field(init=False, default=-1)
-
-    def __enter__(self) -> Self:
-        if self.rows is None:
-            self._file = os.open(self.path, os.O_RDONLY)
-        else:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.ftruncate(self._file, self.rows * _RECORD.size)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def __getitem__(self, row: int) -> tuple[int, int]:
-        """Return the record of a row."""
-        store, place = _RECORD.unpack(os.pread(self._file, _RECORD.size, row * _RECORD.size))
-        return store, place
-
-    def __setitem__(self, row: int, record: tuple[int, int]) -> None:
-        """Write the record of a row."""
-        os.pwrite(self._file, _RECORD.pack(*record), row * _RECORD.size)
+    if mode == "rwc":
+        path.unlink(missing_ok=True)
+    # A table in a job's folder is never changed in place, so reading it needs no locks.
+    with _database(path, f"mode={mode}{'&immutable=1' if mode == 'ro' else ''}") as db:
+        if mode == "rwc":
+            db.executescript(_SCHEMA)
+        db.execute("BEGIN")
+        yield SkippedRows(db)
+        db.execute("COMMIT")
 
 
-def read_records(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield the records of a file of `Spared`, row by row."""
-    with path.open("rb") as handle:
-        while block := handle.read(_RECORD.size * _AT_ONCE):
-            yield from _RECORD.iter_unpack(block)
-
-
-def count_spared(path: Path) -> int:
-    """Return how many rows of a file of `Spared` are not sent."""
-    return sum(1 for _, place in read_records(path) if place)
+def count_skipped(path: Path) -> int:
+    """Return how many rows of a job are not sent."""
+    with skipped_rows(path) as skipped:
+        return sum(skipped.count())
 
 
 @dataclass(frozen=True, slots=True)
-class Sparing:
-    """What is kept of a job's plan: the keys of its requests, and the `count` rows that need not be sent.
-
-    `repeated` of them ask the same as another row, `answered` were answered by an earlier job. `origin` is a file
-    with what the input was named, `path` and `stores` are those of `Spared` and of the names of its stores.
-    """
+class SubmitPlan:
+    """What is kept of the plan of a job: what its requests ask, and which rows are not sent."""
 
     keys: Path
+    """The file with the keys of the requests (`_keys`)."""
     origin: Path
+    """A file with what the input was named."""
     path: Path
-    stores: Path
+    """The table of the rows that are not sent (`SkippedRows`)."""
     repeated: int = 0
+    """How many rows have the same request as another row."""
     answered: int = 0
+    """How many rows an earlier job has answered."""
 
     @property
     def count(self) -> int:
@@ -96,56 +160,55 @@ class Sparing:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """Successes that a job's own batches brought, one result line each, kept for later jobs that ask the same.
-
-    `places` holds for each row of the job where its line begins, from 1 on; 0 where it has none.
-    """
+class AnswerFile:
+    """The successes that a job's own batches brought, kept for later jobs with the same requests."""
 
     lines: Path
-    places: Path
+    """One result line for each success, in the order of the rows."""
+    offsets: Path
+    """Eight bytes for each row, little-endian: where its line begins, plus 1; 0 if it has none."""
 
-    def write(self, results: Iterator[Result], lines: BinaryIO, places: BinaryIO) -> None:
+    def write(self, results: Iterator[RowResult], lines: BinaryIO, offsets: BinaryIO) -> None:
         """Write the successes of `results`, which come in the order of the rows."""
         offset = done = 0
         for row, success, line in results:
             if success:
-                places.write(bytes(_OFFSET.size * (row - done)) + _OFFSET.pack(offset + 1))
+                offsets.write(bytes(_OFFSET.size * (row - done)) + _OFFSET.pack(offset + 1))
                 done = row + 1
                 lines.write(line)
                 offset += len(line)
 
-    def place_of(self, row: int, places: BinaryIO) -> int:
-        """Return where the line of a row begins, from 1 on; 0 if there is none."""
-        places.seek(row * _OFFSET.size)
-        found = places.read(_OFFSET.size)
-        return int(_OFFSET.unpack(found)[0]) if found else 0
+    def offset_of(self, row: int, offsets: BinaryIO) -> int | None:
+        """Return where the line of a row begins; None if it has none."""
+        offsets.seek(row * _OFFSET.size)
+        found = offsets.read(_OFFSET.size)
+        return int(_OFFSET.unpack(found)[0]) - 1 if found.strip(b"\0") else None
 
 
-class Stores:
-    """The files of answers that a job takes from earlier ones, numbered from 1 on; of many a few are open at a time."""
+class AnswerFiles:
+    """The files of answers that a job uses, numbered from 1 on. At most MAX_OPEN_FILES are open at a time."""
 
     def __init__(self, paths: Sequence[Path], job: int) -> None:
         self._paths = paths
         self._job = job
         self._open: dict[int, BinaryIO] = {}
 
-    def line(self, store: int, place: int) -> bytes:
-        """Return the line at a place, from 1 on, of a store. Raises NotFoundError if the file is gone."""
-        handle = self._open.pop(store, None) or self._opened(store)
-        self._open[store] = handle  # the last one used stands last
-        handle.seek(place - 1)
+    def line(self, file: int, offset: int) -> bytes:
+        """Return the line that begins at an offset of a file. Raises NotFoundError if the file does not exist."""
+        handle = self._open.pop(file, None) or self._opened(file)
+        self._open[file] = handle  # the one used last comes last
+        handle.seek(offset)
         return handle.readline()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all files."""
         while self._open:
             self._open.popitem()[1].close()
 
-    def _opened(self, store: int) -> BinaryIO:
-        if len(self._open) >= MAX_OPEN_STORES:
+    def _opened(self, file: int) -> BinaryIO:
+        if len(self._open) >= MAX_OPEN_FILES:
             self._open.pop(next(iter(self._open))).close()
-        path = self._paths[store - 1]
+        path = self._paths[file - 1]
         try:
             return path.open("rb")
         except FileNotFoundError as exc:
@@ -156,51 +219,46 @@ class Stores:
 
 
 def completed(
-    results: Iterator[Result], spared: Path, stores: Stores, spool: BinaryIO, index: BinaryIO
-) -> Iterator[Result]:
-    """Yield `results`, which come in the order of the rows, with those of the spared rows between them.
+    results: Iterator[RowResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path
+) -> Iterator[RowResult]:
+    """Yield `results`, which come in the order of the rows, together with those of the skipped rows, in that order.
 
-    `spool` and `index` are files to work in: they hold the results that other rows have too.
+    `scratch` is an empty file to work in: it holds the results that other rows have too.
     """
-    wanted = _originals(spared)
-    following = next(results, None)
-    for row, (store, place) in enumerate(read_records(spared)):
-        own = None
-        if following is not None and following[0] == row:
-            own, following = following, next(results, None)
-        if store != OWN:
-            yield row, True, stores.line(store, place)
-        elif place:
-            found = _spooled(place - 1, spool, index)
-            if found is not None:
-                yield row, *found
-        elif own is not None:
-            if wanted[row >> 3] >> (row & 7) & 1:
-                _spool(own, spool, index)
-            yield own
+    originals = skipped.originals()
+    with _database(scratch, "mode=rw&nolock=1") as shared:
+        shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, success INTEGER NOT NULL, line BLOB NOT NULL)")
+        shared.execute("BEGIN")
+
+        def reused(row: int, file: int, place: int) -> RowResult | None:
+            if file != THIS_JOB:
+                return RowResult(row, True, files.line(file, place))
+            found = shared.execute("SELECT success, line FROM shared WHERE row = ?", (place,)).fetchone()
+            return None if found is None else RowResult(row, bool(found[0]), found[1])
+
+        following = iter(skipped)
+        record = next(following, None)
+        for result in itertools.chain(results, (None,)):  # after the last result come the skipped rows that are left
+            while record is not None and (result is None or record.row < result.row):
+                if (found := reused(*record)) is not None:
+                    yield found
+                record = next(following, None)
+            # A plan of another machine may have sent a row that is skipped here.
+            if result is None or (record is not None and record.row == result.row):
+                continue
+            if result.row in originals:
+                shared.execute("INSERT INTO shared VALUES (?, ?, ?)", result)
+            yield result
 
 
-def _originals(spared: Path) -> bytearray:
-    """Return one bit a row: whether its result is another row's too."""
-    wanted = bytearray(spared.stat().st_size // _RECORD.size // 8 + 1)
-    for store, place in read_records(spared):
-        if store == OWN and place:
-            wanted[place - 1 >> 3] |= 1 << (place - 1 & 7)
-    return wanted
-
-
-def _spool(result: Result, spool: BinaryIO, index: BinaryIO) -> None:
-    row, success, line = result
-    index.seek(row * _OFFSET.size)
-    index.write(_OFFSET.pack(spool.seek(0, os.SEEK_END) + 1))
-    spool.write((b"+" if success else b"-") + line)
-
-
-def _spooled(row: int, spool: BinaryIO, index: BinaryIO) -> tuple[bool, bytes] | None:
-    index.seek(row * _OFFSET.size)
-    found = index.read(_OFFSET.size)
-    place = _OFFSET.unpack(found)[0] if len(found) == _OFFSET.size else 0
-    if not place:
-        return None
-    spool.seek(place - 1)
-    return spool.read(1) == b"+", spool.readline()
+@contextlib.contextmanager
+def _database(path: Path, options: str) -> Iterator[sqlite3.Connection]:
+    """Open a work file: fast, and not safe against a crash. Raises BatchError for what goes wrong within."""
+    try:
+        # A generator that is not used up may be closed by another thread.
+        uri = f"{path.absolute().as_uri()}?{options}"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)) as db:
+            db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")
+            yield db
+    except sqlite3.Error as exc:
+        raise BatchError(f"cannot use {path}: {exc}") from exc

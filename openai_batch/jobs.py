@@ -25,8 +25,8 @@ from ._order import make_order
 from ._patience import Poller, job_delays
 from ._report import Reporter
 from ._result import Result
-from ._results import Tally
 from ._session import Session
+from ._tally import Tally
 from ._twins import twin
 from .providers import askable_providers
 

@@ -31,7 +31,7 @@ SPEAKING = {*SHIMS, "local/engine_process", "batch"}
 
 DOORS = {
     "openai": r"_api|_api_errors|_client",
-    "sqlite3": r"_registry|_sql|_unique|_complete|local/store",
+    "sqlite3": r"_registry|_sql|_unique|_complete|_spared|local/store",
     "typer": r"cli/.*",
     "rich": r"cli/.*",
     "platformdirs": r"_paths",
@@ -48,7 +48,7 @@ LAYERS = (
     r"_submit|_order|_save|_ready|_submission",
     (
         r"_workflow|_cancel|_session|_follow|_collect|_recover|_retry|_reuse|_job_submit|_order|_output|_connections"
-        r"|_make_requests|_check_input|_download_results"
+        r"|_make_requests|_check_input|_download_results|_result_order|_missing_rows"
     ),
     r"batch|jobs|__init__|_entry|_program|run|create_batch|create_batch_input|create_input|example_prompts",
     r"cli/.*",

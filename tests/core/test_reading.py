@@ -15,7 +15,8 @@ from openai_batch import _index
 from openai_batch._batchinfo import BatchFault, Counts, read_batch
 from openai_batch._index import Place, as_they_stand, index
 from openai_batch._merge import complete, rows_in_order
-from openai_batch._results import Response, Tally, answer_text, judge, read_line
+from openai_batch._results import Response, answer_text, judge, read_line
+from openai_batch._tally import Tally
 from openai_batch.errors import DownloadError
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
@@ -50,7 +51,7 @@ def test_success_needs_no_error_a_2xx_and_a_body_without_one(
     response: Response | None, error: Any, success: bool, cause: str
 ) -> None:
     """Every way in which a line can be a success or an error, with what is said of it."""
-    judged, told = judge(response, error)
+    judged, told, _ = judge(response, error)
     assert judged is success
     assert told.startswith(cause) if cause in ("429", "200") else told == cause
 
@@ -357,10 +358,10 @@ def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, 
     for raw in data.split(b"\n"):
         if raw.strip():
             line = read_line(raw)
-            success, _ = judge(line.response, line.error)
+            success, _, _ = judge(line.response, line.error)
             repeats += line.custom_id in expected
-            if line.custom_id not in expected or (success and not expected[line.custom_id] & 1):
-                expected[line.custom_id] = begin << 32 | len(raw) << 3 | 1 << 1 | success
+            if line.custom_id not in expected or (success and not expected[line.custom_id].success):
+                expected[line.custom_id] = Place(1, begin, len(raw), success)
         begin += len(raw) + 1
     assert (places, tally.repeats) == (expected, repeats)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from openai_batch import _split
 from openai_batch._check import Limits
 from openai_batch._inputs import Source, check_file
-from openai_batch._merge import complete, merged, read_rows, write_rows
-from openai_batch._results import Tally
+from openai_batch._merge import RowResult, complete, merged, read_rows, write_rows
 from openai_batch._split import ROW_NUMBER, Splitter
+from openai_batch._tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,7 +155,8 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
             success = dice.random() < 0.5
             best[row] = best.get(row, False) or success
             body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
-            results.append((row, success, json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"))
+            line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
+            results.append(RowResult(row, success, line))
         file = io.BytesIO()
         write_rows(results, file)
         files.append(read_rows(file))

@@ -13,7 +13,7 @@ from cli.conftest import configure
 from cli.invoke import environment, ids, invoke, request, write
 
 from openai_batch import _spared
-from openai_batch._spared import Stores
+from openai_batch._spared import AnswerFiles
 from openai_batch.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
     """The plan of the job that was found again is read, never changed; the new row alone is sent; each has its own."""
     table("a", "a", "b", "b")
     assert run() == ["1", "1", "3", "3"]
-    (plan,) = state().glob("jobs/*/spared")
+    (plan,) = state().glob("jobs/*/reused.sqlite")
     before = plan.read_bytes()
     lose_registry()
     table("a", "a", "b", "b", "c")
@@ -171,19 +171,19 @@ def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
     assert sent(faulty) == [2, 1]
 
 
-def test_many_stores_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many files the answers lie in, and in whatever order, few of them are open at a time."""
-    monkeypatch.setattr(_spared, "MAX_OPEN_STORES", 3)
+    monkeypatch.setattr(_spared, "MAX_OPEN_FILES", 3)
     paths = [tmp_path / f"store-{n}" for n in range(1, 8)]
     for number, path in enumerate(paths, 1):
         path.write_bytes(b"first\n%d\n" % number)
-    stores = Stores(paths, 1)
+    files = AnswerFiles(paths, 1)
     before = open_files()
     for number in itertools.chain(range(1, 8), (7, 1, 6), range(1, 8)):
-        assert stores.line(number, 7) == b"%d\n" % number
+        assert files.line(number, 6) == b"%d\n" % number
         assert open_files() <= before + 3
-    stores.close()
+    files.close()
     assert open_files() == before
     paths[4].unlink()
     with pytest.raises(NotFoundError, match="store-5"):
-        stores.line(5, 1)
+        files.line(5, 0)

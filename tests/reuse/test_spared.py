@@ -3,107 +3,151 @@
 from __future__ import annotations
 
 import io
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_batch._spared import OWN, Answers, Spared, Stores, completed, read_records
+from openai_batch._merge import RowResult
+from openai_batch._row_set import RowSet
+from openai_batch._spared import THIS_JOB, AnswerFile, AnswerFiles, completed, count_skipped, skipped_rows
+from openai_batch.errors import BatchError
 
-if TYPE_CHECKING:
-    from openai_batch._merge import Result
-
-# What becomes of a row: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
+# How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")
+
+
+def all_results(table: Path, results: list[RowResult], files: list[Path]) -> list[RowResult]:
+    """Complete the results of a job with those of its skipped rows."""
+    answers = AnswerFiles(files, 1)
+    scratch = table.with_name("scratch")
+    scratch.write_bytes(b"")
+    with skipped_rows(table) as skipped:
+        found = list(completed(iter(results), skipped, answers, scratch))
+    answers.close()
+    return found
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), size=st.integers(0, 40))
 def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) -> None:
     """Each row comes once, with what its own request, the one it repeats, or an earlier job has brought."""
-    expected: dict[int, tuple[bool, bytes]] = {}
-    results: list[Result] = []
+    expected: dict[int, RowResult] = {}
+    results: list[RowResult] = []
+    records: list[tuple[int, int, int]] = []
     sent: list[int] = []
     stored = [b"", b""]
-    files = [tmp_path / "store-1", tmp_path / "store-2"]
-    path = tmp_path / "spared"
-    path.unlink(missing_ok=True)
-    with Spared(path, size) as spared:
-        for row in range(size):
-            kind = data.draw(st.sampled_from([*SENT, "taken", *(["same"] if sent else [])]))
-            if kind == "same":
-                original = data.draw(st.sampled_from(sent))
-                spared[row] = (OWN, original + 1)
-                if original in expected:
-                    expected[row] = expected[original]
-            elif kind == "taken":
-                store = data.draw(st.integers(0, 1))
-                line = b"taken %d\n" % row
-                spared[row] = (store + 1, len(stored[store]) + 1)
-                stored[store] += line
-                expected[row] = (True, line)
-            else:
-                sent.append(row)
-                if kind != "lost":
-                    expected[row] = (kind == "good", b"%s %d\n" % (kind.encode(), row))
-                    results.append((row, *expected[row]))
-    for file, lines in zip(files, stored, strict=True):
-        file.write_bytes(lines)
-    stores = Stores(files, 1)
-    found = list(completed(iter(results), path, stores, io.BytesIO(), io.BytesIO()))
-    stores.close()
-    assert found == [(row, *expected[row]) for row in sorted(expected)]
+    files = [tmp_path / "answers-1", tmp_path / "answers-2"]
+    for row in range(size):
+        kind = data.draw(st.sampled_from([*SENT, "taken", *(["same"] if sent else [])]))
+        if kind == "same":
+            original = data.draw(st.sampled_from(sent))
+            records.append((row, THIS_JOB, original))
+            if original in expected:
+                expected[row] = expected[original]._replace(row=row)
+        elif kind == "taken":
+            file = data.draw(st.integers(0, 1))
+            line = b"taken %d\n" % row
+            records.append((row, file + 1, len(stored[file])))
+            stored[file] += line
+            expected[row] = RowResult(row, True, line)
+        else:
+            sent.append(row)
+            if kind != "lost":
+                expected[row] = RowResult(row, kind == "good", b"%s %d\n" % (kind.encode(), row))
+                results.append(expected[row])
+    for path, lines in zip(files, stored, strict=True):
+        path.write_bytes(lines)
+    table = tmp_path / "reused.sqlite"
+    with skipped_rows(table, "rwc") as skipped:
+        skipped.add(data.draw(st.permutations(records)))
+    assert all_results(table, results, files) == [expected[row] for row in sorted(expected)]
 
 
-def test_a_result_of_a_spared_row_stops_nothing(tmp_path: Path) -> None:
-    """A result that a plan of another machine has brought for a row that is spared here is passed over."""
-    path = tmp_path / "spared"
-    with Spared(path, 4) as spared:
-        spared[1] = (1, 1)
-    results: list[Result] = [(0, True, b"a\n"), (1, False, b"b\n"), (3, True, b"d\n")]
-    (tmp_path / "store").write_bytes(b"theirs\n")
-    stores = Stores([tmp_path / "store"], 1)
-    found = list(completed(iter(results), path, stores, io.BytesIO(), io.BytesIO()))
-    stores.close()
+def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
+    """A result that a plan of another machine has brought for a row that is skipped here is passed over."""
+    table = tmp_path / "reused.sqlite"
+    with skipped_rows(table, "rwc") as skipped:
+        skipped.add([(1, 1, 0)])
+    results = [RowResult(0, True, b"a\n"), RowResult(1, False, b"b\n"), RowResult(3, True, b"d\n")]
+    (tmp_path / "answers").write_bytes(b"theirs\n")
+    found = all_results(table, results, [tmp_path / "answers"])
     assert found == [(0, True, b"a\n"), (1, True, b"theirs\n"), (3, True, b"d\n")]
 
 
 @given(rows=st.lists(st.tuples(st.booleans(), st.binary(max_size=9)), max_size=30))
 def test_answers_are_found_by_row(rows: list[tuple[bool, bytes]]) -> None:
     """Of the results that are kept for later jobs each success is found by its row, and nothing else is."""
-    answers = Answers(Path(), Path())
-    lines, places = io.BytesIO(), io.BytesIO()
+    answers = AnswerFile(Path(), Path())
+    lines, offsets = io.BytesIO(), io.BytesIO()
     texts = [text.replace(b"\n", b"") + b"\n" for _, text in rows]
-    answers.write(((row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, places)
+    answers.write((RowResult(row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, offsets)
     for row, (good, _) in enumerate(rows):
-        place = answers.place_of(row, places)
-        assert bool(place) == good
-        if place:
-            lines.seek(place - 1)
+        offset = answers.offset_of(row, offsets)
+        assert (offset is not None) == good
+        if offset is not None:
+            lines.seek(offset)
             assert lines.readline() == texts[row]
-    assert answers.place_of(len(rows), places) == 0
+    assert answers.offset_of(len(rows), offsets) is None
 
 
-def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
-    """A row that nobody wrote is one that is sent; large places keep their value."""
-    with Spared(tmp_path / "spared", 3) as spared:
-        spared[1] = (7, 1 << 40)
-        assert spared[1] == (7, 1 << 40)
-    assert list(read_records(tmp_path / "spared")) == [(OWN, 0), (7, 1 << 40), (OWN, 0)]
+def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Rows come in order, large offsets keep their value, and files of answers keep their numbers."""
+    table = tmp_path / "reused.sqlite"
+    with skipped_rows(table, "rwc") as skipped:
+        assert [skipped.number_of(name) for name in ("a/x", "b/x", "a/x")] == [1, 2, 1]
+        skipped.add([(7, 2, 1 << 40), (3, THIS_JOB, 1), (4, THIS_JOB, 7)])
+        assert [row in skipped for row in range(9)] == [row in {3, 4, 7} for row in range(9)]
+        assert (skipped.find(7), skipped.find(1)) == ((7, 2, 1 << 40), None)
+        assert skipped.count() == (2, 1)
+    with skipped_rows(table, "rw") as skipped:
+        assert skipped.number_of("c/x") == 3
+        skipped.resolve()
+    with skipped_rows(table) as skipped:
+        assert list(skipped) == [(3, THIS_JOB, 1), (4, 2, 1 << 40), (7, 2, 1 << 40)]
+        assert skipped.files() == ["a/x", "b/x", "c/x"]
+        assert [row in skipped.originals() for row in range(9)] == [row == 1 for row in range(9)]
+    assert count_skipped(table) == 3
+    with skipped_rows(table, "rwc") as skipped:
+        assert not list(skipped)
+
+
+def test_any_program_can_read_the_table(tmp_path: Path) -> None:
+    """It is a plain SQLite file."""
+    table = tmp_path / "reused.sqlite"
+    with skipped_rows(table, "rwc") as skipped:
+        skipped.add([(2, skipped.number_of("uid/answers-1.jsonl"), 5)])
+    with closing(sqlite3.connect(table)) as db:
+        rows = db.execute("SELECT row, name, place FROM skipped JOIN files ON files.id = file").fetchall()
+    assert rows == [(2, "uid/answers-1.jsonl", 5)]
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:
-    """A plan that is opened to be read takes no record."""
-    path = tmp_path / "spared"
-    with Spared(path, 3) as spared:
-        spared[2] = (1, 5)
-    before = path.read_bytes()
-    with Spared(path) as spared:
-        assert spared[2] == (1, 5)
-        with pytest.raises(OSError, match="descriptor"):
-            spared[0] = (1, 1)
-    assert path.read_bytes() == before
-    with pytest.raises(FileNotFoundError), Spared(tmp_path / "none"):
+    """A table that is opened to be read takes no row, and nothing appears beside it."""
+    table = tmp_path / "job" / "reused.sqlite"
+    table.parent.mkdir()
+    with skipped_rows(table, "rwc") as skipped:
+        skipped.add([(2, 1, 5)])
+    before = table.read_bytes()
+    with skipped_rows(table) as skipped:
+        assert skipped.find(2) == (2, 1, 5)
+        assert list(table.parent.iterdir()) == [table]
+    with pytest.raises(BatchError, match="readonly"), skipped_rows(table) as skipped:
+        skipped.add([(0, 1, 1)])
+    assert table.read_bytes() == before
+    assert list(table.parent.iterdir()) == [table]
+    with pytest.raises(BatchError, match="none"), skipped_rows(tmp_path / "none"):
         pass
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 100)), max_size=50))
+def test_a_row_set_is_a_set(steps: list[tuple[bool, int]]) -> None:
+    """It holds what was added and not removed since."""
+    rows, expected = RowSet(), set[int]()
+    for added, row in steps:
+        (rows.add if added else rows.discard)(row)
+        (expected.add if added else expected.discard)(row)
+    assert {row for row in range(120) if row in rows} == expected
