@@ -42,7 +42,7 @@ from .output import Output, counted, errors, safe
 
 if TYPE_CHECKING:
     from openai_batch._profile import Provider
-    from openai_batch._recipe import Recipe
+    from openai_batch._recipe import RequestSpec
     from openai_batch._tables import Inputs
 
 EPILOG = """Examples:
@@ -185,14 +185,14 @@ def make_inputs(files: list[str] | None, folder: Path, form: str | None, table: 
     return Inputs(names, folder, form, table, sql)
 
 
-def make_recipe(wishes: Wishes) -> tuple[Provider, Recipe]:
+def make_recipe(wishes: Wishes) -> tuple[Provider, RequestSpec]:
     """Return the provider and what to make of each row; the model is the provider's default one if not given."""
-    from openai_batch._recipe import Recipe
+    from openai_batch._recipe import RequestSpec
     from openai_batch._schema import load_schema
     from openai_batch.providers import pick_provider
 
     chosen = pick_provider(wishes.provider, wishes.model)
-    recipe = Recipe(
+    recipe = RequestSpec(
         "",
         endpoint=wishes.endpoint,
         prompt=text_or_file(wishes.prompt, "--prompt"),
@@ -210,8 +210,8 @@ def make_recipe(wishes: Wishes) -> tuple[Provider, Recipe]:
     return chosen, replace(recipe, model=wishes.model or _default_model(recipe, chosen))
 
 
-def _default_model(recipe: Recipe, provider: Provider) -> str:
-    from openai_batch._requests import BatchType
+def _default_model(recipe: RequestSpec, provider: Provider) -> str:
+    from openai_batch._endpoints import BatchType
 
     kind, path = recipe.target
     if kind is BatchType.IMAGE_GENERATION:
@@ -221,7 +221,7 @@ def _default_model(recipe: Recipe, provider: Provider) -> str:
     return str(provider.default_embedding_model if kind is BatchType.EMBEDDING else provider.default_chat_model)
 
 
-def _show(inputs: Inputs, recipe: Recipe, limit: int | None) -> None:
+def _show(inputs: Inputs, recipe: RequestSpec, limit: int | None) -> None:
     """Print the first requests: indented for a person, as they are for a program."""
     from openai_batch._prepare import prepare as write
 

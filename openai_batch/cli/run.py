@@ -250,7 +250,7 @@ def _example(folder: Path, provider: str | None, model: str | None) -> tuple[Sou
 
 def _requests(inputs: Inputs, folder: Path, wishes: Wishes) -> tuple[Source, str | None]:
     """Return the requests of a ready batch file, or those made of the rows, and the provider's name."""
-    from openai_batch._columns import noted
+    from openai_batch._columns import recording
     from openai_batch._inputs import Source
     from openai_batch._jobfiles import COLUMNS
     from openai_batch._prepare import prepare
@@ -266,5 +266,5 @@ def _requests(inputs: Inputs, folder: Path, wishes: Wishes) -> tuple[Source, str
     chosen, recipe = make_recipe(wishes)
     path = folder / "prepared.jsonl"
     with path.open("wb") as handle, (folder / COLUMNS).open("wb") as columns:
-        prepare(noted(inputs.tables(), columns), recipe, handle, limit=wishes.limit)
+        prepare(recording(inputs.tables(), columns), recipe, handle, limit=wishes.limit)
     return Source(path, f"requests made of {inputs.name}", None), str(chosen.name)
