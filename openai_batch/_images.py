@@ -1,11 +1,10 @@
-"""Data URLs: an image, a sound or a document from wherever it is, as text that fits into a request."""
+"""Data URLs: an image, a sound or a document as text, so that a request can contain it."""
 
 from __future__ import annotations
 
 import base64
 import io
 import mimetypes
-import re
 import sys
 import time
 import urllib.error
@@ -21,53 +20,30 @@ if TYPE_CHECKING:
     from typing import IO
 
 MAX_DOWNLOAD_BYTES = 50_000_000
-"""The most that is fetched from a URL."""
+"""Bytes that are downloaded from a URL at most."""
 
 READ_TIMEOUT = 30.0
-"""Seconds that a server may stay silent."""
+"""Seconds to wait for the next bytes of a server."""
 
 DOWNLOAD_TIMEOUT = 300.0
-"""Seconds that a download may take in all: a slow drip never trips the read timeout."""
+"""Seconds that a whole download may take, since READ_TIMEOUT does not stop a server that keeps sending slowly."""
 
 _UNKNOWN = "application/octet-stream"
 _CHUNK = 1 << 16
 
-# How each format begins, from its own definition.
-_SIGNATURES = [
-    (re.compile(start, re.DOTALL), mime)
-    for start, mime in (
-        (rb"\x89PNG\r\n\x1a\n", "image/png"),
-        (rb"\xff\xd8\xff", "image/jpeg"),
-        (rb"GIF8[79]a", "image/gif"),
-        (rb"RIFF....WEBP", "image/webp"),
-        (rb"RIFF....WAVE", "audio/wav"),
-        (rb"....ftypavi[fs]", "image/avif"),
-        (rb"....ftyp(?:hei|hev|mif1)", "image/heic"),
-        (rb"....ftypM4A", "audio/mp4"),
-        (rb"....ftypqt  ", "video/quicktime"),
-        (rb"....ftyp", "video/mp4"),
-        (rb"II\*\0|MM\0\*", "image/tiff"),
-        (rb"\0\0\x01\0", "image/x-icon"),
-        (rb"BM....\0\0\0\0", "image/bmp"),
-        (rb"%PDF-", "application/pdf"),
-        (rb"ID3|\xff[\xfb\xf3\xf2]", "audio/mpeg"),
-        (rb"\xff[\xf1\xf9]", "audio/aac"),
-        (rb"fLaC", "audio/flac"),
-        (rb"OggS", "audio/ogg"),
-        (rb"\x1aE\xdf\xa3", "video/webm"),
-    )
-]
+_STANDARD_NAMES = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac"}
+"""Media types that `filetype` calls by older names, and the names that providers know."""
 
 
 def data_url(arg: Any) -> str:
     """Return a base64 data URL of what `arg` is or points to.
 
     `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open
-    binary file, a PIL image (PNG where it has transparency, else JPEG of quality 95), or a data URL, which
-    comes back as it is. The type is told by the content, whatever the Python version; the name's ending
-    decides where the content does not. A URL is fetched with time limits and up to 50 MB.
+    binary file, a PIL image (PNG if it has transparency, else JPEG of quality 95), or a data URL, which is
+    returned unchanged. The media type comes from the content, or from the suffix of the name if the content does
+    not tell. Downloads have time limits and may have up to MAX_DOWNLOAD_BYTES.
 
-    Raises InputError (a ValueError) if there is nothing there, or nothing usable.
+    Raises InputError (a ValueError) if there is no such file, the download fails, or `arg` is empty or of another type.
     """
     if arg is None or (isinstance(arg, str | bytes | bytearray | memoryview) and not len(arg)):
         raise InputError("Empty argument")
@@ -80,15 +56,17 @@ def data_url(arg: Any) -> str:
 
 
 def guess_mime(data: bytes, name: str = "") -> str:
-    """Return the media type of `data`, by its content first and by the ending of `name` second."""
-    for start, mime in _SIGNATURES:
-        if start.match(data):
-            return mime
-    return _by_filetype(data) or mimetypes.guess_type(name)[0] or _UNKNOWN
+    """Return the media type of `data`, from its first bytes if possible, else from the suffix of `name`."""
+    import filetype
+
+    kind = filetype.guess(data)
+    if kind is not None:
+        return _STANDARD_NAMES.get(kind.mime, str(kind.mime))
+    return mimetypes.guess_type(name)[0] or _UNKNOWN
 
 
 def _load(arg: Any) -> tuple[str | None, bytes]:
-    """Return the media type, where it is known already, and the bytes."""
+    """Return the media type, or None if it must be guessed, and the bytes."""
     if isinstance(arg, bytes | bytearray | memoryview):
         return None, bytes(arg)
     if isinstance(arg, str):
@@ -128,7 +106,7 @@ def _read(path: Path) -> tuple[str, bytes]:
 
 
 class _HttpOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https only: the standard handler would go on to ftp."""
+    """Follows redirects to http and https only; the standard handler also follows them to ftp."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -153,7 +131,7 @@ def _download(url: str) -> tuple[str, bytes]:
     data = bytearray()
     try:
         with opener.open(url, timeout=READ_TIMEOUT) as answer:
-            told = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
+            mime = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
             announced = answer.length
             while chunk := answer.read1(_CHUNK):
                 data += chunk
@@ -171,9 +149,9 @@ def _download(url: str) -> tuple[str, bytes]:
         raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser") from None
     if announced is not None and len(data) < announced:
         raise InputError(f"{url} broke off after {len(data):,} of {announced:,} bytes")
-    if told in ("", _UNKNOWN, "binary/octet-stream"):
-        told = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
-    return told, bytes(data)
+    if mime in ("", _UNKNOWN, "binary/octet-stream"):
+        mime = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
+    return mime, bytes(data)
 
 
 def _http_error() -> type[Exception]:
@@ -186,7 +164,7 @@ def _encode_image(arg: Any) -> tuple[str, bytes] | None:
     """Return the type and bytes of a PIL image, or None for anything else."""
     module = sys.modules.get("PIL.Image")
     if module is None or not isinstance(arg, module.Image):
-        return None  # nobody holds a PIL image without having imported PIL
+        return None  # a PIL image exists only if PIL was imported
     image: Any = arg
     target = io.BytesIO()
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
@@ -196,13 +174,3 @@ def _encode_image(arg: Any) -> tuple[str, bytes] | None:
         image = image.convert("RGB")
     image.save(target, "JPEG", quality=95)
     return "image/jpeg", target.getvalue()
-
-
-def _by_filetype(data: bytes) -> str | None:
-    """Ask the optional `filetype` package about the formats that are not in the table."""
-    try:
-        import filetype
-    except ImportError:
-        return None
-    kind = filetype.guess(data)
-    return str(kind.mime) if kind is not None else None

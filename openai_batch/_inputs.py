@@ -23,6 +23,7 @@ from . import _paths
 from ._check import Limits, Report, check_stream, lines
 from ._expand import expand, is_packed
 from ._locks import clear_away, hold
+from ._problems import problems_text
 from ._split import Slice, Splitter, sort_out, with_hashes
 from .errors import BatchError, InputError
 
@@ -182,24 +183,17 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
 
 
 def problems_error(source: Source, report: Report) -> InputError:
-    """Return the error that tells what is wrong with a batch file, line by line."""
-    count = report.problem_count
-    shown = [problem.located(source.name) for problem in report.errors]
-    more = f"\n… and {count - len(shown):,} more" if count > len(shown) else ""
-    word = "problem" if count == 1 else "problems"
+    """Return the error with the problems of a batch file, one a line."""
     if not looks_like_requests(source):
         hint = "requests are JSON; prompts are for `obatch run`, or for `obatch prepare` first"
     elif source.places is not None:
-        hint = "mend the files, then the same command again"
+        hint = "fix the files, then run the same command again"
     elif source.origin is None:
-        hint = "mend the input"
+        hint = "fix the input"
     else:
-        hint = f"mend the file and look again with `obatch check {source.name}`"
-    return InputError(
-        f"{source.name} has {count:,} {word}; nothing was sent\n" + "\n".join(shown) + more,
-        hint=hint,
-        problems=report.errors,
-    )
+        hint = f"fix the file and check it again with `obatch check {source.name}`"
+    text = problems_text(source.name, report.errors, report.problem_count, outcome="nothing was sent")
+    return InputError(text, hint=hint, problems=report.errors)
 
 
 def _clean(source: Source, target: Path) -> None:

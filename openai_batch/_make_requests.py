@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ._columns import noted
+from ._columns import recording
+from ._endpoints import BatchType
 from ._example import write_example
 from ._inputs import Source
 from ._jobfiles import COLUMNS
 from ._prepare import prepare
-from ._recipe import Recipe
-from ._requests import BatchType
+from ._recipe import RequestSpec
 from .errors import UsageError
 from .providers import pick_provider
 
@@ -35,7 +35,7 @@ class Requests:
 
 
 def make_requests(
-    inputs: Inputs, folder: Path, spec: Recipe, provider: str | None = None, *, limit: int | None = None
+    inputs: Inputs, folder: Path, spec: RequestSpec, provider: str | None = None, *, limit: int | None = None
 ) -> Requests:
     """Return the requests of a ready batch file, or those made in `folder` of the rows, at most `limit` of them.
 
@@ -43,7 +43,7 @@ def make_requests(
     """
     ready = inputs.requests()
     if ready is not None:
-        plain = Recipe("", prefix=spec.prefix, inline_images=spec.inline_images)
+        plain = RequestSpec("", prefix=spec.prefix, inline_images=spec.inline_images)
         if limit is not None or spec != plain:
             raise UsageError(
                 "the file holds ready requests, which the options for prompts do not change",
@@ -53,7 +53,7 @@ def make_requests(
     chosen = pick_provider(provider, spec.model or None)
     path, columns = folder / "prepared.jsonl", folder / COLUMNS
     with path.open("wb") as handle, columns.open("wb") as kept:
-        prepare(noted(inputs.tables(), kept), with_model(spec, chosen), handle, limit=limit)
+        prepare(recording(inputs.tables(), kept), with_model(spec, chosen), handle, limit=limit)
     return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns)
 
 
@@ -66,7 +66,7 @@ def make_example(folder: Path, provider: str | None = None, model: str | None = 
     return Requests(Source(path, "example", None), str(chosen.name))
 
 
-def with_model(spec: Recipe, provider: Provider) -> Recipe:
+def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
     """Return the spec with the provider's default model if it names none. Raises UsageError if there is no default."""
     if spec.model:
         return spec

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._rows import Row
 
 
-class Pictures:
+class ImageColumns:
     """Reads the image cells of a table whose relative paths start at one of `folders`."""
 
     def __init__(self, columns: Sequence[str], folders: Iterable[Path], *, inline: bool = False) -> None:
@@ -84,7 +84,7 @@ class Pictures:
             if isinstance(exc, InputError):
                 raise
             reason = getattr(exc, "strerror", None) or exc
-            raise InputError(f"{name[:200]} cannot be read: {reason}", hint="mend the path") from None
+            raise InputError(f"{name[:200]} cannot be read: {reason}", hint="fix the path") from None
         raise InputError(f"{name[:200]} is not there", hint="paths start at the input's folder or the current one")
 
 
@@ -94,7 +94,7 @@ def _image(data: bytes, name: str) -> str:
     return data_url(data)
 
 
-def parts(text: str, urls: Iterable[str], *, responses: bool) -> list[dict[str, Any]]:
+def content_parts(text: str, urls: Iterable[str], *, responses: bool) -> list[dict[str, Any]]:
     """Return the content of a user's message that has a text and images, for chat or for responses."""
     if responses:
         images: list[dict[str, Any]] = [{"type": "input_image", "image_url": url} for url in urls]

@@ -1,6 +1,6 @@
-"""Turn the rows of tables into a batch input file, streaming from end to end.
+"""Write a batch input file from the rows of tables, one request for each row, without keeping rows in memory.
 
-The parts of a line that are the same for every row are encoded once, with holes for what a row fills in.
+The parts of a line that are the same for every row are encoded once; each row only fills in the rest.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
@@ -15,92 +16,82 @@ from uuid import UUID
 import msgspec
 
 from ._check import MAX_ID_CHARS, Problem
-from ._requests import BatchType, request_line
-from ._rows import MARK, PROMPT, Block, Prompts, problem
-from ._template import Template, as_text, known_columns
+from ._endpoints import BatchType
+from ._problems import problems_text
+from ._requests import request_line
+from ._rows import PROMPT, problem
+from ._template import Template, as_text, columns_text
 from .errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ._pictures import Pictures
-    from ._recipe import Recipe
+    from ._recipe import RequestSpec
     from ._rows import Row, Rows
     from ._tables import Table
 
-    _Line = Callable[[int, Row, int | None], bytes]
+    _MakeLine = Callable[[int, Row, int | None], bytes]  # of (number of the request, row, place of the row)
 
 MAX_SHOWN = 100
-"""Problems that are told in full; the others are counted."""
+"""Problems that are listed; any more are only counted."""
 
-_FLUSH = 1 << 20
+_FLUSH_BYTES = 1 << 20
 _encode = msgspec.json.encode
 
 
-def prepare(tables: Iterable[Table], recipe: Recipe, target: BinaryIO, *, limit: int | None = None) -> int:
-    """Write one request a row to `target` and return how many, at most `limit`.
+def prepare(tables: Iterable[Table], spec: RequestSpec, target: BinaryIO, *, limit: int | None = None) -> int:
+    """Write one request for each row to `target`, at most `limit`, and return how many rows were read.
 
-    Raises InputError with every problem (capped), each as `file:line: what: remedy`, or if there is no row.
+    Raises InputError with every problem (at most MAX_SHOWN are listed), each as `file:line: message: remedy`, or if
+    there are no rows. Raises UsageError if `spec` does not fit.
     """
     count = 0
-    faults = _Faults()
-    name = ""
+    problems = _Problems()
+    first_name = ""
     kinds = set()
     with ExitStack() as stack:
-        compiled = _Compiled(recipe, stack)
+        compiled = _CompiledSpec(spec, stack)
         for table in tables:
-            name = name or table.name
+            first_name = first_name or table.name
             kinds.add(table.kind)
-            count = _write(table, compiled, target, count, limit, faults)
+            rows = islice(table.rows, None if limit is None else limit - count)
+            count = _write_rows(table, rows, compiled, target, count, problems)
             if count == limit:
                 break
-    faults.tell()
+    problems.raise_if_any()
     if not count:
         if kinds <= {"txt"}:
-            raise InputError(f"{name}: there is no prompt", hint="write one prompt a line")
-        raise InputError(f"{name}: there is no row", hint="write one row at least below the header")
+            raise InputError(f"{first_name}: there is no prompt", hint="write one prompt a line")
+        raise InputError(f"{first_name}: there is no row", hint="write one row at least below the header")
     return count
 
 
-def _write(table: Table, compiled: _Compiled, target: BinaryIO, count: int, limit: int | None, faults: _Faults) -> int:
-    """Write the rows of one table and return the new count."""
-    most = None if limit is None else limit - count
-    if not isinstance(table.rows, Prompts) or (around := compiled.around_prompts()) is None:
-        return _write_rows(table, islice(table.rows, most), compiled, target, count, faults)
-    for piece in table.rows.pieces(most):
-        if not isinstance(piece, Block):
-            count = _write_rows(table, piece, compiled, target, count, faults)
-            continue
-        if not faults.count:
-            target.write(piece.numbered(*around, count + 1))
-        count += piece.count
-    return count
-
-
-def _write_rows(table: Table, rows: Rows, compiled: _Compiled, target: BinaryIO, count: int, faults: _Faults) -> int:
-    """Write the rows of one table, or some of them, one by one, and return the new count."""
-    line: _Line | None = None
+def _write_rows(
+    table: Table, rows: Rows, compiled: _CompiledSpec, target: BinaryIO, count: int, problems: _Problems
+) -> int:
+    """Write the requests for the rows of one table and return the new count of rows."""
+    make_line: _MakeLine | None = None
     out: list[bytes] = []
     size = 0
     for where, row in rows:
         if isinstance(row, Problem):
-            faults.add(table.name, row)
+            problems.add(table.name, row)
             count += 1
             continue
         try:
-            if line is None:
-                line = compiled.line_of(row, table)
+            if make_line is None:
+                make_line = compiled.line_maker(row, table)
             count += 1
-            made = line(count, row, where)
+            line = make_line(count, row, where)
         except InputError as exc:
-            faults.add(table.name, problem(where, str(exc), exc.hint))
-            if line is None:
-                return count + 1  # no row of this table can be told from another
+            problems.add(table.name, problem(where, str(exc), exc.hint))
+            if make_line is None:
+                return count + 1  # every row of this table has the same problem
             continue
-        if not faults.count:
-            out.append(made)
-            size += len(made)
-            if size > _FLUSH:
+        if not problems.count:
+            out.append(line)
+            size += len(line)
+            if size > _FLUSH_BYTES:
                 target.write(b"".join(out))
                 out.clear()
                 size = 0
@@ -108,116 +99,95 @@ def _write_rows(table: Table, rows: Rows, compiled: _Compiled, target: BinaryIO,
     return count
 
 
-class _Compiled:
-    """A recipe made ready: templates compiled, the fixed parts of a line encoded."""
+class _CompiledSpec:
+    """A RequestSpec with its templates compiled and the fixed parts of a line encoded."""
 
-    def __init__(self, recipe: Recipe, stack: ExitStack) -> None:
-        self._recipe = recipe
-        self._kind, self._url = recipe.target
-        self._token = secrets.token_hex(8)  # what no text of the user's can hold
-        self._prompt = Template(recipe.prompt, "--prompt") if recipe.prompt is not None else None
-        if self._prompt is not None and self._prompt.constant is not None and not recipe.images:
+    def __init__(self, spec: RequestSpec, stack: ExitStack) -> None:
+        self._spec = spec
+        self._kind, self._url = spec.target
+        self._prompt = Template(spec.prompt, "--prompt") if spec.prompt is not None else None
+        if self._prompt is not None and self._prompt.constant is not None and not spec.images:
             raise UsageError(
                 "--prompt is the same for every row", hint='write a column as {{ name }}: --prompt "… {{ text }}"'
             )
         self._texts = {
             name: Template(text, f"--{name}")
-            for name, text in (("system", recipe.system), ("score", recipe.score), ("rerank", recipe.rerank))
+            for name, text in (("system", spec.system), ("score", spec.score), ("rerank", spec.rerank))
             if text is not None
         }
-        self._seen: Callable[[str, str], str | None] | None = None
-        if recipe.id_column is not None:
+        if spec.id_column is not None:
             from ._unique import unique_ids
 
-            self._seen = stack.enter_context(unique_ids())
-        self._fixed, self._holes = self._encoded()
+            self._earlier_place = stack.enter_context(unique_ids())
+        self._line_format, self._fields = self._encode_fixed_parts()
 
-    def line_of(self, row: Row, table: Table) -> _Line:
-        """Return what makes a line of (number, row, place) for a table with a row like this one."""
-        makers = {name: _text_maker(template) for name, template in self._texts.items()}
-        makers["prompt"] = self._prompt_maker(row, table)
-        fills = [makers[name] for name in self._holes]
-        ids = self._id_maker(table.name)
-        head, first, *rest = self._fixed
-        if len(fills) == 1:
-            fill, last = fills[0], rest[0]
-            return lambda number, row, where: b"%b%b%b%b%b" % (head, ids(number, row, where), first, fill(row), last)
+    def line_maker(self, row: Row, table: Table) -> _MakeLine:
+        """Return the function that makes the line for each row of a table with the columns of `row`.
 
-        def line(number: int, row: Row, where: int | None) -> bytes:
-            pieces = [head, ids(number, row, where), first]
-            for fill, after in zip(fills, rest, strict=True):
-                pieces += (fill(row), after)
-            return b"".join(pieces)
-
-        return line
-
-    def around_prompts(self) -> tuple[bytes, bytes] | None:
-        """Return what stands before and after the text of each prompt, with %d for its number and %% for %.
-
-        None if lines are made of more than that, so that they are to be made one by one.
+        Raises InputError if no column holds the prompt.
         """
-        around = self._prompt.around(PROMPT) if self._prompt is not None else ("", "")
-        if around is None or self._holes != ["prompt"] or self._recipe.images or self._recipe.id_column is not None:
-            return None
-        brackets = (b"[", b"]") if self._kind is BatchType.RERANK else (b"", b"")
-        head, first, last = self._fixed
-        try:
-            prefix, before, after = (_json(text)[1:-1] for text in (self._recipe.prefix, *around))
-        except InputError:
-            return None  # half a surrogate pair, which is told for each line
-        opening = b'"'.join((head, prefix + MARK, first + brackets[0], before))
-        closing = b'"'.join((after, brackets[1] + last))
-        if (opening + closing).count(MARK) > 1:
-            return None
-        return opening.replace(b"%", b"%%").replace(MARK, b"-%d"), closing.replace(b"%", b"%%")
+        encoders = {name: _text_encoder(template) for name, template in self._texts.items()}
+        encoders["prompt"] = self._prompt_encoder(row, table)
+        fields, line_format = [encoders[name] for name in self._fields], self._line_format
+        if self._spec.id_column is None:
+            if len(fields) == 1:  # the usual case, made faster
+                encode = fields[0]
+                return lambda number, row, _where: line_format % (number, encode(row))
+            return lambda number, row, _where: line_format % (number, *[encode(row) for encode in fields])
+        make_id = self._id_maker(self._spec.id_column, table.name)
+        return lambda _number, row, where: line_format % (make_id(row, where), *[encode(row) for encode in fields])
 
-    def _encoded(self) -> tuple[list[bytes], list[str]]:
-        """Return the fixed parts of a line, and the names of the holes after the id's."""
-        marks = {
-            name: self._mark(name) if template.constant is None else template.constant
+    def _encode_fixed_parts(self) -> tuple[bytes, list[str]]:
+        """Return the format of a line, for the % operator, and the names of its fields after the id."""
+        token = secrets.token_hex(8)  # no text of the user contains it
+        fields = {
+            name: f"{token}:{name}" if template.constant is None else template.constant
             for name, template in self._texts.items()
         }
-        whole = request_line(self._mark("id"), self._url, self._recipe.body(self._mark("prompt"), marks))
-        pieces = re.split(rb'"%b:([a-z]+)"' % self._token.encode(), whole)
-        holes = [name.decode() for name in pieces[3::2]]
-        wanted = {"prompt", *(name for name, template in self._texts.items() if template.constant is None)}
-        if set(holes) != wanted:
+        line = request_line(f"{token}:id", self._url, self._spec.body(f"{token}:prompt", fields))
+        fixed = re.split(rb'"%b:([a-z]+)"' % token.encode(), line.replace(b"%", b"%%"))
+        names = [name.decode() for name in fixed[3::2]]
+        expected = {"prompt", *(name for name, template in self._texts.items() if template.constant is None)}
+        if set(names) != expected:
             raise UsageError("a --param replaces what is made of the rows", hint="leave that parameter out")
-        return pieces[::2], holes
+        if self._spec.id_column is None:
+            custom_id = _json(self._spec.prefix)[:-1].replace(b"%", b"%%") + b'-%d"'
+        else:
+            custom_id = b"%b"
+        return fixed[0] + custom_id + b"%b".join(fixed[2::2]), names
 
-    def _mark(self, name: str) -> str:
-        return f"{self._token}:{name}"
-
-    def _prompt_maker(self, row: Row, table: Table) -> Callable[[Row], bytes]:
-        """Return what encodes the prompt of a row, with its images or as documents where that is asked for."""
+    def _prompt_encoder(self, row: Row, table: Table) -> Callable[[Row], bytes]:
+        """Return the function that encodes the prompt of a row, with its images or as documents if so requested."""
         if self._kind is BatchType.RERANK and self._prompt is None and "documents" in row:
-            return _documents
-        text = self._prompt.text if self._prompt is not None else _cell_reader(_default_column(row))
+            return _encode_documents
+        text = self._prompt.text if self._prompt is not None else _column_reader(_default_column(row))
 
-        def checked(row: Row) -> str:
-            found = text(row)
-            if not found or found.isspace():
+        wrap = self._prompt_wrapper(table)
+
+        def encode(row: Row) -> bytes:
+            value = text(row)
+            if not value or value.isspace():
                 raise InputError("the prompt is empty", hint="fill it in, or leave the row out")
-            return found
+            return _json(value if wrap is None else wrap(value, row))
 
+        return encode
+
+    def _prompt_wrapper(self, table: Table) -> Callable[[str, Row], list[Any]] | None:
+        """Return the function that makes a list of the prompt of a row, None where the prompt is sent as a text."""
         if self._kind is BatchType.RERANK:
-            return lambda row: b"[%b]" % _json(checked(row))
-        if not self._recipe.images:
-            return lambda row: _json(checked(row))
-        return _picture_maker(self._pictures(table), checked, responses=self._kind is BatchType.RESPONSES)
+            return lambda prompt, _row: [prompt]
+        if not self._spec.images:
+            return None
+        from ._pictures import ImageColumns, content_parts, folders_of
 
-    def _pictures(self, table: Table) -> Pictures:
-        from ._pictures import Pictures, folders_of
+        images = ImageColumns(self._spec.images, folders_of(table.origin), inline=self._spec.inline_images)
+        responses = self._kind is BatchType.RESPONSES
+        return lambda prompt, row: content_parts(prompt, images.urls(row), responses=responses)
 
-        return Pictures(self._recipe.images, folders_of(table.origin), inline=self._recipe.inline_images)
+    def _id_maker(self, column: str, table_name: str) -> Callable[[Row, int | None], bytes]:
+        """Return the function that encodes the id of (row, place of the row), which is in `column`."""
 
-    def _id_maker(self, name: str) -> _Line:
-        seen, column = self._seen, self._recipe.id_column
-        if seen is None or column is None:
-            prefix = _json(self._recipe.prefix)[:-1]
-            return lambda number, _row, _where: b'%b-%d"' % (prefix, number)
-
-        def custom_id(_number: int, row: Row, where: int | None) -> bytes:
+        def custom_id(row: Row, where: int | None) -> bytes:
             value = _cell(row, column)
             text = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
             if not isinstance(text, str) or not text:
@@ -228,59 +198,59 @@ class _Compiled:
                     hint="use up to 64 printable characters",
                 )
             encoded = _json(text)
-            if (before := seen(text, f"{name}:{where}")) is not None:
-                raise InputError(f"the id {_shown(text)} is also at {before}", hint="give each row an id of its own")
+            if (earlier := self._earlier_place(text, f"{table_name}:{where}")) is not None:
+                raise InputError(f"the id {_shown(text)} is also at {earlier}", hint="give each row an id of its own")
             return encoded
 
         return custom_id
 
 
-class _Faults:
-    """The problems so far: the first ones whole, all of them counted."""
+class _Problems:
+    """The problems so far: the first MAX_SHOWN are kept, all are counted."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._told: list[str] = []
-        self._problems: list[Problem] = []
+        self._first: list[Problem] = []
 
-    def add(self, name: str, fault: Problem) -> None:
-        """Take in a problem of the file `name`."""
+    def add(self, file: str, found: Problem) -> None:
+        """Count a problem in the file `file`, and keep it if there is room."""
         self.count += 1
         if self.count <= MAX_SHOWN:
-            self._told.append(fault.located(name))
-            self._problems.append(fault)
+            self._first.append(replace(found, file=file))
 
-    def tell(self) -> None:
-        """Raise InputError if there is any."""
+    def raise_if_any(self) -> None:
+        """Raise InputError if there is a problem."""
         if not self.count:
             return
-        word = "problem" if self.count == 1 else "problems"
-        more = f"\n… and {self.count - MAX_SHOWN:,} more" if self.count > MAX_SHOWN else ""
-        general = "mend the input; --format says what a file is, where it was taken for another kind"
+        general = "fix the input; --format says what a file is, where it was taken for another kind"
         raise InputError(
-            f"the input has {self.count:,} {word}; nothing was prepared\n" + "\n".join(self._told) + more,
-            hint=self._problems[0].remedy if self.count == 1 else general,
-            problems=self._problems,
+            problems_text("the input", self._first, self.count, outcome="nothing was prepared"),
+            hint=self._first[0].remedy if self.count == 1 else general,
+            problems=self._first,
         )
 
 
 def _default_column(row: Row) -> str:
+    """Return the column with the prompt. Raises InputError if none is named prompt or text, and there are several."""
     for name in (PROMPT, "text"):
         if name in row:
             return name
     if len(row) == 1:
         return next(iter(row))
-    raise InputError(f"no column is called prompt or text; {known_columns(row)}", hint='--prompt "{{ column }}"')
+    raise InputError(f"no column is called prompt or text; {columns_text(row)}", hint='--prompt "{{ column }}"')
 
 
 def _cell(row: Row, column: str) -> Any:
+    """Return a cell. Raises InputError if the row does not have that column."""
     try:
         return row[column]
     except KeyError:
-        raise InputError(f"there is no column {column!r}; {known_columns(row)}", hint="mend the row") from None
+        raise InputError(f"there is no column {column!r}; {columns_text(row)}", hint="fix the row") from None
 
 
-def _cell_reader(column: str) -> Callable[[Row], str]:
+def _column_reader(column: str) -> Callable[[Row], str]:
+    """Return the function that returns the cell of `column` as text."""
+
     def text(row: Row) -> str:
         value = row.get(column)
         return value if isinstance(value, str) else as_text(_cell(row, column))
@@ -288,17 +258,11 @@ def _cell_reader(column: str) -> Callable[[Row], str]:
     return text
 
 
-def _text_maker(template: Template) -> Callable[[Row], bytes]:
+def _text_encoder(template: Template) -> Callable[[Row], bytes]:
     return lambda row: _json(template.text(row))
 
 
-def _picture_maker(pictures: Pictures, text: Callable[[Row], str], *, responses: bool) -> Callable[[Row], bytes]:
-    from ._pictures import parts
-
-    return lambda row: _json(parts(text(row), pictures.urls(row), responses=responses))
-
-
-def _documents(row: Row) -> bytes:
+def _encode_documents(row: Row) -> bytes:
     """Encode the column `documents`: a list of texts, the JSON text of one, or one text."""
     value = _cell(row, "documents")
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -306,18 +270,19 @@ def _documents(row: Row) -> bytes:
             value = msgspec.json.decode(value)
         except msgspec.MsgspecError:
             value = [value]
-    found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(item, str) and item for item in found):
+    documents = value if isinstance(value, list) else [value]
+    if not documents or not all(isinstance(item, str) and item for item in documents):
         raise InputError("documents is no list of texts", hint="write a JSON list of strings")
-    return _json(found)
+    return _json(documents)
 
 
 def _json(value: Any) -> bytes:
+    """Encode a value. Raises InputError if a text in it has half of a surrogate pair."""
     try:
         return _encode(value)
     except UnicodeEncodeError:
         raise InputError(
-            "the text holds half of a surrogate pair, which is no character", hint="mend or replace it"
+            "the text holds half of a surrogate pair, which is no character", hint="fix or replace it"
         ) from None
 
 

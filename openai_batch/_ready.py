@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ._check import MAX_LINE_BYTES, Limits, Report, check_stream
+from ._problems import problems_text
 from ._warn import warn
 from .errors import InputError
 from .providers import get_provider_by_model
@@ -30,10 +31,8 @@ def check_ready(submission: Submission, provider: Provider | None) -> tuple[Repo
         stream.seek(0)
         report = check_stream(stream, provider.limits if provider else Limits())
     if not report.ok:
-        told = [problem.located(submission.label) for problem in report.errors]
-        if report.problem_count > len(told):
-            told.append(f"and {report.problem_count - len(told):,} more")
-        raise InputError("\n".join(told), hint="nothing was sent", problems=report.errors)
+        text = problems_text(submission.label, report.errors, report.problem_count)
+        raise InputError(text, hint="nothing was sent", problems=report.errors)
     for problem in report.problems:
         warn(problem.located(submission.label))
     return report, provider

@@ -1,19 +1,20 @@
-"""What to make of each row: the kind of request, its endpoint, its body."""
+"""The requests to make from the rows of a table: their kind, endpoint and body."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ._requests import ENDPOINTS, BatchType, chat_body, embedding_body, kind_of_endpoint, rerank_body, score_body
+from ._endpoints import ENDPOINTS, BatchType, kind_of_endpoint
+from ._requests import chat_body, embedding_body, rerank_body, score_body
 from .errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TALK = (BatchType.CHAT_COMPLETION, BatchType.RESPONSES)
+_CHAT_KINDS = (BatchType.CHAT_COMPLETION, BatchType.RESPONSES)
 _KINDS = (
-    *_TALK,
+    *_CHAT_KINDS,
     BatchType.EMBEDDING,
     BatchType.COMPLETION,
     BatchType.MODERATION,
@@ -21,34 +22,45 @@ _KINDS = (
     BatchType.SCORE,
     BatchType.RERANK,
 )
-_SHORT = {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}
+_SHORT_NAMES = {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What to make of each row. Without `endpoint` the others tell it, and it is chat where they do not.
+class RequestSpec:
+    """The request to make from each row of a table.
 
-    `prompt`, `system`, `score` and `rerank` are templates over the columns, or plain texts. `score` is the text that
-    each prompt is scored against, `rerank` the query; `params` go into every body; `schema` is what
-    `load_schema` returns; `images` and `id_column` name columns. Ids are else `prefix` and a number.
+    `prompt`, `system`, `score` and `rerank` are templates with the columns, or plain texts.
     """
 
     model: str
+    """The model of every request."""
     endpoint: str | None = None
+    """A path or a short name of the endpoint; None: the other fields decide, and chat is the default."""
     prompt: str | None = None
+    """The prompt; None takes the column `prompt` or `text`, or the only column."""
     system: str | None = None
+    """The system message, for chat and responses."""
     embeddings: bool = False
+    """Whether to make embedding requests."""
     score: str | None = None
+    """The text that each prompt is scored against."""
     rerank: str | None = None
+    """The query that the documents of each row are ranked by."""
     prefix: str = "line"
+    """The ids are this prefix, `-` and the number of the request from 1, unless there is an `id_column`."""
     params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters for every body; they replace those made here."""
     schema: Mapping[str, Any] | None = None
+    """The JSON schema of the answers, as `load_schema` returns it."""
     images: tuple[str, ...] = ()
+    """Columns with the images of each row."""
     inline_images: bool = False
+    """Whether to download images that are web addresses, and send them in the request."""
     id_column: str | None = None
+    """The column with the ids of the requests."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the choices exclude each other."""
+        """Raise UsageError if the fields exclude each other."""
         kind, path = self.target
         if sum([self.embeddings, self.score is not None, self.rerank is not None]) > 1:
             raise UsageError("--embeddings, --score and --rerank exclude each other", hint="choose one")
@@ -58,9 +70,9 @@ class Recipe:
             ("--embeddings", self.embeddings or None, (BatchType.EMBEDDING,)),
             ("--score", self.score, (BatchType.SCORE,)),
             ("--rerank", self.rerank, (BatchType.RERANK,)),
-            ("--system", self.system, _TALK),
-            ("--schema", self.schema, _TALK),
-            ("--image", self.images or None, _TALK),
+            ("--system", self.system, _CHAT_KINDS),
+            ("--schema", self.schema, _CHAT_KINDS),
+            ("--image", self.images or None, _CHAT_KINDS),
         )
         for flag, given, kinds in rules:
             if given is not None and kind not in kinds:
@@ -75,11 +87,11 @@ class Recipe:
 
     @property
     def target(self) -> tuple[BatchType, str]:
-        """The kind of the requests, and the path that they are sent to."""
+        """The kind of the requests, and the path of their endpoint. Raises UsageError for an unknown endpoint."""
         if self.endpoint is not None:
-            # Reranks may be sent to the endpoint of scores: Parasail takes both there.
-            hint = {"documents": ()} if self.rerank is not None else None
-            return kind_of_endpoint(_SHORT.get(self.endpoint, self.endpoint), hint)
+            # Parasail takes reranks at the endpoint for scores.
+            params = {"documents": ()} if self.rerank is not None else None
+            return kind_of_endpoint(_SHORT_NAMES.get(self.endpoint, self.endpoint), params)
         kind = BatchType.CHAT_COMPLETION
         if self.embeddings:
             kind = BatchType.EMBEDDING
@@ -90,9 +102,9 @@ class Recipe:
         return kind, ENDPOINTS[kind]
 
     def body(self, prompt: str, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Return the body of a request with this prompt; `texts` holds those of system, score and rerank."""
+        """Return the body of a request with this prompt; `texts` has the texts for system, score and rerank."""
         kind, system = self.target[0], texts.get("system")
-        params = {**self.params, **self._form()}
+        params = {**self.params, **self._schema_params()}
         if kind is BatchType.CHAT_COMPLETION:
             return chat_body(prompt, self.model, system, params)
         if kind is BatchType.RESPONSES:
@@ -107,8 +119,8 @@ class Recipe:
             return embedding_body(prompt, self.model, params)
         return {"model": self.model, "prompt": prompt, **params}
 
-    def _form(self) -> dict[str, Any]:
-        """Return the parameter that carries the schema."""
+    def _schema_params(self) -> dict[str, Any]:
+        """Return the parameter with the schema, or no parameter if there is none."""
         if self.schema is None:
             return {}
         if self.target[0] is BatchType.RESPONSES:

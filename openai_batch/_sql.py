@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FETCH = 1000
 _MEMORY = "1GB"  # a sort or a join beyond it goes to the work folder; reading a row group needs up to 400 MB
-_REMEDY = "mend the query"
+_REMEDY = "fix the query"
 
 
 def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Rows:
@@ -120,7 +120,7 @@ def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], fault: type[
         try:
             rows = fetch(_FETCH)
         except (fault, ValueError, OverflowError) as exc:
-            yield number + 1, problem(number + 1, f"the row cannot be read: {_first_line(exc)}", "mend the data")
+            yield number + 1, problem(number + 1, f"the row cannot be read: {_first_line(exc)}", "fix the data")
             return
         if not rows:
             return

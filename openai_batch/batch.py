@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from ._batchinfo import FINISHED as FINISHED_STATES
-from ._requests import ENDPOINTS, NOUNS, BatchType, Request, build_request, kind_of_endpoint, request_line
+from ._endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
+from ._requests import Request, build_request, request_line
 from ._submission import FileSubmission, HandleSubmission, Submission
 from ._warn import warn
 from .errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError

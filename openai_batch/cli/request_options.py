@@ -31,7 +31,7 @@ from .options import (
 from .output import errors
 
 if TYPE_CHECKING:
-    from openai_batch._recipe import Recipe
+    from openai_batch._recipe import RequestSpec
     from openai_batch._tables import Inputs
 
 
@@ -53,12 +53,12 @@ class RequestOptions:
     rerank: RerankOpt = None
     prefix: PrefixOpt = "line"
 
-    def spec(self) -> Recipe:
+    def spec(self) -> RequestSpec:
         """Return what is to be asked, with the files read that are named. Raises UsageError."""
-        from openai_batch._recipe import Recipe
+        from openai_batch._recipe import RequestSpec
         from openai_batch._schema import load_schema
 
-        return Recipe(
+        return RequestSpec(
             self.model or "",
             endpoint=self.endpoint,
             prompt=text_or_file(self.prompt, "--prompt"),

@@ -96,7 +96,7 @@ def test_pil_images_of_every_mode(mode: str, mime: str) -> None:
         (b"fLaC", "audio/flac"),
         (b"OggS", "audio/ogg"),
         (b"\0\0\0\x20ftypM4A ", "audio/mp4"),
-        (b"\0\0\0\x20ftypavif", "image/avif"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "image/avif"),
         (b"\x01\x02\x03", "application/octet-stream"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 
 from openai_batch._expand import _zstd
 from openai_batch._prepare import prepare
-from openai_batch._recipe import Recipe
+from openai_batch._recipe import RequestSpec
 from openai_batch._tables import Inputs
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def requests(*names: str | Path, choice: dict[str, str] | None = None, **recipe:
     limit = recipe.pop("limit", None)
     with TemporaryDirectory() as folder:
         inputs = Inputs([str(name) for name in names], Path(folder), **(choice or {}))
-        count = prepare(inputs.tables(), Recipe("echo-1", **recipe), target, limit=limit)
+        count = prepare(inputs.tables(), RequestSpec("echo-1", **recipe), target, limit=limit)
     lines = target.getvalue().split(b"\n")
     assert lines.pop() == b""
     assert len(lines) == count

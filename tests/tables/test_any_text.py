@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.servers import echo_upstream
 from tables.make import prompts, requests, write_table
 
-from openai_batch._template import Template, _compiled, _holes
+from openai_batch._template import Template, _jinja_renderer, _parse_columns
 from openai_batch.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrate
 def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: str) -> None:
     """The short way for templates that only name columns gives what Jinja gives."""
     text = around.join(f"{{{{ {name} }}}}" for name in row) + around
-    short = _holes(text)[1]
+    short = _parse_columns(text)[1]
     try:
-        long = _compiled(text, "--prompt")(dict(row))
+        long = _jinja_renderer(text, "--prompt")(dict(row))
     except InputError:
         return  # such as a template with an odd mark in it: the short way leaves it to Jinja, too
     if short:

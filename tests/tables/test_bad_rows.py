@@ -69,7 +69,7 @@ def test_template_faults_name_the_row_and_the_columns() -> None:
     for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}", "{{ a|upper }} {{ text }}"):
         result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the row")
         assert "t.jsonl:2: 'a' is undefined; the only column is text" in result.err
-    result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", "{{ text / 2 }}").failed(3, "2 problems", "mend")
+    result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", "{{ text / 2 }}").failed(3, "2 problems", "fix")
     assert "t.jsonl:1: the template fails: TypeError" in result.err
 
 

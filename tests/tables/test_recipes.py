@@ -174,7 +174,7 @@ def test_ids_come_from_their_column() -> None:
         '{"id":"7","text":"x"}\n{"id":null,"text":"x"}\n{"text":"x"}\n{"id":"a\\nb","text":"x"}\n', encoding="utf-8"
     )
     result = invoke("prepare", "i.jsonl", "j.jsonl", "-m", "m", "--id", "id").failed(
-        3, "the input has 4 problems", "mend"
+        3, "the input has 4 problems", "fix"
     )
     assert "j.jsonl:1: the id '7' is also at i.jsonl:1: give each row an id of its own\n" in result.err
     assert "j.jsonl:2: id is no id: None" in result.err

@@ -77,7 +77,7 @@ def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
         'd.jsonl:2: custom_id "one" is also in a.jsonl:1:',
     ):
         assert words in text, text
-    assert told.value.hint == "mend the files, then the same command again"
+    assert told.value.hint == "fix the files, then run the same command again"
     places = [((problem.file or "")[-7:], problem.line) for problem in told.value.problems]
     assert places == [("b.jsonl", 1), ("b.jsonl", 4), ("c.jsonl", 1), ("d.jsonl", 1), ("d.jsonl", 2)]
 

@@ -18,7 +18,7 @@ from openai_batch.cli.output import Output, counted, errors, safe
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 
 if TYPE_CHECKING:
-    from openai_batch._recipe import Recipe
+    from openai_batch._recipe import RequestSpec
     from openai_batch._tables import Inputs
 
 EPILOG = """Examples:
@@ -85,7 +85,7 @@ def prepare(
                 shutil.copyfileobj(handle, sys.stdout.buffer, 1 << 20)
 
 
-def _show(inputs: Inputs, spec: Recipe, limit: int) -> None:
+def _show(inputs: Inputs, spec: RequestSpec, limit: int) -> None:
     """Print the first requests: indented for a person, as they are for a program."""
     from openai_batch._prepare import prepare as write
 

@@ -1,0 +1,103 @@
+"""Files of prompts: chunks of any size give what the lines give one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from openai_batch._prepare import prepare
+from openai_batch._recipe import RequestSpec
+from openai_batch._rows import _each_line, _lines, txt_rows
+from openai_batch._tables import Table
+from openai_batch.errors import InputError
+
+# Quotes, backslashes, per cent signs, blanks, controls, and characters that look like the end of a line.
+VALID = [
+    *("a", "b c", '"', "\\", '\\"', '","', "\\n", "%", "%d", "%%", "%b", "{{ prompt }}", "\r", "\t", " ", "\0", "\x1c"),
+    *("\x1f", "\xa0", "\u3000", "\u2028", "\x85", "\ufeff", "é", "“", "漢字", "😀", "\u200b", "x" * 40),
+]
+# Blank lines, bytes that are not UTF-8, and signatures of other kinds of file.
+ODD = [
+    b"\n",
+    b" \n",
+    b"\r\n",
+    b"\xc2\xa0\n",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\xff\xfe",
+    b"PK\x03\x04",
+]
+LINES = st.lists(
+    st.builds(
+        lambda pieces, end: ("".join(pieces) + end).encode(),
+        st.lists(st.sampled_from(VALID), min_size=1, max_size=4)
+        | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4).map(list),
+        st.sampled_from(["\n", "\n", "\r\n"]),
+    ),
+    max_size=9,
+).map(b"".join)
+CONTENT = st.lists(LINES, max_size=3).flatmap(
+    lambda parts: st.builds(
+        lambda odd, start, end: start + odd.join(parts) + end,
+        st.sampled_from([b"", *ODD]),
+        st.sampled_from([b"", b"", b"\xef\xbb\xbf"]),
+        st.sampled_from([b"", b"", b"an end"]),
+    )
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(content=CONTENT, size=st.sampled_from([4, 9, 20, 60, 1000]))
+@example(content=b"a\n \nb\n\xff\n", size=4)
+@example(content=b"a\nb\nc\nd\n", size=1000)
+@example(content=b"\xff\xfea\n\0b\n\0", size=4)
+def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
+    """Lines, their numbers and their problems are the same for any size of the chunks."""
+    assert list(_lines(io.BytesIO(content), size)) == list(_each_line(io.BytesIO(content), 0))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"system": '100% "sure"', "params": {"temperature": 0, "stop": "%d"}},
+        {"prompt": "Label \x85%s: {{ prompt }} %b"},
+        {"rerank": "which %"},
+        {"embeddings": True, "prefix": 'a "%d"'},
+        {"id_column": "prompt"},
+    ],
+)
+def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
+    """A per cent sign stays as it is in a prompt, a template, a parameter and an id."""
+    out = io.BytesIO()
+    prepare([Table("t", "txt", txt_rows(io.BytesIO(b"100%d\n%%b\n")), None)], RequestSpec("m", **spec), out)
+    for number, line in enumerate(out.getvalue().splitlines()):
+        request = json.loads(line)
+        prompt = ("100%d", "%%b")[number]
+        text = spec.get("prompt", "{{ prompt }}").replace("{{ prompt }}", prompt)
+        assert text in json.dumps(request, ensure_ascii=False).replace("\\u0085", "\x85")
+        assert request["custom_id"] == (prompt if "id_column" in spec else f"{spec.get('prefix', 'line')}-{number + 1}")
+        assert all(request["body"][name] == value for name, value in spec.get("params", {}).items())
+
+
+def test_a_limit_stops_within_a_chunk() -> None:
+    """With a limit, only that many prompts become requests."""
+    out = io.BytesIO()
+    rows = txt_rows(io.BytesIO(b"a\n\nb\nc\n"))
+    assert prepare([Table("t", "txt", rows, None)], RequestSpec("m"), out, limit=2) == 2
+    assert out.getvalue().count(b"\n") == 2
+
+
+def test_line_numbers_are_right_after_many_chunks() -> None:
+    """The message for a bad line far into a file names the number of that line."""
+    plain = b"a prompt\n" * 9_999
+    Path("t.txt").write_bytes(plain + b"\n" + plain + b"\xff\n" + plain)
+    with Path("t.txt").open("rb") as stream, pytest.raises(InputError, match=r"t:20000: not UTF-8 \(byte 1\)"):
+        prepare([Table("t", "txt", txt_rows(stream), None)], RequestSpec("m"), io.BytesIO())
