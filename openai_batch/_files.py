@@ -133,6 +133,12 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
     sync_folder(target.parent)
 
 
+def create(path: Path) -> BinaryIO:
+    """Open a new file to write; a file that was there keeps its bytes under any other name that it has."""
+    path.unlink(missing_ok=True)
+    return path.open("wb")
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _jobfiles
 from ._collect import keep_answers
-from ._keys import paired, repeats, write_keys
+from ._keys import paired, repeats
 from ._order import Earlier, Order
 from ._output import check_output
 from ._profile import normal_url
@@ -57,9 +57,7 @@ def look(
     `output` is the path that the results shall have, `folder` a work folder.
     """
     checked = order.checked
-    sparing = Sparing(folder / "keys", folder / "origin", folder / "spared", folder / "stores")
-    with checked.path.open("rb") as requests, sparing.keys.open("wb") as out:
-        write_keys(requests, out)
+    sparing = Sparing(checked.keys, folder / "origin", folder / "spared", folder / "stores")
     sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
     repeated = 0
     with Spared(sparing.path, checked.report.requests) as spared:
