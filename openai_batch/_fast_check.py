@@ -29,6 +29,7 @@ class _Request(msgspec.Struct, gc=False):
 _KEYS = _Request.__struct_fields__
 _FRAME = len('{"custom_id":"","method":"POST","url":"","body":}')
 _SHORTEST_REPEAT = len('"url":"",')
+_MARKS, _REPEAT = len('"":,'), len('{}"":0')  # the kept fields have one comma less
 
 _decode = msgspec.json.Decoder(_Request).decode
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
@@ -43,30 +44,30 @@ def read_chunk(block: bytes) -> RequestChunk | None:
     lines = block.split(b"\n")
     if lines.pop() or b"\r" in block:
         return None
-    models: list[str | None] = []
-    inputs: list[int] = []
     try:
         if not block.isascii():
             block.decode()  # the decoder passes over what stands under other keys
         requests = [_decode(line) for line in lines]
-        for line, request in zip(lines, requests, strict=True):
-            body = _decode_body(request.body)
-            model = body.get("model")
-            if (
-                body.get("stream")
-                or not (model is None or (isinstance(model, str) and model))
-                or is_too_deep(line, body)
-                or (_may_repeat(line, request) and repeated_key(line, (*_KEYS, *body)) is not None)
+        bodies = [_decode_body(request.body) for request in requests]
+        for line, request, body in zip(lines, requests, bodies, strict=True):
+            if is_too_deep(line, body) or (
+                _may_repeat(line, request) and repeated_key(line, (*_KEYS, *body)) is not None
             ):
                 return None
-            models.append(model)
-            inputs.append(count_inputs(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ids = [request.custom_id for request in requests]
     urls = {request.url for request in requests}
-    if len(urls) != 1 or not all(ids) or not "".join(ids).isprintable():
+    models = [body.get("model") for body in bodies]
+    if (
+        len(urls) != 1
+        or not all(ids)
+        or not "".join(ids).isprintable()
+        or not all(model is None or (isinstance(model, str) and model) for model in models)
+        or any(body.get("stream") for body in bodies)
+    ):
         return None
+    inputs = [count_inputs(body) for body in bodies]
     return RequestChunk(block, lines, urls.pop(), ids, models, inputs, [request.body for request in requests])
 
 
@@ -92,7 +93,7 @@ def count_inputs(body: object) -> int:
 def _may_repeat(line: bytes, request: _Request) -> bool:
     """Tell whether the line is long enough to hold a key of the request or of its body twice.
 
-    The decoder keeps one value per key. A repeated key would add its own length to what the kept ones need.
+    The decoder keeps one value per key. A repeated key would add at least its own length to what the kept ones need.
     """
     body = request.body
     size = len(body)
@@ -100,6 +101,6 @@ def _may_repeat(line: bytes, request: _Request) -> bool:
         return True
     fields = _decode_fields(body)
     if not fields:
-        return size >= len('{"":0}')
-    kept = len("".join(fields)) + len(b"".join(fields.values())) + len('"":,') * len(fields) + len("{}") - len(",")
-    return size - kept >= min(map(len, fields)) + len('"":0,')
+        return False
+    spare = size - len("".join(fields)) - len(b"".join(fields.values())) - _MARKS * len(fields) - _REPEAT
+    return spare >= min(map(len, fields))
