@@ -1,22 +1,21 @@
 """Check a batch input file, line by line, against what a provider accepts.
 
 Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
-Memory holds the present block of lines and hashes of a million ids; what is beyond goes to disk.
+Memory holds one block of lines and 8 bytes per id.
 """
 
 from __future__ import annotations
 
 import codecs
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 from ._blocks import blocks, pieces
-from ._layout import Layouts, Stretch
+from ._fast_check import chunk_of, count_inputs, read_chunk
 from ._strange import MAX_DEPTH, foreign, is_too_deep, repeated_key
-from ._unique import Hashes, Seen
-from ._verdict import MAX_EMBEDDING_INPUTS, Limits, Problem, Report, Row
+from ._unique import IdHashes, unique_ids
+from ._verdict import MAX_EMBEDDING_INPUTS, Limits, Problem, Report, RequestChunk, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ __all__ = [
     "Limits",
     "Problem",
     "Report",
+    "RequestChunk",
     "Row",
     "check_stream",
     "lines",
@@ -62,74 +62,61 @@ def check_stream(
     *,
     endpoint: str | None = None,
     on_row: Callable[[Row], None] | None = None,
-    on_stretch: Callable[[Stretch], None] | None = None,
+    on_chunk: Callable[[RequestChunk], None] | None = None,
     max_problems: int = 100,
     places: Places | None = None,
 ) -> Report:
     """Read `stream`, which can seek, to its end and report every problem, at most `max_problems` of them in full.
 
     `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
-    `on_row` is called for each acceptable line, in order, and makes the check slow. `on_stretch` takes many at once,
-    which hold only if the report is ok. `places` tells the lines of several joined files apart.
+    `on_row` is called for each acceptable line, in order, and makes the check slow. `on_chunk` is called for many
+    acceptable lines at once, in order; what it was given holds only if the report is ok. `places` tells the lines of
+    several joined files apart.
     """
     rules = (limits, endpoint, max_problems, places)
-    checker = None
     if on_row is None:
         start = stream.tell()
-        with closing(Hashes()) as ids:
-            checker = _Checker(*rules, ids)
-            _by_blocks(stream, checker, ids, on_stretch)
-            if not ids.different():  # the slow way can tell which lines they are on
-                stream.seek(start)
-                checker = None
-    if checker is None:
-        with closing(Seen()) as ids:
-            checker = _Checker(*rules, ids)
-            _by_lines(stream, checker, on_row)
-    report = checker.finish()
-    if places is not None:
-        report.problems = [places.placed(problem) for problem in report.problems]
-    return report
+        hashes = IdHashes()
+        checker = _Checker(*rules, hashes.seen)
+        _by_chunks(stream, checker, hashes, on_chunk)
+        if hashes.all_unique():
+            return checker.finish()
+        stream.seek(start)  # read again, to tell the lines of the repeated ids
+    with unique_ids() as seen:
+        checker = _Checker(*rules, seen)
+        for number, offset, raw in lines(stream):
+            row = checker.line(number, offset, raw)
+            if row is not None and on_row is not None:
+                on_row(row)
+    return checker.finish()
 
 
-def _by_blocks(stream: BinaryIO, checker: _Checker, ids: Hashes, on_stretch: Callable[[Stretch], None] | None) -> None:
-    """Check many lines at once where they are alike, and the others line by line."""
-    layouts = Layouts()
+def _by_chunks(
+    stream: BinaryIO, checker: _Checker, hashes: IdHashes, on_chunk: Callable[[RequestChunk], None] | None
+) -> None:
+    """Check many lines at once where all of them are good, and the others line by line."""
     number = offset = 0
     for block, beyond in blocks(stream, MAX_LINE_BYTES):
         end = offset + len(block) + beyond
-        rows: list[Row] = []
-        stretch = layouts.read(block)
-        if stretch is not None and checker.accepts(stretch, number, end):
-            number += len(stretch.ids)
-            ids.add(stretch.ids)
+        chunk = None if beyond else read_chunk(block)
+        if chunk is not None and checker.accepts(chunk, number, end):
+            number += len(chunk.ids)
+            hashes.add(chunk.ids)
         else:
+            rows: list[Row] = []
             for start, raw in pieces(block, beyond, MAX_LINE_BYTES):
                 number += 1
                 row = checker.line(number, offset + start, raw)
                 if row is not None:
                     rows.append(row)
-            if rows:
-                first, last = (block[row.offset - offset :][: row.length] for row in (rows[0], rows[-1]))
-                layouts.learn(first, last, rows[-1].model, rows[-1].inputs)
-            stretch = None
-        if on_stretch is not None:
-            on_stretch(_stretch(rows) if stretch is None else stretch)
+            chunk = None
+            if rows and on_chunk is not None:
+                starts = [row.offset - offset for row in rows]
+                accepted = [block[start : start + row.length] for start, row in zip(starts, rows, strict=True)]
+                chunk = chunk_of(rows, accepted)
+        if chunk is not None and on_chunk is not None:
+            on_chunk(chunk)
         offset = end
-
-
-def _by_lines(stream: BinaryIO, checker: _Checker, on_row: Callable[[Row], None] | None) -> None:
-    for number, offset, raw in lines(stream):
-        row = checker.line(number, offset, raw)
-        if row is not None and on_row is not None:
-            on_row(row)
-
-
-def _stretch(rows: list[Row]) -> Stretch:
-    ids = [msgspec.json.encode(row.custom_id)[1:-1] for row in rows]
-    lengths = [row.length for row in rows]
-    size = sum(lengths) + len(lengths)
-    return Stretch(ids, [row.model for row in rows], [row.inputs for row in rows], size, lambda: lengths)
 
 
 def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
@@ -160,14 +147,19 @@ class _Checker:
     """The rules, and what must be remembered from line to line to apply them."""
 
     def __init__(
-        self, limits: Limits, endpoint: str | None, max_problems: int, places: Places | None, ids: Seen | Hashes
+        self,
+        limits: Limits,
+        endpoint: str | None,
+        max_problems: int,
+        places: Places | None,
+        seen: Callable[[str, str], str | None],
     ) -> None:
         self._limits = limits
         self._places = places
         self._begins = frozenset(places.starts if places is not None else (1,))
         self._max_problems = max_problems
         self._report = Report(endpoint=endpoint)
-        self._ids = ids
+        self._seen = seen
         self._long_id_line: int | None = None
         self._foreign = False
 
@@ -209,8 +201,8 @@ class _Checker:
         row = self._judge(number, offset, len(raw), parsed)
         return row if report.problem_count == problems else None
 
-    def accepts(self, stretch: Stretch, before: int, end: int) -> bool:
-        """Take in requests whose lines are sound, if there is nothing to say about any of them.
+    def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
+        """Take in requests that are good by themselves, if there is nothing to say about any of them.
 
         There are `before` lines before them, and `end` is the byte offset behind the last one's newline.
         """
@@ -218,21 +210,24 @@ class _Checker:
         longest = min(n for n in (limits.max_line_bytes, MAX_LINE_BYTES) if n is not None)
         if (
             self._foreign
-            or max(map(len, stretch.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
-            or (stretch.size > longest and max(stretch.lengths()) > longest)
-            or max(stretch.inputs) > MAX_EMBEDDING_INPUTS
-            or not self._knows(set(stretch.models))
+            or chunk.url != report.endpoint
+            or max(map(len, chunk.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
+            or max(map(len, chunk.lines)) > longest
+            or max(chunk.inputs) > MAX_EMBEDDING_INPUTS
+            or not self._knows(set(chunk.models))
         ):
             return False
-        count = len(stretch.ids)
+        count = len(chunk.ids)
         report.lines = before + count
         report.n_bytes = end
         report.requests += count
-        report.embedding_inputs += sum(stretch.inputs)
+        report.embedding_inputs += sum(chunk.inputs)
         return True
 
     def _knows(self, models: set[str | None]) -> bool:
-        """Tell whether no line that names these models is the first that does."""
+        """Tell whether there is nothing to say about lines that name these models: no new one, none missing."""
+        if None in models and self._report.endpoint != "/v1/moderations":
+            return False
         if self._limits.one_model:
             return models <= {None, self._report.model}
         return len(self._report.models) >= self._max_problems or models - {None} <= self._report.models.keys()
@@ -272,6 +267,8 @@ class _Checker:
                 self._long_id_line, "long_custom_id", "custom_id has over 64 characters", "some providers refuse it"
             )
         report.problems.sort(key=lambda p: (p.line is None, p.line or 0))
+        if self._places is not None:
+            report.problems = [self._places.placed(problem) for problem in report.problems]
         return report
 
     def _parse(self, number: int, raw: bytes) -> _Line | None:
@@ -326,7 +323,7 @@ class _Checker:
         elif parsed.method != "POST":
             self._add(number, "invalid_request", f"method is {_show(parsed.method)}", "method", 'it must be "POST"')
         self._url(number, parsed.url)
-        inputs = _inputs(parsed.body)
+        inputs = count_inputs(parsed.body)
         model = self._body(number, parsed.body, inputs)
         if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
             return None
@@ -339,9 +336,9 @@ class _Checker:
             message = f"custom_id is {_show(value)}"
             self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
         else:
-            first = self._ids.first(value, number)
+            first = self._seen(value, str(number))
             if first is not None:
-                message = f"custom_id {_show(value)} is also {self._at(first)}"
+                message = f"custom_id {_show(value)} is also {self._at(int(first))}"
                 self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
             if len(value) > MAX_ID_CHARS or not value.isprintable():
                 message = f"custom_id {_show(value)} is too long or has control characters"
@@ -418,11 +415,6 @@ class _Checker:
         # A fault of the whole file is told even where the lines have filled the list.
         if number is None or report.problem_count <= self._max_problems:
             report.problems.append(Problem(number, code, message, param, remedy))
-
-
-def _inputs(body: object) -> int:
-    inputs = body.get("input") if isinstance(body, dict) else None
-    return len(inputs) if isinstance(inputs, list) else 1
 
 
 def _show(value: object) -> str:

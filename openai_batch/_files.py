@@ -70,6 +70,12 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
     sync_folder(target.parent)
 
 
+def create(path: Path) -> BinaryIO:
+    """Open a new file to write; a file that was there keeps its bytes under any other name that it has."""
+    path.unlink(missing_ok=True)
+    return path.open("wb")
+
+
 def sync_folder(folder: Path) -> None:
     """Sync `folder`, so that new names in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

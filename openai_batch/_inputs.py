@@ -1,4 +1,4 @@
-"""Turn what a user names into a file of request lines that can be read twice, and hash it.
+"""Turn what a user names into a file of request lines that can be read twice, and check it.
 
 A file that already stands as it would be sent is used where it lies. Anything else (a pipe, prompts, a byte
 order mark, CRLF, blank lines, a missing last newline) gives a copy of ours, which is what is sent.
@@ -6,42 +6,35 @@ order mark, CRLF, blank lines, a missing last newline) gives a copy of ours, whi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
 import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from . import _paths
 from ._check import Limits, Report, check_stream, lines
 from ._expand import expand, is_packed
+from ._files import create
+from ._keys import fingerprints
 from ._locks import clear_away, hold
 from ._problems import problems_text
-from ._split import Slice, Splitter, sort_out, with_hashes
+from ._split import Slice, Splitter, decode_request, sort_out
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._join import Places
-    from ._layout import Stretch
+    from ._verdict import RequestChunk
 
 SNIFF = 1 << 16
-
-
-class _Body(msgspec.Struct):
-    model: Any = None
-
-
-class _Head(msgspec.Struct):
-    body: _Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +52,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A batch file that passed: the bytes to send, their hash, and the custom ids in order, one JSON string a line.
-
-    `slices` are what fits one batch each; where they have files of their own, those lie in `folder`. `columns` holds
-    the rows of the table that the requests were made of (`_columns`).
-    """
+    """A batch file that passed the check, and what was written down about it in the same pass."""
 
     path: Path
+    """The bytes to send: the user's file itself, or a file in the work folder."""
     origin: Path | None
+    """The user's file if `path` is it, else None."""
     report: Report
+    """What the check found."""
     sha256: str
+    """The hash of the bytes to send, in hexadecimal digits."""
     size: int
+    """The number of bytes to send."""
     ids: Path
+    """The custom ids in order, one JSON string a line."""
+    keys: Path
+    """The fingerprint of each request, in the same order (`_keys`)."""
     slices: tuple[Slice, ...] = ()
+    """What fits one batch each."""
     folder: Path | None = None
+    """Where the files of slices are that are not part of `path`."""
     columns: Path | None = None
+    """The rows of the table that the requests were made of (`_columns`)."""
 
 
 @contextmanager
@@ -141,10 +141,9 @@ def first_model(source: Source) -> str | None:
                 return None
             if raw.strip():
                 try:
-                    found = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Head).body.model
+                    return decode_request(raw.removeprefix(b"\xef\xbb\xbf")).body.model
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     return None
-                return found if isinstance(found, str) else None
     return None
 
 
@@ -153,33 +152,30 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
 
     Raises InputError with every problem (capped) if it cannot be.
     """
-    ids = folder / "ids"
+    ids, keys = folder / "ids", folder / "keys"
     splitter = Splitter(limits)
-    with source.path.open("rb") as handle, ids.open("wb") as out:
+    encode_lines = msgspec.json.Encoder().encode_lines
+    with source.path.open("rb") as handle, create(ids) as ids_out, create(keys) as keys_out:
 
-        def keep(stretch: Stretch) -> None:
-            if stretch.ids:
-                out.write(b'"%b"\n' % b'"\n"'.join(stretch.ids))
-            splitter.take(stretch)
+        def take(chunk: RequestChunk) -> None:
+            id_lines = encode_lines(chunk.ids)
+            ids_out.write(id_lines)
+            keys_out.write(fingerprints(chunk.url, chunk.bodies))
+            splitter.take(chunk, id_lines)
 
-        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_stretch=keep, places=source.places)
+        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_chunk=take, places=source.places)
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)
-    path = source.path
+    path, origin = source.path, source.origin
     if not report.as_sent or size != report.n_bytes:
-        path = folder / "input.jsonl"
-        _clean(source, path)
-        size = path.stat().st_size
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        handle.seek(0)
-        slices = sort_out(handle, folder, limits) if splitter.mixed else splitter.slices()
-    if len(slices) == 1:
-        pieces: tuple[Slice, ...] = (replace(slices[0], sha256=digest),)
-    else:
-        pieces = tuple(slices if splitter.mixed else with_hashes(slices, {None: path}))
-    return Checked(path, source.origin if path == source.path else None, report, digest, size, ids, pieces, folder)
+        path, origin = folder / "input.jsonl", None
+        size = _clean(source, path)
+    slices = splitter.slices()
+    if splitter.mixed:
+        with path.open("rb") as handle:
+            slices = sort_out(handle, folder, limits)
+    return Checked(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
 
 
 def problems_error(source: Source, report: Report) -> InputError:
@@ -196,16 +192,17 @@ def problems_error(source: Source, report: Report) -> InputError:
     return InputError(text, hint=hint, problems=report.errors)
 
 
-def _clean(source: Source, target: Path) -> None:
-    r"""Copy the lines as they are to be sent: bytes kept, each ended by one `\n`, blank ones left out."""
+def _clean(source: Source, target: Path) -> int:
+    r"""Copy the lines as they are sent: bytes kept, each ended by one `\n`, blank ones left out. Return the bytes."""
     begins = frozenset(source.places.starts if source.places is not None else (1,))
-    with source.path.open("rb") as handle, target.open("wb") as out:
+    with source.path.open("rb") as handle, create(target) as out:
         for number, _, raw in lines(handle):
             if isinstance(raw, int):  # the check has refused such a file already
                 continue
             kept = (raw.removeprefix(b"\xef\xbb\xbf") if number in begins else raw).removesuffix(b"\r")
             if kept.strip():
                 out.write(kept + b"\n")
+        return out.tell()
 
 
 def _spool(stream: BinaryIO, folder: Path) -> Path:

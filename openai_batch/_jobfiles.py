@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -24,12 +25,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import _paths
-from ._files import part_file, publish
+from ._files import part_file, publish, sync_folder
 from ._jobs import Part
 from ._locks import locked
 from ._slice import FileSlice
 from ._spared import AnswerFile, count_skipped
-from ._split import ROW_NUMBER, Slice, cut, with_hashes
+from ._split import ROW_NUMBER, Slice, cut
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from ._spared import SubmitPlan
 
 COLUMNS, IDS, KEYS, ORIGIN, REUSED = "columns", "ids", "keys", "origin", "reused.sqlite"
+_REWRITTEN = frozenset({ORIGIN, REUSED})
+"""Small files that are written in place when an order is planned anew: a job needs copies of them."""
+
 _CHUNK = 1 << 20
 _IDS_AT_ONCE = 4096
 
@@ -63,10 +67,28 @@ def keep(job: Job, checked: Checked, sparing: SubmitPlan | None = None) -> None:
     for source, name in [*wanted, (checked.ids, IDS)]:
         target = folder / name
         # The same requests may come of another table now: results are joined with the latest one.
-        if name == COLUMNS or not whole or not target.exists():
-            with source.open("rb") as stream, part_file(target) as (handle, part):
-                shutil.copyfileobj(stream, handle, _CHUNK)
-                publish(handle, part, target, replace=True, private=True)
+        needed = name == COLUMNS or not whole or not target.exists()
+        if needed and (name in _REWRITTEN or not _link(source, target)):
+            _copy(source, target)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a finished file of a work folder a second name; return False if that cannot be done or the name is taken."""
+    try:
+        with source.open("rb") as handle:
+            os.fchmod(handle.fileno(), 0o600)
+            os.fsync(handle.fileno())
+        os.link(source, target)
+    except OSError:
+        return False
+    sync_folder(target.parent)
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as stream, part_file(target) as (handle, part):
+        shutil.copyfileobj(stream, handle, _CHUNK)
+        publish(handle, part, target, replace=True, private=True)
 
 
 def _files_of(plan: SubmitPlan, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
@@ -114,25 +136,43 @@ def check_input(job: Job, part: Part | None = None) -> Path:
                 digest.update(chunk)
                 left = None if left is None else left - len(chunk)
     except OSError as exc:
-        raise InputError(
-            f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})", hint="submit the input again"
-        ) from exc
+        raise _unreadable(job, path, exc) from exc
     if digest.hexdigest() != expected:
-        raise InputError(
-            f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
-        )
+        raise _changed(job, path)
     return path
 
 
 @contextlib.contextmanager
 def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[FileSlice]:
-    """Open a part's bytes for the upload. Raises InputError if they are not what was checked, before or after."""
-    path = check_input(job, part)
-    with path.open("rb") as handle:
+    """Open a part's bytes for the upload. Raises InputError if they are not what was checked.
+
+    A file that is gone or has another size is told before anything is uploaded. The hash is compared after the upload,
+    which is before a batch is created: the file with the wrong bytes stays at the provider, and nothing uses it.
+    """
+    path = input_path(job, part)
+    try:
+        handle = path.open("rb")
+    except OSError as exc:
+        raise _unreadable(job, path, exc) from exc
+    with handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size < part.offset + part.length or (not part.source and size != job.input_bytes):
+            raise _changed(job, path)
         content = FileSlice(handle, part.offset, part.length, progress)
         yield content
-    if content.sha256 != (part.sha256 or job.input_sha256):
-        raise InputError(f"{path} changed while it was read; no batch was created", hint="submit it again")
+    if content.sha256 is None or content.sha256 != (part.sha256 or job.input_sha256):
+        raise _changed(job, path)
+
+
+def _unreadable(job: Job, path: Path, exc: OSError) -> InputError:
+    words = f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})"
+    return InputError(words, hint="submit the input again")
+
+
+def _changed(job: Job, path: Path) -> InputError:
+    return InputError(
+        f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
+    )
 
 
 def has_ids(job: Job) -> bool:
@@ -224,7 +264,7 @@ def cut_part(job: Job, part: Part, max_bytes: int) -> list[Part]:
     folder = _paths.job_dir(job.uid)
     whole = Slice(part.first_row, part.requests, part.offset, part.length, part.ids_offset, part.source)
     with path.open("rb") as requests, (folder / (f"{part.source}.ids" if part.source else IDS)).open("rb") as ids:
-        pieces = with_hashes(cut(requests, ids, whole, max_bytes), {part.source: path})
+        pieces = cut(requests, ids, whole, max_bytes)
     numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(pieces))]
     return [Part.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
 

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    import msgspec
 
 KEY_BYTES = 16
 """A key's size: two different requests never share one by chance."""
@@ -26,22 +26,13 @@ _PARTITION = 20_000
 _MOST_PARTITIONS = 64
 _RECORD = struct.Struct(f"<{KEY_BYTES}sQ")
 _AT_ONCE = 4096
-_BLOCK = 1 << 18
 
 
-class _Request(msgspec.Struct):
-    url: msgspec.Raw
-    body: msgspec.Raw
-
-
-def write_keys(requests: BinaryIO, out: BinaryIO) -> None:
-    """Write the key of each request, one a line, in their order; checked lines only."""
-    decode = msgspec.json.Decoder(_Request).decode_lines
+def fingerprints(url: str, bodies: Iterable[bytes | msgspec.Raw]) -> bytes:
+    """Return the key of each request, one after the other: a hash of its endpoint and of its body as it is written."""
     hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
-    whole = b"".join
-    while block := whole(requests.readlines(_BLOCK)):
-        found = decode(block)
-        out.write(whole([hashed(whole((request.url, request.body))).digest() for request in found]))
+    start = url.encode() + b"\n"
+    return b"".join([hashed(b"".join((start, body))).digest() for body in bodies])
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _jobfiles
 from ._collect import keep_answers
-from ._keys import paired, repeats, write_keys
+from ._keys import paired, repeats
 from ._order import Earlier, Order
 from ._profile import normal_url
 from ._recover import look_back
@@ -57,9 +57,7 @@ def find_reusable(
     `output` is the path that the results shall have, `folder` a work folder.
     """
     checked = order.checked
-    sparing = SubmitPlan(folder / "keys", folder / "origin", folder / "reused.sqlite")
-    with checked.path.open("rb") as requests, sparing.keys.open("wb") as out:
-        write_keys(requests, out)
+    sparing = SubmitPlan(checked.keys, folder / "origin", folder / "reused.sqlite")
     sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
     with skipped_rows(sparing.path, "rwc") as skipped:
         if dedup:

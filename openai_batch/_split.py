@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from ._check import Limits
+from ._files import create
 from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from ._layout import Stretch
+    from ._verdict import RequestChunk
 
 MAX_SLICE_REQUESTS = 100_000
 """Requests in one slice, whatever the provider takes: joining its results holds the ids of one slice in memory."""
@@ -32,8 +33,6 @@ MAX_MODELS = 200
 Of more models those that were not seen for the longest time are closed, and must not come back.
 """
 
-_QUOTES = len(b'""\n')
-_HASH_CHUNK = 1 << 20
 ROW_NUMBER = struct.Struct("<Q")
 """How a `.rows` file holds the number of each of its requests in the input."""
 
@@ -56,7 +55,7 @@ class Slice:
 
 
 class Splitter:
-    """Takes the requests of one file in order and tells where to cut."""
+    """Takes the requests of one file in order, tells where to cut, and hashes what it takes."""
 
     def __init__(self, limits: Limits, source: str | None = None) -> None:
         self._limits = limits
@@ -69,9 +68,11 @@ class Splitter:
         self._model: str | None = None
         self._models: set[str | None] = set()
         self._runs = 0
+        # The first slice begins where the file does: until the first cut one hash serves both.
+        self._whole_hash = self._slice_hash = hashlib.sha256()
 
-    def add(self, length: int, id_length: int, inputs: int = 1, model: str | None = None) -> None:
-        """Take one request: the bytes of its line and of its id's line, newlines counted, its inputs, its model."""
+    def add(self, line: bytes, id_length: int, inputs: int = 1, model: str | None = None) -> None:
+        """Take one request: its line with the newline, the bytes of its id's line, its inputs, its model."""
         limits = self._limits
         new_model = self._rows == 0 or model != self._model
         if new_model:
@@ -80,37 +81,46 @@ class Splitter:
         rows, size = self._rows - self._start[0], self._bytes - self._start[1]
         full = (
             rows >= self._most
-            or (limits.max_bytes is not None and size + length > limits.max_bytes)
+            or (limits.max_bytes is not None and size + len(line) > limits.max_bytes)
             or (limits.max_embedding_inputs is not None and self._inputs + inputs > limits.max_embedding_inputs)
             or (limits.one_model and new_model)
         )
         if rows and full:
             self._cut()
-        self._rows += 1
-        self._bytes += length
-        self._ids += id_length
-        self._inputs += inputs
         self._model = model
+        self._count(1, line, id_length, inputs)
 
-    def take(self, stretch: Stretch) -> None:
-        """Take many requests."""
-        limits, count, inputs = self._limits, len(stretch.ids), sum(stretch.inputs)
+    def take(self, chunk: RequestChunk, id_lines: bytes) -> None:
+        """Take many requests; `id_lines` are their ids, one JSON string a line."""
+        limits, count, inputs = self._limits, len(chunk.ids), sum(chunk.inputs)
         fits = (
             self._rows > self._start[0]
-            and stretch.models.count(self._model) == count
+            and chunk.models.count(self._model) == count
             and self._rows - self._start[0] + count <= self._most
-            and (limits.max_bytes is None or self._bytes - self._start[1] + stretch.size <= limits.max_bytes)
+            and (limits.max_bytes is None or self._bytes - self._start[1] + len(chunk.data) <= limits.max_bytes)
             and (limits.max_embedding_inputs is None or self._inputs + inputs <= limits.max_embedding_inputs)
         )
-        if not fits:
-            rows = zip(stretch.lengths(), stretch.ids, stretch.inputs, stretch.models, strict=True)
-            for length, custom_id, n_inputs, model in rows:
-                self.add(length + 1, len(custom_id) + _QUOTES, n_inputs, model)
+        if fits:
+            self._count(count, chunk.data, len(id_lines), inputs)
             return
-        self._rows += count
-        self._bytes += stretch.size
-        self._ids += sum(map(len, stretch.ids)) + count * _QUOTES
+        id_lengths = map(len, id_lines.splitlines(keepends=True))
+        for line, id_length, n_inputs, model in zip(chunk.lines, id_lengths, chunk.inputs, chunk.models, strict=True):
+            self.add(line + b"\n", id_length, n_inputs, model)
+
+    def _count(self, requests: int, data: bytes, id_bytes: int, inputs: int) -> None:
+        """Add requests to the present slice."""
+        self._rows += requests
+        self._bytes += len(data)
+        self._ids += id_bytes
         self._inputs += inputs
+        self._slice_hash.update(data)
+        if self._whole_hash is not self._slice_hash:
+            self._whole_hash.update(data)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of everything that was taken, in hexadecimal digits."""
+        return self._whole_hash.hexdigest()
 
     @property
     def mixed(self) -> bool:
@@ -125,44 +135,51 @@ class Splitter:
 
     def _cut(self) -> None:
         row, offset, ids = self._start
-        self._done.append(Slice(row, self._rows - row, offset, self._bytes - offset, ids, self._source))
+        digest = self._slice_hash.hexdigest()
+        self._done.append(Slice(row, self._rows - row, offset, self._bytes - offset, ids, self._source, digest))
+        self._slice_hash = hashlib.sha256()
         self._start = (self._rows, self._bytes, self._ids)
         self._inputs = 0
 
 
-class _Body(msgspec.Struct):
+class Body(msgspec.Struct):
+    """What is read of a request's body."""
+
     model: str | None = None
     input: msgspec.Raw | None = None
 
 
-class _Request(msgspec.Struct):
-    custom_id: str
-    body: _Body
+class Request(msgspec.Struct):
+    """What is read of a request whose line was checked before, or is checked later."""
+
+    body: Body
+    custom_id: str = ""
+
+
+decode_request = msgspec.json.Decoder(Request).decode
+"""Decode one line. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is no request."""
 
 
 class RequestFiles:
     """Requests copied out of an input: their lines, their ids, and their numbers in it, in files of one stem."""
 
     def __init__(self, folder: Path, stem: str, limits: Limits) -> None:
-        self._path = folder / f"{stem}.jsonl"
-        self._stem = stem
         self._splitter = Splitter(limits, stem)
-        self._decode = msgspec.json.Decoder(_Request).decode
-        self._out = [(folder / f"{stem}{kind}").open("wb") for kind in (".jsonl", ".ids", ".rows")]
+        self._out = [create(folder / f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
 
-    def add(self, row: int, line: bytes, request: _Request | None = None) -> None:
+    def add(self, row: int, line: bytes, request: Request | None = None) -> None:
         """Take the request that stands at `row` of the input; `line` ends with a newline."""
-        request = request or self._decode(line)
+        request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
         inputs = request.body.input
         count = len(msgspec.json.decode(inputs)) if inputs is not None and bytes(inputs)[:1] == b"[" else 1
         for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
             handle.write(data)
-        self._splitter.add(len(line), len(custom_id), count, request.body.model)
+        self._splitter.add(line, len(custom_id), count, request.body.model)
 
     def slices(self) -> list[Slice]:
-        """Return what was taken, cut to fit, with hashes; the files are closed by then."""
-        return with_hashes(self._splitter.slices(), {self._stem: self._path})
+        """Return what was taken, cut to fit."""
+        return self._splitter.slices()
 
     def close(self) -> None:
         """Close the files."""
@@ -178,14 +195,13 @@ def sort_out(
     `source` holds one request a line, checked before; `wanted` tells of each whether it is copied (None: all are).
     Without `by_model` they all go into one file. Raises InputError where there are too many models.
     """
-    decode = msgspec.json.Decoder(_Request).decode
     files: dict[str | None, RequestFiles] = {}
     opened: dict[str | None, RequestFiles] = {}  # the one used last stands last
     try:
         for row, (line, is_wanted) in enumerate(zip(source, wanted or itertools.repeat(True), strict=False)):
             if not is_wanted:
                 continue
-            request = decode(line)
+            request = decode_request(line)
             model = request.body.model if by_model else None
             if model in files and model not in opened:
                 raise InputError(
@@ -213,7 +229,7 @@ def cut(requests: BinaryIO, ids: BinaryIO, whole: Slice, max_bytes: int) -> list
     ids.seek(whole.ids_offset)
     splitter = Splitter(Limits(None, max_bytes, one_model=False, max_embedding_inputs=None), whole.source)
     for line, custom_id in zip(itertools.islice(requests, whole.requests), ids, strict=False):
-        splitter.add(len(line), len(custom_id))
+        splitter.add(line, len(custom_id))
     return [
         replace(
             piece,
@@ -223,18 +239,3 @@ def cut(requests: BinaryIO, ids: BinaryIO, whole: Slice, max_bytes: int) -> list
         )
         for piece in splitter.slices()
     ]
-
-
-def with_hashes(slices: Iterable[Slice], files: dict[str | None, Path]) -> list[Slice]:
-    """Return the slices with the SHA-256 of their bytes."""
-    hashed = []
-    for piece in slices:
-        digest = hashlib.sha256()
-        with files[piece.source].open("rb") as handle:
-            handle.seek(piece.offset)
-            left = piece.length
-            while left > 0 and (chunk := handle.read(min(left, _HASH_CHUNK))):
-                digest.update(chunk)
-                left -= len(chunk)
-        hashed.append(replace(piece, sha256=digest.hexdigest()))
-    return hashed

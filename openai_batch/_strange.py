@@ -39,7 +39,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
 
 def is_too_deep(raw: bytes, value: Any) -> bool:
     """Tell whether `value`, parsed from `raw`, is nested more than MAX_DEPTH levels deep."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+    if len(raw) <= 2 * MAX_DEPTH or raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return False  # nearly every line ends here
     level = [value]
     for _ in range(MAX_DEPTH):

@@ -1,4 +1,4 @@
-"""What a check goes by, and what it tells: limits, rows, problems, and the report of a whole file."""
+"""What a check goes by, and what it gives: limits, rows, chunks, problems, and the report of a whole file."""
 
 from __future__ import annotations
 
@@ -46,6 +46,26 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     url: str
     model: str | None
     inputs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChunk:
+    """One or more acceptable requests that follow each other in a file: one item per request in each list."""
+
+    data: bytes
+    """Their lines as they are sent, each with its newline."""
+    lines: list[bytes]
+    """The same lines one by one, without their newlines."""
+    url: str
+    """The endpoint of all of them."""
+    ids: list[str]
+    """Their custom ids."""
+    models: list[str | None]
+    """The models that they name."""
+    inputs: list[int]
+    """How many texts each embedding request embeds; 1 for any other request."""
+    bodies: list[msgspec.Raw]
+    """Their bodies as they stand in the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def test_embedding_inputs_are_cut_by_their_sum() -> None:
     """A request with many inputs fills a slice faster."""
     splitter = Splitter(Limits(max_embedding_inputs=10))
     for inputs in (4, 6, 1, 10, 3):
-        splitter.add(10, 4, inputs, "m")
+        splitter.add(b"x" * 9 + b"\n", 4, inputs, "m")
     assert [piece.requests for piece in splitter.slices()] == [2, 1, 1, 1]
 
 

@@ -43,10 +43,24 @@ def test_another_input_is_another_job(shop: Shop) -> None:
 
 
 def test_an_input_that_changes_before_it_is_sent_is_refused(shop: Shop) -> None:
-    """What was checked is what is sent: a file that changed in between is not."""
-    order = shop.order("fault:upload=401")
+    """What was checked is what is sent: no batch is made of a file that changed in between."""
+    order = shop.order("fault:end=completed")
     order.checked.path.write_bytes(order.checked.path.read_bytes().replace(b"ask", b"ASK"))
     with pytest.raises(InputError, match="has changed"):
+        start(shop.flow(), order)
+    assert shop.server.creates == []
+
+
+@pytest.mark.parametrize("more", [b"\n", None])
+def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(shop: Shop, more: bytes | None) -> None:
+    """What a look at the file tells is told before anything is sent."""
+    order = shop.order("fault:end=completed")
+    path = order.checked.path
+    if more is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + more)
+    with pytest.raises(InputError, match="has changed" if more else "cannot be read"):
         start(shop.flow(), order)
     assert shop.server.uploads == []
 

@@ -1,19 +1,33 @@
-"""Ids seen before are told, few or many."""
+"""Ids that come twice are found."""
 
 from __future__ import annotations
 
-from openai_batch._unique import IN_MEMORY, Seen
+import pytest
+
+from openai_batch._unique import IdHashes, unique_ids
 
 
-def test_repeats_are_told_with_their_first_line() -> None:
-    """An id from memory and one from the disk are both found again, with the line of their first time."""
-    seen = Seen()
-    count = IN_MEMORY + 5000
-    assert all(seen.first(f"id-{n}", n) is None for n in range(1, count + 1))
-    assert seen.first("id-7", count + 1) == 7
-    assert seen.first(f"id-{IN_MEMORY}", count + 2) == IN_MEMORY
-    assert seen.first(f"id-{IN_MEMORY + 1}", count + 3) == IN_MEMORY + 1
-    assert seen.first(f"id-{count}", count + 4) == count
-    assert seen.first("new", count + 5) is None
-    assert seen.first("new", count + 6) == count + 5
-    seen.close()
+def test_repeats_are_told_with_their_first_place() -> None:
+    """Of any number of ids each repeated one is told with the place where it was first."""
+    count = 20_000
+    with unique_ids() as seen:
+        assert all(seen(f"id-{n}", f"place {n}") is None for n in range(count))
+        assert seen("id-7", "later") == "place 7"
+        assert seen(f"id-{count - 1}", "later") == f"place {count - 1}"
+        assert seen("new", "here") is None
+        assert seen("new", "there") == "here"
+
+
+@pytest.mark.parametrize(
+    ("more", "unique"), [([], True), (["id-3"], False), (["id-999"], False), (["é"], True), (["é", "é"], False)]
+)
+def test_hashes_tell_whether_all_ids_differ(more: list[str], unique: bool) -> None:
+    """One repeated id among many is enough, whether ids are noted one by one or many at once."""
+    ids = [f"id-{n}" for n in range(1000)] + more
+    one, many = IdHashes(), IdHashes()
+    for start in range(0, len(ids), 9):
+        many.add(ids[start : start + 9])
+    for custom_id in ids:
+        one.seen(custom_id, "somewhere")
+    assert one.all_unique() is many.all_unique() is unique
+    assert IdHashes().all_unique()

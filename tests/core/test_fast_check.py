@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.json import encode
 
-from openai_batch import _blocks, _unique
+from openai_batch import _blocks
 from openai_batch._blocks import blocks, pieces
 from openai_batch._check import Limits, Report, Row, check_stream, lines
+from openai_batch._fast_check import read_chunk
 from openai_batch._join import Places
-from openai_batch._layout import Layouts, Stretch
 from openai_batch._split import Splitter
+from openai_batch._verdict import RequestChunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,10 +122,10 @@ def judge(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[Row
     return check_stream(io.BytesIO(data), limits, on_row=rows.append, **options), rows
 
 
-def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[Stretch]]:
+def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[RequestChunk]]:
     """Check as many lines at once as can be."""
-    found: list[Stretch] = []
-    return check_stream(io.BytesIO(data), limits, on_stretch=found.append, **options), found
+    found: list[RequestChunk] = []
+    return check_stream(io.BytesIO(data), limits, on_chunk=found.append, **options), found
 
 
 def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None:
@@ -132,14 +133,18 @@ def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None
     slow, rows = judge(data, limits, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_blocks, "BLOCK", block)
-        fast, stretches = judge_at_once(data, limits, **options)
+        fast, chunks = judge_at_once(data, limits, **options)
     assert fast == slow
     if slow.ok:
-        found = [
-            row for each in stretches for row in zip(each.ids, each.lengths(), each.models, each.inputs, strict=True)
+        found = [row for each in chunks for row in zip(each.ids, each.lines, each.models, each.inputs, strict=True)]
+        assert found == [
+            (row.custom_id, data[row.offset : row.offset + row.length], row.model, row.inputs) for row in rows
         ]
-        assert found == [(encode(row.custom_id)[1:-1], row.length, row.model, row.inputs) for row in rows]
-        assert [each.size for each in stretches] == [sum(each.lengths()) + len(each.ids) for each in stretches]
+        assert [bytes(body) for each in chunks for body in each.bodies] == [
+            bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["body"]) for _, line, _, _ in found
+        ]
+        assert all(each.data == b"".join(line + b"\n" for line in each.lines) for each in chunks)
+        assert {each.url for each in chunks} == {row.url for row in rows}
 
 
 def made(kind: int, name: int, writer: int, count: int, url: str = "/v1/chat/completions") -> list[bytes]:
@@ -180,7 +185,7 @@ def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_seeded_damage_is_judged_alike(seed: int) -> None:
-    """The same with many more files, in which the damage lies behind lines that were learned from."""
+    """The same with many more files, in which the damage comes after good lines."""
     dice = random.Random(seed)
     for _ in range(60):
         rows = made(dice.randrange(len(BODIES)), dice.choice((0, 0, 3)), dice.randrange(4), 40)
@@ -192,50 +197,68 @@ def test_seeded_damage_is_judged_alike(seed: int) -> None:
 
 
 def test_what_programs_write_is_read_at_once() -> None:
-    """Once two lines were seen, the rest of a regular file is read without a look at its lines."""
-    for kind in (0, 1, 2, 3, 5, 6, 7, 8, 9, 10):
+    """A block of good lines is read without a look at its lines one by one, whatever the keys of their bodies."""
+    for kind in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14):
         for writer in range(len(WRITERS)):
             rows = made(kind, 0, writer, 60)
-            layouts = Layouts()
-            layouts.learn(rows[0], rows[1], "m", 1)
-            layouts.learn(rows[1], rows[2], "m", 1)
-            found = layouts.read(b"\n".join(rows[3:]) + b"\n")
+            found = read_chunk(b"\n".join(rows) + b"\n")
             assert found is not None, (kind, writer)
-            assert list(found.ids) == [b"row-%d" % n for n in range(3, 60)]
-            assert found.lengths() == [len(row) for row in rows[3:]]
-            assert found.models == [BODIES[kind](n)["model"] for n in range(3, 60)]
+            assert found.ids == [f"row-{n}" for n in range(60)]
+            assert found.lines == rows
+            assert found.models == [BODIES[kind](n).get("model") for n in range(60)]
 
 
-def test_lines_that_differ_from_what_was_learned_are_not_read_at_once() -> None:
-    """One odd line, and the whole block is left to be looked at line by line."""
+def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
+    """What is wrong, or cannot be told from good lines at once, is never taken with the others."""
     rows = made(0, 0, 0, 20)
-    good = json.loads(rows[9])
-    for odd in (
-        {**good, "method": "GET"},
-        {**good, "url": "/v1/embeddings"},
-        {**good, "body": {**good["body"], "stream": True}},
-        {"custom_id": good["custom_id"], **good, "more": 1},
-        {**good, "body": {**good["body"], "model": "other"}},
-    ):
-        layouts = Layouts()
-        layouts.learn(rows[0], rows[1], "m", 1)
-        assert layouts.read(b"\n".join(rows[2:]) + b"\n") is not None
-        assert layouts.read(b"\n".join([*rows[2:9], json.dumps(odd).encode(), *rows[10:]]) + b"\n") is None
+    line = rows[9].decode()
+    good = json.loads(line)
+    odd = (
+        json.dumps({**good, "method": "GET"}),
+        json.dumps({**good, "url": "/v1/embeddings"}),
+        json.dumps({**good, "custom_id": ""}),
+        json.dumps({**good, "custom_id": 7}),
+        json.dumps({**good, "custom_id": "a\u2028"}),
+        json.dumps({**good, "body": []}),
+        json.dumps({**good, "body": {**good["body"], "stream": True}}),
+        json.dumps({**good, "body": {**good["body"], "model": ""}}),
+        json.dumps({**good, "body": {**good["body"], "x": json.loads("[" * 201 + "]" * 201)}}),
+        line.replace('"model"', '"model": "m", "model"'),
+        line.replace('"url"', '"url": "/v1/chat/completions", "url"'),
+        line.replace('"body"', '"body": {}, "body"'),
+        line.replace("Say", "\\ud800"),
+        line.replace("]}}", '], "x": 1e999}}'),
+        line + "\r",
+        "",
+        line + line,
+        line[:50],
+    )
+    assert read_chunk(b"\n".join(rows) + b"\n") is not None
+    for each in odd:
+        assert read_chunk(b"\n".join([*rows[:9], each.encode(), *rows[10:]]) + b"\n") is None, each
+    assert read_chunk(b"\n".join(rows)) is None
 
 
-def test_lines_of_all_sorts_are_learned_from_less_and_less() -> None:
-    """Where no layout lasts, many lines are let pass before the next one is made; one that fits changes that."""
-    layouts = Layouts()
+def test_lines_that_are_cut_and_joined_wrongly_are_not_read_at_once() -> None:
+    """A request over two lines beside two requests on one line are as many requests as lines, and still wrong."""
+    one, two, three = made(0, 0, 0, 3)
+    assert read_chunk(one.replace(b", ", b",\n", 1) + b"\n" + two + three + b"\n") is None
 
-    def known(number: int) -> bool:
-        line = b'{"custom_id": "a", "body": {"k%d": 1}}' % number
-        layouts.learn(line, line, "m", 1)
-        return number < 100 or layouts.read(line + b"\n") is not None
 
-    assert all(known(n) for n in range(100))
-    passed = next(n for n in range(100) if known(100))
-    assert 0 < passed < 10
-    assert known(101)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (",  ", " : ")])
+@pytest.mark.parametrize("short", [{}, {"n": 1}, {"n": 1, "m": 2, "s": 3, "t": "u", "é": "é"}])
+def test_a_repeated_key_is_found_however_a_line_is_spaced(separators: tuple[str, str], short: dict[str, Any]) -> None:
+    """A key that comes twice is not taken for spaces, nor are spaces or its text elsewhere taken for such a key."""
+    write = json.JSONEncoder(separators=separators).encode
+    fields = {"custom_id": "a", "method": "POST", "url": "/v1/x"}
+    body = {"model": "m", **short, "user": "model", "input": '"custom_id": "body"'}
+    line = write({**fields, "body": body})
+    assert read_chunk(line.encode() + b"\n") is not None
+    for key in (*fields, *body):
+        for value in ("0", '""', "{}"):
+            start = line.index(f'"{key}"' if key.isascii() else json.dumps(key))
+            twice = f"{line[:start]}{json.dumps(key)}{separators[1]}{value}{separators[0]}{line[start:]}"
+            assert read_chunk(twice.encode() + b"\n") is None, twice
 
 
 @settings(max_examples=200, deadline=None)
@@ -253,41 +276,9 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
     assert offset == len(data)
 
 
-def test_more_ids_than_memory_takes() -> None:
-    """Hashes that went to disk, those that did not, and one of each are compared."""
-    for spill in (7, 50, 10_000):
-        for ids, different in (
-            ([b"id-%d" % n for n in range(1000)], True),
-            ([b"id-%d" % n for n in range(1000)] + [b"id-3"], False),
-            ([b"id-%d" % n for n in range(1000)] + [b"id-999"], False),
-            ([], True),
-        ):
-            with pytest.MonkeyPatch.context() as patch, closing(_unique.Hashes()) as hashes:
-                patch.setattr(_unique, "IN_BINS", spill)
-                for n in range(0, len(ids), 9):
-                    hashes.add(ids[n : n + 9])
-                assert hashes.different() is different
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        rb'{"custom_id": "a", "body": {"model": "m", "x": 12, "\u0078": 1}}',
-        rb'{"custom_id": "a", "body": {"\u0078": 1, "model": "m", "x": 1}}',
-        rb'{"custom_id": "a", "\u0075rl": "/v1", "url": "/v1", "body": {"model": "m"}}',
-        rb'{"custom_id": "a", "b\u006fdy": {"model": "m"}}',
-    ],
-)
-def test_a_key_that_is_spelled_oddly_makes_no_layout(line: bytes) -> None:
-    """It may be another one's double, which is looked for line by line."""
-    layouts = Layouts()
-    layouts.learn(line, line, "m", 1)
-    assert layouts.read(line + b"\n") is None
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_stretches_are_cut_as_their_requests_are(data: st.DataObject) -> None:
+def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
     """Taking many requests at once gives the slices that taking each of them gives."""
     limits = Limits(
         max_requests=data.draw(st.none() | st.integers(1, 9)),
@@ -296,17 +287,24 @@ def test_stretches_are_cut_as_their_requests_are(data: st.DataObject) -> None:
         one_model=data.draw(st.booleans()),
     )
     one, many = Splitter(limits), Splitter(limits)
+    whole = b""
     for _ in range(data.draw(st.integers(1, 8))):
         row = st.tuples(st.integers(0, 59), st.integers(1, 3), st.sampled_from("mmmmn"), st.integers(1, 5))
         rows = data.draw(st.lists(row, max_size=5))
-        lengths = [length for length, *_ in rows]
-        ids = [b"x" * count for *_, count in rows]
-        size = sum(lengths) + len(rows)
-        many.take(Stretch(ids, [row[2] for row in rows], [row[1] for row in rows], size, lengths.copy))
-        for length, inputs, model, count in rows:
-            one.add(length + 1, count + 3, inputs, model)
+        lines = [b"x" * length for length, *_ in rows]
+        ids = ["x" * count for *_, count in rows]
+        if rows:
+            data_of = b"".join(line + b"\n" for line in lines)
+            chunk = RequestChunk(data_of, lines, "/v1/x", ids, [row[2] for row in rows], [row[1] for row in rows], [])
+            many.take(chunk, b"".join(b'"%b"\n' % custom_id.encode() for custom_id in ids))
+        for line, (_, inputs, model, count) in zip(lines, rows, strict=True):
+            one.add(line + b"\n", count + 3, inputs, model)
+            whole += line + b"\n"
     assert many.slices() == one.slices()
     assert many.mixed == one.mixed
+    assert many.sha256 == one.sha256 == hashlib.sha256(whole).hexdigest()
+    for piece in one.slices():
+        assert piece.sha256 == hashlib.sha256(whole[piece.offset : piece.offset + piece.length]).hexdigest()
 
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04", b"\n", b""])
