@@ -98,8 +98,8 @@ def _read(answer: http.client.HTTPResponse, url: str) -> bytes:
 
 def _connected(host: str, port: int, allowed: Callable[[str], bool]) -> socket.socket:
     """Connect to the first address of `host`, once every one of them has passed."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(item[4][0]).partition("%")[0] for item in found]
+    results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(item[4][0]).partition("%")[0] for item in results]
     if not addresses or not all(allowed(address) for address in addresses):
         raise OSError(f"{host} is no public address")
     return socket.create_connection((addresses[0], port), timeout=READ_TIMEOUT)

@@ -1,7 +1,8 @@
-"""Images named by a row's cells, as URLs for a request: web addresses as they are, local files as data URLs.
+"""Images from the cells of a row, as URLs for a request: web addresses unchanged, local files as data URLs.
 
-A table may come from anybody, so it cannot be used to look around: a local file must lie below the table's folder
-or the current one, symbolic links followed, and an address is fetched only on request and only from the public net.
+A table may come from anybody, so it must not give access to other files: a local file must be below the folder of the
+table or the current folder, after symbolic links are followed. Web addresses are downloaded only if the user wants
+it, and only from the public internet.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class ImageColumns:
     def urls(self, row: Row) -> list[str]:
         """Return a URL for each image; an empty cell has none.
 
-        Raises InputError naming the column if a file is missing, out of bounds or no image.
+        Raises InputError with the column if a file is missing, not in an allowed folder, or not an image.
         """
-        found = []
+        urls = []
         for column in self._columns:
             if column not in row:
                 raise InputError(f"there is no column {column!r} for --image", hint=f"there are {', '.join(row)}")
@@ -40,10 +41,10 @@ class ImageColumns:
             for value in cell if isinstance(cell, list) else [cell]:
                 if value is not None and value not in ("", b""):
                     try:
-                        found.append(self._url(value))
+                        urls.append(self._url(value))
                     except InputError as exc:
                         raise InputError(f"{column}: {exc}", hint=exc.hint) from None
-        return found
+        return urls
 
     def _url(self, value: Any) -> str:
         if isinstance(value, dict):  # how data sets keep images in Parquet

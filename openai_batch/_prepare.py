@@ -212,11 +212,11 @@ class _Problems:
         self.count = 0
         self._first: list[Problem] = []
 
-    def add(self, file: str, found: Problem) -> None:
+    def add(self, file: str, new: Problem) -> None:
         """Count a problem in the file `file`, and keep it if there is room."""
         self.count += 1
         if self.count <= MAX_SHOWN:
-            self._first.append(replace(found, file=file))
+            self._first.append(replace(new, file=file))
 
     def raise_if_any(self) -> None:
         """Raise InputError if there is a problem."""

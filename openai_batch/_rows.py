@@ -1,7 +1,7 @@
 """Read text tables row by row: prompts one a line, CSV and TSV, and JSON lines.
 
-Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or the
-Problem that stands in its place. Memory holds one row; of prompts, which can be had in blocks too, one block.
+Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or a
+Problem instead of the row. Memory holds one row, and the lines of one chunk of the file.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
             yield number, problem(number, f"the line has {raw:,} bytes", f"{MAX_LINE_BYTES:,} are read")
             continue
         if number == 1:
-            if (found := foreign(raw)) is not None:
-                yield 1, problem(1, f"the file is {found[0]}", found[1])
+            if (other := foreign(raw)) is not None:
+                yield 1, problem(1, f"the file is {other[0]}", other[1])
                 return
             raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the text
         try:

@@ -104,11 +104,11 @@ def _below(node: dict[str, Any], root: Any, place: str, depth: int, *, array: bo
 
 
 def _reference(target: Any, root: Any, place: str) -> Iterator[str]:
-    found = root
+    node = root
     if not isinstance(target, str) or not target.startswith("#"):
         yield f"{place}: $ref must point within the file"
         return
     for step in filter(None, target[1:].split("/")):
-        found = found.get(step) if isinstance(found, dict) else None
-    if found is None:
+        node = node.get(step) if isinstance(node, dict) else None
+    if node is None:
         yield f"{place}: $ref points to {target}, which is not there"

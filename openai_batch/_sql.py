@@ -38,7 +38,7 @@ def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Ro
             if sql is None:
                 known = [row[0] for row in base.execute(_TABLES)]
                 quoted = _table(known, table, name).replace('"', '""')
-                sql = f'SELECT * FROM "{quoted}"'  # noqa: S608 - the name is one that the database told
+                sql = f'SELECT * FROM "{quoted}"'  # noqa: S608 - the name comes from the database itself
             cursor = base.execute(sql)
         except (sqlite3.Error, sqlite3.Warning) as exc:
             raise InputError(f"{name}: {exc}", hint=_REMEDY if sql else "is it a SQLite database?") from None

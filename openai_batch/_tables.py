@@ -1,7 +1,7 @@
-"""The inputs that people have: prompts, tables and query results, from files, globs, pipes and databases.
+"""Read prompts, tables and query results from files, globs, pipes and databases.
 
-What a file is, is told by its first bytes, then by the ending of its name (`.gz` and `.zst` left out), then by what
-its first lines look like; `--format` says it for certain.
+The format of a file is `--format` if given. Otherwise its first bytes decide, then the suffix of its name (without
+`.gz` and `.zst`), then what its first lines look like.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "sqlite")
 REQUESTS = "requests"
-"""The kind of a ready batch input file, which is no table."""
+"""The kind of a batch input file, which contains requests and not a table."""
 
 _SUFFIXES = {
     ".txt": "txt",
@@ -51,27 +51,32 @@ _NAME = re.compile(r"[^\W\d][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows to read once. `name` is what messages call it, `origin` the file that relative paths start at."""
+    """A table whose rows can be read once."""
 
     name: str
+    """The name for messages."""
     kind: str
+    """One of FORMATS, or `sql`."""
     rows: Rows
+    """The rows, each with its place, or problems instead of rows."""
     origin: Path | None
+    """The file of the user, where relative paths in cells start; None for a pipe or a query."""
 
 
 @dataclass(slots=True)
 class Inputs:
-    """Everything that a command was given to read, in order, opened one after the other.
-
-    `names` may hold globs and `-`; without names there is the query `sql` over local files alone. `folder` is a
-    work folder for pipes and what is unpacked.
-    """
+    """All inputs of a command, in order, opened one after the other."""
 
     names: Sequence[str]
+    """Paths, globs, and `-` for standard input; no names if `sql` queries local files."""
     folder: Path
+    """A work folder, for the content of pipes and compressed files."""
     format: str | None = None
+    """One of FORMATS; None: the content and the name of each file decide."""
     table: str | None = None
+    """The table to read from SQLite databases."""
     sql: str | None = None
+    """A query, on each SQLite database, or on local files if there are no names."""
     _opened: dict[int, Source] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -146,10 +151,10 @@ class Inputs:
             from . import _sql
 
             if kind == "parquet":
-                found = _sql.parquet_rows(source.path, source.name, place)
+                opened = _sql.parquet_rows(source.path, source.name, place)
             else:
-                found = _sql.sqlite_rows(source.path, source.name, self.table, self.sql)
-            with _closed(found) as rows:
+                opened = _sql.sqlite_rows(source.path, source.name, self.table, self.sql)
+            with _closed(opened) as rows:
                 yield Table(source.name, kind, rows, origin)
             return
         with source.path.open("rb") as stream:
@@ -206,12 +211,12 @@ def _is_request(source: Source) -> bool:
 
     A table of web pages may well have the columns `url` and `body`, but its bodies are no objects.
     """
-    found = _first_line(source)
-    if found is None:
+    request = _first_line(source)
+    if request is None:
         return False
-    others = (found.custom_id, found.method, found.url)
+    others = (request.custom_id, request.method, request.url)
     known = sum(value is not msgspec.UNSET for value in others)
-    return known == len(others) or (known > 0 and isinstance(found.body, dict))
+    return known == len(others) or (known > 0 and isinstance(request.body, dict))
 
 
 def _first_line(source: Source) -> _Request | None:
