@@ -11,39 +11,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from ._blocks import blocks, pieces
 from ._fast_check import chunk_of, count_inputs, read_chunk
-from ._strange import MAX_DEPTH, foreign, is_too_deep, repeated_key
+from ._limits import MAX_EMBEDDING_INPUTS, Limits
+from ._lines import MAX_LINE_BYTES, blocks, lines, pieces
+from ._signatures import foreign
+from ._strange import MAX_DEPTH, is_too_deep, repeated_key
 from ._unique import IdHashes, unique_ids
-from ._verdict import MAX_EMBEDDING_INPUTS, Limits, Problem, Report, RequestChunk, Row
+from ._verdict import Report, RequestChunk, Row
+from .errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from ._join import Places
-
-__all__ = [
-    "MAX_EMBEDDING_INPUTS",
-    "MAX_ID_CHARS",
-    "MAX_LINE_BYTES",
-    "Limits",
-    "Problem",
-    "Report",
-    "RequestChunk",
-    "Row",
-    "check_stream",
-    "lines",
-]
-
-MAX_LINE_BYTES = 10_000_000
-"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
+    from ._source import Places
 
 MAX_ID_CHARS = 512
 """No known provider takes longer custom ids; some stop at 64, which is a warning."""
 
 _SHORT_ID_CHARS = 64
-
-_CHUNK = 1 << 16
 
 
 class _Line(msgspec.Struct):
@@ -117,30 +102,6 @@ def _by_chunks(
         if chunk is not None and on_chunk is not None:
             on_chunk(chunk)
         offset = end
-
-
-def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
-    r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
-
-    A line of more than `longest` bytes (by default MAX_LINE_BYTES) is passed over, and its length in bytes stands
-    in its place.
-    """
-    longest = MAX_LINE_BYTES if longest is None else longest
-    number = offset = 0
-    while raw := stream.readline(longest + 1):
-        number += 1
-        size = len(raw)
-        if raw.endswith(b"\n"):
-            yield number, offset, raw[:-1]
-        elif size <= longest:
-            yield number, offset, raw
-        else:
-            while more := stream.readline(_CHUNK):
-                size += len(more)
-                if more.endswith(b"\n"):
-                    break
-            yield number, offset, size
-        offset += size
 
 
 class _Checker:

@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ._check import check_stream
-from ._inputs import looks_like_requests, open_source
 from ._order import provider_for
+from ._source import looks_like_requests, open_source
 
 if TYPE_CHECKING:
-    from ._check import Report
     from ._profile import Provider
+    from ._verdict import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from . import _jobfiles, _paths
 from ._delays import delays
 from ._files import check_target, part_file, publish
 from ._index import as_they_stand, index
-from ._jobs import COLLECTED, Job, Part
+from ._jobs import COLLECTED, Earlier, Job, Part
 from ._merge import complete, merged, read_rows, rows_in_order, write_rows
 from ._missing_rows import MissingRows
-from ._order import Earlier
 from ._output import check_output, publish_output
 from ._result_order import result_order
 from ._spared import AnswerFile, AnswerFiles, completed, skipped_rows

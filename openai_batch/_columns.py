@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from ._check import Problem
+from .errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,8 +11,7 @@ from ._tally import Tally
 
 if TYPE_CHECKING:
     from ._export import Export
-    from ._jobs import Job
-    from ._order import Earlier
+    from ._jobs import Earlier, Job
     from ._workflow import Workflow
 
 

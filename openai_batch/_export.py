@@ -18,9 +18,9 @@ from . import _parquet
 from ._cells import write_csv
 from ._columns import read_rows
 from ._flat import MISSING_ROW, RESULT_COLUMNS, flat
-from ._inputs import workspace
 from ._merge import MISSING
 from ._sql import load_duckdb
+from ._workspace import workspace
 from .errors import BatchError, UsageError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._files import as_path
-from ._inputs import Source
 from ._join import open_joined
 from ._requests import build_request, request_line
+from ._source import Source
 from .errors import BatchError, InputError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from ._check import lines
+from ._lines import lines
 from ._results import cause_of, judge, read_line
 from .errors import DownloadError
 

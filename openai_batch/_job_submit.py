@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from . import _jobfiles
 from ._cancel import withdraw
 from ._files import check_target
-from ._jobs import PLANNED, Job, Part
-from ._order import Earlier
+from ._jobs import PLANNED, Earlier, Job, Part
 from ._output import check_output
 from ._recover import look_back
 from ._registry import OvertakenError

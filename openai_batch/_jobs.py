@@ -228,3 +228,15 @@ def _summed(counts: Iterable[Counts]) -> tuple[int, int]:
     """Return how many requests were completed, and how many failed."""
     found = list(counts)
     return sum(each.completed for each in found), sum(each.failed for each in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier jobs that share rows with an order, by their numbers; `grown` are those all of whose rows it has.
+
+    `newest` is the newest job of the same input or output that was there when it was looked.
+    """
+
+    used: frozenset[int] = frozenset()
+    grown: frozenset[int] = frozenset()
+    newest: int | None = None

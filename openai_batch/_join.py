@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import glob
-from bisect import bisect_right
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ._inputs import Source, open_source
+from ._source import Places, Source, open_source
 from .errors import BatchError, InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ._check import Problem
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the lines of joined files come from: the files' names, and the line of the whole that each begins at."""
-
-    names: tuple[str, ...]
-    starts: tuple[int, ...]
-
-    def of(self, line: int) -> tuple[str, int]:
-        """Return the file of a line of the whole, and the line's number in it; both count from 1."""
-        number = bisect_right(self.starts, line) - 1
-        return self.names[number], line - self.starts[number] + 1
-
-    def placed(self, problem: Problem) -> Problem:
-        """Return a problem of the whole as one of its own file."""
-        if problem.line is None:
-            return problem
-        name, line = self.of(problem.line)
-        return replace(problem, line=line, file=name)
 
 
 def globbed(names: Sequence[str]) -> list[str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ._columns import recording
 from ._endpoints import BatchType
 from ._example import write_example
-from ._inputs import Source
 from ._jobfiles import COLUMNS
 from ._prepare import prepare
 from ._recipe import RequestSpec
+from ._source import Source
 from .errors import UsageError
 from .providers import pick_provider
 

@@ -8,27 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._inputs import check_file, first_model
+from ._inputs import check_file
+from ._jobs import Earlier
 from ._profile import Provider, normal_url
+from ._source import first_model
 from .providers import pick_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ._inputs import Checked, Source
+    from ._inputs import Checked
+    from ._source import Source
     from ._spared import SubmitPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """The earlier jobs that share rows with an order, by their numbers; `grown` are those all of whose rows it has.
-
-    `newest` is the newest job of the same input or output that was there when it was looked.
-    """
-
-    used: frozenset[int] = frozenset()
-    grown: frozenset[int] = frozenset()
-    newest: int | None = None
 
 
 @dataclass(frozen=True)

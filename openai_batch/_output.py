@@ -12,8 +12,7 @@ from .errors import OutputExistsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ._jobs import Job
-    from ._order import Earlier
+    from ._jobs import Earlier, Job
     from ._workflow import Workflow
 
 FREE, REPLACE, ASIDE, OURS, TAKEN = "free", "replace", "aside", "ours", "taken"

@@ -15,13 +15,13 @@ from uuid import UUID
 
 import msgspec
 
-from ._check import MAX_ID_CHARS, Problem
+from ._check import MAX_ID_CHARS
 from ._endpoints import BatchType
 from ._problems import problems_text
 from ._requests import request_line
 from ._rows import PROMPT, problem
 from ._template import Template, as_text, columns_text
-from .errors import InputError, UsageError
+from .errors import InputError, Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._verdict import Problem
+    from .errors import Problem
 
 
 def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from ._api_keys import find_key
-from ._verdict import Limits
+from ._limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ._check import MAX_LINE_BYTES, Limits, Report, check_stream
+from ._check import check_stream
+from ._limits import Limits
+from ._lines import MAX_LINE_BYTES
 from ._problems import problems_text
 from ._warn import warn
 from .errors import InputError
@@ -15,6 +17,7 @@ from .providers import get_provider_by_model
 if TYPE_CHECKING:
     from ._profile import Provider
     from ._submission import Submission
+    from ._verdict import Report
 
 BOM = b"\xef\xbb\xbf"
 """The byte order mark, which some editors write and no provider takes."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ._order import Earlier
+    from ._jobs import Earlier
 
 APPLICATION_ID = 0x0BA7C401
 """Marks the file as ours (SQLite's `application_id`)."""

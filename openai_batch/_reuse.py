@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from . import _jobfiles
 from ._collect import keep_answers
+from ._jobs import Earlier
 from ._keys import paired, repeats
-from ._order import Earlier, Order
 from ._profile import normal_url
 from ._recover import look_back
 from ._row_set import RowSet
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._jobs import Job
+    from ._order import Order
     from ._workflow import Workflow
 
 MAX_EARLIER = 100

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
-from ._check import MAX_LINE_BYTES, Problem, lines
-from ._strange import MAX_DEPTH, foreign, is_too_deep
+from ._lines import MAX_LINE_BYTES, lines
+from ._signatures import foreign
+from ._strange import MAX_DEPTH, is_too_deep
+from .errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from ._check import Limits
 from ._files import create
+from ._limits import Limits
+from ._request_line import Request, decode_request
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -140,24 +141,6 @@ class Splitter:
         self._slice_hash = hashlib.sha256()
         self._start = (self._rows, self._bytes, self._ids)
         self._inputs = 0
-
-
-class Body(msgspec.Struct):
-    """What is read of a request's body."""
-
-    model: str | None = None
-    input: msgspec.Raw | None = None
-
-
-class Request(msgspec.Struct):
-    """What is read of a request whose line was checked before, or is checked later."""
-
-    body: Body
-    custom_id: str = ""
-
-
-decode_request = msgspec.json.Decoder(Request).decode
-"""Decode one line. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is no request."""
 
 
 class RequestFiles:

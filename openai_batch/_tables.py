@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ._check import lines
-from ._inputs import SNIFF, Source, open_source
 from ._join import globbed, join
+from ._lines import lines
 from ._rows import csv_rows, jsonl_rows, txt_rows
+from ._source import SNIFF, Source, open_source
 from .errors import UsageError
 
 if TYPE_CHECKING:

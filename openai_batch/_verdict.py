@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
-MAX_EMBEDDING_INPUTS = 50_000
-"""OpenAI's cap on embedding inputs summed over one file (its API specification)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a provider accepts in one file; None means that no limit is known."""
-
-    max_requests: int | None = 50_000
-    max_bytes: int | None = 200_000_000
-    max_line_bytes: int | None = None
-    one_model: bool = True
-    endpoints: tuple[str, ...] = ()
-    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
-
-    def of_lines(self) -> Limits:
-        """Return what holds for each line by itself: what concerns the whole file, splitting it can mend."""
-        return replace(
-            self,
-            max_requests=None,
-            max_bytes=None,
-            max_line_bytes=min((n for n in (self.max_line_bytes, self.max_bytes) if n is not None), default=None),
-            one_model=False,
-            max_embedding_inputs=None,
-        )
+if TYPE_CHECKING:
+    from .errors import Problem
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -66,30 +44,6 @@ class RequestChunk:
     """How many texts each embedding request embeds; 1 for any other request."""
     bodies: list[msgspec.Raw]
     """Their bodies as they stand in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, where, and what to do about it.
-
-    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
-    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
-    """
-
-    line: int | None
-    code: str
-    message: str
-    param: str | None = None
-    remedy: str = ""
-    warning: bool = False
-    file: str | None = None
-
-    def located(self, name: str) -> str:
-        """Return `file:line: message: remedy` for the file called `name`."""
-        name = self.file or name
-        place = f"{name}:{self.line}" if self.line is not None else name
-        text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
-        return f"{text}: {self.remedy}" if self.remedy else text
 
 
 @dataclass(slots=True)

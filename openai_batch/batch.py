@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from ._api import BatchApi
     from ._batchinfo import BatchInfo
-    from ._check import Report
     from ._submit import Attempt
+    from ._verdict import Report
 
 __all__ = ["FINISHED_STATES", "Batch", "BatchType", "all_providers", "get_provider_by_model"]
 

@@ -24,12 +24,11 @@ A hint says what to type next; it is printed on its own line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ._check import Problem
 
 __all__ = [
     "ApiError",
@@ -216,3 +215,27 @@ class StoppedError(BatchError):
     def code(self) -> int:
         """128 plus the signal's number, as shells have it."""
         return 128 + self.signum
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where, and what to do about it.
+
+    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
+    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
+    """
+
+    line: int | None
+    code: str
+    message: str
+    param: str | None = None
+    remedy: str = ""
+    warning: bool = False
+    file: str | None = None
+
+    def located(self, name: str) -> str:
+        """Return `file:line: message: remedy` for the file called `name`."""
+        name = self.file or name
+        place = f"{name}:{self.line}" if self.line is not None else name
+        text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"
+        return f"{text}: {self.remedy}" if self.remedy else text

@@ -96,9 +96,9 @@ class Jobs:
         Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
         with; UncertainError where it is unknown whether a batch was created.
         """
-        from ._inputs import workspace
         from ._job_submit import SubmitOptions
         from ._job_submit import submit as submit_job
+        from ._workspace import workspace
 
         with self._session.work() as workflow, workspace() as folder:
             order = make_order(

@@ -14,8 +14,7 @@ from .output import Output, errors
 if TYPE_CHECKING:
     from openai_batch._collect import Collected
     from openai_batch._export import Export
-    from openai_batch._jobs import Job
-    from openai_batch._order import Earlier
+    from openai_batch._jobs import Earlier, Job
 
     from .session import CommandSession
 
@@ -52,7 +51,7 @@ def deliver(
 
 def _show_table(current: CommandSession, job: Job, missing: Path | None, requests: Path | None) -> Collected:
     from openai_batch._collect import collect
-    from openai_batch._inputs import workspace
+    from openai_batch._workspace import workspace
 
     with workspace() as folder:
         path = folder / "results.jsonl"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from openai_batch._check import Limits, Problem, Row, check_stream
+from openai_batch._check import check_stream
+from openai_batch._limits import Limits
+from openai_batch.errors import Problem
 
 from .api_objects import Refused
 from .store import BatchRecord, RowRecord
@@ -18,6 +20,8 @@ from .uploads import new_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from openai_batch._verdict import Row
 
     from .settings import LocalSettings
     from .store import Store

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from openai_batch._check import MAX_LINE_BYTES
+from openai_batch._lines import MAX_LINE_BYTES
 from openai_batch._typed_table import Count, Seconds, Text, read_table
 from openai_batch.errors import ConfigError
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch._api import BatchApi
 from openai_batch._collect import Collected, collect
-from openai_batch._inputs import check_file, open_source
+from openai_batch._inputs import check_file
 from openai_batch._job_submit import start
 from openai_batch._order import Order
 from openai_batch._registry import Registry
 from openai_batch._report import Reporter
+from openai_batch._source import open_source
 from openai_batch._workflow import Workflow
 from openai_batch.providers import get_provider_by_name
 

@@ -13,18 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_batch import _check
-from openai_batch._check import Limits, Row, check_stream, lines
-from openai_batch._inputs import check_file, open_source
+from openai_batch._check import check_stream
+from openai_batch._inputs import check_file
+from openai_batch._limits import Limits
+from openai_batch._lines import lines
+from openai_batch._source import open_source
 from openai_batch.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from openai_batch._verdict import Report, Row
+
 GOOD = request_line("a").rstrip(b"\n")
 OTHER = request_line("b").rstrip(b"\n")
 
 
-def check(data: bytes, limits: Limits | None = None, **options: Any) -> _check.Report:
+def check(data: bytes, limits: Limits | None = None, **options: Any) -> Report:
     """Check bytes as a file."""
     return check_stream(io.BytesIO(data), limits or Limits(), **options)
 

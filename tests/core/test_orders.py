@@ -21,12 +21,13 @@ from openai_batch import _submit, _workflow
 from openai_batch._api import RemoteFile
 from openai_batch._api_errors import OutcomeUnknown
 from openai_batch._batchinfo import BatchInfo
-from openai_batch._check import Limits
-from openai_batch._inputs import check_file, open_source
+from openai_batch._inputs import check_file
 from openai_batch._job_submit import start
+from openai_batch._limits import Limits
 from openai_batch._order import Order
 from openai_batch._profile import Provider
 from openai_batch._registry import Registry
+from openai_batch._source import open_source
 from openai_batch._workflow import Workflow
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 

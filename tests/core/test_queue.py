@@ -10,10 +10,11 @@ import pytest
 
 from openai_batch import _queue
 from openai_batch._collect import collect, verdict
-from openai_batch._inputs import Source, check_file
+from openai_batch._inputs import check_file
 from openai_batch._job_submit import start
 from openai_batch._order import Order
 from openai_batch._queue import EnqueuedTokens
+from openai_batch._source import Source
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:

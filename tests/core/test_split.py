@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_batch import _split
-from openai_batch._check import Limits
-from openai_batch._inputs import Source, check_file
+from openai_batch._inputs import check_file
+from openai_batch._limits import Limits
 from openai_batch._merge import RowResult, complete, merged, read_rows, write_rows
+from openai_batch._source import Source
 from openai_batch._split import ROW_NUMBER, Splitter
 from openai_batch._tally import Tally
 

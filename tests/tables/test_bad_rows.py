@@ -9,7 +9,7 @@ import pytest
 from cli.invoke import invoke
 from tables.make import prompts, requests, write_table
 
-from openai_batch._check import MAX_LINE_BYTES
+from openai_batch._lines import MAX_LINE_BYTES
 from openai_batch.errors import InputError
 
 CASES = {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cli.invoke import ids, invoke, request, write
 
-from openai_batch._check import Limits
 from openai_batch._expand import _zstd
 from openai_batch._inputs import check_file
+from openai_batch._limits import Limits
 from openai_batch._tables import Inputs
 from openai_batch.errors import BatchError, InputError, UsageError
 

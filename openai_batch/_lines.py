@@ -39,3 +39,34 @@ def pieces(block: bytes, beyond: int, longest: int) -> Iterator[tuple[int, bytes
         offset += len(line) + 1
     if last:
         yield offset, last if len(last) <= longest else len(last) + beyond
+
+
+MAX_LINE_BYTES = 10_000_000
+"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
+
+
+_CHUNK = 1 << 16
+
+
+def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
+    r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
+
+    A line of more than `longest` bytes (by default MAX_LINE_BYTES) is passed over, and its length in bytes stands
+    in its place.
+    """
+    longest = MAX_LINE_BYTES if longest is None else longest
+    number = offset = 0
+    while raw := stream.readline(longest + 1):
+        number += 1
+        size = len(raw)
+        if raw.endswith(b"\n"):
+            yield number, offset, raw[:-1]
+        elif size <= longest:
+            yield number, offset, raw
+        else:
+            while more := stream.readline(_CHUNK):
+                size += len(more)
+                if more.endswith(b"\n"):
+                    break
+            yield number, offset, size
+        offset += size
