@@ -16,8 +16,9 @@ from .errors import *  # noqa: F403 - the error tree is public as it stands
 if TYPE_CHECKING:
     from ._follow import wait
     from ._images import data_url
+    from ._job import Job
     from .batch import Batch, BatchType
-    from .jobs import Job, Jobs, Result
+    from .jobs import Jobs, Result
     from .providers import (
         Provider,
         get_provider_by_base_url,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Batch": "batch",
     "BatchType": "batch",
-    "Job": "jobs",
+    "Job": "_job",
     "Jobs": "jobs",
     "Provider": "providers",
     "Result": "jobs",
