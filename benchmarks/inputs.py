@@ -90,15 +90,15 @@ def jobs(count: str) -> None:
     """Fill the registry with that many jobs of one part each."""
     import sqlite3
 
-    from openai_batch import _paths
-    from openai_batch._jobs import Job, Part
-    from openai_batch._registry import Registry
+    from openai_batch.files import paths
+    from openai_batch.jobs.store.records import Job, Part
+    from openai_batch.jobs.store.registry import Registry
 
     registry = Registry()
     job = Job(0, "order-0", "openai", "https://api.example/v1", "/v1/chat/completions", "24h", time.time(), uid="job-0")
     registry.add(job, [Part(0, 1, "ended", status="completed", requests=1000, batch_id="batch_0")])
     registry.close()
-    with sqlite3.connect(_paths.registry_file()) as db:
+    with sqlite3.connect(paths.registry_file()) as db:
         for table, own in (("jobs", ("id", "identity", "uid")), ("parts", ("job", "batch_id"))):
             names = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] not in own]
             made = ", ".join("n" if name in ("id", "job") else f"'{name}-' || n" for name in own)
@@ -126,18 +126,18 @@ def _result(row: int) -> dict[str, object]:
 
 def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> None:
     """Write the job's row, its ids and, for mixed models, each part's own ids and row numbers."""
-    from openai_batch import _paths
-    from openai_batch._batchinfo import Counts
-    from openai_batch._jobs import ENDED, Job, Part
-    from openai_batch._registry import Registry
-    from openai_batch._split import ROW_NUMBER
+    from openai_batch.files import paths
+    from openai_batch.jobs.store.records import ENDED, Job, Part
+    from openai_batch.jobs.store.registry import Registry
+    from openai_batch.providers.batch_info import Counts
+    from openai_batch.requests.split import ROW_NUMBER
 
     job = Job(
         *(0, f"order-{place.name}", "bench", "https://bench.example/v1", "/v1/chat/completions", "24h", time.time()),
         uid=place.name,
         requests=rows,
     )
-    folder = _paths.private_dir(_paths.job_dir(job.uid))
+    folder = paths.private_dir(paths.job_dir(job.uid))
     parts, offset = [], 0
     for number, share in enumerate(shares):
         ids = b"".join(b'"row-%d"\n' % row for row in share)

@@ -51,9 +51,9 @@ def old_prepare(source: str, target: str) -> None:
 
 def join(uid: str, target: str) -> None:
     """Collect the results of the job that bears `uid`, its downloads being copies of files."""
-    from openai_batch._collect import collect
-    from openai_batch._registry import Registry
-    from openai_batch._workflow import Workflow
+    from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.store.registry import Registry
+    from openai_batch.jobs.workflow import Workflow
 
     flow = Workflow(Registry())
     job = flow.registry.by_uid(uid)
@@ -99,8 +99,8 @@ def copy_all(folder: str, target: str) -> None:
 
 def trip(url: str, source: str, target: str) -> None:
     """Take a file round through the library's own connection: up, a batch, down; nothing is checked or put in order."""
-    from openai_batch._api import BatchApi
-    from openai_batch._profile import Provider
+    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.provider import Provider
 
     api = BatchApi(Provider(name="bench", base_url=url))
     with Path(source).open("rb") as handle:

@@ -7,39 +7,37 @@ The public names are imported when they are first asked for, so `import openai_b
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from ._lazy import lazy_names
 from .errors import *  # noqa: F403 - the error tree is public as it stands
 
 if TYPE_CHECKING:
-    from ._follow import wait
-    from ._images import data_url
-    from ._job import Job
-    from .batch import Batch, BatchType
-    from .jobs import Jobs, Result
-    from .providers import (
-        Provider,
-        get_provider_by_base_url,
-        get_provider_by_model,
-        get_provider_by_name,
-    )
+    from .batch.batch import Batch
+    from .batch.wait import wait
+    from .inputs.data_url import data_url
+    from .jobs.job import Job
+    from .jobs.jobs import Jobs
+    from .providers.lookup import get_provider_by_base_url, get_provider_by_model, get_provider_by_name
+    from .providers.provider import Provider
+    from .requests.endpoints import BatchType
+    from .results.result import Result
 
     __version__: str
 
 _HOMES = {
-    "Batch": "batch",
-    "BatchType": "batch",
-    "Job": "_job",
-    "Jobs": "jobs",
-    "Provider": "providers",
-    "Result": "jobs",
-    "data_url": "_images",
-    "get_provider_by_base_url": "providers",
-    "get_provider_by_model": "providers",
-    "get_provider_by_name": "providers",
-    "wait": "_follow",
+    "Batch": "batch.batch",
+    "BatchType": "requests.endpoints",
+    "Job": "jobs.job",
+    "Jobs": "jobs.jobs",
+    "Provider": "providers.provider",
+    "Result": "results.result",
+    "data_url": "inputs.data_url",
+    "get_provider_by_base_url": "providers.lookup",
+    "get_provider_by_model": "providers.lookup",
+    "get_provider_by_name": "providers.lookup",
+    "wait": "batch.wait",
 }
 _MODULES = ("batch", "jobs", "providers")
 
@@ -59,24 +57,18 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     *errors.__all__,
 ]
 
+_get, __dir__ = lazy_names(__name__, _HOMES, (*__all__, *_MODULES))
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name in _HOMES:
-        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    elif name in _MODULES:
-        return import_module(f".{name}", __name__)
-    elif name == "__version__":
-        value = _version()
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    if name in _MODULES:
+        from importlib import import_module
 
-
-def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*globals(), *__all__, *_MODULES})
+        return import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        return _version()
+    return _get(name)
 
 
 def _version() -> str:

@@ -12,7 +12,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     words = sys.argv[1:]
     if words[:1] == ["__complete"]:
-        from ._complete import complete
+        from .jobs.store.completion import complete
 
         return complete(words[1:])
     if words == ["--version"]:

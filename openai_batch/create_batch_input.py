@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ._program import add_provider_arg, provider_of
-from .batch import Batch
+from .batch.batch import Batch
+from .batch.provider_arguments import add_provider_arg, provider_of
 from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .providers import Provider
+    from .providers.lookup import Provider
 
 __all__ = ["Batch", "get_parser", "main"]
 
@@ -103,6 +103,6 @@ def _prompts(lines: BinaryIO, name: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    from openai_batch._entry import program
+    from .batch.program import program
 
     program(main)

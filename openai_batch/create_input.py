@@ -7,6 +7,6 @@ from .create_batch_input import Batch, get_parser, main
 __all__ = ["Batch", "get_parser", "main"]
 
 if __name__ == "__main__":
-    from openai_batch._entry import program
+    from .batch.program import program
 
     program(main)

@@ -96,6 +96,6 @@ if TYPE_CHECKING:
 
 
 if __name__ == "__main__":
-    from openai_batch._entry import program
+    from .batch.program import program
 
     program(main)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._follow import follow
-from ._program import add_provider_args, provider_of
-from .batch import DRY_RUN_ID, Batch
+from .batch.batch import DRY_RUN_ID, Batch
+from .batch.provider_arguments import add_provider_args, provider_of
+from .batch.wait import follow
 from .errors import BatchError, IncompleteError, StoppedError, UncertainError, UsageError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _successes(results: Path) -> int:
     """Count the requests that have a success; what a provider counts itself may say otherwise."""
     import msgspec
 
-    from ._results import answer_text
+    from .results.result_line import answer_text
 
     count = 0
     with results.open("rb") as lines:
@@ -222,6 +222,6 @@ def _resume(options: argparse.Namespace, outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    from openai_batch._entry import program
+    from .batch.program import program
 
     program(_program)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from .output import counted, errors
 
 if TYPE_CHECKING:
-    from openai_batch._job_submit import Submitted
-    from openai_batch._order import Order
-    from openai_batch._reuse import ReusePlan
+    from openai_batch.jobs.order import Order
+    from openai_batch.jobs.reuse import ReusePlan
+    from openai_batch.jobs.submit import Submitted
 
     from .session import CommandSession
 
 
 def say_dry(current: CommandSession, order: Order, plan: ReusePlan | None = None) -> None:
     """Say what an order would do, and what it would leave out as far as that was looked for."""
-    from openai_batch._reuse import estimate
+    from openai_batch.jobs.reuse import estimate
 
     known = current.workflow.registry.by_identity(order.identity)
     if known is not None:

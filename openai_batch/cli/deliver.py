@@ -12,9 +12,9 @@ from .job_format import job_record
 from .output import Output, errors
 
 if TYPE_CHECKING:
-    from openai_batch._collect import Collected
-    from openai_batch._export import Export
-    from openai_batch._jobs import Earlier, Job
+    from openai_batch.jobs.collect import Collected
+    from openai_batch.jobs.store.records import Earlier, Job
+    from openai_batch.results.export import Export
 
     from .session import CommandSession
 
@@ -34,8 +34,8 @@ def deliver(
     export: Export | None = None,
 ) -> Collected:
     """Write a job's results to `target`, or to standard output for None; a terminal gets a table there."""
-    from openai_batch._collect import collect
-    from openai_batch._download_results import download
+    from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.download import download
 
     if target is not None:
         collected = download(
@@ -50,8 +50,8 @@ def deliver(
 
 
 def _show_table(current: CommandSession, job: Job, missing: Path | None, requests: Path | None) -> Collected:
-    from openai_batch._collect import collect
-    from openai_batch._workspace import workspace
+    from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.collect import collect
 
     with workspace() as folder:
         path = folder / "results.jsonl"
@@ -65,7 +65,7 @@ def _show_table(current: CommandSession, job: Job, missing: Path | None, request
 
 def preview(path: Path, total: int, asked: dict[str, str]) -> None:
     """Show the first results to a person; `asked` is what was asked, by id, where that is at hand."""
-    from openai_batch._results import answer_text
+    from openai_batch.results.result_line import answer_text
 
     with path.open("rb") as handle:
         answers = [answer_text(line) for line in itertools.islice(handle, PREVIEW)]
@@ -75,9 +75,9 @@ def preview(path: Path, total: int, asked: dict[str, str]) -> None:
 
 def _asked(job: Job, requests: Path | None) -> dict[str, str]:
     """Return what was asked first, by id: from the requests, or else from the rows that they were made of."""
-    from openai_batch._columns import read_rows
-    from openai_batch._jobfiles import columns_of, has_ids, read_ids
-    from openai_batch._results import prompt_text
+    from openai_batch.inputs.source_rows import read_rows
+    from openai_batch.jobs.store.job_folder import columns_of, has_ids, read_ids
+    from openai_batch.results.result_line import prompt_text
 
     if requests is not None:
         with requests.open("rb") as handle:
@@ -110,7 +110,7 @@ def _short(text: str) -> str:
 
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
     """Say what became of the requests. Raises IncompleteError unless every one has a success."""
-    from openai_batch._collect import verdict
+    from openai_batch.jobs.collect import verdict
 
     job, tally = collected.job, collected.tally
     if as_json:

@@ -10,7 +10,7 @@ from openai_batch.errors import UsageError
 from .options import AsOpt, FieldsOpt, InertOpt
 
 if TYPE_CHECKING:
-    from openai_batch._export import Export
+    from openai_batch.results.export import Export
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class ExportOptions:
 
         Raises UsageError where the options do not fit each other.
         """
-        from openai_batch._export import RAW, Export, form_of
+        from openai_batch.results.export import RAW, Export, form_of
 
         wanted = form_of(output, self.form, default)
         if wanted != RAW:

@@ -11,7 +11,7 @@ from .progress import span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openai_batch._jobs import Job
+    from openai_batch.jobs.store.records import Job
 
 
 def job_record(job: Job) -> dict[str, Any]:

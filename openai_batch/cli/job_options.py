@@ -11,9 +11,9 @@ from .output import errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch._job_submit import SubmitOptions
-    from openai_batch._make_requests import Requests
-    from openai_batch._order import Order
+    from openai_batch.jobs.make_requests import Requests
+    from openai_batch.jobs.order import Order
+    from openai_batch.jobs.submit import SubmitOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class JobOptions:
 
     def order(self, requests: Requests, folder: Path, **more: Any) -> Order:
         """Check a batch file, and return the order to run it; warnings are printed. Raises InputError."""
-        from openai_batch._order import make_order
+        from openai_batch.jobs.order import make_order
 
         return make_order(
             requests.source,
@@ -45,7 +45,7 @@ class JobOptions:
 
     def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
         """Return these options, and `more` of them, for the library."""
-        from openai_batch._job_submit import SubmitOptions
+        from openai_batch.jobs.submit import SubmitOptions
 
         return SubmitOptions(
             dedup=dedup,

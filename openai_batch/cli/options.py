@@ -14,7 +14,7 @@ from openai_batch.errors import UsageError
 
 def _complete(kind: str) -> Any:
     def words(incomplete: str) -> list[str]:
-        from openai_batch._complete import candidates
+        from openai_batch.jobs.store.completion import candidates
 
         return [word for word, _ in candidates(kind, incomplete)]
 

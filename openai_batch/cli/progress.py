@@ -6,12 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from openai_batch._report import Reporter
+from openai_batch.jobs.reporter import Reporter
 
 from .output import coloured, errors, one_line
 
 if TYPE_CHECKING:
-    from openai_batch._jobs import Job
+    from openai_batch.jobs.store.records import Job
 
 HEARTBEAT = 60.0
 """Seconds: a log that says nothing for long is taken for a dead job, by people and by CI."""

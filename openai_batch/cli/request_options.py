@@ -31,8 +31,8 @@ from .options import (
 from .output import errors
 
 if TYPE_CHECKING:
-    from openai_batch._recipe import RequestSpec
-    from openai_batch._tables import Inputs
+    from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.request_spec import RequestSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,8 @@ class RequestOptions:
 
     def spec(self) -> RequestSpec:
         """Return what is to be asked, with the files read that are named. Raises UsageError."""
-        from openai_batch._recipe import RequestSpec
-        from openai_batch._schema import load_schema
+        from openai_batch.inputs.json_schema import load_schema
+        from openai_batch.inputs.request_spec import RequestSpec
 
         return RequestSpec(
             self.model or "",
@@ -86,7 +86,7 @@ class InputOptions:
 
     def open(self, files: list[str] | None, folder: Path) -> Inputs:
         """Return what is to be read: these files, else the query, else standard input. `folder` is for work."""
-        from openai_batch._tables import Inputs
+        from openai_batch.inputs.formats import Inputs
 
         names = files or ([] if self.sql is not None else ["-"])
         if "-" in names and sys.stdin.isatty():

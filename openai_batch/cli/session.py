@@ -12,8 +12,8 @@ from .signals import stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_batch._jobs import Job
-    from openai_batch._workflow import Workflow
+    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.workflow import Workflow
 
 
 @dataclass
@@ -31,7 +31,7 @@ class CommandSession:
 
     def find(self, reference: str | None, provider: str | None = None) -> Job:
         """Return the job that a user means; a batch id that is new here is adopted from its provider."""
-        from openai_batch._recover import find_job
+        from openai_batch.jobs.recover import find_job
 
         job = find_job(self.workflow, reference, provider)
         self.job = job
@@ -45,9 +45,9 @@ class CommandSession:
 @contextlib.contextmanager
 def session(*, quiet: bool = False) -> Iterator[CommandSession]:
     """Make a session; an interruption becomes an error that says what goes on and how to come back."""
-    from openai_batch._paths import network_filesystem
-    from openai_batch._registry import Registry
-    from openai_batch._workflow import Workflow
+    from openai_batch.files.paths import network_filesystem
+    from openai_batch.jobs.store.registry import Registry
+    from openai_batch.jobs.workflow import Workflow
 
     reporter = make_reporter(quiet=quiet)
     registry = Registry()

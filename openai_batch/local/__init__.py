@@ -1,7 +1,12 @@
 """The local provider: the Batch API on this machine, in front of the embedded engine or of any upstream.
 
-`ensure_running` finds the server or starts it, `serve` runs it in the foreground. Importing this package does not load
+Holds: finding or starting the server (`launch`), the server (`server`, `app`, `api_objects`, `security`), its files and
+batches (`store`, `uploads`, `batches`, `publish`, `result_lines`), what runs the requests (`executor`,
+`running_batch`, `upstream`, `engine`, `model`), and the settings (`settings`). Importing this package does not load
 the server.
+
+May import: `requests`, `net`, `files`, `openai_batch.errors`. Start reading at `launch.py`, then `app.py` and
+`executor.py`.
 """
 
 from __future__ import annotations

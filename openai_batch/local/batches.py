@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from openai_batch._check import check_stream
-from openai_batch._limits import Limits
 from openai_batch.errors import Problem
+from openai_batch.requests.check import check_stream
+from openai_batch.requests.limits import Limits
 
 from .api_objects import Refused
 from .store import BatchRecord, RowRecord
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from openai_batch._verdict import Row
+    from openai_batch.requests.report import Row
 
     from .settings import LocalSettings
     from .store import Store

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from openai_batch._transfer import DownloadResponse, transfer
 from openai_batch.errors import DownloadError, UnreachableError
+from openai_batch.net.transfer import DownloadResponse, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

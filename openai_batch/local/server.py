@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from openai_batch import _paths
-from openai_batch._hosts import is_loopback
 from openai_batch.errors import AuthError, BatchError, UsageError
+from openai_batch.files import paths
+from openai_batch.net.hosts import is_loopback
 
 from .app import Routes, build_app
 from .engine import Engines, model_names
@@ -110,7 +110,7 @@ def serve(
     key = upstream_key(settings, os.environ)
     if settings.model_path is not None and not settings.upstream:
         check_model_file(settings.model_path)
-    _paths.private_dir(_paths.local_dir())
+    paths.private_dir(paths.local_dir())
     with _only_server(), _listening(host, port) as listener:
         model = None if settings.upstream else Path(settings.model_path or ensure_model())
         token = token or secrets.token_urlsafe(32)
@@ -244,8 +244,8 @@ class _Backend:
     """Everything behind the routes: the store, what runs the requests, and the executor. Made in the event loop."""
 
     def __init__(self, settings: LocalSettings, model: Path | None, key: str | None) -> None:
-        folder = _paths.private_dir(_paths.local_dir())
-        self.files, journals = (_paths.private_dir(folder / name) for name in ("files", "journals"))
+        folder = paths.private_dir(paths.local_dir())
+        self.files, journals = (paths.private_dir(folder / name) for name in ("files", "journals"))
         self.store = Store(folder / "store.db")
         _remove_unknown_files(self.store, self.files)
         self._engines = Engines(settings, model) if model is not None else None

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from openai_batch._lines import MAX_LINE_BYTES
-from openai_batch._typed_table import Count, Seconds, Text, read_table
 from openai_batch.errors import ConfigError
+from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.files.typed_table import Count, Seconds, Text, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from openai_batch._files import sync_folder
+from openai_batch.files.atomic import sync_folder
 
 from .api_objects import Refused, read_body
 from .store import FileRecord

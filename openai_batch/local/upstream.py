@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from openai_batch._hosts import is_loopback
+from openai_batch.net.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

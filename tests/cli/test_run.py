@@ -10,7 +10,7 @@ from cli.conftest import configure
 from cli.invoke import ids, invoke, plain, request, see, write
 from support.servers import echo_upstream
 
-from openai_batch._registry import Registry
+from openai_batch.jobs.store.registry import Registry
 
 if TYPE_CHECKING:
     from support.faults import FaultServer

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from openai_batch import _images, data_url
+from openai_batch import data_url
+from openai_batch.inputs import data_url as module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,7 @@ def test_a_url_is_fetched_and_its_type_cleaned() -> None:
 
 def test_a_url_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors, redirects to other schemes, cut and over-long answers are refused, each by name."""
-    monkeypatch.setattr(_images, "MAX_DOWNLOAD_BYTES", 2_000_000)
+    monkeypatch.setattr(module, "MAX_DOWNLOAD_BYTES", 2_000_000)
     Path("secret").write_text("secret", encoding="utf-8")
     answers = {
         "/missing": (404, {}, b""),

@@ -8,23 +8,23 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from openai_batch._api import BatchApi
-from openai_batch._collect import Collected, collect
-from openai_batch._inputs import check_file
-from openai_batch._job_submit import start
-from openai_batch._order import Order
-from openai_batch._registry import Registry
-from openai_batch._report import Reporter
-from openai_batch._source import open_source
-from openai_batch._workflow import Workflow
+from openai_batch.jobs.collect import Collected, collect
+from openai_batch.jobs.order import Order
+from openai_batch.jobs.reporter import Reporter
+from openai_batch.jobs.store.registry import Registry
+from openai_batch.jobs.submit import start
+from openai_batch.jobs.workflow import Workflow
 from openai_batch.providers import get_provider_by_name
+from openai_batch.providers.api import BatchApi
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.source import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.faults import FaultServer
 
-    from openai_batch._jobs import Job
+    from openai_batch.jobs.store.records import Job
 
 
 class Ears(Reporter):

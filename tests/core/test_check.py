@@ -12,18 +12,18 @@ from core.kit import request_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_batch import _check
-from openai_batch._check import check_stream
-from openai_batch._inputs import check_file
-from openai_batch._limits import Limits
-from openai_batch._lines import lines
-from openai_batch._source import open_source
 from openai_batch.errors import InputError
+from openai_batch.files.lines import lines
+from openai_batch.requests import check as module
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.check import check_stream
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.source import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch._verdict import Report, Row
+    from openai_batch.requests.report import Report, Row
 
 GOOD = request_line("a").rstrip(b"\n")
 OTHER = request_line("b").rstrip(b"\n")
@@ -181,7 +181,7 @@ def test_embedding_inputs_are_counted_over_the_file() -> None:
 
 def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a line is told with its length, and the lines behind it are still judged."""
-    monkeypatch.setattr(_check, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(module, "MAX_LINE_BYTES", 1000)
     report = check(GOOD + b"\n" + b"x" * 200_000 + b"\n" + line(method="GET") + b"\n")
     assert (report.errors[0].line, report.errors[0].code) == (2, "line_too_long")
     assert "200,001" in report.errors[0].message  # with its newline

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 import pytest
 from support.plan import read_plan
 
-from openai_batch import _transfer
-from openai_batch._aside import move_to_backup
-from openai_batch._collect import collect, fetch_raw, verdict
-from openai_batch._files import part_file, publish
-from openai_batch._job_submit import start
-from openai_batch._jobs import COLLECTED
-from openai_batch._recover import adopt
-from openai_batch._save import replace_keeping_backup
-from openai_batch._slice import FileSlice
+from openai_batch.batch.save import replace_keeping_backup
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, OutputExistsError
+from openai_batch.files.atomic import part_file, publish
+from openai_batch.files.backups import move_to_backup
+from openai_batch.files.slice import FileSlice
+from openai_batch.jobs.collect import collect, fetch_raw, verdict
+from openai_batch.jobs.recover import adopt
+from openai_batch.jobs.store.records import COLLECTED
+from openai_batch.jobs.submit import start
+from openai_batch.net import transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from core.kit import Shop
 
-    from openai_batch._jobs import Job
-    from openai_batch._workflow import Workflow
+    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.workflow import Workflow
 
 GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors", "crlf", "blank", "conflict"]
 
@@ -33,7 +33,7 @@ GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors",
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up a broken download soon."""
-    monkeypatch.setattr(_transfer, "MAX_TRIES", 2)
+    monkeypatch.setattr(transfer, "MAX_TRIES", 2)
 
 
 def no_leftovers(folder: Path) -> bool:
@@ -289,7 +289,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
     shop: Shop, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bytes are right in every case; only a proven range is appended to what was there."""
-    monkeypatch.setattr(_transfer, "MAX_TRIES", 5)
+    monkeypatch.setattr(transfer, "MAX_TRIES", 5)
     verdict(shop.run(f"fault:content={fault};range={mode}", requests=MANY))
     assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(MANY)]
     asked = ["range" in request.headers for request in shop.server.seen("GET", "/files/.*/content")]
@@ -300,7 +300,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
 
 def test_a_file_that_changed_between_two_tries_is_read_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes of two versions are never joined: another ETag starts from the front."""
-    monkeypatch.setattr(_transfer, "MAX_TRIES", 5)
+    monkeypatch.setattr(transfer, "MAX_TRIES", 5)
     verdict(shop.run("fault:content=half;range=changed", requests=MANY))
     assert len(shop.rows()) == MANY
     second = shop.server.seen("GET", "/files/.*/content")[1]

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from openai_batch._delays import delays, retry_after
+from openai_batch.net.delays import delays, retry_after
 
 
 def test_delays_grow_to_the_longest() -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch import _paths
-from openai_batch._collect import collect
-from openai_batch._report import Reporter
 from openai_batch.errors import AuthError, OutputExistsError
+from openai_batch.files import paths
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.reporter import Reporter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,12 +68,12 @@ def test_an_attempt_is_on_the_disk_before_its_request_leaves(shop: Shop) -> None
         elif found:
             dirty.add(found[2])
         elif re.search(r'unlink\("[^"]*registry\.db-journal"', call):
-            dirty.discard(f"{_paths.registry_file()}-journal")
+            dirty.discard(f"{paths.registry_file()}-journal")
             commits.append(number)
     assert dirty == set()
     # The last commit is the attempt's own: it stands between the answer to the upload and the request.
     assert commits[-1] > place(calls, r'send(to|msg)\(.*"POST /v1/files ')
-    assert place(calls, rf"f(data)?sync\(\d+<{re.escape(str(_paths.state_dir()))}>", commits[-1]) < sent
+    assert place(calls, rf"f(data)?sync\(\d+<{re.escape(str(paths.state_dir()))}>", commits[-1]) < sent
 
 
 def test_results_are_synced_before_they_have_their_name(shop: Shop) -> None:
@@ -119,7 +119,7 @@ def test_a_job_that_another_process_walks_is_waited_for(shop: Shop) -> None:
     with pytest.raises(AuthError):
         shop.submit("fault:upload=401")
     (job,) = shop.flow().registry.jobs()
-    holder = os.open(_paths.job_dir(job.uid) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    holder = os.open(paths.job_dir(job.uid) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(holder, fcntl.LOCK_EX)
     process = shop.command("submit", "in.jsonl", "-p", "faulty")
     watchdog = threading.Timer(60, process.kill)

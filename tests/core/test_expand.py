@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._expand import _zstd, expand, is_packed
 from openai_batch.errors import InputError
+from openai_batch.files.compression import _zstd, expand, is_packed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes(_zstd().compress(bytes(200_000_000)))
     code = (
-        "import resource, sys; from pathlib import Path; from openai_batch._expand import expand;"
+        "import resource, sys; from pathlib import Path; from openai_batch.files.compression import expand;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "expand(Path(sys.argv[1]), 'in', Path(sys.argv[2]));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

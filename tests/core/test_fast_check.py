@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_batch import _lines
-from openai_batch._check import check_stream
-from openai_batch._fast_check import read_chunk
-from openai_batch._limits import Limits
-from openai_batch._lines import blocks, lines, pieces
-from openai_batch._source import Places
-from openai_batch._split import Splitter
-from openai_batch._verdict import Report, RequestChunk, Row
+from openai_batch.files import lines as module
+from openai_batch.files.lines import blocks, lines, pieces
+from openai_batch.requests.check import check_stream
+from openai_batch.requests.fast_check import read_chunk
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.report import Report, RequestChunk, Row
+from openai_batch.requests.source import Places
+from openai_batch.requests.split import Splitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,7 @@ def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None
     """Compare both ways of checking, the fast one with blocks of that many bytes."""
     slow, rows = judge(data, limits, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_lines, "BLOCK", block)
+        patch.setattr(module, "BLOCK", block)
         fast, chunks = judge_at_once(data, limits, **options)
     assert fast == slow
     if slow.ok:
@@ -268,7 +268,7 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
     """Blocks of any size give the same lines, places and lengths as reading line by line."""
     data = b"\n".join(parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_lines, "BLOCK", size)
+        patch.setattr(module, "BLOCK", size)
         found, offset = [], 0
         for block, beyond in blocks(io.BytesIO(data), longest):
             found += [(offset + start, raw) for start, raw in pieces(block, beyond, longest)]

@@ -15,16 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from support.faults import fault_server
 from support.full import FULL
 
-from openai_batch._collect import collect
-from openai_batch._job_submit import start
-from openai_batch._recover import recover
 from openai_batch.errors import BatchError, UncertainError
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.recover import recover
+from openai_batch.jobs.submit import start
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from openai_batch._order import Order
+    from openai_batch.jobs.order import Order
 
 FAULTS = (
     *("create=made.reset", "create=made.close", "create=made.500", "create=made.502", "create=made.cut"),

@@ -21,8 +21,8 @@ LIMIT = 80 * 1024
 
 CLIENT = """
 import re, sys
-from openai_batch._api import BatchApi
-from openai_batch._profile import Provider
+from openai_batch.providers.api import BatchApi
+from openai_batch.providers.provider import Provider
 api = BatchApi(Provider(name="plain", base_url=sys.argv[2]))
 if sys.argv[1] == "up":
     with open(sys.argv[3], "rb") as handle:

@@ -17,24 +17,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from core.kit import request_line
 
-from openai_batch import _submit, _workflow
-from openai_batch._api import RemoteFile
-from openai_batch._api_errors import OutcomeUnknown
-from openai_batch._batchinfo import BatchInfo
-from openai_batch._inputs import check_file
-from openai_batch._job_submit import start
-from openai_batch._limits import Limits
-from openai_batch._order import Order
-from openai_batch._profile import Provider
-from openai_batch._registry import Registry
-from openai_batch._source import open_source
-from openai_batch._workflow import Workflow
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
+from openai_batch.jobs import workflow
+from openai_batch.jobs.order import Order
+from openai_batch.jobs.store.registry import Registry
+from openai_batch.jobs.submit import start
+from openai_batch.jobs.workflow import Workflow
+from openai_batch.providers import create_once
+from openai_batch.providers.api import RemoteFile
+from openai_batch.providers.api_errors import OutcomeUnknown
+from openai_batch.providers.batch_info import BatchInfo
+from openai_batch.providers.provider import Provider
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.source import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from openai_batch._jobs import Job, Part
+    from openai_batch.jobs.store.records import Job, Part
 
 LATE, LAG, TIMEOUT, GRACE = 3.0, 3.0, 2.0, 6.0
 
@@ -215,9 +216,9 @@ class Runner:
 def runner(order: Order, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Put our clock where the workflow looks at one."""
     clock = Clock()
-    monkeypatch.setattr(_submit, "time", clock)
-    monkeypatch.setattr(_workflow, "time", clock)
-    functions: list[Callable[..., Any]] = [_submit.create, _submit.reconcile]
+    monkeypatch.setattr(create_once, "time", clock)
+    monkeypatch.setattr(workflow, "time", clock)
+    functions: list[Callable[..., Any]] = [create_once.create, create_once.reconcile]
     for function in functions:
         defaults = function.__kwdefaults__
         assert defaults is not None
@@ -256,7 +257,7 @@ def test_no_order_of_faults_makes_two_batches(runner: Runner, lag: float, faults
 
 def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where looking finds nothing, and sending anew is allowed, two batches do come out."""
-    monkeypatch.setattr(_submit, "find_all", lambda _api, _attempt: [])
+    monkeypatch.setattr(create_once, "find_all", lambda _api, _attempt: [])
 
     def walk(chosen: tuple[int, ...]) -> int:
         shutil.rmtree(runner.state, ignore_errors=True)

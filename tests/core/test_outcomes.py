@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._job_submit import start
-from openai_batch._jobs import CREATING, RUNNING, UPLOADED
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
+from openai_batch.jobs.store.records import CREATING, RUNNING, UPLOADED
+from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
     from core.kit import Shop

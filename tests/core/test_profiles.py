@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_batch._api import BatchApi
-from openai_batch._builtin import BUILT_IN, is_openai_model
-from openai_batch._builtin_names import BUILT_IN_NAMES
-from openai_batch._client import sdk_model_names
-from openai_batch._config import add_profile, load
-from openai_batch._config_file import MAX_BYTES
-from openai_batch._profile import Provider, normal_url
 from openai_batch.errors import AuthError, ConfigError, UnknownProviderError, UsageError
 from openai_batch.providers import (
     get_provider_by_base_url,
@@ -22,6 +15,13 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
+from openai_batch.providers.api import BatchApi
+from openai_batch.providers.builtin import BUILT_IN, is_openai_model
+from openai_batch.providers.builtin_names import BUILT_IN_NAMES
+from openai_batch.providers.client import sdk_model_names
+from openai_batch.providers.config import add_profile, load
+from openai_batch.providers.config_file import MAX_BYTES
+from openai_batch.providers.provider import Provider, normal_url
 
 if TYPE_CHECKING:
     from pathlib import Path

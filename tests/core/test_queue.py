@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch import _queue
-from openai_batch._collect import collect, verdict
-from openai_batch._inputs import check_file
-from openai_batch._job_submit import start
-from openai_batch._order import Order
-from openai_batch._queue import EnqueuedTokens
-from openai_batch._source import Source
+from openai_batch.jobs import token_limit
+from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.order import Order
+from openai_batch.jobs.submit import start
+from openai_batch.jobs.token_limit import EnqueuedTokens
 from openai_batch.providers import get_provider_by_name
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from core.kit import Shop
 
-    from openai_batch._jobs import Job
+    from openai_batch.jobs.store.records import Job
 
 ROWS = 12
 
@@ -82,7 +82,7 @@ def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
     shop.configure(max_requests=3)
     whole = order(shop, "fault:steps=in_progress,in_progress")
     limit = whole.checked.size * 2 // 4 + 10
-    shop.configure(max_requests=3, enqueued_tokens=limit // _queue.BYTES_PER_TOKEN)
+    shop.configure(max_requests=3, enqueued_tokens=limit // token_limit.BYTES_PER_TOKEN)
     shop.server.queue_bytes = limit
     job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress,in_progress"))
     assert job.waiting == 2
@@ -92,7 +92,7 @@ def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
 
 def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that others have filled is asked again after a pause, not at every poll."""
-    monkeypatch.setattr(_queue, "REFUSAL_PAUSE", 3.0)
+    monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
     shop.configure(max_requests=50)
     whole = order(shop, "m")
     shop.server.queue_bytes = 1
@@ -159,8 +159,8 @@ def test_a_guess_is_forgotten(shop: Shop) -> None:
     flow = shop.flow()
     queue = EnqueuedTokens(flow.registry, flow.api(first).provider)
     part = second.parts[0]
-    assert not queue.has_room(second, part, time.time() + _queue.GUESSED_FOR - 60)
-    assert queue.has_room(second, part, time.time() + _queue.GUESSED_FOR + 60)
+    assert not queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR - 60)
+    assert queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR + 60)
 
 
 def test_a_job_that_waits_looks_at_the_batches_of_others(shop: Shop) -> None:
@@ -185,7 +185,7 @@ def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(shop: Shop) -> 
 
 def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
     """Recovery takes in what ran, not the batches that the full queue had failed."""
-    from openai_batch._recover import recover
+    from openai_batch.jobs.recover import recover
 
     shop.configure(max_requests=3)
     whole = order(shop, "m")
@@ -225,7 +225,7 @@ def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
     """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
     whole = order(shop, "fault:steps=in_progress")
     room = whole.checked.size // 4 + 10
-    tokens = room // _queue.BYTES_PER_TOKEN
+    tokens = room // token_limit.BYTES_PER_TOKEN
     shop.configure(**({"enqueued_tokens": tokens} if known else {}))
     shop.server.queue_bytes = room
     shop.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."

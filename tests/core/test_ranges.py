@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._transfer import DownloadResponse, transfer
 from openai_batch.errors import UnreachableError
+from openai_batch.net.transfer import DownloadResponse, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plan import bad_row, expired_row, good_row
 
-from openai_batch import _index
-from openai_batch._batchinfo import BatchFault, Counts, read_batch
-from openai_batch._index import Place, as_they_stand, index
-from openai_batch._merge import complete, rows_in_order
-from openai_batch._results import Response, answer_text, judge, read_line
-from openai_batch._tally import Tally
 from openai_batch.errors import DownloadError
+from openai_batch.providers.batch_info import BatchFault, Counts, read_batch
+from openai_batch.results import index as module
+from openai_batch.results.index import Place, as_they_stand, index
+from openai_batch.results.merge import complete, rows_in_order
+from openai_batch.results.result_line import Response, answer_text, judge, read_line
+from openai_batch.results.tally import Tally
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
 
@@ -351,7 +351,7 @@ def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, 
     places: dict[str, Place] = {}
     tally = Tally()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_index, "_BLOCK", size)
+        patch.setattr(module, "_BLOCK", size)
         index(io.BytesIO(data), 1, "f", places, tally)
     expected: dict[str, Place] = {}
     begin = repeats = 0
@@ -377,7 +377,7 @@ def test_values_that_are_not_lines() -> None:
 @pytest.mark.parametrize("blocks", [1, 1 << 18])
 def test_the_line_at_fault_is_named(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the file is read, an error names the line by its number in the file."""
-    monkeypatch.setattr(_index, "_BLOCK", blocks)
+    monkeypatch.setattr(module, "_BLOCK", blocks)
     data = jsonl(*(good_row(str(n)) for n in range(7))) + b"<html>\n" + jsonl(good_row("x"))
     with pytest.raises(DownloadError, match="f: line 8 is no result"):
         merged(data, ids=[])

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch import _paths
-from openai_batch._batchinfo import BatchFault, Counts
-from openai_batch._job_submit import start
-from openai_batch._jobs import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, Job, Part
-from openai_batch._registry import APPLICATION_ID, VERSION, Registry
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
+from openai_batch.files import paths
+from openai_batch.jobs.store.records import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, Job, Part
+from openai_batch.jobs.store.registry import APPLICATION_ID, VERSION, Registry
+from openai_batch.jobs.submit import start
+from openai_batch.providers.batch_info import BatchFault, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
 )
 def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> None:
     """Damage is an error that says where the file is now; it is never taken for an empty registry at once."""
-    _paths.private_dir(registry.path.parent)
+    paths.private_dir(registry.path.parent)
     registry.path.write_bytes(content)
     with pytest.raises(RegistryError, match="damaged") as told:
         registry.jobs()
@@ -200,7 +200,7 @@ def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
     again = shop.flow().registry.job(made.id)
     assert again.input_path == str(order.checked.origin)
     assert Path(str(again.input_path)).exists()
-    assert [path.name for path in _paths.state_dir().iterdir() if "damaged" in path.name] == []
+    assert [path.name for path in paths.state_dir().iterdir() if "damaged" in path.name] == []
 
 
 def test_our_own_mistake_does_not_move_the_file(registry: Registry) -> None:
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 STRANGER = """
 import os, sys
 from pathlib import Path
-from openai_batch._registry import Registry
+from openai_batch.jobs.store.registry import Registry
 from openai_batch.errors import BatchError
 os.setuid(65534)
 try:

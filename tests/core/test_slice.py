@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_batch._slice import FileSlice
+from openai_batch.files.slice import FileSlice
 
 DATA = bytes(range(256)) * 4
 STEPS = st.lists(

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_batch import _split
-from openai_batch._inputs import check_file
-from openai_batch._limits import Limits
-from openai_batch._merge import RowResult, complete, merged, read_rows, write_rows
-from openai_batch._source import Source
-from openai_batch._split import ROW_NUMBER, Splitter
-from openai_batch._tally import Tally
+from openai_batch.requests import split
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.source import Source
+from openai_batch.requests.split import ROW_NUMBER, Splitter
+from openai_batch.results.merge import RowResult, complete, merged, read_rows, write_rows
+from openai_batch.results.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch._inputs import Checked
+    from openai_batch.requests.batch_file import Checked
 
 
 def requests(models: list[str], sizes: list[int]) -> bytes:
@@ -123,19 +123,19 @@ def test_models_that_follow_each_other_need_no_copy(tmp_path: Path) -> None:
 
 def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorting them out would need a file for each."""
-    monkeypatch.setattr(_split, "MAX_MODELS", 2)
+    monkeypatch.setattr(split, "MAX_MODELS", 2)
     with pytest.raises(Exception, match=r"over 2 models"):
         checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
 
 
 def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any number of models that follow each other are sorted out with two open at a time; so are two that alternate."""
-    monkeypatch.setattr(_split, "MAX_MODELS", 2)
+    monkeypatch.setattr(split, "MAX_MODELS", 2)
     models = list("aabcbcdeedf")
     path = tmp_path / "in.jsonl"
     path.write_bytes(requests(models, [1] * len(models)))
     with path.open("rb") as source:
-        slices = _split.sort_out(source, tmp_path, Limits(one_model=True))
+        slices = split.sort_out(source, tmp_path, Limits(one_model=True))
     assert [piece.requests for piece in slices] == [2, 2, 2, 2, 2, 1]
     for model, number in zip("abcdef", range(1, 7), strict=True):
         rows = (tmp_path / f"model-{number}.rows").read_bytes()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._collect import collect, verdict
-from openai_batch._job_submit import start
-from openai_batch._jobs import CREATING, PLANNED, UPLOADING
-from openai_batch._recover import adopt
-from openai_batch._registry import Registry
 from openai_batch.errors import InputError, NotFoundError
+from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.recover import adopt
+from openai_batch.jobs.store.records import CREATING, PLANNED, UPLOADING
+from openai_batch.jobs.store.registry import Registry
+from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -164,8 +164,8 @@ def test_the_key_is_in_no_file_and_in_no_place_but_its_header(shop: Shop) -> Non
 
 WRITER = """
 import sys
-from openai_batch._jobs import Job, Part
-from openai_batch._registry import Registry
+from openai_batch.jobs.store.records import Job, Part
+from openai_batch.jobs.store.registry import Registry
 registry = Registry()
 name = sys.argv[1]
 def order(identity, uid):

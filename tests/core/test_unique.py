@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_batch._unique import IdHashes, unique_ids
+from openai_batch.requests.unique_ids import IdHashes, unique_ids
 
 
 def test_repeats_are_told_with_their_first_place() -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch import _patience
-from openai_batch._cancel import cancel
-from openai_batch._delays import delays
-from openai_batch._jobs import ENDED
-from openai_batch._patience import Poller
-from openai_batch._retry import retry, survey
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
+from openai_batch.jobs.cancel import cancel
+from openai_batch.jobs.retry import retry, survey
+from openai_batch.jobs.store.records import ENDED
+from openai_batch.net.delays import delays
+from openai_batch.providers import polling
+from openai_batch.providers.polling import Poller
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -66,7 +66,7 @@ def test_the_time_given_is_kept(shop: Shop) -> None:
 
 def test_a_refused_key_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused again and again is told; the job itself is not touched."""
-    monkeypatch.setattr(_patience, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
     job = shop.submit("fault:poll=401*9;steps=in_progress")
     with pytest.raises(AuthError) as told:
         shop.flow().wait(job, timeout=30)
@@ -97,7 +97,7 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
 
 def test_a_batch_that_is_gone_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
-    monkeypatch.setattr(_patience, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
     with pytest.raises(NotFoundError):
         shop.flow().wait(shop.submit("fault:poll=404*9"), timeout=60)
     assert len(shop.server.seen("GET", "/batches/.*")) == 2

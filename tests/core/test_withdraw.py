@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._cancel import cancel, withdraw
-from openai_batch._collect import collect, verdict
-from openai_batch._job_submit import start
-from openai_batch._jobs import CREATING, ENDED
-from openai_batch._retry import WITHDRAWN, retry, survey
 from openai_batch.errors import ApiError, IncompleteError, UncertainError
+from openai_batch.jobs.cancel import cancel, withdraw
+from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.retry import WITHDRAWN, retry, survey
+from openai_batch.jobs.store.records import CREATING, ENDED
+from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
     from core.kit import Shop
 
-    from openai_batch._jobs import Job
-    from openai_batch._workflow import Workflow
+    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.workflow import Workflow
 
 RUNS = ",".join(["in_progress"] * 30)
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openai_batch._export import Export
+from openai_batch.results.export import Export
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_batch._cells import inert, write_csv
+from openai_batch.results.csv_file import inert, write_csv
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 CELLS = st.one_of(

@@ -14,7 +14,7 @@ LIMIT = 60_000
 PEAK = """
 import re, sys
 from pathlib import Path
-from openai_batch._export import Export
+from openai_batch.results.export import Export
 
 def lines():
     for n in range(150_000):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.servers import echo_upstream
 
-from openai_batch import Jobs, _paths
+from openai_batch import Jobs
 from openai_batch.errors import NotFoundError
+from openai_batch.files import paths
 from openai_batch.jobs import Reporter
 from openai_batch.local import launch
 
@@ -126,5 +127,5 @@ def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> N
             assert (folder / "local" / "server.json").exists()
             assert not launch.server_file().exists()
         finally:
-            with _paths.state_at(folder):
+            with paths.state_at(folder):
                 launch.stop()

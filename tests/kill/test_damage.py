@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kill.conftest import FULL
 
-from openai_batch import _migrations, _registry
+from openai_batch.jobs.store import migrations, registry
 
 if TYPE_CHECKING:
     import random
@@ -83,13 +83,13 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     """A registry of an earlier schema is copied before it is changed, and what it held is still there."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
-    steps = (*_migrations.MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
-    monkeypatch.setattr(_registry, "MIGRATIONS", steps)
-    monkeypatch.setattr(_registry, "VERSION", len(steps))
-    registry = _registry.Registry(here.state / "registry.db")
-    registry.set_job(1, succeeded=4)
-    assert registry.job(1).succeeded == 4
-    registry.close()
+    steps = (*migrations.MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
+    monkeypatch.setattr(registry, "MIGRATIONS", steps)
+    monkeypatch.setattr(registry, "VERSION", len(steps))
+    opened = registry.Registry(here.state / "registry.db")
+    opened.set_job(1, succeeded=4)
+    assert opened.job(1).succeeded == 4
+    opened.close()
     copy = here.state / f"registry.db.schema-{len(steps) - 1}"
     assert copy.stat().st_mode & 0o777 == 0o600
     with contextlib.closing(sqlite3.connect(copy)) as db:

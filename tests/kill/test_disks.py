@@ -205,7 +205,7 @@ def test_read_only_disks(here: World) -> None:
 def test_folders_of_somebody_else(zygote: Zygote) -> None:
     """Without the right to write, nothing is sent; without the right to read, that is told."""
     probe = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", sys.executable, "-c"]
-    code = "import typer._click.decorators, openai_batch.cli.app, openai_batch._workflow, openai"
+    code = "import typer._click.decorators, openai_batch.cli.app, openai_batch.jobs.workflow, openai"
     if subprocess.run([*probe, code], capture_output=True, check=False, cwd="/").returncode:
         pytest.skip("the package cannot be read by another user here")
     folder = Path(tempfile.mkdtemp(prefix="obatch-test-"))

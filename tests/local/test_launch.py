@@ -14,8 +14,8 @@ from openai import OpenAI
 from support.batch import chat_file, finish, start
 from support.servers import wait_until
 
-from openai_batch import _paths
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
+from openai_batch.files import paths
 from openai_batch.local import Endpoint, LocalSettings, ensure_running, running, stop
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _settings(echo: EchoUpstream, **settings: Any) -> LocalSettings:
 
 
 def _pid() -> int:
-    return int(json.loads((_paths.local_dir() / "server.json").read_text())["pid"])
+    return int(json.loads((paths.local_dir() / "server.json").read_text())["pid"])
 
 
 def _client(endpoint: Endpoint) -> OpenAI:
@@ -138,7 +138,7 @@ def test_server_by_hand(echo: EchoUpstream) -> None:
 
 def test_stale_address(echo: EchoUpstream) -> None:
     """An address file that leads to nobody, or is no JSON at all, does not matter."""
-    folder = _paths.private_dir(_paths.local_dir())
+    folder = paths.private_dir(paths.local_dir())
     for content in ('{"base_url": "http://127.0.0.1:9/v1", "token": "x", "pid": 1}', "{", "[]"):
         (folder / "server.json").write_text(content)
         assert running() is None

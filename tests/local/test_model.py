@@ -196,9 +196,9 @@ def test_nothing_works(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cached_model_is_used() -> None:
     """A model that is there already is not fetched."""
-    from openai_batch import _paths
+    from openai_batch.files import paths
 
-    folder = _paths.private_dir(_paths.cache_dir() / "models")
+    folder = paths.private_dir(paths.cache_dir() / "models")
     path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
     with path.open("wb") as out:
         out.truncate(model.SIZE)

@@ -12,9 +12,9 @@ import pytest
 from cli.conftest import configure
 from cli.invoke import environment, ids, invoke, request, write
 
-from openai_batch import _spared
-from openai_batch._spared import AnswerFiles
 from openai_batch.errors import NotFoundError
+from openai_batch.jobs.store import reused_answers
+from openai_batch.jobs.store.reused_answers import AnswerFiles
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -173,7 +173,7 @@ def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
 
 def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many files the answers lie in, and in whatever order, few of them are open at a time."""
-    monkeypatch.setattr(_spared, "MAX_OPEN_FILES", 3)
+    monkeypatch.setattr(reused_answers, "MAX_OPEN_FILES", 3)
     paths = [tmp_path / f"store-{n}" for n in range(1, 8)]
     for number, path in enumerate(paths, 1):
         path.write_bytes(b"first\n%d\n" % number)

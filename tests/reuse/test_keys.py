@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_batch import _keys
+from openai_batch.requests import fingerprints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def line(custom_id: str, **body: Any) -> bytes:
 def keys_of(*lines: bytes) -> list[bytes]:
     """Return the keys of requests."""
     found = [msgspec.json.decode(each, type=Request) for each in lines]
-    data, size = b"".join(_keys.fingerprints(each.url, [each.body]) for each in found), _keys.KEY_BYTES
+    data, size = b"".join(fingerprints.fingerprints(each.url, [each.body]) for each in found), fingerprints.KEY_BYTES
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
@@ -52,8 +52,8 @@ def kept(path: Path, numbers: list[int]) -> Path:
 def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_path: Path) -> None:
     """Each later row that asks the same is told with the first one, however the keys are parted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_keys, "_PARTITION", partition)
-        found = sorted(_keys.repeats(kept(tmp_path / "keys", numbers), tmp_path))
+        patch.setattr(fingerprints, "_PARTITION", partition)
+        found = sorted(fingerprints.repeats(kept(tmp_path / "keys", numbers), tmp_path))
     assert found == [(row, numbers.index(n)) for row, n in enumerate(numbers) if numbers.index(n) != row]
 
 
@@ -65,9 +65,9 @@ def test_shared_rows_are_those_of_a_dict(partition: int, mine: list[int], theirs
     found = {}
     for once in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_keys, "_PARTITION", partition)
+            patch.setattr(fingerprints, "_PARTITION", partition)
             ours, other = kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs)
-            found[once] = sorted(_keys.paired(ours, other, tmp_path, once=once))
+            found[once] = sorted(fingerprints.paired(ours, other, tmp_path, once=once))
     assert found[True] == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
     places = {n: [row for row, other in enumerate(mine) if other == n] for n in mine}
     pairs = [(n, theirs[:row].count(n), row) for row, n in enumerate(theirs)]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from core.conftest import shop
 
-from openai_batch._job_submit import start
-from openai_batch._registry import OvertakenError
-from openai_batch._reuse import find_reusable, plan_submission
+from openai_batch.jobs.reuse import find_reusable, plan_submission
+from openai_batch.jobs.store.registry import OvertakenError
+from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
     from core.kit import Shop

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_batch._merge import RowResult
-from openai_batch._row_set import RowSet
-from openai_batch._spared import THIS_JOB, AnswerFile, AnswerFiles, completed, count_skipped, skipped_rows
 from openai_batch.errors import BatchError
+from openai_batch.jobs.store.reused_answers import (
+    THIS_JOB,
+    AnswerFile,
+    AnswerFiles,
+    completed,
+    count_skipped,
+    skipped_rows,
+)
+from openai_batch.jobs.store.row_set import RowSet
+from openai_batch.results.merge import RowResult
 
 # How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")

@@ -11,9 +11,9 @@ from support.canary import KEY, MARK, Ran, command_lines, listener, nowhere, rep
 from support.full import FULL
 from support.servers import echo_upstream, wait_until
 
-from openai_batch._api import BatchApi
 from openai_batch.errors import BatchError
 from openai_batch.providers import get_provider_by_name
+from openai_batch.providers.api import BatchApi
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import pytest
 from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
 from support.servers import echo_upstream
 
-from openai_batch._cancel import cancel
-from openai_batch._collect import collect, fetch_raw
-from openai_batch._job_submit import start
 from openai_batch.errors import BatchError
+from openai_batch.jobs.cancel import cancel
+from openai_batch.jobs.collect import collect, fetch_raw
+from openai_batch.jobs.submit import start
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from core.kit import Shop
 
-    from openai_batch._jobs import Job
-    from openai_batch._workflow import Workflow
+    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.workflow import Workflow
 
 
 def _wait(flow: Workflow, job: Job, _shop: Shop) -> object:

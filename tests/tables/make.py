@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_batch._expand import _zstd
-from openai_batch._prepare import prepare
-from openai_batch._recipe import RequestSpec
-from openai_batch._tables import Inputs
+from openai_batch.files.compression import _zstd
+from openai_batch.inputs.formats import Inputs
+from openai_batch.inputs.prepare import prepare
+from openai_batch.inputs.request_spec import RequestSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

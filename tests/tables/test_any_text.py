@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.servers import echo_upstream
 from tables.make import prompts, requests, write_table
 
-from openai_batch._template import Template, _jinja_renderer, _parse_columns
 from openai_batch.errors import InputError
+from openai_batch.inputs.templates import Template, _jinja_renderer, _parse_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

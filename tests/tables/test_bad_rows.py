@@ -9,8 +9,8 @@ import pytest
 from cli.invoke import invoke
 from tables.make import prompts, requests, write_table
 
-from openai_batch._lines import MAX_LINE_BYTES
 from openai_batch.errors import InputError
+from openai_batch.files.lines import MAX_LINE_BYTES
 
 CASES = {
     "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, and the header 2"),

@@ -16,8 +16,8 @@ import pytest
 from cli.invoke import invoke
 from tables.make import needs_duckdb, requests, write_table
 
-from openai_batch._fetch import fetch_public, is_public
 from openai_batch.errors import InputError
+from openai_batch.inputs.public_fetch import fetch_public, is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openai_batch._prepare import prepare
-from openai_batch._recipe import RequestSpec
-from openai_batch._rows import _each_line, _lines, txt_rows
-from openai_batch._tables import Table
 from openai_batch.errors import InputError
+from openai_batch.inputs.formats import Table
+from openai_batch.inputs.prepare import prepare
+from openai_batch.inputs.readers import _each_line, _lines, txt_rows
+from openai_batch.inputs.request_spec import RequestSpec
 
 # Quotes, backslashes, per cent signs, blanks, controls, and characters that look like the end of a line.
 VALID = [

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cli.invoke import ids, invoke, request, write
 
-from openai_batch._expand import _zstd
-from openai_batch._inputs import check_file
-from openai_batch._limits import Limits
-from openai_batch._tables import Inputs
 from openai_batch.errors import BatchError, InputError, UsageError
+from openai_batch.files.compression import _zstd
+from openai_batch.inputs.formats import Inputs
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.limits import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch._inputs import Checked
+    from openai_batch.requests.batch_file import Checked
 
 BOM = b"\xef\xbb\xbf"
 

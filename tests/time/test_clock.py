@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch._job_submit import start
 from openai_batch.errors import UncertainError, WaitTimeoutError
+from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
     from core.kit import Shop

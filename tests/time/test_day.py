@@ -11,7 +11,7 @@ import pytest
 from support.full import FULL, keep_figures
 from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
 
-from openai_batch._collect import collect, verdict
+from openai_batch.jobs.collect import collect, verdict
 
 if TYPE_CHECKING:
     from core.kit import Shop

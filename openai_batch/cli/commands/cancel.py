@@ -40,7 +40,7 @@ def cancel(
     quiet: QuietOpt = False,
 ) -> None:
     """Cancel jobs at their provider; one that cannot be does not keep the others running."""
-    from openai_batch._cancel import cancel as stop
+    from openai_batch.jobs.cancel import cancel as stop
 
     with session(quiet=quiet) as current:
         found = [current.find(reference, provider) for reference in (jobs or (None,))]

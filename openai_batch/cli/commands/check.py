@@ -11,7 +11,7 @@ from openai_batch.cli.output import Output, counted, errors
 from openai_batch.errors import InputError
 
 if TYPE_CHECKING:
-    from openai_batch._check_input import CheckResult
+    from openai_batch.jobs.check import CheckResult
 
 EPILOG = """Examples:
 
@@ -33,8 +33,8 @@ def check(
     json: JsonOpt = False,
 ) -> None:
     """Check batch files: every problem, as file:line, and nothing is sent."""
-    from openai_batch._check_input import check_input
-    from openai_batch._join import globbed
+    from openai_batch.jobs.check import check_input
+    from openai_batch.requests.join import globbed
 
     names = globbed(files)
     output = Output(as_json=json)

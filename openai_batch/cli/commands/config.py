@@ -27,19 +27,19 @@ def register(app: typer.Typer) -> None:
 
 def path(json: JsonOpt = False) -> None:
     """Print the paths of the configuration file, the registry and the cache."""
-    from openai_batch import _paths
+    from openai_batch.files import paths
 
     record = {
-        "config": str(_paths.config_file()),
-        "registry": str(_paths.registry_file()),
-        "cache": str(_paths.cache_dir()),
+        "config": str(paths.config_file()),
+        "registry": str(paths.registry_file()),
+        "cache": str(paths.cache_dir()),
     }
     Output(as_json=json).record(record, record["config"], list(record.items()))
 
 
 def show(json: JsonOpt = False) -> None:
     """Print the settings and where each comes from; keys are never shown."""
-    from openai_batch._config import load
+    from openai_batch.providers.config import load
 
     settings = load()
     default, origin = settings.default_provider, str(settings.path)

@@ -10,15 +10,7 @@ import typer
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import (
-    ForceOpt,
-    JobArg,
-    JsonOpt,
-    MissingOpt,
-    OutputOpt,
-    ProviderOpt,
-    QuietOpt,
-)
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 
@@ -59,7 +51,7 @@ def download(
 
     Without -o they go to where they went before, or to `job-N.results.jsonl`.
     """
-    from openai_batch._collect import fetch_raw
+    from openai_batch.jobs.collect import fetch_raw
 
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)

@@ -37,7 +37,7 @@ def ls(
     quiet: QuietOpt = False,
 ) -> None:
     """List the jobs, the newest first, as they were last seen."""
-    from openai_batch._registry import Registry
+    from openai_batch.jobs.store.registry import Registry
 
     output = Output(as_json=json, quiet=quiet)
     shown = limit or (50 if output.terminal and not json and not quiet else None)

@@ -18,8 +18,8 @@ from openai_batch.cli.output import Output, counted, errors, safe
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 
 if TYPE_CHECKING:
-    from openai_batch._recipe import RequestSpec
-    from openai_batch._tables import Inputs
+    from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.request_spec import RequestSpec
 
 EPILOG = """Examples:
 
@@ -59,10 +59,10 @@ def prepare(
     force: ForceOpt = False,
 ) -> None:
     """Turn prompts or the rows of a table into a batch input file."""
-    from openai_batch._files import check_target, part_file, publish
-    from openai_batch._make_requests import with_model
-    from openai_batch._prepare import prepare as write
-    from openai_batch.providers import pick_provider
+    from openai_batch.files.atomic import check_target, part_file, publish
+    from openai_batch.inputs.prepare import prepare as write
+    from openai_batch.jobs.make_requests import with_model
+    from openai_batch.providers.lookup import pick_provider
 
     spec = with_model(request.spec(), pick_provider(provider, request.model))
     target = None if output == "-" or show else Path(output).expanduser()
@@ -87,7 +87,7 @@ def prepare(
 
 def _show(inputs: Inputs, spec: RequestSpec, limit: int) -> None:
     """Print the first requests: indented for a person, as they are for a program."""
-    from openai_batch._prepare import prepare as write
+    from openai_batch.inputs.prepare import prepare as write
 
     lines = io.BytesIO()
     write(inputs.tables(), spec, lines, limit=limit)

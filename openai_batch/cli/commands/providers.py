@@ -10,7 +10,7 @@ from openai_batch.cli.options import JsonOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 
 if TYPE_CHECKING:
-    from openai_batch._profile import Provider
+    from openai_batch.providers.provider import Provider
 
 EPILOG = """Examples:
 
@@ -43,8 +43,8 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
     """List the providers: built in, and from the configuration file."""
     if context.invoked_subcommand is not None:
         return
-    from openai_batch._config import load
-    from openai_batch.providers import known_providers
+    from openai_batch.providers.config import load
+    from openai_batch.providers.lookup import known_providers
 
     own = load().own
     records = [_record(profile, profile.name in own) for profile in known_providers().values()]
@@ -64,7 +64,7 @@ def add(
     max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Bytes a file.")] = None,
 ) -> None:
     """Add a provider to the configuration file; what the file holds stays as it is."""
-    from openai_batch._config import add_profile
+    from openai_batch.providers.config import add_profile
 
     table: dict[str, Any] = {
         "base_url": base_url,

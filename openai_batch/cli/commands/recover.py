@@ -25,8 +25,8 @@ def register(app: typer.Typer) -> None:
 
 def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
     """Take in every batch that obatch created and that the registry does not know."""
-    from openai_batch._recover import recover as find_again
-    from openai_batch.providers import askable_providers, get_provider_by_name
+    from openai_batch.jobs.recover import recover as find_again
+    from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
     with session(quiet=quiet) as current:
         asked = [get_provider_by_name(provider)] if provider else askable_providers()

@@ -54,8 +54,8 @@ def retry(
     quiet: QuietOpt = False,
 ) -> None:
     """Send what has no success again, as new parts of the same job; what has one is not paid for twice."""
-    from openai_batch._retry import WITHDRAWN, survey, wanted_causes
-    from openai_batch._retry import retry as send_again
+    from openai_batch.jobs.retry import WITHDRAWN, survey, wanted_causes
+    from openai_batch.jobs.retry import retry as send_again
 
     wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet) as current:

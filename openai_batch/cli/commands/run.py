@@ -79,11 +79,11 @@ def run(
 
     Without -o the results of FILE go to FILE's name with `.results.jsonl`, those of stdin to stdout.
     """
-    from openai_batch._job_submit import preview, submit
-    from openai_batch._make_requests import make_example, make_requests
-    from openai_batch._order import input_name
-    from openai_batch._retry import wait_and_retry
-    from openai_batch._workspace import workspace
+    from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.make_requests import make_example, make_requests
+    from openai_batch.jobs.order import input_name
+    from openai_batch.jobs.retry import wait_and_retry
+    from openai_batch.jobs.submit import preview, submit
 
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or --example", hint="obatch run --example -p local")

@@ -48,9 +48,9 @@ def serve(
     import os
 
     from openai_batch import local
-    from openai_batch._config import load
     from openai_batch.local import launch
     from openai_batch.local.model import ensure_model
+    from openai_batch.providers.config import load
 
     if stop:
         errors.note("stopped" if launch.stop() else "no server runs")

@@ -42,11 +42,11 @@ def submit(
     quiet: QuietOpt = False,
 ) -> None:
     """Start a batch file's job: check it whole, upload it, create its batch once."""
-    from openai_batch._job_submit import submit as start
-    from openai_batch._join import globbed, open_joined
-    from openai_batch._make_requests import Requests
-    from openai_batch._order import input_name
-    from openai_batch._workspace import workspace
+    from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.make_requests import Requests
+    from openai_batch.jobs.order import input_name
+    from openai_batch.jobs.submit import submit as start
+    from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet) as current, workspace() as folder:
         source = open_joined([awaited(file) for file in globbed(files)], folder)

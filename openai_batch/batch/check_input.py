@@ -1,0 +1,52 @@
+"""Check a batch input that came ready made, before it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from openai_batch.errors import InputError
+from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.providers.lookup import get_provider_by_model
+from openai_batch.requests.check import check_stream
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.problems import problems_text
+
+from .warn import warn
+
+if TYPE_CHECKING:
+    from openai_batch.providers.provider import Provider
+    from openai_batch.requests.report import Report
+
+    from .input_file import Submission
+
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark, which some editors write and no provider takes."""
+
+
+def check_ready(submission: Submission, provider: Provider | None) -> tuple[Report, Provider | None]:
+    """Check every line against what the provider takes; without one, the first line's model decides.
+
+    Warns of what is odd and allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    """
+    with submission.reading() as stream:
+        if provider is None and (model := _first_model(stream)) is not None:
+            provider = get_provider_by_model(model)
+        stream.seek(0)
+        report = check_stream(stream, provider.limits if provider else Limits())
+    if not report.ok:
+        text = problems_text(submission.label, report.errors, report.problem_count)
+        raise InputError(text, hint="nothing was sent", problems=report.errors)
+    for problem in report.problems:
+        warn(problem.located(submission.label))
+    return report, provider
+
+
+def _first_model(stream: Any) -> str | None:
+    """Return the model that the first line names, if it can be told."""
+    try:
+        model = msgspec.json.decode(stream.readline(MAX_LINE_BYTES).removeprefix(BOM))["body"]["model"]
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return model if isinstance(model, str) else None

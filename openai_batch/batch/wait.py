@@ -1,0 +1,118 @@
+"""Wait until a batch has ended, and go on through errors that pass."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from openai_batch.net.delays import delays
+from openai_batch.net.hosts import is_loopback
+from openai_batch.providers.batch_info import FINISHED
+from openai_batch.providers.polling import Poller
+
+from .warn import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from openai import OpenAI
+    from openai.types.batch import Batch as OpenAIBatch
+
+    from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.provider import Provider
+
+_FIRST_DELAY = 0.1
+"""Seconds until the second look at a provider on this machine."""
+
+
+def follow(
+    look: Callable[[], OpenAIBatch],
+    *,
+    interval: float,
+    seen: Callable[[OpenAIBatch], None],
+    provider: Provider | None = None,
+) -> OpenAIBatch:
+    """Call `look` until the batch has come to its end, and return it as it was then.
+
+    `seen` is called with each answer. `interval` is the time between two looks in seconds; a provider on this machine
+    is asked sooner at first, since a small batch takes little time there. An error that may pass, such as a lost
+    connection or a busy server, gives a warning and is waited out. Raises the BatchError that `look` raises if it does
+    not pass.
+    """
+    first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
+    # A refusal counts at once as long as the batch was never seen: its id or its key is wrong.
+    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_refusals=1)
+    while True:
+        batch = None
+        with poller.attempt():
+            batch = look()
+        if batch is not None:
+            seen(batch)
+            if batch.status in FINISHED:
+                return batch
+        time.sleep(poller.next_delay())
+
+
+def is_near(provider: Provider) -> bool:
+    """Tell whether the provider is on this machine."""
+    return provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname)
+
+
+def sdk_batch(info: BatchInfo) -> OpenAIBatch:
+    """Return the SDK's object of a batch, its status in the standard words."""
+    batch: Any = info.raw
+    if batch.status != info.status:
+        batch.status = info.status
+    result: OpenAIBatch = batch
+    return result
+
+
+def wait(
+    client: OpenAI,
+    batch_id: str | Iterable[str],
+    interval: float = 60,
+    callback: Callable[[OpenAIBatch], object] | None = None,
+    finished_callback: Callable[[OpenAIBatch], object] | None = None,
+    **status_kwargs: Any,
+) -> OpenAIBatch | list[OpenAIBatch]:
+    """Wait for one batch, or for several, through the given client.
+
+    Deprecated: use `Batch.status()`, `Batch.submit_wait_download()` and `Batch.download()`. `callback` hears
+    every status, `finished_callback` each batch's last one; `status_kwargs` (extra_headers, extra_query,
+    extra_body, timeout) go to the client. Returns one batch for one id and a list for several. Nothing is
+    printed or downloaded.
+    """
+    from openai_batch.providers.api import BatchApi, dry_run_batch
+    from openai_batch.providers.lookup import get_provider_by_base_url
+
+    warnings.warn(
+        "The wait() function is deprecated. "
+        "Use Batch.status(), Batch.submit_wait_download() and Batch.download() instead.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    dry_run = status_kwargs.pop("dry_run", False)
+    provider = get_provider_by_base_url(str(client.base_url))
+    api = BatchApi(provider, client=client)
+
+    def seen(batch: OpenAIBatch) -> None:
+        if callback is not None:
+            callback(batch)
+
+    def wait_for_one(one: str) -> OpenAIBatch:
+        if dry_run:
+            batch: OpenAIBatch = dry_run_batch(one)
+            seen(batch)
+        else:
+            batch = follow(
+                lambda: sdk_batch(api.get(one, **status_kwargs)), interval=interval, seen=seen, provider=provider
+            )
+        if finished_callback is not None:
+            finished_callback(batch)
+        return batch
+
+    if isinstance(batch_id, str):
+        return wait_for_one(batch_id)
+    return [wait_for_one(one) for one in batch_id]

@@ -1,0 +1,139 @@
+"""Write files atomically: into a hidden part file, which is synced and then gets its name in one step.
+
+A part file is locked while it is written. Those that killed processes left are not, and the next process that writes
+the same file removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from openai_batch.errors import BatchError, OutputExistsError
+
+from .locks import clear_away, hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
+
+
+@contextlib.contextmanager
+def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Open a hidden file beside `target` with mode 0600; give its handle and its path, and remove it at the end.
+
+    The folder is made if need be. Part files that killed processes left for the same target are removed too. Raises
+    BatchError with the path if the file cannot be made, or if the disk is full.
+    """
+    descriptor = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part")
+        clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name))
+        while descriptor is None:
+            part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+            descriptor = hold(part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    except OSError as exc:
+        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place with -o") from exc
+    try:
+        with os.fdopen(descriptor, "w+b") as handle:
+            yield handle, part
+    except OSError as exc:
+        if exc.errno not in _NO_ROOM:
+            raise
+        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="make room, or choose another place") from exc
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False, private: bool = False) -> None:
+    """Sync the part file, and give it the name `target` in one step; `private` keeps mode 0600.
+
+    Raises OutputExistsError if `target` is there with other bytes and `replace` is False.
+    """
+    handle.flush()
+    if not private:
+        os.fchmod(handle.fileno(), 0o666 & ~_umask())
+    os.fsync(handle.fileno())
+    if replace:
+        part.replace(target)
+    else:
+        _link(part, target)
+    sync_folder(target.parent)
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file to write; a file that was there keeps its bytes under any other name that it has."""
+    path.unlink(missing_ok=True)
+    return path.open("wb")
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync `folder`, so that new names in it survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # not every file system can; the files themselves are synced
+    finally:
+        os.close(descriptor)
+
+
+def stamp(path: Path) -> str:
+    """Return a text that changes when the file is written to: its size and its time of change."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise BatchError if `target` cannot be written, before any work is done for it.
+
+    This is an OutputExistsError if something is there that may not be replaced; folders and devices never are.
+    """
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "no regular file"
+        raise OutputExistsError(f"{target} is {what}", hint="choose another place with -o; `-o -` is standard output")
+    folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise BatchError(f"cannot write {target}: {folder} takes no files", hint="choose another place with -o")
+    if not force and os.path.lexists(target):
+        raise OutputExistsError(
+            f"{target} is there already", hint="--force replaces it, or choose another name with -o"
+        )
+
+
+def _link(part: Path, target: Path) -> None:
+    try:
+        os.link(part, target)
+    except OSError as exc:
+        if exc.errno in _NO_LINKS and not os.path.lexists(target):
+            part.replace(target)  # claiming the name first could leave an empty file behind
+            return
+        if not isinstance(exc, FileExistsError):
+            raise
+    else:
+        return
+    if not (target.is_file() and filecmp.cmp(part, target, shallow=False)):
+        raise OutputExistsError(
+            f"{target} is there already", hint="--force replaces it, or choose another name with -o"
+        )
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def as_path(name: str | os.PathLike[str]) -> Path:
+    """Return `name` as a path, with `~` for the home folder."""
+    return Path(name).expanduser()

@@ -1,0 +1,66 @@
+"""Read a table of settings into a typed Struct, with errors that name the key and what it must be."""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from openai_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# The types of settings. The description completes the sentence "KEY must be ...".
+Text = Annotated[str, Meta(min_length=1, description="a string")]
+Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Seconds = Annotated[float, Meta(ge=0, description="a number of seconds")]
+Flag = Annotated[bool, Meta(description="true or false")]
+Texts = Annotated[tuple[str, ...], Meta(description="a list of strings")]
+TextTable = Annotated[dict[str, str], Meta(description="a table of strings")]
+
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+
+
+def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Table:
+    """Return `table` as a `kind`, a Struct whose fields have the types above.
+
+    Raises ConfigError, which begins with `where`, for an unknown key (if `kind` forbids them; the hint is the
+    nearest known key) and for a value of the wrong type or out of range.
+    """
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as exc:
+        if isinstance(exc.__cause__, ConfigError):
+            raise exc.__cause__ from None  # raised by the Struct itself, after its fields were read
+        raise _first_fault(where, table, kind) from None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word nearest to `word`, or all of them if none is near."""
+    import difflib
+
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+
+
+def _first_fault(where: str, table: Mapping[str, Any], kind: type[msgspec.Struct]) -> ConfigError:
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        if key in fields:
+            try:
+                msgspec.convert(value, fields[key])
+            except msgspec.ValidationError:
+                return ConfigError(f"{where} {key} must be {_description(fields[key])}")
+        elif kind.__struct_config__.forbid_unknown_fields:
+            return ConfigError(f"{where} unknown key {key!r}", hint=suggest(key, fields))
+    return ConfigError(f"{where} cannot be read")
+
+
+def _description(kind: Any) -> str:
+    """Return the description of a field's type, which may be optional."""
+    parts = (kind, *typing.get_args(kind))
+    return next(str(meta.description) for part in parts for meta in getattr(part, "__metadata__", ()))

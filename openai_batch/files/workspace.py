@@ -1,0 +1,37 @@
+"""A private folder for the work of one command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import BatchError
+
+from . import paths
+from .locks import clear_away, hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Make a private folder in the state directory for the duration of a command; those of killed ones go."""
+    base = paths.private_dir(paths.state_dir() / "spool")
+    clear_away(base.glob("work-*"))
+    held = None
+    try:
+        while held is None:
+            folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
+            held = hold(folder, os.O_RDONLY)
+    except OSError as exc:
+        raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)

@@ -1,0 +1,176 @@
+"""Data URLs: an image, a sound or a document as text, so that a request can contain it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import mimetypes
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import InputError
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+    from typing import IO
+
+MAX_DOWNLOAD_BYTES = 50_000_000
+"""Bytes that are downloaded from a URL at most."""
+
+READ_TIMEOUT = 30.0
+"""Seconds to wait for the next bytes of a server."""
+
+DOWNLOAD_TIMEOUT = 300.0
+"""Seconds that a whole download may take, since READ_TIMEOUT does not stop a server that keeps sending slowly."""
+
+_UNKNOWN = "application/octet-stream"
+_CHUNK = 1 << 16
+
+_STANDARD_NAMES = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac"}
+"""Media types that `filetype` calls by older names, and the names that providers know."""
+
+
+def data_url(arg: Any) -> str:
+    """Return a base64 data URL of what `arg` is or points to.
+
+    `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open
+    binary file, a PIL image (PNG if it has transparency, else JPEG of quality 95), or a data URL, which is
+    returned unchanged. The media type comes from the content, or from the suffix of the name if the content does
+    not tell. Downloads have time limits and may have up to MAX_DOWNLOAD_BYTES.
+
+    Raises InputError (a ValueError) if there is no such file, the download fails, or `arg` is empty or of another type.
+    """
+    if arg is None or (isinstance(arg, str | bytes | bytearray | memoryview) and not len(arg)):
+        raise InputError("Empty argument")
+    if isinstance(arg, str) and arg.startswith("data:"):
+        return arg
+    mime, data = _load(arg)
+    if not data:
+        raise InputError("Unknown file type.", hint="give a path, a URL, bytes, a binary file or a PIL image")
+    return f"data:{mime or guess_mime(data)};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def guess_mime(data: bytes, name: str = "") -> str:
+    """Return the media type of `data`, from its first bytes if possible, else from the suffix of `name`."""
+    import filetype
+
+    kind = filetype.guess(data)
+    if kind is not None:
+        return _STANDARD_NAMES.get(kind.mime, str(kind.mime))
+    return mimetypes.guess_type(name)[0] or _UNKNOWN
+
+
+def _load(arg: Any) -> tuple[str | None, bytes]:
+    """Return the media type, or None if it must be guessed, and the bytes."""
+    if isinstance(arg, bytes | bytearray | memoryview):
+        return None, bytes(arg)
+    if isinstance(arg, str):
+        if urllib.parse.urlsplit(arg).scheme.lower() in ("http", "https") and "://" in arg:
+            return _download(arg)
+        arg = _path(arg)
+    if isinstance(arg, Path):
+        return _read(arg)
+    if (image := _encode_image(arg)) is not None:
+        return image
+    read = getattr(arg, "read", None)
+    data = read() if callable(read) else b""
+    return None, data if isinstance(data, bytes) else b""
+
+
+def _path(text: str) -> Path:
+    path = Path(text)
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        pass
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(urllib.request.url2pathname(parts.path))
+    raise InputError(f"String does not point to a file or URL: {text[:300]}")
+
+
+def _read(path: Path) -> tuple[str, bytes]:
+    if not path.is_file():
+        raise InputError(f"Path must be a file: {str(path)[:300]}")
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    return guess_mime(data, path.name), data
+
+
+class _HttpOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only; the standard handler also follows them to ftp."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):
+            raise InputError(f"{req.full_url} points on to something that is neither http nor https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(url: str) -> tuple[str, bytes]:
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _HttpOnly(),
+    ):
+        opener.add_handler(handler)
+    deadline = time.monotonic() + DOWNLOAD_TIMEOUT
+    data = bytearray()
+    try:
+        with opener.open(url, timeout=READ_TIMEOUT) as answer:
+            mime = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
+            announced = answer.length
+            while chunk := answer.read1(_CHUNK):
+                data += chunk
+                if len(data) > MAX_DOWNLOAD_BYTES:
+                    raise InputError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
+                if time.monotonic() > deadline:
+                    raise InputError(f"{url} did not arrive within {DOWNLOAD_TIMEOUT:.0f} seconds")
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise InputError(f"{url} cannot be fetched: the server said {exc.code}") from None
+    except (OSError, ValueError, _http_error()) as exc:
+        if isinstance(exc, InputError):
+            raise
+        reason = getattr(exc, "reason", None) or exc
+        raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser") from None
+    if announced is not None and len(data) < announced:
+        raise InputError(f"{url} broke off after {len(data):,} of {announced:,} bytes")
+    if mime in ("", _UNKNOWN, "binary/octet-stream"):
+        mime = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
+    return mime, bytes(data)
+
+
+def _http_error() -> type[Exception]:
+    from http.client import HTTPException
+
+    return HTTPException
+
+
+def _encode_image(arg: Any) -> tuple[str, bytes] | None:
+    """Return the type and bytes of a PIL image, or None for anything else."""
+    module = sys.modules.get("PIL.Image")
+    if module is None or not isinstance(arg, module.Image):
+        return None  # a PIL image exists only if PIL was imported
+    image: Any = arg
+    target = io.BytesIO()
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image.convert("RGBA").save(target, "PNG")
+        return "image/png", target.getvalue()
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    image.save(target, "JPEG", quality=95)
+    return "image/jpeg", target.getvalue()

@@ -1,0 +1,282 @@
+"""Read prompts, tables and query results from files, globs, pipes and databases.
+
+The format of a file is `--format` if given. Otherwise its first bytes decide, then the suffix of its name (without
+`.gz` and `.zst`), then what its first lines look like.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from openai_batch.errors import UsageError
+from openai_batch.files.lines import lines
+from openai_batch.requests.join import globbed, join
+from openai_batch.requests.source import SNIFF, Source, open_source
+
+from .readers import csv_rows, jsonl_rows, txt_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .readers import Rows
+
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "sqlite")
+REQUESTS = "requests"
+"""The kind of a batch input file, which contains requests and not a table."""
+
+_SUFFIXES = {
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+}
+_MAGIC = ((b"PAR1", "parquet"), (b"SQLite format 3\0", "sqlite"))
+_NAME = re.compile(r"[^\W\d][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose rows can be read once."""
+
+    name: str
+    """The name for messages."""
+    kind: str
+    """One of FORMATS, or `sql`."""
+    rows: Rows
+    """The rows, each with its place, or problems instead of rows."""
+    origin: Path | None
+    """The file of the user, where relative paths in cells start; None for a pipe or a query."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """All inputs of a command, in order, opened one after the other."""
+
+    names: Sequence[str]
+    """Paths, globs, and `-` for standard input; no names if `sql` queries local files."""
+    folder: Path
+    """A work folder, for the content of pipes and compressed files."""
+    format: str | None = None
+    """One of FORMATS; None: the content and the name of each file decide."""
+    table: str | None = None
+    """The table to read from SQLite databases."""
+    sql: str | None = None
+    """A query, on each SQLite database, or on local files if there are no names."""
+    _opened: dict[int, Source] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where the choices make no sense, InputError where a pattern matches nothing."""
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"--format {self.format} is not known", hint=f"there are {', '.join(FORMATS)}")
+        if self.table is not None and self.sql is not None:
+            raise UsageError("--table and --sql exclude each other", hint="choose one")
+        self.names = globbed(self.names)
+
+    @property
+    def name(self) -> str:
+        """What messages call the whole."""
+        if not self.names:
+            return "the query"
+        return self.names[0] if len(self.names) == 1 else f"{len(self.names):,} files"
+
+    def requests(self) -> Source | None:
+        """Return the input if it is a ready batch file, or several of them, as one; else None.
+
+        Raises UsageError for a mixture of ready batch files and tables.
+        """
+        if self.sql is not None or self.table is not None or self.format is not None:
+            return None
+        # Empty files, as shards may be, do not tell what the others are.
+        first = next((number for number in range(len(self.names)) if not _is_empty(self._open(number))), None)
+        if first is None or kind_of(self._open(first)) != REQUESTS:
+            return None
+        return self._open(0) if len(self.names) == 1 else join(self._ready(self._open(first)), self.folder)
+
+    def _ready(self, first: Source) -> Iterator[Source]:
+        for number in range(len(self.names)):
+            source = self._open(number)
+            if not _is_empty(source) and source is not first and _is_table(source):
+                raise _mixed(source, first)
+            yield source
+            self._close(number)
+
+    def tables(self) -> Iterator[Table]:
+        """Yield the tables. Each must be read before the next is asked for.
+
+        Raises InputError for what cannot be read, UsageError for options that do not fit.
+        """
+        if not self.names:
+            from .sql import query_rows
+
+            if self.sql is None:
+                raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
+            with _closed(query_rows(self.sql, self._place(0))) as rows:
+                yield Table("--sql", "sql", rows, None)
+        for number, name in enumerate(self.names):
+            yield from self._table(self._open(number), name, self._place(number))
+            self._close(number)
+
+    def _table(self, source: Source, name: str, place: Path) -> Iterator[Table]:
+        kind = self.format or kind_of(source)
+        origin = Path(name).expanduser().absolute() if name != "-" else None
+        if kind == REQUESTS:
+            if name != self.names[0]:
+                raise _mixed(self._open(0), source)
+            raise UsageError(
+                f"{source.name} holds ready requests, which are sent as they are",
+                hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
+            )
+        if kind != "sqlite" and (self.table is not None or self.sql is not None):
+            what = "--table" if self.table is not None else "--sql with a file"
+            raise UsageError(
+                f"{what} is for SQLite databases, and {source.name} is none",
+                hint="to query other files, name them in the query: --sql \"SELECT … FROM 'x.parquet'\"",
+            )
+        if kind in ("parquet", "sqlite"):
+            from . import sql
+
+            if kind == "parquet":
+                opened = sql.parquet_rows(source.path, source.name, place)
+            else:
+                opened = sql.sqlite_rows(source.path, source.name, self.table, self.sql)
+            with _closed(opened) as rows:
+                yield Table(source.name, kind, rows, origin)
+            return
+        with source.path.open("rb") as stream:
+            if kind == "jsonl":
+                yield Table(source.name, kind, jsonl_rows(stream), origin)
+            elif kind in ("csv", "tsv"):
+                yield Table(source.name, kind, csv_rows(stream, "\t" if kind == "tsv" else None), origin)
+            else:
+                yield Table(source.name, kind, txt_rows(stream), origin)
+
+    def _place(self, number: int) -> Path:
+        place = self.folder / f"input-{number}"
+        place.mkdir(exist_ok=True)
+        return place
+
+    def _open(self, number: int) -> Source:
+        """Return an input, which is opened once: a pipe cannot be read twice."""
+        if number not in self._opened:
+            self._opened[number] = open_source(self.names[number], self._place(number))
+        return self._opened[number]
+
+    def _close(self, number: int) -> None:
+        shutil.rmtree(self._place(number), ignore_errors=True)
+
+
+def kind_of(source: Source) -> str:
+    """Return what a file is: one of FORMATS, or REQUESTS."""
+    with source.path.open("rb") as handle:
+        head = handle.read(SNIFF)
+    for mark, kind in _MAGIC:
+        if head.startswith(mark):
+            return kind
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{") and _is_request(source):
+        return REQUESTS
+    path = Path(source.name.lower())
+    suffix = path.suffix if path.suffix not in (".gz", ".zst", ".zstd") else Path(path.stem).suffix
+    if (known := _SUFFIXES.get(suffix)) is not None:
+        return known
+    if text.startswith((b"{", b"[{")):
+        return "jsonl"
+    return _table_like(head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")) or "txt"
+
+
+class _Request(msgspec.Struct):
+    custom_id: Any = msgspec.UNSET
+    method: Any = msgspec.UNSET
+    url: Any = msgspec.UNSET
+    body: Any = msgspec.UNSET
+
+
+def _is_request(source: Source) -> bool:
+    """Tell whether the first line that is not blank is a request, if perhaps not a whole one.
+
+    A table of web pages may well have the columns `url` and `body`, but its bodies are no objects.
+    """
+    request = _first_line(source)
+    if request is None:
+        return False
+    others = (request.custom_id, request.method, request.url)
+    known = sum(value is not msgspec.UNSET for value in others)
+    return known == len(others) or (known > 0 and isinstance(request.body, dict))
+
+
+def _first_line(source: Source) -> _Request | None:
+    """Return the first line that is not blank, None where it is no object of JSON."""
+    with source.path.open("rb") as handle:
+        for number, _, raw in lines(handle):
+            if isinstance(raw, int):
+                return None
+            if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
+                try:
+                    return msgspec.json.decode(line, type=_Request)
+                except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                    return None
+    return None
+
+
+def _is_empty(source: Source) -> bool:
+    return source.path.stat().st_size == 0
+
+
+def _is_table(source: Source) -> bool:
+    """Tell a table among ready batch files from one of these that is damaged, which the check tells line by line."""
+    kind = kind_of(source)
+    return kind != REQUESTS and (kind != "jsonl" or _first_line(source) is not None)
+
+
+def _mixed(table: Source, ready: Source) -> UsageError:
+    return UsageError(
+        f"{table.name} holds no ready requests, as {ready.name} does; one job is made of one kind",
+        hint=f"run them apart, or make requests of {table.name}: obatch prepare {table.name} -o more.jsonl",
+    )
+
+
+def _table_like(text: str) -> str | None:
+    """Return tsv or csv if the first lines are a header of two names or more and rows as long as it, else None."""
+    whole = text if len(text) < SNIFF // 4 else text[: text.rfind("\n") + 1]
+    for kind, delimiter in (("tsv", "\t"), ("csv", ",")):
+        try:
+            header, *records = [row for row in csv.reader(whole.split("\n")[:50], delimiter=delimiter) if row]
+        except (csv.Error, ValueError):
+            continue
+        # The last record may be cut where its cell goes on beyond these lines.
+        even = all(len(row) == len(header) for row in records[: max(1, len(records) - 1)])
+        if (
+            len(header) > 1
+            and len(set(header)) == len(header)
+            and records
+            and even
+            and all(map(_NAME.fullmatch, header))
+        ):
+            return kind
+    return None
+
+
+@contextmanager
+def _closed(rows: Rows) -> Iterator[Rows]:
+    try:
+        yield rows
+    finally:
+        close = getattr(rows, "close", None)
+        if close is not None:
+            close()

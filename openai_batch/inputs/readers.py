@@ -1,0 +1,207 @@
+"""Read text tables row by row: prompts one a line, CSV and TSV, and JSON lines.
+
+Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or a
+Problem instead of the row. Memory holds one row, and the lines of one chunk of the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import msgspec
+
+from openai_batch.errors import Problem
+from openai_batch.files.lines import MAX_LINE_BYTES, lines
+from openai_batch.files.signatures import foreign
+from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Row: TypeAlias = dict[str, Any]
+PlacedRow: TypeAlias = "tuple[int | None, Row | Problem]"
+Rows: TypeAlias = "Iterable[PlacedRow]"
+Line: TypeAlias = "tuple[int, str | Problem]"
+
+PROMPT = "prompt"
+"""The column of a file of prompts."""
+
+_CHUNK_BYTES = 1 << 15  # larger buffers are returned to the system and asked for again each time
+
+
+def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
+    """Yield each line that is not blank, as a row of the one column `prompt`.
+
+    `stream` must be able to seek; about `chunk_bytes` bytes of it are read at once.
+    """
+    for number, text in _lines(stream, chunk_bytes):
+        if isinstance(text, Problem):
+            yield number, text
+        elif text and not text.isspace():
+            yield number, {PROMPT: text.removesuffix("\r")}
+
+
+def jsonl_rows(stream: BinaryIO) -> Rows:
+    """Yield each JSON object, one a line; blank lines are passed over."""
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    remedy = "write one JSON object a line"
+    for number, text in _lines(stream):
+        if isinstance(text, Problem):
+            yield number, text
+            continue
+        if not text or text.isspace():
+            continue
+        try:
+            row = decode(text)
+        except msgspec.ValidationError:
+            yield number, problem(number, "the line is not a JSON object", remedy)
+        except RecursionError:
+            yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
+        except (msgspec.DecodeError, UnicodeError) as exc:
+            reason = str(exc).removeprefix("JSON is malformed: ")
+            yield number, problem(number, f"not valid JSON: {reason}", remedy)
+        else:
+            deep = len(text) > MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH
+            if deep and is_too_deep(text.encode(), row):
+                yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
+            else:
+                yield number, row
+
+
+def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
+    """Yield the records below the header, as text.
+
+    Without `delimiter` it is the comma, or the semicolon where the header has no comma. Quoted cells may hold
+    newlines; the place of a row is the line on which it begins. Blank lines between records are passed over.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own 131,072 characters are less than a long document
+    faults: list[Problem] = []
+    feed = _csv_feed(stream, faults)
+    first = next(feed, "")
+    if delimiter is None:
+        delimiter = ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    begin = 1
+    try:
+        for record in reader:
+            place, begin = begin, reader.line_num + 1
+            if faults:
+                yield from ((fault.line, fault) for fault in faults)
+                faults.clear()
+                if header is None:
+                    return
+            elif not record:
+                continue
+            elif header is None:
+                header = record
+                if (fault := _header_fault(place, record)) is not None:
+                    yield place, fault
+                    return
+            elif len(record) != len(header):
+                message = f"the row has {_cells(len(record))}, and the header {len(header):,}"
+                yield place, problem(place, message, "fix the row, and put quotes around cells with a delimiter")
+            else:
+                yield place, dict(zip(header, record, strict=True))
+    except csv.Error as exc:
+        yield begin, problem(begin, *_csv_fault(str(exc)))
+    yield from ((fault.line, fault) for fault in faults)
+
+
+def problem(line: int | None, message: str, remedy: str) -> Problem:
+    """Return what is wrong with a row."""
+    return Problem(line, "invalid_row", message, None, remedy)
+
+
+def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
+    r"""Yield (line number, its text without the `\n`, or the problem with it), without a byte order mark.
+
+    A chunk of whole lines is decoded at once, which is three times as fast as line by line. Where that is not
+    possible, the lines of the chunk are read again one by one: one of them is not UTF-8, very long, has no newline,
+    or is the first line of a file of another kind.
+    """
+    before = start = 0
+    while raw := stream.read(chunk_bytes) + stream.readline(chunk_bytes):
+        text = None
+        if raw.endswith(b"\n") and (before or not _has_signature(raw)):
+            with suppress(UnicodeDecodeError):
+                text = raw.decode()
+        if text is not None:
+            texts = text[:-1].split("\n")
+            yield from enumerate(texts, before + 1)
+            before += len(texts)
+        else:
+            count = raw.count(b"\n") + (not raw.endswith(b"\n"))
+            stream.seek(start)
+            yield from islice(_each_line(stream, before), count)
+            if not before and foreign(raw) is not None:
+                return
+            before += count
+        start = stream.tell()
+
+
+def _has_signature(raw: bytes) -> bool:
+    """Tell whether a file begins with a byte order mark, or like a file of another kind."""
+    return raw.startswith(codecs.BOM_UTF8) or foreign(raw) is not None
+
+
+def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
+    """Yield lines one by one, reading none ahead; `before` of them are read already."""
+    for place, _, raw in lines(stream):
+        number = before + place
+        if isinstance(raw, int):
+            yield number, problem(number, f"the line has {raw:,} bytes", f"{MAX_LINE_BYTES:,} are read")
+            continue
+        if number == 1:
+            if (other := foreign(raw)) is not None:
+                yield 1, problem(1, f"the file is {other[0]}", other[1])
+                return
+            raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the text
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError as exc:
+            yield number, problem(number, f"not UTF-8 (byte {exc.start + 1})", "save the file as UTF-8")
+
+
+def _csv_feed(stream: BinaryIO, faults: list[Problem]) -> Iterator[str]:
+    """Yield the lines as the csv module wants them; what is wrong with one goes into `faults`."""
+    for _, text in _lines(stream):
+        if isinstance(text, Problem):
+            faults.append(text)
+            yield "\n"
+        else:
+            yield text + "\n"
+
+
+def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _header_fault(place: int, header: list[str]) -> Problem | None:
+    twice = next((name for n, name in enumerate(header) if name in header[:n]), None)
+    if twice is None:
+        return None
+    return problem(place, f"two columns are called {twice!r}", "give each column a name of its own")
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell" if count == 1 else f"{count:,} cells"
+
+
+def _csv_fault(reason: str) -> tuple[str, str]:
+    """Return what a message of the csv module means, and what to do."""
+    if "field limit" in reason:
+        return f"a cell has more than {MAX_LINE_BYTES:,} characters", "look for a quote that is never closed"
+    if "unexpected end" in reason:
+        return "a quote is opened here and never closed", "close it, or double the quotes within cells"
+    if "new-line" in reason:
+        return "a return stands without a newline", "write \\n line ends, or put quotes around the cell"
+    if "expected after" in reason:
+        return "text follows a closing quote", "double the quotes within cells"
+    return reason, "fix the row"

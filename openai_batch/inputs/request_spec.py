@@ -1,0 +1,128 @@
+"""The requests to make from the rows of a table: their kind, endpoint and body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import UsageError
+from openai_batch.requests.build import chat_body, embedding_body, rerank_body, score_body
+from openai_batch.requests.endpoints import ENDPOINTS, BatchType, kind_of_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CHAT_KINDS = (BatchType.CHAT_COMPLETION, BatchType.RESPONSES)
+_KINDS = (
+    *_CHAT_KINDS,
+    BatchType.EMBEDDING,
+    BatchType.COMPLETION,
+    BatchType.MODERATION,
+    BatchType.IMAGE_GENERATION,
+    BatchType.SCORE,
+    BatchType.RERANK,
+)
+_SHORT_NAMES = {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """The request to make from each row of a table.
+
+    `prompt`, `system`, `score` and `rerank` are templates with the columns, or plain texts.
+    """
+
+    model: str
+    """The model of every request."""
+    endpoint: str | None = None
+    """A path or a short name of the endpoint; None: the other fields decide, and chat is the default."""
+    prompt: str | None = None
+    """The prompt; None takes the column `prompt` or `text`, or the only column."""
+    system: str | None = None
+    """The system message, for chat and responses."""
+    embeddings: bool = False
+    """Whether to make embedding requests."""
+    score: str | None = None
+    """The text that each prompt is scored against."""
+    rerank: str | None = None
+    """The query that the documents of each row are ranked by."""
+    prefix: str = "line"
+    """The ids are this prefix, `-` and the number of the request from 1, unless there is an `id_column`."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters for every body; they replace those made here."""
+    schema: Mapping[str, Any] | None = None
+    """The JSON schema of the answers, as `load_schema` returns it."""
+    images: tuple[str, ...] = ()
+    """Columns with the images of each row."""
+    inline_images: bool = False
+    """Whether to download images that are web addresses, and send them in the request."""
+    id_column: str | None = None
+    """The column with the ids of the requests."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if the fields exclude each other."""
+        kind, path = self.target
+        if sum([self.embeddings, self.score is not None, self.rerank is not None]) > 1:
+            raise UsageError("--embeddings, --score and --rerank exclude each other", hint="choose one")
+        if kind not in _KINDS:
+            raise UsageError(f"requests for {path} are not made of rows", hint="-h lists the endpoints")
+        rules: tuple[tuple[str, object, tuple[BatchType, ...]], ...] = (
+            ("--embeddings", self.embeddings or None, (BatchType.EMBEDDING,)),
+            ("--score", self.score, (BatchType.SCORE,)),
+            ("--rerank", self.rerank, (BatchType.RERANK,)),
+            ("--system", self.system, _CHAT_KINDS),
+            ("--schema", self.schema, _CHAT_KINDS),
+            ("--image", self.images or None, _CHAT_KINDS),
+        )
+        for flag, given, kinds in rules:
+            if given is not None and kind not in kinds:
+                names = " and ".join(item.value.partition("_")[0] for item in kinds)
+                raise UsageError(f"{flag} goes with {names} requests only", hint="leave it out")
+        for flag, needed, given in (
+            ("--score", BatchType.SCORE, self.score),
+            ("--rerank", BatchType.RERANK, self.rerank),
+        ):
+            if kind is needed and given is None:
+                raise UsageError(f"requests for {path} need {flag}", hint=f'{flag} "{{{{ column }}}}", or a text')
+
+    @property
+    def target(self) -> tuple[BatchType, str]:
+        """The kind of the requests, and the path of their endpoint. Raises UsageError for an unknown endpoint."""
+        if self.endpoint is not None:
+            # Parasail takes reranks at the endpoint for scores.
+            params = {"documents": ()} if self.rerank is not None else None
+            return kind_of_endpoint(_SHORT_NAMES.get(self.endpoint, self.endpoint), params)
+        kind = BatchType.CHAT_COMPLETION
+        if self.embeddings:
+            kind = BatchType.EMBEDDING
+        elif self.score is not None:
+            kind = BatchType.SCORE
+        elif self.rerank is not None:
+            kind = BatchType.RERANK
+        return kind, ENDPOINTS[kind]
+
+    def body(self, prompt: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the body of a request with this prompt; `texts` has the texts for system, score and rerank."""
+        kind, system = self.target[0], texts.get("system")
+        params = {**self.params, **self._schema_params()}
+        if kind is BatchType.CHAT_COMPLETION:
+            return chat_body(prompt, self.model, system, params)
+        if kind is BatchType.RESPONSES:
+            content: Any = [{"role": "user", "content": prompt}] if self.images else prompt
+            instructions = {"instructions": system} if system is not None else {}
+            return {"model": self.model, **instructions, "input": content, **params}
+        if kind is BatchType.SCORE:
+            return score_body(texts["score"], prompt, self.model, params)
+        if kind is BatchType.RERANK:
+            return {**rerank_body(texts["rerank"], (), self.model), "documents": prompt, **params}
+        if kind in (BatchType.EMBEDDING, BatchType.MODERATION):
+            return embedding_body(prompt, self.model, params)
+        return {"model": self.model, "prompt": prompt, **params}
+
+    def _schema_params(self) -> dict[str, Any]:
+        """Return the parameter with the schema, or no parameter if there is none."""
+        if self.schema is None:
+            return {}
+        if self.target[0] is BatchType.RESPONSES:
+            return {"text": {"format": {"type": "json_schema", **self.schema}}}
+        return {"response_format": {"type": "json_schema", "json_schema": self.schema}}

@@ -1,0 +1,49 @@
+"""Keep the rows that requests are made from, so that results can be joined with them.
+
+Each row is one line of JSON, in the order of the requests. Cells of bytes are left out: images would be kept twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from openai_batch.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .formats import Table
+    from .readers import PlacedRow, Row, Rows
+
+
+def recording(tables: Iterable[Table], out: BinaryIO) -> Iterator[Table]:
+    """Yield the tables; each row is written to `out` when it is read."""
+    for table in tables:
+        yield replace(table, rows=_recorded(table.rows, out))
+
+
+def _recorded(rows: Rows, out: BinaryIO) -> Iterator[PlacedRow]:
+    for where, row in rows:
+        if not isinstance(row, Problem):
+            out.write(_encoded(row))
+        yield where, row
+
+
+def _encoded(row: Row) -> bytes:
+    kept = {name: value for name, value in row.items() if not isinstance(value, bytes | bytearray | memoryview)}
+    try:
+        return msgspec.json.encode(kept, enc_hook=str) + b"\n"
+    except (UnicodeEncodeError, OverflowError, TypeError, ValueError):
+        # Python's own module accepts half of a surrogate pair, integers of more than 64 bits, and bytes in a list.
+        return json.dumps(kept, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
+
+
+def read_rows(stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Yield the rows that `recording` wrote."""
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for line in stream:
+        yield decode(line)

@@ -1,0 +1,146 @@
+"""Rows by SQL: tables and queries of SQLite databases, Parquet files, and queries over local files.
+
+SQLite comes with Python. Parquet and queries over files are DuckDB's, an extra, chosen over pyarrow by measurement
+(2.0 and 26.0, Python 3.11, two cores): 68 MB installed against 170; imported in 0.08 s against 0.06; 4 million rows
+with 1.6 GB of text streamed in 4 s each, with a peak of 280 MB against 525; one row group of 800 MB of text with a
+peak of 390 MB against 370. And SQL besides.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import InputError, MissingExtraError, UsageError
+
+from .readers import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from .readers import Rows
+
+_FETCH = 1000
+_MEMORY = "1GB"  # a sort or a join beyond it goes to the work folder; reading a row group needs up to 400 MB
+_REMEDY = "fix the query"
+
+
+def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Rows:
+    """Yield the rows of a table or of a query of a SQLite database, which is opened for reading only.
+
+    Without either, the only table. The place of a row is its number. Raises InputError where there is no such
+    table, or the query cannot be run.
+    """
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+        try:
+            base.execute("PRAGMA query_only = ON")
+            if sql is None:
+                known = [row[0] for row in base.execute(_TABLES)]
+                quoted = _table(known, table, name).replace('"', '""')
+                sql = f'SELECT * FROM "{quoted}"'  # noqa: S608 - the name comes from the database itself
+            cursor = base.execute(sql)
+        except (sqlite3.Error, sqlite3.Warning) as exc:
+            raise InputError(f"{name}: {exc}", hint=_REMEDY if sql else "is it a SQLite database?") from None
+        if cursor.description is None:
+            raise InputError(f"{name}: the statement returns no rows", hint="write a SELECT")
+        yield from _fetched([item[0] for item in cursor.description], cursor.fetchmany, sqlite3.Error)
+
+
+def parquet_rows(path: Path, name: str, folder: Path) -> Rows:
+    """Yield the rows of a Parquet file, in its order. Raises InputError if it is none, MissingExtraError."""
+    yield from _duckdb_rows("SELECT * FROM read_parquet(?)", [str(path)], name, folder)
+
+
+def query_rows(sql: str, folder: Path) -> Rows:
+    """Yield the rows of one SELECT over local files; `folder` is where large sorts may go.
+
+    Raises UsageError for any other statement, InputError where the query cannot be run, MissingExtraError.
+    """
+    duckdb = load_duckdb()
+    try:
+        kinds = [statement.type for statement in duckdb.extract_statements(sql)]
+    except duckdb.Error as exc:
+        raise UsageError(f"--sql: {_first_line(exc)}", hint=_REMEDY) from None
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise UsageError("--sql takes one SELECT, which reads and changes nothing", hint=_REMEDY)
+    yield from _duckdb_rows(sql, [], "--sql", folder)
+
+
+_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+
+
+def _table(known: Sequence[str], wanted: str | None, name: str) -> str:
+    listed = f"its tables: {', '.join(known)}" if known else "the database has no table"
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise InputError(f"{name}: say which table is meant", hint=f"--table NAME; {listed}")
+    if wanted not in known:
+        raise InputError(f"{name}: there is no table {wanted!r}", hint=listed)
+    return wanted
+
+
+def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
+    duckdb = load_duckdb()
+    with connected(folder) as base:
+        try:
+            cursor = base.execute(sql, values)
+        except duckdb.Error as exc:
+            hint = _REMEDY if not values else "is it a Parquet file?"
+            raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
+        columns = [item[0] for item in cursor.description or ()]
+        yield from _fetched(columns, cursor.fetchmany, duckdb.Error)
+
+
+def connected(folder: Path) -> Any:
+    """Return a new DuckDB connection, which fetches nothing from anywhere; `folder` is where large sorts may go."""
+    settings = {
+        "memory_limit": _MEMORY,
+        "temp_directory": str(folder),
+        "threads": "1",  # each one holds a row group, and Python takes the rows one by one anyway
+        "enable_external_file_cache": "false",  # nothing is read twice
+        "autoinstall_known_extensions": "false",  # nothing is fetched from anywhere
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+    }
+    base = load_duckdb().connect(":memory:", config=settings)
+    base.execute("SET enable_progress_bar = false")
+    base.execute("SET lock_configuration = true")
+    return base
+
+
+def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], fault: type[Exception]) -> Rows:
+    twice = next((column for n, column in enumerate(columns) if column in columns[:n]), None)
+    if twice is not None:
+        yield None, problem(None, f"two columns are called {twice!r}", "name them apart with AS")
+        return
+    number = 0
+    while True:
+        try:
+            rows = fetch(_FETCH)
+        except (fault, ValueError, OverflowError) as exc:
+            yield number + 1, problem(number + 1, f"the row cannot be read: {_first_line(exc)}", "fix the data")
+            return
+        if not rows:
+            return
+        for row in rows:
+            number += 1
+            yield number, dict(zip(columns, row, strict=True))
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().partition("\n")[0]
+
+
+def load_duckdb() -> Any:
+    """Return the module. Raises MissingExtraError."""
+    try:
+        import duckdb
+    except ImportError:
+        raise MissingExtraError(
+            "Parquet files and --sql over files need DuckDB, which is not installed",
+            hint="python -m pip install 'openai-batch[tables]'",
+        ) from None
+    return duckdb

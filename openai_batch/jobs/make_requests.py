@@ -1,0 +1,80 @@
+"""Turn prompts, tables and the built-in example into a batch file for a provider, and choose the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import UsageError
+from openai_batch.inputs.example import write_example
+from openai_batch.inputs.prepare import prepare
+from openai_batch.inputs.request_spec import RequestSpec
+from openai_batch.inputs.source_rows import recording
+from openai_batch.providers.lookup import pick_provider
+from openai_batch.requests.endpoints import BatchType
+from openai_batch.requests.source import Source
+
+from .store.job_folder import COLUMNS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openai_batch.inputs.formats import Inputs
+    from openai_batch.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """A batch file, not checked yet."""
+
+    # The file of requests.
+    source: Source
+    # The name of the provider that it was made for; None for a ready file when none was named.
+    provider: str | None
+    # The file with the rows that the requests were made of; None for ready requests.
+    columns: Path | None = None
+
+
+def make_requests(
+    inputs: Inputs, folder: Path, spec: RequestSpec, provider: str | None = None, *, limit: int | None = None
+) -> Requests:
+    """Return the requests of a ready batch file, or those made in `folder` of the rows, at most `limit` of them.
+
+    Raises UsageError if ready requests are to be changed, and InputError for rows that no request can be made of.
+    """
+    ready = inputs.requests()
+    if ready is not None:
+        plain = RequestSpec("", prefix=spec.prefix, inline_images=spec.inline_images)
+        if limit is not None or spec != plain:
+            raise UsageError(
+                "the file holds ready requests, which the options for prompts do not change",
+                hint="leave out --model, --prompt, --system and the others, or say what it is with --format jsonl",
+            )
+        return Requests(ready, provider)
+    chosen = pick_provider(provider, spec.model or None)
+    path, columns = folder / "prepared.jsonl", folder / COLUMNS
+    with path.open("wb") as handle, columns.open("wb") as kept:
+        prepare(recording(inputs.tables(), kept), with_model(spec, chosen), handle, limit=limit)
+    return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns)
+
+
+def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:
+    """Write the built-in example's requests to a file in `folder`."""
+    chosen = pick_provider(provider, model)
+    path = folder / "example.jsonl"
+    with path.open("wb") as handle:
+        write_example(handle, model or chosen.default_chat_model)
+    return Requests(Source(path, "example", None), str(chosen.name))
+
+
+def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
+    """Return the spec with the provider's default model if it names none. Raises UsageError if there is no default."""
+    if spec.model:
+        return spec
+    kind, path = spec.target
+    if kind is BatchType.IMAGE_GENERATION:
+        raise UsageError(f"requests for {path} have no default model", hint="name one with --model")
+    if kind is BatchType.MODERATION:
+        return replace(spec, model="omni-moderation-latest")
+    default = provider.default_embedding_model if kind is BatchType.EMBEDDING else provider.default_chat_model
+    return replace(spec, model=str(default))

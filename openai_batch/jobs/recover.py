@@ -1,0 +1,208 @@
+"""Find the batches that are ours and that the registry does not know, by the marks that each of them bears.
+
+After a kill, with a lost registry, or on another machine with the same key: what was paid for is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError
+from openai_batch.files import paths
+from openai_batch.files.locks import locked
+from openai_batch.providers import create_once
+from openai_batch.providers.lookup import askable_providers, get_provider_by_name
+
+from .store import job_folder
+from .store.records import RUNNING, Job, Part
+from .token_limit import was_refused
+
+if TYPE_CHECKING:
+    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.provider import Provider
+
+    from .workflow import Workflow
+
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
+_FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
+
+
+def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[Job]:
+    """Add every batch of ours at these providers that the registry does not know; return the jobs that changed.
+
+    Done twice, or by two processes at once, it changes nothing more. A provider that cannot be asked is told about,
+    and the others are asked; with `strict` its error is raised. Raises AuthError if there is no provider to ask.
+    """
+    if not providers:
+        raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider")
+    changed: dict[int, None] = {}
+    with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
+        for provider in providers:
+            api = workflow.connections.to(provider)
+            try:
+                for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
+                    job = _take_in(workflow, api, provider, info)
+                    if job is not None:
+                        changed[job] = None
+                workflow.registry.set_recovered(str(provider.base_url))
+            except ApiError as exc:
+                if strict:
+                    raise
+                workflow.reporter.warn(f"{provider}: {exc}")
+    return [workflow.registry.job(number) for number in changed]
+
+
+def look_back(workflow: Workflow, provider: Provider, *, always: bool = False) -> None:
+    """Take in what the provider has of ours before a new batch is made: the new job may be one of those.
+
+    Done `always`, or once after a registry was damaged or deleted. Raises ApiError if the provider cannot be asked.
+    """
+    registry = workflow.registry
+    if not always and (not registry.lost_before() or registry.recovered(str(provider.base_url))):
+        return
+    workflow.reporter.note(f"looking for batches of ours at {provider} first")
+    recover(workflow, [provider], strict=True)
+
+
+def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> Job:
+    """Return a job by its number, its name or a batch id; the latest one for None.
+
+    A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
+    `batch` at every provider whose key is set. Raises NotFoundError.
+    """
+    try:
+        return workflow.registry.find(reference)
+    except NotFoundError:
+        if reference is None or not (provider or reference.startswith("batch")):
+            raise
+    job = adopt(workflow, reference, get_provider_by_name(provider) if isinstance(provider, str) else provider)
+    workflow.reporter.note(f"batch {reference} is now job {job.id}")
+    return job
+
+
+def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -> Job:
+    """Make a batch that was made elsewhere a job of this registry, or return the job that has it already.
+
+    Without `provider` every provider that has a key is asked. Raises NotFoundError.
+    """
+    known = workflow.registry.by_batch(batch_id)
+    if known is not None:
+        return known
+    asked = [provider] if provider else askable_providers()
+    for candidate in asked:
+        try:
+            info = workflow.connections.to(candidate).get(batch_id)
+        except BatchError:
+            if provider:
+                raise
+            continue
+        return _add_foreign(workflow, candidate, info)
+    names = ", ".join(str(p.name) for p in asked) or "no provider, since no key is set"
+    raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
+
+
+def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> Job:
+    job = Job(
+        id=0,
+        identity=f"batch:{info.id}",
+        uid=create_once.new_token(),
+        provider=str(provider.name or provider.base_url),
+        base_url=str(provider.base_url),
+        endpoint=info.endpoint or "",
+        window=provider.completion_window,
+        created_at=info.created_at or time.time(),
+        metadata=info.metadata,
+        model=info.model,
+        requests=info.counts.total,
+    )
+    part = Part(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
+    job, _ = workflow.registry.add(job, [part])
+    workflow.store_status(job.parts[0], info)
+    return workflow.registry.job(job.id)
+
+
+def _take_in(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo) -> int | None:
+    """Give a batch its place in the registry; None if it has one, or is not ours."""
+    if workflow.registry.by_batch(info.id) is not None:
+        return None
+    for part in workflow.registry.creating():
+        job = workflow.registry.job(part.job)
+        if workflow.attempt_of(job, part).made(info):
+            workflow.adopt_found(part, info)
+            return job.id
+    if create_once.MARK not in info.metadata and not _has_our_file(api, info):
+        return None
+    if was_refused(info) is not None:
+        return None  # it never ran, and its part was sent again or waits to be
+    uid = _own_mark(info)
+    known = workflow.registry.by_uid(uid)
+    number = info.metadata.get(create_once.PART_MARK, "1/1").partition("/")[0]
+    part = Part(
+        job=0,
+        number=int(number) if number.isdigit() else 1,
+        state=RUNNING,
+        requests=info.counts.total,
+        token=info.metadata.get(create_once.MARK),
+        file_id=info.input_file_id,
+        batch_id=info.id,
+    )
+    if known is None:
+        known, _ = workflow.registry.add(_job(provider, info, uid), [part], again=True)
+    else:
+        taken = {other.number for other in known.parts}
+        number_here = part.number if part.number not in taken else max(taken) + 1
+        workflow.registry.add_part(replace(part, job=known.id, number=number_here))
+    workflow.store_batch(workflow.registry.job(known.id), info)
+    return known.id
+
+
+def _own_mark(info: BatchInfo) -> str:
+    """Return the mark of the job that a batch belongs to. It names a folder, so nothing but digits will do."""
+    mark = info.metadata.get(create_once.JOB_MARK, "")
+    return mark if _TOKEN.fullmatch(mark) else hashlib.sha256(info.id.encode()).hexdigest()[:32]
+
+
+def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
+    """Return how many rows a batch's job has, and how many of them are not sent: from its folder, or its mark."""
+    known = job_folder.rows_known(uid)
+    found = _ROWS.fullmatch(info.metadata.get(create_once.ROWS_MARK, ""))
+    sent, rows = map(int, found.groups()) if found else (0, 0)
+    if known is None:
+        return (rows, rows - sent) if rows > sent else (info.counts.total, 0)
+    return known[0], known[1] or max(0, rows - sent)
+
+
+def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
+    requests, spared = _rows(info, uid)
+    metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
+    return Job(
+        id=0,
+        identity=info.metadata.get(create_once.ORDER_MARK) or f"batch:{info.id}",
+        uid=uid,
+        provider=str(provider.name or provider.base_url),
+        base_url=str(provider.base_url),
+        endpoint=info.endpoint or "",
+        window=provider.completion_window,
+        created_at=info.created_at or time.time(),
+        metadata=metadata,
+        model=info.model,
+        requests=requests,
+        origin=job_folder.origin_of(uid),
+        spared=spared,
+    )
+
+
+def _has_our_file(api: BatchApi, info: BatchInfo) -> bool:
+    """Tell by the name of its input, where the server drops metadata."""
+    if info.metadata or not info.input_file_id:
+        return False
+    with contextlib.suppress(BatchError):
+        return _FILE_NAME.fullmatch(api.file(info.input_file_id).filename or "") is not None
+    return False

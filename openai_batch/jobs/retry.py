@@ -1,0 +1,182 @@
+"""Send again what has no success, as new parts of the same job, and nothing else.
+
+What needs doing is the input's requests minus those with a success: never the error file alone, never the counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import BatchError
+from openai_batch.files import paths
+from openai_batch.requests.split import RequestFiles
+from openai_batch.results.tally import Tally
+
+from .collect import result_lines
+from .store import job_folder
+from .store.records import RETRY, Part
+from .store.reused_answers import THIS_JOB, skipped_rows
+from .store.row_set import RowSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .store.records import Job
+    from .workflow import Workflow
+
+# What a provider says of a request that will fail again: it is the request that must change.
+_HOPELESS = re.compile(
+    r"context_length|context length|maximum context|content_filter|content_policy|refus|invalid_request|invalid_type"
+    r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist"
+)
+WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
+"""The cause of a request whose latest part came to its end without a batch: sending it may pay for it twice."""
+
+_LATER = frozenset({"408", "409", "425", "429"})
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests without a success that share a cause: how many, one of their ids, and whether sending again can help."""
+
+    cause: str
+    count: int
+    sample: str
+    helps: bool
+
+
+@dataclass(slots=True)
+class Survey:
+    """What became of each request of an ended job: the causes, and the rows without a success by cause."""
+
+    tally: Tally = field(default_factory=Tally)
+    rows: dict[int, str] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)
+
+    def groups(self) -> list[Group]:
+        """Return the causes, the most frequent first."""
+        counts = Counter(self.rows.values())
+        return [Group(cause, n, self.samples[cause], can_help(cause)) for cause, n in counts.most_common()]
+
+
+def can_help(cause: str) -> bool:
+    """Tell whether sending a request again can help: not where it was refused, or is a later job's."""
+    code = cause.partition(":")[0]
+    if cause == WITHDRAWN:
+        return False
+    if code.isdigit():
+        return code in _LATER or not code.startswith("4")
+    return _HOPELESS.search(cause.lower()) is None
+
+
+def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[str], bool]:
+    """Return a function that tells whether requests that failed for a cause are to be sent again.
+
+    `codes` are what causes begin with ("429", "batch_expired", "missing"), as a list or separated by commas; without
+    them it is every cause where sending again can help, or `everything`.
+    """
+    if codes is None:
+        return (lambda _: True) if everything else can_help
+    wanted = {code.strip() for code in (codes.split(",") if isinstance(codes, str) else codes)}
+    return lambda cause: cause.partition(":")[0] in wanted
+
+
+def survey(workflow: Workflow, job: Job) -> Survey:
+    """Look through an ended job's results. Raises BatchError if it still runs."""
+    if not job.ended:
+        raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
+    found = Survey()
+    withdrawn = _withdrawn(job)
+
+    def note(row: int, custom_id: str, cause: str | None) -> None:
+        if cause is not None:
+            if row in withdrawn:
+                cause = WITHDRAWN
+            found.rows[row] = cause
+            found.samples.setdefault(cause, custom_id)
+
+    scratch = paths.private_dir(paths.state_dir() / "spool") / "survey"
+    for _ in result_lines(workflow, job, scratch, found.tally, note):
+        pass
+    return found
+
+
+def _withdrawn(job: Job) -> RowSet:
+    """Return the rows whose latest part ended without a batch."""
+    found = RowSet()
+    if not any(part.withdrawn for part in job.parts) or not job_folder.has_ids(job):
+        return found
+    for part in job.parts:  # in the order of their numbers: a retry comes later
+        for row, _ in job_folder.rows_of(job, part) if job_folder.has_rows(job, part) else ():
+            if part.withdrawn:
+                found.add(row)
+            else:
+                found.discard(row)
+    if (path := job_folder.skipped_of(job)) is not None:
+        with skipped_rows(path) as skipped:
+            for record in skipped:
+                if record.file == THIS_JOB and record.place in found:  # the row with the same request
+                    found.add(record.row)
+    return found
+
+
+def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
+    """Plan new parts for the requests whose cause is `wanted`, send them, and return the job.
+
+    Raises InputError if the job's input is gone, and what the provider refuses with.
+    """
+    kept = sum(cause == WITHDRAWN for cause in found.rows.values())
+    if kept and not wanted(WITHDRAWN):
+        were = "request was" if kept == 1 else "requests were"
+        workflow.reporter.note(f"job {job.id}: {kept:,} {were} left to a later job, or cancelled, and not sent")
+    if not any(wanted(cause) for cause in found.rows.values()):
+        return job
+    source = job_folder.check_input(job)
+    limits = workflow.api(job).provider.limits
+    first = max((part.number for part in job.parts), default=0) + 1
+
+    def plan() -> list[Part]:
+        files = RequestFiles(paths.private_dir(paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
+        try:
+            with ExitStack() as stack:
+                handle = stack.enter_context(source.open("rb"))
+                path = job_folder.skipped_of(job)
+                # A row that has the result of another row gets the new result of that row.
+                skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
+                for row, line in enumerate(handle):
+                    cause = found.rows.get(row)
+                    if cause is not None and wanted(cause) and row not in skipped:
+                        files.add(row, line)
+        finally:
+            files.close()
+        return [Part.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
+
+    return workflow.add_parts(job, plan)
+
+
+def wait_and_retry(workflow: Workflow, job: Job, *, timeout: float | None = None, retries: int = 0) -> Job:
+    """Wait for a job, then send its failed requests again, up to `retries` times, while that can help.
+
+    `timeout` is in seconds, for each wait. Raises what waiting and `retry` raise.
+    """
+    job = workflow.wait(job, timeout=timeout)
+    for _ in range(retries):
+        if not retry_once(workflow, job):
+            break
+        job = workflow.wait(workflow.registry.job(job.id), timeout=timeout)
+    return workflow.registry.job(job.id)
+
+
+def retry_once(workflow: Workflow, job: Job) -> bool:
+    """Send the failed requests of an ended job again where that can help; return whether any were sent."""
+    if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
+        return False
+    again = retry(workflow, job, survey(workflow, job))
+    if len(again.parts) == len(job.parts):
+        return False
+    workflow.reporter.note(f"job {job.id}: sent the failed requests again")
+    return True

@@ -1,0 +1,222 @@
+"""Plan what of an order need not be sent: requests that ask the same as others, or what an earlier job has answered.
+
+An earlier job is one of the same input, grown or changed since, or of the same output. It must have ended before its
+answers are taken, so that nothing is paid twice; they are kept in its folder then (`reused_answers.AnswerFile`), since
+a provider does not hold them for ever.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import NotFoundError, UnknownProviderError
+from openai_batch.providers.provider import normal_url
+from openai_batch.requests.fingerprints import paired, repeats
+from openai_batch.requests.split import sort_out
+
+from .collect import keep_answers
+from .recover import look_back
+from .store import job_folder
+from .store.records import Earlier
+from .store.reused_answers import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
+from .store.row_set import RowSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .order import Order
+    from .store.records import Job
+    from .workflow import Workflow
+
+MAX_EARLIER = 100
+"""How many earlier jobs are compared with an input, the newest first."""
+
+
+@dataclass(slots=True)
+class ReusePlan:
+    """What looking at an order, and at the earlier jobs that it shares rows with, has told; nobody was asked.
+
+    `common` counts its rows that they have too. `sparing` is of the repeated rows alone so far.
+    """
+
+    order: Order
+    sparing: SubmitPlan
+    dedup: bool
+    folder: Path
+    earlier: Earlier = field(default_factory=Earlier)
+    common: int = 0
+    shared: list[tuple[Job, Path]] = field(default_factory=list)
+
+
+def find_reusable(
+    workflow: Workflow, order: Order, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
+) -> ReusePlan:
+    """Find the requests of an order that ask the same, if `dedup`, and with `earlier` the jobs that have had its rows.
+
+    `output` is the path that the results shall have, `folder` a work folder.
+    """
+    checked = order.checked
+    sparing = SubmitPlan(checked.keys, folder / "origin", folder / "reused.sqlite")
+    sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
+    with skipped_rows(sparing.path, "rwc") as skipped:
+        if dedup:
+            skipped.add((row, THIS_JOB, first) for row, first in repeats(sparing.keys, folder))
+        plan = ReusePlan(order, replace(sparing, repeated=skipped.count()[0]), dedup, folder)
+        if earlier:
+            look_back(workflow, order.provider)
+            _compare(workflow, plan, skipped, output)
+    return plan
+
+
+def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
+    """Find the jobs that share rows with an order, the newest first, until each of its rows has been in one."""
+    order, rows = plan.order, plan.order.checked.report.requests
+    used, grown = set(), set()
+    seen = RowSet()
+    compared = 0
+    numbers = workflow.registry.earlier(order.origin, output, order.checked.report.endpoint)
+    at_output = {} if output is None else workflow.registry.at_output(output)
+    for number in numbers:
+        if compared == MAX_EARLIER:
+            break
+        if plan.common + plan.sparing.repeated >= rows and number not in at_output:
+            continue
+        job = workflow.registry.job(number)
+        theirs = job_folder.keys_of(job)
+        if theirs is None or not _same_place(order, job):
+            continue
+        compared += 1
+        pairs = plan.folder / f"pairs-{number}"
+        shared = _write_pairs(plan, theirs, pairs, skipped, seen)
+        if shared:
+            used.add(number)
+            plan.shared.append((job, pairs))
+        if shared == job.requests <= rows:
+            grown.add(number)
+    plan.earlier = Earlier(frozenset(used), frozenset(grown), max(numbers, default=0))
+
+
+def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
+    """Write (row, their row) where an order asks what another job did; return how many of their rows it has."""
+    shared = 0
+    with target.open("w", encoding="ascii") as out:
+        for row, other in paired(plan.sparing.keys, theirs, plan.folder, once=plan.dedup):
+            shared += 1
+            out.write(f"{row} {other}\n")
+            if row not in skipped and row not in seen:
+                seen.add(row)
+                plan.common += 1
+    return shared
+
+
+def _same_place(order: Order, job: Job) -> bool:
+    same = normal_url(job.base_url) == normal_url(str(order.provider.base_url))
+    return same and job.identity != order.identity
+
+
+def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[Job], Job] | None) -> Order:
+    """Return the order with what need not be sent left out of its slices.
+
+    `ended` waits for an earlier job to end, and returns it; None takes nothing of earlier jobs. Raises NotFoundError
+    where the answers of one cannot be had any more.
+    """
+    sparing = plan.sparing
+    if ended is not None:
+        with skipped_rows(sparing.path, "rw") as skipped:
+            workflow.connections.to(plan.order.provider)
+            for job, pairs in plan.shared:
+                if any(row not in skipped for row, _ in _read_pairs(pairs)):
+                    _take(workflow, ended(job), pairs, skipped, once=plan.dedup)
+            sparing = _counted(sparing, skipped)
+    return _planned(plan, sparing)
+
+
+def estimate(plan: ReusePlan) -> Order:
+    """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
+    with skipped_rows(plan.sparing.path, "rw") as skipped:
+        for _, pairs in plan.shared:
+            skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
+        sparing = _counted(plan.sparing, skipped)
+    return _planned(plan, sparing)
+
+
+def _planned(plan: ReusePlan, sparing: SubmitPlan) -> Order:
+    """Return the order with the skipped rows left out of its slices."""
+    order, checked, limits = plan.order, plan.order.checked, plan.order.provider.limits
+    if sparing.count:
+        with checked.path.open("rb") as source, skipped_rows(sparing.path) as skipped:
+            wanted = (row not in skipped for row in range(checked.report.requests))
+            slices = sort_out(source, plan.folder, limits, wanted, by_model=limits.one_model)
+        checked = replace(checked, slices=tuple(slices), folder=plan.folder)
+    return replace(order, checked=checked, sparing=sparing, earlier=plan.earlier)
+
+
+def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
+    """Yield what `_write_pairs` wrote."""
+    with pairs.open(encoding="ascii") as source:
+        for line in source:
+            row, other = line.split()
+            yield int(row), int(other)
+
+
+def _take(workflow: Workflow, job: Job, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
+    """Take the answers that an earlier job has to rows that are not answered yet."""
+    with ExitStack() as stack:
+        answer_of = _answers(workflow, job, skipped, stack, once=once)
+        skipped.add(
+            (row, *answer)
+            for row, other in _read_pairs(pairs)
+            if row not in skipped and (answer := answer_of(other)) is not None
+        )
+
+
+def _answers(
+    workflow: Workflow, job: Job, skipped: SkippedRows, stack: ExitStack, *, once: bool
+) -> Callable[[int], tuple[int, int] | None]:
+    """Return a function that tells where the answer to a row of an ended job is: (file, offset), or None.
+
+    Without `once`, where each row is to have an answer of its own, those that share one have none.
+    """
+    try:
+        own = keep_answers(workflow, job)
+        path = job_folder.skipped_of(job)
+        theirs = None if path is None else stack.enter_context(skipped_rows(path))
+        names = [] if theirs is None else _existing(theirs.files())
+    except UnknownProviderError:
+        raise
+    except NotFoundError as exc:
+        raise NotFoundError(
+            f"job {job.id} answered rows of this input, and its results cannot be had any more ({exc})",
+            hint="--again sends, and pays, every row once more",
+        ) from exc
+    offsets = stack.enter_context(own.offsets.open("rb"))
+    name = job_folder.name_of(own.lines)
+
+    def answer_of(row: int) -> tuple[int, int] | None:
+        record = None if theirs is None else theirs.find(row)
+        if record is not None and record.file != THIS_JOB:
+            return skipped.number_of(names[record.file - 1]), record.place
+        if record is not None and not once:
+            return None
+        offset = own.offset_of(row if record is None else record.place, offsets)
+        return None if offset is None else (skipped.number_of(name), offset)
+
+    return answer_of
+
+
+def _existing(names: list[str]) -> list[str]:
+    """Return names of files of answers. Raises NotFoundError if one of the files does not exist any more."""
+    for name in names:
+        if not (path := job_folder.answers_named(name)).exists():
+            raise NotFoundError(f"{path} is gone")
+    return names
+
+
+def _counted(sparing: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
+    """Give the rows whose original is answered elsewhere that answer too, and count the rows of each kind."""
+    skipped.resolve()
+    repeated, answered = skipped.count()
+    return replace(sparing, repeated=repeated, answered=answered)

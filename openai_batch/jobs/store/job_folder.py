@@ -1,0 +1,300 @@
+"""What a job keeps on disk, beside its row: its ids in input order, and an input that is no file of the user's.
+
+jobs/UID/ids              one JSON string a line, in input order
+jobs/UID/columns          the rows of the table that its requests were made of, in input order (`inputs/source_rows`)
+jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
+jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`requests/split`)
+jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, where others are not
+jobs/UID/keys             what each request asks (`requests/fingerprints`); and origin, what the user named as the input
+jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
+jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
+jobs/UID/lock             held while the job's parts are walked
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from openai_batch.errors import InputError
+from openai_batch.files import paths
+from openai_batch.files.atomic import part_file, publish, sync_folder
+from openai_batch.files.locks import locked
+from openai_batch.files.slice import FileSlice
+from openai_batch.requests.split import ROW_NUMBER, Slice, cut
+
+from .records import Part
+from .reused_answers import AnswerFile, count_skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from openai_batch.requests.batch_file import Checked
+
+    from .records import Job
+    from .reused_answers import SubmitPlan
+
+COLUMNS, IDS, KEYS, ORIGIN, REUSED = "columns", "ids", "keys", "origin", "reused.sqlite"
+_REWRITTEN = frozenset({ORIGIN, REUSED})
+"""Small files that are written in place when an order is planned anew: a job needs copies of them."""
+
+_CHUNK = 1 << 20
+_IDS_AT_ONCE = 4096
+
+
+def keep(job: Job, checked: Checked, sparing: SubmitPlan | None = None) -> None:
+    """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
+    folder = paths.private_dir(paths.job_dir(job.uid))
+    whole = has_ids(job)
+    wanted = []
+    if checked.columns is not None:
+        wanted.append((checked.columns, COLUMNS))
+    if sparing is not None:
+        wanted += _files_of(sparing, job, whole=whole)
+    if checked.origin is None and (not job.submitted or job.succeeded != job.requests):
+        wanted.append((checked.path, "input.jsonl"))
+    if not job.submitted:
+        for stem in {part.source for part in job.parts if part.source}:
+            if checked.folder is not None:
+                files = [checked.folder / f"{stem}{kind}" for kind in (".jsonl", ".ids", ".rows")]
+                wanted += [(path, path.name) for path in files if path.exists()]  # another plan may have none
+    for source, name in [*wanted, (checked.ids, IDS)]:
+        target = folder / name
+        # The same requests may come of another table now: results are joined with the latest one.
+        needed = name == COLUMNS or not whole or not target.exists()
+        if needed and (name in _REWRITTEN or not _link(source, target)):
+            _copy(source, target)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a finished file of a work folder a second name; return False if that cannot be done or the name is taken."""
+    try:
+        with source.open("rb") as handle:
+            os.fchmod(handle.fileno(), 0o600)
+            os.fsync(handle.fileno())
+        os.link(source, target)
+    except OSError:
+        return False
+    sync_folder(target.parent)
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as stream, part_file(target) as (handle, part):
+        shutil.copyfileobj(stream, handle, _CHUNK)
+        publish(handle, part, target, replace=True, private=True)
+
+
+def _files_of(plan: SubmitPlan, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
+    """Return the files of a plan that are kept, with their names. What another plan left is removed."""
+    wanted = [(plan.keys, KEYS), (plan.origin, ORIGIN)]
+    if not whole or skipped_of(job) is None:
+        (paths.job_dir(job.uid) / REUSED).unlink(missing_ok=True)
+        if plan.count or job.spared:
+            wanted.append((plan.path, REUSED))
+    return wanted
+
+
+def drop_inputs(job: Job) -> None:
+    """Let go of copies of the input: every request has its success."""
+    folder = paths.job_dir(job.uid)
+    for path in [folder / "input.jsonl", folder / "sent.jsonl", *folder.glob("model-*.jsonl")]:
+        path.unlink(missing_ok=True)
+
+
+def input_path(job: Job, part: Part | None = None) -> Path:
+    """Return the file that a job, or one of its parts, is made of."""
+    folder = paths.job_dir(job.uid)
+    if part is not None and part.source:
+        return folder / f"{part.source}.jsonl"
+    kept = folder / "input.jsonl"
+    return kept if kept.exists() else Path(job.input_path or "")
+
+
+def check_input(job: Job, part: Part | None = None) -> Path:
+    """Return that file after making sure that its bytes are still those that were checked. Raises InputError."""
+    path = input_path(job, part)
+    if part is None and job.input_sha256 is None:
+        elsewhere = job.identity.startswith("batch:")
+        raise InputError(
+            f"job {job.id} was {'made elsewhere' if elsewhere else 'found again'}, and its input is not known here",
+            hint="submit a file of those requests" if elsewhere else "run the same command with its input again",
+        )
+    offset, left = (0, None) if part is None or part.sha256 is None else (part.offset, part.length)
+    expected = job.input_sha256 if left is None else part.sha256 if part else None
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            while chunk := handle.read(_CHUNK if left is None else min(_CHUNK, left)):
+                digest.update(chunk)
+                left = None if left is None else left - len(chunk)
+    except OSError as exc:
+        raise _unreadable(job, path, exc) from exc
+    if digest.hexdigest() != expected:
+        raise _changed(job, path)
+    return path
+
+
+@contextlib.contextmanager
+def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[FileSlice]:
+    """Open a part's bytes for the upload. Raises InputError if they are not what was checked.
+
+    A file that is gone or has another size is told before anything is uploaded. The hash is compared after the upload,
+    which is before a batch is created: the file with the wrong bytes stays at the provider, and nothing uses it.
+    """
+    path = input_path(job, part)
+    try:
+        handle = path.open("rb")
+    except OSError as exc:
+        raise _unreadable(job, path, exc) from exc
+    with handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size < part.offset + part.length or (not part.source and size != job.input_bytes):
+            raise _changed(job, path)
+        content = FileSlice(handle, part.offset, part.length, progress)
+        yield content
+    if content.sha256 is None or content.sha256 != (part.sha256 or job.input_sha256):
+        raise _changed(job, path)
+
+
+def _unreadable(job: Job, path: Path, exc: OSError) -> InputError:
+    words = f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})"
+    return InputError(words, hint="submit the input again")
+
+
+def _changed(job: Job, path: Path) -> InputError:
+    return InputError(
+        f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
+    )
+
+
+def has_ids(job: Job) -> bool:
+    """Tell whether the job's ids are kept here; those of a batch made elsewhere are not."""
+    return (paths.job_dir(job.uid) / IDS).exists()
+
+
+def has_rows(job: Job, part: Part) -> bool:
+    """Tell whether it is kept which rows a part has; of one that was found again elsewhere it may not be."""
+    files = [paths.job_dir(job.uid) / f"{part.source}{kind}" for kind in (".ids", ".rows")] if part.source else []
+    return part.sha256 is not None and all(path.exists() for path in files)
+
+
+def read_ids(job: Job) -> Iterator[str]:
+    """Yield the job's ids in input order."""
+    yield from _ids(paths.job_dir(job.uid) / IDS, 0, None)
+
+
+def columns_of(job: Job) -> Path | None:
+    """Return the file with the rows of the job's table; None where it was made of ready requests, or elsewhere."""
+    path = paths.job_dir(job.uid) / COLUMNS
+    return path if path.exists() else None
+
+
+def keys_of(job: Job) -> Path | None:
+    """Return the file with the keys of a job's requests; None where there is none."""
+    path = paths.job_dir(job.uid) / KEYS
+    return path if path.exists() else None
+
+
+def origin_of(uid: str) -> str | None:
+    """Return what the input of a job with this mark was named, for one that the registry has lost."""
+    path = paths.job_dir(uid) / ORIGIN
+    return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
+
+
+def rows_known(uid: str) -> tuple[int, int] | None:
+    """Return how many rows a job with this mark has, and how many of them are not sent; None if it left no ids."""
+    folder = paths.job_dir(uid)
+    if not (folder / IDS).exists():
+        return None
+    with (folder / IDS).open("rb") as handle:
+        rows = sum(1 for _ in handle)
+    return rows, count_skipped(folder / REUSED) if (folder / REUSED).exists() else 0
+
+
+def skipped_of(job: Job) -> Path | None:
+    """Return the table of the rows of a job that are not sent; None where all are."""
+    path = paths.job_dir(job.uid) / REUSED
+    return path if path.exists() else None
+
+
+def answers_named(name: str) -> Path:
+    """Return the file of answers that a table of skipped rows calls UID/NAME."""
+    uid, _, name = name.partition("/")
+    return paths.job_dir(uid) / name
+
+
+def name_of(answers: Path) -> str:
+    """Return how tables of skipped rows call a file of answers: UID/NAME."""
+    return f"{answers.parent.name}/{answers.name}"
+
+
+def answers_of(job: Job) -> AnswerFile:
+    """Return the file of the answers that an ended job's own batches brought. It may not exist yet."""
+    stem = paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
+    return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
+
+
+def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
+    """Yield (number in the input, id) of each of a part's requests, in order."""
+    folder = paths.job_dir(job.uid)
+    if not part.source:
+        yield from enumerate(_ids(folder / IDS, part.ids_offset, part.requests), part.first_row)
+        return
+    ids = _ids(folder / f"{part.source}.ids", part.ids_offset, part.requests)
+    with (folder / f"{part.source}.rows").open("rb") as handle:
+        handle.seek(part.first_row * ROW_NUMBER.size)
+        for custom_id in ids:
+            yield ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0], custom_id
+
+
+def cut_part(job: Job, part: Part, max_bytes: int) -> list[Part]:
+    """Return parts of `max_bytes` at most each for the requests of one; the first bears its number.
+
+    Raises InputError if its bytes are not those that were checked.
+    """
+    path = check_input(job, part)
+    folder = paths.job_dir(job.uid)
+    whole = Slice(part.first_row, part.requests, part.offset, part.length, part.ids_offset, part.source)
+    with path.open("rb") as requests, (folder / (f"{part.source}.ids" if part.source else IDS)).open("rb") as ids:
+        pieces = cut(requests, ids, whole, max_bytes)
+    numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(pieces))]
+    return [Part.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
+
+
+def span_of(job: Job, part: Part) -> tuple[int, int]:
+    """Return the first and the last of the rows of a part."""
+    last = part.first_row + part.requests - 1
+    if not part.source:
+        return part.first_row, last
+    with (paths.job_dir(job.uid) / f"{part.source}.rows").open("rb") as handle:
+        found = []
+        for number in (part.first_row, last):
+            handle.seek(number * ROW_NUMBER.size)
+            found.append(ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0])
+        return found[0], found[1]
+
+
+def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
+    decode = msgspec.json.Decoder(str).decode_lines
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        left = sys.maxsize if count is None else count
+        while left > 0 and (block := b"".join(itertools.islice(handle, min(left, _IDS_AT_ONCE)))):
+            found = decode(block)
+            left -= len(found)
+            yield from found
+
+
+def alone(job: Job, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    """Keep other processes of this user out while a job's parts are walked; `waiting` is called once if one is in."""
+    return locked(paths.private_dir(paths.job_dir(job.uid)) / "lock", waiting)

@@ -1,0 +1,62 @@
+"""A job and its parts as rows of the registry hold them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.providers.batch_info import BatchFault, Counts
+
+from .records import Job, Part
+
+if TYPE_CHECKING:
+    import sqlite3
+
+JOB_FIELDS = (
+    *("identity", "uid", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
+    *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
+    *("origin", "spared"),
+)
+
+
+def packed(value: Any) -> Any:
+    """Return a value as a column holds it: structures as JSON, a file's name that is no text as its bytes."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _unpacked(value: Any) -> Any:
+    return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a part's fields."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Counts):
+            flat |= {"total": value.total, "completed": value.completed, "failed": value.failed}
+        elif name == "faults":
+            flat[name] = json.dumps([[f.code, f.message, f.line, f.param] for f in value])
+        else:
+            flat[name] = packed(value)
+    return flat
+
+
+def read_job(row: sqlite3.Row, parts: list[Part]) -> Job:
+    """Return the job of a row."""
+    values = {name: _unpacked(row[name]) for name in JOB_FIELDS}
+    values["metadata"] = json.loads(values["metadata"])
+    return Job(id=row["id"], parts=tuple(parts), **values)
+
+
+def read_part(row: sqlite3.Row) -> Part:
+    """Return the part of a row."""
+    values = dict(zip(row.keys(), row, strict=True))
+    counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
+    faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
+    return Part(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)

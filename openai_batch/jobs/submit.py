@@ -1,0 +1,229 @@
+"""Submit a job: send what no earlier job has answered, once, and go on with a job that was started before."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from openai_batch.files.atomic import check_target
+from openai_batch.providers.create_once import new_token
+
+from .cancel import withdraw
+from .output_file import check_output
+from .recover import look_back
+from .reuse import ReusePlan, find_reusable, plan_submission
+from .store import job_folder
+from .store.records import PLANNED, Earlier, Job, Part
+from .store.registry import OvertakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .order import Order
+    from .workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """How a job is submitted."""
+
+    # Send identical requests once.
+    dedup: bool = False
+    # Send only the rows that no earlier job of the same input, or of the same output, has answered.
+    reuse: bool = False
+    # Start a new job even if the same one was started before.
+    again: bool = False
+    # The file that the results will be written to, if it is known: it is checked before anything is paid.
+    output: Path | None = None
+    # The file that failed requests will be written to; checked likewise.
+    missing: Path | None = None
+    # Replace these files if they are there.
+    force: bool = False
+    # Seconds to wait for an earlier job that runs rows of this input; None: until it ends.
+    timeout: float | None = None
+    # Send again what may have been created before, and may be paid twice.
+    resubmit_uncertain: bool = False
+    # First look for batches of this job that another machine has started.
+    check_remote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a submission."""
+
+    # The job, new or started before.
+    job: Job
+    # Whether it was made now.
+    new: bool
+    # The order as it was planned: without the rows that need not be sent.
+    order: Order
+
+
+def preview(workflow: Workflow, order: Order, folder: Path, options: SubmitOptions) -> ReusePlan:
+    """Find the rows of an order that need not be sent, and check its name and paths; nothing is sent.
+
+    Raises OutputExistsError, or RegistryError if the job's name is taken. `folder` is for work.
+    """
+    output = None if options.output is None else str(options.output.absolute())
+    earlier = options.reuse and not options.again
+    plan = find_reusable(workflow, order, folder, dedup=options.dedup, earlier=earlier, output=output)
+    known = _known(workflow, order, options)
+    if options.output is not None:
+        check_output(workflow, options.output, known, plan.earlier, force=options.force)
+    if options.missing is not None:
+        check_target(options.missing, force=options.force or known is not None)
+    if known is None:
+        workflow.registry.check_name(order.name, plan.earlier)
+    return plan
+
+
+def _known(workflow: Workflow, order: Order, options: SubmitOptions) -> Job | None:
+    return None if options.again else workflow.registry.by_identity(order.identity)
+
+
+def submit(
+    workflow: Workflow,
+    order: Order,
+    folder: Path,
+    options: SubmitOptions,
+    on_wait: Callable[[Job | None], None] | None = None,
+) -> Submitted:
+    """Submit what of an order must be sent, and return its job. `folder` is for work.
+
+    An earlier job that runs rows of it is waited for: `on_wait` is called with it, and with None when it has ended.
+    Raises what `preview` raises before anything is paid or waited for, else what `start` raises.
+    """
+    while True:
+        plan = preview(workflow, order, folder, options)
+        known = _known(workflow, order, options)
+        if known is not None and job_folder.has_ids(known):
+            planned = replace(order, earlier=plan.earlier)  # the plan of its job stands
+        else:
+            planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
+        try:
+            job, new = start(
+                workflow,
+                planned,
+                again=options.again,
+                resubmit_uncertain=options.resubmit_uncertain,
+                check_remote=options.check_remote,
+            )
+        except OvertakenError:
+            continue  # another process has just started a job of this input: plan once more, with its rows
+        return Submitted(_named(workflow, job, order.name), new, planned)
+
+
+def start(
+    workflow: Workflow,
+    order: Order,
+    *,
+    again: bool = False,
+    resubmit_uncertain: bool = False,
+    check_remote: bool = False,
+) -> tuple[Job, bool]:
+    """Start the job of a planned order, or go on with the one that it started before; tell whether it is new.
+
+    `check_remote` first looks through the provider's batches for one that another machine has started. Raises what
+    the provider refuses with, OvertakenError if another process was quicker, and UncertainError if it is unknown
+    whether an earlier attempt created a batch.
+    """
+    parts = [Part.of(piece, 0, number) for number, piece in enumerate(order.checked.slices, 1)]
+    # Without a key, or a local server, there is no job either.
+    workflow.connections.renew(order.provider).make_ready()
+    if check_remote or not again:
+        look_back(workflow, order.provider, always=check_remote)
+    spared = order.sparing.count if order.sparing else 0
+    job, new = workflow.registry.add(_new_job(order, spared), parts, again=again, earlier=order.earlier)
+    with workflow.alone(job):
+        if not new:
+            job = _with_missing_parts(workflow, _with_input(workflow, job, order, spared), parts)
+        if not new and not job_folder.has_ids(job) and all(part.state == PLANNED for part in job.parts):
+            # Killed before its files were kept; today's plan may differ, as earlier jobs may have more answers.
+            job = workflow.registry.plan_anew(job, parts, spared)
+        job_folder.keep(job, order.checked, order.sparing)
+        return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+
+
+def _new_job(order: Order, spared: int) -> Job:
+    checked, provider = order.checked, order.provider
+    return Job(
+        id=0,
+        identity=order.identity,
+        uid=new_token(),
+        provider=str(provider.name or provider.base_url),
+        base_url=str(provider.base_url),
+        endpoint=str(checked.report.endpoint),
+        window=order.window or provider.completion_window,
+        created_at=time.time(),
+        name=order.name,
+        model=checked.report.model,
+        metadata=order.metadata,
+        input_path=str(checked.origin) if checked.origin else None,
+        input_sha256=checked.sha256,
+        input_bytes=checked.size,
+        requests=checked.report.requests,
+        origin=order.origin,
+        spared=spared,
+    )
+
+
+def _with_input(workflow: Workflow, job: Job, order: Order, spared: int) -> Job:
+    """Store what the input tells about a job that was found again without it."""
+    if job.input_sha256 is None:
+        checked = order.checked
+        workflow.registry.set_job(
+            job.id,
+            input_path=str(checked.origin) if checked.origin else None,
+            input_sha256=checked.sha256,
+            input_bytes=checked.size,
+            requests=checked.report.requests,
+            spared=job.spared or spared,
+        )
+    return workflow.registry.job(job.id)
+
+
+def _with_missing_parts(workflow: Workflow, job: Job, planned: list[Part]) -> Job:
+    """Give a job that was found again its places in the input, and the parts that were never sent."""
+    known = {part.number: part for part in job.parts}
+    if all(part.sha256 for part in job.parts) or any(
+        known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
+    ):
+        return job
+    for part in planned:
+        if part.number in known:
+            places = {name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")}
+            workflow.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
+        else:
+            workflow.registry.add_part(replace(part, job=job.id))
+    return workflow.registry.job(job.id)
+
+
+def _named(workflow: Workflow, job: Job, name: str | None) -> Job:
+    """Give a job that was started before without a name the one that it is asked for with now."""
+    if not name or job.name is not None:
+        return job
+    workflow.registry.check_name(name, Earlier())
+    workflow.registry.set_job(job.id, name=name)
+    return workflow.registry.job(job.id)
+
+
+def _waiter(workflow: Workflow, options: SubmitOptions, on_wait: Callable[[Job | None], None]) -> Callable[[Job], Job]:
+    """Return a function that waits for an earlier job of the same input to end; its unsent parts are never sent.
+
+    It raises what waiting raises, and UncertainError if it is unknown what was sent, unless that is given up.
+    """
+
+    def ended(job: Job) -> Job:
+        on_wait(job)
+        if job.waiting:
+            workflow.reporter.note(f"what job {job.id} of this input has not sent yet is left to the new job")
+            job = withdraw(workflow, job, resubmit_uncertain=options.resubmit_uncertain)
+        if not job.ended:
+            workflow.reporter.note(f"job {job.id} runs rows of this input; waiting for it, so that none is paid twice")
+            job = workflow.wait(job, timeout=options.timeout)
+        on_wait(None)
+        return job
+
+    return ended

@@ -1,0 +1,113 @@
+"""The provider's limit of enqueued tokens: parts that fit are sent, the others wait until a batch of ours has ended.
+
+The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the tokens that
+ran at that time are a guess: it makes parts wait for a while, but no part is cut because of it. Providers count the
+tokens of the prompts; here `BYTES_PER_TOKEN` bytes of the file count as one token, whatever they are.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import ApiError
+
+if TYPE_CHECKING:
+    from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.provider import Provider
+
+    from .store.records import Job, Part
+    from .store.registry import Registry
+
+BYTES_PER_TOKEN = 4
+"""A rule of thumb for English text. For a file of requests it gives too many tokens rather than too few."""
+
+REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
+"""Seconds before a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
+
+NAMED_FOR, GUESSED_FOR = 7 * 86400.0, 3600.0
+"""Seconds that a limit is believed if the provider named it, since accounts grow, and if it was guessed."""
+
+_CODE = "token_limit_exceeded"
+_WORDS = re.compile(r"enqueued token limit|token_limit_exceeded", re.IGNORECASE)
+_LIMIT = re.compile(r"limit\s*(?::|=|of|is)?\s*(\d[\d,_ ]*)(\.\d+)?\s*([km]?)\b", re.IGNORECASE)
+_UNITS = {"k": 1e3, "m": 1e6}
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedTokens:
+    """How many tokens the batches of one model may have at a time at one provider, as far as it is known."""
+
+    registry: Registry
+    """Where learned limits and running batches are recorded."""
+    provider: Provider
+    """Whose limit it is."""
+
+    def has_room(self, job: Job, part: Part, now: float | None = None) -> bool:
+        """Tell whether a part may be sent now (`now`: Unix seconds). What is over the limit by itself is sent alone."""
+        now = now or time.time()
+        running = self._running(job, now)
+        if not running:
+            if not part.refusals:
+                return True
+            # The tokens of others fill the limit, and nothing tells when their batches end.
+            pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
+            return now >= (part.attempted_at or 0.0) + pause
+        guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
+        return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
+
+    def learn(self, job: Job, part: Part, words: str) -> bool:
+        """Record the limit that the refusal of `part` names; if it does not explain the refusal, guess one.
+
+        The guess is the tokens that run now; others may use the same limit, so it may be too low. Return whether
+        batches of ours were running when the part was tried: then their end makes room.
+        """
+        named = named_limit(words)
+        if named:
+            self.registry.set_limit(job.base_url, job.model, named, named=True)
+        running, limit = self._running(job, time.time()), self.limit(job)
+        if running and (limit is None or running + tokens(part) <= limit):
+            self.registry.set_limit(job.base_url, job.model, running, named=False)
+        return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
+
+    def room_in_bytes(self, job: Job, part: Part) -> int | None:
+        """Return the bytes that a part may have, if it must be cut because it is over the limit; else None."""
+        limit = self.limit(job)
+        return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
+
+    def limit(self, job: Job) -> int | None:
+        """Return the limit in tokens that the profile or the provider has named, or None."""
+        said = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
+        return min((limit for limit in (self.provider.enqueued_tokens, said) if limit), default=None)
+
+    def _running(self, job: Job, now: float) -> int:
+        return sum(part.length for part in self.registry.running(job.base_url, job.model, now)) // BYTES_PER_TOKEN
+
+
+def named_limit(words: str) -> int | None:
+    """Return the limit in tokens that a refusal names, such as "Limit: 90,000" or "limit of 2M", or None."""
+    found = _LIMIT.search(words)
+    if found is None:
+        return None
+    whole, part, unit = re.sub(r"\D", "", found[1]), found[2] or "", found[3].lower()
+    # Without a unit after it, a point groups thousands.
+    return int(float(whole + part) * _UNITS[unit]) if unit else int(whole + part[1:])
+
+
+def tokens(part: Part) -> int:
+    """Return about how many tokens a part's prompts have."""
+    return part.length // BYTES_PER_TOKEN
+
+
+def is_refusal(exc: Exception) -> bool:
+    """Tell whether an error says that the limit is reached; then nothing was created."""
+    return isinstance(exc, ApiError) and (exc.api_code == _CODE or _WORDS.search(str(exc)) is not None)
+
+
+def was_refused(info: BatchInfo) -> str | None:
+    """Return the provider's message if it failed the batch because the limit was reached, else None."""
+    if info.status != "failed" or info.counts.done:
+        return None
+    return next((f.message for f in info.errors if f.code == _CODE or _WORDS.search(f.message)), None)

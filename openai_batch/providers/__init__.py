@@ -1,0 +1,48 @@
+"""Providers: where a Batch API is, how its key is found, what it allows, and the calls to it.
+
+    from openai_batch.providers import get_provider_by_name
+
+    provider = get_provider_by_name("parasail")
+
+Holds: a profile (`provider`), the built-in ones (`builtin`), finding one (`lookup`), the configuration file (`config`,
+`config_file`), keys (`keys`), the SDK's client (`client`), the calls (`api`, `api_errors`, `batch_info`), creating a
+batch once (`create_once`), and polling (`polling`).
+
+May import: `local`, `requests`, `files`, `net`, `openai_batch.errors`. Start reading at `provider.py`, then `api.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai_batch._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .builtin import all_providers, openai_provider, parasail_provider
+    from .lookup import (
+        askable_providers,
+        get_provider_by_base_url,
+        get_provider_by_model,
+        get_provider_by_name,
+        known_providers,
+        pick_provider,
+    )
+    from .provider import Provider
+
+    openai_models: list[str]
+
+__all__ = [
+    "Provider",
+    "all_providers",
+    "askable_providers",
+    "get_provider_by_base_url",
+    "get_provider_by_model",
+    "get_provider_by_name",
+    "known_providers",
+    "openai_models",
+    "openai_provider",
+    "parasail_provider",
+    "pick_provider",
+]
+
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "lookup"))

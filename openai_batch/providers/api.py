@@ -1,0 +1,346 @@
+"""The Files and Batches calls of a provider, through the openai SDK.
+
+The SDK is imported inside functions, since importing it takes longer than everything else together. Callers see
+only the exceptions of `errors`, and OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
+from openai_batch.files.atomic import part_file, publish
+from openai_batch.files.slice import FileSlice
+from openai_batch.net.transfer import DownloadResponse, transfer
+
+from .api_errors import OutcomeUnknown, translated, without_sent_key
+from .batch_info import BatchInfo, read_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from openai import OpenAI
+
+    from .provider import Provider
+
+CHUNK = 1 << 18
+"""Bytes read from a download at a time."""
+
+_T = TypeVar("_T")
+
+_READ_TIMEOUT = 60.0
+"""Seconds without a byte after which a read is given up."""
+
+_CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
+"""Answers to a create request which prove that no batch was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file's record at the provider; None stands for what the provider does not tell."""
+
+    id: str
+    size: int | None = None  # in bytes
+    created_at: float | None = None  # Unix seconds, by the provider's clock
+    filename: str | None = None  # the name it was uploaded under
+
+
+def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
+    """Return the SDK batch object that stands for a batch in a dry run."""
+    from openai.types.batch import Batch
+
+    return Batch(
+        id=batch_id,
+        object="batch",
+        status="completed",
+        completion_window="24h",
+        created_at=0,
+        endpoint=endpoint,
+        input_file_id="file-dry-run-input",
+        output_file_id="file-dry-run-output",
+        error_file_id="file-dry-run-error",
+    )
+
+
+class BatchApi:
+    """The calls of one provider. It keeps no state but the connection.
+
+    `client` is an SDK client to use instead of one made from the profile. `starting` is told what a local
+    provider does to get ready: (what, bytes done, bytes in all or None).
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        client: OpenAI | None = None,
+        starting: Callable[[str, int, int | None], None] | None = None,
+    ) -> None:
+        self.provider = provider
+        self._given = client
+        self._client = client
+        self._starting = starting
+
+    def make_ready(self) -> None:
+        """Find the key, and start the local provider's server if it is that one; nothing is sent.
+
+        Raises AuthError if there is no key, BatchError if the server does not start.
+        """
+        self._sdk()
+
+    def upload(
+        self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
+    ) -> RemoteFile:
+        """Stream a seekable file up; `progress` hears the bytes sent so far. Tried again it starts at the front."""
+        source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
+        size = len(source)
+
+        def request(client: OpenAI) -> RemoteFile:
+            source.seek(0)
+            content: Any = source
+            purpose: Any = self.provider.file_purpose
+            answer = client.files.with_raw_response.create(file=(filename, content), purpose=purpose)
+            file = _read_file(_json_object(answer))
+            if file.size is not None and file.size != size:
+                raise ApiError(
+                    f"{self.provider} holds {file.size:,} bytes of the {size:,} that were uploaded",
+                    hint="the same command again uploads the file anew",
+                )
+            return file
+
+        return self._call("upload the input", request)
+
+    def create(
+        self,
+        *,
+        input_file_id: str,
+        endpoint: str,
+        window: str,
+        metadata: Mapping[str, str] | None,
+        token: str | None = None,
+    ) -> BatchInfo:
+        """Send the one request that costs money: once, with the SDK's own retries off.
+
+        Returns the batch only if the answer proves that it was created from `input_file_id`. Raises ApiError,
+        AuthError or NotFoundError if it certainly was not, UnreachableError with `sent` False if nothing
+        left, and OutcomeUnknown in every other case: then only looking can tell, never sending again.
+        """
+        provider = self.provider
+        if provider.is_local:
+            self.close()  # a server that has gone is started again before the request, never after it
+        client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
+        body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": window}
+        if metadata:
+            body["metadata"] = dict(metadata)
+        headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
+        try:
+            with translated(provider, "create the batch"):
+                answer = client.batches.with_raw_response.create(**body, extra_headers=headers)
+                info = self._batch(_json_object(answer))
+        except UnreachableError as exc:
+            if not exc.sent:
+                raise
+            raise OutcomeUnknown(str(exc)) from exc
+        except ApiError as exc:
+            if exc.status in _CERTAINLY_NOT_CREATED:
+                raise
+            raise OutcomeUnknown(str(exc)) from exc
+        if info.input_file_id != input_file_id:
+            raise OutcomeUnknown(f"{provider} answered with a batch of another file")
+        return info
+
+    def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
+        """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.
+
+        `once` keeps the SDK from trying again by itself, for callers that wait in their own, visible way.
+        """
+
+        def request(client: OpenAI) -> BatchInfo:
+            client = client.with_options(max_retries=0) if once else client
+            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
+            return self._batch(_json_object(answer), answer)
+
+        return self._call(f"ask for batch {batch_id}", request)
+
+    def cancel(self, batch_id: str) -> BatchInfo:
+        """Ask the provider to stop a batch; what it has finished is kept and billed."""
+
+        def request(client: OpenAI) -> BatchInfo:
+            answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
+            return self._batch(_json_object(answer), answer)
+
+        return self._call(f"cancel batch {batch_id}", request)
+
+    def batches(self, page_size: int = 100, max_pages: int = 1000) -> Iterator[BatchInfo]:
+        """Yield the account's batches as the provider orders them, newest first by custom.
+
+        Ends at the first page that shows nothing new, whatever `has_more` says: some servers ignore `after`.
+        """
+        seen: set[str] = set()
+        after: str | None = None
+        for _ in range(max_pages):
+            batches, more = self._page(after, page_size)
+            fresh = [batch for batch in batches if batch.id not in seen]
+            yield from fresh
+            seen.update(batch.id for batch in fresh)
+            if not fresh or not more:
+                return
+            after = batches[-1].id
+
+    def file(self, file_id: str) -> RemoteFile:
+        """Ask for a file's record."""
+        return self._call(
+            f"ask for file {file_id}",
+            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
+        )
+
+    def download(
+        self, file_id: str, target: BinaryIO, progress: Callable[[int, int | None], None] | None = None
+    ) -> int:
+        """Stream a file's bytes into `target`, which must be able to seek, and return how many there were.
+
+        `progress` is told the bytes done, and the bytes in all or None. A broken connection is tried again. Raises
+        DownloadError if fewer or more bytes arrive than the answer announced, or than the file's record says if
+        the provider keeps one.
+        """
+        count, announced = transfer(
+            lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
+        )
+        recorded = self._size_on_record(file_id)
+        # An announced length that was kept outweighs a record that says less.
+        if recorded is not None and (count < recorded or (announced is None and count != recorded)):
+            raise DownloadError(
+                f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
+                hint="the same command again downloads it anew",
+            )
+        return count
+
+    def close(self) -> None:
+        """Close the connections, unless the client was given; the next call opens new ones and reads the key anew."""
+        if self._client is not None and self._given is None:
+            self._client.close()
+            self.provider.forget_client(self._client)
+            self._client = None
+
+    def download_to(
+        self,
+        file_id: str,
+        path: Path,
+        *,
+        replace: bool = False,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> int:
+        """Download a file to `path`, which is there only once the file is whole, and return the number of bytes.
+
+        Raises DownloadError as `download` does, and OutputExistsError if the path is taken and `replace` is False.
+        """
+        with part_file(path) as (handle, part):
+            count = self.download(file_id, handle, progress)
+            publish(handle, part, path, replace=replace)
+        return count
+
+    @contextlib.contextmanager
+    def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[DownloadResponse]:
+        """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
+        headers = {"Accept-Encoding": "identity"}
+        if offset and etag:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": etag}
+        if self.provider.is_local and self._given is None:
+            self.close()  # its server may have gone since the last try
+        client = self._call("reach the provider", lambda client: client).with_options(
+            max_retries=0, timeout=_READ_TIMEOUT
+        )
+        with (
+            translated(self.provider, f"download file {file_id}"),
+            client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer,
+        ):
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            yield DownloadResponse(answer.status_code, names, answer.iter_bytes(CHUNK))
+
+    def _size_on_record(self, file_id: str) -> int | None:
+        try:
+            return self.file(file_id).size
+        except BatchError:
+            return None  # not every provider keeps such records
+
+    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], bool]:
+        def request(client: OpenAI) -> tuple[list[BatchInfo], bool]:
+            options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
+            data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
+            entries = data.get("data") if isinstance(data, dict) else data
+            if not isinstance(entries, list):
+                raise ApiError(f"{self.provider} answered with something that is no list of batches")
+            batches = []
+            for entry in entries:
+                with contextlib.suppress(ValueError, AttributeError):
+                    batches.append(read_batch(entry, self.provider.status_map))
+            return batches, not isinstance(data, dict) or bool(data.get("has_more", True))
+
+        return self._call("list the batches", request)
+
+    def _batch(self, data: dict[str, Any], answer: Any = None) -> BatchInfo:
+        raw = answer.parse() if answer is not None else None
+        try:
+            return read_batch(data, self.provider.status_map, raw)
+        except ValueError as exc:
+            raise ApiError(f"{self.provider} answered with something that is no batch: {exc}") from None
+
+    def _sdk(self) -> OpenAI:
+        if self._client is None:
+            provider = self.provider
+            self._client = provider.new_client(self._starting) if provider.is_local else provider.get_client()
+        return self._client
+
+    def _call(self, doing: str, request: Callable[[OpenAI], _T]) -> _T:
+        """Run a request that may be repeated; a local server that has gone is started again, once."""
+        try:
+            with translated(self.provider, doing):
+                return request(self._sdk())
+        except UnreachableError:
+            if not self.provider.is_local or self._given is not None:
+                raise
+        self.close()
+        with translated(self.provider, doing):
+            return request(self._sdk())
+
+
+def _slice(stream: BinaryIO | FileSlice, progress: Callable[[int], None] | None) -> FileSlice:
+    source: Any = stream
+    return FileSlice(source, progress=progress)
+
+
+def _parse(answer: Any) -> Any:
+    body = without_sent_key(answer.http_response)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "replace")[:80]
+        raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
+
+
+def _json_object(answer: Any) -> dict[str, Any]:
+    data = _parse(answer)
+    if not isinstance(data, dict):
+        raise ApiError("the answer is no JSON object", hint="is the base URL the provider's API?")
+    return data
+
+
+def _read_file(data: dict[str, Any]) -> RemoteFile:
+    file_id, size, created = data.get("id"), data.get("bytes"), data.get("created_at")
+    if not isinstance(file_id, str) or not file_id:
+        raise ApiError("the answer holds no file id", hint="is the base URL the provider's API?")
+    return RemoteFile(
+        id=file_id,
+        size=size if isinstance(size, int) and size > 0 else None,
+        created_at=created if isinstance(created, int | float) else None,
+        filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
+    )
+
+
+# The SDK takes file content that is an instance of io.IOBase; FileSlice is one.
+assert issubclass(FileSlice, io.IOBase)  # noqa: S101 - holds the SDK's contract in view

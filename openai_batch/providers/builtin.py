@@ -1,0 +1,132 @@
+"""The built-in providers: the catalogue of vendors. It is data only.
+
+Limits, windows and key variables are those of each vendor's own documentation as of November 2026; where a figure
+is disputed or unknown, the safer one is used.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .provider import LOCAL_URL, Provider
+
+_OPENAI_ENDPOINTS = (
+    "/v1/responses",
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
+)
+
+# Families, not a list of names: a list grows old, and a prompt for OpenAI that goes to another vendor is a leak.
+_OPENAI_FAMILIES = re.compile(
+    r"""(?:ft:)?(?:
+        gpt-(?:\d|image|audio|realtime|live|chat)
+      | chatgpt- | codex- | computer-use- | o\d+(?:-|:|$)
+      | text-embedding-(?:3|ada) | text-moderation- | omni-moderation-
+      | text-davinci- | davinci-00 | babbage-00 | dall-e- | sora- | whisper-1$ | tts-1
+    )""",
+    re.VERBOSE,
+)
+
+
+def is_openai_model(model: str) -> bool:
+    """Tell whether `model` is one of OpenAI's own, by its family; fine-tunes (`ft:…`) are included."""
+    return _OPENAI_FAMILIES.match(model) is not None
+
+
+openai_provider = Provider(
+    name="openai",
+    display_name="OpenAI",
+    base_url="https://api.openai.com/v1",
+    api_key_env_var="OPENAI_API_KEY",
+    default_chat_model="gpt-4o-mini",
+    default_embedding_model="text-embedding-3-small",
+    requires_consistency=True,
+    batch_input_max_bytes=200_000_000,
+    endpoints=_OPENAI_ENDPOINTS,
+)
+
+parasail_provider = Provider(
+    name="parasail",
+    display_name="Parasail",
+    base_url="https://api.parasail.io/v1",
+    api_key_env_var="PARASAIL_API_KEY",
+    default_chat_model="meta-llama/Meta-Llama-3-8B-Instruct",
+    default_embedding_model="intfloat/e5-mistral-7b-instruct",
+    requires_consistency=False,
+    batch_input_max_bytes=500 * 1024 * 1024,
+)
+
+local_provider = Provider(
+    name="local",
+    display_name="this machine",
+    base_url=LOCAL_URL,
+    default_chat_model="SmolLM2-135M-Instruct",
+    default_embedding_model="SmolLM2-135M-Instruct",
+    requires_consistency=False,
+    batch_input_max_bytes=200_000_000,
+    models=("SmolLM2-135M-Instruct", "smollm2-135m-instruct"),
+    idempotent_create=True,
+)
+
+all_providers = [openai_provider, parasail_provider]
+"""The providers of 0.3.4."""
+
+_OTHERS = [
+    Provider(
+        name="groq",
+        display_name="Groq",
+        base_url="https://api.groq.com/openai/v1",
+        api_key_env_var="GROQ_API_KEY",
+        default_chat_model="llama-3.1-8b-instant",
+        batch_input_max_bytes=100_000_000,
+        endpoints=("/v1/chat/completions",),
+    ),
+    Provider(
+        name="nebius",
+        display_name="Nebius Token Factory",
+        base_url="https://api.tokenfactory.nebius.com/v1",
+        api_key_env_var="NEBIUS_API_KEY",
+        batch_input_max_requests=5_000_000,
+        batch_input_max_bytes=10_000_000_000,
+        endpoints=("/v1/chat/completions", "/v1/embeddings"),
+    ),
+    Provider(
+        name="doubleword",
+        display_name="Doubleword",
+        base_url="https://api.doubleword.ai/v1",
+        api_key_env_var="DOUBLEWORD_API_KEY",
+        batch_input_max_bytes=200_000_000,
+    ),
+    Provider(
+        name="deepinfra",
+        display_name="DeepInfra",
+        base_url="https://api.deepinfra.com/v1/openai",
+        api_key_env_var="DEEPINFRA_TOKEN",
+        batch_input_max_bytes=100_000_000,
+        endpoints=("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
+    ),
+    Provider(
+        name="dashscope",
+        display_name="DashScope",
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        api_key_env_var="DASHSCOPE_API_KEY",
+        batch_input_max_bytes=100_000_000,
+        batch_input_max_line_bytes=1_000_000,
+    ),
+    Provider(
+        name="cerebras",
+        display_name="Cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        api_key_env_var="CEREBRAS_API_KEY",
+        batch_input_max_bytes=200_000_000,
+        endpoints=("/v1/chat/completions",),
+    ),
+]
+
+BUILT_IN: dict[str, Provider] = {str(p.name): p for p in (openai_provider, parasail_provider, local_provider, *_OTHERS)}
+"""Every built-in profile by name; copy one before you change it. `providers/builtin_names` lists the same names."""

@@ -1,0 +1,195 @@
+"""The configuration file: provider profiles and settings in TOML; keys are named there, never kept.
+
+provider = "acme"                      # used where -p is not given
+
+[providers.acme]
+base_url = "https://api.acme.example/v1"
+api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "acme"]
+models = ["acme/*"]
+
+[providers.local]
+upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from openai_batch.errors import ConfigError
+from openai_batch.files import paths
+from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
+from openai_batch.net.hosts import is_loopback, is_openai
+
+from .builtin import BUILT_IN
+from .config_file import local_table, parse, read_config, read_text, write_text
+from .provider import LOCAL_URL, Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+_LITERAL_KEYS = ("api_key", "key", "token")
+"""Keys of a table that would hold a secret itself; they are refused."""
+
+
+class _LocalTable(msgspec.Struct, kw_only=True):
+    """The keys of `[providers.local]` that the client uses too; None where a key is absent.
+
+    The fields are called as those of Provider, which says what they mean; the names in the file are shorter.
+    """
+
+    default_chat_model: Text | None = msgspec.field(default=None, name="chat_model")
+    default_embedding_model: Text | None = msgspec.field(default=None, name="embedding_model")
+    batch_input_max_requests: Count | None = msgspec.field(default=None, name="max_requests")
+    batch_input_max_bytes: Count | None = msgspec.field(default=None, name="max_bytes")
+    batch_input_max_line_bytes: Count | None = msgspec.field(default=None, name="max_line_bytes")
+
+
+class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
+    """The keys of any other `[providers.NAME]`."""
+
+    base_url: Text | None = None
+    display_name: Text | None = None
+    api_key_env_var: Text | None = msgspec.field(default=None, name="api_key_env")
+    api_key_command: Texts | None = None
+    models: Texts | None = None
+    endpoints: Texts | None = None
+    requires_consistency: Flag | None = msgspec.field(default=None, name="one_model")
+    enqueued_tokens: Count | None = None
+    completion_window: Text | None = None
+    file_purpose: Text | None = None
+    status_map: TextTable | None = None
+    headers: TextTable | None = None
+    allow_plain_http: Flag | None = None
+    create_timeout: Seconds | None = None
+    create_grace: Seconds | None = None
+    idempotent_create: Flag | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is configured."""
+
+    path: Path
+    """The configuration file, which need not exist."""
+
+    profiles: dict[str, Provider]
+    """Every provider by name, built in or from the file."""
+
+    own: frozenset[str] = frozenset()
+    """Names of the providers that have a table in the file."""
+
+    default_provider: str | None = None
+    """Name of the provider to use if none is given."""
+
+    local: dict[str, Any] = field(default_factory=dict)
+    """Settings of the local provider's server, as they are in the file."""
+
+
+def load() -> Settings:
+    """Read the configuration file; if there is none, return the built-in profiles alone.
+
+    Raises ConfigError, naming file, line or key, and the remedy.
+    """
+    path, config = paths.config_file(), read_config()
+    profiles = {name: _copy(profile) for name, profile in BUILT_IN.items()}
+    for name, table in config.get("providers", {}).items():
+        profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
+    default = config.get("provider")
+    if default is not None and default not in profiles:
+        raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
+    return Settings(path, profiles, frozenset(config.get("providers", {})), default, local_table(config))
+
+
+def add_profile(name: str, table: Mapping[str, Any]) -> Path:
+    """Append a new `[providers.NAME]` to the configuration file, and return the file's path.
+
+    The rest of the file stays as it is, comments too. Raises ConfigError if the name is taken there, or if the
+    table is invalid.
+    """
+    import tomli_w
+
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name for a provider", hint="use letters, digits, -, _ and .")
+    path = paths.config_file()
+    text = read_text(path)
+    if name in parse(path, text).get("providers", {}):
+        raise ConfigError(f"{path}: there is a [providers.{name}] already", hint=f"edit {path}")
+    _profile(f"{path}: [providers.{name}]", name, table)
+    block = tomli_w.dumps({"providers": {name: dict(table)}})
+    whole = f"{text.rstrip()}\n\n{block}" if text.strip() else block
+    parse(path, whole)
+    write_text(path, whole)
+    return path
+
+
+def _copy(profile: Provider) -> Provider:
+    """Return a copy that shares no dict with `profile`."""
+    return dataclasses.replace(profile, headers=dict(profile.headers), status_map=dict(profile.status_map))
+
+
+def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
+    """Return the profile that `table` describes; what it leaves out comes from the built-in one of that name."""
+    if name == "local":
+        return dataclasses.replace(_copy(BUILT_IN[name]), **_given(read_table(where, table, _LocalTable)))
+    for key in _LITERAL_KEYS:
+        if key in table:
+            raise ConfigError(
+                f"{where} {key}: keys do not belong into this file",
+                hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
+            )
+    values = _given(read_table(where, table, _ProfileTable))
+    base = _copy(BUILT_IN.get(name) or Provider(name=name))
+    if "base_url" in values:
+        _check_url(where, values["base_url"])
+        if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
+            # A key belongs to its host: a profile that is moved elsewhere does not take the old host's key along.
+            base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
+    elif base.base_url is None:
+        raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
+    profile = dataclasses.replace(base, **values)
+    _check_key_host(where, profile, str(profile.base_url))
+    return profile
+
+
+def _given(table: _LocalTable) -> dict[str, Any]:
+    """Return the fields whose keys are in the file."""
+    return {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
+
+
+def _check_url(where: str, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"{where} base_url {url!r} is no http(s) URL", hint='for example "https://api.example.com/v1"'
+        )
+    if parts.username or parts.password:
+        raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
+
+
+def _check_key_host(where: str, profile: Provider, url: str) -> None:
+    """Raise ConfigError if the profile's key would go to a host that must not have it, or unencrypted."""
+    parts = urlsplit(url)
+    if profile.api_key_env_var == "OPENAI_API_KEY" and not is_openai(url):
+        raise ConfigError(
+            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
+            hint="put this provider's key into a variable of its own and name that in api_key_env",
+        )
+    keyed = profile.api_key_env_var or profile.api_key_command
+    if keyed and not profile.allow_plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigError(
+            f"{where} {url} would send the key unencrypted",
+            hint="use https, or add allow_plain_http = true if you trust that network",
+        )
+
+
+def _same_host(one: str, other: str) -> bool:
+    return one != LOCAL_URL and urlsplit(one).hostname == urlsplit(other).hostname

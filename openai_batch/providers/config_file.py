@@ -1,0 +1,93 @@
+"""Read and write the TOML of the configuration file. What its profiles mean is known to `providers/config`.
+
+Shell completion reads the file too, so this module imports only the standard library and light modules of ours.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import BatchError, ConfigError
+from openai_batch.files import paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 64 * 1024
+"""Largest file in bytes that is read: TOML of hostile shape can take seconds to parse."""
+
+_TOP_KEYS = ("provider", "providers")
+
+_CLIENT_KEYS = frozenset({"chat_model", "embedding_model"})
+"""Keys of `[providers.local]` that only the client uses; its server has no such settings."""
+
+
+def read_config() -> dict[str, Any]:
+    """Return what the configuration file holds: at most `provider`, a string, and `providers`, a table of tables.
+
+    Returns an empty dict if there is no file. Raises ConfigError, naming the file, the line or key, and the remedy.
+    """
+    path = paths.config_file()
+    data = parse(path, read_text(path))
+    for key in data:
+        if key not in _TOP_KEYS:
+            from openai_batch.files.typed_table import suggest
+
+            raise ConfigError(f"{path}: unknown key {key!r}", hint=suggest(key, _TOP_KEYS))
+    if not isinstance(data.get("provider", ""), str):
+        raise ConfigError(f"{path}: provider must be a string")
+    tables = data.get("providers", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: providers must be tables", hint="write [providers.NAME]")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: [providers.{name}] must be a table")
+    return data
+
+
+def local_table(config: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the settings of the local provider's server, from `config` as read, or from the file.
+
+    Raises ConfigError if the file cannot be read.
+    """
+    table = (read_config() if config is None else config).get("providers", {}).get("local", {})
+    return {key: value for key, value in table.items() if key not in _CLIENT_KEYS}
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text, empty if there is no file. Raises ConfigError if it is too large or not UTF-8."""
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which is no configuration file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 (byte {exc.start + 1})") from exc
+
+
+def parse(path: Path, text: str) -> dict[str, Any]:
+    """Return the TOML of the file at `path`. Raises ConfigError, naming the line, if it is not valid."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"mend {path}") from exc
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at once, with mode 0600. Raises ConfigError if it cannot be written."""
+    from openai_batch.files.atomic import part_file, publish
+
+    try:
+        paths.private_dir(path.parent)
+        with part_file(path) as (handle, part):
+            handle.write(text.encode())
+            publish(handle, part, path, replace=True, private=True)
+    except (BatchError, OSError) as exc:
+        raise ConfigError(str(exc), hint="OBATCH_CONFIG can name another file") from exc

@@ -1,0 +1,175 @@
+"""A provider profile: where a Batch API is, how its key is found, and what it allows."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from openai_batch.requests.limits import Limits
+
+from .keys import find_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openai import OpenAI
+
+LOCAL_URL = "local:"
+"""The base URL of the local provider; its real address is known once its server runs."""
+
+
+@dataclass
+class Provider:
+    """A provider of a Batch API.
+
+    The fields up to `requires_consistency` are those of 0.3.4, in its order. A provider with neither `api_key` nor
+    `api_key_env_var` nor `api_key_command` needs no key.
+    """
+
+    name: str | None = None
+    """The name that `-p` and the configuration file use."""
+
+    display_name: str | None = None
+    """The name in messages; by default `name`."""
+
+    base_url: str | None = None
+    """The URL of the API, such as `https://api.example.com/v1`."""
+
+    api_key: str | None = field(default=None, repr=False)
+    """The key itself; it comes before the other two ways to find one."""
+
+    api_key_env_var: str | None = None
+    """The environment variable that holds the key."""
+
+    batch_input_max_requests: int = 50_000
+    """Most requests in one batch input file."""
+
+    batch_input_max_bytes: int = 100 * 1024 * 1024
+    """Largest batch input file, in bytes."""
+
+    default_chat_model: str = "meta-llama/Meta-Llama-3-8B-Instruct"
+    """The model for chat requests if none is given."""
+
+    default_embedding_model: str = "intfloat/e5-mistral-7b-instruct"
+    """The model for embedding requests if none is given."""
+
+    requires_consistency: bool = True
+    """Whether all requests of one batch must name the same model."""
+
+    batch_input_max_line_bytes: int | None = None
+    """Longest line of a batch input file, in bytes; None if there is no such limit."""
+
+    enqueued_tokens: int | None = None
+    """Most tokens that may be in unfinished batches of one model at a time; None if there is no such limit."""
+
+    models: tuple[str, ...] = ()
+    """Patterns of the model names that this provider serves; `*` matches anything."""
+
+    endpoints: tuple[str, ...] = ()
+    """Endpoints that its batches accept, such as `/v1/embeddings`; empty if it does not say."""
+
+    completion_window: str = "24h"
+    """The completion window to ask for, as the API spells it."""
+
+    file_purpose: str = "batch"
+    """The `purpose` under which input files are uploaded."""
+
+    status_map: dict[str, str] = field(default_factory=dict)
+    """The provider's own status words, in lower case, and the standard word for each."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    """Extra headers for every request."""
+
+    api_key_command: tuple[str, ...] = ()
+    """A command, as a list of words, that prints the key."""
+
+    allow_plain_http: bool = False
+    """Whether the key may be sent over unencrypted HTTP to another machine."""
+
+    create_timeout: float = 60.0
+    """Seconds to wait for the answer to a request that creates a batch."""
+
+    create_grace: float = 120.0
+    """Seconds to keep looking for a batch whose create request got no answer."""
+
+    idempotent_create: bool = False
+    """Whether the server promises to create one batch for each `Idempotency-Key`, however often it is asked."""
+
+    _client: ClassVar[Any] = None
+
+    def __str__(self) -> str:
+        """Return the name to show in messages."""
+        return self.display_name or self.name or self.base_url or "provider"
+
+    def get_client(self) -> OpenAI:
+        """Return an `openai.OpenAI` client for this provider, the same one each time.
+
+        The key goes to this provider's host only: `OPENAI_API_KEY` and OpenAI's organisation and project
+        headers are never sent to another.
+
+        Raises AuthError if the key is missing.
+        """
+        if self._client is None:
+            self._client = self.new_client()  # type: ignore[misc] # an attribute of this one instance
+        client: OpenAI = self._client
+        return client
+
+    def new_client(self, starting: Callable[[str, int, int | None], None] | None = None) -> OpenAI:
+        """Return a new client, which the caller must close.
+
+        The local provider's server is started if none runs; `starting` is told what it prepares: (what, bytes
+        done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not start.
+        """
+        from .client import local_endpoint, make_client
+
+        base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
+        return make_client(base_url, key, self.headers)
+
+    def resolve_key(self) -> str | None:
+        """Return the key: given, from the environment variable, or printed by the command; None if none is needed.
+
+        Raises AuthError if there should be a key and it is missing or cannot be one.
+        """
+        return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
+
+    def forget_client(self, client: object) -> None:
+        """Forget a client that has been closed, so that `get_client` makes a new one."""
+        if vars(self).get("_client") is client:
+            del self._client
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the local provider, whose server this package starts."""
+        return self.base_url == LOCAL_URL
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests carry a key."""
+        return not self.is_local and bool(self.api_key or self.api_key_env_var or self.api_key_command)
+
+    @property
+    def limits(self) -> Limits:
+        """What one batch input file may hold."""
+        return Limits(
+            max_requests=self.batch_input_max_requests,
+            max_bytes=self.batch_input_max_bytes,
+            max_line_bytes=self.batch_input_max_line_bytes,
+            one_model=self.requires_consistency,
+            endpoints=self.endpoints,
+        )
+
+    def claims(self, model: str) -> bool:
+        """Tell whether one of the patterns in `models` matches `model`."""
+        return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
+
+    def same_place(self, base_url: str) -> bool:
+        """Tell whether `base_url` is this provider's; the host's letter case and trailing slashes do not count."""
+        return self.base_url is not None and normal_url(self.base_url) == normal_url(base_url)
+
+
+def normal_url(url: str) -> str:
+    """Return `url` with the host in lower case and without trailing slashes, for comparing."""
+    parts = urlsplit(str(url))
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()

@@ -1,0 +1,407 @@
+"""Check a batch input file, line by line, against what a provider accepts.
+
+Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
+Memory holds one block of lines and 8 bytes per id.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from openai_batch.errors import Problem
+from openai_batch.files.lines import MAX_LINE_BYTES, blocks, lines, pieces
+from openai_batch.files.signatures import foreign
+
+from .fast_check import chunk_of, count_inputs, read_chunk
+from .limits import MAX_EMBEDDING_INPUTS, Limits
+from .report import Report, RequestChunk, Row
+from .strict_json import MAX_DEPTH, is_too_deep, repeated_key
+from .unique_ids import IdHashes, unique_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .source import Places
+
+MAX_ID_CHARS = 512
+"""No known provider takes longer custom ids; some stop at 64, which is a warning."""
+
+_SHORT_ID_CHARS = 64
+
+
+class _Line(msgspec.Struct):
+    custom_id: Any = msgspec.UNSET
+    method: Any = msgspec.UNSET
+    url: Any = msgspec.UNSET
+    body: Any = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def check_stream(
+    stream: BinaryIO,
+    limits: Limits,
+    *,
+    endpoint: str | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    on_chunk: Callable[[RequestChunk], None] | None = None,
+    max_problems: int = 100,
+    places: Places | None = None,
+) -> Report:
+    """Read `stream`, which can seek, to its end and report every problem, at most `max_problems` of them in full.
+
+    `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
+    `on_row` is called for each acceptable line, in order, and makes the check slow. `on_chunk` is called for many
+    acceptable lines at once, in order; what it was given holds only if the report is ok. `places` tells the lines of
+    several joined files apart.
+    """
+    rules = (limits, endpoint, max_problems, places)
+    if on_row is None:
+        start = stream.tell()
+        hashes = IdHashes()
+        checker = _Checker(*rules, hashes.seen)
+        _by_chunks(stream, checker, hashes, on_chunk)
+        if hashes.all_unique():
+            return checker.finish()
+        stream.seek(start)  # read again, to tell the lines of the repeated ids
+    with unique_ids() as seen:
+        checker = _Checker(*rules, seen)
+        for number, offset, raw in lines(stream):
+            row = checker.line(number, offset, raw)
+            if row is not None and on_row is not None:
+                on_row(row)
+    return checker.finish()
+
+
+def _by_chunks(
+    stream: BinaryIO, checker: _Checker, hashes: IdHashes, on_chunk: Callable[[RequestChunk], None] | None
+) -> None:
+    """Check many lines at once where all of them are good, and the others line by line."""
+    number = offset = 0
+    for block, beyond in blocks(stream, MAX_LINE_BYTES):
+        end = offset + len(block) + beyond
+        chunk = None if beyond else read_chunk(block)
+        if chunk is not None and checker.accepts(chunk, number, end):
+            number += len(chunk.ids)
+            hashes.add(chunk.ids)
+        else:
+            rows: list[Row] = []
+            for start, raw in pieces(block, beyond, MAX_LINE_BYTES):
+                number += 1
+                row = checker.line(number, offset + start, raw)
+                if row is not None:
+                    rows.append(row)
+            chunk = None
+            if rows and on_chunk is not None:
+                starts = [row.offset - offset for row in rows]
+                accepted = [block[start : start + row.length] for start, row in zip(starts, rows, strict=True)]
+                chunk = chunk_of(rows, accepted)
+        if chunk is not None and on_chunk is not None:
+            on_chunk(chunk)
+        offset = end
+
+
+class _Checker:
+    """The rules, and what must be remembered from line to line to apply them."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        endpoint: str | None,
+        max_problems: int,
+        places: Places | None,
+        seen: Callable[[str, str], str | None],
+    ) -> None:
+        self._limits = limits
+        self._places = places
+        self._begins = frozenset(places.starts if places is not None else (1,))
+        self._max_problems = max_problems
+        self._report = Report(endpoint=endpoint)
+        self._seen = seen
+        self._long_id_line: int | None = None
+        self._foreign = False
+
+    def line(self, number: int, offset: int, raw: bytes | int) -> Row | None:
+        """Judge one line; return its row where it is acceptable."""
+        report = self._report
+        report.lines = number
+        if isinstance(raw, int):
+            report.n_bytes = offset + raw
+            if self._foreign:
+                return None
+            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
+            return None
+        report.n_bytes = offset + len(raw) + 1
+        begins = number in self._begins
+        if self._foreign and not begins:
+            return None
+        if begins:
+            found = foreign(raw)
+            self._foreign = found is not None
+            if found is not None:
+                self._add(number, "invalid_encoding", f"the file is {found[0]}", None, found[1])
+                return None
+            if raw.startswith(codecs.BOM_UTF8):
+                remedy = "it is left out of what is sent"
+                self._warn(number, "byte_order_mark", "the file starts with a byte order mark", remedy)
+                raw, offset = raw[3:], offset + 3
+                report.as_sent = False
+        if raw.endswith(b"\r"):
+            raw = raw[:-1]
+            report.as_sent = False
+        if not raw.strip():
+            report.as_sent = False
+            return None
+        problems = report.problem_count
+        parsed = self._parse(number, raw)
+        if parsed is None or not self._is_plain(number, raw, parsed):
+            return None
+        row = self._judge(number, offset, len(raw), parsed)
+        return row if report.problem_count == problems else None
+
+    def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
+        """Take in requests that are good by themselves, if there is nothing to say about any of them.
+
+        There are `before` lines before them, and `end` is the byte offset behind the last one's newline.
+        """
+        limits, report = self._limits, self._report
+        longest = min(n for n in (limits.max_line_bytes, MAX_LINE_BYTES) if n is not None)
+        if (
+            self._foreign
+            or chunk.url != report.endpoint
+            or max(map(len, chunk.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
+            or max(map(len, chunk.lines)) > longest
+            or max(chunk.inputs) > MAX_EMBEDDING_INPUTS
+            or not self._knows(set(chunk.models))
+        ):
+            return False
+        count = len(chunk.ids)
+        report.lines = before + count
+        report.n_bytes = end
+        report.requests += count
+        report.embedding_inputs += sum(chunk.inputs)
+        return True
+
+    def _knows(self, models: set[str | None]) -> bool:
+        """Tell whether there is nothing to say about lines that name these models: no new one, none missing."""
+        if None in models and self._report.endpoint != "/v1/moderations":
+            return False
+        if self._limits.one_model:
+            return models <= {None, self._report.model}
+        return len(self._report.models) >= self._max_problems or models - {None} <= self._report.models.keys()
+
+    def finish(self) -> Report:
+        """Judge the whole, and return the report with its problems in the order of their lines."""
+        report, limits = self._report, self._limits
+        if not report.requests and not report.problem_count:
+            self._add(None, "empty_file", "the file holds no request", None, "write one JSON object a line")
+        if limits.max_requests is not None and report.requests > limits.max_requests:
+            self._add(
+                None,
+                "too_many_tasks",
+                f"{report.requests:,} requests, and the provider takes {limits.max_requests:,} a file",
+                None,
+                "split the file",
+            )
+        if limits.max_bytes is not None and report.n_bytes > limits.max_bytes:
+            self._add(
+                None,
+                "file_too_large",
+                f"{report.n_bytes:,} bytes, and the provider takes {limits.max_bytes:,} a file",
+                None,
+                "split the file",
+            )
+        most = limits.max_embedding_inputs
+        if report.endpoint == "/v1/embeddings" and most is not None and report.embedding_inputs > most:
+            self._add(
+                None,
+                "too_many_tasks",
+                f"{report.embedding_inputs:,} embedding inputs, and one file may hold {most:,}",
+                None,
+                "split the file",
+            )
+        if self._long_id_line is not None:
+            self._warn(
+                self._long_id_line, "long_custom_id", "custom_id has over 64 characters", "some providers refuse it"
+            )
+        report.problems.sort(key=lambda p: (p.line is None, p.line or 0))
+        if self._places is not None:
+            report.problems = [self._places.placed(problem) for problem in report.problems]
+        return report
+
+    def _parse(self, number: int, raw: bytes) -> _Line | None:
+        try:
+            parsed = _decode(raw)
+            raw.decode()  # what stands under other keys was not looked at
+        except UnicodeDecodeError as exc:
+            message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
+            self._add(number, "invalid_encoding", message, None, "save the file as UTF-8")
+        except RecursionError:
+            self._add(number, "invalid_json_line", "the JSON is nested too deeply", None, "flatten the request")
+        except msgspec.ValidationError as exc:
+            if raw.lstrip()[:1] == b"{":
+                self._add(
+                    number, "invalid_json_line", f"a number is out of range ({exc})", None, "write it as JSON allows"
+                )
+            else:
+                remedy = "write one JSON object a line, without an array around them"
+                self._add(number, "invalid_json_line", "the line is not a JSON object", None, remedy)
+        except msgspec.DecodeError as exc:
+            self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
+        else:
+            return parsed
+        return None
+
+    def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
+        """Tell whether every parser would read the line alike."""
+        body = parsed.body if isinstance(parsed.body, dict) else {}
+        try:
+            too_deep = is_too_deep(raw, body)
+            key = None if too_deep else repeated_key(raw, (*_Line.__struct_fields__, *body))
+        except RecursionError:  # beside the body
+            too_deep, key = True, None
+        if too_deep:
+            message = f"the JSON is nested more than {MAX_DEPTH} levels deep"
+            self._add(number, "invalid_json_line", message, None, "flatten the request")
+            return False
+        if key is not None:
+            self._add(number, "invalid_json_line", f"the key {_show(key)} stands there twice", key, "keep one of them")
+            return False
+        return True
+
+    def _judge(self, number: int, offset: int, length: int, parsed: _Line) -> Row | None:
+        limits, report = self._limits, self._report
+        report.requests += 1
+        if limits.max_line_bytes is not None and length > limits.max_line_bytes:
+            message = f"the line has {length:,} bytes, and the provider takes {limits.max_line_bytes:,}"
+            self._add(number, "line_too_long", message, None, "shorten the request")
+        self._custom_id(number, parsed.custom_id)
+        if parsed.method is msgspec.UNSET:
+            self._missing(number, "method", 'add "method": "POST"')
+        elif parsed.method != "POST":
+            self._add(number, "invalid_request", f"method is {_show(parsed.method)}", "method", 'it must be "POST"')
+        self._url(number, parsed.url)
+        inputs = count_inputs(parsed.body)
+        model = self._body(number, parsed.body, inputs)
+        if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
+            return None
+        return Row(number, offset, length, parsed.custom_id, parsed.url, model, inputs)
+
+    def _custom_id(self, number: int, value: object) -> None:
+        if value is msgspec.UNSET:
+            self._missing(number, "custom_id", "give each line an id of its own")
+        elif not isinstance(value, str) or not value:
+            message = f"custom_id is {_show(value)}"
+            self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
+        else:
+            first = self._seen(value, str(number))
+            if first is not None:
+                message = f"custom_id {_show(value)} is also {self._at(int(first))}"
+                self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
+            if len(value) > MAX_ID_CHARS or not value.isprintable():
+                message = f"custom_id {_show(value)} is too long or has control characters"
+                self._add(number, "invalid_request", message, "custom_id", "use up to 64 printable characters")
+            elif len(value) > _SHORT_ID_CHARS and self._long_id_line is None:
+                self._long_id_line = number
+
+    def _url(self, number: int, value: object) -> None:
+        limits, report = self._limits, self._report
+        if value is msgspec.UNSET:
+            self._missing(number, "url", 'add "url": "/v1/chat/completions", or the endpoint that you use')
+        elif not isinstance(value, str) or not value.startswith("/"):
+            self._add(
+                number, "invalid_url", f"url is {_show(value)}", "url", 'it must be a path like "/v1/chat/completions"'
+            )
+        elif report.endpoint is None:
+            report.endpoint = value
+            if limits.endpoints and value not in limits.endpoints:
+                known = ", ".join(limits.endpoints)
+                self._add(number, "invalid_url", f"the provider has no batches for {value}", "url", f"it has {known}")
+        elif value != report.endpoint:
+            message = f"url is {value}, and the batch's endpoint is {report.endpoint}"
+            remedy = "put each endpoint into a file of its own" if self._places is None else "send each endpoint apart"
+            self._add(number, "url_mismatch", message, "url", remedy)
+
+    def _body(self, number: int, body: object, inputs: int) -> str | None:
+        report = self._report
+        if body is msgspec.UNSET:
+            self._missing(number, "body", "add the request itself")
+            return None
+        if not isinstance(body, dict):
+            self._add(number, "invalid_request", "body is not an object", "body", "put the request itself there")
+            return None
+        if body.get("stream"):
+            self._add(
+                number, "streaming_unsupported", "the request asks for streaming", "body.stream", "leave stream out"
+            )
+        report.embedding_inputs += inputs
+        if report.endpoint == "/v1/embeddings" and inputs > MAX_EMBEDDING_INPUTS:
+            message = f"{inputs:,} inputs in one request, and one file may hold {MAX_EMBEDDING_INPUTS:,}"
+            self._add(number, "too_many_tasks", message, "body.input", "make several requests of it")
+        model = body.get("model")
+        if model is None:
+            if report.endpoint != "/v1/moderations":  # there the model has a default
+                self._missing(number, "body.model", "name the model")
+            return None
+        if not isinstance(model, str) or not model:
+            self._add(number, "invalid_request", f"model is {_show(model)}", "body.model", "it must be a string")
+            return None
+        first = report.models.setdefault(model, number) if len(report.models) < self._max_problems else number
+        if self._limits.one_model and first == number and report.model != model:
+            message = (
+                f"model is {_show(model)}, and line {report.models[report.model or model]} has {_show(report.model)}"
+            )
+            self._add(number, "model_mismatch", message, "body.model", "put each model into a file of its own")
+        return model
+
+    def _at(self, number: int) -> str:
+        if self._places is None:
+            return f"on line {number}"
+        name, line = self._places.of(number)
+        return f"in {name}:{line}"
+
+    def _missing(self, number: int, param: str, remedy: str) -> None:
+        self._add(number, "missing_required_parameter", f"{param} is missing", param, remedy)
+
+    def _warn(self, number: int | None, code: str, message: str, remedy: str) -> None:
+        self._report.warning_count += 1
+        self._report.problems.append(Problem(number, code, message, None, remedy, warning=True))
+
+    def _add(self, number: int | None, code: str, message: str, param: str | None, remedy: str) -> None:
+        report = self._report
+        report.problem_count += 1
+        # A fault of the whole file is told even where the lines have filled the list.
+        if number is None or report.problem_count <= self._max_problems:
+            report.problems.append(Problem(number, code, message, param, remedy))
+
+
+def _show(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc).removeprefix("JSON is malformed: ")
+
+
+def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as where:
+        return where.start + 1
+    return exc.start + 1
+
+
+def _json_remedy(number: int, raw: bytes) -> str:
+    text = raw.strip()
+    if b"\0" in raw:
+        return "the line holds NUL bytes, as a crash leaves them: write the file again"
+    if number == 1 and text in (b"[", b"{"):
+        return "write one whole JSON object a line"
+    if b"\r{" in raw:
+        return "the file has old Mac line ends: write \\n line ends"
+    return "write one whole JSON object a line"

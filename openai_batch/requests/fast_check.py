@@ -1,0 +1,106 @@
+"""Check a block of request lines at once. A program wrote nearly every batch file, so nearly every block passes.
+
+Each test here is at least as strict as the one that `requests/check` makes line by line. A block with a line in doubt
+is left to `requests/check`, which alone words what is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from .report import RequestChunk
+from .strict_json import is_too_deep, repeated_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .report import Row
+
+
+class _Request(msgspec.Struct, gc=False):
+    custom_id: str
+    method: Literal["POST"]
+    url: str
+    body: msgspec.Raw
+
+
+_KEYS = _Request.__struct_fields__
+_FRAME = len('{"custom_id":"","method":"POST","url":"","body":}')
+_SHORTEST_REPEAT = len('"url":"",')
+_MARKS, _REPEAT = len('"":,'), len('{}"":0')  # the kept fields have one comma less
+
+_decode = msgspec.json.Decoder(_Request).decode
+_decode_body = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def read_chunk(block: bytes) -> RequestChunk | None:
+    """Return the requests of a block of whole lines; None unless every line is a good request for the same endpoint.
+
+    What depends on other blocks is left to check: repeated ids, and the limits and models of the file.
+    """
+    lines = block.split(b"\n")
+    if lines.pop() or b"\r" in block:
+        return None
+    try:
+        if not block.isascii():
+            block.decode()  # the decoder passes over what stands under other keys
+        requests = [_decode(line) for line in lines]
+        bodies = [_decode_body(request.body) for request in requests]
+        for line, request, body in zip(lines, requests, bodies, strict=True):
+            if is_too_deep(line, body) or (
+                _may_repeat(line, request) and repeated_key(line, (*_KEYS, *body)) is not None
+            ):
+                return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    ids = [request.custom_id for request in requests]
+    urls = {request.url for request in requests}
+    models = [body.get("model") for body in bodies]
+    if (
+        len(urls) != 1
+        or not all(ids)
+        or not "".join(ids).isprintable()
+        or not all(model is None or (isinstance(model, str) and model) for model in models)
+        or any(body.get("stream") for body in bodies)
+    ):
+        return None
+    inputs = [count_inputs(body) for body in bodies]
+    return RequestChunk(block, lines, urls.pop(), ids, models, inputs, [request.body for request in requests])
+
+
+def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
+    """Return requests that were accepted line by line as a chunk; `lines` are theirs, without newlines."""
+    return RequestChunk(
+        data=b"".join([line + b"\n" for line in lines]),
+        lines=lines,
+        url=rows[0].url,
+        ids=[row.custom_id for row in rows],
+        models=[row.model for row in rows],
+        inputs=[row.inputs for row in rows],
+        bodies=[_decode(line).body for line in lines],
+    )
+
+
+def count_inputs(body: object) -> int:
+    """Return how many texts an embedding request embeds; 1 for any other body."""
+    inputs = body.get("input") if isinstance(body, dict) else None
+    return len(inputs) if isinstance(inputs, list) else 1
+
+
+def _may_repeat(line: bytes, request: _Request) -> bool:
+    """Tell whether the line is long enough to hold a key of the request or of its body twice.
+
+    The decoder keeps one value per key. A repeated key would add at least its own length to what the kept ones need.
+    """
+    body = request.body
+    size = len(body)
+    if len(line) - size - len(request.custom_id) - len(request.url) - _FRAME >= _SHORTEST_REPEAT:
+        return True
+    fields = _decode_fields(body)
+    if not fields:
+        return False
+    spare = size - len("".join(fields)) - len(b"".join(fields.values())) - _MARKS * len(fields) - _REPEAT
+    return spare >= min(map(len, fields))

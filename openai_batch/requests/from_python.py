@@ -1,0 +1,98 @@
+"""Take what a program gives to be run: batch files by their paths, or requests, which become the lines of one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import BatchError, InputError
+from openai_batch.files.atomic import as_path
+
+from .build import build_request, request_line
+from .join import open_joined
+from .source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Given = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+"""A batch file, several of them, or requests. One type for what both hold lets a type checker know plain lists."""
+
+
+def open_given(given: Given, folder: Path) -> Source:
+    """Return the batch file, or the files as one, or one in `folder` with the requests. Raises InputError."""
+    if isinstance(given, Mapping):
+        raise InputError("the input is one dict; nothing was sent", hint="give a list of dicts: [{…}]")
+    items = iter([given] if isinstance(given, str | os.PathLike) else given)
+    first = next(items, None)
+    if first is None:
+        raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
+    items = itertools.chain([first], items)
+    if isinstance(first, str | os.PathLike):
+        return open_joined(list(map(_name, items)), folder)
+    source = Source(folder / "requests.jsonl", "the input", None)
+    write_requests(items, source.path)
+    return source
+
+
+def _name(path: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+    if isinstance(path, Mapping):
+        raise InputError("the input holds files and requests; nothing was sent", hint="give one kind of them")
+    return str(as_path(path).absolute())
+
+
+def write_requests(requests: Iterable[Any], target: Path) -> None:
+    """Write requests as the lines of a batch file. Raises InputError naming the one that cannot be.
+
+    Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
+    line-1, line-2, … by their place.
+    """
+    with _written(target) as write:
+        for number, request in enumerate(requests, 1):
+            try:
+                line = _line(number, request)
+            except BatchError as exc:
+                raise InputError(f"request {number}: {exc}; nothing was sent", hint=exc.hint) from exc
+            write(line)
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
+    """Open a file; only our own trouble with the disk is a BatchError, not what the caller's requests raise."""
+
+    def guarded(act: Callable[..., object], *args: bytes) -> None:
+        try:
+            act(*args)
+        except OSError as exc:
+            raise BatchError(
+                f"cannot keep the input in {target.parent}: {exc.strerror}", hint="make room there"
+            ) from exc
+
+    out = target.open("wb")
+    try:
+        yield lambda line: guarded(out.write, line)
+        guarded(out.flush)
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written has been told
+            out.close()
+
+
+def _line(number: int, request: Mapping[str, Any]) -> bytes:
+    if not isinstance(request, Mapping):
+        raise InputError(
+            f"not a dict but {type(request).__name__}", hint='give a list of dicts: {"model": …, "messages": …}'
+        )
+    custom_id = request.get("custom_id", f"line-{number}")
+    if "body" not in request:
+        request = {"body": {key: value for key, value in request.items() if key != "custom_id"}}
+    body, url = request["body"], request.get("url")
+    if not isinstance(body, Mapping):
+        raise InputError(f"its body is no dict but {type(body).__name__}", hint="give the parameters of the call")
+    if url is None:
+        built = build_request(body)
+        body, url = built.body, built.url
+    return request_line(custom_id, url, body)

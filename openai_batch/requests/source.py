@@ -1,0 +1,125 @@
+"""A file, a pipe or Python objects as one file of lines that can be read twice."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from openai_batch.errors import BatchError, InputError
+from openai_batch.files.compression import expand, is_packed
+from openai_batch.files.lines import lines
+
+from .request_line import decode_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openai_batch.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the lines of joined files come from: the files' names, and the line of the whole that each begins at."""
+
+    names: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    def of(self, line: int) -> tuple[str, int]:
+        """Return the file of a line of the whole, and the line's number in it; both count from 1."""
+        number = bisect_right(self.starts, line) - 1
+        return self.names[number], line - self.starts[number] + 1
+
+    def placed(self, problem: Problem) -> Problem:
+        """Return a problem of the whole as one of its own file."""
+        if problem.line is None:
+            return problem
+        name, line = self.of(problem.line)
+        return replace(problem, line=line, file=name)
+
+
+SNIFF = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A regular file to read. `name` is what messages call it; `origin` is the user's path, None for a pipe.
+
+    `places` tells the lines of several joined files apart.
+    """
+
+    path: Path
+    name: str
+    origin: Path | None
+    places: Places | None = None
+
+
+def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
+    """Return the file that `name` means; `-` and pipes are copied into `folder` first, since they read only once.
+
+    What is compressed with gzip or zstd is unpacked there. Raises InputError if there is no such file, it is no
+    file, or it cannot be unpacked.
+    """
+    source = _regular(name, folder, stdin)
+    if not is_packed(source.path):
+        return source
+    target = folder / "unpacked"
+    expand(source.path, source.name, target)
+    return Source(target, source.name, None)
+
+
+def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
+    if name == "-":
+        return Source(_spool(stdin or sys.stdin.buffer, folder), "<stdin>", None)
+    path = Path(name).expanduser()
+    try:
+        handle = path.open("rb")
+    except OSError as exc:
+        raise InputError(f"{name}: {exc.strerror}", hint="name a file, or - for standard input") from exc
+    with handle:
+        mode = os.fstat(handle.fileno()).st_mode
+        if stat.S_ISREG(mode):
+            return Source(path, name, path.absolute())
+        if stat.S_ISFIFO(mode):
+            return Source(_spool(handle, folder), name, None)
+    raise InputError(f"{name}: not a regular file", hint="name a file, or - for standard input")
+
+
+def looks_like_requests(source: Source) -> bool:
+    """Tell a batch input file from a file of prompts, by its first line that is not blank."""
+    with source.path.open("rb") as handle:
+        head = handle.read(SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"{", b"["))
+
+
+def first_model(source: Source) -> str | None:
+    """Return the model that the first request names, or None: it can tell the provider before the check."""
+    with source.path.open("rb") as handle:
+        for number, _, raw in lines(handle):
+            if isinstance(raw, int) or number > SNIFF:
+                return None
+            if raw.strip():
+                try:
+                    return decode_request(raw.removeprefix(b"\xef\xbb\xbf")).body.model
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return None
+    return None
+
+
+def _spool(stream: BinaryIO, folder: Path) -> Path:
+    path = folder / "stdin"
+    try:
+        with path.open("wb") as out:
+            # read1 ends at a terminal's first Ctrl-D; read would ask for a second one.
+            read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+            while chunk := read(1 << 20):
+                out.write(chunk)
+    except OSError as exc:
+        raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
+    return path

@@ -1,0 +1,118 @@
+"""Join the results of a job's parts into the order of its input, holding the ids of one part at a time in memory.
+
+Parts that are consecutive ranges of the input follow each other. Others (requests sorted by model) are first written
+to a file in the order of their rows, then merged row by row. A success beats an error.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import struct
+from operator import itemgetter
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from .index import reader
+from .result_line import cause_of, with_id
+from .tally import SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .index import Place
+    from .tally import Tally
+
+    Note = Callable[[int, str, str | None], None]
+    """Is called for each request: its row number, its id, and why it has no success (None: it has one)."""
+
+_row = itemgetter(0)
+_RECORD = struct.Struct("<QBI")
+
+MISSING = "missing: no result"
+"""The cause of a request without any result."""
+
+
+class RowResult(NamedTuple):
+    """The result of one row of the input."""
+
+    row: int  # its number, from 0
+    success: bool
+    line: bytes  # the result line, with its newline
+
+
+def rows_in_order(
+    rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
+) -> Iterator[RowResult]:
+    """Yield the results of one part in the order of `rows`, which are (row number, id) pairs.
+
+    Places that no row asks for are counted as strangers.
+    """
+    read = reader(streams)
+    for row, custom_id in rows:
+        place = places.pop(custom_id, None)
+        if place is not None:
+            yield RowResult(row, place.success, read(place))
+    tally.strangers += len(places)
+
+
+def write_rows(results: Iterable[RowResult], target: BinaryIO) -> None:
+    """Write results to a file, for `read_rows`."""
+    for row, success, line in results:
+        target.write(_RECORD.pack(row, success, len(line)) + line)
+    target.seek(0)
+
+
+def read_rows(source: BinaryIO) -> Iterator[RowResult]:
+    """Yield the results that `write_rows` wrote."""
+    while head := source.read(_RECORD.size):
+        row, success, length = _RECORD.unpack(head)
+        yield RowResult(row, bool(success), source.read(length))
+
+
+def merged(parts: Iterable[Iterator[RowResult]]) -> Iterator[RowResult]:
+    """Merge parts by row number. Of several results of one row the first success is taken, or else the last error."""
+    ordered = heapq.merge(*parts, key=_row)
+    for _, group in itertools.groupby(ordered, key=_row):
+        best = None
+        for result in group:
+            if best is None or not best.success:
+                best = result
+        if best is not None:
+            yield best
+
+
+def complete(
+    ids: Iterable[str],
+    results: Iterator[RowResult],
+    tally: Tally,
+    note: Note | None = None,
+    *,
+    rename: bool = False,
+) -> Iterator[bytes]:
+    """Yield the lines of `results`, which come in the order of `ids`, and count how each request ended.
+
+    With `rename` a line may have the id of another row, and gets its own. `note` is called for each request.
+    """
+    following = next(results, None)
+    for row, custom_id in enumerate(ids):
+        tally.requests += 1
+        if following is None or following.row != row:
+            tally.missing_count += 1
+            if len(tally.missing) < SAMPLES:
+                tally.missing.append(custom_id)
+            if note is not None:
+                note(row, custom_id, MISSING)
+            continue
+        _, success, line = following
+        if rename:
+            line = with_id(line, custom_id)
+        cause = None if success else cause_of(line)
+        if cause is None:
+            tally.succeeded += 1
+        else:
+            tally.failed += 1
+            tally.causes[cause] += 1
+        if note is not None:
+            note(row, custom_id, cause)
+        yield line
+        following = next(results, None)
