@@ -91,12 +91,14 @@ def jobs(count: str) -> None:
     import sqlite3
 
     from openai_batch.files import paths
-    from openai_batch.jobs.store.records import Job, Part
+    from openai_batch.jobs.store.records import JobRecord, PartRecord
     from openai_batch.jobs.store.registry import Registry
 
     registry = Registry()
-    job = Job(0, "order-0", "openai", "https://api.example/v1", "/v1/chat/completions", "24h", time.time(), uid="job-0")
-    registry.add(job, [Part(0, 1, "ended", status="completed", requests=1000, batch_id="batch_0")])
+    job = JobRecord(
+        0, "order-0", "openai", "https://api.example/v1", "/v1/chat/completions", "24h", time.time(), uid="job-0"
+    )
+    registry.add(job, [PartRecord(0, 1, "ended", status="completed", requests=1000, batch_id="batch_0")])
     registry.close()
     with sqlite3.connect(paths.registry_file()) as db:
         for table, own in (("jobs", ("id", "identity", "uid")), ("parts", ("job", "batch_id"))):
@@ -127,12 +129,12 @@ def _result(row: int) -> dict[str, object]:
 def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> None:
     """Write the job's row, its ids and, for mixed models, each part's own ids and row numbers."""
     from openai_batch.files import paths
-    from openai_batch.jobs.store.records import ENDED, Job, Part
+    from openai_batch.jobs.store.records import ENDED, JobRecord, PartRecord
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.providers.batch_info import Counts
     from openai_batch.requests.split import ROW_NUMBER
 
-    job = Job(
+    job = JobRecord(
         *(0, f"order-{place.name}", "bench", "https://bench.example/v1", "/v1/chat/completions", "24h", time.time()),
         uid=place.name,
         requests=rows,
@@ -145,7 +147,7 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
         if mixed:
             (folder / f"model-{number}.ids").write_bytes(ids)
             (folder / f"model-{number}.rows").write_bytes(b"".join(ROW_NUMBER.pack(row) for row in share))
-        part = Part(
+        part = PartRecord(
             job=0,
             number=number + 1,
             state=ENDED,

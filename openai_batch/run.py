@@ -27,7 +27,7 @@ INTERVAL = 60.0
 
 
 @dataclass(slots=True)
-class Outcome:
+class BatchOutcome:
     """What became of a run: the batch's id, once there is one; its last state and its results, once it has ended.
 
     `succeeded` and `requests` are None where they cannot be told.
@@ -58,10 +58,10 @@ def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  #
 
 def main(args: Sequence[str] | None = None) -> str | None:
     """Do what `args` (by default the command line) ask for, and return the batch's id."""
-    return _run(get_parser().parse_args(args), Outcome()).batch_id
+    return _run(get_parser().parse_args(args), BatchOutcome()).batch_id
 
 
-def _run(options: argparse.Namespace, outcome: Outcome) -> Outcome:
+def _run(options: argparse.Namespace, outcome: BatchOutcome) -> BatchOutcome:
     """Start or resume the batch; `outcome` is filled in as things happen, for whoever interrupts."""
     if not options.resume and not options.input_file:
         raise UsageError("no input file", hint="name a batch input file, '-' for standard input, or --resume ID")
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _rehearse(batch: Batch, options: argparse.Namespace, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _rehearse(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
     """Say what would happen."""
     if options.resume:
         say(f"Would wait until {options.resume} is complete.")
@@ -96,7 +96,7 @@ def _rehearse(batch: Batch, options: argparse.Namespace, outcome: Outcome, say: 
         say(f"Status of {outcome.batch_id}: completed")
 
 
-def _perform(batch: Batch, options: argparse.Namespace, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _perform(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
     """Submit unless resumed, wait, download."""
     if options.resume:
         outcome.batch_id = options.resume
@@ -162,7 +162,7 @@ def _successes(results: Path) -> int:
     return count
 
 
-def _require_success(outcome: Outcome, resume: str) -> None:
+def _require_success(outcome: BatchOutcome, resume: str) -> None:
     """Raise IncompleteError unless every request has a success."""
     if outcome.ended is None:
         return
@@ -179,7 +179,7 @@ def _require_success(outcome: Outcome, resume: str) -> None:
 def _program() -> int:
     """Run the command line as a program, and return its exit code."""
     options = get_parser().parse_args()
-    outcome = Outcome()
+    outcome = BatchOutcome()
     try:
         _run(options, outcome)
     except KeyboardInterrupt:
@@ -196,7 +196,7 @@ def _program() -> int:
     return 0
 
 
-def _interrupted(options: argparse.Namespace, outcome: Outcome) -> StoppedError:
+def _interrupted(options: argparse.Namespace, outcome: BatchOutcome) -> StoppedError:
     if outcome.batch_id:
         return StoppedError(
             f"interrupted; batch {outcome.batch_id} goes on", hint=f"resume with: {_resume(options, outcome)}"
@@ -207,7 +207,7 @@ def _interrupted(options: argparse.Namespace, outcome: Outcome) -> StoppedError:
     )
 
 
-def _resume(options: argparse.Namespace, outcome: Outcome) -> str:
+def _resume(options: argparse.Namespace, outcome: BatchOutcome) -> str:
     """Return the command that goes on with the batch; a key is never repeated."""
     words = ["python -m openai_batch.run --resume", str(outcome.batch_id)]
     for flag, value in (

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from .output import counted, errors
 
 if TYPE_CHECKING:
-    from openai_batch.jobs.order import Order
+    from openai_batch.jobs.order import JobSpec
     from openai_batch.jobs.reuse import ReusePlan
     from openai_batch.jobs.submit import Submitted
 
     from .session import CommandSession
 
 
-def say_dry(current: CommandSession, order: Order, plan: ReusePlan | None = None) -> None:
+def say_dry(current: CommandSession, order: JobSpec, plan: ReusePlan | None = None) -> None:
     """Say what an order would do, and what it would leave out as far as that was looked for."""
     from openai_batch.jobs.reuse import estimate
 
@@ -42,7 +42,7 @@ def say_dry(current: CommandSession, order: Order, plan: ReusePlan | None = None
         errors.note("what earlier jobs turn out to have no answer to would be sent as well")
 
 
-def spared_words(order: Order) -> str:
+def spared_words(order: JobSpec) -> str:
     """Say how many rows are not sent, and why; nothing where all are."""
     sparing = order.sparing
     if sparing is None or not sparing.count:

@@ -13,7 +13,7 @@ from .output import Output, errors
 
 if TYPE_CHECKING:
     from openai_batch.jobs.collect import Collected
-    from openai_batch.jobs.store.records import Earlier, Job
+    from openai_batch.jobs.store.records import EarlierJobs, JobRecord
     from openai_batch.results.export import Export
 
     from .session import CommandSession
@@ -24,11 +24,11 @@ PREVIEW = 50
 
 def deliver(
     current: CommandSession,
-    job: Job,
+    job: JobRecord,
     target: Path | None,
     *,
     force: bool = False,
-    earlier: Earlier | None = None,
+    earlier: EarlierJobs | None = None,
     missing: Path | None = None,
     requests: Path | None = None,
     export: Export | None = None,
@@ -49,7 +49,7 @@ def deliver(
     return collected
 
 
-def _show_table(current: CommandSession, job: Job, missing: Path | None, requests: Path | None) -> Collected:
+def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import collect
 
@@ -73,7 +73,7 @@ def preview(path: Path, total: int, asked: dict[str, str]) -> None:
     Output().answers(rows, more=max(0, total - len(rows)))
 
 
-def _asked(job: Job, requests: Path | None) -> dict[str, str]:
+def _asked(job: JobRecord, requests: Path | None) -> dict[str, str]:
     """Return what was asked first, by id: from the requests, or else from the rows that they were made of."""
     from openai_batch.inputs.source_rows import read_rows
     from openai_batch.jobs.store.job_folder import columns_of, has_ids, read_ids
@@ -110,12 +110,12 @@ def _short(text: str) -> str:
 
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
     """Say what became of the requests. Raises IncompleteError unless every one has a success."""
-    from openai_batch.jobs.collect import verdict
+    from openai_batch.jobs.collect import raise_if_incomplete
 
     job, tally = collected.job, collected.tally
     if as_json:
         Output(as_json=True).record(result_record(collected), "", [])
-    verdict(collected)
+    raise_if_incomplete(collected)
     if not quiet:
         tokens = job.usage.get("total_tokens")
         used = f", {tokens:,} tokens" if tokens else ""

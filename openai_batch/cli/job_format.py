@@ -11,10 +11,10 @@ from .progress import span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
 
 
-def job_record(job: Job) -> dict[str, Any]:
+def job_record(job: JobRecord) -> dict[str, Any]:
     """Return a job's JSON record: numbers raw, times ISO 8601 in UTC, ids whole, null where nothing is known."""
     counts = job.counts
     return {
@@ -82,7 +82,7 @@ JOB_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str], Callable[[dict[st
 )
 
 
-def job_lines(job: Job) -> list[tuple[str, str]]:
+def job_lines(job: JobRecord) -> list[tuple[str, str]]:
     """Return what `status` tells of one job, as labels and values."""
     record = job_record(job)
     usage = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in record["usage"].items() if count)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.order import Order
+    from openai_batch.jobs.order import JobSpec
     from openai_batch.jobs.submit import SubmitOptions
 
 
@@ -27,11 +27,11 @@ class JobOptions:
     resubmit_uncertain: UncertainOpt = False
     check_remote: RemoteOpt = False
 
-    def order(self, requests: Requests, folder: Path, **more: Any) -> Order:
+    def order(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
         """Check a batch file, and return the order to run it; warnings are printed. Raises InputError."""
-        from openai_batch.jobs.order import make_order
+        from openai_batch.jobs.order import make_spec
 
-        return make_order(
+        return make_spec(
             requests.source,
             folder,
             requests.provider,

@@ -43,7 +43,7 @@ def coloured(stream: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
-class ErrorStream:
+class ErrorOutput:
     """Standard error: remarks for people."""
 
     def console(self) -> Console:
@@ -87,7 +87,7 @@ class ErrorStream:
         self.line("warning:", text, "bold yellow")
 
 
-errors = ErrorStream()
+errors = ErrorOutput()
 
 
 class Output:

@@ -11,7 +11,7 @@ from openai_batch.jobs.reporter import Reporter
 from .output import coloured, errors, one_line
 
 if TYPE_CHECKING:
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
 
 HEARTBEAT = 60.0
 """Seconds: a log that says nothing for long is taken for a dead job, by people and by CI."""
@@ -59,7 +59,7 @@ class LogReporter(CommandReporter):
         if ended:
             self._told.pop(what, None)
 
-    def polled(self, job: Job) -> None:
+    def polled(self, job: JobRecord) -> None:
         """Print how a job stands if that has changed, or after a minute."""
         now = time.monotonic()
         word, told = self._last.get(job.id, ("", 0.0))
@@ -93,7 +93,7 @@ class LiveReporter(CommandReporter):
         if total is not None and done >= total:
             bars.remove_task(self._tasks.pop(what))
 
-    def polled(self, job: Job) -> None:
+    def polled(self, job: JobRecord) -> None:
         """Move the bar of a job."""
         bars, key = self._bars(), f"job {job.id}"
         for other in [name for name in self._tasks if not name.startswith("job ")]:
@@ -137,7 +137,7 @@ class LiveReporter(CommandReporter):
         return self._progress
 
 
-def standing(job: Job) -> str:
+def standing(job: JobRecord) -> str:
     """Return how a job stands, in a few words."""
     counts = job.counts
     words = [job.status.replace("_", " ")]

@@ -12,7 +12,7 @@ from .signals import stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
 
@@ -23,13 +23,13 @@ class CommandSession:
     workflow: Workflow
     reporter: CommandReporter
     # The job at work, for the message at an interruption.
-    job: Job | None = None
+    job: JobRecord | None = None
 
-    def follow(self, job: Job | None) -> None:
+    def follow(self, job: JobRecord | None) -> None:
         """Note which job is at work."""
         self.job = job
 
-    def find(self, reference: str | None, provider: str | None = None) -> Job:
+    def find(self, reference: str | None, provider: str | None = None) -> JobRecord:
         """Return the job that a user means; a batch id that is new here is adopted from its provider."""
         from openai_batch.jobs.recover import find_job
 
@@ -37,7 +37,7 @@ class CommandSession:
         self.job = job
         return job
 
-    def ended(self, reference: str | None, provider: str | None = None) -> Job:
+    def ended(self, reference: str | None, provider: str | None = None) -> JobRecord:
         """Return the job that a user means, if it has ended; its provider is asked. Raises BatchError otherwise."""
         return self.workflow.ended(self.find(reference, provider))
 

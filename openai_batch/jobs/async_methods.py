@@ -21,7 +21,9 @@ class Twinned(Protocol):
 _Own = TypeVar("_Own", bound=Twinned)
 
 
-def twin(method: Callable[Concatenate[_Own, _P], _T]) -> Callable[Concatenate[_Own, _P], Coroutine[Any, Any, _T]]:
+def async_method(
+    method: Callable[Concatenate[_Own, _P], _T],
+) -> Callable[Concatenate[_Own, _P], Coroutine[Any, Any, _T]]:
     """Return the async twin of a method: the same in another thread, while the event loop goes on."""
 
     @functools.wraps(method)

@@ -12,11 +12,11 @@ from .store.records import CREATING, ENDED, RUNNING, WAITING
 from .store.registry import MovedOnError
 
 if TYPE_CHECKING:
-    from .store.records import Job, Part
+    from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
 
-def cancel(workflow: Workflow, job: Job, *, give_up: bool = False) -> Job:
+def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobRecord:
     """Ask the provider to stop a job's batches; what they have finished is kept, and billed. Returns the job.
 
     Its unsent parts are never sent. A batch that cannot be cancelled does not keep the others running: its error is
@@ -41,7 +41,7 @@ def cancel(workflow: Workflow, job: Job, *, give_up: bool = False) -> Job:
     return workflow.refresh(workflow.registry.job(job.id))
 
 
-def withdraw(workflow: Workflow, job: Job, *, resubmit_uncertain: bool = False) -> Job:
+def withdraw(workflow: Workflow, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
     """Make sure that the unsent parts of a job are never sent, and return the job.
 
     Raises UncertainError, after all else is withdrawn, if it is unknown whether a part has a batch; with
@@ -69,7 +69,7 @@ def withdraw(workflow: Workflow, job: Job, *, resubmit_uncertain: bool = False) 
         return workflow.registry.job(job.id)
 
 
-def _stop(workflow: Workflow, job: Job, asked: set[str], failed: list[BatchError]) -> None:
+def _stop(workflow: Workflow, job: JobRecord, asked: set[str], failed: list[BatchError]) -> None:
     """Cancel the running batches that are not in `asked` yet, and collect the errors in `failed`."""
     for part in job.parts:
         if part.batch_id and part.state == RUNNING and part.batch_id not in asked:
@@ -81,7 +81,7 @@ def _stop(workflow: Workflow, job: Job, asked: set[str], failed: list[BatchError
                 failed.append(exc)
 
 
-def _stop_one(workflow: Workflow, job: Job, batch_id: str) -> None:
+def _stop_one(workflow: Workflow, job: JobRecord, batch_id: str) -> None:
     api = workflow.api(job)
     try:
         info = api.cancel(batch_id)
@@ -92,5 +92,5 @@ def _stop_one(workflow: Workflow, job: Job, batch_id: str) -> None:
     workflow.store_batch(job, info)
 
 
-def _give_up(workflow: Workflow, part: Part) -> None:
+def _give_up(workflow: Workflow, part: PartRecord) -> None:
     workflow.registry.set_part(part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time())

@@ -25,7 +25,7 @@ from .missing_rows import MissingRows
 from .output_file import check_output, publish_output
 from .result_order import result_order
 from .store import job_folder
-from .store.records import COLLECTED, Earlier, Job, Part
+from .store.records import COLLECTED, EarlierJobs, JobRecord, PartRecord
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.api import BatchApi
     from openai_batch.results.export import Export
     from openai_batch.results.index import Place
-    from openai_batch.results.merge import Note, RowResult
+    from openai_batch.results.merge import Note, OrderedResult
 
     from .result_order import ResultOrder, Rows
     from .workflow import Workflow
@@ -46,18 +46,18 @@ _LATE_TRIES = 5
 class Collected:
     """Where a job's results lie now (None: there were none to write) and what became of its requests."""
 
-    job: Job
+    job: JobRecord
     path: Path | None
     tally: Tally = field(default_factory=Tally)
 
 
 def collect(
     flow: Workflow,
-    job: Job,
+    job: JobRecord,
     target: Path | BinaryIO,
     *,
     force: bool = False,
-    earlier: Earlier | None = None,
+    earlier: EarlierJobs | None = None,
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
@@ -68,7 +68,7 @@ def collect(
     results these take the place of (`jobs/output_file`). Raises OutputExistsError if a path is taken and `force` is
     False, DownloadError if what arrives is not what the provider holds.
     """
-    earlier = earlier or Earlier()
+    earlier = earlier or EarlierJobs()
     if export is not None:
         export.columns = job_folder.columns_of(job)
     if isinstance(target, Path):
@@ -123,7 +123,7 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
         raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
-def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) -> list[Path]:
+def fetch_raw(flow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
     """Download the provider's own output and error files, byte for byte, and return their paths."""
     paths = []
     for part in job.parts:
@@ -137,7 +137,7 @@ def fetch_raw(flow: Workflow, job: Job, folder: Path, *, force: bool = False) ->
     return paths
 
 
-def verdict(collected: Collected) -> None:
+def raise_if_incomplete(collected: Collected) -> None:
     """Raise IncompleteError, with the causes, unless every request has a success."""
     job, tally = collected.job, collected.tally
     if tally.complete:
@@ -164,7 +164,9 @@ def _missing_words(tally: Tally) -> str:
     return f"{tally.missing_count:,} missing" + (f" ({names})" if names else "")
 
 
-def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Note | None = None) -> Iterator[bytes]:
+def result_lines(
+    flow: Workflow, job: JobRecord, beside: Path, tally: Tally, note: Note | None = None
+) -> Iterator[bytes]:
     """Yield the job's result lines in input order, and complete the tally; downloads lie beside `beside` meanwhile.
 
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).
@@ -197,7 +199,7 @@ def result_lines(flow: Workflow, job: Job, beside: Path, tally: Tally, note: Not
         flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
 
 
-def keep_answers(flow: Workflow, job: Job) -> AnswerFile:
+def keep_answers(flow: Workflow, job: JobRecord) -> AnswerFile:
     """Keep the successes that an ended job's own batches brought, for later jobs that ask the same; return where.
 
     Raises NotFoundError where the provider does not have the results any more.
@@ -218,8 +220,8 @@ def keep_answers(flow: Workflow, job: Job) -> AnswerFile:
 
 
 def _own_results(
-    flow: Workflow, job: Job, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
-) -> Iterator[RowResult]:
+    flow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
+) -> Iterator[OrderedResult]:
     """Return what the job's batches brought, in the order of the rows."""
     parts = [_part_results(flow, part, job, beside, tally, order.rows) for part in order.parts]
     if order.consecutive:
@@ -232,14 +234,16 @@ def _own_results(
     return merged(files)
 
 
-def _part_results(flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally, rows: Rows) -> Iterator[RowResult]:
+def _part_results(
+    flow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally, rows: Rows
+) -> Iterator[OrderedResult]:
     with _fetched(flow, part, job, beside, tally) as (streams, places):
         yield from rows_in_order(rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
 def _fetched(
-    flow: Workflow, part: Part, job: Job, beside: Path, tally: Tally
+    flow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally
 ) -> Iterator[tuple[list[BinaryIO], dict[str, Place]]]:
     """Download a part's files and index their lines; the copies are gone at the end."""
     api = flow.api(job)
@@ -257,7 +261,7 @@ def _fetched(
         yield streams, places
 
 
-def _with_late_files(flow: Workflow, api: BatchApi, part: Part) -> Part:
+def _with_late_files(flow: Workflow, api: BatchApi, part: PartRecord) -> PartRecord:
     """Wait a few seconds for file ids: some servers show a batch's end before the files."""
     for delay in itertools.islice(delays(0.5, longest=4.0), _LATE_TRIES):
         nothing = not part.output_file_id and not part.error_file_id

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from openai_batch.providers.provider import Provider
 
-    from .store.records import Job
+    from .store.records import JobRecord
 
 
 class Connections:
@@ -23,7 +23,7 @@ class Connections:
         self._starting = starting
         self._apis: dict[str, BatchApi] = {}
 
-    def of(self, job: Job) -> BatchApi:
+    def of(self, job: JobRecord) -> BatchApi:
         """Return the connection to a job's provider.
 
         Raises UnknownProviderError if its profile is gone, NotFoundError if the profile now has another base URL.

@@ -13,17 +13,17 @@ from .collect import Collected, collect
 if TYPE_CHECKING:
     from openai_batch.results.export import Export
 
-    from .store.records import Earlier, Job
+    from .store.records import EarlierJobs, JobRecord
     from .workflow import Workflow
 
 
 def download(
     workflow: Workflow,
-    job: Job,
+    job: JobRecord,
     target: Path,
     *,
     force: bool = False,
-    earlier: Earlier | None = None,
+    earlier: EarlierJobs | None = None,
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:

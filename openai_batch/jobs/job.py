@@ -15,7 +15,7 @@ from openai_batch.results.merge import MISSING
 from openai_batch.results.result import Result
 from openai_batch.results.tally import Tally
 
-from .async_methods import twin
+from .async_methods import async_method
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchFault, Counts
 
     from .session import Session
-    from .store.records import Job as Row
+    from .store.records import JobRecord
 
 
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ _AT_ONCE = 1000
 class Job:
     """One job, as last seen: `refresh` and `wait` ask the provider. Made by `Jobs`."""
 
-    def __init__(self, session: Session, row: Row) -> None:
+    def __init__(self, session: Session, row: JobRecord) -> None:
         self._session = session
         self._row = row
 
@@ -96,7 +96,7 @@ class Job:
             self._row = workflow.refresh(self._known())
         return self
 
-    refresh_async = twin(refresh)
+    refresh_async = async_method(refresh)
 
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
         """Wait until the job has ended, through lost connections and busy servers. Returns the job itself.
@@ -135,7 +135,7 @@ class Job:
             self._row = cancel(workflow, self._known())
         return self
 
-    cancel_async = twin(cancel)
+    cancel_async = async_method(cancel)
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write one result line a request to `path`, in the order of the input, and return the path.
@@ -143,16 +143,16 @@ class Job:
         The file appears only when it is whole. Raises IncompleteError, after writing what there is, if a request has
         no success; OutputExistsError if the path is taken and `force` is False; BatchError if the job still runs.
         """
-        from .collect import verdict
+        from .collect import raise_if_incomplete
         from .download import download
 
         with self._session.work() as workflow:
             collected = download(workflow, self._ended(), as_path(path), force=force)
         self._row = collected.job
-        verdict(collected)
+        raise_if_incomplete(collected)
         return as_path(path)
 
-    download_async = twin(download)
+    download_async = async_method(download)
 
     def results(self) -> Iterator[Result]:
         """Yield what became of each request, in the order of the input, also of those without a success.
@@ -189,9 +189,9 @@ class Job:
             self._row = retry(workflow, self._row, found, wanted)
         return sum(group.count for group in found.groups() if wanted(group.cause))
 
-    retry_async = twin(retry)
+    retry_async = async_method(retry)
 
-    def _known(self) -> Row:
+    def _known(self) -> JobRecord:
         """Return the job as it is written down now: another program, or object, may have gone on with it."""
         with self._session.work() as workflow:
             self._row = workflow.registry.job(self.id)
@@ -203,7 +203,7 @@ class Job:
             if not self._known().ended:
                 self._row = workflow.poll(self._row)
 
-    def _ended(self) -> Row:
+    def _ended(self) -> JobRecord:
         """Return the job as it is now. Raises BatchError if it still runs."""
         with self._session.work() as workflow:
             self._row = workflow.ended(self._known())

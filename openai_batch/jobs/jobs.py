@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import askable_providers
-from openai_batch.requests.from_python import open_given
+from openai_batch.requests.from_python import open_input
 
-from .async_methods import twin
+from .async_methods import async_method
 from .job import Job
-from .order import make_order
+from .order import make_spec
 from .reporter import Reporter
 from .session import Session
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from openai_batch.providers.lookup import Provider
-    from openai_batch.requests.from_python import Given
+    from openai_batch.requests.from_python import JobInput
 
 
 _T = TypeVar("_T")
@@ -59,7 +59,7 @@ class Jobs:
 
     def submit(
         self,
-        input: Given,  # noqa: A002 - its name everywhere
+        input: JobInput,  # noqa: A002 - its name everywhere
         *,
         provider: str | Provider | None = None,
         name: str | None = None,
@@ -88,8 +88,8 @@ class Jobs:
         from .submit import submit as submit_job
 
         with self._session.work() as workflow, workspace() as folder:
-            order = make_order(
-                open_given(input, folder),
+            order = make_spec(
+                open_input(input, folder),
                 folder,
                 self._session.given(provider),
                 name=name,
@@ -102,7 +102,7 @@ class Jobs:
             row = submit_job(workflow, order, folder, options).job
         return Job(self._session, row)
 
-    submit_async = twin(submit)
+    submit_async = async_method(submit)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the latest one for None.
@@ -117,7 +117,7 @@ class Jobs:
             row = find_job(workflow, known, self._session.given(provider))
         return Job(self._session, row)
 
-    get_async = twin(get)
+    get_async = async_method(get)
 
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
         """Take in the batches of ours that this machine does not know, and return the jobs that changed.
@@ -131,7 +131,7 @@ class Jobs:
             asked = [self._session.provider(provider)] if provider else askable_providers()
             return [Job(self._session, row) for row in recover(workflow, asked)]
 
-    recover_async = twin(recover)
+    recover_async = async_method(recover)
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""

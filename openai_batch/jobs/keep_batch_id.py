@@ -14,10 +14,10 @@ from openai_batch.files.atomic import part_file, publish
 if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchInfo
 
-    from .store.records import Job
+    from .store.records import JobRecord
 
 
-def keep_id(job: Job, info: BatchInfo, cause: RegistryError) -> RegistryError:
+def keep_id(job: JobRecord, info: BatchInfo, cause: RegistryError) -> RegistryError:
     """Keep the id of a batch that was created and could not be written down, wherever there is room for it."""
     record = json.dumps(
         {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}

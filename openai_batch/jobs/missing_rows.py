@@ -13,13 +13,13 @@ from .store.row_set import RowSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .store.records import Job
+    from .store.records import JobRecord
 
 
 class MissingRows:
     """The request lines of a job that have no success, for `--missing`."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: JobRecord) -> None:
         self._job = job
         self._answered = RowSet()
         self._rows = self._successes = 0

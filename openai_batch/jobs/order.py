@@ -13,26 +13,26 @@ from openai_batch.providers.provider import Provider, normal_url
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.source import first_model
 
-from .store.records import Earlier
+from .store.records import EarlierJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from openai_batch.requests.batch_file import Checked
+    from openai_batch.requests.batch_file import BatchFile
     from openai_batch.requests.source import Source
 
     from .store.reused_answers import SubmitPlan
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """What a user wants done: a checked input on a provider, under a name and with metadata if given.
 
     `origin` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
     said; `sparing` what came of that, and of what the `earlier` jobs have answered (`jobs/reuse`).
     """
 
-    checked: Checked
+    checked: BatchFile
     provider: Provider
     window: str | None = None
     name: str | None = None
@@ -40,7 +40,7 @@ class Order:
     origin: str | None = None
     dedup: bool | None = None
     sparing: SubmitPlan | None = None
-    earlier: Earlier = field(default_factory=Earlier)
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)
 
     @property
     def identity(self) -> str:
@@ -56,7 +56,7 @@ class Order:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def make_order(
+def make_spec(
     source: Source,
     folder: Path,
     provider: str | Provider | None = None,
@@ -68,7 +68,7 @@ def make_order(
     dedup: bool | None = None,
     columns: Path | None = None,
     on_warning: Callable[[str], None] | None = None,
-) -> Order:
+) -> JobSpec:
     """Check a batch file for its provider, and return the order to run it. `folder` is for work.
 
     Without `provider` the default one is taken, else the one that serves the first model. `columns` is the file with
@@ -80,7 +80,7 @@ def make_order(
     if on_warning is not None:
         for problem in checked.report.problems:
             on_warning(problem.located(source.name))
-    return Order(checked, chosen, window, name, dict(metadata or {}), origin, dedup)
+    return JobSpec(checked, chosen, window, name, dict(metadata or {}), origin, dedup)
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:
@@ -91,7 +91,7 @@ def provider_for(source: Source, provider: str | Provider | None) -> Provider:
     return pick_provider(provider, first_model(source) or "gpt")
 
 
-def input_name(
+def name_of_input(
     files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
 ) -> str | None:
     """Return the text that identifies an input on another day, when it may have grown: the names of its files.

@@ -12,13 +12,13 @@ from openai_batch.files.backups import move_to_backup
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .store.records import Earlier, Job
+    from .store.records import EarlierJobs, JobRecord
     from .workflow import Workflow
 
 FREE, REPLACE, ASIDE, OURS, TAKEN = "free", "replace", "aside", "ours", "taken"
 
 
-def standing(flow: Workflow, target: Path, job: Job | None, earlier: Earlier) -> str:
+def standing(flow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs) -> str:
     """Tell what lies at `target`, as the results of `job` see it, which may not be made yet.
 
     FREE: nothing. REPLACE: its own results of before, or those of an earlier job all of whose rows it has, untouched.
@@ -42,7 +42,7 @@ def standing(flow: Workflow, target: Path, job: Job | None, earlier: Earlier) ->
     return OURS if ours else TAKEN
 
 
-def check_output(flow: Workflow, target: Path, job: Job | None, earlier: Earlier, *, force: bool) -> None:
+def check_output(flow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs, *, force: bool) -> None:
     """Raise BatchError if results may not go to `target`, before anything is paid."""
     found = standing(flow, target, job, earlier)
     if found == TAKEN and not force and (others := flow.registry.at_output(str(target.absolute()))):
@@ -54,7 +54,7 @@ def check_output(flow: Workflow, target: Path, job: Job | None, earlier: Earlier
 
 
 def publish_output(
-    flow: Workflow, job: Job, out: BinaryIO, part: Path, target: Path, earlier: Earlier, *, force: bool
+    flow: Workflow, job: JobRecord, out: BinaryIO, part: Path, target: Path, earlier: EarlierJobs, *, force: bool
 ) -> None:
     """Give a job's results their name, and write that down. Raises OutputExistsError if it is somebody else's."""
     found = REPLACE if force else standing(flow, target, job, earlier)

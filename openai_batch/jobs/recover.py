@@ -19,7 +19,7 @@ from openai_batch.providers import create_once
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
 from .store import job_folder
-from .store.records import RUNNING, Job, Part
+from .store.records import RUNNING, JobRecord, PartRecord
 from .token_limit import was_refused
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
 _FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
 
 
-def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[Job]:
+def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[JobRecord]:
     """Add every batch of ours at these providers that the registry does not know; return the jobs that changed.
 
     Done twice, or by two processes at once, it changes nothing more. A provider that cannot be asked is told about,
@@ -71,7 +71,7 @@ def look_back(workflow: Workflow, provider: Provider, *, always: bool = False) -
     recover(workflow, [provider], strict=True)
 
 
-def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> Job:
+def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> JobRecord:
     """Return a job by its number, its name or a batch id; the latest one for None.
 
     A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
@@ -87,7 +87,7 @@ def find_job(workflow: Workflow, reference: str | None, provider: str | Provider
     return job
 
 
-def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -> Job:
+def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -> JobRecord:
     """Make a batch that was made elsewhere a job of this registry, or return the job that has it already.
 
     Without `provider` every provider that has a key is asked. Raises NotFoundError.
@@ -108,8 +108,8 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
     raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
 
 
-def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> Job:
-    job = Job(
+def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> JobRecord:
+    job = JobRecord(
         id=0,
         identity=f"batch:{info.id}",
         uid=create_once.new_token(),
@@ -122,7 +122,7 @@ def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> Job
         model=info.model,
         requests=info.counts.total,
     )
-    part = Part(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
+    part = PartRecord(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
     job, _ = workflow.registry.add(job, [part])
     workflow.store_status(job.parts[0], info)
     return workflow.registry.job(job.id)
@@ -144,7 +144,7 @@ def _take_in(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchI
     uid = _own_mark(info)
     known = workflow.registry.by_uid(uid)
     number = info.metadata.get(create_once.PART_MARK, "1/1").partition("/")[0]
-    part = Part(
+    part = PartRecord(
         job=0,
         number=int(number) if number.isdigit() else 1,
         state=RUNNING,
@@ -179,10 +179,10 @@ def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
     return known[0], known[1] or max(0, rows - sent)
 
 
-def _job(provider: Provider, info: BatchInfo, uid: str) -> Job:
+def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
     requests, spared = _rows(info, uid)
     metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
-    return Job(
+    return JobRecord(
         id=0,
         identity=info.metadata.get(create_once.ORDER_MARK) or f"batch:{info.id}",
         uid=uid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .store.records import Job
+    from .store.records import JobRecord
 
 
 class Reporter:
@@ -20,5 +20,5 @@ class Reporter:
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Hear that `done` of `total` bytes (None: unknown) are through; `what` names the transfer."""
 
-    def polled(self, job: Job) -> None:
+    def polled(self, job: JobRecord) -> None:
         """Hear how a job stands, each time that the provider was asked."""

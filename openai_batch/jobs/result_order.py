@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from openai_batch.results.index import Place
 
-    from .store.records import Job, Part
+    from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
-    Rows = Callable[[Part, Mapping[str, Place]], Iterable[tuple[int, str]]]
+    Rows = Callable[[PartRecord, Mapping[str, Place]], Iterable[tuple[int, str]]]
     """Returns the (row number, id) pairs of a part in the order of the rows; it is given the places by id as well."""
 
 
@@ -33,7 +33,7 @@ class ResultOrder:
 
     ids: Callable[[], Iterable[str]]
     """Returns the ids of the job's requests in input order."""
-    parts: list[Part]
+    parts: list[PartRecord]
     """The job's parts, in the order in which their results are read."""
     rows: Rows
     """Returns the rows of a part."""
@@ -41,7 +41,7 @@ class ResultOrder:
     """Whether the rows of each part come after those of the part before it."""
 
 
-def result_order(flow: Workflow, job: Job) -> ResultOrder | None:
+def result_order(flow: Workflow, job: JobRecord) -> ResultOrder | None:
     """Return the order of a job's results; None if it is not known.
 
     For a batch made elsewhere, the input that its provider holds is downloaded, and all its ids are held in memory.
@@ -73,7 +73,7 @@ def result_order(flow: Workflow, job: Job) -> ResultOrder | None:
     )
 
 
-def _ids_sent(flow: Workflow, job: Job) -> list[str] | None:
+def _ids_sent(flow: Workflow, job: JobRecord) -> list[str] | None:
     """Return the ids of the inputs of a job's parts from the provider; None if it does not have them all."""
     api = flow.api(job)
     ids: list[str] = []

@@ -18,14 +18,14 @@ from openai_batch.results.tally import Tally
 
 from .collect import result_lines
 from .store import job_folder
-from .store.records import RETRY, Part
+from .store.records import RETRY, PartRecord
 from .store.reused_answers import THIS_JOB, skipped_rows
 from .store.row_set import RowSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .store.records import Job
+    from .store.records import JobRecord
     from .workflow import Workflow
 
 # What a provider says of a request that will fail again: it is the request that must change.
@@ -85,7 +85,7 @@ def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False
     return lambda cause: cause.partition(":")[0] in wanted
 
 
-def survey(workflow: Workflow, job: Job) -> Survey:
+def survey(workflow: Workflow, job: JobRecord) -> Survey:
     """Look through an ended job's results. Raises BatchError if it still runs."""
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
@@ -105,7 +105,7 @@ def survey(workflow: Workflow, job: Job) -> Survey:
     return found
 
 
-def _withdrawn(job: Job) -> RowSet:
+def _withdrawn(job: JobRecord) -> RowSet:
     """Return the rows whose latest part ended without a batch."""
     found = RowSet()
     if not any(part.withdrawn for part in job.parts) or not job_folder.has_ids(job):
@@ -124,7 +124,7 @@ def _withdrawn(job: Job) -> RowSet:
     return found
 
 
-def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], bool] = can_help) -> Job:
+def retry(workflow: Workflow, job: JobRecord, found: Survey, wanted: Callable[[str], bool] = can_help) -> JobRecord:
     """Plan new parts for the requests whose cause is `wanted`, send them, and return the job.
 
     Raises InputError if the job's input is gone, and what the provider refuses with.
@@ -139,7 +139,7 @@ def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], b
     limits = workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
-    def plan() -> list[Part]:
+    def plan() -> list[PartRecord]:
         files = RequestFiles(paths.private_dir(paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
         try:
             with ExitStack() as stack:
@@ -153,12 +153,12 @@ def retry(workflow: Workflow, job: Job, found: Survey, wanted: Callable[[str], b
                         files.add(row, line)
         finally:
             files.close()
-        return [Part.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
+        return [PartRecord.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
 
     return workflow.add_parts(job, plan)
 
 
-def wait_and_retry(workflow: Workflow, job: Job, *, timeout: float | None = None, retries: int = 0) -> Job:
+def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:
     """Wait for a job, then send its failed requests again, up to `retries` times, while that can help.
 
     `timeout` is in seconds, for each wait. Raises what waiting and `retry` raise.
@@ -171,7 +171,7 @@ def wait_and_retry(workflow: Workflow, job: Job, *, timeout: float | None = None
     return workflow.registry.job(job.id)
 
 
-def retry_once(workflow: Workflow, job: Job) -> bool:
+def retry_once(workflow: Workflow, job: JobRecord) -> bool:
     """Send the failed requests of an ended job again where that can help; return whether any were sent."""
     if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
         return False

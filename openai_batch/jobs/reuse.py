@@ -19,7 +19,7 @@ from openai_batch.requests.split import sort_out
 from .collect import keep_answers
 from .recover import look_back
 from .store import job_folder
-from .store.records import Earlier
+from .store.records import EarlierJobs
 from .store.reused_answers import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
 from .store.row_set import RowSet
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .order import Order
-    from .store.records import Job
+    from .order import JobSpec
+    from .store.records import JobRecord
     from .workflow import Workflow
 
 MAX_EARLIER = 100
@@ -42,17 +42,17 @@ class ReusePlan:
     `common` counts its rows that they have too. `sparing` is of the repeated rows alone so far.
     """
 
-    order: Order
+    order: JobSpec
     sparing: SubmitPlan
     dedup: bool
     folder: Path
-    earlier: Earlier = field(default_factory=Earlier)
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)
     common: int = 0
-    shared: list[tuple[Job, Path]] = field(default_factory=list)
+    shared: list[tuple[JobRecord, Path]] = field(default_factory=list)
 
 
 def find_reusable(
-    workflow: Workflow, order: Order, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
+    workflow: Workflow, order: JobSpec, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
 ) -> ReusePlan:
     """Find the requests of an order that ask the same, if `dedup`, and with `earlier` the jobs that have had its rows.
 
@@ -96,7 +96,7 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
             plan.shared.append((job, pairs))
         if shared == job.requests <= rows:
             grown.add(number)
-    plan.earlier = Earlier(frozenset(used), frozenset(grown), max(numbers, default=0))
+    plan.earlier = EarlierJobs(frozenset(used), frozenset(grown), max(numbers, default=0))
 
 
 def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
@@ -112,12 +112,12 @@ def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRo
     return shared
 
 
-def _same_place(order: Order, job: Job) -> bool:
+def _same_place(order: JobSpec, job: JobRecord) -> bool:
     same = normal_url(job.base_url) == normal_url(str(order.provider.base_url))
     return same and job.identity != order.identity
 
 
-def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[Job], Job] | None) -> Order:
+def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRecord], JobRecord] | None) -> JobSpec:
     """Return the order with what need not be sent left out of its slices.
 
     `ended` waits for an earlier job to end, and returns it; None takes nothing of earlier jobs. Raises NotFoundError
@@ -134,7 +134,7 @@ def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[Job], 
     return _planned(plan, sparing)
 
 
-def estimate(plan: ReusePlan) -> Order:
+def estimate(plan: ReusePlan) -> JobSpec:
     """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
     with skipped_rows(plan.sparing.path, "rw") as skipped:
         for _, pairs in plan.shared:
@@ -143,7 +143,7 @@ def estimate(plan: ReusePlan) -> Order:
     return _planned(plan, sparing)
 
 
-def _planned(plan: ReusePlan, sparing: SubmitPlan) -> Order:
+def _planned(plan: ReusePlan, sparing: SubmitPlan) -> JobSpec:
     """Return the order with the skipped rows left out of its slices."""
     order, checked, limits = plan.order, plan.order.checked, plan.order.provider.limits
     if sparing.count:
@@ -162,7 +162,7 @@ def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
             yield int(row), int(other)
 
 
-def _take(workflow: Workflow, job: Job, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
+def _take(workflow: Workflow, job: JobRecord, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
     """Take the answers that an earlier job has to rows that are not answered yet."""
     with ExitStack() as stack:
         answer_of = _answers(workflow, job, skipped, stack, once=once)
@@ -174,7 +174,7 @@ def _take(workflow: Workflow, job: Job, pairs: Path, skipped: SkippedRows, *, on
 
 
 def _answers(
-    workflow: Workflow, job: Job, skipped: SkippedRows, stack: ExitStack, *, once: bool
+    workflow: Workflow, job: JobRecord, skipped: SkippedRows, stack: ExitStack, *, once: bool
 ) -> Callable[[int], tuple[int, int] | None]:
     """Return a function that tells where the answer to a row of an ended job is: (file, offset), or None.
 

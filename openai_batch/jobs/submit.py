@@ -14,14 +14,14 @@ from .output_file import check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
-from .store.records import PLANNED, Earlier, Job, Part
+from .store.records import PLANNED, EarlierJobs, JobRecord, PartRecord
 from .store.registry import OvertakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .order import Order
+    from .order import JobSpec
     from .workflow import Workflow
 
 
@@ -54,14 +54,14 @@ class Submitted:
     """What became of a submission."""
 
     # The job, new or started before.
-    job: Job
+    job: JobRecord
     # Whether it was made now.
     new: bool
     # The order as it was planned: without the rows that need not be sent.
-    order: Order
+    order: JobSpec
 
 
-def preview(workflow: Workflow, order: Order, folder: Path, options: SubmitOptions) -> ReusePlan:
+def preview(workflow: Workflow, order: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:
     """Find the rows of an order that need not be sent, and check its name and paths; nothing is sent.
 
     Raises OutputExistsError, or RegistryError if the job's name is taken. `folder` is for work.
@@ -79,16 +79,16 @@ def preview(workflow: Workflow, order: Order, folder: Path, options: SubmitOptio
     return plan
 
 
-def _known(workflow: Workflow, order: Order, options: SubmitOptions) -> Job | None:
+def _known(workflow: Workflow, order: JobSpec, options: SubmitOptions) -> JobRecord | None:
     return None if options.again else workflow.registry.by_identity(order.identity)
 
 
 def submit(
     workflow: Workflow,
-    order: Order,
+    order: JobSpec,
     folder: Path,
     options: SubmitOptions,
-    on_wait: Callable[[Job | None], None] | None = None,
+    on_wait: Callable[[JobRecord | None], None] | None = None,
 ) -> Submitted:
     """Submit what of an order must be sent, and return its job. `folder` is for work.
 
@@ -117,19 +117,19 @@ def submit(
 
 def start(
     workflow: Workflow,
-    order: Order,
+    order: JobSpec,
     *,
     again: bool = False,
     resubmit_uncertain: bool = False,
     check_remote: bool = False,
-) -> tuple[Job, bool]:
+) -> tuple[JobRecord, bool]:
     """Start the job of a planned order, or go on with the one that it started before; tell whether it is new.
 
     `check_remote` first looks through the provider's batches for one that another machine has started. Raises what
     the provider refuses with, OvertakenError if another process was quicker, and UncertainError if it is unknown
     whether an earlier attempt created a batch.
     """
-    parts = [Part.of(piece, 0, number) for number, piece in enumerate(order.checked.slices, 1)]
+    parts = [PartRecord.of(piece, 0, number) for number, piece in enumerate(order.checked.slices, 1)]
     # Without a key, or a local server, there is no job either.
     workflow.connections.renew(order.provider).make_ready()
     if check_remote or not again:
@@ -146,9 +146,9 @@ def start(
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
 
-def _new_job(order: Order, spared: int) -> Job:
+def _new_job(order: JobSpec, spared: int) -> JobRecord:
     checked, provider = order.checked, order.provider
-    return Job(
+    return JobRecord(
         id=0,
         identity=order.identity,
         uid=new_token(),
@@ -169,7 +169,7 @@ def _new_job(order: Order, spared: int) -> Job:
     )
 
 
-def _with_input(workflow: Workflow, job: Job, order: Order, spared: int) -> Job:
+def _with_input(workflow: Workflow, job: JobRecord, order: JobSpec, spared: int) -> JobRecord:
     """Store what the input tells about a job that was found again without it."""
     if job.input_sha256 is None:
         checked = order.checked
@@ -184,7 +184,7 @@ def _with_input(workflow: Workflow, job: Job, order: Order, spared: int) -> Job:
     return workflow.registry.job(job.id)
 
 
-def _with_missing_parts(workflow: Workflow, job: Job, planned: list[Part]) -> Job:
+def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRecord]) -> JobRecord:
     """Give a job that was found again its places in the input, and the parts that were never sent."""
     known = {part.number: part for part in job.parts}
     if all(part.sha256 for part in job.parts) or any(
@@ -200,22 +200,24 @@ def _with_missing_parts(workflow: Workflow, job: Job, planned: list[Part]) -> Jo
     return workflow.registry.job(job.id)
 
 
-def _named(workflow: Workflow, job: Job, name: str | None) -> Job:
+def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:
     """Give a job that was started before without a name the one that it is asked for with now."""
     if not name or job.name is not None:
         return job
-    workflow.registry.check_name(name, Earlier())
+    workflow.registry.check_name(name, EarlierJobs())
     workflow.registry.set_job(job.id, name=name)
     return workflow.registry.job(job.id)
 
 
-def _waiter(workflow: Workflow, options: SubmitOptions, on_wait: Callable[[Job | None], None]) -> Callable[[Job], Job]:
+def _waiter(
+    workflow: Workflow, options: SubmitOptions, on_wait: Callable[[JobRecord | None], None]
+) -> Callable[[JobRecord], JobRecord]:
     """Return a function that waits for an earlier job of the same input to end; its unsent parts are never sent.
 
     It raises what waiting raises, and UncertainError if it is unknown what was sent, unless that is given up.
     """
 
-    def ended(job: Job) -> Job:
+    def ended(job: JobRecord) -> JobRecord:
         on_wait(job)
         if job.waiting:
             workflow.reporter.note(f"what job {job.id} of this input has not sent yet is left to the new job")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
 
-    from .store.records import Job, Part
+    from .store.records import JobRecord, PartRecord
     from .store.registry import Registry
 
 BYTES_PER_TOKEN = 4
@@ -45,7 +45,7 @@ class EnqueuedTokens:
     provider: Provider
     """Whose limit it is."""
 
-    def has_room(self, job: Job, part: Part, now: float | None = None) -> bool:
+    def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
         """Tell whether a part may be sent now (`now`: Unix seconds). What is over the limit by itself is sent alone."""
         now = now or time.time()
         running = self._running(job, now)
@@ -58,7 +58,7 @@ class EnqueuedTokens:
         guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
         return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
-    def learn(self, job: Job, part: Part, words: str) -> bool:
+    def learn(self, job: JobRecord, part: PartRecord, words: str) -> bool:
         """Record the limit that the refusal of `part` names; if it does not explain the refusal, guess one.
 
         The guess is the tokens that run now; others may use the same limit, so it may be too low. Return whether
@@ -72,17 +72,17 @@ class EnqueuedTokens:
             self.registry.set_limit(job.base_url, job.model, running, named=False)
         return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
 
-    def room_in_bytes(self, job: Job, part: Part) -> int | None:
+    def room_in_bytes(self, job: JobRecord, part: PartRecord) -> int | None:
         """Return the bytes that a part may have, if it must be cut because it is over the limit; else None."""
         limit = self.limit(job)
         return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
 
-    def limit(self, job: Job) -> int | None:
+    def limit(self, job: JobRecord) -> int | None:
         """Return the limit in tokens that the profile or the provider has named, or None."""
         said = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
         return min((limit for limit in (self.provider.enqueued_tokens, said) if limit), default=None)
 
-    def _running(self, job: Job, now: float) -> int:
+    def _running(self, job: JobRecord, now: float) -> int:
         return sum(part.length for part in self.registry.running(job.base_url, job.model, now)) // BYTES_PER_TOKEN
 
 
@@ -96,7 +96,7 @@ def named_limit(words: str) -> int | None:
     return int(float(whole + part) * _UNITS[unit]) if unit else int(whole + part[1:])
 
 
-def tokens(part: Part) -> int:
+def tokens(part: PartRecord) -> int:
     """Return about how many tokens a part's prompts have."""
     return part.length // BYTES_PER_TOKEN
 

@@ -27,7 +27,18 @@ from .connections import Connections
 from .keep_batch_id import keep_id
 from .reporter import Reporter
 from .store import job_folder
-from .store.records import COLLECTED, CREATING, ENDED, PLANNED, RUNNING, UPLOADED, UPLOADING, WAITING, Job, Part
+from .store.records import (
+    COLLECTED,
+    CREATING,
+    ENDED,
+    PLANNED,
+    RUNNING,
+    UPLOADED,
+    UPLOADING,
+    WAITING,
+    JobRecord,
+    PartRecord,
+)
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -56,24 +67,24 @@ class Workflow:
         self.connections.close()
         self.registry.close()
 
-    def api(self, job: Job) -> BatchApi:
+    def api(self, job: JobRecord) -> BatchApi:
         """Return the connection to a job's provider. Raises what `Connections.of` raises."""
         return self.connections.of(job)
 
-    def alone(self, job: Job) -> contextlib.AbstractContextManager[None]:
+    def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
         """Keep other processes out of a job while its parts are sent; a killed process's lock is gone with it."""
         return job_folder.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )
 
-    def advance(self, job: Job, *, resubmit_uncertain: bool = False) -> Job:
+    def advance(self, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
         """Send the parts of a job that are not sent yet, and return the job."""
         if job.submitted:
             return job
         with self.alone(job):
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
-    def add_parts(self, job: Job, plan: Callable[[], list[Part]]) -> Job:
+    def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:
         """Add the parts that `plan` makes to an ended job, send them, and return the job.
 
         Raises MovedOnError if another process has added parts since the job was read.
@@ -87,7 +98,7 @@ class Workflow:
                 self.registry.add_part(part)
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=False)
 
-    def send_parts(self, job: Job, *, resubmit_uncertain: bool) -> Job:
+    def send_parts(self, job: JobRecord, *, resubmit_uncertain: bool) -> JobRecord:
         """Send the unsent parts, in the order of the input, while the provider has room. Call it within `alone`."""
         queue = EnqueuedTokens(self.registry, self.api(job).provider)
         job = self._split_large_parts(job, queue)
@@ -98,7 +109,7 @@ class Workflow:
                 break
         return self.registry.job(job.id)
 
-    def refresh(self, job: Job, *, once: bool = False) -> Job:
+    def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
         """Ask the provider for the status of the job's batches, and store it. Nothing is sent or created.
 
         A part whose create was never answered is looked for once. `once` turns off the client's own retries, for
@@ -118,7 +129,7 @@ class Workflow:
         self.reporter.polled(job)
         return job
 
-    def poll(self, job: Job) -> Job:
+    def poll(self, job: JobRecord) -> JobRecord:
         """Send what is not sent yet, ask once for the status, and return the job: one turn of a waiting loop."""
         try:
             job = self.refresh(self.advance(job), once=True)
@@ -129,7 +140,7 @@ class Workflow:
             raise
         return job
 
-    def wait(self, job: Job, *, timeout: float | None = None) -> Job:
+    def wait(self, job: JobRecord, *, timeout: float | None = None) -> JobRecord:
         """Wait until every batch of a job has ended, and return the job; errors that pass are waited out.
 
         `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
@@ -142,7 +153,7 @@ class Workflow:
                 time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
         return job
 
-    def ended(self, job: Job) -> Job:
+    def ended(self, job: JobRecord) -> JobRecord:
         """Return the job as it is now, if it has ended. Parts that wait for room are sent first.
 
         Raises BatchError if it still runs.
@@ -153,7 +164,7 @@ class Workflow:
             raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
         return job
 
-    def attempt_of(self, job: Job, part: Part) -> create_once.Attempt:
+    def attempt_of(self, job: JobRecord, part: PartRecord) -> create_once.Attempt:
         """Return a part's latest attempt to create a batch, with the marks that the batch bears."""
         return create_once.Attempt(
             file_id=str(part.file_id),
@@ -170,7 +181,7 @@ class Workflow:
             },
         )
 
-    def find_lost_batch(self, job: Job, part: Part, *, resubmit_uncertain: bool) -> Part:
+    def find_lost_batch(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> PartRecord:
         """Find the batch of a create whose answer was lost together with the process that sent it.
 
         Raises UncertainError if it is not found, unless `resubmit_uncertain`: then the part may be sent again.
@@ -187,17 +198,17 @@ class Workflow:
             return self.registry.set_part(part, expect=CREATING, state=UPLOADED, audits=AUDITS)
         return self._adopt_batch(part, info, audits=AUDITS)
 
-    def adopt_found(self, part: Part, info: BatchInfo) -> None:
+    def adopt_found(self, part: PartRecord, info: BatchInfo) -> None:
         """Store that the part's attempt, whose answer was lost, made this batch."""
         self._adopt_batch(part, info, audits=AUDITS)
 
-    def store_batch(self, job: Job, info: BatchInfo) -> None:
+    def store_batch(self, job: JobRecord, info: BatchInfo) -> None:
         """Store what the provider shows of one of a job's batches."""
         for part in job.parts:
             if part.batch_id == info.id:
                 self.store_status(part, info)
 
-    def store_status(self, part: Part, info: BatchInfo) -> Part:
+    def store_status(self, part: PartRecord, info: BatchInfo) -> PartRecord:
         """Store what the provider shows of a part's batch. Raises MovedOnError if the part has another one by now."""
         return self.registry.set_part(
             part,
@@ -215,7 +226,7 @@ class Workflow:
             usage=info.usage,
         )
 
-    def _send(self, job: Job, part: Part, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
+    def _send(self, job: JobRecord, part: PartRecord, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
         """Take one part from its present state to a running batch; return False if the provider had no room."""
         api = self.api(job)
         if part.state in (PLANNED, UPLOADING):
@@ -232,7 +243,7 @@ class Workflow:
                 return False
         return True
 
-    def _upload(self, api: BatchApi, job: Job, part: Part) -> Part:
+    def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
         token = create_once.new_token()
         part = self.registry.set_part(part, expect=part.state, state=UPLOADING, token=token)
         report = self.reporter.progress
@@ -241,7 +252,7 @@ class Workflow:
             file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
         return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
 
-    def _create(self, api: BatchApi, job: Job, part: Part) -> None:
+    def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> None:
         # The attempt is on disk before the request leaves: after a kill, its token and file find the batch.
         part = self.registry.set_part(
             part, expect=UPLOADED, state=CREATING, token=create_once.new_token(), attempted_at=time.time()
@@ -264,7 +275,7 @@ class Workflow:
         except RegistryError as exc:
             raise keep_id(job, info, exc) from exc
 
-    def _adopt_batch(self, part: Part, info: BatchInfo, *, audits: int = 0) -> Part:
+    def _adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
         try:
             part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
         except RegistryError:
@@ -274,7 +285,7 @@ class Workflow:
             part = next(p for p in known.parts if p.batch_id == info.id)  # another process has just found it
         return self.store_status(part, info)
 
-    def _split_large_parts(self, job: Job, queue: EnqueuedTokens) -> Job:
+    def _split_large_parts(self, job: JobRecord, queue: EnqueuedTokens) -> JobRecord:
         """Split the parts that are larger than the provider's queue."""
         for part in job.parts:
             room = queue.room_in_bytes(job, part) if part.state in WAITING else None
@@ -287,7 +298,7 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
-    def _put_back(self, job: Job, part: Part, message: str, queue: EnqueuedTokens) -> None:
+    def _put_back(self, job: JobRecord, part: PartRecord, message: str, queue: EnqueuedTokens) -> None:
         """Put a part back that the provider refused because its queue is full; nothing was paid for it."""
         part = self.registry.set_part(
             part, same_batch=True, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
@@ -296,7 +307,7 @@ class Workflow:
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
 
-    def _poll_part(self, job: Job, part: Part, *, once: bool) -> None:
+    def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         info = self.api(job).get(str(part.batch_id), once=once)
         message = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has seen it too
@@ -307,7 +318,7 @@ class Workflow:
             with self.alone(job):
                 self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
 
-    def _poll_other_jobs(self, job: Job) -> None:
+    def _poll_other_jobs(self, job: JobRecord) -> None:
         """Ask for the batches of other jobs that take the room which this one waits for: nobody else may do so."""
         for part in self.registry.running(job.base_url, job.model, time.time()):
             if part.job != job.id:
@@ -318,7 +329,7 @@ class Workflow:
                 except (ApiError, NotFoundError):
                     continue  # this concerns that batch alone
 
-    def _check_for_second_batch(self, job: Job, part: Part) -> None:
+    def _check_for_second_batch(self, job: JobRecord, part: PartRecord) -> None:
         """Warn at once if an attempt whose answer was lost made a second batch after all."""
         with contextlib.suppress(ApiError):
             for batch in create_once.find_all(self.api(job), self.attempt_of(job, part)):

@@ -21,7 +21,7 @@ from openai_batch.errors import BatchError
 
 from .batches import Interrupted, fault, validate
 from .publish import publish
-from .result_lines import ResultLine, error_line, response_line
+from .result_lines import ResultRecord, error_line, response_line
 from .retry import final_response
 from .running_batch import RunningBatch
 from .store import RowResult
@@ -57,7 +57,7 @@ class _FinishedRow(NamedTuple):
     """Its batch."""
     row: RowRecord
     """Where it is in the input."""
-    line: ResultLine
+    line: ResultRecord
     """Its line of the output or error file."""
     durable: asyncio.Future[None]
     """Done when the result is on the disk."""
@@ -247,7 +247,7 @@ class Executor:
         self._running.rotate(-1)
         self._turn_ends = time.monotonic() + _TURN
 
-    async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultLine | None:
+    async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultRecord | None:
         """Run one row and return its result line, or None if its batch was stopped meanwhile."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - workers are tasks

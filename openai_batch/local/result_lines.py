@@ -15,7 +15,7 @@ NO_TOKENS = (0, 0, 0, 0, 0)
 _encode = msgspec.json.encode
 
 
-class ResultLine(NamedTuple):
+class ResultRecord(NamedTuple):
     """A finished line of a result file."""
 
     state: int
@@ -36,7 +36,7 @@ class _Body(msgspec.Struct):
 _scan = msgspec.json.Decoder(_Body).decode
 
 
-def response_line(custom_id: str, status: int, request_id: str | None, body: bytes) -> ResultLine:
+def response_line(custom_id: str, status: int, request_id: str | None, body: bytes) -> ResultRecord:
     """Return the line of a request with an HTTP response; it succeeded if the status is 2xx and there is no error."""
     body, scanned = _embeddable(body)
     good = 200 <= status < 300 and (scanned is None or bytes(scanned.error) == b"null")  # noqa: PLR2004 - HTTP's
@@ -48,14 +48,14 @@ def response_line(custom_id: str, status: int, request_id: str | None, body: byt
         body,
     )
     tokens = _tokens(scanned.usage) if scanned is not None else NO_TOKENS
-    return ResultLine(SUCCEEDED if good else FAILED, data, tokens)
+    return ResultRecord(SUCCEEDED if good else FAILED, data, tokens)
 
 
-def error_line(custom_id: str, code: str, message: str) -> ResultLine:
+def error_line(custom_id: str, code: str, message: str) -> ResultRecord:
     """Return the line of a request that was not run or got no response, with an error code and a message."""
     error = _encode({"code": code, "message": message})
     data = b'{"id":%b,"custom_id":%b,"response":null,"error":%b}\n' % (_new_id(), _encode(custom_id), error)
-    return ResultLine(FAILED, data)
+    return ResultRecord(FAILED, data)
 
 
 def _new_id() -> bytes:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class BatchFile:
     """A batch file that passed the check, and what was written down about it in the same pass."""
 
     path: Path
@@ -56,7 +56,7 @@ class Checked:
     """The rows of the table that the requests were made of (`inputs/source_rows`)."""
 
 
-def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> Checked:
+def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> BatchFile:
     """Check a batch input file whole, before anything is sent, and return what is to be sent.
 
     Raises InputError with every problem (capped) if it cannot be.
@@ -84,7 +84,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     if splitter.mixed:
         with path.open("rb") as handle:
             slices = sort_out(handle, folder, limits)
-    return Checked(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
+    return BatchFile(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
 
 
 def problems_error(source: Source, report: Report) -> InputError:

@@ -24,7 +24,7 @@ from .unique_ids import IdHashes, unique_ids
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .source import Places
+    from .source import LineOrigins
 
 MAX_ID_CHARS = 512
 """No known provider takes longer custom ids; some stop at 64, which is a warning."""
@@ -50,7 +50,7 @@ def check_stream(
     on_row: Callable[[Row], None] | None = None,
     on_chunk: Callable[[RequestChunk], None] | None = None,
     max_problems: int = 100,
-    places: Places | None = None,
+    places: LineOrigins | None = None,
 ) -> Report:
     """Read `stream`, which can seek, to its end and report every problem, at most `max_problems` of them in full.
 
@@ -113,7 +113,7 @@ class _Checker:
         limits: Limits,
         endpoint: str | None,
         max_problems: int,
-        places: Places | None,
+        places: LineOrigins | None,
         seen: Callable[[str, str], str | None],
     ) -> None:
         self._limits = limits

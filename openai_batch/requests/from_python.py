@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Given = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+JobInput = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
 """A batch file, several of them, or requests. One type for what both hold lets a type checker know plain lists."""
 
 
-def open_given(given: Given, folder: Path) -> Source:
+def open_input(given: JobInput, folder: Path) -> Source:
     """Return the batch file, or the files as one, or one in `folder` with the requests. Raises InputError."""
     if isinstance(given, Mapping):
         raise InputError("the input is one dict; nothing was sent", hint="give a list of dicts: [{…}]")

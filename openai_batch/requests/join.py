@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, InputError, UsageError
 
-from .source import Places, Source, open_source
+from .source import LineOrigins, Source, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,7 +67,7 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
                 line += _append(source.path, out)
     except OSError as exc:
         raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
-    return Source(target, f"the input of {len(names):,} files", None, Places(tuple(names), tuple(starts)))
+    return Source(target, f"the input of {len(names):,} files", None, LineOrigins(tuple(names), tuple(starts)))
 
 
 def _append(path: Path, out: BinaryIO) -> int:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import msgspec
 
 
-class Body(msgspec.Struct):
+class RequestBody(msgspec.Struct):
     """What is read of a request's body."""
 
     model: str | None = None
     input: msgspec.Raw | None = None
 
 
-class Request(msgspec.Struct):
+class RequestLine(msgspec.Struct):
     """What is read of a request whose line was checked before, or is checked later."""
 
-    body: Body
+    body: RequestBody
     custom_id: str = ""
 
 
-decode_request = msgspec.json.Decoder(Request).decode
+decode_request = msgspec.json.Decoder(RequestLine).decode
 """Decode one line. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is no request."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from openai_batch.errors import BatchError, InputError
-from openai_batch.files.compression import expand, is_packed
+from openai_batch.files.compression import expand, is_compressed
 from openai_batch.files.lines import lines
 
 from .request_line import decode_request
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class LineOrigins:
     """Where the lines of joined files come from: the files' names, and the line of the whole that each begins at."""
 
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ class Source:
     path: Path
     name: str
     origin: Path | None
-    places: Places | None = None
+    places: LineOrigins | None = None
 
 
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
@@ -67,7 +67,7 @@ def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Sourc
     file, or it cannot be unpacked.
     """
     source = _regular(name, folder, stdin)
-    if not is_packed(source.path):
+    if not is_compressed(source.path):
         return source
     target = folder / "unpacked"
     expand(source.path, source.name, target)

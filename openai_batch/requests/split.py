@@ -18,7 +18,7 @@ from openai_batch.errors import InputError
 from openai_batch.files.atomic import create
 
 from .limits import Limits
-from .request_line import Request, decode_request
+from .request_line import RequestLine, decode_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,7 +151,7 @@ class RequestFiles:
         self._splitter = Splitter(limits, stem)
         self._out = [create(folder / f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
 
-    def add(self, row: int, line: bytes, request: Request | None = None) -> None:
+    def add(self, row: int, line: bytes, request: RequestLine | None = None) -> None:
         """Take the request that stands at `row` of the input; `line` ends with a newline."""
         request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"

@@ -32,7 +32,7 @@ MISSING = "missing: no result"
 """The cause of a request without any result."""
 
 
-class RowResult(NamedTuple):
+class OrderedResult(NamedTuple):
     """The result of one row of the input."""
 
     row: int  # its number, from 0
@@ -42,7 +42,7 @@ class RowResult(NamedTuple):
 
 def rows_in_order(
     rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
-) -> Iterator[RowResult]:
+) -> Iterator[OrderedResult]:
     """Yield the results of one part in the order of `rows`, which are (row number, id) pairs.
 
     Places that no row asks for are counted as strangers.
@@ -51,25 +51,25 @@ def rows_in_order(
     for row, custom_id in rows:
         place = places.pop(custom_id, None)
         if place is not None:
-            yield RowResult(row, place.success, read(place))
+            yield OrderedResult(row, place.success, read(place))
     tally.strangers += len(places)
 
 
-def write_rows(results: Iterable[RowResult], target: BinaryIO) -> None:
+def write_rows(results: Iterable[OrderedResult], target: BinaryIO) -> None:
     """Write results to a file, for `read_rows`."""
     for row, success, line in results:
         target.write(_RECORD.pack(row, success, len(line)) + line)
     target.seek(0)
 
 
-def read_rows(source: BinaryIO) -> Iterator[RowResult]:
+def read_rows(source: BinaryIO) -> Iterator[OrderedResult]:
     """Yield the results that `write_rows` wrote."""
     while head := source.read(_RECORD.size):
         row, success, length = _RECORD.unpack(head)
-        yield RowResult(row, bool(success), source.read(length))
+        yield OrderedResult(row, bool(success), source.read(length))
 
 
-def merged(parts: Iterable[Iterator[RowResult]]) -> Iterator[RowResult]:
+def merged(parts: Iterable[Iterator[OrderedResult]]) -> Iterator[OrderedResult]:
     """Merge parts by row number. Of several results of one row the first success is taken, or else the last error."""
     ordered = heapq.merge(*parts, key=_row)
     for _, group in itertools.groupby(ordered, key=_row):
@@ -83,7 +83,7 @@ def merged(parts: Iterable[Iterator[RowResult]]) -> Iterator[RowResult]:
 
 def complete(
     ids: Iterable[str],
-    results: Iterator[RowResult],
+    results: Iterator[OrderedResult],
     tally: Tally,
     note: Note | None = None,
     *,

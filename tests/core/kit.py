@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.jobs.collect import Collected, collect
-from openai_batch.jobs.order import Order
+from openai_batch.jobs.order import JobSpec
 from openai_batch.jobs.reporter import Reporter
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from support.faults import FaultServer
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
 
 
 class Ears(Reporter):
@@ -80,15 +80,15 @@ class Shop:
         path.write_bytes(b"".join(request_line(f"id-{n}", plan) for n in range(requests)))
         return path
 
-    def order(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> Order:
+    def order(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> JobSpec:
         """Check an input of that plan, and return the order to run it."""
         provider = get_provider_by_name("faulty")
         path = self.write(plan, requests, name)
         folder = self.folder / f"work-{name}"
         folder.mkdir(exist_ok=True)
-        return Order(check_file(open_source(str(path), folder), provider.limits, folder), provider)
+        return JobSpec(check_file(open_source(str(path), folder), provider.limits, folder), provider)
 
-    def submit(self, plan: str, **options: Any) -> Job:
+    def submit(self, plan: str, **options: Any) -> JobRecord:
         """Submit an order of that plan with a new workflow."""
         return start(self.flow(), self.order(plan), **options)[0]
 

@@ -13,7 +13,7 @@ from openai_batch.errors import BatchError, DownloadError, IncompleteError, Outp
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.backups import move_to_backup
 from openai_batch.files.slice import FileSlice
-from openai_batch.jobs.collect import collect, fetch_raw, verdict
+from openai_batch.jobs.collect import collect, fetch_raw, raise_if_incomplete
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.store.records import COLLECTED
 from openai_batch.jobs.submit import start
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.kit import Shop
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
 GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors", "crlf", "blank", "conflict"]
@@ -51,7 +51,7 @@ def test_results_come_once_each_and_in_input_order(shop: Shop, rows: str) -> Non
     assert (done.tally.succeeded, done.tally.requests) == (7, 7)
     assert all(row["response"]["status_code"] == 200 for row in shop.rows())
     assert {part.state for part in done.job.parts} == {COLLECTED}
-    verdict(done)
+    raise_if_incomplete(done)
     assert no_leftovers(shop.folder)
     assert any("strangers" in rows and "not asked for" in text for text in shop.ears.warnings) == (rows == "strangers")
 
@@ -77,7 +77,7 @@ def test_each_end_is_collected(shop: Shop, plan: str, succeeded: int, failed: in
     assert (tally.succeeded, tally.failed, tally.missing_count) == (succeeded, failed, missing)
     assert len(shop.rows()) == succeeded + failed
     with pytest.raises(IncompleteError) as told:
-        verdict(done)
+        raise_if_incomplete(done)
     assert told.value.code == 5
     assert f"{succeeded} of 4" in str(told.value)
 
@@ -96,20 +96,20 @@ def test_a_failed_batch_tells_why(shop: Shop, shape: str, words: str) -> None:
     assert done.path is None
     assert not shop.out.exists()
     with pytest.raises(IncompleteError, match="failed") as told:
-        verdict(done)
+        raise_if_incomplete(done)
     assert words in str(told.value)
 
 
 @pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])
 def test_strange_batch_objects_do_not_matter(shop: Shop, shape: str) -> None:
     """Empty ids, null counts and capital letters are read as what they mean."""
-    verdict(shop.run(f"fault:shape={shape};steps=validating,in_progress"))
+    raise_if_incomplete(shop.run(f"fault:shape={shape};steps=validating,in_progress"))
     assert len(shop.rows()) == 4
 
 
 def test_file_ids_that_come_late_are_waited_for(shop: Shop) -> None:
     """A completed batch whose file ids appear some polls later loses nothing."""
-    verdict(shop.run("fault:late=2"))
+    raise_if_incomplete(shop.run("fault:late=2"))
     assert len(shop.rows()) == 4
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_told_to_be_missing_is_not(shop: Shop) -> None:
         collect(flow, job, shop.out, missing=rest)
     assert not rest.exists()
     with pytest.raises(IncompleteError, match=r"2 of 4 requests have a success; 2 missing$"):
-        verdict(collect(flow, job, shop.out))
+        raise_if_incomplete(collect(flow, job, shop.out))
     assert any("as they stand" in text for text in shop.ears.warnings)
 
 
@@ -154,7 +154,7 @@ def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(shop: Shop, fault
     assert collect(flow, job, shop.out).tally.missing_count == 2
 
 
-def adopted(shop: Shop, flow: Workflow) -> Job:
+def adopted(shop: Shop, flow: Workflow) -> JobRecord:
     """Take in a batch that another program made; half of its results are in no file."""
     path = shop.write("fault:rows=absent")
     with path.open("rb") as content:
@@ -236,7 +236,7 @@ def test_what_is_no_whole_file_is_not_published(shop: Shop, fault: str) -> None:
     assert job.parts[0].state != COLLECTED
     for _ in range(2):  # what was not retried left a fault for the next try
         try:
-            verdict(collect(flow, job, shop.out))
+            raise_if_incomplete(collect(flow, job, shop.out))
             break
         except BatchError:
             continue
@@ -261,14 +261,14 @@ def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(shop: Shop) -> None:
 @pytest.mark.parametrize("fault", ["wholenolength", "gzip", "slow"])
 def test_unusual_and_whole_is_taken(shop: Shop, fault: str) -> None:
     """No length, compression that nobody asked for, and slowness are no faults where the bytes are all there."""
-    verdict(shop.run(f"fault:content={fault}"))
+    raise_if_incomplete(shop.run(f"fault:content={fault}"))
     assert len(shop.rows()) == 4
 
 
 @pytest.mark.parametrize("record", ["file=nobytes*9", "file=404*9"])
 def test_no_record_of_the_size_is_no_fault(shop: Shop, record: str) -> None:
     """Providers that keep no size are believed, as far as the lines are whole."""
-    verdict(shop.run(f"fault:{record}"))
+    raise_if_incomplete(shop.run(f"fault:{record}"))
     assert len(shop.rows()) == 4
 
 
@@ -290,7 +290,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
 ) -> None:
     """The bytes are right in every case; only a proven range is appended to what was there."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
-    verdict(shop.run(f"fault:content={fault};range={mode}", requests=MANY))
+    raise_if_incomplete(shop.run(f"fault:content={fault};range={mode}", requests=MANY))
     assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(MANY)]
     asked = ["range" in request.headers for request in shop.server.seen("GET", "/files/.*/content")]
     assert asked[0] is False
@@ -301,7 +301,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
 def test_a_file_that_changed_between_two_tries_is_read_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes of two versions are never joined: another ETag starts from the front."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
-    verdict(shop.run("fault:content=half;range=changed", requests=MANY))
+    raise_if_incomplete(shop.run("fault:content=half;range=changed", requests=MANY))
     assert len(shop.rows()) == MANY
     second = shop.server.seen("GET", "/files/.*/content")[1]
     assert second.headers["if-range"].startswith('"file-')

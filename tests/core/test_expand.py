@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import InputError
-from openai_batch.files.compression import _zstd, expand, is_packed
+from openai_batch.files.compression import _zstd, expand, is_compressed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def test_every_member_is_unpacked(tmp_path: Path, pack: object) -> None:
     assert callable(pack)
     path, target = tmp_path / "in", tmp_path / "out"
     path.write_bytes(pack(TEXT) + pack(b"last\n"))
-    assert is_packed(path)
+    assert is_compressed(path)
     expand(path, "in", target)
     assert target.read_bytes() == TEXT + b"last\n"
 

@@ -19,7 +19,7 @@ from openai_batch.requests.check import check_stream
 from openai_batch.requests.fast_check import read_chunk
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.report import Report, RequestChunk, Row
-from openai_batch.requests.source import Places
+from openai_batch.requests.source import LineOrigins
 from openai_batch.requests.split import Splitter
 
 if TYPE_CHECKING:
@@ -313,4 +313,4 @@ def test_joined_files_are_judged_alike(start: bytes) -> None:
     """Lines behind the beginning of a file of another kind are passed over, whatever they look like."""
     rows = made(0, 0, 0, 60)
     rows[30] = start + rows[30]
-    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), places=Places(("a", "b", "c"), (1, 31, 51)))
+    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), places=LineOrigins(("a", "b", "c"), (1, 31, 51)))

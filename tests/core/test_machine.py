@@ -24,7 +24,7 @@ from openai_batch.providers import get_provider_by_name
 if TYPE_CHECKING:
     from collections import Counter
 
-    from openai_batch.jobs.order import Order
+    from openai_batch.jobs.order import JobSpec
 
 FAULTS = (
     *("create=made.reset", "create=made.close", "create=made.500", "create=made.502", "create=made.cut"),
@@ -49,7 +49,7 @@ class Walk(RuleBasedStateMachine):
         self.server = self._stack.enter_context(fault_server())
         self.shop = Shop(self.server, home, home)
         self.shop.configure(create_timeout=5, create_grace=3)
-        self.orders: list[Order] = []
+        self.orders: list[JobSpec] = []
 
     def teardown(self) -> None:
         """Bring every order to its end, and see that each has one batch, or none or one where that cannot be told."""
@@ -96,11 +96,11 @@ class Walk(RuleBasedStateMachine):
         """Hold the promise after every step."""
         assert max(self._batches().values(), default=0) <= 1, self._batches()
 
-    def _submit(self, order: Order) -> None:
+    def _submit(self, order: JobSpec) -> None:
         with contextlib.suppress(BatchError):
             start(self.shop.flow(), order)
 
-    def _finish(self, order: Order) -> None:
+    def _finish(self, order: JobSpec) -> None:
         for _ in range(6):
             flow = self.shop.flow()
             try:

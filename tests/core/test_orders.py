@@ -19,7 +19,7 @@ from core.kit import request_line
 
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 from openai_batch.jobs import workflow
-from openai_batch.jobs.order import Order
+from openai_batch.jobs.order import JobSpec
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.workflow import Workflow
@@ -35,7 +35,7 @@ from openai_batch.requests.source import open_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from openai_batch.jobs.store.records import Job, Part
+    from openai_batch.jobs.store.records import JobRecord, PartRecord
 
 LATE, LAG, TIMEOUT, GRACE = 3.0, 3.0, 2.0, 6.0
 
@@ -140,7 +140,7 @@ class CrashingRegistry(Registry):
 
     script: Script
 
-    def set_part(self, part: Part, *, expect: str | None = None, **values: Any) -> Part:
+    def set_part(self, part: PartRecord, *, expect: str | None = None, **values: Any) -> PartRecord:
         """Write a step, and die before or after it if the script says so."""
         fault = self.script.choose("well", "crash before", "crash after")
         if fault == "crash before":
@@ -161,12 +161,12 @@ class PortFlow(Workflow):
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Order:
+def order(tmp_path: Path) -> JobSpec:
     """Check one small input."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(request_line("a"))
     profile = Provider(name="port", base_url="http://port/v1", create_timeout=TIMEOUT, create_grace=GRACE)
-    return Order(check_file(open_source(str(path), tmp_path), Limits(), tmp_path), profile)
+    return JobSpec(check_file(open_source(str(path), tmp_path), Limits(), tmp_path), profile)
 
 
 @pytest.fixture
@@ -182,11 +182,13 @@ def fast_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Runner:
     """Takes one walk after another."""
 
-    def __init__(self, order: Order, state: Path, clock: Clock) -> None:
+    def __init__(self, order: JobSpec, state: Path, clock: Clock) -> None:
         self.order, self.state, self.clock = order, state, clock
         self.runs = 0
 
-    def walk(self, chosen: tuple[int, ...], *, lag: float = 0.0, runs: int = 6) -> tuple[Script, Provider_, Job | None]:
+    def walk(
+        self, chosen: tuple[int, ...], *, lag: float = 0.0, runs: int = 6
+    ) -> tuple[Script, Provider_, JobRecord | None]:
         """Give the order again and again, as a user does, until it is done or uncertain twice."""
         self.runs += 1
         shutil.rmtree(self.state, ignore_errors=True)
@@ -213,7 +215,7 @@ class Runner:
 
 
 @pytest.fixture
-def runner(order: Order, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def runner(order: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Put our clock where the workflow looks at one."""
     clock = Clock()
     monkeypatch.setattr(create_once, "time", clock)

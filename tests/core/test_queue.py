@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.jobs import token_limit
-from openai_batch.jobs.collect import collect, verdict
-from openai_batch.jobs.order import Order
+from openai_batch.jobs.collect import collect, raise_if_incomplete
+from openai_batch.jobs.order import JobSpec
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.token_limit import EnqueuedTokens
 from openai_batch.providers import get_provider_by_name
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from core.kit import Shop
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
 
 ROWS = 12
 
 
-def order(shop: Shop, model: str) -> Order:
+def order(shop: Shop, model: str) -> JobSpec:
     """Write twelve requests, and order them in parts of three."""
     rows = [
         {
@@ -43,7 +43,7 @@ def order(shop: Shop, model: str) -> Order:
     work = shop.folder / "work"
     work.mkdir(exist_ok=True)
     provider = get_provider_by_name("faulty")
-    return Order(check_file(Source(path, "in.jsonl", path), provider.limits, work), provider)
+    return JobSpec(check_file(Source(path, "in.jsonl", path), provider.limits, work), provider)
 
 
 def ids(path: Path) -> list[str]:
@@ -51,11 +51,11 @@ def ids(path: Path) -> list[str]:
     return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def finish(shop: Shop, job: Job) -> None:
+def finish(shop: Shop, job: JobRecord) -> None:
     """Wait for a job and see that every row came once, in order."""
     flow = shop.flow()
     done = collect(flow, flow.wait(job, timeout=120), shop.out)
-    verdict(done)
+    raise_if_incomplete(done)
     assert ids(shop.out) == [f"r{n:02}" for n in range(ROWS)]
 
 
@@ -131,7 +131,7 @@ def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limi
     assert flow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
 
 
-def two_jobs(shop: Shop) -> tuple[Job, Job]:
+def two_jobs(shop: Shop) -> tuple[JobRecord, JobRecord]:
     """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
     first, _ = start(shop.flow(), shop.order("fault:steps=in_progress", 1, "one.jsonl"))
     whole = order(shop, "fault:steps=in_progress")

@@ -16,7 +16,7 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
-from openai_batch.jobs.store.records import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, Job, Part
+from openai_batch.jobs.store.records import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, JobRecord, PartRecord
 from openai_batch.jobs.store.registry import APPLICATION_ID, VERSION, Registry
 from openai_batch.jobs.submit import start
 from openai_batch.providers.batch_info import BatchFault, Counts
@@ -35,15 +35,17 @@ def registry() -> Iterator[Registry]:
     registry.close()
 
 
-def job(identity: str = "i", name: str | None = None, **values: object) -> Job:
+def job(identity: str = "i", name: str | None = None, **values: object) -> JobRecord:
     """Return a job to be written."""
     given: dict[str, object] = {"uid": identity + str(name), "provider": "p", "base_url": "http://x/v1", **values}
-    return Job(id=0, identity=identity, name=name, endpoint="/v1/e", window="24h", created_at=5.0, **given)  # type: ignore[arg-type]
+    return JobRecord(id=0, identity=identity, name=name, endpoint="/v1/e", window="24h", created_at=5.0, **given)  # type: ignore[arg-type]
 
 
 def test_what_is_written_is_read(registry: Registry) -> None:
     """Every field of a job and a part comes back, from this object and from another process's."""
-    made, new = registry.add(job(name="n", metadata={"a": "é"}, model="m", input_path="/in"), [Part(0, 1, length=9)])
+    made, new = registry.add(
+        job(name="n", metadata={"a": "é"}, model="m", input_path="/in"), [PartRecord(0, 1, length=9)]
+    )
     faults = (BatchFault("c", "m", 3, "p"), BatchFault(None, "x"))
     part = registry.set_part(
         made.parts[0],
@@ -66,20 +68,20 @@ def test_what_is_written_is_read(registry: Registry) -> None:
 
 def test_the_same_order_is_the_same_job(registry: Registry) -> None:
     """One identity is one job unless another is asked for; then the newest counts."""
-    first, _ = registry.add(job(), [Part(0, 1)])
-    assert registry.add(job(), [Part(0, 1)]) == (first, False)
-    second, new = registry.add(job(uid="other"), [Part(0, 1)], again=True)
+    first, _ = registry.add(job(), [PartRecord(0, 1)])
+    assert registry.add(job(), [PartRecord(0, 1)]) == (first, False)
+    second, new = registry.add(job(uid="other"), [PartRecord(0, 1)], again=True)
     assert new
     assert registry.by_identity("i") == second
-    registry.add(job("other", "taken"), [Part(0, 1)])
+    registry.add(job("other", "taken"), [PartRecord(0, 1)])
     with pytest.raises(RegistryError, match="named"):
-        registry.add(job("another", "taken"), [Part(0, 1)])
+        registry.add(job("another", "taken"), [PartRecord(0, 1)])
 
 
 def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
     """A number comes first, then a name, then a batch id; nothing means the latest."""
-    one, _ = registry.add(job("a", "first"), [Part(0, 1, RUNNING, batch_id="batch_x")])
-    two, _ = registry.add(job("b", "batch-ish"), [Part(0, 1)])
+    one, _ = registry.add(job("a", "first"), [PartRecord(0, 1, RUNNING, batch_id="batch_x")])
+    two, _ = registry.add(job("b", "batch-ish"), [PartRecord(0, 1)])
     assert [registry.find(word).id for word in (str(one.id), "first", "batch_x", "batch-ish", None)] == [
         *(one.id, one.id, one.id, two.id, two.id)
     ]
@@ -93,7 +95,7 @@ def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
 
 def test_a_step_is_taken_once(registry: Registry) -> None:
     """A part that another process has moved on is not moved again."""
-    made, _ = registry.add(job(), [Part(0, 1, UPLOADED, file_id="f")])
+    made, _ = registry.add(job(), [PartRecord(0, 1, UPLOADED, file_id="f")])
     part = registry.set_part(made.parts[0], expect=UPLOADED, state=CREATING, token="mine")
     other = Registry()
     with pytest.raises(RegistryError, match="another process"):
@@ -116,7 +118,7 @@ def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:
     """Folders are 0700 and files 0600, whatever the umask."""
     mask = os.umask(0)
     try:
-        registry.add(job(), [Part(0, 1)])
+        registry.add(job(), [PartRecord(0, 1)])
     finally:
         os.umask(mask)
     for path in (home / "state").rglob("*"):
@@ -126,7 +128,7 @@ def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:
 
 def test_a_commit_is_durable(registry: Registry) -> None:
     """The journal is a rollback journal, synced to the last step, and the file says whose it is."""
-    registry.add(job(), [Part(0, 1)])
+    registry.add(job(), [PartRecord(0, 1)])
     db = registry._connection
     assert db is not None
     asked = {
@@ -139,13 +141,13 @@ def test_a_commit_is_durable(registry: Registry) -> None:
 
 def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
     """An older program neither writes nor moves what a newer one has made."""
-    registry.add(job(), [Part(0, 1)])
+    registry.add(job(), [PartRecord(0, 1)])
     registry.close()
     with sqlite3.connect(registry.path) as db:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
     db.close()
     before = registry.path.read_bytes()
-    for act in (registry.jobs, lambda: registry.add(job("b"), [Part(0, 1)])):
+    for act in (registry.jobs, lambda: registry.add(job("b"), [PartRecord(0, 1)])):
         with pytest.raises(RegistryError, match="newer") as told:
             act()
         assert "upgrade" in told.value.hint
@@ -170,7 +172,7 @@ def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> 
 def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
     """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
     for n in range(30):
-        made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [Part(0, 1)])
+        made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [PartRecord(0, 1)])
         registry.set_part(made.parts[0], faults=(BatchFault("c", "m"),), usage={"total_tokens": n}, state=ENDED)
     registry.close()
     whole = registry.path.read_bytes()
@@ -205,7 +207,7 @@ def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
 
 def test_our_own_mistake_does_not_move_the_file(registry: Registry) -> None:
     """A value that cannot be stored is a bug of the caller, not damage of the file."""
-    made, _ = registry.add(job(), [Part(0, 1)])
+    made, _ = registry.add(job(), [PartRecord(0, 1)])
     for value in (object(), 2**70):
         with pytest.raises(Exception):  # noqa: B017, PT011 - any but the move
             registry.set_part(made.parts[0], requests=value)
@@ -226,7 +228,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Registry) -> None:
     """What a killed process left half written is undone by the next one, though it only wants to read."""
     for n in range(40):
-        registry.add(job(f"i{n}", metadata={"kept": "yes"}), [Part(0, 1)])
+        registry.add(job(f"i{n}", metadata={"kept": "yes"}), [PartRecord(0, 1)])
     registry.close()
     subprocess.run([sys.executable, "-c", KILLED, str(registry.path)], check=False)
     journal = registry.path.with_name("registry.db-journal")
@@ -239,7 +241,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """A path below a file is an error of ours that names it."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(BatchError, match="file"):
-        Registry(tmp_path / "file" / "registry.db").add(job(), [Part(0, 1)])
+        Registry(tmp_path / "file" / "registry.db").add(job(), [PartRecord(0, 1)])
 
 
 STRANGER = """
@@ -261,7 +263,7 @@ def test_a_registry_of_somebody_else_is_told() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         registry = Registry(Path(folder, "registry.db"))
-        registry.add(job(), [Part(0, 1)])
+        registry.add(job(), [PartRecord(0, 1)])
         registry.close()
         command = [sys.executable, "-c", STRANGER, str(registry.path)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

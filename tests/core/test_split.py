@@ -16,13 +16,13 @@ from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.source import Source
 from openai_batch.requests.split import ROW_NUMBER, Splitter
-from openai_batch.results.merge import RowResult, complete, merged, read_rows, write_rows
+from openai_batch.results.merge import OrderedResult, complete, merged, read_rows, write_rows
 from openai_batch.results.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch.requests.batch_file import Checked
+    from openai_batch.requests.batch_file import BatchFile
 
 
 def requests(models: list[str], sizes: list[int]) -> bytes:
@@ -39,7 +39,7 @@ def requests(models: list[str], sizes: list[int]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def checked(folder: Path, data: bytes, limits: Limits) -> Checked:
+def checked(folder: Path, data: bytes, limits: Limits) -> BatchFile:
     """Check bytes as a file and cut them."""
     path = folder / "in.jsonl"
     path.write_bytes(data)
@@ -48,7 +48,7 @@ def checked(folder: Path, data: bytes, limits: Limits) -> Checked:
     return check_file(Source(path, "in.jsonl", path), limits, work)
 
 
-def pieces(result: Checked) -> list[bytes]:
+def pieces(result: BatchFile) -> list[bytes]:
     """Read the bytes of each slice."""
     found = []
     for piece in result.slices:
@@ -157,7 +157,7 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
             best[row] = best.get(row, False) or success
             body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
             line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
-            results.append(RowResult(row, success, line))
+            results.append(OrderedResult(row, success, line))
         file = io.BytesIO()
         write_rows(results, file)
         files.append(read_rows(file))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import InputError, NotFoundError
-from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.store.records import CREATING, PLANNED, UPLOADING
 from openai_batch.jobs.store.registry import Registry
@@ -141,7 +141,7 @@ def test_a_batch_from_elsewhere_is_adopted_once_and_collected(shop: Shop) -> Non
     flow = shop.flow()
     job = adopt(flow, made.id, order.provider)
     assert adopt(flow, made.id).id == job.id
-    verdict(collect(flow, flow.wait(job, timeout=30), shop.out))
+    raise_if_incomplete(collect(flow, flow.wait(job, timeout=30), shop.out))
     assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
     with pytest.raises(NotFoundError):
         adopt(flow, "batch_unknown", order.provider)

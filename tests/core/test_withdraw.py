@@ -8,7 +8,7 @@ import pytest
 
 from openai_batch.errors import ApiError, IncompleteError, UncertainError
 from openai_batch.jobs.cancel import cancel, withdraw
-from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.retry import WITHDRAWN, retry, survey
 from openai_batch.jobs.store.records import CREATING, ENDED
 from openai_batch.jobs.submit import start
@@ -16,13 +16,13 @@ from openai_batch.jobs.submit import start
 if TYPE_CHECKING:
     from core.kit import Shop
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
 RUNS = ",".join(["in_progress"] * 30)
 
 
-def half_sent(shop: Shop, plan: str = "fault:steps=in_progress") -> tuple[Workflow, Job]:
+def half_sent(shop: Shop, plan: str = "fault:steps=in_progress") -> tuple[Workflow, JobRecord]:
     """Submit six requests in three parts to a queue with room for two."""
     shop.configure(max_requests=2)
     order = shop.order(plan, 6)
@@ -50,7 +50,7 @@ def test_a_retry_leaves_out_what_was_withdrawn(shop: Shop) -> None:
     assert any("2 requests were left to a later job" in text for text in shop.ears.notes)
     collected = collect(flow, job, shop.out)
     with pytest.raises(IncompleteError) as told:
-        verdict(collected)
+        raise_if_incomplete(collected)
     assert "later job" in told.value.hint
     assert f"retry {job.id} --all" in told.value.hint
     job = flow.wait(retry(flow, job, found, lambda _: True), timeout=60)
@@ -81,7 +81,7 @@ def test_what_is_missing_of_a_batch_is_sent_all_the_same(shop: Shop) -> None:
 
 
 @pytest.fixture
-def uncertain(shop: Shop) -> tuple[Workflow, Job]:
+def uncertain(shop: Shop) -> tuple[Workflow, JobRecord]:
     """Submit three parts: the first one runs, of the second nobody knows, the third one is not sent."""
     shop.configure(max_requests=2, create_timeout=0.5, create_grace=0.1)
     flow = shop.flow()
@@ -90,7 +90,7 @@ def uncertain(shop: Shop) -> tuple[Workflow, Job]:
     return flow, flow.registry.find(None)
 
 
-def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
+def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
     """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
     flow, job = uncertain
     assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
@@ -108,7 +108,7 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain
     assert [batch.cancelled for batch in shop.server.batches.values()] == [True, True]
 
 
-def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, Job]) -> None:
+def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]) -> None:
     """Withdrawing raises for a part that may have a batch, unless it is told to give it up."""
     flow, job = uncertain
     with pytest.raises(UncertainError):
@@ -118,7 +118,7 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, Job]) -> N
     assert job.submitted
 
 
-def test_cancel_can_give_up_what_is_uncertain(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
+def test_cancel_can_give_up_what_is_uncertain(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
     """The job ends, and what its other batches have finished can be collected."""
     flow, job = uncertain
     job = flow.wait(cancel(flow, job, give_up=True), timeout=60)
@@ -138,7 +138,7 @@ def test_a_cancelled_batch_that_was_refused_is_not_sent_again(shop: Shop) -> Non
     assert len(shop.server.batches) == 1
 
 
-def test_each_of_several_jobs_is_cancelled(shop: Shop, uncertain: tuple[Workflow, Job]) -> None:
+def test_each_of_several_jobs_is_cancelled(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
     """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
     other, _ = start(shop.flow(), shop.order(f"fault:steps={RUNS}", 1, "two.jsonl"))
     process = shop.command("cancel", str(uncertain[1].id), str(other.id), "--yes")

@@ -21,13 +21,13 @@ from openai_batch.jobs.store.reused_answers import (
     skipped_rows,
 )
 from openai_batch.jobs.store.row_set import RowSet
-from openai_batch.results.merge import RowResult
+from openai_batch.results.merge import OrderedResult
 
 # How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")
 
 
-def all_results(table: Path, results: list[RowResult], files: list[Path]) -> list[RowResult]:
+def all_results(table: Path, results: list[OrderedResult], files: list[Path]) -> list[OrderedResult]:
     """Complete the results of a job with those of its skipped rows."""
     answers = AnswerFiles(files, 1)
     scratch = table.with_name("scratch")
@@ -42,8 +42,8 @@ def all_results(table: Path, results: list[RowResult], files: list[Path]) -> lis
 @given(data=st.data(), size=st.integers(0, 40))
 def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) -> None:
     """Each row comes once, with what its own request, the one it repeats, or an earlier job has brought."""
-    expected: dict[int, RowResult] = {}
-    results: list[RowResult] = []
+    expected: dict[int, OrderedResult] = {}
+    results: list[OrderedResult] = []
     records: list[tuple[int, int, int]] = []
     sent: list[int] = []
     stored = [b"", b""]
@@ -60,11 +60,11 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) 
             line = b"taken %d\n" % row
             records.append((row, file + 1, len(stored[file])))
             stored[file] += line
-            expected[row] = RowResult(row, True, line)
+            expected[row] = OrderedResult(row, True, line)
         else:
             sent.append(row)
             if kind != "lost":
-                expected[row] = RowResult(row, kind == "good", b"%s %d\n" % (kind.encode(), row))
+                expected[row] = OrderedResult(row, kind == "good", b"%s %d\n" % (kind.encode(), row))
                 results.append(expected[row])
     for path, lines in zip(files, stored, strict=True):
         path.write_bytes(lines)
@@ -79,7 +79,7 @@ def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
         skipped.add([(1, 1, 0)])
-    results = [RowResult(0, True, b"a\n"), RowResult(1, False, b"b\n"), RowResult(3, True, b"d\n")]
+    results = [OrderedResult(0, True, b"a\n"), OrderedResult(1, False, b"b\n"), OrderedResult(3, True, b"d\n")]
     (tmp_path / "answers").write_bytes(b"theirs\n")
     found = all_results(table, results, [tmp_path / "answers"])
     assert found == [(0, True, b"a\n"), (1, True, b"theirs\n"), (3, True, b"d\n")]
@@ -91,7 +91,7 @@ def test_answers_are_found_by_row(rows: list[tuple[bool, bytes]]) -> None:
     answers = AnswerFile(Path(), Path())
     lines, offsets = io.BytesIO(), io.BytesIO()
     texts = [text.replace(b"\n", b"") + b"\n" for _, text in rows]
-    answers.write((RowResult(row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, offsets)
+    answers.write((OrderedResult(row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, offsets)
     for row, (good, _) in enumerate(rows):
         offset = answers.offset_of(row, offsets)
         assert (offset is not None) == good

@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
     from core.kit import Shop
 
-    from openai_batch.jobs.store.records import Job
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
 
-def _wait(flow: Workflow, job: Job, _shop: Shop) -> object:
+def _wait(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
     return flow.wait(job, timeout=30)
 
 
-def _cancel(flow: Workflow, job: Job, _shop: Shop) -> object:
+def _cancel(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
     return cancel(flow, job)
 
 
-def _collect(flow: Workflow, job: Job, shop: Shop) -> object:
+def _collect(flow: Workflow, job: JobRecord, shop: Shop) -> object:
     return collect(flow, flow.wait(job, timeout=30), shop.out)
 
 
-def _fetch(flow: Workflow, job: Job, shop: Shop) -> object:
+def _fetch(flow: Workflow, job: JobRecord, shop: Shop) -> object:
     return fetch_raw(flow, flow.wait(job, timeout=30), shop.folder)
 
 
-CALLS: dict[str, tuple[str, Callable[[Workflow, Job, Shop], object]]] = {
+CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Shop], object]]] = {
     "upload": ("upload={}", _wait),
     "create": ("create={}", _wait),
     "a create that was done": ("create=made.{}", _wait),

@@ -18,7 +18,7 @@ from openai_batch.requests.limits import Limits
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch.requests.batch_file import Checked
+    from openai_batch.requests.batch_file import BatchFile
 
 BOM = b"\xef\xbb\xbf"
 
@@ -28,7 +28,7 @@ def line(custom_id: str, **changes: Any) -> bytes:
     return json.dumps({**request(custom_id), **changes}).encode()
 
 
-def checked(folder: Path, **files: bytes) -> Checked:
+def checked(folder: Path, **files: bytes) -> BatchFile:
     """Check these batch files (`a` is a.jsonl) as one input."""
     for name, content in files.items():
         (folder / f"{name}.jsonl").write_bytes(content)

@@ -11,7 +11,7 @@ import pytest
 from support.full import FULL, keep_figures
 from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
 
-from openai_batch.jobs.collect import collect, verdict
+from openai_batch.jobs.collect import collect, raise_if_incomplete
 
 if TYPE_CHECKING:
     from core.kit import Shop
@@ -49,7 +49,7 @@ def test_a_day_of_waiting(shop: Shop) -> None:
     most = 3 * (day.share * SECONDS * SPEED / SHORTEST_PAUSE + 12 * len(EPISODES))
     assert day.looks <= most, (day.looks, most)
     assert day.hasty == [], "asked sooner than the server had said"
-    verdict(collect(shop.flow(), shop.flow().registry.job(1), shop.out))
+    raise_if_incomplete(collect(shop.flow(), shop.flow().registry.job(1), shop.out))
     assert len(shop.rows()) == 4
     keep_figures(
         "test_a_day_of_waiting",

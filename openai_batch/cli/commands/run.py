@@ -81,7 +81,7 @@ def run(
     """
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.make_requests import make_example, make_requests
-    from openai_batch.jobs.order import input_name
+    from openai_batch.jobs.order import name_of_input
     from openai_batch.jobs.retry import wait_and_retry
     from openai_batch.jobs.submit import preview, submit
 
@@ -96,7 +96,7 @@ def run(
         else:
             opened = inputs.open(files, folder)
             made = make_requests(opened, folder, request.spec(), provider, limit=inputs.limit)
-            origin = input_name(files or [], table=inputs.table, sql=inputs.sql, output=target)
+            origin = name_of_input(files or [], table=inputs.table, sql=inputs.sql, output=target)
         order = job.order(made, folder, dedup=dedup, origin=origin)
         options = job.submit_options(
             dedup=made.columns is not None if dedup is None else dedup,

@@ -44,13 +44,13 @@ def submit(
     """Start a batch file's job: check it whole, upload it, create its batch once."""
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.order import input_name
+    from openai_batch.jobs.order import name_of_input
     from openai_batch.jobs.submit import submit as start
     from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet) as current, workspace() as folder:
         source = open_joined([awaited(file) for file in globbed(files)], folder)
-        order = options.order(Requests(source, provider), folder, origin=input_name(files))
+        order = options.order(Requests(source, provider), folder, origin=name_of_input(files))
         if dry_run:
             say_dry(current, order)
             return

@@ -31,15 +31,15 @@ from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
 
-from .records import Part
+from .records import PartRecord
 from .reused_answers import AnswerFile, count_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from openai_batch.requests.batch_file import Checked
+    from openai_batch.requests.batch_file import BatchFile
 
-    from .records import Job
+    from .records import JobRecord
     from .reused_answers import SubmitPlan
 
 COLUMNS, IDS, KEYS, ORIGIN, REUSED = "columns", "ids", "keys", "origin", "reused.sqlite"
@@ -50,7 +50,7 @@ _CHUNK = 1 << 20
 _IDS_AT_ONCE = 4096
 
 
-def keep(job: Job, checked: Checked, sparing: SubmitPlan | None = None) -> None:
+def keep(job: JobRecord, checked: BatchFile, sparing: SubmitPlan | None = None) -> None:
     """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
     folder = paths.private_dir(paths.job_dir(job.uid))
     whole = has_ids(job)
@@ -93,7 +93,7 @@ def _copy(source: Path, target: Path) -> None:
         publish(handle, part, target, replace=True, private=True)
 
 
-def _files_of(plan: SubmitPlan, job: Job, *, whole: bool) -> list[tuple[Path, str]]:
+def _files_of(plan: SubmitPlan, job: JobRecord, *, whole: bool) -> list[tuple[Path, str]]:
     """Return the files of a plan that are kept, with their names. What another plan left is removed."""
     wanted = [(plan.keys, KEYS), (plan.origin, ORIGIN)]
     if not whole or skipped_of(job) is None:
@@ -103,14 +103,14 @@ def _files_of(plan: SubmitPlan, job: Job, *, whole: bool) -> list[tuple[Path, st
     return wanted
 
 
-def drop_inputs(job: Job) -> None:
+def drop_inputs(job: JobRecord) -> None:
     """Let go of copies of the input: every request has its success."""
     folder = paths.job_dir(job.uid)
     for path in [folder / "input.jsonl", folder / "sent.jsonl", *folder.glob("model-*.jsonl")]:
         path.unlink(missing_ok=True)
 
 
-def input_path(job: Job, part: Part | None = None) -> Path:
+def input_path(job: JobRecord, part: PartRecord | None = None) -> Path:
     """Return the file that a job, or one of its parts, is made of."""
     folder = paths.job_dir(job.uid)
     if part is not None and part.source:
@@ -119,7 +119,7 @@ def input_path(job: Job, part: Part | None = None) -> Path:
     return kept if kept.exists() else Path(job.input_path or "")
 
 
-def check_input(job: Job, part: Part | None = None) -> Path:
+def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
     """Return that file after making sure that its bytes are still those that were checked. Raises InputError."""
     path = input_path(job, part)
     if part is None and job.input_sha256 is None:
@@ -145,7 +145,7 @@ def check_input(job: Job, part: Part | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[FileSlice]:
+def opened(job: JobRecord, part: PartRecord, progress: Callable[[int], None]) -> Iterator[FileSlice]:
     """Open a part's bytes for the upload. Raises InputError if they are not what was checked.
 
     A file that is gone or has another size is told before anything is uploaded. The hash is compared after the upload,
@@ -166,40 +166,40 @@ def opened(job: Job, part: Part, progress: Callable[[int], None]) -> Iterator[Fi
         raise _changed(job, path)
 
 
-def _unreadable(job: Job, path: Path, exc: OSError) -> InputError:
+def _unreadable(job: JobRecord, path: Path, exc: OSError) -> InputError:
     words = f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})"
     return InputError(words, hint="submit the input again")
 
 
-def _changed(job: Job, path: Path) -> InputError:
+def _changed(job: JobRecord, path: Path) -> InputError:
     return InputError(
         f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
     )
 
 
-def has_ids(job: Job) -> bool:
+def has_ids(job: JobRecord) -> bool:
     """Tell whether the job's ids are kept here; those of a batch made elsewhere are not."""
     return (paths.job_dir(job.uid) / IDS).exists()
 
 
-def has_rows(job: Job, part: Part) -> bool:
+def has_rows(job: JobRecord, part: PartRecord) -> bool:
     """Tell whether it is kept which rows a part has; of one that was found again elsewhere it may not be."""
     files = [paths.job_dir(job.uid) / f"{part.source}{kind}" for kind in (".ids", ".rows")] if part.source else []
     return part.sha256 is not None and all(path.exists() for path in files)
 
 
-def read_ids(job: Job) -> Iterator[str]:
+def read_ids(job: JobRecord) -> Iterator[str]:
     """Yield the job's ids in input order."""
     yield from _ids(paths.job_dir(job.uid) / IDS, 0, None)
 
 
-def columns_of(job: Job) -> Path | None:
+def columns_of(job: JobRecord) -> Path | None:
     """Return the file with the rows of the job's table; None where it was made of ready requests, or elsewhere."""
     path = paths.job_dir(job.uid) / COLUMNS
     return path if path.exists() else None
 
 
-def keys_of(job: Job) -> Path | None:
+def keys_of(job: JobRecord) -> Path | None:
     """Return the file with the keys of a job's requests; None where there is none."""
     path = paths.job_dir(job.uid) / KEYS
     return path if path.exists() else None
@@ -221,7 +221,7 @@ def rows_known(uid: str) -> tuple[int, int] | None:
     return rows, count_skipped(folder / REUSED) if (folder / REUSED).exists() else 0
 
 
-def skipped_of(job: Job) -> Path | None:
+def skipped_of(job: JobRecord) -> Path | None:
     """Return the table of the rows of a job that are not sent; None where all are."""
     path = paths.job_dir(job.uid) / REUSED
     return path if path.exists() else None
@@ -238,13 +238,13 @@ def name_of(answers: Path) -> str:
     return f"{answers.parent.name}/{answers.name}"
 
 
-def answers_of(job: Job) -> AnswerFile:
+def answers_of(job: JobRecord) -> AnswerFile:
     """Return the file of the answers that an ended job's own batches brought. It may not exist yet."""
     stem = paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
     return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
 
 
-def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
+def rows_of(job: JobRecord, part: PartRecord) -> Iterator[tuple[int, str]]:
     """Yield (number in the input, id) of each of a part's requests, in order."""
     folder = paths.job_dir(job.uid)
     if not part.source:
@@ -257,7 +257,7 @@ def rows_of(job: Job, part: Part) -> Iterator[tuple[int, str]]:
             yield ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0], custom_id
 
 
-def cut_part(job: Job, part: Part, max_bytes: int) -> list[Part]:
+def cut_part(job: JobRecord, part: PartRecord, max_bytes: int) -> list[PartRecord]:
     """Return parts of `max_bytes` at most each for the requests of one; the first bears its number.
 
     Raises InputError if its bytes are not those that were checked.
@@ -268,10 +268,10 @@ def cut_part(job: Job, part: Part, max_bytes: int) -> list[Part]:
     with path.open("rb") as requests, (folder / (f"{part.source}.ids" if part.source else IDS)).open("rb") as ids:
         pieces = cut(requests, ids, whole, max_bytes)
     numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(pieces))]
-    return [Part.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
+    return [PartRecord.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
 
 
-def span_of(job: Job, part: Part) -> tuple[int, int]:
+def span_of(job: JobRecord, part: PartRecord) -> tuple[int, int]:
     """Return the first and the last of the rows of a part."""
     last = part.first_row + part.requests - 1
     if not part.source:
@@ -295,6 +295,6 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
             yield from found
 
 
-def alone(job: Job, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+def alone(job: JobRecord, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
     """Keep other processes of this user out while a job's parts are walked; `waiting` is called once if one is in."""
     return locked(paths.private_dir(paths.job_dir(job.uid)) / "lock", waiting)

@@ -40,7 +40,7 @@ _ORDER = ("failed", "expired", "cancelled", "completed")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartRecord:
     """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
 
     `offset` and `length` are bytes of its `source` (None: the job's input, else a file of the job's own), `sha256`
@@ -89,7 +89,7 @@ class Part:
         return not self.batch_id and self.state in (ENDED, COLLECTED)
 
     @classmethod
-    def of(cls, piece: Slice, job: int, number: int) -> Part:
+    def of(cls, piece: Slice, job: int, number: int) -> PartRecord:
         """Return a planned part for a slice."""
         return cls(
             job=job,
@@ -105,7 +105,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobRecord:
     """What a user started: one input on one provider.
 
     `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
@@ -134,7 +134,7 @@ class Job:
     succeeded: int | None = None
     origin: str | None = None
     spared: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartRecord, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -232,7 +232,7 @@ def _summed(counts: Iterable[Counts]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierJobs:
     """The earlier jobs that share rows with an order, by their numbers; `grown` are those all of whose rows it has.
 
     `newest` is the newest job of the same input or output that was there when it was looked.

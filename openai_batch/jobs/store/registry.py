@@ -17,14 +17,14 @@ from openai_batch.errors import NotFoundError, RegistryError
 from openai_batch.files import paths
 
 from .migrations import MIGRATIONS
-from .records import PLANNED, Job, Part
+from .records import PLANNED, JobRecord, PartRecord
 from .rows import JOB_FIELDS, flat, packed, read_job, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .records import Earlier
+    from .records import EarlierJobs
 
 APPLICATION_ID = 0x0BA7C401
 """Marks the file as ours (SQLite's `application_id`)."""
@@ -54,8 +54,8 @@ class Registry:
         self._writable = False
 
     def add(
-        self, job: Job, parts: list[Part], *, again: bool = False, earlier: Earlier | None = None
-    ) -> tuple[Job, bool]:
+        self, job: JobRecord, parts: list[PartRecord], *, again: bool = False, earlier: EarlierJobs | None = None
+    ) -> tuple[JobRecord, bool]:
         """Write a new job with its parts and return it with True, or the newest job of that identity with False.
 
         One that was withdrawn before anything of it was sent does not count. `again` asks for a new job in any case.
@@ -82,20 +82,20 @@ class Registry:
                 self._insert_part(db, int(number or 0), part)
             return self._job(db, int(number or 0)), True
 
-    def check_name(self, name: str | None, earlier: Earlier) -> None:
+    def check_name(self, name: str | None, earlier: EarlierJobs) -> None:
         """Raise RegistryError if the name is taken by a job that is none of `earlier`."""
         with self._reading() as db:
             if db is not None:
                 self._named(db, name, earlier)
 
-    def job(self, number: int) -> Job:
+    def job(self, number: int) -> JobRecord:
         """Return a job by its number, as it stands now. Raises NotFoundError."""
         with self._reading() as db:
             if db is None:
                 raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
             return self._job(db, number)
 
-    def find(self, reference: str | None) -> Job:
+    def find(self, reference: str | None) -> JobRecord:
         """Return the job that a user means: by number, name or batch id; the latest one for None.
 
         Raises NotFoundError.
@@ -109,7 +109,7 @@ class Registry:
             raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
         raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
-    def by_identity(self, identity: str) -> Job | None:
+    def by_identity(self, identity: str) -> JobRecord | None:
         """Return the newest job of that identity that was not withdrawn whole, or None."""
         with self._reading() as db:
             if db is None:
@@ -138,7 +138,7 @@ class Registry:
                 return {}
             return dict(db.execute("SELECT job, stamp FROM outputs WHERE path = ?", (packed(path),)).fetchall())
 
-    def by_batch(self, batch_id: str) -> Job | None:
+    def by_batch(self, batch_id: str) -> JobRecord | None:
         """Return the job that owns a batch, or None."""
         with self._reading() as db:
             if db is None:
@@ -146,7 +146,7 @@ class Registry:
             row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchone()
             return None if row is None else self._job(db, row[0])
 
-    def by_uid(self, uid: str) -> Job | None:
+    def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job that bears this mark, or None."""
         with self._reading() as db:
             if db is None:
@@ -154,14 +154,14 @@ class Registry:
             row = db.execute("SELECT id FROM jobs WHERE uid = ?", (uid,)).fetchone()
             return None if row is None else self._job(db, row[0])
 
-    def creating(self) -> list[Part]:
+    def creating(self) -> list[PartRecord]:
         """Return the parts whose create was sent and never answered, as far as this registry knows."""
         with self._reading() as db:
             if db is None:
                 return []
             return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
 
-    def running(self, base_url: str, model: str | None, now: float) -> list[Part]:
+    def running(self, base_url: str, model: str | None, now: float) -> list[PartRecord]:
         """Return the parts whose batches run for a model at a provider, as last seen.
 
         Those that have outlived their window by an hour (`now` in Unix seconds) do not: nobody has looked since.
@@ -204,13 +204,13 @@ class Registry:
             sql = "INSERT OR REPLACE INTO limits (base_url, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
             db.execute(sql, (base_url, model or "", named, tokens, time.time()))
 
-    def add_part(self, part: Part) -> Part:
+    def add_part(self, part: PartRecord) -> PartRecord:
         """Write one more part of a job."""
         with self._writing() as db:
             self._insert_part(db, part.job, part)
         return part
 
-    def jobs(self, limit: int | None = None, provider: str | None = None) -> list[Job]:
+    def jobs(self, limit: int | None = None, provider: str | None = None) -> list[JobRecord]:
         """Return the newest jobs first, at most `limit` of them."""
         with self._reading() as db:
             if db is None:
@@ -220,12 +220,14 @@ class Registry:
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
             if not rows:
                 return []
-            parts: dict[int, list[Part]] = {}
+            parts: dict[int, list[PartRecord]] = {}
             for row in db.execute("SELECT * FROM parts WHERE job >= ? ORDER BY job, number", (rows[-1]["id"],)):
                 parts.setdefault(row["job"], []).append(read_part(row))
             return [read_job(row, parts.get(row["id"], [])) for row in rows]
 
-    def set_part(self, part: Part, *, expect: str | None = None, same_batch: bool = False, **values: Any) -> Part:
+    def set_part(
+        self, part: PartRecord, *, expect: str | None = None, same_batch: bool = False, **values: Any
+    ) -> PartRecord:
         """Write fields of a part and return it as it then stands.
 
         With `expect` the change is made only if the part is in that state, with `same_batch` only if it has the
@@ -264,7 +266,7 @@ class Registry:
                 db.execute("DELETE FROM outputs WHERE path = ? AND job != ?", (packed(path), number))
                 db.execute("UPDATE outputs SET stamp = ? WHERE path = ? AND job = ?", (stamp, packed(path), number))
 
-    def plan_anew(self, job: Job, parts: list[Part], spared: int) -> Job:
+    def plan_anew(self, job: JobRecord, parts: list[PartRecord], spared: int) -> JobRecord:
         """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""
         with self._writing() as db:
             if any(part.state != PLANNED for part in self._job(db, job.id).parts):
@@ -275,7 +277,7 @@ class Registry:
             db.execute("UPDATE jobs SET spared = ? WHERE id = ?", (spared, job.id))
             return self._job(db, job.id)
 
-    def cut(self, part: Part, pieces: list[Part]) -> None:
+    def cut(self, part: PartRecord, pieces: list[PartRecord]) -> None:
         """Put several parts in the place of one of which no batch was made. Raises MovedOnError if one was."""
         with self._writing() as db:
             sql = "DELETE FROM parts WHERE job = ? AND number = ? AND state = ? AND batch_id IS NULL"
@@ -441,20 +443,24 @@ class Registry:
         finally:
             copy.close()
 
-    def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: Earlier | None) -> None:
+    def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> None:
         if self._named(db, name, earlier):
             db.execute("UPDATE jobs SET name = NULL WHERE name = ?", (packed(name),))
 
-    def _named(self, db: sqlite3.Connection, name: str | None, earlier: Earlier | None) -> bool:
+    def _named(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> bool:
         """Tell whether an earlier job has that name. Raises RegistryError if another one has it."""
         row = db.execute("SELECT id FROM jobs WHERE name = ?", (packed(name),)).fetchone()
         if row is not None and (earlier is None or row[0] not in earlier.used):
             raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
         return row is not None
 
-    def _insert_part(self, db: sqlite3.Connection, job: int, part: Part) -> None:
+    def _insert_part(self, db: sqlite3.Connection, job: int, part: PartRecord) -> None:
         values = {"job": job, "number": part.number, "state": part.state} | flat(
-            {name: getattr(part, name) for name in Part.__dataclass_fields__ if name not in ("job", "number", "state")}
+            {
+                name: getattr(part, name)
+                for name in PartRecord.__dataclass_fields__
+                if name not in ("job", "number", "state")
+            }
         )
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO parts ({', '.join(values)}) VALUES ({marks})", list(values.values()))  # noqa: S608
@@ -476,7 +482,7 @@ class Registry:
                 return int(row[0])
         return None
 
-    def _job(self, db: sqlite3.Connection, number: int) -> Job:
+    def _job(self, db: sqlite3.Connection, number: int) -> JobRecord:
         row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if row is None:
             _check_whole(db)

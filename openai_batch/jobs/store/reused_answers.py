@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from openai_batch.errors import BatchError, NotFoundError
-from openai_batch.results.merge import RowResult
+from openai_batch.results.merge import OrderedResult
 
 from .row_set import RowSet
 
@@ -169,7 +169,7 @@ class AnswerFile:
     offsets: Path
     """Eight bytes for each row, little-endian: where its line begins, plus 1; 0 if it has none."""
 
-    def write(self, results: Iterator[RowResult], lines: BinaryIO, offsets: BinaryIO) -> None:
+    def write(self, results: Iterator[OrderedResult], lines: BinaryIO, offsets: BinaryIO) -> None:
         """Write the successes of `results`, which come in the order of the rows."""
         offset = done = 0
         for row, success, line in results:
@@ -220,8 +220,8 @@ class AnswerFiles:
 
 
 def completed(
-    results: Iterator[RowResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path
-) -> Iterator[RowResult]:
+    results: Iterator[OrderedResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path
+) -> Iterator[OrderedResult]:
     """Yield `results`, which come in the order of the rows, together with those of the skipped rows, in that order.
 
     `scratch` is an empty file to work in: it holds the results that other rows have too.
@@ -231,11 +231,11 @@ def completed(
         shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, success INTEGER NOT NULL, line BLOB NOT NULL)")
         shared.execute("BEGIN")
 
-        def reused(row: int, file: int, place: int) -> RowResult | None:
+        def reused(row: int, file: int, place: int) -> OrderedResult | None:
             if file != THIS_JOB:
-                return RowResult(row, True, files.line(file, place))
+                return OrderedResult(row, True, files.line(file, place))
             found = shared.execute("SELECT success, line FROM shared WHERE row = ?", (place,)).fetchone()
-            return None if found is None else RowResult(row, bool(found[0]), found[1])
+            return None if found is None else OrderedResult(row, bool(found[0]), found[1])
 
         following = iter(skipped)
         record = next(following, None)

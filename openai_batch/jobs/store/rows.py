@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.providers.batch_info import BatchFault, Counts
 
-from .records import Job, Part
+from .records import JobRecord, PartRecord
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,16 +47,16 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def read_job(row: sqlite3.Row, parts: list[Part]) -> Job:
+def read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
     """Return the job of a row."""
     values = {name: _unpacked(row[name]) for name in JOB_FIELDS}
     values["metadata"] = json.loads(values["metadata"])
-    return Job(id=row["id"], parts=tuple(parts), **values)
+    return JobRecord(id=row["id"], parts=tuple(parts), **values)
 
 
-def read_part(row: sqlite3.Row) -> Part:
+def read_part(row: sqlite3.Row) -> PartRecord:
     """Return the part of a row."""
     values = dict(zip(row.keys(), row, strict=True))
     counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
     faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
-    return Part(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)
+    return PartRecord(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)
