@@ -11,8 +11,8 @@ from .output import errors
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from openai_batch.jobs.job_spec import JobSpec
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.order import JobSpec
     from openai_batch.jobs.submit import SubmitOptions
 
 
@@ -27,9 +27,9 @@ class JobOptions:
     resubmit_uncertain: UncertainOpt = False
     check_remote: RemoteOpt = False
 
-    def order(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
-        """Check a batch file, and return the order to run it; warnings are printed. Raises InputError."""
-        from openai_batch.jobs.order import make_spec
+    def spec(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
+        """Check a batch file, and return the spec to run it; warnings are printed. Raises InputError."""
+        from openai_batch.jobs.job_spec import make_spec
 
         return make_spec(
             requests.source,

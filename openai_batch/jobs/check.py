@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.source import looks_like_requests, open_source
 
-from .order import provider_for
+from .job_spec import provider_for
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider

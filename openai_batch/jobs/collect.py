@@ -148,7 +148,7 @@ def raise_if_incomplete(collected: Collected) -> None:
     lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"what there is lies in {collected.path}; " if collected.path else ""
-    if job.faults and not job.spared:
+    if job.faults and not job.skipped:
         hint = "mend the input, or add --again to submit the same one once more"
     elif tally.requests - tally.succeeded <= sum(part.requests for part in job.parts if part.withdrawn):
         hint = f"what was never sent is in a later job, or was cancelled; obatch retry {job.id} --all sends it"
@@ -172,7 +172,7 @@ def result_lines(
     `note` hears of each request its row number, its id, and why it has no success (None: it has one).
     """
     path = job_folder.skipped_of(job)
-    if job.spared and path is None:
+    if job.skipped and path is None:
         raise BatchError(
             f"rows of job {job.id} have the answers of others, and which is not known here",
             hint="run the same command with its input again",

@@ -19,7 +19,7 @@ from openai_batch.requests.from_python import open_input
 
 from .async_methods import async_method
 from .job import Job
-from .order import make_spec
+from .job_spec import make_spec
 from .reporter import Reporter
 from .session import Session
 

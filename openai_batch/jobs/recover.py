@@ -180,7 +180,7 @@ def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
 
 
 def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
-    requests, spared = _rows(info, uid)
+    requests, skipped = _rows(info, uid)
     metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
     return JobRecord(
         id=0,
@@ -194,8 +194,8 @@ def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
         metadata=metadata,
         model=info.model,
         requests=requests,
-        origin=job_folder.origin_of(uid),
-        spared=spared,
+        input_name=job_folder.input_name_of(uid),
+        skipped=skipped,
     )
 
 

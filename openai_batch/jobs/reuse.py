@@ -1,4 +1,4 @@
-"""Plan what of an order need not be sent: requests that ask the same as others, or what an earlier job has answered.
+"""Plan what of an spec need not be sent: requests that ask the same as others, or what an earlier job has answered.
 
 An earlier job is one of the same input, grown or changed since, or of the same output. It must have ended before its
 answers are taken, so that nothing is paid twice; they are kept in its folder then (`reused_answers.AnswerFile`), since
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .order import JobSpec
+    from .job_spec import JobSpec
     from .store.records import JobRecord
     from .workflow import Workflow
 
@@ -37,13 +37,13 @@ MAX_EARLIER = 100
 
 @dataclass(slots=True)
 class ReusePlan:
-    """What looking at an order, and at the earlier jobs that it shares rows with, has told; nobody was asked.
+    """What looking at an spec, and at the earlier jobs that it shares rows with, has told; nobody was asked.
 
-    `common` counts its rows that they have too. `sparing` is of the repeated rows alone so far.
+    `common` counts its rows that they have too. `submit_plan` is of the repeated rows alone so far.
     """
 
-    order: JobSpec
-    sparing: SubmitPlan
+    spec: JobSpec
+    submit_plan: SubmitPlan
     dedup: bool
     folder: Path
     earlier: EarlierJobs = field(default_factory=EarlierJobs)
@@ -52,41 +52,41 @@ class ReusePlan:
 
 
 def find_reusable(
-    workflow: Workflow, order: JobSpec, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
+    workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
 ) -> ReusePlan:
-    """Find the requests of an order that ask the same, if `dedup`, and with `earlier` the jobs that have had its rows.
+    """Find the requests of an spec that ask the same, if `dedup`, and with `earlier` the jobs that have had its rows.
 
     `output` is the path that the results shall have, `folder` a work folder.
     """
-    checked = order.checked
-    sparing = SubmitPlan(checked.keys, folder / "origin", folder / "reused.sqlite")
-    sparing.origin.write_text(order.origin or "", encoding="utf-8", errors="surrogateescape")
-    with skipped_rows(sparing.path, "rwc") as skipped:
+    batch_file = spec.batch_file
+    submit_plan = SubmitPlan(batch_file.keys, folder / "input_name", folder / "reused.sqlite")
+    submit_plan.input_name.write_text(spec.input_name or "", encoding="utf-8", errors="surrogateescape")
+    with skipped_rows(submit_plan.path, "rwc") as skipped:
         if dedup:
-            skipped.add((row, THIS_JOB, first) for row, first in repeats(sparing.keys, folder))
-        plan = ReusePlan(order, replace(sparing, repeated=skipped.count()[0]), dedup, folder)
+            skipped.add((row, THIS_JOB, first) for row, first in repeats(submit_plan.keys, folder))
+        plan = ReusePlan(spec, replace(submit_plan, repeated=skipped.count()[0]), dedup, folder)
         if earlier:
-            look_back(workflow, order.provider)
+            look_back(workflow, spec.provider)
             _compare(workflow, plan, skipped, output)
     return plan
 
 
 def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
-    """Find the jobs that share rows with an order, the newest first, until each of its rows has been in one."""
-    order, rows = plan.order, plan.order.checked.report.requests
+    """Find the jobs that share rows with an spec, the newest first, until each of its rows has been in one."""
+    spec, rows = plan.spec, plan.spec.batch_file.report.requests
     used, grown = set(), set()
     seen = RowSet()
     compared = 0
-    numbers = workflow.registry.earlier(order.origin, output, order.checked.report.endpoint)
+    numbers = workflow.registry.earlier(spec.input_name, output, spec.batch_file.report.endpoint)
     at_output = {} if output is None else workflow.registry.at_output(output)
     for number in numbers:
         if compared == MAX_EARLIER:
             break
-        if plan.common + plan.sparing.repeated >= rows and number not in at_output:
+        if plan.common + plan.submit_plan.repeated >= rows and number not in at_output:
             continue
         job = workflow.registry.job(number)
         theirs = job_folder.keys_of(job)
-        if theirs is None or not _same_place(order, job):
+        if theirs is None or not _same_place(spec, job):
             continue
         compared += 1
         pairs = plan.folder / f"pairs-{number}"
@@ -100,10 +100,10 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
 
 
 def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
-    """Write (row, their row) where an order asks what another job did; return how many of their rows it has."""
+    """Write (row, their row) where an spec asks what another job did; return how many of their rows it has."""
     shared = 0
     with target.open("w", encoding="ascii") as out:
-        for row, other in paired(plan.sparing.keys, theirs, plan.folder, once=plan.dedup):
+        for row, other in paired(plan.submit_plan.keys, theirs, plan.folder, once=plan.dedup):
             shared += 1
             out.write(f"{row} {other}\n")
             if row not in skipped and row not in seen:
@@ -112,46 +112,46 @@ def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRo
     return shared
 
 
-def _same_place(order: JobSpec, job: JobRecord) -> bool:
-    same = normal_url(job.base_url) == normal_url(str(order.provider.base_url))
-    return same and job.identity != order.identity
+def _same_place(spec: JobSpec, job: JobRecord) -> bool:
+    same = normal_url(job.base_url) == normal_url(str(spec.provider.base_url))
+    return same and job.identity != spec.identity
 
 
 def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRecord], JobRecord] | None) -> JobSpec:
-    """Return the order with what need not be sent left out of its slices.
+    """Return the spec with what need not be sent left out of its slices.
 
     `ended` waits for an earlier job to end, and returns it; None takes nothing of earlier jobs. Raises NotFoundError
     where the answers of one cannot be had any more.
     """
-    sparing = plan.sparing
+    submit_plan = plan.submit_plan
     if ended is not None:
-        with skipped_rows(sparing.path, "rw") as skipped:
-            workflow.connections.to(plan.order.provider)
+        with skipped_rows(submit_plan.path, "rw") as skipped:
+            workflow.connections.to(plan.spec.provider)
             for job, pairs in plan.shared:
                 if any(row not in skipped for row, _ in _read_pairs(pairs)):
                     _take(workflow, ended(job), pairs, skipped, once=plan.dedup)
-            sparing = _counted(sparing, skipped)
-    return _planned(plan, sparing)
+            submit_plan = _counted(submit_plan, skipped)
+    return _planned(plan, submit_plan)
 
 
 def estimate(plan: ReusePlan) -> JobSpec:
-    """Return the order as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
-    with skipped_rows(plan.sparing.path, "rw") as skipped:
+    """Return the spec as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
+    with skipped_rows(plan.submit_plan.path, "rw") as skipped:
         for _, pairs in plan.shared:
             skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
-        sparing = _counted(plan.sparing, skipped)
-    return _planned(plan, sparing)
+        submit_plan = _counted(plan.submit_plan, skipped)
+    return _planned(plan, submit_plan)
 
 
-def _planned(plan: ReusePlan, sparing: SubmitPlan) -> JobSpec:
-    """Return the order with the skipped rows left out of its slices."""
-    order, checked, limits = plan.order, plan.order.checked, plan.order.provider.limits
-    if sparing.count:
-        with checked.path.open("rb") as source, skipped_rows(sparing.path) as skipped:
-            wanted = (row not in skipped for row in range(checked.report.requests))
+def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:
+    """Return the spec with the skipped rows left out of its slices."""
+    spec, batch_file, limits = plan.spec, plan.spec.batch_file, plan.spec.provider.limits
+    if submit_plan.count:
+        with batch_file.path.open("rb") as source, skipped_rows(submit_plan.path) as skipped:
+            wanted = (row not in skipped for row in range(batch_file.report.requests))
             slices = sort_out(source, plan.folder, limits, wanted, by_model=limits.one_model)
-        checked = replace(checked, slices=tuple(slices), folder=plan.folder)
-    return replace(order, checked=checked, sparing=sparing, earlier=plan.earlier)
+        batch_file = replace(batch_file, slices=tuple(slices), folder=plan.folder)
+    return replace(spec, batch_file=batch_file, submit_plan=submit_plan, earlier=plan.earlier)
 
 
 def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
@@ -215,8 +215,8 @@ def _existing(names: list[str]) -> list[str]:
     return names
 
 
-def _counted(sparing: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
+def _counted(submit_plan: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
     """Give the rows whose original is answered elsewhere that answer too, and count the rows of each kind."""
     skipped.resolve()
     repeated, answered = skipped.count()
-    return replace(sparing, repeated=repeated, answered=answered)
+    return replace(submit_plan, repeated=repeated, answered=answered)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .order import JobSpec
+    from .job_spec import JobSpec
     from .workflow import Workflow
 
 
@@ -35,9 +35,9 @@ class SubmitOptions:
     reuse: bool = False
     # Start a new job even if the same one was started before.
     again: bool = False
-    # The file that the results will be written to, if it is known: it is checked before anything is paid.
+    # The file that the results will be written to, if it is known: it is batch_file before anything is paid.
     output: Path | None = None
-    # The file that failed requests will be written to; checked likewise.
+    # The file that failed requests will be written to; batch_file likewise.
     missing: Path | None = None
     # Replace these files if they are there.
     force: bool = False
@@ -57,49 +57,49 @@ class Submitted:
     job: JobRecord
     # Whether it was made now.
     new: bool
-    # The order as it was planned: without the rows that need not be sent.
-    order: JobSpec
+    # The spec as it was planned: without the rows that need not be sent.
+    spec: JobSpec
 
 
-def preview(workflow: Workflow, order: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:
-    """Find the rows of an order that need not be sent, and check its name and paths; nothing is sent.
+def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:
+    """Find the rows of an spec that need not be sent, and check its name and paths; nothing is sent.
 
     Raises OutputExistsError, or RegistryError if the job's name is taken. `folder` is for work.
     """
     output = None if options.output is None else str(options.output.absolute())
     earlier = options.reuse and not options.again
-    plan = find_reusable(workflow, order, folder, dedup=options.dedup, earlier=earlier, output=output)
-    known = _known(workflow, order, options)
+    plan = find_reusable(workflow, spec, folder, dedup=options.dedup, earlier=earlier, output=output)
+    known = _known(workflow, spec, options)
     if options.output is not None:
         check_output(workflow, options.output, known, plan.earlier, force=options.force)
     if options.missing is not None:
         check_target(options.missing, force=options.force or known is not None)
     if known is None:
-        workflow.registry.check_name(order.name, plan.earlier)
+        workflow.registry.check_name(spec.name, plan.earlier)
     return plan
 
 
-def _known(workflow: Workflow, order: JobSpec, options: SubmitOptions) -> JobRecord | None:
-    return None if options.again else workflow.registry.by_identity(order.identity)
+def _known(workflow: Workflow, spec: JobSpec, options: SubmitOptions) -> JobRecord | None:
+    return None if options.again else workflow.registry.by_identity(spec.identity)
 
 
 def submit(
     workflow: Workflow,
-    order: JobSpec,
+    spec: JobSpec,
     folder: Path,
     options: SubmitOptions,
     on_wait: Callable[[JobRecord | None], None] | None = None,
 ) -> Submitted:
-    """Submit what of an order must be sent, and return its job. `folder` is for work.
+    """Submit what of an spec must be sent, and return its job. `folder` is for work.
 
     An earlier job that runs rows of it is waited for: `on_wait` is called with it, and with None when it has ended.
     Raises what `preview` raises before anything is paid or waited for, else what `start` raises.
     """
     while True:
-        plan = preview(workflow, order, folder, options)
-        known = _known(workflow, order, options)
+        plan = preview(workflow, spec, folder, options)
+        known = _known(workflow, spec, options)
         if known is not None and job_folder.has_ids(known):
-            planned = replace(order, earlier=plan.earlier)  # the plan of its job stands
+            planned = replace(spec, earlier=plan.earlier)  # the plan of its job stands
         else:
             planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
         try:
@@ -112,74 +112,74 @@ def submit(
             )
         except OvertakenError:
             continue  # another process has just started a job of this input: plan once more, with its rows
-        return Submitted(_named(workflow, job, order.name), new, planned)
+        return Submitted(_named(workflow, job, spec.name), new, planned)
 
 
 def start(
     workflow: Workflow,
-    order: JobSpec,
+    spec: JobSpec,
     *,
     again: bool = False,
     resubmit_uncertain: bool = False,
     check_remote: bool = False,
 ) -> tuple[JobRecord, bool]:
-    """Start the job of a planned order, or go on with the one that it started before; tell whether it is new.
+    """Start the job of a planned spec, or go on with the one that it started before; tell whether it is new.
 
     `check_remote` first looks through the provider's batches for one that another machine has started. Raises what
     the provider refuses with, OvertakenError if another process was quicker, and UncertainError if it is unknown
     whether an earlier attempt created a batch.
     """
-    parts = [PartRecord.of(piece, 0, number) for number, piece in enumerate(order.checked.slices, 1)]
+    parts = [PartRecord.of(piece, 0, number) for number, piece in enumerate(spec.batch_file.slices, 1)]
     # Without a key, or a local server, there is no job either.
-    workflow.connections.renew(order.provider).make_ready()
+    workflow.connections.renew(spec.provider).make_ready()
     if check_remote or not again:
-        look_back(workflow, order.provider, always=check_remote)
-    spared = order.sparing.count if order.sparing else 0
-    job, new = workflow.registry.add(_new_job(order, spared), parts, again=again, earlier=order.earlier)
+        look_back(workflow, spec.provider, always=check_remote)
+    skipped = spec.submit_plan.count if spec.submit_plan else 0
+    job, new = workflow.registry.add(_new_job(spec, skipped), parts, again=again, earlier=spec.earlier)
     with workflow.alone(job):
         if not new:
-            job = _with_missing_parts(workflow, _with_input(workflow, job, order, spared), parts)
+            job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
         if not new and not job_folder.has_ids(job) and all(part.state == PLANNED for part in job.parts):
             # Killed before its files were kept; today's plan may differ, as earlier jobs may have more answers.
-            job = workflow.registry.plan_anew(job, parts, spared)
-        job_folder.keep(job, order.checked, order.sparing)
+            job = workflow.registry.plan_anew(job, parts, skipped)
+        job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
 
-def _new_job(order: JobSpec, spared: int) -> JobRecord:
-    checked, provider = order.checked, order.provider
+def _new_job(spec: JobSpec, skipped: int) -> JobRecord:
+    batch_file, provider = spec.batch_file, spec.provider
     return JobRecord(
         id=0,
-        identity=order.identity,
+        identity=spec.identity,
         uid=new_token(),
         provider=str(provider.name or provider.base_url),
         base_url=str(provider.base_url),
-        endpoint=str(checked.report.endpoint),
-        window=order.window or provider.completion_window,
+        endpoint=str(batch_file.report.endpoint),
+        window=spec.window or provider.completion_window,
         created_at=time.time(),
-        name=order.name,
-        model=checked.report.model,
-        metadata=order.metadata,
-        input_path=str(checked.origin) if checked.origin else None,
-        input_sha256=checked.sha256,
-        input_bytes=checked.size,
-        requests=checked.report.requests,
-        origin=order.origin,
-        spared=spared,
+        name=spec.name,
+        model=batch_file.report.model,
+        metadata=spec.metadata,
+        input_path=str(batch_file.origin) if batch_file.origin else None,
+        input_sha256=batch_file.sha256,
+        input_bytes=batch_file.size,
+        requests=batch_file.report.requests,
+        input_name=spec.input_name,
+        skipped=skipped,
     )
 
 
-def _with_input(workflow: Workflow, job: JobRecord, order: JobSpec, spared: int) -> JobRecord:
+def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int) -> JobRecord:
     """Store what the input tells about a job that was found again without it."""
     if job.input_sha256 is None:
-        checked = order.checked
+        batch_file = spec.batch_file
         workflow.registry.set_job(
             job.id,
-            input_path=str(checked.origin) if checked.origin else None,
-            input_sha256=checked.sha256,
-            input_bytes=checked.size,
-            requests=checked.report.requests,
-            spared=job.spared or spared,
+            input_path=str(batch_file.origin) if batch_file.origin else None,
+            input_sha256=batch_file.sha256,
+            input_bytes=batch_file.size,
+            requests=batch_file.report.requests,
+            skipped=job.skipped or skipped,
         )
     return workflow.registry.job(job.id)
 

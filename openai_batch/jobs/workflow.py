@@ -176,7 +176,7 @@ class Workflow:
             marks={
                 create_once.JOB_MARK: job.uid,
                 create_once.ORDER_MARK: job.identity,
-                **({create_once.ROWS_MARK: f"{job.requests - job.spared}/{job.requests}"} if job.spared else {}),
+                **({create_once.ROWS_MARK: f"{job.requests - job.skipped}/{job.requests}"} if job.skipped else {}),
                 create_once.PART_MARK: f"{part.number}/{len(job.parts)}",
             },
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.jobs.collect import Collected, collect
-from openai_batch.jobs.order import JobSpec
+from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.reporter import Reporter
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start

@@ -120,7 +120,7 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(shop: Shop) -> None:
     job = flow.wait(start(flow, order)[0], timeout=30)
     rest = shop.folder / "rest.jsonl"
     collect(flow, job, shop.out, missing=rest)
-    lines = order.checked.path.read_bytes().splitlines(keepends=True)
+    lines = order.batch_file.path.read_bytes().splitlines(keepends=True)
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
 
 

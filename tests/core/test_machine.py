@@ -24,7 +24,7 @@ from openai_batch.providers import get_provider_by_name
 if TYPE_CHECKING:
     from collections import Counter
 
-    from openai_batch.jobs.order import JobSpec
+    from openai_batch.jobs.job_spec import JobSpec
 
 FAULTS = (
     *("create=made.reset", "create=made.close", "create=made.500", "create=made.502", "create=made.cut"),
@@ -109,9 +109,9 @@ class Walk(RuleBasedStateMachine):
                 return
             except BatchError:
                 continue
-            done = collect(flow, job, self.shop.folder / f"out-{order.checked.sha256[:8]}.jsonl")
-            assert done.tally.succeeded == done.tally.requests == order.checked.report.requests
-            assert self._batches()[order.checked.path.read_bytes()] == 1
+            done = collect(flow, job, self.shop.folder / f"out-{order.batch_file.sha256[:8]}.jsonl")
+            assert done.tally.succeeded == done.tally.requests == order.batch_file.report.requests
+            assert self._batches()[order.batch_file.path.read_bytes()] == 1
             return
         raise AssertionError("the order never came to its end")
 

@@ -19,7 +19,7 @@ from core.kit import request_line
 
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 from openai_batch.jobs import workflow
-from openai_batch.jobs.order import JobSpec
+from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.workflow import Workflow

@@ -192,7 +192,7 @@ def test_an_upload_is_tried_again_and_one_batch_is_made(shop: Shop, fault: str) 
     except ApiError:
         job = start(shop.flow(), order)[0]
     (batch,) = shop.server.batches.values()
-    assert batch.input.data == order.checked.path.read_bytes()
+    assert batch.input.data == order.batch_file.path.read_bytes()
     assert job.batch_ids == [batch.id]
 
 

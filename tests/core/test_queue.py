@@ -10,7 +10,7 @@ import pytest
 
 from openai_batch.jobs import token_limit
 from openai_batch.jobs.collect import collect, raise_if_incomplete
-from openai_batch.jobs.order import JobSpec
+from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.token_limit import EnqueuedTokens
 from openai_batch.providers import get_provider_by_name
@@ -64,7 +64,7 @@ def test_what_does_not_fit_waits_and_is_sent(shop: Shop, refuses: bool) -> None:
     """A queue with room for two parts gets all four, one after another, and each request is answered once."""
     shop.configure(max_requests=3)
     whole = order(shop, "fault:steps=in_progress")
-    shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
+    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
     shop.server.queue_refuses = refuses
     job, _ = start(shop.flow(), whole)
     if refuses:
@@ -81,7 +81,7 @@ def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
     """With the limit known beforehand nothing is ever refused."""
     shop.configure(max_requests=3)
     whole = order(shop, "fault:steps=in_progress,in_progress")
-    limit = whole.checked.size * 2 // 4 + 10
+    limit = whole.batch_file.size * 2 // 4 + 10
     shop.configure(max_requests=3, enqueued_tokens=limit // token_limit.BYTES_PER_TOKEN)
     shop.server.queue_bytes = limit
     job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress,in_progress"))
@@ -135,7 +135,7 @@ def two_jobs(shop: Shop) -> tuple[JobRecord, JobRecord]:
     """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
     first, _ = start(shop.flow(), shop.order("fault:steps=in_progress", 1, "one.jsonl"))
     whole = order(shop, "fault:steps=in_progress")
-    shop.server.queue_bytes = whole.checked.size
+    shop.server.queue_bytes = whole.batch_file.size
     second, _ = start(shop.flow(), whole)
     assert second.status == "uploaded"
     return first, second
@@ -189,7 +189,7 @@ def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
 
     shop.configure(max_requests=3)
     whole = order(shop, "m")
-    shop.server.queue_bytes = whole.checked.size * 2 // 4 + 10
+    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
     shop.server.queue_refuses = False
     finish(shop, start(shop.flow(), whole)[0])
     (shop.home / "state" / "registry.db").unlink()
@@ -224,7 +224,7 @@ def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
 def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
     """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
     whole = order(shop, "fault:steps=in_progress")
-    room = whole.checked.size // 4 + 10
+    room = whole.batch_file.size // 4 + 10
     tokens = room // token_limit.BYTES_PER_TOKEN
     shop.configure(**({"enqueued_tokens": tokens} if known else {}))
     shop.server.queue_bytes = room

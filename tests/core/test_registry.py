@@ -200,7 +200,7 @@ def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
     order = shop.order("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
     made = start(shop.flow(), order)[0]
     again = shop.flow().registry.job(made.id)
-    assert again.input_path == str(order.checked.origin)
+    assert again.input_path == str(order.batch_file.origin)
     assert Path(str(again.input_path)).exists()
     assert [path.name for path in paths.state_dir().iterdir() if "damaged" in path.name] == []
 

@@ -45,7 +45,7 @@ def test_another_input_is_another_job(shop: Shop) -> None:
 def test_an_input_that_changes_before_it_is_sent_is_refused(shop: Shop) -> None:
     """What was checked is what is sent: no batch is made of a file that changed in between."""
     order = shop.order("fault:end=completed")
-    order.checked.path.write_bytes(order.checked.path.read_bytes().replace(b"ask", b"ASK"))
+    order.batch_file.path.write_bytes(order.batch_file.path.read_bytes().replace(b"ask", b"ASK"))
     with pytest.raises(InputError, match="has changed"):
         start(shop.flow(), order)
     assert shop.server.creates == []
@@ -55,7 +55,7 @@ def test_an_input_that_changes_before_it_is_sent_is_refused(shop: Shop) -> None:
 def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(shop: Shop, more: bytes | None) -> None:
     """What a look at the file tells is told before anything is sent."""
     order = shop.order("fault:end=completed")
-    path = order.checked.path
+    path = order.batch_file.path
     if more is None:
         path.unlink()
     else:
@@ -135,7 +135,7 @@ def test_a_batch_from_elsewhere_is_adopted_once_and_collected(shop: Shop) -> Non
     """A batch id made by another program becomes one job; an unknown id is no job."""
     order = shop.order("fault:rows=shuffled")
     api = shop.api()
-    with order.checked.path.open("rb") as handle:
+    with order.batch_file.path.open("rb") as handle:
         file = api.upload(handle, "x.jsonl")
     made = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={"by": "hand"})
     flow = shop.flow()

@@ -26,7 +26,7 @@ def half_sent(shop: Shop, plan: str = "fault:steps=in_progress") -> tuple[Workfl
     """Submit six requests in three parts to a queue with room for two."""
     shop.configure(max_requests=2)
     order = shop.order(plan, 6)
-    shop.server.queue_bytes = order.checked.size * 2 // 3 + 5
+    shop.server.queue_bytes = order.batch_file.size * 2 // 3 + 5
     flow = shop.flow()
     job, _ = start(flow, order)
     assert job.waiting == 1

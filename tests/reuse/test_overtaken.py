@@ -21,8 +21,8 @@ __all__ = ["shop"]
 def test_an_order_that_was_overtaken_is_not_sent(shop: Shop) -> None:
     """A plan that does not know of a job of the same input, started since, is refused, and a new one takes its rows."""
     flow = shop.flow()
-    first = replace(shop.order("m", 3, "one.jsonl"), origin="the table")
-    second = replace(shop.order("m", 5, "two.jsonl"), origin="the table")
+    first = replace(shop.order("m", 3, "one.jsonl"), input_name="the table")
+    second = replace(shop.order("m", 5, "two.jsonl"), input_name="the table")
     stale = plan_submission(flow, find_reusable(flow, second, shop.folder / "work-two.jsonl", dedup=False), flow.wait)
     start(
         flow, plan_submission(flow, find_reusable(flow, first, shop.folder / "work-one.jsonl", dedup=False), flow.wait)
@@ -38,7 +38,7 @@ def test_an_order_that_was_overtaken_is_not_sent(shop: Shop) -> None:
 def test_the_same_order_is_not_overtaken_by_itself(shop: Shop) -> None:
     """Two processes with the same order share its job, whoever comes first."""
     flow = shop.flow()
-    order = replace(shop.order("m", 3), origin="the table")
+    order = replace(shop.order("m", 3), input_name="the table")
     plans = [
         plan_submission(flow, find_reusable(flow, order, shop.folder / "work-in.jsonl", dedup=False), None)
         for _ in range(2)

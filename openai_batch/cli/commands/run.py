@@ -80,8 +80,8 @@ def run(
     Without -o the results of FILE go to FILE's name with `.results.jsonl`, those of stdin to stdout.
     """
     from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.job_spec import name_of_input
     from openai_batch.jobs.make_requests import make_example, make_requests
-    from openai_batch.jobs.order import name_of_input
     from openai_batch.jobs.retry import wait_and_retry
     from openai_batch.jobs.submit import preview, submit
 
@@ -92,12 +92,12 @@ def run(
     rest = Path(missing).expanduser() if missing else None
     with session(quiet=quiet) as current, workspace() as folder:
         if example:
-            made, origin = make_example(folder, provider, request.model), None
+            made, input_name = make_example(folder, provider, request.model), None
         else:
             opened = inputs.open(files, folder)
             made = make_requests(opened, folder, request.spec(), provider, limit=inputs.limit)
-            origin = name_of_input(files or [], table=inputs.table, sql=inputs.sql, output=target)
-        order = job.order(made, folder, dedup=dedup, origin=origin)
+            input_name = name_of_input(files or [], table=inputs.table, sql=inputs.sql, output=target)
+        spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
         options = job.submit_options(
             dedup=made.columns is not None if dedup is None else dedup,
             reuse=True,
@@ -107,12 +107,12 @@ def run(
             timeout=patience,
         )
         if dry_run:
-            say_dry(current, order, preview(current.workflow, order, folder, options))
+            say_dry(current, spec, preview(current.workflow, spec, folder, options))
             return
-        started = submit(current.workflow, order, folder, options, current.follow)
+        started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
         ended = wait_and_retry(current.workflow, started.job, timeout=patience, retries=retries)
-        earlier, requests = started.order.earlier, order.checked.path
+        earlier, requests = started.spec.earlier, spec.batch_file.path
         collected = deliver(
             current, ended, target, force=force, earlier=earlier, missing=rest, requests=requests, export=table
         )

@@ -43,18 +43,18 @@ def submit(
 ) -> None:
     """Start a batch file's job: check it whole, upload it, create its batch once."""
     from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.job_spec import name_of_input
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.order import name_of_input
     from openai_batch.jobs.submit import submit as start
     from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet) as current, workspace() as folder:
         source = open_joined([awaited(file) for file in globbed(files)], folder)
-        order = options.order(Requests(source, provider), folder, origin=name_of_input(files))
+        spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
         if dry_run:
-            say_dry(current, order)
+            say_dry(current, spec)
             return
-        started = start(current.workflow, order, folder, options.submit_options(), current.follow)
+        started = start(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
         current.reporter.close()
         if not started.new:

@@ -5,7 +5,8 @@ jobs/UID/columns          the rows of the table that its requests were made of, 
 jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
 jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`requests/split`)
 jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, where others are not
-jobs/UID/keys             what each request asks (`requests/fingerprints`); and origin, what the user named as the input
+jobs/UID/keys             the fingerprint of each request (`requests/fingerprints`)
+jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
 jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
 jobs/UID/lock             held while the job's parts are walked
@@ -42,31 +43,31 @@ if TYPE_CHECKING:
     from .records import JobRecord
     from .reused_answers import SubmitPlan
 
-COLUMNS, IDS, KEYS, ORIGIN, REUSED = "columns", "ids", "keys", "origin", "reused.sqlite"
-_REWRITTEN = frozenset({ORIGIN, REUSED})
+COLUMNS, IDS, KEYS, INPUT_NAME, REUSED = "columns", "ids", "keys", "input_name", "reused.sqlite"
+_REWRITTEN = frozenset({INPUT_NAME, REUSED})
 """Small files that are written in place when an order is planned anew: a job needs copies of them."""
 
 _CHUNK = 1 << 20
 _IDS_AT_ONCE = 4096
 
 
-def keep(job: JobRecord, checked: BatchFile, sparing: SubmitPlan | None = None) -> None:
+def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None = None) -> None:
     """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
     folder = paths.private_dir(paths.job_dir(job.uid))
     whole = has_ids(job)
     wanted = []
-    if checked.columns is not None:
-        wanted.append((checked.columns, COLUMNS))
-    if sparing is not None:
-        wanted += _files_of(sparing, job, whole=whole)
-    if checked.origin is None and (not job.submitted or job.succeeded != job.requests):
-        wanted.append((checked.path, "input.jsonl"))
+    if batch_file.columns is not None:
+        wanted.append((batch_file.columns, COLUMNS))
+    if submit_plan is not None:
+        wanted += _files_of(submit_plan, job, whole=whole)
+    if batch_file.origin is None and (not job.submitted or job.succeeded != job.requests):
+        wanted.append((batch_file.path, "input.jsonl"))
     if not job.submitted:
         for stem in {part.source for part in job.parts if part.source}:
-            if checked.folder is not None:
-                files = [checked.folder / f"{stem}{kind}" for kind in (".jsonl", ".ids", ".rows")]
+            if batch_file.folder is not None:
+                files = [batch_file.folder / f"{stem}{kind}" for kind in (".jsonl", ".ids", ".rows")]
                 wanted += [(path, path.name) for path in files if path.exists()]  # another plan may have none
-    for source, name in [*wanted, (checked.ids, IDS)]:
+    for source, name in [*wanted, (batch_file.ids, IDS)]:
         target = folder / name
         # The same requests may come of another table now: results are joined with the latest one.
         needed = name == COLUMNS or not whole or not target.exists()
@@ -95,10 +96,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _files_of(plan: SubmitPlan, job: JobRecord, *, whole: bool) -> list[tuple[Path, str]]:
     """Return the files of a plan that are kept, with their names. What another plan left is removed."""
-    wanted = [(plan.keys, KEYS), (plan.origin, ORIGIN)]
+    wanted = [(plan.keys, KEYS), (plan.input_name, INPUT_NAME)]
     if not whole or skipped_of(job) is None:
         (paths.job_dir(job.uid) / REUSED).unlink(missing_ok=True)
-        if plan.count or job.spared:
+        if plan.count or job.skipped:
             wanted.append((plan.path, REUSED))
     return wanted
 
@@ -120,7 +121,7 @@ def input_path(job: JobRecord, part: PartRecord | None = None) -> Path:
 
 
 def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
-    """Return that file after making sure that its bytes are still those that were checked. Raises InputError."""
+    """Return that file after making sure that its bytes are still those that were batch_file. Raises InputError."""
     path = input_path(job, part)
     if part is None and job.input_sha256 is None:
         elsewhere = job.identity.startswith("batch:")
@@ -146,7 +147,7 @@ def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
 
 @contextlib.contextmanager
 def opened(job: JobRecord, part: PartRecord, progress: Callable[[int], None]) -> Iterator[FileSlice]:
-    """Open a part's bytes for the upload. Raises InputError if they are not what was checked.
+    """Open a part's bytes for the upload. Raises InputError if they are not what was batch_file.
 
     A file that is gone or has another size is told before anything is uploaded. The hash is compared after the upload,
     which is before a batch is created: the file with the wrong bytes stays at the provider, and nothing uses it.
@@ -205,9 +206,9 @@ def keys_of(job: JobRecord) -> Path | None:
     return path if path.exists() else None
 
 
-def origin_of(uid: str) -> str | None:
+def input_name_of(uid: str) -> str | None:
     """Return what the input of a job with this mark was named, for one that the registry has lost."""
-    path = paths.job_dir(uid) / ORIGIN
+    path = paths.job_dir(uid) / INPUT_NAME
     return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
 
 
@@ -260,7 +261,7 @@ def rows_of(job: JobRecord, part: PartRecord) -> Iterator[tuple[int, str]]:
 def cut_part(job: JobRecord, part: PartRecord, max_bytes: int) -> list[PartRecord]:
     """Return parts of `max_bytes` at most each for the requests of one; the first bears its number.
 
-    Raises InputError if its bytes are not those that were checked.
+    Raises InputError if its bytes are not those that were batch_file.
     """
     path = check_input(job, part)
     folder = paths.job_dir(job.uid)

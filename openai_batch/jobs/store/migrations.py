@@ -21,8 +21,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             requests INTEGER NOT NULL DEFAULT 0,
             output_path TEXT,
             succeeded INTEGER,
-            origin TEXT,
-            spared INTEGER NOT NULL DEFAULT 0,
+            input_name TEXT,
+            skipped INTEGER NOT NULL DEFAULT 0,
             created_at REAL NOT NULL
         )""",
         "CREATE INDEX jobs_identity ON jobs (identity)",

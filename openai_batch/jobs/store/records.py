@@ -110,8 +110,8 @@ class JobRecord:
 
     `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
     that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are
-    in bytes; `succeeded` is known once it is collected. `origin` tells what the user named as the input, to know a
-    grown one by; `output_path` where its results went last. `spared` counts the rows that are not
+    in bytes; `succeeded` is known once it is collected. `input_name` tells what the user named as the input, to know a
+    grown one by; `output_path` where its results went last. `skipped` counts the rows that are not
     sent: an identical request is, or an earlier job has their answers (`jobs/store/reused_answers`).
     """
 
@@ -132,8 +132,8 @@ class JobRecord:
     requests: int = 0
     output_path: str | None = None
     succeeded: int | None = None
-    origin: str | None = None
-    spared: int = 0
+    input_name: str | None = None
+    skipped: int = 0
     parts: tuple[PartRecord, ...] = ()
 
     @property
@@ -148,7 +148,7 @@ class JobRecord:
 
     @property
     def _has_rows(self) -> bool:
-        return bool(self.parts) or self.spared > 0
+        return bool(self.parts) or self.skipped > 0
 
     @property
     def status(self) -> str:
@@ -178,7 +178,7 @@ class JobRecord:
     @property
     def counts(self) -> Counts:
         """The provider's counts of what is sent, summed over the parts; the total is ours until it has one."""
-        sent = self.requests - self.spared
+        sent = self.requests - self.skipped
         total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
         again = [part for part in self.parts if part.sent_again]
         if again and self.collected and self.succeeded is not None:

@@ -70,8 +70,8 @@ class Registry:
             _check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
                 # None but those that `earlier` tells of: what looking again does not show would be met for ever.
-                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND origin = ?"
-                if (db.execute(sql, (job.endpoint, packed(job.origin))).fetchone()[0] or 0) > earlier.newest:
+                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ?"
+                if (db.execute(sql, (job.endpoint, packed(job.input_name))).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, earlier)
             values = [packed(getattr(job, name)) for name in JOB_FIELDS]
@@ -117,8 +117,8 @@ class Registry:
             found = db.execute(_NEWEST, (identity,)).fetchone()[0]
             return None if found is None else self._job(db, found)
 
-    def earlier(self, origin: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
-        """Return the jobs for an endpoint made of what is named `origin`, or with results at `output_path`.
+    def earlier(self, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
+        """Return the jobs for an endpoint made of what is named `input_name`, or with results at `output_path`.
 
         The newest comes first.
         """
@@ -127,9 +127,9 @@ class Registry:
                 return []
             sql = (
                 "SELECT id FROM jobs WHERE endpoint = ? AND"
-                " (origin = ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
+                " (input_name = ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
             )
-            return [row[0] for row in db.execute(sql, (endpoint, packed(origin), packed(output_path)))]
+            return [row[0] for row in db.execute(sql, (endpoint, packed(input_name), packed(output_path)))]
 
     def at_output(self, path: str) -> dict[int, str | None]:
         """Return the jobs whose results lie at a path, or may, and the stamp of each as published (None: it is not)."""
@@ -266,7 +266,7 @@ class Registry:
                 db.execute("DELETE FROM outputs WHERE path = ? AND job != ?", (packed(path), number))
                 db.execute("UPDATE outputs SET stamp = ? WHERE path = ? AND job = ?", (stamp, packed(path), number))
 
-    def plan_anew(self, job: JobRecord, parts: list[PartRecord], spared: int) -> JobRecord:
+    def plan_anew(self, job: JobRecord, parts: list[PartRecord], skipped: int) -> JobRecord:
         """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""
         with self._writing() as db:
             if any(part.state != PLANNED for part in self._job(db, job.id).parts):
@@ -274,7 +274,7 @@ class Registry:
             db.execute("DELETE FROM parts WHERE job = ?", (job.id,))
             for part in parts:
                 self._insert_part(db, job.id, part)
-            db.execute("UPDATE jobs SET spared = ? WHERE id = ?", (spared, job.id))
+            db.execute("UPDATE jobs SET skipped = ? WHERE id = ?", (skipped, job.id))
             return self._job(db, job.id)
 
     def cut(self, part: PartRecord, pieces: list[PartRecord]) -> None:

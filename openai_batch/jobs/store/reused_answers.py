@@ -145,7 +145,7 @@ class SubmitPlan:
 
     keys: Path
     """The file with the keys of the requests (`requests/fingerprints`)."""
-    origin: Path
+    input_name: Path
     """A file with what the input was named."""
     path: Path
     """The table of the rows that are not sent (`SkippedRows`)."""

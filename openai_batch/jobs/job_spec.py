@@ -1,4 +1,4 @@
-"""What a user wants done, and the hash that makes the same order the same job."""
+"""What a user wants done, and the hash that makes the same spec the same job."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a user wants done: a checked input on a provider, under a name and with metadata if given.
+    """What a user wants done: a batch_file input on a provider, under a name and with metadata if given.
 
-    `origin` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
-    said; `sparing` what came of that, and of what the `earlier` jobs have answered (`jobs/reuse`).
+    `input_name` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
+    said; `submit_plan` what came of that, and of what the `earlier` jobs have answered (`jobs/reuse`).
     """
 
-    checked: BatchFile
+    batch_file: BatchFile
     provider: Provider
     window: str | None = None
     name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
-    origin: str | None = None
+    input_name: str | None = None
     dedup: bool | None = None
-    sparing: SubmitPlan | None = None
+    submit_plan: SubmitPlan | None = None
     earlier: EarlierJobs = field(default_factory=EarlierJobs)
 
     @property
     def identity(self) -> str:
-        """The hash that makes the same order the same job: where it runs, as what, and every byte of the input."""
+        """The hash that makes the same spec the same job: where it runs, as what, and every byte of the input."""
         facts = [
             normal_url(str(self.provider.base_url)),
-            self.checked.report.endpoint,
+            self.batch_file.report.endpoint,
             self.window or self.provider.completion_window,
             sorted(self.metadata.items()),
-            self.checked.sha256,
+            self.batch_file.sha256,
             *([] if self.dedup is None else ["once" if self.dedup else "each"]),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -64,23 +64,23 @@ def make_spec(
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
     window: str | None = None,
-    origin: str | None = None,
+    input_name: str | None = None,
     dedup: bool | None = None,
     columns: Path | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> JobSpec:
-    """Check a batch file for its provider, and return the order to run it. `folder` is for work.
+    """Check a batch file for its provider, and return the spec to run it. `folder` is for work.
 
     Without `provider` the default one is taken, else the one that serves the first model. `columns` is the file with
     the rows that the requests were made of. `on_warning` is called with each warning of the check. Raises InputError
     with every problem, and UnknownProviderError.
     """
     chosen = provider_for(source, provider)
-    checked = replace(check_file(source, chosen.limits, folder), columns=columns)
+    batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
     if on_warning is not None:
-        for problem in checked.report.problems:
+        for problem in batch_file.report.problems:
             on_warning(problem.located(source.name))
-    return JobSpec(checked, chosen, window, name, dict(metadata or {}), origin, dedup)
+    return JobSpec(batch_file, chosen, window, name, dict(metadata or {}), input_name, dedup)
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:
