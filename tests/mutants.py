@@ -91,7 +91,7 @@ def copy_tree(target: Path) -> None:
 
 def run_tests(root: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     """Run tests in a copy; return pytest's exit code and output (1 and a word where they hang)."""
-    words = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-x", "-q"]
+    words = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-x", "-q", "--all"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OBATCH_")}
     env = kept | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     names = [f"tests/{test}" for test in tests]

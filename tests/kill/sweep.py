@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.kit import request_line
 from support.faults import FaultServer, fault_server
+from support.provider_home import request_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

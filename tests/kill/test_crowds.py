@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from kill.conftest import FULL
 from kill.sweep import Moment, World
 from support.servers import wait_until
@@ -17,6 +18,8 @@ from support.servers import wait_until
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+pytestmark = pytest.mark.slow
 
 
 def test_ten_submit_the_same_file(here: World) -> None:

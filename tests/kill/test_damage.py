@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
+import pytest
 from kill.conftest import FULL
 
 from openai_batch.jobs.store import migrations, registry
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    import pytest
     from kill.sweep import World
+
+pytestmark = pytest.mark.slow
+
 
 HITS = 200 if FULL else 40
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
+
 NOBODY = 65534
 
 

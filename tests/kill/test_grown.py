@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
+
 COMMAND = ("run", "t.txt", "-m", "fault:end=completed", "-o", "out.jsonl")
 POINTS = 6
 

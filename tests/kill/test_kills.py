@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
+
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # what is done before, unharmed; what is swept
     "submit": ((), ("submit", "in.jsonl")),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from kill.sweep import World
 
+pytestmark = pytest.mark.slow
+
+
 Call = tuple[str, str, list[str]]
 """A call's name, the path of its descriptor ("" where there is none), and the texts in its arguments."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from kill.conftest import FULL
 from kill.sweep import Ended, Moment, World, Zygote, world
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 
 PLAN = "fault:end=expired;rows=expired"

@@ -1,0 +1,117 @@
+"""What cannot be read is told as file:line, all at once, and nothing is published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.command import invoke
+from support.sample_tables import prompts, requests, write_table
+
+from openai_batch.errors import InputError
+from openai_batch.files.lines import MAX_LINE_BYTES
+
+CASES = {
+    "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, and the header 2"),
+    "many cells": ("t.csv", b'a,text\n"1\n2",x\n1,2,3\n', ":4: the row has 3 cells, and the header 2"),
+    "broken cells": ("t.csv", b'a,text\n"1\n2",x,y\n', ":2: the row has 3 cells, and the header 2"),
+    "open quote": ("t.csv", b'a,text\n1,x\n1,"x\ny\n', ":3: a quote is opened here and never closed"),
+    "stray quote": ("t.csv", b'a,text\n1,"x"y\n', ":2: text follows a closing quote"),
+    "old Mac": ("t.csv", b"a,text\r1,x\r2,y", ":1: a return stands without a newline"),
+    "same names": ("t.csv", b"a,a\n1,2\n", ":1: two columns are called 'a'"),
+    "bad bytes": ("t.csv", b"a,text\n1,ok\n2,\xff\n", ":3: not UTF-8 (byte 3)"),
+    "bad header": ("t.csv", b"\xc3,text\n1,ok\n", ":1: not UTF-8 (byte 1)"),
+    "UTF-16": ("t.csv", "a,text\n1,x\n".encode("utf-16"), ":1: the file is UTF-16"),
+    "empty cell": ("t.csv", b"a,text\n1,x\n2, \n", ":3: the prompt is empty"),
+    "long cell": ("t.csv", b"text\n" + b'"' + b"x\n" * (MAX_LINE_BYTES // 2 + 1) + b'"\n', ":2: a cell has more than"),
+    "tabs": ("t.tsv", b"a\ttext\n1\n", ":2: the row has 1 cell, and the header 2"),
+    "no JSON": ("t.jsonl", b'{"text":"x"}\n{"text":}\n', ":2: not valid JSON"),
+    "half a pair": ("t.jsonl", b'{"text":"\\ud800"}\n', ":1: not valid JSON"),
+    "no object": ("t.jsonl", b'{"text":"x"}\n["x"]\n', ":2: the line is not a JSON object"),
+    "deep": ("t.jsonl", b'{"text":' + b"[" * 300 + b"]" * 300 + b"}\n", ":1: the JSON is nested too deeply"),
+    "deeper": ("t.jsonl", b'{"text":' + b"[" * 90000 + b"]" * 90000 + b"}\n", ":1: the JSON is nested too deeply"),
+    "no column": ("t.jsonl", b'{"text":"x","a":1}\n{"a":1}\n', ":2: there is no column 'text'; the only column is a"),
+    "null": ("t.jsonl", b'{"text":null}\n', ":1: the prompt is empty"),
+    "bad prompt": ("t.txt", b"ok\n\xff\n", ":2: not UTF-8 (byte 1)"),
+    "long prompt": ("t.txt", b"ok\n" + b"x" * (MAX_LINE_BYTES + 1), ":2: the line has 10,000,001 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_fault_has_its_place(case: str) -> None:
+    """One bad row is one problem at its own line; the rows beside it are no problem."""
+    name, content, told = CASES[case]
+    Path(name).write_bytes(content)
+    with pytest.raises(InputError, match="the input has 1 problem; nothing was prepared") as caught:
+        requests(name)
+    assert f"\n{name}{told}" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_all_problems_are_told_and_nothing_is_published() -> None:
+    """Problems of all files come at once, capped; the exit code is 3 and no file appears."""
+    Path("a.csv").write_text("a,text\n1\n2,x\n3\n", encoding="utf-8")
+    Path("b.csv").write_text("a,text\n" + "1\n" * 200, encoding="utf-8")
+    result = invoke("prepare", "a.csv", "b.csv", "-m", "m", "-o", "out.jsonl")
+    result.failed(3, "the input has 202 problems; nothing was prepared", "--format")
+    lines = result.err.splitlines()
+    assert lines[1].startswith("a.csv:2: ")
+    assert lines[2].startswith("a.csv:4: ")
+    assert lines[100].startswith("b.csv:99: ")
+    assert lines[101] == "… and 102 more"
+    assert sorted(path.name for path in Path().iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_template_faults_name_the_row_and_the_columns() -> None:
+    """An undefined column, simple or within an expression, lists the columns; other failures tell what they are."""
+    Path("t.jsonl").write_text('{"a":1,"text":"x"}\n{"text":"x"}\n', encoding="utf-8")
+    for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}", "{{ a|upper }} {{ text }}"):
+        result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the row")
+        assert "t.jsonl:2: 'a' is undefined; the only column is text" in result.err
+    result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", "{{ text / 2 }}").failed(3, "2 problems", "fix")
+    assert "t.jsonl:1: the template fails: TypeError" in result.err
+
+
+def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
+    """A byte order mark, CRLF, quoted newlines, blank lines and cells beyond the csv module's limit are kept whole."""
+    long = "y" * 300_000
+    content = f'\ufeffid,text\r\n1,"a\r\nb ""c"""\r\n\r\n2,{long}\r\n3,last'
+    Path("t.csv").write_bytes(content.encode())
+    found = requests("t.csv", id_column="id")
+    assert [item["custom_id"] for item in found] == ["1", "2", "3"]
+    assert prompts(found) == ['a\r\nb "c"', long, "last"]
+
+
+def test_semicolons_are_seen() -> None:
+    """A header without a comma and with semicolons is what some spreadsheets write."""
+    Path("t.csv").write_text('id;text\n1;"a;b, c"\n', encoding="utf-8")
+    assert prompts(requests("t.csv")) == ["a;b, c"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.db"])
+def test_a_table_without_rows_is_no_input(name: str) -> None:
+    """An empty table is refused in words."""
+    if name == "t.db":
+        write_table(Path(name), [{"text": "x"}])
+        invoke("prepare", name, "-m", "m", "--sql", "SELECT * FROM reviews WHERE 0").failed(
+            3, "there is no row", "one row"
+        )
+        return
+    Path(name).write_text("id,text\n" if name == "t.csv" else "\n", encoding="utf-8")
+    invoke("prepare", name, "-m", "m").failed(3, f"{name}: there is no row", "one row")
+
+
+def test_bytes_are_no_prompt() -> None:
+    """A cell with bytes is refused by its row, not sent as their Python notation."""
+    write_table(Path("t.db"), [{"text": "x"}, {"text": b"\xff"}])
+    with pytest.raises(InputError, match=r"t\.db:2: the cell holds bytes"):
+        requests("t.db")
+
+
+def test_a_dry_run_counts_rows() -> None:
+    """`run --dry-run` says what would be sent for a table."""
+    write_table(Path("t.csv"), [{"text": "x"}, {"text": "y"}])
+    result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).good()
+    assert "2 requests for /v1/chat/completions" in result.err
+    assert json.dumps("x") not in result.out

@@ -1,0 +1,183 @@
+"""`obatch check`, `prepare` and what `submit` takes: every problem by its line, and nothing sent before all is well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.command import Terminal, ids, invoke, request, see, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+
+def problems_file() -> Path:
+    """Write a file with one problem of each kind, a line each."""
+    lines: list[object] = [
+        request("good"),
+        "no object",
+        {"method": "POST"},
+        request("good"),
+        {**request("get"), "method": "GET"},
+        {**request("other"), "url": "/v1/embeddings"},
+        request("streaming", stream=True),
+        {**request("nothing"), "body": "text"},
+        {**request("nameless"), "body": {"messages": []}},
+    ]
+    path = write("bad.jsonl", lines)
+    path.write_bytes(path.read_bytes() + b"{not json\n" + b'{"custom_id": "\xff"}\n')
+    return path
+
+
+def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
+    """`check` names file, line and remedy of every problem, all at once, and exits with 3."""
+    problems_file()
+    result = invoke("check", "bad.jsonl", "-p", "faulty").failed(3, "bad.jsonl has", "mend the file")
+    assert {line.split(":")[1] for line in result.out.splitlines()} == {str(n) for n in range(2, 12)}
+    for words in (
+        "bad.jsonl:2: the line is not a JSON object",
+        "bad.jsonl:3: custom_id is missing",
+        'bad.jsonl:4: custom_id "good" is also on line 1',
+        'bad.jsonl:5: method is "GET"',
+        "bad.jsonl:6: url is /v1/embeddings, and the batch's endpoint is /v1/chat/completions",
+        "bad.jsonl:7: the request asks for streaming",
+        "bad.jsonl:8: body is not an object",
+        "bad.jsonl:9: body.model is missing",
+        "bad.jsonl:10: not valid JSON",
+        "bad.jsonl:11: invalid UTF-8",
+    ):
+        assert words in result.out, result.out
+    assert faulty.requests == []
+
+
+def test_problems_as_json() -> None:
+    """--json holds every problem with line, code and remedy, the counts and the verdict, in one document."""
+    problems_file()
+    result = invoke("check", "bad.jsonl", "-p", "openai", "--json")
+    assert result.code == 3
+    assert result.json["ok"] is False
+    assert result.json["problem_count"] == len(result.json["problems"])
+    duplicate = [problem for problem in result.json["problems"] if problem["code"] == "duplicate_custom_id"]
+    assert [(problem["line"], problem["param"]) for problem in duplicate] == [(4, "custom_id")]
+    assert all(problem["remedy"] for problem in result.json["problems"])
+
+
+def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
+    """`submit` and `run` refuse a bad file with every problem, before the first request and without a job."""
+    problems_file()
+    for command in ("submit", "run"):
+        result = invoke(command, "bad.jsonl", "-p", "faulty").failed(3, "nothing was sent", "obatch check bad.jsonl")
+        assert "bad.jsonl:11: " in result.err
+    assert faulty.requests == []
+    assert invoke("ls", "-q").good().out == ""
+
+
+def test_a_good_file() -> None:
+    """`check` of a good file says what it holds, on standard error; the JSON is on standard output."""
+    write("in.jsonl", [request(f"r{n}") for n in range(3)])
+    result = invoke("check", "in.jsonl", "-p", "openai").good()
+    assert (result.out, result.err) == ("", "in.jsonl: 3 requests for /v1/chat/completions, fit for OpenAI\n")
+    record = invoke("check", "in.jsonl", "-p", "openai", "--json").good().json
+    assert (record["ok"], record["requests"], record["models"]) == (True, 3, ["echo-1"])
+
+
+def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
+    """Limits of the profile are told before anything is sent."""
+    with Path("../home/config.toml").open("a", encoding="utf-8") as handle:
+        handle.write("max_requests = 2\nmax_bytes = 200\n")
+    write("in.jsonl", [request(f"r{n}") for n in range(3)])
+    result = invoke("check", "in.jsonl", "-p", "faulty")
+    assert result.code == 3
+    assert "3 requests, and the provider takes 2 a file" in result.out
+    assert "bytes, and the provider takes 200 a file" in result.out
+    assert faulty.requests == []
+
+
+def test_many_problems_are_capped() -> None:
+    """A file that is bad all over shows a hundred problems and the number of the rest."""
+    Path("bad.jsonl").write_text("{\n" * 250, encoding="utf-8")
+    result = invoke("check", "bad.jsonl", "-p", "openai")
+    assert len(result.out.splitlines()) == 100
+    assert "150 more" in result.err
+    assert "250 problems" in result.err
+
+
+def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> None:
+    """A byte order mark, CRLF, blank lines and a missing last newline are left out of what is sent, and no more."""
+    text = "".join(json.dumps(request(f"r{n}", text="Größe")) + "\r\n\r\n" for n in range(2)).rstrip()
+    Path("in.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert "byte order mark" in invoke("run", "in.jsonl", "-p", "faulty").good().err
+    (sent,) = [file.data for file in faulty.files.values() if file.purpose == "batch"]
+    assert sent == "".join(json.dumps(request(f"r{n}", text="Größe")) + "\n" for n in range(2)).encode()
+    assert ids("in.results.jsonl") == ["r0", "r1"]
+
+
+def test_prompts_of_every_shape_become_requests() -> None:
+    """`prepare` takes BOM, CRLF, blank lines and a missing last newline, and gives each prompt its own line."""
+    prompts = b"\xef\xbb\xbfone\r\n\r\n  two \nthree"
+    result = invoke("prepare", "-", "--model", "gpt-4o-mini", "--param", "temperature=0.5", stdin=prompts).good()
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    assert [line["body"]["messages"][0]["content"] for line in lines] == ["one", "  two ", "three"]
+    assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
+    assert {line["body"]["temperature"] for line in lines} == {0.5}
+    assert result.out.endswith("\n")
+
+
+def test_prepare_writes_a_file_and_says_what_is_next() -> None:
+    """With -o the requests are in a file, which is never replaced unasked; standard error has the next command."""
+    Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
+    words = ("prepare", "prompts.txt", "-o", "in.jsonl", "-m", "text-embedding-3-small", "--embeddings")
+    result = invoke(*words).good()
+    assert result.err == "2 requests in in.jsonl\nhint: obatch submit in.jsonl\n"
+    assert ids("in.jsonl") == ["line-1", "line-2"]
+    invoke(*words).failed(1, "in.jsonl is there already", "--force")
+    invoke(*words, "--force").good()
+    assert invoke("check", "in.jsonl").good().err.startswith("in.jsonl: 2 requests for /v1/embeddings")
+
+
+def test_prepare_refuses_what_makes_no_sense() -> None:
+    """Kinds that exclude each other, no prompt, bytes that are no text: two lines and the code that fits."""
+    words = ("prepare", "-", "-m", "gpt-4o-mini")
+    invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "exclude each other", "choose one")
+    invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "-h")
+    invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt a line")
+    invoke(*words, stdin=b"a\n\xff\n").failed(3, "<stdin>:2: not UTF-8", "UTF-8")
+    invoke("prepare", "nowhere.txt", "-m", "gpt-4o-mini").failed(3, "nowhere.txt: No such file")
+    invoke("prepare", "-", stdin="a\n").failed(2, "which provider?", "-p")
+
+
+def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
+    """`prepare | submit -` makes one job of prompts, and the registry keeps what a later retry needs."""
+    requests = invoke("prepare", "-", "-p", "faulty", "-m", "echo-1", stdin="one\ntwo\n").good().out
+    result = invoke("submit", "-", "-p", "faulty", stdin=requests).good()
+    assert result.fields["requests"] == "0/2"
+    assert len(faulty.batches) == 1
+    invoke("wait", "-q").good()
+    invoke("download", "-o", "out.jsonl").good()
+    assert ids("out.jsonl") == ["line-1", "line-2"]
+
+
+def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
+    """Who submits or checks a file of prompts is told which command takes prompts."""
+    Path("prompts.txt").write_text("Tell me a joke\n", encoding="utf-8")
+    invoke("submit", "prompts.txt", "-p", "faulty").failed(3, "prompts.txt:1: not valid JSON", "obatch run")
+    invoke("check", "prompts.txt", "-p", "faulty").failed(3, "1 problem", "obatch prepare prompts.txt")
+    invoke("submit", "/dev/null", "-p", "faulty").failed(3, "not a regular file", "standard input")
+    invoke("submit", "-", "-p", "faulty").failed(3, "holds no request")
+    assert faulty.requests == []
+
+
+def test_a_terminal_on_standard_input_is_spoken_to() -> None:
+    """Who forgets to pipe something in is told that the command reads from the terminal."""
+    terminal = Terminal("prepare", "-m", "gpt-4o-mini")
+    terminal.child.expect("reading prompts from the terminal, one a line; Ctrl-D ends them")
+    terminal.child.sendline("hello")
+    terminal.child.sendeof()
+    assert '"content":"hello"' in terminal.finish().good().out
+
+
+def test_check_in_a_terminal() -> None:
+    """A person sees the same lines as a pipe does."""
+    write("in.jsonl", [request("a")])
+    assert "1 request for" in see("check", "in.jsonl", "-p", "openai").good().out

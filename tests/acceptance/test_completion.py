@@ -1,0 +1,178 @@
+"""Completion: generated scripts that are current and valid, and words that come at every TAB."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+from support.command import PATIENCE, environment, invoke, request, write
+
+from openai_batch.cli.completion_scripts import read_commands
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+SCRIPTS = Path(__file__).parents[2] / "completions"
+SHELLS = {"obatch.bash": ["bash", "-n"], "_obatch": ["zsh", "-n"], "obatch.fish": ["fish", "--no-execute"]}
+
+
+@pytest.fixture
+def shell_path(tmp_path: Path) -> str:
+    """Return a PATH that has this environment's `obatch` first."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "obatch"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m openai_batch "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    return f"{folder}:/usr/local/bin:/usr/bin:/bin"
+
+
+def tab(path: str, *words: str) -> list[str]:
+    """Press TAB in bash after these words, the last of which is unfinished."""
+    listed = " ".join(f"'{word}'" for word in ("obatch", *words))
+    script = f'''source "{SCRIPTS}/obatch.bash"
+COMP_WORDS=({listed}); COMP_CWORD={len(words)}
+_obatch
+printf '%s\\n' "${{COMPREPLY[@]}}"'''
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment({"PATH": path}), check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_scripts_are_current(tmp_path: Path) -> None:
+    """What the generator writes today is what the repository holds."""
+    target = tmp_path / "made"
+    target.mkdir()
+    subprocess.run([sys.executable, "-m", "openai_batch.cli.completion_scripts", str(target)], check=True)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
+        path.name: path.read_text() for path in SCRIPTS.iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SHELLS))
+def test_the_scripts_are_valid(name: str) -> None:
+    """Each script parses in its shell, where that shell is there."""
+    command = SHELLS[name]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]}")
+    done = subprocess.run([*command, str(SCRIPTS / name)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_commands_and_options_complete(shell_path: str) -> None:
+    """Bash completes commands, subcommands, options and files."""
+    commands = read_commands()
+    assert set(tab(shell_path, "")) >= set(commands[0].commands)
+    assert tab(shell_path, "sta") == ["status"]
+    assert tab(shell_path, "config", "") == ["path", "show"]
+    assert tab(shell_path, "status", "--exi") == ["--exit-code"]
+    for command in commands:
+        expected = {name for option in command.options for name in option.names}
+        assert set(tab(shell_path, *command.path, "-")) == expected, command.name
+    # A value that is spelt like a command is no command.
+    assert tab(shell_path, "run", "--name", "check", "--exa") == ["--example"]
+    write("input.jsonl", [])
+    assert tab(shell_path, "submit", "inp") == ["input.jsonl"]
+    assert tab(shell_path, "run", "x.txt", "-o", "inp") == ["input.jsonl"]
+
+
+def test_jobs_and_providers_complete(faulty: FaultServer, shell_path: str) -> None:
+    """Bash completes job numbers, names and batch ids from the registry, and providers from the configuration."""
+    for name in ("nightly", "weekly"):
+        write("in.jsonl", [request(name)])
+        invoke("submit", "in.jsonl", "-p", "faulty", "--name", name).good()
+    asked = len(faulty.requests)
+    batches = list(faulty.batches)
+    assert tab(shell_path, "wait", "") == ["2", "1"]
+    assert tab(shell_path, "status", "nig") == ["nightly"]
+    assert sorted(tab(shell_path, "download", "batch_")) == sorted(batches)
+    assert tab(shell_path, "cancel", "1", "wee") == ["weekly"]
+    assert tab(shell_path, "run", "x.txt", "-p", "fau") == ["faulty"]
+    assert "parasail" in tab(shell_path, "ls", "--provider", "")
+    assert len(faulty.requests) == asked
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
+    """Fish completes commands, options, job names and providers."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").good()
+
+    def words(line: str) -> list[str]:
+        script = f"source {SCRIPTS}/obatch.fish; complete -C '{line}'"
+        env = environment({"PATH": shell_path})
+        done = subprocess.run(["fish", "-N", "-c", script], capture_output=True, text=True, env=env, check=True)
+        assert done.stderr == ""
+        return [row.split("\t")[0] for row in done.stdout.splitlines()]
+
+    assert words("obatch sta") == ["status"]
+    assert words("obatch wait nig") == ["nightly"]
+    assert words("obatch wait ")[0] == "1"
+    assert words("obatch config ") == ["path", "show"]
+    assert words("obatch ls -p fau") == ["faulty"]
+    assert "--exit-code" in words("obatch status --")
+    assert "--exit-code" not in words("obatch wait --")
+    assert faulty.batches
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("sta", "status "),
+        ("wait nig", "wait nightly "),
+        ("ls -p fau", "ls -p faulty "),
+        ("status --exi", "status --exit-code "),
+        ("config sh", "config show "),
+        ("run --name check --exa", "run --name check --example "),
+    ],
+)
+def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, completed: str) -> None:
+    """Zsh completes commands, options, job names and providers at a real TAB."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").good()
+    env = environment({"PATH": shell_path, "TERM": "dumb"})
+    shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=PATIENCE)
+    shell.sendline(f"fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy")
+    shell.expect("ready\r\n")
+    shell.send(f"obatch {typed}\t")
+    shell.expect_exact(f"obatch {completed}")
+    shell.close(force=True)
+    assert faulty.batches
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 999, b"", b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> None:
+    """A damaged registry, a broken configuration and nonsense give no words, no message and exit 0."""
+    (home / "state").mkdir()
+    (home / "state" / "registry.db").write_bytes(content)
+    (home / "config.toml").write_text("providers = 3", encoding="utf-8")
+    for words in (["jobs", ""], ["jobs", "\x1b'"], ["nonsense", ""], []):
+        result = invoke("__complete", *words).good()
+        assert (result.out, result.err) == ("", "")
+    assert invoke("__complete", "providers", "").good().err == ""
+    assert (home / "state" / "registry.db").read_bytes() == content
+
+
+def test_completion_makes_nothing(home: Path) -> None:
+    """A TAB before the first job makes no registry."""
+    assert invoke("__complete", "jobs", "").good().out == ""
+    assert list(home.iterdir()) == []
+
+
+def test_fish_and_zsh_know_every_command() -> None:
+    """Each command and each of its long options stands in the other shells' scripts too."""
+    zsh, fish = ((SCRIPTS / name).read_text(encoding="utf-8") for name in ("_obatch", "obatch.fish"))
+    for command in read_commands():
+        for option in command.options:
+            for name in option.names:
+                assert f"'{name}[" in zsh, (command.name, name)
+                assert f" -l {name[2:]} " in fish or not name.startswith("--"), (command.name, name)

@@ -1,0 +1,162 @@
+"""`obatch providers` and `obatch config`, and what a configuration may not hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from acceptance.conftest import KEY
+from support.command import invoke, plain, request, see, write
+
+from openai_batch.providers import get_provider_by_name
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+
+def config(text: str) -> Path:
+    """Write the configuration file."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_providers_are_listed_with_the_state_of_their_keys() -> None:
+    """Each provider has its row, which tells whether its key is set and never the key."""
+    result = invoke("providers", env={"PARASAIL_API_KEY": KEY}).good()
+    keys = {row[0]: row[2] for row in result.rows}
+    assert keys["parasail"] == "PARASAIL_API_KEY is set"
+    assert keys["openai"] == "OPENAI_API_KEY is not set"
+    assert keys["local"] == "not needed"
+    assert KEY not in result.out
+    assert "parasail" in invoke("providers", "-q").good().out.splitlines()
+    assert {record["name"] for record in invoke("providers", "--json").good().json} == set(keys)
+    assert "200,000,000" in plain(see("providers").good().out)
+
+
+def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
+    """`providers add` writes a profile that the next command can use; what was in the file stays."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    before = path.read_text(encoding="utf-8") + "# a remark\n"
+    path.write_text(before, encoding="utf-8")
+    added = invoke("providers", "add", "acme", "--base-url", faulty.base_url, "--api-key-env", "TEST_KEY").good()
+    assert added.err.endswith("hint: obatch submit FILE -p acme\n")
+    assert path.read_text(encoding="utf-8").startswith(before)
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "acme").good()
+    assert faulty.creates[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["acme", "--base-url", "ftp://x/v1"], "is no http(s) URL"),
+        (["acme", "--base-url", "https://me:secret@x/v1"], "user name or password"),
+        (["acme", "--base-url", "http://api.example.com/v1", "--api-key-env", "K"], "unencrypted"),
+        (["two words", "--base-url", "https://x/v1"], "is no name for a provider"),
+        (["taken", "--base-url", "https://x/v1"], "a [providers.taken] already"),
+        (["acme", "--base-url", "https://x/v1", "--api-key-env", "OPENAI_API_KEY"], "OPENAI_API_KEY is OpenAI's key"),
+        (["acme", "--base-url", "https://x/v1", "--max-requests", "-1"], "max_requests must be"),
+    ],
+)
+def test_a_bad_provider_is_not_added(words: list[str], message: str) -> None:
+    """What would not work, or would leak a key, is refused, and the file stays as it was."""
+    path = config('[providers.taken]\nbase_url = "https://taken.example/v1"\n')
+    before = path.read_bytes()
+    result = invoke("providers", "add", *words).failed(2, message)
+    assert "secret" not in result.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[providers.acme\n", "not valid TOML", "mend"),
+        ('[providers.acme]\nbase_url = "https://x/v1"\nmax_request = 3\n', "unknown key 'max_request'", "max_requests"),
+        ('[providers.acme]\nbase_url = "https://x/v1"\napi_key = "sk-1"\n', "keys do not belong", "api_key_env"),
+        ("[providers.acme]\nmodels = []\n", "base_url is missing", "base_url ="),
+        ('[providers.acme]\nbase_url = "https://x/v1"\nmax_requests = "3"\n', "whole number above 0", "config path"),
+        ("provder = 'openai'\n", "unknown key 'provder'", "'provider'"),
+        ("provider = 'opnai'\n", "'opnai' is not known", "'openai'"),
+        ("providers = 3\n", "must be tables", "[providers.NAME]"),
+    ],
+)
+def test_a_broken_configuration_is_named(text: str, message: str, hint: str) -> None:
+    """File, table and key of a mistake are named with the remedy, and nothing runs on a guess."""
+    path = config(text)
+    for words in (["providers"], ["config", "show"], ["check", "in.jsonl"]):
+        write("in.jsonl", [request("a")])
+        result = invoke(*words).failed(2, message, hint)
+        assert str(path) in result.err
+        assert "sk-1" not in result.err
+
+
+def test_paths_follow_the_environment(home: Path) -> None:
+    """`config path` prints where things lie: the overrides, else the XDG folders, and makes none of them."""
+    assert invoke("config", "path").good().fields["config"] == str(home / "config.toml")
+    env = {"OBATCH_CONFIG": None, "OBATCH_STATE_DIR": None, "XDG_CONFIG_HOME": "/x/c", "XDG_STATE_HOME": "/x/s"}
+    fields = invoke("config", "path", "--json", env=env).good().json
+    assert fields["config"] == "/x/c/obatch/config.toml"
+    assert fields["registry"] == "/x/s/obatch/registry.db"
+    assert not Path("/x").exists()
+
+
+def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServer) -> None:
+    """-p beats OBATCH_PROVIDER, which beats the file; `config show` says where the value comes from."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text('provider = "faulty"\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert invoke("config", "show", "--json").good().json["provider"] == {"value": "faulty", "origin": str(path)}
+    env = {"OBATCH_PROVIDER": "parasail"}
+    assert invoke("config", "show", "--json", env=env).good().json["provider"]["origin"] == "OBATCH_PROVIDER"
+    write("in.jsonl", [request("a")])
+    assert "fit for faulty" in invoke("check", "in.jsonl").good().err
+    assert "fit for Parasail" in invoke("check", "in.jsonl", env=env).good().err
+    assert "fit for OpenAI" in invoke("check", "in.jsonl", "-p", "openai", env=env).good().err
+    assert faulty.requests == []
+
+
+def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> None:
+    """After a job no output and no file holds the key, and a refused key is exit 4 without it."""
+    write("in.jsonl", [request("a")])
+    results = [invoke("run", "in.jsonl", "-p", "faulty", env={"OBATCH_DEBUG": "1"})]
+    results += [invoke("status", "--json"), invoke("config", "show", "--json"), invoke("providers", "--json")]
+    write("bad.jsonl", [request("a", "fault:upload=401")])
+    results.append(invoke("run", "bad.jsonl", "-p", "faulty").failed(4, "said 401", "TEST_KEY"))
+    assert all(KEY not in result.out + result.err for result in results)
+    for path in [*home.rglob("*"), *Path().rglob("*")]:
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    assert faulty.batches
+
+
+def test_a_key_from_a_command(faulty: FaultServer) -> None:
+    """A key that a command prints is used; a command that fails is exit 4 and says which."""
+    config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["echo", "sk-printed"]\n')
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "acme").good()
+    assert faulty.creates[0].headers["authorization"] == "Bearer sk-printed"
+    config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["false"]\n')
+    invoke("submit", "in.jsonl", "-p", "acme", "--again").failed(4, "'false' failed", "by hand")
+    config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["no-such-program"]\n')
+    invoke("submit", "in.jsonl", "-p", "acme", "--again").failed(4, "No such file", "by hand")
+    assert len(faulty.creates) == 1
+
+
+def test_the_local_providers_default_model_can_be_set() -> None:
+    """In front of another server the model to ask for is the user's to name."""
+    Path(os.environ["OBATCH_CONFIG"]).write_text(
+        '[providers.local]\nupstream = "http://127.0.0.1:9/v1"\nchat_model = "my-model"\n', encoding="utf-8"
+    )
+    line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").good().out)
+    assert line["body"]["model"] == "my-model"
+
+
+def test_the_local_limits_are_the_clients_too() -> None:
+    """What the local server takes in one file is what the client sends in one."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text("[providers.local]\nmax_requests = 3\nmax_bytes = 5000\n", encoding="utf-8")
+    limits = get_provider_by_name("local").limits
+    assert (limits.max_requests, limits.max_bytes) == (3, 5000)

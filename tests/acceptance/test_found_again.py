@@ -1,0 +1,189 @@
+"""Jobs some of whose rows are not sent, found again without the registry or their folder: whole, or told plainly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from acceptance.conftest import configure
+from support.command import environment, ids, invoke, request, write
+
+from openai_batch.errors import NotFoundError
+from openai_batch.jobs.store import reused_answers
+from openai_batch.jobs.store.reused_answers import AnswerFiles
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+PLAN = "fault:end=completed"
+
+
+def state() -> Path:
+    """Return the folder of the registry."""
+    return Path(environment()["OBATCH_STATE_DIR"])
+
+
+def lose_registry() -> None:
+    """Delete the registry; what jobs keep beside it stays."""
+    for path in state().glob("registry.db*"):
+        path.unlink()
+
+
+def table(*texts: str) -> None:
+    """Write a table of one column."""
+    Path("t.csv").write_text("".join(f"{text}\n" for text in ("text", *texts)), encoding="utf-8")
+
+
+def run(*words: str, output: str = "out.jsonl", name: str = "t.csv") -> list[str]:
+    """Run the table to its end; return what the answers are to."""
+    model = () if name.endswith(".jsonl") else ("-m", PLAN)
+    invoke("run", name, "-p", "faulty", *model, "-o", output, *words).good()
+    return asked(output)
+
+
+def asked(output: str) -> list[str]:
+    """Return, for each result, the id of the request that was answered."""
+    lines = Path(output).read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
+    return [text.removeprefix("answer to line-") for text in texts]
+
+
+def sent(server: FaultServer) -> list[int]:
+    """Return how many requests each batch has."""
+    return [len(batch.input.data.splitlines()) for batch in server.batches.values()]
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
+    """The plan of the job that was found again is read, never changed; the new row alone is sent; each has its own."""
+    table("a", "a", "b", "b")
+    assert run() == ["1", "1", "3", "3"]
+    (plan,) = state().glob("jobs/*/reused.sqlite")
+    before = plan.read_bytes()
+    lose_registry()
+    table("a", "a", "b", "b", "c")
+    assert run("--force") == ["1", "1", "3", "3", "5"]
+    assert plan.read_bytes() == before
+    assert sent(faulty) == [2, 1]
+    record = invoke("status", "1", "--json").good().json
+    assert (record["requests"]["total"], record["spared"]) == (2, 2)
+    assert invoke("download", "1", "-o", "one.jsonl").good()
+    assert asked("one.jsonl") == ["1", "1", "3", "3"]
+
+
+def test_the_ids_kept_here_tell_the_order(faulty: FaultServer) -> None:
+    """A job that was found again needs no input from the provider, which may have dropped it."""
+    table("a", "b")
+    run()
+    lose_registry()
+    for name in [name for name, file in faulty.files.items() if file.purpose == "batch"]:
+        del faulty.files[name]
+    table("a", "b", "c")
+    assert run("--force") == ["1", "2", "3"]
+    assert sent(faulty) == [2, 1]
+
+
+@pytest.mark.parametrize("lost", ["folder", "all"])
+def test_another_machine(faulty: FaultServer, lost: str) -> None:
+    """Without what the job kept, a download says what is lacking, and the same command has every row again, unpaid."""
+    table("a", "b", "a")
+    run()
+    if lost == "all":
+        shutil.rmtree(state())
+        invoke("recover", "-p", "faulty").good()
+    else:
+        shutil.rmtree(next(state().glob("jobs/*")))
+    told = invoke("download", "1", "-o", "one.jsonl").failed(1, "have the answers of others", "same command")
+    assert "2 of 2" not in told.err
+    assert not Path("one.jsonl").exists()
+    assert run("--force") == ["1", "2", "1"]
+    assert run(output="two.jsonl") == ["1", "2", "1"]
+    record = invoke("status", "1", "--json").good().json
+    assert (record["requests"]["total"], record["spared"]) == (2, 1)
+    assert sent(faulty) == [2]
+
+
+def test_another_machine_looks_first(faulty: FaultServer) -> None:
+    """--check-remote on a machine that knows nothing takes the job of the other one, repeats and all."""
+    table("a", "b", "a")
+    run()
+    shutil.rmtree(state())
+    assert run("--check-remote", "--force") == ["1", "2", "1"]
+    assert sent(faulty) == [2]
+
+
+def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
+    """Models that stood mixed, in parts of two, come back in the input's order on a machine without their files."""
+    configure("small", faulty.base_url, max_requests=2)
+    write("in.jsonl", [request(f"r{n}", f"model-{n % 2}") for n in range(9)])
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    shutil.rmtree(state())
+    invoke("run", "in.jsonl", "-p", "small", "-o", "again.jsonl", "--check-remote").good()
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    assert len(faulty.batches) == 5
+
+
+def test_what_is_missing_of_a_job_that_was_found_again(faulty: FaultServer) -> None:
+    """A job of ten parts that was found again tells what it lacks once its input was given again."""
+    configure("small", faulty.base_url, max_requests=4)
+    lines = [request(f"r{n}", "fault:rows=absent") for n in range(40)]
+    write("in.jsonl", lines)
+    assert invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").code == 5
+    lose_registry()
+    invoke("recover", "-p", "small").good()
+    words = ("download", "1", "-o", "again.jsonl", "--missing", "rest.jsonl")
+    invoke(*words).failed(3, "was found again", "with its input")
+    invoke("submit", "in.jsonl", "-p", "small").good()
+    assert invoke(*words).code == 5
+    assert ids("rest.jsonl") == [f"r{n}" for n in range(40) if n % 4 > 1]
+    assert len(faulty.batches) == 10
+
+
+def test_nothing_missing_needs_no_input(faulty: FaultServer) -> None:
+    """Where all rows have their success the file of what is missing is empty; the input is dropped by then."""
+    assert not faulty.batches
+    table("a", "b")
+    words = ("run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.csv", "--missing", "rest.jsonl")
+    for _ in range(2):
+        invoke(*words).good()
+        assert Path("rest.jsonl").read_bytes() == b""
+
+
+def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
+    """Where the folder with an earlier job's answers was deleted, the error names it, and what sends them again."""
+    table("a", "b")
+    run()
+    earlier = next(state().glob("jobs/*"))
+    table("a", "b", "c")
+    run()
+    shutil.rmtree(earlier)
+    told = invoke("download", "2", "-o", "two.jsonl").failed(6, "job 2 takes from an earlier job are gone", "--again")
+    assert earlier.name in told.err
+    assert not Path("two.jsonl").exists()
+    assert sent(faulty) == [2, 1]
+
+
+def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files the answers lie in, and in whatever order, few of them are open at a time."""
+    monkeypatch.setattr(reused_answers, "MAX_OPEN_FILES", 3)
+    paths = [tmp_path / f"store-{n}" for n in range(1, 8)]
+    for number, path in enumerate(paths, 1):
+        path.write_bytes(b"first\n%d\n" % number)
+    files = AnswerFiles(paths, 1)
+    before = open_files()
+    for number in itertools.chain(range(1, 8), (7, 1, 6), range(1, 8)):
+        assert files.line(number, 6) == b"%d\n" % number
+        assert open_files() <= before + 3
+    files.close()
+    assert open_files() == before
+    paths[4].unlink()
+    with pytest.raises(NotFoundError, match="store-5"):
+        files.line(5, 0)

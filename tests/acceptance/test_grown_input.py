@@ -1,0 +1,498 @@
+"""`obatch run` pays for each row once: repeated rows, grown and changed inputs, through the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import COMMAND, environment, ids, invoke, request, write
+from support.sample_results import read_csv
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+PLAN = "fault:end=completed"
+
+
+def table(*texts: str, name: str = "t.csv") -> str:
+    """Write a table of one column."""
+    Path(name).write_text("".join(f"{text}\n" for text in ("text", *texts)), encoding="utf-8")
+    return name
+
+
+def run(*words: str, plan: str = PLAN, output: str = "out.jsonl", code: int = 0, name: str = "t.csv") -> str:
+    """Run the table at the provider that fails as planned; return what was said."""
+    model = () if name.endswith(".jsonl") else ("-m", plan)
+    made = invoke("run", name, "-p", "faulty", *model, "-o", output, *words)
+    assert made.code == code, made
+    return made.err
+
+
+def sent(server: FaultServer) -> list[list[str]]:
+    """Return what each batch asked, in the order of its requests."""
+    return [
+        [json.loads(line)["body"]["messages"][-1]["content"] for line in batch.input.data.splitlines()]
+        for batch in server.batches.values()
+    ]
+
+
+def answers(path: str = "out.jsonl") -> list[str]:
+    """Return the answers, in the order of the results."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
+
+
+def test_the_same_question_is_asked_once(real: LocalServer) -> None:
+    """Each row gets its answer under its own id, in order, and one request went out for each question."""
+    assert real.token
+    table("a", "b", "a", "c", "a", "b")
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.jsonl").good()
+    assert "3 requests for 6 rows (3 repeated)" in made.err
+    assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
+    assert answers() == [f"echo: {text}" for text in "abacab"]
+    record = invoke("status", "--json").good().json
+    assert record["requests"]["total"] == record["spared"] == 3
+    assert record["succeeded"] == 6
+
+
+def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:
+    """With --no-dedup each row has an answer of its own; those that there are from before count."""
+    table("a", "a", "b")
+    run("--no-dedup")
+    assert sent(faulty) == [["a", "a", "b"]]
+    table("x", "x", "y", name="u.csv")
+    run(name="u.csv", output="once.jsonl")
+    run("--no-dedup", name="u.csv", output="each.jsonl")
+    assert sent(faulty)[1:] == [["x", "y"], ["x"]]
+    assert ids("each.jsonl") == ["line-1", "line-2", "line-3"]
+    assert len({json.dumps(json.loads(line)["response"]) for line in Path("each.jsonl").read_text().splitlines()}) == 3
+
+
+def test_ready_requests_go_out_as_they_are(faulty: FaultServer) -> None:
+    """A batch file may ask the same many times on purpose; --dedup asks it once."""
+    write("in.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
+    run(name="in.jsonl")
+    write("once.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
+    run("--dedup", name="once.jsonl", output="once.out.jsonl")
+    assert [len(texts) for texts in sent(faulty)] == [4, 1]
+    assert ids("once.out.jsonl") == ["r0", "r1", "r2", "r3"]
+
+
+def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
+    """The same command on a longer table sends what is new, and its output holds the answers to all."""
+    assert real.token
+    table("a", "b")
+    invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    table("a", "b", "c")
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    assert "1 request for 3 rows (2 answered before)" in made.err
+    assert [row["answer"] for row in read_csv("out.csv")] == ["echo: a", "echo: b", "echo: c"]
+    assert not Path("out.csv.1").exists()
+
+
+def test_changed_and_moved_rows(faulty: FaultServer) -> None:
+    """Only what asks something new is sent, wherever the others have moved; older answers keep what they say."""
+    table("a", "b", "c", "d")
+    run()
+    before = dict(zip("abcd", Path("out.jsonl").read_bytes().splitlines(), strict=True))
+    table("x", "d", "a", "y", "x", "b")
+    told = run()
+    assert sent(faulty) == [list("abcd"), ["x", "y"]]
+    assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
+    after = Path("out.jsonl").read_bytes().splitlines()
+    for row, text in ((1, "d"), (2, "a"), (5, "b")):
+        assert json.loads(after[row]) == json.loads(before[text]) | {"custom_id": f"line-{row + 1}"}
+    assert "out.jsonl.1" in told
+    assert Path("out.jsonl.1").read_bytes().splitlines() == list(before.values())
+
+
+@pytest.mark.slow
+def test_day_after_day(faulty: FaultServer) -> None:
+    """Ten days of a growing table send each row once, and each day's results hold all rows."""
+    for day in range(1, 11):
+        table(*(f"row {n}" for n in range(3 * day)))
+        run()
+        assert len(ids("out.jsonl")) == 3 * day
+    assert sent(faulty) == [[f"row {n}" for n in range(3 * day, 3 * day + 3)] for day in range(10)]
+    assert not list(Path().glob("out.jsonl.*"))
+
+
+def test_a_shorter_input_sends_nothing(faulty: FaultServer) -> None:
+    """Where all rows are answered nothing is sent, and the job is there all the same."""
+    table("a", "b", "c")
+    run()
+    table("c", "a")
+    run(output="two.jsonl")
+    assert len(faulty.batches) == 1
+    assert len(faulty.uploads) == 1
+    assert ids("two.jsonl") == ["line-1", "line-2"]
+    assert invoke("status", "--json").good().json["status"] == "completed"
+    assert invoke("ls", "--json").good().json[0]["id"] == 2
+    run(output="two.jsonl")
+    invoke("results", "--as", "csv").good()
+    invoke("wait").good()
+
+
+def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
+    """Rows without a success are not answered: the next run of the grown table sends them too."""
+    table("a", "b", "c", "d")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    done = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    good = [row["custom_id"] for row in done if not row.get("error")]
+    assert 0 < len(good) < 4
+    table("a", "b", "c", "d", "e")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    first, second = sent(faulty)
+    assert first == list("abcd")
+    assert second == [text for n, text in enumerate("abcde", 1) if f"line-{n}" not in good]
+
+
+def test_another_question_is_another_order(faulty: FaultServer) -> None:
+    """With another prompt no row is the same: all are sent, and the old output is not touched without --force."""
+    table("a", "b")
+    run("--system", "one")
+    before = Path("out.jsonl").read_bytes()
+    told = run("--system", "two", code=1)
+    assert "--force" in told
+    assert Path("out.jsonl").read_bytes() == before
+    run("--system", "two", "--force")
+    assert sent(faulty) == [["a", "b"], ["a", "b"]]
+
+
+def test_again_sends_everything(faulty: FaultServer) -> None:
+    """--again takes nothing from earlier jobs."""
+    table("a", "b")
+    run()
+    table("a", "b", "c")
+    run("--again", "--force")
+    assert sent(faulty) == [["a", "b"], ["a", "b", "c"]]
+
+
+def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
+    """What comes from a pipe has no name; where the results go to the same place, it is the same input."""
+    words = ("run", "-", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
+    invoke(*words, stdin="a\nb\n").good()
+    invoke(*words, stdin="a\nb\nc\n").good()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_ready_requests_that_grow(faulty: FaultServer) -> None:
+    """Lines of a batch file are known by what they ask, whatever their ids; a changed one is sent again."""
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
+    run(name="in.jsonl")
+    texts = ["text 0", "Else", "text 2", "text 3"]
+    write("in.jsonl", [request(f"r{n}", PLAN, text) for n, text in enumerate(texts)])
+    run(name="in.jsonl")
+    assert [[json.loads(line)["custom_id"] for line in b.input.data.splitlines()] for b in faulty.batches.values()] == [
+        ["r0", "r1", "r2"],
+        ["r1", "r3"],
+    ]
+    assert ids("out.jsonl") == ["r0", "r1", "r2", "r3"]
+    write("in.jsonl", [request(f"r{n + 7}", PLAN, f"text {n}") for n in (0, 2, 3)])
+    run(name="in.jsonl")
+    assert len(faulty.batches) == 2
+    assert ids("out.jsonl") == ["r7", "r9", "r10"]
+    for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines():
+        assert json.loads(line)["response"]["status_code"] == 200
+
+
+def test_a_job_that_runs_is_waited_for(faulty: FaultServer) -> None:
+    """Rows that an earlier job has in the air are not sent beside it."""
+    steps = "fault:steps=in_progress,in_progress,in_progress"
+    table("a", "b")
+    run("--timeout", "0s", plan=steps, code=124)
+    table("a", "b", "c")
+    told = run(plan=steps)
+    assert "waiting for it" in told
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
+    """What an earlier job could not send goes out with the new one; that job sends nothing more, ever."""
+    table("a", "b")
+    plan = "fault:create=401*9"
+    run(plan=plan, code=4)
+    table("a", "b", "c")
+    assert not faulty.batches
+    faulty.settle()
+    told = invoke(
+        "run", "t.csv", "-p", "faulty", "-m", plan, "-o", "out.jsonl", env={"TEST_KEY": "sk-hidden-0123456789"}
+    )
+    assert "not sent yet is left to the new job" in told.err, told
+    invoke("wait", "1")
+    assert len(faulty.batches) <= 1
+    assert invoke("status", "1", "--json").json["status"] == "cancelled"
+
+
+def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
+    """Parts that wait for room when their job is cancelled are not sent by the next `wait`."""
+    faulty.queue_bytes = 700
+    write("in.jsonl", [request(f"r{n}", "fault:steps=in_progress*50") for n in range(12)])
+    shutil.copy("in.jsonl", "copy.jsonl")
+    with Path(environment()["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+        handle.write("\n")
+    text = Path(environment()["OBATCH_CONFIG"]).read_text(encoding="utf-8")
+    Path(environment()["OBATCH_CONFIG"]).write_text(
+        text.replace("[providers.faulty]", "[providers.faulty]\nmax_requests = 3"), encoding="utf-8"
+    )
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    before = len(faulty.batches)
+    assert before < 4
+    invoke("cancel", "1").good()
+    invoke("wait", "1")
+    assert len(faulty.batches) == before
+    assert invoke("status", "1", "--json").json["parts"]["waiting"] == 0
+
+
+def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
+    """A retry sends the one request that failed, and all rows that ask it get its result."""
+    table("a", "b", "a", "b", "a")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    assert sent(faulty) == [["a", "b"]]
+    invoke("retry", "--all").good()
+    assert len(sent(faulty)) == 2
+    assert len(sent(faulty)[1]) == 1
+    again = invoke("wait")
+    assert again.code in (0, 5)
+
+
+def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
+    """--dry-run says what would be sent; it asks the provider nothing."""
+    table("a", "b", "a")
+    run()
+    seen = len(faulty.requests)
+    table("a", "b", "a", "c")
+    told = run("--dry-run")
+    assert "a batch of 1 request" in told
+    assert "1 request for 4 rows (3 answered before)" in told
+    table("b", "a")
+    assert "nothing would be sent: 2 rows were in earlier jobs" in run("--dry-run")
+    assert len(faulty.requests) == seen
+
+
+def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> None:
+    """What a person added to the results is not lost when the grown input's results take their place."""
+    table("a", "b")
+    run()
+    with Path("out.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write("a remark\n")
+    table("a", "b", "c")
+    run()
+    assert Path("out.jsonl.1").read_text(encoding="utf-8").endswith("a remark\n")
+    assert len(ids("out.jsonl")) == 3
+    assert len(faulty.batches) == 2
+
+
+def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -> None:
+    """Where the provider has dropped an earlier job's results, it is said, and --again is needed to pay once more."""
+    table("a", "b")
+    run()
+    for name in [name for name, file in faulty.files.items() if file.purpose != "batch"]:
+        del faulty.files[name]
+    table("a", "b", "c")
+    told = run(code=6)
+    assert "--again" in told
+    assert len(faulty.batches) == 1
+
+
+def test_a_lost_registry(faulty: FaultServer) -> None:
+    """Without the registry the earlier job is found again at the provider, and its rows are not sent again."""
+    table("a", "b")
+    run()
+    for path in Path(environment()["OBATCH_STATE_DIR"]).glob("registry.db*"):
+        path.unlink()
+    table("a", "b", "c")
+    run("--force")
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert len(ids("out.jsonl")) == 3
+
+
+def test_two_at_once(faulty: FaultServer) -> None:
+    """Two of the same command at the same time make one job of the grown input, and both end well."""
+    table("a", "b")
+    run()
+    table("a", "b", "c", "d", "c")
+    command = [*COMMAND, "run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) for _ in range(2)]
+    ends = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert sent(faulty) == [["a", "b"], ["c", "d"]]
+    assert len(ids("out.jsonl")) == 5
+
+
+def test_a_pipe_that_runs_is_waited_for(faulty: FaultServer) -> None:
+    """A pipe's rows that are in the air are not sent beside it: where its results go tells that it is the same."""
+    words = ("run", "-", "-p", "faulty", "-m", "fault:steps=in_progress", "-o", "out.jsonl")
+    assert invoke(*words, "--timeout", "0s", stdin="a\nb\n").code == 124
+    invoke(*words, stdin="a\nb\nc\n").good()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+
+
+def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
+    """`submit` keeps what a later `run` of the grown file needs to know."""
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(2)])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
+    run(name="in.jsonl")
+    assert sent(faulty) == [["text 0", "text 1"], ["text 2"]]
+
+
+@pytest.mark.slow
+def test_many_other_questions_between(faulty: FaultServer) -> None:
+    """The job that has the rows is found behind any number of others of the same input."""
+    table("a", "b")
+    run()
+    for number in range(22):
+        run("--limit", "1", "--system", f"try {number}", output=f"o{number}.jsonl")
+    table("a", "b", "c")
+    run()
+    assert sent(faulty)[-1] == ["c"]
+
+
+def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
+    """The same command with a name works day after day; a name of another job is refused before anything is sent."""
+    table("a")
+    run("--name", "nightly")
+    table("a", "b")
+    run("--name", "nightly")
+    assert invoke("status", "nightly", "--json").good().json["id"] == 2
+    table("z", name="u.csv")
+    run("--name", "nightly", name="u.csv", output="u.jsonl", code=1)
+    assert sent(faulty) == [["a"], ["b"]]
+
+
+def test_a_foreign_file_is_told_of_before_the_wait(faulty: FaultServer) -> None:
+    """Where the output is somebody's, the earlier job is neither waited for nor changed."""
+    plan = "fault:steps=in_progress,in_progress"
+    table("a", "b")
+    run("--timeout", "0s", plan=plan, code=124)
+    table("a", "b", "c")
+    Path("mine.txt").write_text("precious", encoding="utf-8")
+    told = run(plan=plan, output="mine.txt", code=1)
+    assert "waiting" not in told
+    assert Path("mine.txt").read_text(encoding="utf-8") == "precious"
+    assert len(faulty.batches) == 1
+
+
+def test_missing_never_replaces_a_file_unasked(faulty: FaultServer) -> None:
+    """That the results may take the place of older ones is no leave to write over another file."""
+    table("a", "b")
+    run()
+    table("a", "b", "c")
+    Path("precious.jsonl").write_text("precious", encoding="utf-8")
+    run("--missing", "precious.jsonl", code=1)
+    assert Path("precious.jsonl").read_text(encoding="utf-8") == "precious"
+    assert len(faulty.batches) == 1
+
+
+def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) -> None:
+    """What somebody adds to the old results while the grown job runs is not lost."""
+    plan = "fault:steps=in_progress,in_progress"
+    table("a", "b")
+    run(plan=plan)
+    table("a", "b", "c")
+    run("--timeout", "0s", plan=plan, code=124)
+    with Path("out.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write("a remark\n")
+    run(plan=plan)
+    assert Path("out.jsonl.1").read_text(encoding="utf-8").endswith("a remark\n")
+    assert len(ids("out.jsonl")) == 3
+    assert sent(faulty) == [["a", "b"], ["c"]]
+
+
+def test_two_growths_at_once(faulty: FaultServer) -> None:
+    """Two different growths of one input at the same time: the second one takes what the first one has sent."""
+    table(*(f"row {n}" for n in range(3)))
+    run()
+    words = [*COMMAND, "run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl"]
+    ends = []
+    for size in (5, 7):
+        table(*(f"row {n}" for n in range(size)), name=f"{size}.csv")
+    processes = []
+    for size in (5, 7):
+        Path(f"{size}.csv").replace("t.csv")
+        processes.append(subprocess.Popen(words, stderr=subprocess.PIPE, env=environment()))
+        if size == 5:
+            while processes[0].poll() is None and len(faulty.uploads) < 2:
+                time.sleep(0.01)
+    ends = [process.communicate()[1].decode() for process in processes]
+    assert processes[1].returncode == 0, ends
+    assert sorted(text for texts in sent(faulty) for text in texts) == [f"row {n}" for n in range(7)], ends
+    assert len(ids("out.jsonl")) == 7, ends
+
+
+def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
+    """Rows whose batch nobody knows of hold a grown input back, until --resubmit-uncertain takes the risk."""
+    configuration = Path(environment()["OBATCH_CONFIG"])
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(text.replace("= 30", "= 1"), encoding="utf-8")
+    plan = "fault:create=reset"
+    table("a", "b")
+    run(plan=plan, code=7)
+    table("a", "b", "c")
+    run(plan=plan, code=7)
+    assert not faulty.batches
+    run("--resubmit-uncertain", plan=plan)
+    assert sent(faulty) == [["a", "b", "c"]]
+
+
+def test_a_row_that_went_leaves_the_old_results(faulty: FaultServer) -> None:
+    """Results with more rows than the new ones are kept, also where the rows that went asked what others ask."""
+    Path("t.csv").write_text("id,text\n1,a\n2,b\n9,a\n", encoding="utf-8")
+    run("--id", "id", output="o.csv")
+    Path("t.csv").write_text("id,text\n1,a\n2,b\n", encoding="utf-8")
+    run("--id", "id", output="o.csv")
+    assert Path("o.csv.1").read_text(encoding="utf-8").count("\n") == 4
+    assert len(faulty.batches) == 1
+
+
+def test_a_copy_of_the_results_changes_nothing(faulty: FaultServer) -> None:
+    """The output is still known as the job's after its results were downloaded to another place as well."""
+    table("a", "b")
+    run()
+    invoke("download", "-o", "copy.jsonl").good()
+    run()
+    table("a", "b", "c")
+    run()
+    assert sent(faulty) == [["a", "b"], ["c"]]
+    assert not Path("out.jsonl.1").exists()
+
+
+def test_counts_after_retries_are_true(faulty: FaultServer) -> None:
+    """A retry that fails again adds no successes, one that succeeds makes the job whole; `wait` says which."""
+    table("a", "b", "c", "d")
+    run("--retries", "2", plan="fault:rows=allerrors", code=5)
+    invoke("retry", "--all").good()
+    assert invoke("wait").code == 5
+    assert invoke("status", "--json").json["requests"] == {"total": 4, "completed": 0, "failed": 4}
+    assert len(faulty.batches) == 2
+
+
+def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) -> None:
+    """Whatever became of the first batch: when every request has a success, the job is completed."""
+    table("a", "b", "c", "d")
+    run(plan="fault:end=expired;rows=expired", code=5)
+    for _ in range(3):
+        invoke("retry", "--all").good()
+        ended = invoke("wait")
+    assert ended.code == 0, ended
+    assert invoke("status", "--json").json["status"] == "completed"
+    assert len(faulty.batches) == 3
+
+
+def test_another_endpoint_between(faulty: FaultServer) -> None:
+    """A job of the same input for another endpoint, started since, neither answers its rows nor holds it up."""
+    table("a", "b")
+    run()
+    run("--embeddings", output="vectors.jsonl")
+    table("a", "b", "c")
+    run()
+    assert [len(batch.input.data.splitlines()) for batch in faulty.batches.values()] == [2, 2, 1]

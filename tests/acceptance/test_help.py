@@ -1,0 +1,161 @@
+"""Help, usage errors, and one meaning for each flag on every command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer.main
+from support.command import COMMAND, environment, invoke, plain, request, see, write
+
+from openai_batch import errors
+from openai_batch.cli.app import EPILOG, build_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def leaves() -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, by its words."""
+
+    def walk(node: Any, words: list[str]) -> Iterator[tuple[str, Any]]:
+        children = getattr(node, "commands", {})
+        if words and (not children or node.invoke_without_command):
+            yield " ".join(words), node
+        for name, child in children.items():
+            yield from walk(child, [*words, name])
+
+    yield from walk(typer.main.get_command(build_app()), [])
+
+
+LEAVES = dict(leaves())
+
+
+@pytest.mark.parametrize("words", ["", "providers", "config", *LEAVES])
+def test_every_command_has_help(words: str) -> None:
+    """-h exits with 0 on standard output, in plain text for a pipe, and a leaf's help has two examples or more."""
+    result = invoke(*words.split(), "-h").good()
+    assert result.err == ""
+    assert "\x1b" not in result.out
+    if words and words != "list":
+        examples = [
+            line
+            for line in result.out.splitlines()
+            if line.strip().startswith(f"$ obatch {words.split(maxsplit=1)[0]}")
+        ]
+        assert len(examples) >= 2, result.out
+
+
+def test_a_flag_has_one_meaning() -> None:
+    """A flag that several commands share has the same spellings and takes a value on all of them or on none."""
+    meanings: dict[str, tuple[list[str], bool]] = {}
+    for words, leaf in LEAVES.items():
+        for parameter in leaf.params:
+            if parameter.param_type_name == "option":
+                for flag in parameter.opts:
+                    meaning = (sorted(parameter.opts), bool(parameter.is_flag))
+                    assert meanings.setdefault(flag, meaning) == meaning, f"{flag} of {words}"
+    for flag, other in (("-p", "--provider"), ("-o", "--output"), ("-q", "--quiet"), ("-n", "--dry-run")):
+        assert meanings[flag][0] == [other, flag] or meanings[flag][0] == sorted([flag, other])
+
+
+@pytest.mark.parametrize("words", sorted(LEAVES))
+def test_reporting_commands_speak_json(words: str) -> None:
+    """Every command that reports or changes a job has --json."""
+    flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
+    assert "--json" in flags or words in ("prepare", "serve", "providers add")
+
+
+def test_help_at_a_terminal_and_in_a_pipe() -> None:
+    """A person gets boxes and colour; markup of ours is never seen as such."""
+    assert "╭" in plain(see("-h").good().out)
+    assert "[/" not in see("run", "-h").good().out
+
+
+def test_no_arguments_is_help() -> None:
+    """`obatch` alone shows the commands and exits with 2."""
+    result = invoke()
+    assert result.code == 2
+    assert "submit" in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        ("statuz", "status"),
+        ("stat", "status"),
+        ("downlod", "download"),
+        ("ls --jsn", "--json"),
+        ("wait --timout 3", "--timeout"),
+    ],
+)
+def test_slips_of_the_finger(words: str, suggestion: str) -> None:
+    """An unknown command or option exits with 2, prints no data, suggests the nearest, and runs nothing."""
+    result = invoke(*words.split())
+    assert (result.code, result.out) == (2, "")
+    assert suggestion in result.err
+
+
+def test_the_version_needs_nothing() -> None:
+    """--version is one line, from anywhere, without a home to write to."""
+    for words in (["--version"], ["--version", "ls"]):
+        result = invoke(*words, env={"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CONFIG": None}).good()
+        assert result.out.startswith("obatch ")
+        assert len(result.out.splitlines()) == 1
+        assert result.err == ""
+
+
+def test_the_installed_script_is_the_same_program() -> None:
+    """`obatch` and `python -m openai_batch` print the same help."""
+    script = shutil.which("obatch", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert script is not None
+    shown = subprocess.run([script, "-h"], capture_output=True, text=True, check=True).stdout
+    assert shown == invoke("-h").good().out
+
+
+def test_every_exit_code_is_in_the_help() -> None:
+    """The codes of the error classes are those that the help lists."""
+    codes = {getattr(errors, name).exit_code for name in errors.__all__}
+    listed = {int(word.strip(":")) for word in EPILOG.replace(";", " ").split() if word.strip(":").isdigit()}
+    assert listed == codes | {0, 143}
+
+
+def test_help_and_listing_write_nothing(home: Path) -> None:
+    """Commands that only look leave no file behind, and need no home that exists."""
+    env = {"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CACHE_DIR": None, "OBATCH_CONFIG": None}
+    write("in.jsonl", [request("a")])
+    check = ["check", "in.jsonl", "-p", "openai"]
+    for words in (["-h"], ["ls"], ["ls", "--json"], ["providers"], ["config", "show"], ["config", "path"], check):
+        invoke(*words, env=env).good()
+        invoke(*words).good()
+    assert invoke("status", env=env).failed(6, "no jobs yet").code == 6
+    assert not Path("/nonexistent").exists()
+    assert list(home.iterdir()) == []
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
+    """Where no job can be kept none is started, in two lines; what only looks works all the same."""
+    (home / "file").write_text("", encoding="utf-8")
+    Path("prompts.txt").write_text("hi\n", encoding="utf-8")
+    for place in (str(home / "file"), str(home / "file" / "below"), "/proc/nothing"):
+        env = {"OBATCH_STATE_DIR": place}
+        words = ("-p", "local", "-m", "echo-1")
+        invoke("run", "prompts.txt", *words, env=env).failed(1, place, "OBATCH_STATE_DIR")
+        assert invoke("ls", env=env).good().out == ""
+        requests = invoke("prepare", "prompts.txt", *words[2:], "-p", "openai", env=env).good().out
+        invoke("check", "-", "-p", "openai", stdin=requests, env=env).good()
+
+
+def test_the_debug_switch_adds_the_traceback() -> None:
+    """OBATCH_DEBUG adds what a developer needs, before the same two lines."""
+    done = subprocess.run(
+        [*COMMAND, "status"], capture_output=True, text=True, env=environment({"OBATCH_DEBUG": "1"}), check=False
+    )
+    assert done.returncode == 6
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("error: there are no jobs yet\nhint: obatch submit FILE starts one\n")

@@ -1,0 +1,173 @@
+"""What goes to standard output and standard error, in pipes, in terminals, with colour and without."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import COMMAND, invoke, plain, request, see, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[[0-9;]*m")
+# An OSC that names the window, a C1 control, a turn of the writing direction, and Rich markup.
+HOSTILE = "\x1b]0owned\x07\x9b31m\u202e[red]x[/x]"
+SHOWN = r"\x1b]0owned\x07\x9b31m\u202e[red]x[/x]"
+
+
+def harmless(shown: str) -> None:
+    """Assert that nothing hostile reached a screen as it is."""
+    for raw in ("\x1b]0", "\x07", "\x9b", "\u202e"):
+        assert raw not in shown, shown
+
+
+def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
+    """A narrow window cuts nothing from what a pipe gets: whole ids, whole times, one row a job."""
+    write("in.jsonl", [request("a", "echo-with-a-very-long-name-indeed-" * 3)])
+    (batch_id,) = invoke("submit", "in.jsonl", "-p", "faulty", "--json").good().json["batch_ids"]
+    wide = invoke("ls").good().out
+    assert invoke("ls", env={"COLUMNS": "20", "FORCE_COLOR": "1"}).good().out == wide
+    (row,) = invoke("ls").rows
+    assert row[-1] == batch_id
+    assert datetime.fromisoformat(row[7]).utcoffset() == timedelta(0)
+    assert invoke("status", env={"COLUMNS": "20"}).good().fields["batch"] == batch_id
+    assert faulty.batches
+
+
+def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
+    """--json prints one document whose keys are a contract; an empty listing is []."""
+    assert invoke("ls", "--json").good().json == []
+    write("in.jsonl", [request("a")])
+    record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").good().json
+    assert list(record) == [
+        *("id", "name", "provider", "base_url", "status", "ended", "endpoint", "model", "window", "requests"),
+        *(
+            "spared",
+            "succeeded",
+            "parts",
+            "batch_ids",
+            "created_at",
+            "expires_at",
+            "ended_at",
+            "input",
+            "input_sha256",
+            "output",
+        ),
+        *("usage", "errors", "metadata"),
+    ]
+    assert record["requests"] == {"total": 1, "completed": 0, "failed": 0}
+    for words in (["wait"], ["status"], ["download"]):
+        assert list(invoke(*words, "--json").good().json)[: len(record)] == list(record)
+    for words in (["ls"], ["cancel", "1"]):
+        assert [list(job) for job in invoke(*words, "--json").good().json] == [list(record)]
+    assert faulty.batches
+
+
+def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
+    """Progress, notes and hints leave standard output to the data, and no bar is drawn into a log."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
+    result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-").good()
+    assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["a"]
+    assert "job 1: in progress" in result.err
+    assert "\r" not in result.err
+    assert "\x1b" not in result.err
+    assert faulty.batches
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_in_a_terminal(faulty: FaultServer, env: dict[str, str], coloured: bool) -> None:
+    """NO_COLOR beats FORCE_COLOR, empty values count as unset, and a dumb terminal gets no escape at all."""
+    write("in.jsonl", [request("a", "fault:end=failed")])
+    shown = see("run", "in.jsonl", "-p", "faulty", env=env).out
+    assert bool(re.search(r"\x1b\[[0-9;]*31m", shown)) is coloured, shown
+    listing = see("ls", env=env).good().out
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", listing)) is coloured, listing
+    if env.get("TERM") == "dumb":
+        assert "\x1b" not in shown + listing
+    assert "failed" in listing
+    assert faulty.batches
+
+
+def test_colour_in_a_pipe() -> None:
+    """Standard error in a pipe has colour only if FORCE_COLOR asks for it."""
+    assert "\x1b" not in invoke("status").err
+    assert invoke("status", env={"FORCE_COLOR": "1"}).err.startswith("\x1b[1;31merror:\x1b[0m ")
+    assert "\x1b" not in invoke("status", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).err
+
+
+def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
+    """With an ASCII terminal and pipe everything works; what cannot be shown is escaped."""
+    write("in.jsonl", [request("a", "modèle")])
+    env = {"PYTHONIOENCODING": "ascii"}
+    invoke("run", "in.jsonl", "-p", "faulty", env=env).good()
+    assert "mod\\xe8le" in invoke("ls", env=env).good().out
+    assert "mod\\xe8le" in see("ls", env=env).good().out
+    assert "mod\\xe8le" in see("status", env=env).good().out
+    assert "a" in plain(see("download", "-o", "-", env=env).good().out)
+    see("--help", env=env).good()
+    assert faulty.batches
+
+
+def test_hostile_words_of_a_server_drive_no_terminal(faulty: FaultServer) -> None:
+    """Control characters and markup in names, models, statuses and errors are shown as text."""
+    write("in.jsonl", [request("a", f"fault:steps={HOSTILE},{HOSTILE},{HOSTILE}")])
+    submitted = invoke("submit", "in.jsonl", "-p", "faulty", "--name", HOSTILE)
+    results = [submitted, invoke("status", "--offline"), invoke("ls"), invoke("status")]
+    results += [see("ls", columns=400), see("status", "--offline"), see("wait", "--timeout", "0")]
+    for result in results:
+        harmless(result.out + result.err)
+    assert SHOWN in results[2].out
+    assert SHOWN in results[4].out
+    assert faulty.batches
+
+
+def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
+    """What a model answers is shown in a table as text, markup and all."""
+    assert real.token
+    write(
+        "in.jsonl",
+        [request("[red]a[/x]", text=HOSTILE)],
+    )
+    shown = see("run", "in.jsonl", "-p", "real", "-o", "-", columns=200).good().out
+    harmless(shown)
+    assert f"echo: {SHOWN}" in shown
+
+
+def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
+    """A full disk under standard error costs the remarks, never the command."""
+    write("in.jsonl", [request("a")])
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "run", "in.jsonl", "-p", "faulty", "-o", "-"], stdout=-1, stderr=full, check=True
+        )
+    assert json.loads(done.stdout)["custom_id"] == "a"
+    assert faulty.batches
+
+
+def test_full_standard_output_is_told(faulty: FaultServer) -> None:
+    """Results that do not fit into standard output are a failure with two lines, and can be had again."""
+    write("in.jsonl", [request("a")])
+    with Path("/dev/full").open("wb") as full:
+        command = [*COMMAND, "run", "in.jsonl", "-p", "faulty", "-o", "-"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    invoke("download", "-o", "-").good()
+    assert len(faulty.batches) == 1

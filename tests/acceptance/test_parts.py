@@ -1,0 +1,138 @@
+"""Inputs larger than one batch, and requests sent again: one job, one result in the order of the input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acceptance.conftest import KEY, configure
+from support.command import ids, invoke, request, write
+
+if TYPE_CHECKING:
+    import pytest
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+
+def test_an_input_is_cut_and_joined(faulty: FaultServer) -> None:
+    """Twenty-five requests on a provider that takes ten a file: three batches, each once, and one ordered result."""
+    configure("small", faulty.base_url, max_requests=10)
+    write("in.jsonl", [request(f"r{n}", "fault:rows=shuffled") for n in range(25)])
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    assert ids("out.jsonl") == [f"r{n}" for n in range(25)]
+    assert len(faulty.batches) == 3
+    (job,) = json.loads(invoke("ls", "--json").good().out)
+    assert len(job["batch_ids"]) == 3
+    assert job["requests"] == {"total": 25, "completed": 25, "failed": 0}
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    assert len(faulty.batches) == 3
+
+
+def test_mixed_models_are_sorted_out(faulty: FaultServer) -> None:
+    """A provider that takes one model a file gets one batch for each, and the answers stand in the input's order."""
+    models = [f"model-{n % 3}" for n in range(10)]
+    write("in.jsonl", [request(f"r{n}", model) for n, model in enumerate(models)])
+    invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").good()
+    assert ids("out.jsonl") == [f"r{n}" for n in range(10)]
+    assert len(faulty.batches) == 3
+
+
+def test_a_changed_part_is_not_sent(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that changes before all its parts are sent is refused, and what was sent is not sent again."""
+    configure("small", faulty.base_url, max_requests=2)
+    rows = [request(f"r{n}", "m") for n in range(3)] + [request("r3", "m")]
+    write("in.jsonl", rows)
+    monkeypatch.setenv("TEST_KEY", "")
+    invoke("submit", "in.jsonl", "-p", "small").failed(4, "TEST_KEY")
+    monkeypatch.setenv("TEST_KEY", KEY)
+    number = invoke("submit", "in.jsonl", "-p", "small", "-q").good().out.strip()
+    assert len(faulty.batches) == 2
+    write("in.jsonl", [*rows[:3], request("other", "m")])
+    assert invoke("submit", "in.jsonl", "-p", "small", "-q").good().out.strip() != number
+
+
+def test_lost_registry_of_many_parts_is_found_again(faulty: FaultServer, home: Path) -> None:
+    """Without its registry a job of three parts is one job of three parts again, and its results are whole."""
+    configure("small", faulty.base_url, max_requests=4)
+    write("in.jsonl", [request(f"r{n}", "m") for n in range(10)])
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    (home / "state" / "registry.db").unlink()
+    invoke("recover", "-p", "small").good()
+    invoke("download", "-o", "again.jsonl").good()
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    assert len(faulty.batches) == 3
+
+
+def test_the_rest_of_a_job_that_was_found_again_is_sent(faulty: FaultServer, home: Path) -> None:
+    """A job whose registry is lost after two of its three parts gets its third, and no part twice."""
+    configure("small", faulty.base_url, max_requests=4)
+    models = ["m", "m", "fault:create=401"]
+    configure("broad", faulty.base_url, max_requests=4, one_model=False)
+    write("in.jsonl", [request(f"r{n}", models[n // 4]) for n in range(10)])
+    invoke("submit", "in.jsonl", "-p", "broad").failed(4, "401")
+    assert len(faulty.batches) == 2
+    (home / "state" / "registry.db").unlink()
+    (job,) = json.loads(invoke("recover", "-p", "broad", "--json").good().out)
+    assert len(job["batch_ids"]) == 2
+    invoke("submit", "in.jsonl", "-p", "broad", "-q")
+    (job,) = json.loads(invoke("ls", "--json").good().out)
+    assert job["requests"]["total"] == 10
+    assert len(faulty.batches) == len(job["batch_ids"])
+
+
+def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
+    """A request that failed for the moment is sent again and answered; one that is refused for good is left alone."""
+    assert real.token
+    prompts = ["one", "two !status=500,6", "three !status=400", "four"]
+    write("in.jsonl", [request(f"r{n}", "echo-1", text) for n, text in enumerate(prompts)])
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(
+        5, "2 of 4 requests have a success", "obatch retry"
+    )
+    dry = invoke("retry", "--dry-run", "--json").good()
+    groups = {group["cause"].split(":")[0]: group for group in json.loads(dry.out)["groups"]}
+    assert (groups["500"]["count"], groups["500"]["helps"], groups["500"]["sample"]) == (1, True, "r1")
+    assert groups["400"]["helps"] is False
+    invoke("retry").good()
+    invoke("wait").failed(5, "1 failed")
+    invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 requests have a success; 1 failed")
+    assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
+    (job,) = json.loads(invoke("ls", "--json").good().out)
+    assert len(job["batch_ids"]) == 2
+    invoke("retry").failed(5, "none of its 1 requests", "--all")
+
+
+def test_run_retries_by_itself(real: LocalServer) -> None:
+    """With --retries a run ends with every request answered, where sending again helps."""
+    assert real.token
+    write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=503,6")])
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--retries", "2").good()
+    assert ids("out.jsonl") == ["a", "b"]
+
+
+def test_expired_requests_are_sent_again(faulty: FaultServer) -> None:
+    """What an expired batch has finished is kept, and only the rest is paid for again."""
+    write("in.jsonl", [request(f"r{n}", "fault:end=expired;rows=expired") for n in range(6)])
+    invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").failed(5, "batch_expired", "obatch retry")
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    unfinished = sum(line["error"] is not None for line in lines)
+    assert 0 < unfinished < 6
+    (group,) = json.loads(invoke("retry", "--where", "batch_expired", "--json").good().out)["groups"]
+    assert (group["count"], group["sent"]) == (unfinished, True)
+    assert len(faulty.batches) == 2
+
+
+def test_two_retries_at_once_send_once(real: LocalServer) -> None:
+    """Two shells that retry one job at the same time send what has no success once."""
+    assert real.token
+    write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=500,6")])
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "1 of 2 requests")
+    words = [sys.executable, "-m", "openai_batch", "retry"]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert not any("Traceback" in text for text in told), told
+    assert 0 in [process.returncode for process in both]
+    (job,) = json.loads(invoke("ls", "--json").good().out)
+    assert len(job["batch_ids"]) == 2

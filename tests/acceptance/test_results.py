@@ -1,0 +1,215 @@
+"""`obatch results`, and the forms that `run` and `download` write: joined with the input, in its order, whole."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.command import ids, invoke, plain, request, see, write
+from support.sample_results import read_csv, read_json
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+needs_duckdb = pytest.mark.skipif(
+    find_spec("duckdb") is None, reason="DuckDB is not installed: pip install 'openai-batch[tables]'"
+)
+TABLE = 'id,text,status,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1\n'
+
+
+def run(*words: str, rows: str = "", **good: Any) -> None:
+    """Run a table of four rows at the provider that fails as planned; see how it ends."""
+    Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")
+    result = invoke("run", "t.csv", "--id", "id", "-p", "faulty", "-m", f"fault:rows={rows}", *words)
+    assert result.code == good.get("code", 0), result
+
+
+def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer) -> None:
+    """`run -o NAME.csv` keeps the table's columns and order, and makes cells inert; --no-inert leaves them alone."""
+    assert real.token
+    Path("t.csv").write_text(TABLE, encoding="utf-8")
+    words = ("run", "t.csv", "--id", "id", "-p", "real", "-m", "echo-1", "-o", "out.csv")
+    invoke(*words).good()
+    first, second = read_csv("out.csv")
+    assert list(first)[:6] == ["custom_id", "id", "text", "input_status", "n", "answer"]
+    assert first["text"] == "'=1+1, then\nmore"
+    assert first["answer"] == "echo: =1+1, then\nmore"
+    assert (first["custom_id"], first["status"], first["input_status"], first["n"]) == ("b", "success", "old", "-5")
+    assert (second["text"], second["n"], second["model"]) == ("Grüße 🦜", "+1", "echo-1")
+    assert (first["finish_reason"], first["prompt_tokens"], first["completion_tokens"]) == ("stop", "3", "4")
+    invoke("results", "-o", "raw.csv", "--no-inert").good()
+    assert read_csv("raw.csv")[0]["text"] == "=1+1, then\nmore"
+
+
+def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
+    """The same command again finds its own file; other options need --force; nothing is sent twice."""
+    run("-o", "out.csv")
+    run("-o", "out.csv")
+    assert len(faulty.creates) == 1
+    before = Path("out.csv").read_bytes()
+    Path("other.csv").write_text("mine", encoding="utf-8")
+    invoke("results", "-o", "other.csv").failed(1, "other.csv is there already", "--force")
+    told = invoke("results", "-o", "other.csv", "--force", "--json").good().json
+    assert told["results"]["path"] == "other.csv"
+    assert Path("other.csv").read_bytes() == before
+
+
+def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
+    """Each request has its row in its place, with its columns, whether it has an answer, an error or nothing."""
+    assert faulty.base_url
+    run("-o", "out.csv", "--missing", "rest.jsonl", rows="mixed,absent,shuffled", code=5)
+    assert ids("rest.jsonl") == ["r1", "r2", "r3"]
+    rows = read_csv("out.csv")
+    assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
+    assert [row["text"] for row in rows] == ["text 0", "text 1", "text 2", "text 3"]
+    assert [row["status"] for row in rows] == ["success", "error", "missing", "missing"]
+    assert [row["answer"] for row in rows] == ["answer to r0", "", "", ""]
+    assert (rows[1]["error_code"], rows[1]["error_message"]) == ("400", "refused r1")
+    piped = invoke("results")
+    piped.failed(5, "2 missing (r2, r3)")
+    assert [row["error_message"] for row in read_json(piped.out)] == [None, "refused r1", "no result", "no result"]
+
+
+def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultServer) -> None:
+    """A batch that failed as a whole still gives a row a request, and every request is written out to be sent again."""
+    assert faulty.base_url
+    Path("p.txt").write_text("one\ntwo\n", encoding="utf-8")
+    words = ("run", "p.txt", "-p", "faulty", "-m", "fault:end=failed", "--missing", "rest.jsonl")
+    assert invoke(*words, "-o", "out.csv").code == 5
+    rows = read_csv("out.csv")
+    assert [(row["prompt"], row["status"]) for row in rows] == [("one", "missing"), ("two", "missing")]
+    assert ids("rest.jsonl") == ["line-1", "line-2"]
+
+
+def test_parquet_without_its_extra_is_refused_before_anything_is_sent(faulty: FaultServer) -> None:
+    """Where DuckDB is not installed, that is said at once, with what to type."""
+    write("in.jsonl", [request("a")])
+    Path("without").mkdir()
+    Path("without/duckdb.py").write_text("raise ImportError\n", encoding="utf-8")
+    result = invoke(
+        "run", "in.jsonl", "-p", "faulty", "-o", "x.parquet", env={"PYTHONPATH": str(Path("without").absolute())}
+    )
+    result.failed(2, "DuckDB, which is not installed", "openai-batch[tables]")
+    assert faulty.requests == []
+
+
+def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
+    """`obatch results` writes JSON rows into a pipe, and shows a person what was asked and answered."""
+    assert real.token
+    Path("p.txt").write_text("first\nsecond\n", encoding="utf-8")
+    invoke("run", "p.txt", "-p", "real", "-m", "echo-1").good()
+    rows = read_json(invoke("results", "1").good().out)
+    assert [(row["custom_id"], row["prompt"], row["answer"]) for row in rows] == [
+        ("line-1", "first", "echo: first"),
+        ("line-2", "second", "echo: second"),
+    ]
+    shown = plain(see("results").good().out)
+    assert "line-2" in shown
+    assert "request" in shown
+    assert "echo: second" in shown
+    assert '"custom_id"' not in shown
+
+
+def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
+    """A job made of a batch file, or elsewhere, gives rows with what is known of its results."""
+    write("in.jsonl", [request("a"), request("b")])
+    invoke("run", "in.jsonl", "-p", "faulty").good()
+    rows = read_json(invoke("results").good().out)
+    assert [list(row)[:2] for row in rows] == [["custom_id", "answer"]] * 2
+    assert [row["answer"] for row in rows] == ["answer to a", "answer to b"]
+    (batch,) = faulty.batches
+    elsewhere = {"OBATCH_STATE_DIR": str(Path("elsewhere").absolute())}
+    adopted = invoke("results", batch, "-p", "faulty", env=elsewhere).good()
+    assert read_json(adopted.out) == rows
+
+
+def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer) -> None:
+    """Where a job has several batches, each row still stands beside its own columns."""
+    Path("../home/config.toml").write_text(
+        f'[providers.small]\nbase_url = "{faulty.base_url}"\napi_key_env = "TEST_KEY"\nmax_requests = 3\n',
+        encoding="utf-8",
+    )
+    Path("t.jsonl").write_text("".join(f'{{"text": "t{n}", "k": {n}}}\n' for n in range(8)), encoding="utf-8")
+    invoke("run", "t.jsonl", "-p", "small", "-m", "fault:rows=shuffled", "-o", "out.csv").good()
+    assert len(faulty.batches) == 3
+    rows = read_csv("out.csv")
+    assert [row["k"] for row in rows] == [str(n) for n in range(8)]
+    assert [row["answer"] for row in rows] == [f"answer to line-{n + 1}" for n in range(8)]
+
+
+@needs_duckdb
+def test_parquet_has_types(real: LocalServer) -> None:
+    """Vectors are lists of numbers, columns keep their kinds, absent values are null, and any text survives."""
+    import duckdb
+
+    assert real.token
+    table = [
+        {"text": "=1\u0000\t", "n": 1, "x": 0.5, "yes": True, "mixed": 1, "deep": {"k": [1]}},
+        {"text": "ü", "n": 2**40, "x": 2, "yes": None, "mixed": "a", "big": 10**18 * 100},
+    ]
+    write("t.jsonl", table)
+    words = ("run", "t.jsonl", "-p", "real", "-e", "-m", "echo-embed", "--as", "parquet")
+    invoke(*words).good()
+    with duckdb.connect(":memory:") as base:
+        found = base.execute("SELECT * FROM 't.results.parquet'")
+        types = {item[0]: str(item[1]) for item in found.description}
+        rows = [dict(zip(types, row, strict=True)) for row in found.fetchall()]
+    assert (
+        types
+        | {
+            "n": "BIGINT",
+            "x": "DOUBLE",
+            "yes": "BOOLEAN",
+            "mixed": "VARCHAR",
+            "big": "VARCHAR",
+            "answer": "DOUBLE[]",
+            "prompt_tokens": "BIGINT",
+            "completion_tokens": "BIGINT",
+            "error_code": "VARCHAR",
+        }
+        == types
+    )
+    assert [row["text"] for row in rows] == ["=1\u0000\t", "ü"]
+    assert [row["x"] for row in rows] == [0.5, 2.0]
+    assert [row["deep"] for row in rows] == ['{"k":[1]}', None]
+    assert [row["big"] for row in rows] == [None, str(10**20)]
+    assert all(len(row["answer"]) == 8 for row in rows)
+    before = Path("t.results.parquet").read_bytes()
+    invoke(*words).good()
+    assert Path("t.results.parquet").read_bytes() == before
+
+
+def test_json_lines_stay_the_providers_own(faulty: FaultServer) -> None:
+    """A name that says nothing else, and --as raw or jsonl, give result lines; --as rows gives flat ones."""
+    assert faulty.base_url
+    run("-o", "out.jsonl")
+    assert "response" in read_json(Path("out.jsonl").read_text(encoding="utf-8"))[0]
+    assert ids("out.jsonl") == ["r0", "r1", "r2", "r3"]
+    for form in ("raw", "jsonl"):
+        assert invoke("results", "--as", form).good().out == Path("out.jsonl").read_text(encoding="utf-8")
+    invoke("download", "-o", "rows.jsonl", "--as", "rows").good()
+    assert Path("rows.jsonl").read_text(encoding="utf-8") == invoke("results").good().out
+    assert json.loads(Path("rows.jsonl").read_text(encoding="utf-8").splitlines()[3])["text"] == "text 3"
+
+
+def test_options_that_do_not_fit_are_refused_before_anything_is_sent(faulty: FaultServer) -> None:
+    """An unknown form, and --fields with the provider's own lines, are usage errors."""
+    write("in.jsonl", [request("a")])
+    invoke("run", "in.jsonl", "-p", "faulty", "--as", "xml").failed(2, "--as xml is not known", "parquet")
+    invoke("run", "in.jsonl", "-p", "faulty", "--fields").failed(2, "--fields is for rows", "--as rows")
+    assert faulty.requests == []
+
+
+def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
+    """The same requests made of another table are the same job, joined with what that table has."""
+    Path("t.csv").write_text("text,k\nhi,1\n", encoding="utf-8")
+    words = ("run", "t.csv", "-p", "faulty", "-m", "m")
+    invoke(*words, "-o", "one.csv").good()
+    Path("t.csv").write_text("text,k\nhi,2\n", encoding="utf-8")
+    invoke(*words, "-o", "two.csv").good()
+    assert len(faulty.creates) == 1
+    assert [read_csv(name)[0]["k"] for name in ("one.csv", "two.csv")] == ["1", "2"]

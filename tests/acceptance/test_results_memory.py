@@ -1,0 +1,42 @@
+"""Memory stays flat, however many results there are and however wide they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+# KiB; the interpreter and the imports are in it.
+LIMIT = 60_000
+# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
+PEAK = """
+import re, sys
+from pathlib import Path
+from openai_batch.results.export import Export
+
+def lines():
+    for n in range(150_000):
+        export.note(n, f"r{n}", None)
+        yield b'{"custom_id":"r%d","response":{"status_code":200,"body":{"choices":[{"text":"%b"}]}}}' % (n, b"x" * 400)
+
+Path("columns").write_bytes(b"".join(b'{"n":%d}\\n' % n for n in range(150_000)))
+export = Export(sys.argv[1], columns=Path("columns"))
+with open("out", "w+b") as out:
+    export.write(lines(), out)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+@pytest.mark.parametrize("form", ["csv", "rows"])
+def test_an_export_takes_no_more_memory_when_it_grows(form: str) -> None:
+    """Sixty megabytes of results, joined with their rows, pass in less memory than they take up."""
+    done = subprocess.run([sys.executable, "-c", PEAK, form], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path("out").stat().st_size > 60_000_000
+    assert int(done.stdout) < LIMIT

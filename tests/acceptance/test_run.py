@@ -1,0 +1,211 @@
+"""`obatch run`: from prompts or requests to a file of answers, and never paid twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acceptance.conftest import configure
+from support.command import ids, invoke, plain, request, see, write
+from support.servers import echo_upstream
+
+from openai_batch.jobs.store.registry import Registry
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+    from support.servers import LocalServer
+
+MIXED = "fault:rows=mixed"
+ABSENT = "fault:rows=absent"
+
+
+def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
+    """Prompts from a file end as one result line a prompt, in their order, beside the prompts."""
+    assert real.token
+    Path("prompts.txt").write_text("!sleep=0.3 first\n\nsecond\nthird\n", encoding="utf-8")
+    result = invoke("run", "prompts.txt", "-p", "real", "-m", "echo-1").good()
+    lines = [json.loads(line) for line in Path("prompts.results.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
+    texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
+    assert texts == ["echo: !sleep=0.3 first", "echo: second", "echo: third"]
+    assert result.out == ""
+    assert "3 of 3 requests have a success" in result.err
+
+
+def test_the_local_provider_starts_its_server_on_demand() -> None:
+    """With an upstream in the configuration, `-p local` needs no server that runs already; `serve --stop` ends it."""
+    with echo_upstream() as echo:
+        Path("../home/config.toml").write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")
+        try:
+            result = invoke("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n").good()
+            assert json.loads(result.out)["response"]["status_code"] == 200
+            assert "echo: hello" in result.out
+        finally:
+            assert invoke("serve", "--stop").good().err == "stopped\n"
+        assert invoke("serve", "--stop").good().err == "no server runs\n"
+
+
+def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
+    """Requests from a pipe are answered into the pipe, with nothing but results in it."""
+    lines = "".join(json.dumps(request(f"r{n}", "fault:rows=shuffled")) + "\n" for n in range(3))
+    result = invoke("run", "-", "-p", "faulty", stdin=lines).good()
+    assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["r0", "r1", "r2"]
+    assert len(faulty.batches) == 1
+
+
+def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> None:
+    """The same command goes on with the same job; --again alone starts, and pays, another one."""
+    write("in.jsonl", [request("a")])
+    words = ("run", "in.jsonl", "-p", "faulty")
+    invoke(*words).good()
+    again = invoke(*words).good()
+    assert "--again starts a new one" in again.err
+    assert len(faulty.creates) == 1
+    Path("in.results.jsonl").unlink()
+    invoke(*words).good()
+    assert ids("in.results.jsonl") == ["a"]
+    assert len(faulty.creates) == 1
+    invoke(*words, "--again", "-o", "other.jsonl").good()
+    assert len(faulty.creates) == 2
+    assert [job.id for job in Registry().jobs()] == [2, 1]
+
+
+def test_changed_input_is_another_job(faulty: FaultServer) -> None:
+    """A changed input file is a job of its own, and its results do not replace those of the old one."""
+    write("in.jsonl", [request("a")])
+    invoke("run", "in.jsonl", "-p", "faulty").good()
+    write("in.jsonl", [request("b", text="Something else")])
+    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "results of job 1, which asked something else", "--force")
+    assert len(faulty.creates) == 1
+    invoke("run", "in.jsonl", "-p", "faulty", "--force").good()
+    assert len(faulty.creates) == 2
+    assert ids("in.results.jsonl") == ["b"]
+
+
+def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServer) -> None:
+    """A file that is there, a folder, a device and a place that takes no files are refused, and nothing is sent."""
+    write("in.jsonl", [request("a")])
+    Path("taken").write_text("mine", encoding="utf-8")
+    words = ("run", "in.jsonl", "-p", "faulty")
+    invoke(*words, "-o", "taken").failed(1, "taken is there already", "--force")
+    invoke(*words, "--missing", "taken").failed(1, "taken is there already", "--force")
+    invoke(*words, "-o", ".", "--force").failed(1, "is a folder", "-o")
+    invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is no regular file", "-o")
+    invoke(*words, "-o", "taken/below").failed(1, "cannot write taken/below", "-o")
+    assert Path("taken").read_text(encoding="utf-8") == "mine"
+    assert faulty.requests == []
+
+
+def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer) -> None:
+    """Refused requests are in the results, are named on standard error, and are written out ready to submit."""
+    write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
+    result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
+    result.failed(5, "2 of 4 requests have a success; 2 failed", "obatch retry 1")
+    assert "1 request: 400: refused r1" in result.err
+    assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
+    assert ids("rest.jsonl") == ["r1", "r3"]
+    assert invoke("submit", "rest.jsonl", "-p", "faulty", "-q").good().out == "2\n"
+    assert len(faulty.batches) == 2
+
+
+def test_missing_rows_exit_with_5_and_are_named(faulty: FaultServer) -> None:
+    """Requests that the provider leaves out of both files are missing, by name, and never a success."""
+    write("in.jsonl", [request(f"r{n}", ABSENT) for n in range(4)])
+    invoke("run", "in.jsonl", "-p", "faulty").failed(5, "2 missing (r2, r3)", "in.results.jsonl")
+    assert ids("in.results.jsonl") == ["r0", "r1"]
+    # The results are there; what is missing is still to be had.
+    invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl").failed(5, "2 of 4")
+    assert ids("rest.jsonl") == ["r2", "r3"]
+    assert len(faulty.batches) == 1
+
+
+def test_a_batch_that_failed_whole_says_why(faulty: FaultServer) -> None:
+    """A batch that the provider refuses after it was created exits with 5 and the provider's reason, and no file."""
+    write("in.jsonl", [request("a", "fault:end=failed")])
+    result = invoke("run", "in.jsonl", "-p", "faulty")
+    result.failed(5, "line 2: This line is no JSON. (invalid_json_line)", "--again")
+    assert not Path("in.results.jsonl").exists()
+    assert len(faulty.batches) == 1
+
+
+def test_expired_batches_keep_what_was_paid(faulty: FaultServer) -> None:
+    """An expired batch's partial output is written, and the exit code tells that it is partial."""
+    write("in.jsonl", [request(f"r{n}", "fault:end=expired;rows=expired") for n in range(4)])
+    invoke("run", "in.jsonl", "-p", "faulty").failed(5, "job 1 expired: 2 of 4 requests have a success")
+    assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
+    assert len(faulty.batches) == 1
+
+
+def test_dry_run_sends_and_writes_nothing(faulty: FaultServer) -> None:
+    """--dry-run says what would be sent, and leaves no request, no job and no file."""
+    write("in.jsonl", [request("a")])
+    result = invoke("run", "in.jsonl", "-p", "faulty", "-n").good()
+    assert "would upload" in result.err
+    assert "1 request" in result.err
+    assert faulty.requests == []
+    assert invoke("ls").good().out == ""
+    assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl"]
+
+
+def test_json_is_one_document_about_the_results(faulty: FaultServer) -> None:
+    """--json prints the job and its results as one document, also when not every request has a success."""
+    write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
+    result = invoke("run", "in.jsonl", "-p", "faulty", "--json")
+    assert result.code == 5
+    assert result.json["results"]["succeeded"] == 2
+    assert result.json["results"]["causes"] == {"400: refused r1": 1, "400: refused r3": 1}
+    assert result.json["batch_ids"] == list(faulty.batches)
+
+
+def test_the_example_runs_and_a_terminal_sees_a_table(real: LocalServer) -> None:
+    """--example shows a newcomer a table of reviews and answers, and no JSON."""
+    assert real.token
+    shown = plain(see("run", "--example", "-p", "real", "-m", "echo-1").good().out)
+    assert "review-12" in shown
+    assert "echo: " in shown
+    assert "12 of 12 requests have a success" in shown
+    assert "custom_id" not in shown
+    assert not list(Path().glob("*.jsonl"))
+
+
+def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
+    """No file, options for prompts with ready requests, folders and missing files are told in two lines each."""
+    write("in.jsonl", [request("a")])
+    invoke("run").failed(2, "name a file", "--example")
+    invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "ready requests", "--system")
+    invoke("run", "nowhere.txt", "-p", "faulty").failed(3, "nowhere.txt: No such file", "name a file")
+    invoke("run", ".", "-p", "faulty").failed(3, "Is a directory", "name a file")
+    invoke("run", "-", "-p", "faulty", stdin="\n \n").failed(3, "there is no prompt", "one prompt a line")
+    invoke("run", "-", "-p", "nobody", stdin="x\n").failed(6, "nobody", "known providers: ")
+    assert faulty.requests == []
+
+
+def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
+    """Without its key a job exits with 4, names the variable, sends nothing and is no job."""
+    write("in.jsonl", [request("a")])
+    invoke("run", "in.jsonl", "-p", "faulty", env={"TEST_KEY": None}).failed(
+        4, "TEST_KEY is not set", "export TEST_KEY="
+    )
+    assert invoke("ls").good().out == ""
+    assert faulty.requests == []
+
+
+def test_a_provider_that_is_not_there(faulty: FaultServer) -> None:
+    """A refused connection is two lines and exit 1, and the same command goes on once the provider is back."""
+    faulty.deafen()
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "faulty").failed(1, "faulty cannot be reached", "base URL")
+    faulty.hear()
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    assert len(faulty.batches) == 1
+
+
+def test_a_moved_provider_gets_no_key_of_another(faulty: FaultServer) -> None:
+    """A profile that would send OpenAI's key elsewhere is refused before a request."""
+    configure("thief", faulty.base_url, api_key_env="OPENAI_API_KEY")
+    write("in.jsonl", [request("a")])
+    result = invoke("run", "in.jsonl", "-p", "thief", env={"OPENAI_API_KEY": "sk-of-openai"})
+    result.failed(2, "OPENAI_API_KEY is OpenAI's key", "variable of its own")
+    assert "sk-of-openai" not in result.err
+    assert faulty.requests == []

@@ -1,0 +1,122 @@
+"""Signals: a command that is told to stop does so at once, says what goes on, and the job goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import COMMAND, PATIENCE, Terminal, environment, invoke, request, write
+from support.servers import wait_until
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 300)
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start a command whose output is read at its end."""
+    return subprocess.Popen(
+        [*COMMAND, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send a signal, and return what the process had said at its end."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Signals, code: int) -> None:
+    """A signal during `wait` gives 128 plus its number, two lines, and a job that was not cancelled."""
+    write("in.jsonl", [request("a", RUNS_ON)])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    process = start("wait")
+    wait_until(lambda: faulty.seen("GET", "/batches/.*"), "a look at the batch")
+    told = stop(process, number)
+    assert process.returncode == code
+    assert told.endswith("error: interrupted; job 1 was not cancelled: it goes on\nhint: obatch wait 1\n")
+    assert not faulty.seen("POST", "/batches/.*/cancel")
+    assert invoke("status", "-q").good().out == "in_progress\n"
+
+
+def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
+    """A command that sleeps before its next attempt ends well before that sleep would."""
+    write("in.jsonl", [request("a", "fault:poll=429:600*9")])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    process = start("wait")
+    assert process.stderr is not None
+    assert "trying again in" in process.stderr.readline()
+    asked = len(faulty.requests)
+    stop(process, signal.SIGINT)
+    assert process.returncode == 130
+    assert len(faulty.requests) == asked
+
+
+@pytest.mark.parametrize("stage", ["upload", "create"])
+def test_submitting_is_gone_on_with(faulty: FaultServer, stage: str) -> None:
+    """Ctrl-C while the provider does not answer an upload or a create: the same command ends with one batch."""
+    write("in.jsonl", [request("a", f"fault:{stage}=made.hang")])
+    process = start("submit", "in.jsonl", "-p", "faulty")
+    sent = {"upload": lambda: faulty.uploads, "create": lambda: faulty.creates}[stage]
+    wait_until(sent, f"the {stage}")
+    time.sleep(0.2)
+    told = stop(process, signal.SIGINT)
+    assert process.returncode == 130, told
+    assert "error: interrupted" in told
+    assert "hint: " in told
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    assert len(faulty.batches) == 1
+
+
+def test_interrupted_before_anything_was_done() -> None:
+    """Ctrl-C while prompts are awaited is exit 130 and no traceback."""
+    terminal = Terminal("prepare", "-m", "gpt-4o-mini")
+    terminal.child.expect("Ctrl-D ends them")
+    terminal.child.sendintr()
+    assert terminal.finish().code == 130
+
+
+def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
+    """In a terminal the bars go away, and the last lines tell how to come back."""
+    write("in.jsonl", [request("a", RUNS_ON)])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    terminal = Terminal("wait")
+    terminal.child.expect("in progress, 0 of 1 requests")
+    terminal.child.sendintr()
+    result = terminal.finish()
+    assert result.code == 130
+    assert "obatch wait 1" in result.out
+    assert "\x1b[?25h" in result.out, "the cursor was hidden and does not come back"
+    assert not faulty.seen("POST", "/batches/.*/cancel")
+
+
+def test_cancel_can_be_declined(faulty: FaultServer) -> None:
+    """At a terminal `cancel` asks, and no means that nothing is sent."""
+    write("in.jsonl", [request("a", RUNS_ON)])
+    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    terminal = Terminal("cancel")
+    terminal.child.expect("Cancel job 1")
+    terminal.child.sendline("n")
+    assert terminal.finish().code == 1
+    assert not faulty.seen("POST", "/batches/.*/cancel")
+
+
+def test_output_cut_short_is_silent(faulty: FaultServer) -> None:
+    """A reader that has had enough, such as `head -1`, ends a command without a word on standard error."""
+    write("in.jsonl", [request(f"r{n}", text="x" * 500) for n in range(2000)])
+    invoke("run", "in.jsonl", "-p", "faulty", "-q").good()
+    for words in ("download -o - -q --force", "ls", "--help", "providers"):
+        line = f'"{sys.executable}" -m openai_batch {words} | head -c 1'
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=True)
+        assert (len(done.stdout), done.stderr) == (1, ""), words
+    assert faulty.batches

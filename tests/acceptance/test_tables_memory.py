@@ -1,0 +1,68 @@
+"""Memory stays flat, whatever the size of the table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.sample_tables import needs_duckdb, write_parquet
+
+# Peaks in KiB; the interpreter and the imports are in them. DuckDB holds row groups of its own.
+LIMIT = 60_000
+LIMIT_DUCKDB = 500_000
+# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
+PEAK = """
+import sys
+from openai_batch.__main__ import main
+try:
+    code = main()
+finally:
+    found = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    print(found[0], file=sys.stderr)
+sys.exit(code)
+"""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc"),
+]
+
+
+def peak(*words: str) -> int:
+    """Run the command in a process of its own and return its peak."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *words, "-m", "m", "-o", "out.jsonl"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.txt"])
+def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
+    """Sixty megabytes of rows with ids pass in less memory than they take up."""
+    text = "x" * 400
+    head = {"t.csv": "id,text\n"}.get(name, "")
+    form = {"t.csv": "{},{}\n", "t.jsonl": '{{"id":"{}","text":"{}"}}\n', "t.txt": "{} {}\n"}[name]
+    with Path(name).open("w", encoding="utf-8") as handle:
+        handle.write(head)
+        handle.writelines(form.format(number, text) for number in range(150_000))
+    words = ["--id", "id"] if name != "t.txt" else []
+    assert peak("prepare", name, *words) < LIMIT
+    assert Path("out.jsonl").stat().st_size > 60_000_000
+
+
+@needs_duckdb
+def test_parquet_takes_no_more_memory_when_it_grows() -> None:
+    """A Parquet file of 800 megabytes of text passes in less than two thirds of that."""
+    import duckdb
+
+    write_parquet(Path("small.parquet"), [{"text": "x"}])
+    with duckdb.connect(":memory:") as base:
+        base.execute(
+            "COPY (SELECT repeat(md5(i::VARCHAR), 25) AS text FROM range(1000000) t(i))"
+            " TO 'big.parquet' (FORMAT parquet)"
+        )
+    assert peak("prepare", "small.parquet") < LIMIT_DUCKDB
+    Path("out.jsonl").unlink()
+    assert peak("prepare", "big.parquet") < LIMIT_DUCKDB

@@ -1,0 +1,137 @@
+"""The server is killed, or asked to stop, in the middle of its work, and goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from support.batch import chat_file, finish, lines, start, wait_for_successes
+from support.servers import local_server, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.servers import EchoUpstream
+
+pytestmark = pytest.mark.slow
+
+
+ROWS = 400
+CONCURRENCY = 8
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
+    """After a crash or a stop every request has one answer, and at most what was in flight is asked twice."""
+    # The last ones keep the batch from its end, however late we look.
+    pauses = [0.01] * (ROWS - CONCURRENCY) + [3] * CONCURRENCY
+    texts = [f"!sleep={pause} {how} {i} {tmp_path.name}" for i, pause in enumerate(pauses)]
+    with local_server(tmp_path, upstream=echo.base_url, concurrency=CONCURRENCY) as server:
+        with server.client() as client:
+            batch = start(client, chat_file(texts))
+        ends = 0
+        for successes in (30, 120, 250):
+            with server.client() as client:
+                before = wait_for_successes(client, batch, successes).request_counts
+            getattr(server, how)()
+            ends += 1
+            server.start()
+            with server.client() as client:
+                after = client.batches.retrieve(batch.id).request_counts
+            assert before is not None
+            assert after is not None
+            assert after.completed >= before.completed
+        with server.client() as client:
+            done = finish(client, batch)
+            answers = lines(client, done.output_file_id)
+        assert done.status == "completed"
+        assert done.request_counts is not None
+        assert done.request_counts.completed == ROWS
+        assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(ROWS)]
+        assert [a["response"]["body"]["choices"][0]["message"]["content"] for a in answers] == [
+            f"echo: {text}" for text in texts
+        ]
+        calls = Counter({text: count for text, count in echo.calls().items() if text in set(texts)})
+        assert set(calls) == set(texts)
+        assert calls.total() - ROWS <= ends * CONCURRENCY
+
+
+def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A batch whose window ends while the server is away is expired at the next start, with what it had."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        with server.client() as client:
+            batch = start(client, chat_file(["away", "!sleep=60 away"]), window="4s")
+            wait_for_successes(client, batch, 1)
+            expires_at = batch.expires_at
+        server.kill()
+        assert expires_at is not None
+        wait_until(lambda: _now() > expires_at + 1, "the end of the window")
+        server.start()
+        with server.client() as client:
+            done = finish(client, batch)
+            assert done.status == "expired"
+            assert len(lines(client, done.output_file_id)) == 1
+
+
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A batch that was being cancelled when the server died is cancelled, and never completes."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        with server.client() as client:
+            batch = start(client, chat_file(["!sleep=60 c", *(f"c {i}" for i in range(3000))]))
+            client.batches.cancel(batch.id)
+        server.kill()
+        server.start()
+        with server.client() as client:
+            assert finish(client, batch).status == "cancelled"
+
+
+def test_one_server_for_one_state(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A second server over the same state refuses to start, and the first one goes on."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        second = subprocess.run(
+            [sys.executable, "-m", "openai_batch.local", json.dumps(server.settings)],
+            env=server.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert second.stderr.startswith("error: a local server is running already")
+        assert server.request("GET", "/health")[0] == 200
+
+
+def test_stops_on_signals(tmp_path: Path, echo: EchoUpstream) -> None:
+    """SIGTERM and SIGINT end the server with exit code 0, and its address file goes with it."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert server.process is not None
+            server.process.send_signal(number)
+            assert server.process.wait(timeout=30) == 0
+            assert not (tmp_path / "local" / "server.json").exists()
+            server.start()
+        assert server.log == ""
+
+
+def test_idle_exit(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A server without work and requests ends by itself, but never before its batches have ended."""
+    with local_server(tmp_path, upstream=echo.base_url, idle_seconds=2) as server:
+        with server.client() as client:
+            batch = start(client, chat_file(["!sleep=4 idle"]))
+        wait_until(lambda: server.ended, "the end of the idle server")
+        server.settings["idle_seconds"] = 60
+        server.start()
+        with server.client() as client:
+            assert client.batches.retrieve(batch.id).status == "completed"
+        assert echo.calls()["!sleep=4 idle"] == 1

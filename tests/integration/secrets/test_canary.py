@@ -1,0 +1,225 @@
+"""A key is in no output, no file and no command line, whatever the command, the key and the answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.canary import KEY, MARK, Ran, command_lines, listener, nowhere, repeat_key, response, run
+from support.full import FULL
+from support.servers import echo_upstream, wait_until
+
+from openai_batch.errors import BatchError
+from openai_batch.providers import get_provider_by_name
+from openai_batch.providers.api import BatchApi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.provider_home import Shop
+
+pytestmark = pytest.mark.slow
+
+
+COMMANDS = (
+    ("prepare", "prompts.txt", "-p", "faulty", "-o", "prepared.jsonl"),
+    ("check", "in.jsonl", "-p", "faulty"),
+    ("submit", "in.jsonl", "-p", "faulty", "--name", "one"),
+    ("status", "one", "--json"),
+    ("wait", "one"),
+    ("download", "one", "-o", "one.jsonl"),
+    ("cancel", "one"),
+    ("run", "mixed.jsonl", "-p", "faulty", "-o", "mixed.out"),
+    ("ls", "--json"),
+    ("recover", "-p", "faulty"),
+    ("status", "batch_nobody", "-p", "faulty"),
+    ("providers",),
+    ("config", "show"),
+    ("config", "path"),
+)
+"""Each command of `obatch` that may have to do with a key; the rest is in PROGRAMS."""
+
+PROGRAMS = (
+    ("run", "in.jsonl", "-p", "faulty", "-o", "old.out"),
+    ("run", "mixed.jsonl", "-p", "faulty", "-o", "old.mixed", "-e", "old.errors"),
+    ("create_batch", "prompts.txt", "created.jsonl", "-p", "faulty"),
+    ("create_batch_input", "prompts.txt", "input.jsonl", "-p", "faulty"),
+    ("create_input", "prompts.txt", "input2.jsonl"),
+    ("example_prompts", "example.txt", "-n", "2"),
+)
+"""The programs behind `python -m openai_batch.NAME`."""
+
+KEYS = {
+    "newline": (f"{KEY}\n", 0),
+    "spaces": (f"sk {MARK} 0123", 4),
+    "letters": (f"{KEY}\u00e9\u4e2d", 4),
+    "control": (f"{KEY}\x1b[2J", 4),
+    "long": (f"{KEY}{'x' * 10_000}", 0),
+}
+"""Keys that people have by mistake, and the exit code that such a key gives `obatch run`."""
+
+
+def prepare(shop: Shop) -> None:
+    """Write the inputs that the commands name."""
+    (shop.folder / "prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
+    shop.write("fault:end=completed")
+    shop.write("fault:rows=mixed", name="mixed.jsonl")
+
+
+def places(shop: Shop) -> tuple[Path, ...]:
+    """Return every folder that a command may write to."""
+    return (shop.home, shop.folder, shop.folder.parent / "tmp")
+
+
+def use(shop: Shop) -> list[Ran]:
+    """Run every command and every program once."""
+    prepare(shop)
+    ran = [run(*words) for words in COMMANDS]
+    return ran + [run(*words, module=f"openai_batch.{name}") for name, *words in PROGRAMS]
+
+
+def test_every_command_keeps_the_key_to_itself(here: Shop) -> None:
+    """After every command, told to log all it can, the key was in the header to its own host and nowhere else."""
+    ran = use(here)
+    assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
+    assert [result.code for result in ran].count(0) >= 14
+    nowhere(*ran, folders=places(here))
+    assert here.server.requests
+    for request in here.server.requests:
+        assert request.headers.pop("authorization") == f"Bearer {KEY}"
+        assert MARK not in f"{request.headers}{request.path}{request.query}{request.body!r}"
+    assert here.server.strays == []
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_that_is_off_is_not_shown(here: Shop, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """White space, other scripts, control characters and ten thousand characters show up nowhere either."""
+    key, code = KEYS[kind]
+    monkeypatch.setenv("FAULTY_KEY", key)
+    prepare(here)
+    ran = [run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")]
+    assert ran[0].code == code
+    ran += use(here) if FULL else [run("in.jsonl", "-p", "faulty", module="openai_batch.run")]
+    nowhere(*ran, folders=places(here))
+    sent = {request.headers["authorization"] for request in here.server.requests}
+    assert sent == (set() if code else {f"Bearer {key.strip()}"})
+
+
+FAULTS = (
+    *("upload=401", "upload=500*9", "create=401", "create=400:no", "create=made.html", "create=reset", "create=502"),
+    *(
+        "create=307",
+        "poll=400:no",
+        "poll=301",
+        "content=html*9",
+        "content=jsonerror*9",
+        "content=reset*9",
+        "end=failed",
+    ),
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS if FULL else FAULTS[::4])
+def test_every_failure_keeps_the_key_to_itself(here: Shop, fault: str) -> None:
+    """Refusals, broken lines, web pages and redirects, with tracebacks asked for, show no key."""
+    here.configure(create_timeout=2, create_grace=0.2)
+    here.write(f"fault:{fault}")
+    ran = run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+    assert ran.code in (0, 1, 4, 5, 7), ran
+    nowhere(ran, folders=places(here))
+
+
+ECHOES = [
+    *((status, "application/json") for status in (200, 301, 400, 401, 403, 404, 409, 429, 500)),
+    *((status, "text/plain") for status in (200, 401, 500)),
+    (200, "text/html"),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), ECHOES)
+def test_a_key_that_the_server_repeats_is_taken_out(here: Shop, status: int, kind: str) -> None:
+    """A server that has the key in its answer, as some have in a 401, does not bring it into ours."""
+    with listener(repeat_key(status, kind)) as server:
+        here.configure(base_url=f"{server.url}/v1", create_grace=0.1)
+        api = BatchApi(get_provider_by_name("faulty"))
+        client = api._sdk()
+        client.max_retries = 0
+        told = []
+        for ask in (lambda: api.get("batch_1"), lambda: list(api.batches()), lambda: api.file("file-1")):
+            try:
+                told.append(repr(ask()))
+            except BatchError as exc:
+                told.append(f"{exc!r} {exc} {exc.hint} {vars(exc)} {exc.__cause__} {exc.__suppress_context__}")
+        api.close()
+        assert len(server.heard) == 3
+        assert all(KEY.encode() in heard for heard in server.heard)
+    assert len(told) == 3
+    assert MARK.lower() not in " ".join(told).lower(), told
+
+
+def test_a_page_that_repeats_the_key_instead_of_results(here: Shop) -> None:
+    """What arrives instead of a result file is shown in part, and never the key in it."""
+    here.write("fault:end=completed")
+    assert run("submit", "in.jsonl", "-p", "faulty").code == 0
+    assert run("wait").code == 0
+    for file in here.server.files.values():
+        if file.purpose == "batch_output":
+            file.data = f"Incorrect API key provided: {KEY}.".encode()
+    ran = run("download", "-o", "out.jsonl")
+    assert ran.code == 1
+    assert "Incorrect API key provided" in ran.said
+    nowhere(ran, folders=places(here))
+
+
+def test_a_key_is_in_no_command_line(here: Shop) -> None:
+    """While a command waits, neither its command line nor that of a process below it holds the key."""
+    here.write(f"fault:steps={','.join(['in_progress'] * 40)}")
+    assert run("submit", "in.jsonl", "-p", "faulty").code == 0
+    with subprocess.Popen([sys.executable, "-m", "openai_batch", "wait"], stderr=subprocess.DEVNULL) as waiting:
+        try:
+            wait_until(lambda: len(here.server.seen("GET", "/batches/.*")) > 1, "the first looks")
+            assert "wait" in command_lines(waiting.pid)
+            assert MARK not in command_lines(waiting.pid)
+        finally:
+            waiting.kill()
+
+
+def test_no_option_takes_a_key() -> None:
+    """There is no way to type a key where the list of processes shows it: options name variables."""
+    for words in (("submit",), ("run",), ("serve",), ("providers", "add")):
+        shown = run(*words, "--help").said
+        options = [word.strip(",") for word in shown.split() if word.startswith("--")]
+        assert options
+        assert not [option for option in options if "key" in option and not option.endswith(("-env", "-command"))]
+        assert not [option for option in options if "token" in option and not option.endswith("-env")]
+
+
+def test_the_key_of_an_upstream_stays_in_the_servers_header(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local provider's server sends its upstream's key to the upstream, and writes it nowhere."""
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    with echo_upstream(key=KEY) as echo:
+        table = f'[providers.local]\nupstream = "{echo.base_url}"\nupstream_key_env = "UPSTREAM_KEY"\n'
+        (here.home / "config.toml").write_text(table, encoding="utf-8")
+        try:
+            ran = [run("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n")]
+            assert ran[0].code == 0, ran
+            assert "echo: hello" in ran[0].said
+            (pid,) = here.home.rglob("server.json")
+            assert MARK not in pid.read_text(encoding="utf-8")
+        finally:
+            ran.append(run("serve", "--stop"))
+    nowhere(*ran, folders=places(here))
+
+
+def test_the_search_finds_what_it_looks_for(here: Shop) -> None:
+    """The canary is seen in an output, in a file and in a file's name: a search that finds nothing proves nothing."""
+    for said, name, content in ((KEY, "a", ""), ("", KEY, ""), ("", "a", KEY)):
+        path = here.folder / name
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(AssertionError):
+            nowhere(Ran((), 0, said), folders=places(here))
+        path.unlink()
+    assert MARK.encode() in repeat_key(401)(f"GET / HTTP/1.1\r\nAuthorization: Bearer {KEY}".encode())
+    assert response(200, "x").startswith(b"HTTP/1.1 200")

@@ -1,0 +1,134 @@
+"""A key goes to its own host: not along a redirect, not to a proxy, not where the environment or a file points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
+from support.servers import echo_upstream
+
+from openai_batch.errors import BatchError
+from openai_batch.jobs.cancel import cancel
+from openai_batch.jobs.collect import collect, fetch_raw
+from openai_batch.jobs.submit import start
+from openai_batch.providers import get_provider_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.provider_home import Shop
+
+    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.workflow import Workflow
+
+
+def _wait(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
+    return flow.wait(job, timeout=30)
+
+
+def _cancel(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
+    return cancel(flow, job)
+
+
+def _collect(flow: Workflow, job: JobRecord, shop: Shop) -> object:
+    return collect(flow, flow.wait(job, timeout=30), shop.out)
+
+
+def _fetch(flow: Workflow, job: JobRecord, shop: Shop) -> object:
+    return fetch_raw(flow, flow.wait(job, timeout=30), shop.folder)
+
+
+CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Shop], object]]] = {
+    "upload": ("upload={}", _wait),
+    "create": ("create={}", _wait),
+    "a create that was done": ("create=made.{}", _wait),
+    "list": ("create=made.reset;list={}*2", _wait),
+    "look": ("poll={}", _wait),
+    "cancel": ("cancel={};steps=in_progress", _cancel),
+    "results": ("content={}", _collect),
+    "the record of a file": ("file={}", _fetch),
+}
+"""Each kind of request: the plan that redirects it, and what sends it."""
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_follows_a_redirect(here: Shop, call: str, status: int) -> None:
+    """No request goes on to another address: no key, no header, no prompt, not even a connection."""
+    here.configure(create_timeout=0.2, create_grace=0.1)
+    plan, act = CALLS[call]
+    flow = here.flow()
+    told = ""
+    try:
+        act(flow, start(flow, here.order(f"fault:{plan.format(status)}"))[0], here)
+    except BatchError as exc:
+        told = f"{exc} {exc.hint}"
+    assert str(status) in [request.fault.kind for request in here.server.requests if request.fault]
+    assert here.server.strays == []
+    assert MARK not in told
+
+
+def test_a_provider_on_this_machine_is_reached_past_every_proxy(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every proxy variable set to a trap, a whole job goes to the loopback address and the trap hears nothing."""
+    here.write("fault:rows=mixed")
+    with listener() as trap, echo_upstream() as echo:
+        for name in PROXIES:
+            monkeypatch.setenv(name, trap.url)
+        ran = [run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")]
+        ran.append(run("in.jsonl", "-p", "faulty", "-o", "old", "-e", "old.errors", module="openai_batch.run"))
+        with (here.home / "config.toml").open("a", encoding="utf-8") as handle:
+            handle.write(f'[providers.local]\nupstream = "{echo.base_url}"\n')
+        try:
+            ran.append(run("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n"))
+        finally:
+            run("serve", "--stop")
+        assert trap.heard == []
+    assert [result.code for result in ran] == [5, 5, 0], ran
+    assert len(here.server.batches) == 2
+    nowhere(*ran, folders=(here.home, here.folder))
+
+
+def test_openai_base_url_has_no_say(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's own variable changes no profile's address, neither OpenAI's nor another's."""
+    here.write("fault:end=completed")
+    with listener() as trap:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{trap.url}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        assert run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 0
+        client = get_provider_by_name("openai").get_client()
+        assert client.base_url.host == "api.openai.com"
+        client.close()
+        assert trap.heard == []
+    assert len(here.server.batches) == 1
+
+
+def test_files_in_the_working_folder_have_no_say(here: Shop) -> None:
+    """A configuration, an .env or an .obatch that lies beside the input sends nobody's key anywhere."""
+    here.write("fault:end=completed")
+    with listener() as trap:
+        table = f'provider = "faulty"\n[providers.faulty]\nbase_url = "{trap.url}/v1"\napi_key_env = "FAULTY_KEY"\n'
+        for name in ("config.toml", "obatch.toml", ".obatch.toml", "pyproject.toml"):
+            (here.folder / name).write_text(table, encoding="utf-8")
+        (here.folder / ".env").write_text(f"OPENAI_BASE_URL={trap.url}\nOBATCH_CONFIG=config.toml\n", encoding="utf-8")
+        netrc = here.home / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login me password other\n", encoding="utf-8")
+        netrc.chmod(0o600)
+        assert run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 0
+        assert trap.heard == []
+    assert {request.headers["authorization"] for request in here.server.requests} == {f"Bearer {KEY}"}
+
+
+def test_a_key_of_one_provider_does_not_go_to_another(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the keys of several providers set, each request bears the key of its own alone."""
+    for name in ("OPENAI_API_KEY", "PARASAIL_API_KEY", "GROQ_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, f"sk-{name}-0123456789")
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, f"foreign-{name}")
+    here.write("fault:end=completed")
+    assert run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 0
+    assert here.server.requests
+    for request in here.server.requests:
+        assert request.headers.pop("authorization") == f"Bearer {KEY}"
+        assert "0123456789" not in str(request.headers)
+        assert "foreign-" not in str(request.headers)

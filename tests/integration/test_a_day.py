@@ -1,0 +1,74 @@
+"""A day of waiting, in seconds: whatever a provider does meanwhile, there is one batch and it comes home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.full import FULL, keep_figures
+from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
+
+from openai_batch.jobs.collect import collect, raise_if_incomplete
+
+if TYPE_CHECKING:
+    from support.provider_home import Shop
+
+pytestmark = pytest.mark.slow
+
+
+SECONDS = 86.4 if FULL else 10.8
+"""How long the day takes here: all its hours, or, as a sample, three of them."""
+
+SHORTEST_PAUSE = 60.0
+"""Seconds that lie between two looks once the waiting has settled, as the waiting process counts them."""
+
+
+@pytest.fixture(autouse=True)
+def _faketime() -> None:
+    """Need a clock that can be made to run fast."""
+    if shutil.which("faketime") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("faketime is not installed")
+        pytest.skip("needs faketime")
+
+
+def test_a_day_of_waiting(shop: Shop) -> None:
+    """Through every passing trouble there is, a wait ends with 0, with one batch and no more looks than it needs."""
+    shop.submit("fault:end=completed")
+    (batch,) = shop.server.batches.values()
+    day = batch.input.plan = Day(server=shop.server, seconds=SECONDS)
+    done = lapsed(shop.folder, "wait", "1", limit=SECONDS + 120)
+    assert done.returncode == 0, done.stderr
+    assert day.share >= 1
+    assert set(day.served) == {"away" if e.away else e.fault.kind for e in EPISODES}
+    assert len(shop.server.batches) == len(shop.server.creates) == len(shop.server.uploads) == 1
+    for _, phase in PHASES:
+        assert phase.replace("_", " ") in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    # The SDK asks up to three times in one look; each episode begins with some looks in quick succession.
+    most = 3 * (day.share * SECONDS * SPEED / SHORTEST_PAUSE + 12 * len(EPISODES))
+    assert day.looks <= most, (day.looks, most)
+    assert day.hasty == [], "asked sooner than the server had said"
+    raise_if_incomplete(collect(shop.flow(), shop.flow().registry.job(1), shop.out))
+    assert len(shop.rows()) == 4
+    keep_figures(
+        "test_a_day_of_waiting",
+        hours=round(SECONDS * SPEED / 3600, 1),
+        looks=day.looks,
+        faults=sum(day.served.values()),
+    )
+
+
+def test_a_time_out_is_kept_in_hours(shop: Shop) -> None:
+    """An hour given to a job that needs longer ends with 124 after that hour, and the job goes on."""
+    shop.submit("fault:end=completed")
+    (batch,) = shop.server.batches.values()
+    batch.input.plan = Day(server=shop.server, seconds=1000)
+    begun = time.monotonic()
+    done = lapsed(shop.folder, "wait", "1", "--timeout", "1h", limit=60)
+    assert done.returncode == 124, done.stderr
+    assert (time.monotonic() - begun) * SPEED >= 3600
+    assert shop.server.batches[batch.id].cancelled is False

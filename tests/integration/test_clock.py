@@ -1,0 +1,60 @@
+"""A clock that jumps, as after a suspend or a correction, neither shortens nor lengthens what was asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.errors import UncertainError, WaitTimeoutError
+from openai_batch.jobs.submit import start
+
+if TYPE_CHECKING:
+    from support.provider_home import Shop
+
+DAY = 86_400.0
+
+
+class Clock:
+    """The wall clock of this process, put off by what `jumps` says at each reading from the third on."""
+
+    def __init__(self, *jumps: float) -> None:
+        self._real = time.time
+        self._jumps = jumps
+        self.readings = 0
+
+    def __call__(self) -> float:
+        """Return the time that this clock shows."""
+        self.readings += 1
+        late = max(0, self.readings - 3)
+        return self._real() + (self._jumps[min(late, len(self._jumps) - 1)] if late else 0.0)
+
+
+@pytest.mark.parametrize("jumps", [(0, DAY), (0, -DAY), (0, DAY, -DAY, DAY, 0)])
+def test_a_jump_does_not_change_a_time_out(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, jumps: tuple[float, ...]
+) -> None:
+    """A wait of three seconds is one, though the clock goes a day ahead, back, or to and fro meanwhile."""
+    job = shop.submit(f"fault:steps={','.join(['in_progress'] * 14)}")
+    clock = Clock(*jumps)
+    monkeypatch.setattr(time, "time", clock)
+    while clock.readings <= len(jumps) + 3:  # on a slow machine one wait does not see every jump
+        begun = time.monotonic()
+        with pytest.raises(WaitTimeoutError):
+            shop.flow().wait(job, timeout=3)
+        assert time.monotonic() - begun >= 3
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+def test_a_jump_does_not_change_the_grace_period(shop: Shop, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """A lost create is looked for as long as the profile says, and not a day longer or a day shorter."""
+    shop.configure(create_timeout=2, create_grace=2)
+    order = shop.order("fault:create=reset")
+    flow = shop.flow()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + (jump if shop.server.seen("GET", "/batches") else 0.0))
+    with pytest.raises(UncertainError):
+        start(flow, order)
+    assert len(shop.server.seen("GET", "/batches")) > 1
+    assert len(shop.server.creates) == 1

@@ -1,0 +1,131 @@
+"""`Jobs(FOLDER)`: jobs that are kept apart, in a folder of the caller's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.servers import echo_upstream
+
+from openai_batch import Jobs
+from openai_batch.errors import NotFoundError
+from openai_batch.files import paths
+from openai_batch.jobs import Reporter
+from openai_batch.local import launch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.provider_home import Shop
+
+
+def test_a_state_folder_holds_jobs_of_its_own(shop: Shop) -> None:
+    """Two folders know nothing of each other, each works in every way, and the command knows only its own."""
+    path = shop.write("fault:")
+    with Jobs() as jobs, Jobs(shop.folder / "apart") as apart:
+        mine = jobs.submit(path, provider="faulty").wait()
+        assert apart.list() == []
+        theirs = apart.submit(path, provider="faulty", name="theirs").wait()
+        taken = iter(theirs.results())
+        next(taken)  # half read, it changes nothing for the others
+        assert [result.ok for result in mine.results()] == [True] * 4
+        assert len(list(taken)) == 3
+        assert theirs.batch_ids != mine.batch_ids
+        assert theirs.refresh().cancel().retry() == 0
+        assert theirs.download(shop.out) == shop.out
+        assert apart.get("theirs").id == theirs.id
+        with pytest.raises(NotFoundError):
+            jobs.get("theirs")
+        assert [job.id for job in jobs.list()] == [mine.id]
+        assert len(apart.recover("faulty")) == 1  # the other's batch is at the same provider
+    shown, _ = shop.command("ls", "-q").communicate()
+    assert shown.split() == [str(mine.id)]
+    assert not list(shop.folder.glob("apart/spool/work-*"))
+
+
+def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(shop: Shop) -> None:
+    """Whatever runs at once, in threads or awaited, each folder has its own job and nothing of the others."""
+    folders = [shop.folder / f"state-{number}" for number in range(4)]
+    start = threading.Barrier(2)
+
+    def in_a_thread(folder: Path) -> list[str]:
+        with Jobs(folder) as jobs:
+            start.wait()
+            job = jobs.submit(shop.write("fault:steps=in_progress", name=f"{folder.name}.jsonl"), provider="faulty")
+            return job.wait(timeout=60).batch_ids
+
+    async def awaited(folder: Path) -> list[str]:
+        with Jobs(folder) as jobs:
+            path = shop.write("fault:steps=in_progress", name=f"{folder.name}.jsonl")
+            job = jobs.submit(path, provider="faulty")
+            await job.wait_async(timeout=60)
+            assert [result.ok async for result in job.results_async()] == [True] * 4
+            return job.batch_ids
+
+    async def both() -> list[list[str]]:
+        return list(await asyncio.gather(*map(awaited, folders[2:])))
+
+    with ThreadPoolExecutor(2) as pool:
+        made = [*pool.map(in_a_thread, folders[:2]), *asyncio.run(both())]
+    assert sorted(batch for (batch,) in made) == sorted(shop.server.batches)
+    for folder, ids in zip(folders, made, strict=True):
+        with Jobs(folder) as jobs:
+            assert [job.batch_ids for job in jobs.list()] == [ids]
+            assert len(list((folder / "jobs").iterdir())) == 1
+    assert not Path(os.environ["OBATCH_STATE_DIR"]).exists()
+
+
+def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(shop: Shop) -> None:
+    """What the caller's own code does while a job is made, in its requests and its reporter, is in its own folder."""
+    seen: list[int] = []
+
+    def look() -> None:
+        with Jobs() as jobs:
+            seen.append(len(jobs.list()))
+
+    class Ears(Reporter):
+        def progress(self, what: str, done: int, total: int | None) -> None:  # noqa: ARG002 - the interface's
+            look()
+
+    def requests() -> Iterator[dict[str, object]]:
+        look()
+        yield {"model": "fault:", "messages": [{"role": "user", "content": "x"}]}
+
+    with Jobs(shop.folder / "apart", reporter=Ears()) as apart:
+        apart.submit(requests(), provider="faulty").wait()
+        assert len(apart.list()) == 1
+    assert len(seen) > 1
+    assert not any(seen)
+
+
+def test_a_relative_folder_stays_where_it_was(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that changes its folder goes on with the same jobs."""
+    monkeypatch.chdir(shop.folder)
+    with Jobs("state") as jobs:
+        monkeypatch.chdir("/")
+        job = jobs.submit(shop.write("fault:"), provider="faulty")
+        jobs.close()
+        assert jobs.get().id == job.id
+    assert (shop.folder / "state" / "registry.db").exists()
+
+
+def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> None:
+    """The local provider keeps what it holds in the same folder, and the one of the command is left alone."""
+    folder = tmp_path / "apart"
+    with echo_upstream(models=False) as echo:
+        (home / "config.toml").write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")
+        try:
+            with Jobs(folder) as jobs:
+                asked = [{"model": "any", "messages": [{"role": "user", "content": "one"}]}]
+                job = jobs.submit(asked, provider="local").wait(timeout=60)
+                assert [result.ok for result in job.results()] == [True]
+            assert (folder / "local" / "server.json").exists()
+            assert not launch.server_file().exists()
+        finally:
+            with paths.state_at(folder):
+                launch.stop()

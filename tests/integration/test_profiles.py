@@ -1,0 +1,270 @@
+"""Keys go where they belong, models to who serves them, and a configuration that is off is told by key."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from openai_batch.errors import AuthError, ConfigError, UnknownProviderError, UsageError
+from openai_batch.providers import (
+    get_provider_by_base_url,
+    get_provider_by_model,
+    get_provider_by_name,
+    known_providers,
+    pick_provider,
+)
+from openai_batch.providers.api import BatchApi
+from openai_batch.providers.builtin import BUILT_IN, is_openai_model
+from openai_batch.providers.builtin_names import BUILT_IN_NAMES
+from openai_batch.providers.client import sdk_model_names
+from openai_batch.providers.config import add_profile, load
+from openai_batch.providers.config_file import MAX_BYTES
+from openai_batch.providers.provider import Provider, normal_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.provider_home import Shop
+
+ACME = '[providers.acme]\nbase_url = "https://api.acme.example/v1"\n'
+
+
+@pytest.fixture
+def config(home: Path) -> Path:
+    """Give the path of this test's configuration file."""
+    return home / "config.toml"
+
+
+def test_without_a_file_the_built_in_profiles_stand_alone(config: Path) -> None:
+    """No file is no error, and reading makes none."""
+    assert load().profiles.keys() == BUILT_IN.keys()
+    assert tuple(BUILT_IN) == BUILT_IN_NAMES
+    assert not config.exists()
+
+
+def test_a_profile_of_ones_own(config: Path) -> None:
+    """Every key of a table arrives in its field."""
+    config.write_text(
+        'provider = "acme"\n' + ACME + 'display_name = "Acme"\napi_key_env = "ACME_KEY"\nmodels = ["acme/*"]\n'
+        'endpoints = ["/v1/embeddings"]\nchat_model = "c"\nembedding_model = "e"\none_model = false\nmax_requests = 5\n'
+        'max_bytes = 6\nmax_line_bytes = 7\nenqueued_tokens = 8\ncompletion_window = "1h"\nfile_purpose = "p"\n'
+        "create_timeout = 1\ncreate_grace = 2.5\nidempotent_create = true\n"
+        'status_map = { done = "completed" }\nheaders = { X-A = "b" }\n'
+    )
+    acme = load().profiles["acme"]
+    assert load().default_provider == "acme"
+    limits = acme.limits
+    assert (limits.max_requests, limits.max_bytes, limits.max_line_bytes, limits.one_model) == (5, 6, 7, False)
+    assert (acme.api_key_env_var, acme.endpoints, acme.completion_window) == ("ACME_KEY", ("/v1/embeddings",), "1h")
+    assert (acme.create_timeout, acme.create_grace, acme.idempotent_create) == (1.0, 2.5, True)
+    assert (acme.status_map, acme.headers) == ({"done": "completed"}, {"X-A": "b"})
+    assert pick_provider(None, "gpt-4o").name == "acme"
+    assert pick_provider("openai", "acme/x").name == "openai"
+
+
+OFF: list[tuple[str, str]] = [
+    ("provider = 'nobody'", "not known"),
+    ("porvider = 'openai'", "porvider"),
+    ("providers = 7", "tables"),
+    ("[providers.acme]", "base_url"),
+    ("[providers]\nacme = 1", "table"),
+    (ACME + 'api_key = "sk-secret"', "keys do not belong"),
+    (ACME + "bas_url = 'x'", "bas_url"),
+    (ACME + "max_requests = 0", "max_requests"),
+    (ACME + "max_requests = true", "max_requests"),
+    (ACME + "max_bytes = 1.5", "max_bytes"),
+    (ACME + "one_model = 1", "one_model"),
+    (ACME + "models = 'x'", "models"),
+    (ACME + "headers = { a = 1 }", "headers"),
+    (ACME + "create_grace = -1", "create_grace"),
+    (ACME + "display_name = ''", "display_name"),
+    (ACME.replace("https", "ftp"), "no http"),
+    (ACME.replace("https://", ""), "no http"),
+    (ACME.replace("https://", "https://me:secret@"), "user name"),
+    (ACME + 'api_key_env = "OPENAI_API_KEY"', "OpenAI's key"),
+    (ACME.replace("https", "http") + 'api_key_env = "ACME_KEY"', "unencrypted"),
+    (ACME.replace("api.acme.example", "openai.com.evil.example") + 'api_key_env = "OPENAI_API_KEY"', "OpenAI's key"),
+    ("[[[", "TOML"),
+    ("x = " + "[" * 5000, "TOML"),
+    ("# " + "x" * 70_000, "bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), OFF)
+def test_what_is_off_is_told(config: Path, text: str, words: str) -> None:
+    """Each fault names the file and what is wrong in it; a key that stands there is not repeated."""
+    config.write_text(text)
+    with pytest.raises(ConfigError, match=words) as told:
+        load()
+    assert str(config) in str(told.value)
+    assert told.value.code == 2
+    assert "secret" not in f"{told.value}{told.value.hint}"
+
+
+def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
+    """The byte is named; a byte order mark is no fault."""
+    config.write_bytes(ACME.encode() + b"# \xff")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load()
+    config.write_bytes(b"\xef\xbb\xbf" + ACME.encode())
+    assert "acme" in load().profiles
+
+
+def test_the_key_given_comes_first_then_the_environment_then_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three places, one order; white space around a key is no part of it."""
+    command = ("printf", "%s", " from-command\n")
+    profile = Provider(name="acme", base_url="https://x/v1", api_key_env_var="ACME_KEY", api_key_command=command)
+    assert profile.resolve_key() == "from-command"
+    monkeypatch.setenv("ACME_KEY", "from-env\n")
+    assert profile.resolve_key() == "from-env"
+    profile.api_key = "given"
+    assert profile.resolve_key() == "given"
+    monkeypatch.setenv("ACME_KEY", "  ")
+    profile.api_key = None
+    assert profile.resolve_key() == "from-command"
+
+
+@pytest.mark.parametrize("key", ["two words", "käse", "tab\there", "line\nbreak", "\x1b[2J"])
+def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Such a key would show itself in the HTTP library's error."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(AuthError) as told:
+        get_provider_by_name("openai").resolve_key()
+    assert key not in str(told.value)
+    assert told.value.code == 4
+
+
+def test_a_missing_key_names_its_variable() -> None:
+    """The hint is the line to type."""
+    for name in ("openai", "parasail", "groq"):
+        with pytest.raises(AuthError) as told:
+            get_provider_by_name(name).resolve_key()
+        assert str(BUILT_IN[name].api_key_env_var) in told.value.hint
+    assert get_provider_by_name("local").resolve_key() is None
+
+
+@pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("true",), ("printf", "\\377\\376")])
+def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
+    """Without its output, which may hold the key."""
+    with pytest.raises(AuthError, match=r"api_key_command|no key"):
+        Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()
+
+
+def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
+    """Neither key nor organisation nor project of OpenAI goes to another place, whatever its profile's name."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
+    monkeypatch.setenv("PARASAIL_API_KEY", "psk")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    base = f'base_url = "{shop.server.base_url}"\n'
+    tables = {"acme": "", "openai": "", "parasail": 'api_key_env = "PARASAIL_API_KEY"\n'}
+    text = "".join(f"[providers.{name}]\n{base}{more}" for name, more in tables.items())
+    (shop.home / "config.toml").write_text(text)
+    for name in tables:
+        api = BatchApi(get_provider_by_name(name))
+        assert list(api.batches()) == []
+        api.close()
+    keys = [request.headers.get("authorization") for request in shop.server.requests]
+    assert keys == [None, None, "Bearer psk"]
+    assert "mine" not in str([request.headers for request in shop.server.requests])
+
+
+def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in profile has its key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+    client = get_provider_by_name("openai").get_client()
+    assert (client.api_key, str(client.base_url)) == ("sk-of-openai", "https://api.openai.com/v1/")
+    client.close()
+
+
+def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile can be logged."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-thing")
+    provider = get_provider_by_name("openai")
+    assert provider.api_key == "sk-secret-thing"
+    assert "secret" not in f"{provider!r}{provider}{known_providers()!r}"
+
+
+def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
+    """Comments and order stay; a name that is taken, and a table that is off, change nothing."""
+    config.write_text("# mine\n" + ACME)
+    add_profile("other", {"base_url": "https://o.example/v1", "api_key_env": "O_KEY"})
+    text = config.read_text()
+    assert text.startswith("# mine\n" + ACME)
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert load().profiles["other"].api_key_env_var == "O_KEY"
+    tables: list[tuple[str, dict[str, Any]]] = [("acme", {"base_url": "https://x/v1"}), ("bad", {"base": 1})]
+    for name, table in tables:
+        with pytest.raises(ConfigError):
+            add_profile(name, table)
+    assert config.read_text() == text
+
+
+def test_every_model_that_the_sdk_names_is_openais() -> None:
+    """No name in the SDK's lists goes to another vendor, nor does a fine-tune of one."""
+    names = sdk_model_names()
+    assert len(names) > 50
+    assert [name for name in names if not is_openai_model(name)] == []
+    assert [name for name in names if not is_openai_model(f"ft:{name}:me::1")] == []
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-6-mini", "gpt-4o-mini-2024-07-18", "o5", "o4-mini-deep-research", "omni-moderation-latest", "sora-2"]
+)
+def test_openais_families(model: str) -> None:
+    """Models that are newer than this program go to OpenAI by their family."""
+    assert get_provider_by_model(model).name == "openai"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("gpt-oss-20b", "openai/gpt-oss-120b", "meta-llama/Llama-3-8B", "gpt2", "gptq-llama", "olmo-7b", "o1js"),
+        *("ft:meta-llama/x", "mistral-7b", "deepseek-r1", "whisper-large", "dalle-mini", "", "GPT-4o"),
+    ],
+)
+def test_other_models_are_not_openais(model: str) -> None:
+    """Names that only look alike stay with the default."""
+    assert get_provider_by_model(model).name == "parasail"
+
+
+def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
+    """A profile of the file claims what it names, before any family."""
+    config.write_text(ACME + 'models = ["gpt-4o*", "acme/*"]')
+    assert get_provider_by_model("gpt-4o-mini").name == "acme"
+    assert get_provider_by_model("acme/x").name == "acme"
+    assert get_provider_by_model("gpt-5").name == "openai"
+    assert get_provider_by_model("SmolLM2-135M-Instruct").name == "local"
+
+
+def test_base_urls_are_compared_as_places(config: Path) -> None:
+    """Letter case of the host and slashes at the end make no difference; a lookalike is another place."""
+    config.write_text(ACME)
+    for url in ("https://api.acme.example/v1", "https://API.acme.example/v1/", "https://api.acme.example/v1//"):
+        assert get_provider_by_base_url(url).name == "acme"
+    for url in ("https://api.acme.example.evil/v1", "http://api.acme.example/v1", "https://api.acme.example/v2"):
+        assert get_provider_by_base_url(url).name is None
+    assert normal_url("HTTPS://A/b/") == "https://a/b"
+
+
+def test_who_is_not_known_is_told() -> None:
+    """The names that are known stand in the hint; without any clue the user is asked."""
+    with pytest.raises(UnknownProviderError) as told:
+        get_provider_by_name("nobody")
+    assert "parasail" in told.value.hint
+    with pytest.raises(UsageError):
+        pick_provider(None, None)
+
+
+def test_profiles_are_copies() -> None:
+    """Changing one that was given changes no other."""
+    get_provider_by_name("groq").headers["x"] = "y"
+    get_provider_by_name("groq").base_url = "https://evil.example"
+    assert "x" not in get_provider_by_name("groq").headers
+    assert get_provider_by_name("groq").base_url == "https://api.groq.com/openai/v1"
+    assert MAX_BYTES == 65536

@@ -1,0 +1,271 @@
+"""The registry keeps what is written, shows it to its owner only, and never takes damage for emptiness."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.errors import BatchError, NotFoundError, RegistryError
+from openai_batch.files import paths
+from openai_batch.jobs.store.records import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, JobRecord, PartRecord
+from openai_batch.jobs.store.registry import APPLICATION_ID, VERSION, Registry
+from openai_batch.jobs.submit import start
+from openai_batch.providers.batch_info import BatchFault, Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.provider_home import Shop
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    """Open the registry of this test's home."""
+    registry = Registry()
+    yield registry
+    registry.close()
+
+
+def job(identity: str = "i", name: str | None = None, **values: object) -> JobRecord:
+    """Return a job to be written."""
+    given: dict[str, object] = {"uid": identity + str(name), "provider": "p", "base_url": "http://x/v1", **values}
+    return JobRecord(id=0, identity=identity, name=name, endpoint="/v1/e", window="24h", created_at=5.0, **given)  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_read(registry: Registry) -> None:
+    """Every field of a job and a part comes back, from this object and from another process's."""
+    made, new = registry.add(
+        job(name="n", metadata={"a": "é"}, model="m", input_path="/in"), [PartRecord(0, 1, length=9)]
+    )
+    faults = (BatchFault("c", "m", 3, "p"), BatchFault(None, "x"))
+    part = registry.set_part(
+        made.parts[0],
+        expect=PLANNED,
+        state=RUNNING,
+        batch_id="b1",
+        counts=Counts(3, 2, 1),
+        faults=faults,
+        usage={"t": 1},
+    )
+    registry.set_job(made.id, succeeded=2)
+    assert new
+    for other in (registry, Registry()):
+        read = other.job(made.id)
+        assert (read.metadata, read.model, read.input_path, read.succeeded) == ({"a": "é"}, "m", "/in", 2)
+        assert read.parts == (part,)
+        assert (part.counts, part.faults, part.usage, part.length) == (Counts(3, 2, 1), faults, {"t": 1}, 9)
+        other.close()
+
+
+def test_the_same_order_is_the_same_job(registry: Registry) -> None:
+    """One identity is one job unless another is asked for; then the newest counts."""
+    first, _ = registry.add(job(), [PartRecord(0, 1)])
+    assert registry.add(job(), [PartRecord(0, 1)]) == (first, False)
+    second, new = registry.add(job(uid="other"), [PartRecord(0, 1)], again=True)
+    assert new
+    assert registry.by_identity("i") == second
+    registry.add(job("other", "taken"), [PartRecord(0, 1)])
+    with pytest.raises(RegistryError, match="named"):
+        registry.add(job("another", "taken"), [PartRecord(0, 1)])
+
+
+def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
+    """A number comes first, then a name, then a batch id; nothing means the latest."""
+    one, _ = registry.add(job("a", "first"), [PartRecord(0, 1, RUNNING, batch_id="batch_x")])
+    two, _ = registry.add(job("b", "batch-ish"), [PartRecord(0, 1)])
+    assert [registry.find(word).id for word in (str(one.id), "first", "batch_x", "batch-ish", None)] == [
+        *(one.id, one.id, one.id, two.id, two.id)
+    ]
+    for word in ("none", "99", "9" * 40, "\u0663", "-1", "", "\udcff"):
+        with pytest.raises(NotFoundError):
+            registry.find(word)
+    assert [found.id for found in registry.jobs()] == [two.id, one.id]
+    assert [found.id for found in registry.jobs(limit=1)] == [two.id]
+    assert registry.jobs(provider="none") == []
+
+
+def test_a_step_is_taken_once(registry: Registry) -> None:
+    """A part that another process has moved on is not moved again."""
+    made, _ = registry.add(job(), [PartRecord(0, 1, UPLOADED, file_id="f")])
+    part = registry.set_part(made.parts[0], expect=UPLOADED, state=CREATING, token="mine")
+    other = Registry()
+    with pytest.raises(RegistryError, match="another process"):
+        other.set_part(made.parts[0], expect=UPLOADED, state=CREATING, token="theirs")
+    assert other.job(made.id).parts == (part,)
+    other.close()
+
+
+def test_reading_creates_nothing(home: Path, registry: Registry) -> None:
+    """Asking an empty home for jobs leaves it empty."""
+    assert registry.jobs() == []
+    assert registry.by_batch("b") is None
+    for reference in (None, "1", "x"):
+        with pytest.raises(NotFoundError):
+            registry.find(reference)
+    assert list(home.iterdir()) == []
+
+
+def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:
+    """Folders are 0700 and files 0600, whatever the umask."""
+    mask = os.umask(0)
+    try:
+        registry.add(job(), [PartRecord(0, 1)])
+    finally:
+        os.umask(mask)
+    for path in (home / "state").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    assert stat.S_IMODE((home / "state").stat().st_mode) == 0o700
+
+
+def test_a_commit_is_durable(registry: Registry) -> None:
+    """The journal is a rollback journal, synced to the last step, and the file says whose it is."""
+    registry.add(job(), [PartRecord(0, 1)])
+    db = registry._connection
+    assert db is not None
+    asked = {
+        name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "user_version")
+    }
+    assert asked == {"journal_mode": "delete", "synchronous": 3, "user_version": VERSION}
+    assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    assert {path.name for path in registry.path.parent.iterdir()} == {"registry.db"}
+
+
+def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
+    """An older program neither writes nor moves what a newer one has made."""
+    registry.add(job(), [PartRecord(0, 1)])
+    registry.close()
+    with sqlite3.connect(registry.path) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    db.close()
+    before = registry.path.read_bytes()
+    for act in (registry.jobs, lambda: registry.add(job("b"), [PartRecord(0, 1)])):
+        with pytest.raises(RegistryError, match="newer") as told:
+            act()
+        assert "upgrade" in told.value.hint
+    assert registry.path.read_bytes() == before
+    assert len(list(registry.path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database, though long enough " * 40, b"SQLite format 3\0" + b"\xff" * 4000]
+)
+def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> None:
+    """Damage is an error that says where the file is now; it is never taken for an empty registry at once."""
+    paths.private_dir(registry.path.parent)
+    registry.path.write_bytes(content)
+    with pytest.raises(RegistryError, match="damaged") as told:
+        registry.jobs()
+    assert told.value.code == 1
+    assert told.value.hint
+    assert content in [path.read_bytes() for path in registry.path.parent.iterdir()]
+
+
+def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
+    """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
+    for n in range(30):
+        made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [PartRecord(0, 1)])
+        registry.set_part(made.parts[0], faults=(BatchFault("c", "m"),), usage={"total_tokens": n}, state=ENDED)
+    registry.close()
+    whole = registry.path.read_bytes()
+    rng = random.Random(7)
+    for trial in range(150):
+        data = bytearray(whole)
+        place = rng.randrange(len(data) - 16)
+        data[place : place + 16] = rng.randbytes(16)
+        folder = tmp_path / f"trial{trial}"
+        folder.mkdir()
+        (folder / "registry.db").write_bytes(data)
+        hit = Registry(folder / "registry.db")
+        try:
+            hit.jobs()
+            hit.find("3")
+            hit.set_part(made.parts[0], checked_at=1.0)
+        except BatchError:
+            pass
+        finally:
+            hit.close()
+
+
+def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
+    """Names on disk are bytes; one that is not UTF-8 is kept, and the registry stays where it is."""
+    order = shop.order("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
+    made = start(shop.flow(), order)[0]
+    again = shop.flow().registry.job(made.id)
+    assert again.input_path == str(order.batch_file.origin)
+    assert Path(str(again.input_path)).exists()
+    assert [path.name for path in paths.state_dir().iterdir() if "damaged" in path.name] == []
+
+
+def test_our_own_mistake_does_not_move_the_file(registry: Registry) -> None:
+    """A value that cannot be stored is a bug of the caller, not damage of the file."""
+    made, _ = registry.add(job(), [PartRecord(0, 1)])
+    for value in (object(), 2**70):
+        with pytest.raises(Exception):  # noqa: B017, PT011 - any but the move
+            registry.set_part(made.parts[0], requests=value)
+    assert registry.path.exists()
+    assert registry.job(made.id) == made
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE jobs SET metadata = '{\\"lost\\": \\"' || hex(zeroblob(3000)) || '\\"}'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Registry) -> None:
+    """What a killed process left half written is undone by the next one, though it only wants to read."""
+    for n in range(40):
+        registry.add(job(f"i{n}", metadata={"kept": "yes"}), [PartRecord(0, 1)])
+    registry.close()
+    subprocess.run([sys.executable, "-c", KILLED, str(registry.path)], check=False)
+    journal = registry.path.with_name("registry.db-journal")
+    assert journal.exists()
+    assert journal.stat().st_size > 0
+    assert {tuple(found.metadata) for found in registry.jobs()} == {("kept",)}
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A path below a file is an error of ours that names it."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BatchError, match="file"):
+        Registry(tmp_path / "file" / "registry.db").add(job(), [PartRecord(0, 1)])
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+from openai_batch.jobs.store.registry import Registry
+from openai_batch.errors import BatchError
+os.setuid(65534)
+try:
+    print(Registry(Path(sys.argv[1])).jobs())
+except BatchError as exc:
+    print("error:", exc)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_registry_of_somebody_else_is_told() -> None:
+    """Without the right to read it there is an error of ours, and the file is not moved."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        registry = Registry(Path(folder, "registry.db"))
+        registry.add(job(), [PartRecord(0, 1)])
+        registry.close()
+        command = [sys.executable, "-c", STRANGER, str(registry.path)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.stdout.startswith("error:"), done
+        assert registry.path.exists()

@@ -1,0 +1,138 @@
+"""What is on the disk before what: seen from outside, in the system calls of a real process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.errors import AuthError, OutputExistsError
+from openai_batch.files import paths
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.reporter import Reporter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.provider_home import Shop
+
+CALLS = "openat,open,write,pwrite64,writev,sendto,sendmsg,fsync,fdatasync,link,linkat,rename,renameat,renameat2,unlink"
+
+
+def traced(folder: Path, *words: str) -> list[str]:
+    """Run the command under strace and return its calls, with the path of each descriptor in them."""
+    if shutil.which("strace") is None or subprocess.run(["strace", "-o", os.devnull, "true"], check=False).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("strace is not installed, or may not trace here")
+        pytest.skip("needs strace")
+    log = folder / "calls.log"
+    tracer = ["strace", "-f", "-y", "-s", "60", "-o", str(log), "-e", f"trace={CALLS}"]
+    done = subprocess.run(
+        [*tracer, sys.executable, "-m", "openai_batch", *words],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return log.read_text(errors="replace").splitlines()
+
+
+def place(calls: list[str], pattern: str, after: int = 0) -> int:
+    """Return the number of the first call from `after` on that matches; fail if there is none."""
+    for number in range(after, len(calls)):
+        if re.search(pattern, calls[number]):
+            return number
+    pytest.fail(f"no call matches {pattern}")
+
+
+def test_an_attempt_is_on_the_disk_before_its_request_leaves(shop: Shop) -> None:
+    """No byte of the registry or its journal waits for the disk when the creating request is sent."""
+    shop.write("fault:end=completed")
+    calls = traced(shop.folder, "submit", "in.jsonl", "-p", "faulty", "-q")
+    dirty: set[str] = set()
+    commits = []
+    sent = place(calls, r'send(to|msg)\(.*"POST /v1/batches ')
+    for number, call in enumerate(calls[:sent]):
+        found = re.search(r"(pwrite64|write|fdatasync|fsync)\(\d+<([^>]*/registry\.db[^>]*)>", call)
+        if found and "sync" in found[1]:
+            dirty.discard(found[2])
+        elif found:
+            dirty.add(found[2])
+        elif re.search(r'unlink\("[^"]*registry\.db-journal"', call):
+            dirty.discard(f"{paths.registry_file()}-journal")
+            commits.append(number)
+    assert dirty == set()
+    # The last commit is the attempt's own: it stands between the answer to the upload and the request.
+    assert commits[-1] > place(calls, r'send(to|msg)\(.*"POST /v1/files ')
+    assert place(calls, rf"f(data)?sync\(\d+<{re.escape(str(paths.state_dir()))}>", commits[-1]) < sent
+
+
+def test_results_are_synced_before_they_have_their_name(shop: Shop) -> None:
+    """The bytes are on the disk before the name, and the name before the registry says that they are here."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
+    calls = traced(shop.folder, "download", str(job.id), "-o", "out.jsonl", "-q")
+    named = place(calls, r'link(at)?\(.*\.part".*out\.jsonl"')
+    (part,) = re.findall(r'"([^"]*\.part)"', calls[named])
+    written = [n for n, call in enumerate(calls[:named]) if re.search(rf"write\(\d+<[^>]*{re.escape(part)}>", call)]
+    synced = place(calls, rf"fsync\(\d+<[^>]*{re.escape(part)}>")
+    assert written[-1] < synced < named
+    folder_synced = place(calls, rf"fsync\(\d+<{re.escape(str(shop.folder))}>", named)
+    assert folder_synced < place(calls, r"write64\(\d+<[^>]*/registry\.db-journal>", named)
+
+
+class Intruder(Reporter):
+    """Somebody else who writes a file while the results are on their way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Make the file."""
+        assert (what, done, total) != ("", 0, 0)
+        self._path.write_text("precious", encoding="utf-8")
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(shop: Shop) -> None:
+    """A file that somebody makes during the download stays, and the results can be had under another name."""
+    flow = shop.flow()
+    job = flow.wait(shop.submit("fault:content=slow"), timeout=30)
+    flow.reporter = Intruder(shop.out)
+    with pytest.raises(OutputExistsError):
+        collect(flow, job, shop.out)
+    assert shop.out.read_text() == "precious"
+    collect(shop.flow(), job, shop.folder / "other.jsonl")
+    assert (shop.folder / "other.jsonl").exists()
+
+
+def test_a_job_that_another_process_walks_is_waited_for(shop: Shop) -> None:
+    """While somebody holds a job's lock nothing of it is sent; once the lock is free the job goes on."""
+    with pytest.raises(AuthError):
+        shop.submit("fault:upload=401")
+    (job,) = shop.flow().registry.jobs()
+    holder = os.open(paths.job_dir(job.uid) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    process = shop.command("submit", "in.jsonl", "-p", "faulty")
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    assert process.stderr is not None
+    said = [process.stderr.readline()]
+    while said[-1] and f"another obatch is sending job {job.id}" not in said[-1]:
+        said.append(process.stderr.readline())
+    assert f"another obatch is sending job {job.id}" in said[-1], said
+    assert len(shop.server.requests) == 1
+    os.close(holder)
+    process.communicate()
+    watchdog.cancel()
+    assert process.returncode == 0
+    assert (len(shop.server.uploads), len(shop.server.creates)) == (2, 1)

@@ -1,0 +1,138 @@
+"""Any walk through submits, faults, lost registries and recoveries: one batch an order at most, and one at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from support.faults import fault_server
+from support.full import FULL
+from support.provider_home import Shop
+
+from openai_batch.errors import BatchError, UncertainError
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.recover import recover
+from openai_batch.jobs.submit import start
+from openai_batch.providers import get_provider_by_name
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from openai_batch.jobs.job_spec import JobSpec
+
+pytestmark = pytest.mark.slow
+
+
+FAULTS = (
+    *("create=made.reset", "create=made.close", "create=made.500", "create=made.502", "create=made.cut"),
+    *("create=made.html", "create=made.empty", "create=made.409", "create=401", "create=429", "create=413"),
+    *("upload=500", "upload=reset", "list=500*2;create=made.reset", "poll=500*2", "create=late:1", "steps=in_progress"),
+)
+
+
+class Walk(RuleBasedStateMachine):
+    """The real workflow on a real registry and a real socket; the server's ledger tells what it did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = contextlib.ExitStack()
+        self._old = dict(os.environ)
+        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ |= {
+            "OBATCH_STATE_DIR": str(home / "state"),
+            "OBATCH_CONFIG": str(home / "config.toml"),
+            "FAULTY_KEY": "sk-walk-0123456789",
+        }
+        self.server = self._stack.enter_context(fault_server())
+        self.shop = Shop(self.server, home, home)
+        self.shop.configure(create_timeout=5, create_grace=3)
+        self.orders: list[JobSpec] = []
+
+    def teardown(self) -> None:
+        """Bring every order to its end, and see that each has one batch, or none or one where that cannot be told."""
+        try:
+            for order in self.orders:
+                self._finish(order)
+            assert max(self._batches().values(), default=0) <= 1
+        finally:
+            self.shop.close()
+            self._stack.close()
+            os.environ.clear()
+            os.environ.update(self._old)
+
+    @rule(fault=st.sampled_from(FAULTS))
+    def order(self, fault: str) -> None:
+        """Order something new whose requests meet this fault."""
+        number = len(self.orders) + 1
+        self.orders.append(self.shop.order(f"fault:{fault}", number, f"in-{number}.jsonl"))
+        self._submit(self.orders[-1])
+
+    @rule(data=st.data())
+    def order_the_same_again(self, data: st.DataObject) -> None:
+        """Type the same command again, in another process."""
+        if self.orders:
+            self._submit(data.draw(st.sampled_from(self.orders)))
+
+    @rule()
+    def lose_the_registry(self) -> None:
+        """Delete the registry, and find again what is the provider's."""
+        (self.shop.home / "state" / "registry.db").unlink(missing_ok=True)
+        with contextlib.suppress(BatchError):
+            recover(self.shop.flow(), [get_provider_by_name("faulty")])
+
+    @rule()
+    def look(self) -> None:
+        """Ask how every job stands."""
+        flow = self.shop.flow()
+        for job in flow.registry.jobs():
+            with contextlib.suppress(BatchError):
+                flow.refresh(job)
+
+    @invariant()
+    def no_order_has_two_batches(self) -> None:
+        """Hold the promise after every step."""
+        assert max(self._batches().values(), default=0) <= 1, self._batches()
+
+    def _submit(self, order: JobSpec) -> None:
+        with contextlib.suppress(BatchError):
+            start(self.shop.flow(), order)
+
+    def _finish(self, order: JobSpec) -> None:
+        for _ in range(6):
+            flow = self.shop.flow()
+            try:
+                job = flow.wait(start(flow, order)[0], timeout=60)
+            except UncertainError:
+                return
+            except BatchError:
+                continue
+            done = collect(flow, job, self.shop.folder / f"out-{order.batch_file.sha256[:8]}.jsonl")
+            assert done.tally.succeeded == done.tally.requests == order.batch_file.report.requests
+            assert self._batches()[order.batch_file.path.read_bytes()] == 1
+            return
+        raise AssertionError("the order never came to its end")
+
+    def _batches(self) -> Counter[bytes]:
+        from collections import Counter
+
+        return Counter(batch.input.data for batch in self.server.batches.values())
+
+
+def test_no_walk_makes_two_batches() -> None:
+    """Random walks of orders, repeats, lost registries and looks, with the real workflow."""
+    run_state_machine_as_test(
+        Walk,
+        settings=settings(
+            max_examples=200 if FULL else 8,
+            stateful_step_count=12 if FULL else 6,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,248 @@
+"""A full queue at the provider holds parts back, loses none, and pays for none twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.jobs import token_limit
+from openai_batch.jobs.collect import collect, raise_if_incomplete
+from openai_batch.jobs.job_spec import JobSpec
+from openai_batch.jobs.submit import start
+from openai_batch.jobs.token_limit import EnqueuedTokens
+from openai_batch.providers import get_provider_by_name
+from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.source import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.provider_home import Shop
+
+    from openai_batch.jobs.store.records import JobRecord
+
+ROWS = 12
+
+
+def order(shop: Shop, model: str) -> JobSpec:
+    """Write twelve requests, and order them in parts of three."""
+    rows = [
+        {
+            "custom_id": f"r{n:02}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": model, "messages": []},
+        }
+        for n in range(ROWS)
+    ]
+    path = shop.folder / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    work = shop.folder / "work"
+    work.mkdir(exist_ok=True)
+    provider = get_provider_by_name("faulty")
+    return JobSpec(check_file(Source(path, "in.jsonl", path), provider.limits, work), provider)
+
+
+def ids(path: Path) -> list[str]:
+    """Read the ids of result lines."""
+    return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def finish(shop: Shop, job: JobRecord) -> None:
+    """Wait for a job and see that every row came once, in order."""
+    flow = shop.flow()
+    done = collect(flow, flow.wait(job, timeout=120), shop.out)
+    raise_if_incomplete(done)
+    assert ids(shop.out) == [f"r{n:02}" for n in range(ROWS)]
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["at the create", "after the create"])
+def test_what_does_not_fit_waits_and_is_sent(shop: Shop, refuses: bool) -> None:
+    """A queue with room for two parts gets all four, one after another, and each request is answered once."""
+    shop.configure(max_requests=3)
+    whole = order(shop, "fault:steps=in_progress")
+    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
+    shop.server.queue_refuses = refuses
+    job, _ = start(shop.flow(), whole)
+    if refuses:
+        assert job.waiting == 2
+        assert len(shop.server.batches) == 2
+    finish(shop, job)
+    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+    assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
+        (shop.folder / "in.jsonl").read_bytes().splitlines()
+    )
+
+
+def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
+    """With the limit known beforehand nothing is ever refused."""
+    shop.configure(max_requests=3)
+    whole = order(shop, "fault:steps=in_progress,in_progress")
+    limit = whole.batch_file.size * 2 // 4 + 10
+    shop.configure(max_requests=3, enqueued_tokens=limit // token_limit.BYTES_PER_TOKEN)
+    shop.server.queue_bytes = limit
+    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress,in_progress"))
+    assert job.waiting == 2
+    finish(shop, job)
+    assert len(shop.server.creates) == 4
+
+
+def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that others have filled is asked again after a pause, not at every poll."""
+    monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
+    shop.configure(max_requests=50)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = 1
+    flow = shop.flow()
+    job, _ = start(flow, whole)
+    assert job.status == "uploaded"
+    job = flow.advance(job)
+    assert len(shop.server.creates) == 1
+    part = job.parts[0]
+    assert not EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
+    assert EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
+    shop.server.queue_bytes = None
+    finish(shop, job)
+    assert len(shop.server.creates) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        ("Enqueued token limit reached. Limit: 90,000 enqueued tokens.", 90_000),
+        ("Enqueued token limit reached: the limit is 90000.", 90_000),
+        ("enqueued token limit of 2M tokens", 2_000_000),
+        ("enqueued token limit = 1.5m", 1_500_000),
+        ("Enqueued token limit: 90.000", 90_000),
+        ("Enqueued token limit reached for model m-1.", None),
+        ("Enqueued token limit: 3rd tier", None),
+    ],
+)
+def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limit: int | None) -> None:
+    """A number in the refusal is the limit for some days from then on; without one there is none to cut by."""
+    flow = shop.flow()
+    job = shop.submit("fault:steps=in_progress")
+    queue = EnqueuedTokens(flow.registry, flow.api(job).provider)
+    queue.learn(job, job.parts[0], words)
+    assert queue.limit(job) == limit
+    assert flow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
+
+
+def two_jobs(shop: Shop) -> tuple[JobRecord, JobRecord]:
+    """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
+    first, _ = start(shop.flow(), shop.order("fault:steps=in_progress", 1, "one.jsonl"))
+    whole = order(shop, "fault:steps=in_progress")
+    shop.server.queue_bytes = whole.batch_file.size
+    second, _ = start(shop.flow(), whole)
+    assert second.status == "uploaded"
+    return first, second
+
+
+def test_a_guess_cuts_nothing(shop: Shop) -> None:
+    """A refusal without a number, beside a small batch, holds a large part back until that ends, in one piece."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    assert len(flow.advance(second).parts) == 1
+    assert len(shop.server.creates) == 2
+    flow.wait(first, timeout=60)
+    finish(shop, second)
+    assert len(shop.server.batches) == 2
+    assert len(shop.server.creates) == 3
+
+
+def test_a_guess_is_forgotten(shop: Shop) -> None:
+    """What others had in the queue when a part was refused does not hold the rest back for ever."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    queue = EnqueuedTokens(flow.registry, flow.api(first).provider)
+    part = second.parts[0]
+    assert not queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR - 60)
+    assert queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR + 60)
+
+
+def test_a_job_that_waits_looks_at_the_batches_of_others(shop: Shop) -> None:
+    """A batch that nobody follows takes room until somebody looks: who waits for the room does."""
+    first, second = two_jobs(shop)
+    finish(shop, second)
+    assert shop.flow().registry.job(first.id).ended
+
+
+def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(shop: Shop) -> None:
+    """A batch of another account, which is not found, is passed over; once its window is over it takes no room."""
+    first, second = two_jobs(shop)
+    flow = shop.flow()
+    (gone,) = [batch for batch in shop.server.batches.values() if len(batch.input.data.splitlines()) == 1]
+    del shop.server.batches[gone.id]
+    flow.registry.set_part(first.parts[0], expires_at=time.time() + 60)
+    assert flow.poll(second).waiting == 1
+    flow.registry.set_part(first.parts[0], expires_at=time.time() - 7200)
+    finish(shop, second)
+    assert not flow.registry.job(first.id).ended
+
+
+def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
+    """Recovery takes in what ran, not the batches that the full queue had failed."""
+    from openai_batch.jobs.recover import recover
+
+    shop.configure(max_requests=3)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
+    shop.server.queue_refuses = False
+    finish(shop, start(shop.flow(), whole)[0])
+    (shop.home / "state" / "registry.db").unlink()
+    (job,) = recover(shop.flow(), [whole.provider])
+    assert len(job.parts) == 4
+
+
+def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
+    """A process that still has the refused batch in hand neither puts the part back again nor marks it as running."""
+    shop.configure(max_requests=50)
+    whole = order(shop, "m")
+    shop.server.queue_bytes = 1
+    shop.server.queue_refuses = False
+    flow, other = shop.flow(), shop.flow()
+    job, _ = start(flow, whole)
+    stale = job
+    job = flow.refresh(job)
+    assert job.parts[0].batch_id is None
+    shop.server.queue_bytes = None
+    flow.registry.set_part(job.parts[0], refusals=0)
+    job = flow.advance(job)
+    running = job.parts[0].batch_id
+    assert running is not None
+    other.refresh(stale)
+    part = flow.registry.job(job.id).parts[0]
+    assert (part.batch_id, part.state) == (running, "running")
+    finish(shop, job)
+    assert len(shop.server.creates) == 2
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["in the profile", "from the refusal"])
+def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
+    """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
+    whole = order(shop, "fault:steps=in_progress")
+    room = whole.batch_file.size // 4 + 10
+    tokens = room // token_limit.BYTES_PER_TOKEN
+    shop.configure(**({"enqueued_tokens": tokens} if known else {}))
+    shop.server.queue_bytes = room
+    shop.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."
+    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress"))
+    job = shop.flow().advance(job)
+    assert len(job.parts) in (4, 5)
+    finish(shop, job)
+    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+    assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
+        (shop.folder / "in.jsonl").read_bytes().splitlines()
+    )
+    assert len(shop.server.creates) == len(job.parts) + (not known)
+
+
+def test_one_request_larger_than_the_queue_is_sent_alone(shop: Shop) -> None:
+    """A request that no cut makes smaller is tried by itself; the provider has the last word."""
+    shop.configure(enqueued_tokens=1)
+    job, _ = start(shop.flow(), order(shop, "m"))
+    finish(shop, job)
+    assert len(shop.server.creates) == ROWS

@@ -1,0 +1,317 @@
+"""What is read many lines at once is judged exactly as line by line."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openai_batch.files import lines as module
+from openai_batch.files.lines import blocks, lines, pieces
+from openai_batch.requests.check import check_stream
+from openai_batch.requests.fast_check import read_chunk
+from openai_batch.requests.limits import Limits
+from openai_batch.requests.report import Report, RequestChunk, Row
+from openai_batch.requests.source import LineOrigins
+from openai_batch.requests.split import Splitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMPACT = json.JSONEncoder(separators=(",", ":"))
+WRITERS = (
+    json.dumps,
+    COMPACT.encode,
+    json.JSONEncoder(ensure_ascii=False).encode,
+    json.JSONEncoder(sort_keys=True).encode,
+)
+
+
+def chat(number: int) -> dict[str, Any]:
+    """Return the body of a chat request."""
+    return {"model": "m", "messages": [{"role": "user", "content": f'Say "{number}" \\ übér\n'}]}
+
+
+BODIES: tuple[Callable[[int], dict[str, Any]], ...] = (
+    chat,
+    lambda n: {**chat(n), "max_tokens": 10, "temperature": 0.5, "user": "model", "stream": False},
+    lambda n: {"temperature": n / 10, **chat(n), "seed": n, "user": f"u{n}", "metadata": {"row": str(n)}},
+    lambda n: {**chat(n), "model": "abc"[n % 3]},
+    lambda n: {**chat(n), **({"n": 1} if n % 7 == 0 else {})},
+    lambda n: {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": str(n)}]}], "x": [n]},
+    lambda n: {"model": "m", "input": f"text {n}"},
+    lambda n: {"model": "m", "input": ["a"] * (n % 5)},
+    lambda n: {"model": "m", "input": [1, 2, n], "messages": [n]},
+    lambda n: {"model": "m", "prompt": [[[[n]]]]},
+    lambda _: {"model": "m", "messages": "same"},
+    lambda n: {"model": "m", "deep": json.loads("[" * (195 + n % 9) + "]" * (195 + n % 9))},
+    lambda n: {"input": f"text {n}"},
+    lambda n: {"model": "m", "stream": n == 50},
+    lambda n: {**chat(n), "tools": ["t" * 600] * (1 if n < 45 else 2), "user": str(n)},
+)
+IDS: tuple[Callable[[int], object], ...] = (
+    lambda n: f"row-{n}",
+    lambda n: f"文{n}",
+    lambda n: f'"{n}',
+    lambda n: f"{n % 40}",
+    lambda n: f"{n:070}",
+    lambda n: f"{n}\u2028",
+    lambda n: n,
+)
+LIMITS = (
+    Limits(),
+    Limits(one_model=False),
+    Limits(one_model=False, max_requests=10, max_bytes=1000, max_line_bytes=170, max_embedding_inputs=20),
+    Limits(endpoints=("/v1/chat/completions",)),
+)
+# What a file may come to have in it: plain bytes for the most part, and what parsers stumble over.
+DIRT = (
+    *(
+        b"\n",
+        b"\n\n",
+        b" ",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\\",
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+    ),
+    *(
+        b",",
+        b":",
+        b"1e999",
+        b"9" * 400,
+        b"9" * 5000,
+        b"\\ud800",
+        b"\\ud83d\\ude00",
+        b"\\u0041",
+        b"\x7f",
+        b"\x1f",
+        b"-",
+        b"e",
+        b"NaN",
+    ),
+    *(
+        b'"model": "m", ',
+        b'"custom_id": "x", ',
+        b'"a": 1, "a": 2, ',
+        b'"stream": true, ',
+        b', "body": {}',
+        b'}}\n{"custom_id": "',
+    ),
+    *(b"[" * 250, b"[" * 99 + b"]" * 99, b'"mod\\u0065l": 1, ', b"true", b"null", b'""', b"x" * 600),
+)
+
+
+def judge(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[Row]]:
+    """Check line by line."""
+    rows: list[Row] = []
+    return check_stream(io.BytesIO(data), limits, on_row=rows.append, **options), rows
+
+
+def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[RequestChunk]]:
+    """Check as many lines at once as can be."""
+    found: list[RequestChunk] = []
+    return check_stream(io.BytesIO(data), limits, on_chunk=found.append, **options), found
+
+
+def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None:
+    """Compare both ways of checking, the fast one with blocks of that many bytes."""
+    slow, rows = judge(data, limits, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        fast, chunks = judge_at_once(data, limits, **options)
+    assert fast == slow
+    if slow.ok:
+        found = [row for each in chunks for row in zip(each.ids, each.lines, each.models, each.inputs, strict=True)]
+        assert found == [
+            (row.custom_id, data[row.offset : row.offset + row.length], row.model, row.inputs) for row in rows
+        ]
+        assert [bytes(body) for each in chunks for body in each.bodies] == [
+            bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["body"]) for _, line, _, _ in found
+        ]
+        assert all(each.data == b"".join(line + b"\n" for line in each.lines) for each in chunks)
+        assert {each.url for each in chunks} == {row.url for row in rows}
+
+
+def made(kind: int, name: int, writer: int, count: int, url: str = "/v1/chat/completions") -> list[bytes]:
+    """Write requests as a program would."""
+    return [
+        WRITERS[writer]({"custom_id": IDS[name](n), "method": "POST", "url": url, "body": BODIES[kind](n)}).encode()
+        for n in range(count)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", range(len(BODIES)))
+@pytest.mark.parametrize("name", range(len(IDS)))
+def test_what_programs_write_is_judged_alike(kind: int, name: int) -> None:
+    """Bodies and ids of every kind, in every style and under every limit, have the same report either way."""
+    for writer in range(len(WRITERS)):
+        for url in ("/v1/chat/completions", "/v1/embeddings", "/v1/moderations"):
+            data = b"\n".join(made(kind, name, writer, 60, url)) + b"\n"
+            for limits in LIMITS:
+                assert_same(data, 500, limits)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
+    """Whatever stands wherever in a file, and wherever blocks end, the report is the same."""
+    kind, name = data.draw(st.integers(0, len(BODIES) - 1)), data.draw(st.sampled_from((0, 0, 0, 1, 3)))
+    text = bytearray(b"\n".join(made(kind, name, data.draw(st.integers(0, 3)), data.draw(st.integers(1, 30)))) + b"\n")
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, len(text)))
+        text[place : place + data.draw(st.sampled_from((0, 0, 1, 7)))] = data.draw(st.sampled_from(DIRT))
+    limits = data.draw(st.sampled_from(LIMITS))
+    options = {
+        "max_problems": data.draw(st.sampled_from((1, 2, 100))),
+        "endpoint": data.draw(st.sampled_from((None, "/v1/x"))),
+    }
+    assert_same(bytes(text), data.draw(st.integers(1, 3000)), limits, **options)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_seeded_damage_is_judged_alike(seed: int) -> None:
+    """The same with many more files, in which the damage comes after good lines."""
+    dice = random.Random(seed)
+    for _ in range(60):
+        rows = made(dice.randrange(len(BODIES)), dice.choice((0, 0, 3)), dice.randrange(4), 40)
+        for _ in range(dice.randint(1, 3)):
+            row = dice.randrange(10, 40)
+            place = dice.randrange(len(rows[row]) + 1)
+            rows[row] = rows[row][:place] + dice.choice(DIRT) + rows[row][place + dice.choice((0, 0, 1, 5)) :]
+        assert_same(b"\n".join(rows) + b"\n", dice.choice((200, 700, 2000)), dice.choice(LIMITS))
+
+
+def test_what_programs_write_is_read_at_once() -> None:
+    """A block of good lines is read without a look at its lines one by one, whatever the keys of their bodies."""
+    for kind in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14):
+        for writer in range(len(WRITERS)):
+            rows = made(kind, 0, writer, 60)
+            found = read_chunk(b"\n".join(rows) + b"\n")
+            assert found is not None, (kind, writer)
+            assert found.ids == [f"row-{n}" for n in range(60)]
+            assert found.lines == rows
+            assert found.models == [BODIES[kind](n).get("model") for n in range(60)]
+
+
+def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
+    """What is wrong, or cannot be told from good lines at once, is never taken with the others."""
+    rows = made(0, 0, 0, 20)
+    line = rows[9].decode()
+    good = json.loads(line)
+    odd = (
+        json.dumps({**good, "method": "GET"}),
+        json.dumps({**good, "url": "/v1/embeddings"}),
+        json.dumps({**good, "custom_id": ""}),
+        json.dumps({**good, "custom_id": 7}),
+        json.dumps({**good, "custom_id": "a\u2028"}),
+        json.dumps({**good, "body": []}),
+        json.dumps({**good, "body": {**good["body"], "stream": True}}),
+        json.dumps({**good, "body": {**good["body"], "model": ""}}),
+        json.dumps({**good, "body": {**good["body"], "x": json.loads("[" * 201 + "]" * 201)}}),
+        line.replace('"model"', '"model": "m", "model"'),
+        line.replace('"url"', '"url": "/v1/chat/completions", "url"'),
+        line.replace('"body"', '"body": {}, "body"'),
+        line.replace("Say", "\\ud800"),
+        line.replace("]}}", '], "x": 1e999}}'),
+        line + "\r",
+        "",
+        line + line,
+        line[:50],
+    )
+    assert read_chunk(b"\n".join(rows) + b"\n") is not None
+    for each in odd:
+        assert read_chunk(b"\n".join([*rows[:9], each.encode(), *rows[10:]]) + b"\n") is None, each
+    assert read_chunk(b"\n".join(rows)) is None
+
+
+def test_lines_that_are_cut_and_joined_wrongly_are_not_read_at_once() -> None:
+    """A request over two lines beside two requests on one line are as many requests as lines, and still wrong."""
+    one, two, three = made(0, 0, 0, 3)
+    assert read_chunk(one.replace(b", ", b",\n", 1) + b"\n" + two + three + b"\n") is None
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (",  ", " : ")])
+@pytest.mark.parametrize("short", [{}, {"n": 1}, {"n": 1, "m": 2, "s": 3, "t": "u", "é": "é"}])
+def test_a_repeated_key_is_found_however_a_line_is_spaced(separators: tuple[str, str], short: dict[str, Any]) -> None:
+    """A key that comes twice is not taken for spaces, nor are spaces or its text elsewhere taken for such a key."""
+    write = json.JSONEncoder(separators=separators).encode
+    fields = {"custom_id": "a", "method": "POST", "url": "/v1/x"}
+    body = {"model": "m", **short, "user": "model", "input": '"custom_id": "body"'}
+    line = write({**fields, "body": body})
+    assert read_chunk(line.encode() + b"\n") is not None
+    for key in (*fields, *body):
+        for value in ("0", '""', "{}"):
+            start = line.index(f'"{key}"' if key.isascii() else json.dumps(key))
+            twice = f"{line[:start]}{json.dumps(key)}{separators[1]}{value}{separators[0]}{line[start:]}"
+            assert read_chunk(twice.encode() + b"\n") is None, twice
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=30) | st.just(b"x" * 40), max_size=12), st.integers(1, 60), st.integers(5, 50))
+def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> None:
+    """Blocks of any size give the same lines, places and lengths as reading line by line."""
+    data = b"\n".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", size)
+        found, offset = [], 0
+        for block, beyond in blocks(io.BytesIO(data), longest):
+            found += [(offset + start, raw) for start, raw in pieces(block, beyond, longest)]
+            offset += len(block) + beyond
+    assert found == [(start, raw) for _, start, raw in lines(io.BytesIO(data), longest)]
+    assert offset == len(data)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
+    """Taking many requests at once gives the slices that taking each of them gives."""
+    limits = Limits(
+        max_requests=data.draw(st.none() | st.integers(1, 9)),
+        max_bytes=data.draw(st.none() | st.integers(60, 200)),
+        max_embedding_inputs=data.draw(st.none() | st.integers(5, 20)),
+        one_model=data.draw(st.booleans()),
+    )
+    one, many = Splitter(limits), Splitter(limits)
+    whole = b""
+    for _ in range(data.draw(st.integers(1, 8))):
+        row = st.tuples(st.integers(0, 59), st.integers(1, 3), st.sampled_from("mmmmn"), st.integers(1, 5))
+        rows = data.draw(st.lists(row, max_size=5))
+        lines = [b"x" * length for length, *_ in rows]
+        ids = ["x" * count for *_, count in rows]
+        if rows:
+            data_of = b"".join(line + b"\n" for line in lines)
+            chunk = RequestChunk(data_of, lines, "/v1/x", ids, [row[2] for row in rows], [row[1] for row in rows], [])
+            many.take(chunk, b"".join(b'"%b"\n' % custom_id.encode() for custom_id in ids))
+        for line, (_, inputs, model, count) in zip(lines, rows, strict=True):
+            one.add(line + b"\n", count + 3, inputs, model)
+            whole += line + b"\n"
+    assert many.slices() == one.slices()
+    assert many.mixed == one.mixed
+    assert many.sha256 == one.sha256 == hashlib.sha256(whole).hexdigest()
+    for piece in one.slices():
+        assert piece.sha256 == hashlib.sha256(whole[piece.offset : piece.offset + piece.length]).hexdigest()
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04", b"\n", b""])
+def test_joined_files_are_judged_alike(start: bytes) -> None:
+    """Lines behind the beginning of a file of another kind are passed over, whatever they look like."""
+    rows = made(0, 0, 0, 60)
+    rows[30] = start + rows[30]
+    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), places=LineOrigins(("a", "b", "c"), (1, 31, 51)))
