@@ -112,6 +112,6 @@ def test_bytes_are_no_prompt() -> None:
 def test_a_dry_run_counts_rows() -> None:
     """`run --dry-run` says what would be sent for a table."""
     write_table(Path("t.csv"), [{"text": "x"}, {"text": "y"}])
-    result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).good()
+    result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).succeeded()
     assert "2 requests for /v1/chat/completions" in result.err
     assert json.dumps("x") not in result.out

@@ -70,15 +70,15 @@ def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
         result = invoke(command, "bad.jsonl", "-p", "faulty").failed(3, "nothing was sent", "obatch check bad.jsonl")
         assert "bad.jsonl:11: " in result.err
     assert faulty.requests == []
-    assert invoke("ls", "-q").good().out == ""
+    assert invoke("ls", "-q").succeeded().out == ""
 
 
 def test_a_good_file() -> None:
     """`check` of a good file says what it holds, on standard error; the JSON is on standard output."""
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
-    result = invoke("check", "in.jsonl", "-p", "openai").good()
+    result = invoke("check", "in.jsonl", "-p", "openai").succeeded()
     assert (result.out, result.err) == ("", "in.jsonl: 3 requests for /v1/chat/completions, fit for OpenAI\n")
-    record = invoke("check", "in.jsonl", "-p", "openai", "--json").good().json
+    record = invoke("check", "in.jsonl", "-p", "openai", "--json").succeeded().json
     assert (record["ok"], record["requests"], record["models"]) == (True, 3, ["echo-1"])
 
 
@@ -107,7 +107,7 @@ def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> Non
     """A byte order mark, CRLF, blank lines and a missing last newline are left out of what is sent, and no more."""
     text = "".join(json.dumps(request(f"r{n}", text="Größe")) + "\r\n\r\n" for n in range(2)).rstrip()
     Path("in.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert "byte order mark" in invoke("run", "in.jsonl", "-p", "faulty").good().err
+    assert "byte order mark" in invoke("run", "in.jsonl", "-p", "faulty").succeeded().err
     (sent,) = [file.data for file in faulty.files.values() if file.purpose == "batch"]
     assert sent == "".join(json.dumps(request(f"r{n}", text="Größe")) + "\n" for n in range(2)).encode()
     assert ids("in.results.jsonl") == ["r0", "r1"]
@@ -116,7 +116,7 @@ def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> Non
 def test_prompts_of_every_shape_become_requests() -> None:
     """`prepare` takes BOM, CRLF, blank lines and a missing last newline, and gives each prompt its own line."""
     prompts = b"\xef\xbb\xbfone\r\n\r\n  two \nthree"
-    result = invoke("prepare", "-", "--model", "gpt-4o-mini", "--param", "temperature=0.5", stdin=prompts).good()
+    result = invoke("prepare", "-", "--model", "gpt-4o-mini", "--param", "temperature=0.5", stdin=prompts).succeeded()
     lines = [json.loads(line) for line in result.out.splitlines()]
     assert [line["body"]["messages"][0]["content"] for line in lines] == ["one", "  two ", "three"]
     assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
@@ -128,12 +128,12 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
     """With -o the requests are in a file, which is never replaced unasked; standard error has the next command."""
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ("prepare", "prompts.txt", "-o", "in.jsonl", "-m", "text-embedding-3-small", "--embeddings")
-    result = invoke(*words).good()
+    result = invoke(*words).succeeded()
     assert result.err == "2 requests in in.jsonl\nhint: obatch submit in.jsonl\n"
     assert ids("in.jsonl") == ["line-1", "line-2"]
     invoke(*words).failed(1, "in.jsonl is there already", "--force")
-    invoke(*words, "--force").good()
-    assert invoke("check", "in.jsonl").good().err.startswith("in.jsonl: 2 requests for /v1/embeddings")
+    invoke(*words, "--force").succeeded()
+    assert invoke("check", "in.jsonl").succeeded().err.startswith("in.jsonl: 2 requests for /v1/embeddings")
 
 
 def test_prepare_refuses_what_makes_no_sense() -> None:
@@ -149,12 +149,12 @@ def test_prepare_refuses_what_makes_no_sense() -> None:
 
 def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
     """`prepare | submit -` makes one job of prompts, and the registry keeps what a later retry needs."""
-    requests = invoke("prepare", "-", "-p", "faulty", "-m", "echo-1", stdin="one\ntwo\n").good().out
-    result = invoke("submit", "-", "-p", "faulty", stdin=requests).good()
+    requests = invoke("prepare", "-", "-p", "faulty", "-m", "echo-1", stdin="one\ntwo\n").succeeded().out
+    result = invoke("submit", "-", "-p", "faulty", stdin=requests).succeeded()
     assert result.fields["requests"] == "0/2"
     assert len(faulty.batches) == 1
-    invoke("wait", "-q").good()
-    invoke("download", "-o", "out.jsonl").good()
+    invoke("wait", "-q").succeeded()
+    invoke("download", "-o", "out.jsonl").succeeded()
     assert ids("out.jsonl") == ["line-1", "line-2"]
 
 
@@ -174,10 +174,10 @@ def test_a_terminal_on_standard_input_is_spoken_to() -> None:
     terminal.child.expect("reading prompts from the terminal, one a line; Ctrl-D ends them")
     terminal.child.sendline("hello")
     terminal.child.sendeof()
-    assert '"content":"hello"' in terminal.finish().good().out
+    assert '"content":"hello"' in terminal.finish().succeeded().out
 
 
 def test_check_in_a_terminal() -> None:
     """A person sees the same lines as a pipe does."""
     write("in.jsonl", [request("a")])
-    assert "1 request for" in see("check", "in.jsonl", "-p", "openai").good().out
+    assert "1 request for" in see("check", "in.jsonl", "-p", "openai").succeeded().out

@@ -87,7 +87,7 @@ def test_jobs_and_providers_complete(faulty: FaultServer, shell_path: str) -> No
     """Bash completes job numbers, names and batch ids from the registry, and providers from the configuration."""
     for name in ("nightly", "weekly"):
         write("in.jsonl", [request(name)])
-        invoke("submit", "in.jsonl", "-p", "faulty", "--name", name).good()
+        invoke("submit", "in.jsonl", "-p", "faulty", "--name", name).succeeded()
     asked = len(faulty.requests)
     batches = list(faulty.batches)
     assert tab(shell_path, "wait", "") == ["2", "1"]
@@ -103,7 +103,7 @@ def test_jobs_and_providers_complete(faulty: FaultServer, shell_path: str) -> No
 def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
     """Fish completes commands, options, job names and providers."""
     write("in.jsonl", [request("a")])
-    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").good()
+    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").succeeded()
 
     def words(line: str) -> list[str]:
         script = f"source {SCRIPTS}/obatch.fish; complete -C '{line}'"
@@ -138,7 +138,7 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
 def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, completed: str) -> None:
     """Zsh completes commands, options, job names and providers at a real TAB."""
     write("in.jsonl", [request("a")])
-    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").good()
+    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").succeeded()
     env = environment({"PATH": shell_path, "TERM": "dumb"})
     shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=PATIENCE)
     shell.sendline(f"fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy")
@@ -156,15 +156,15 @@ def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> N
     (home / "state" / "registry.db").write_bytes(content)
     (home / "config.toml").write_text("providers = 3", encoding="utf-8")
     for words in (["jobs", ""], ["jobs", "\x1b'"], ["nonsense", ""], []):
-        result = invoke("__complete", *words).good()
+        result = invoke("__complete", *words).succeeded()
         assert (result.out, result.err) == ("", "")
-    assert invoke("__complete", "providers", "").good().err == ""
+    assert invoke("__complete", "providers", "").succeeded().err == ""
     assert (home / "state" / "registry.db").read_bytes() == content
 
 
 def test_completion_makes_nothing(home: Path) -> None:
     """A TAB before the first job makes no registry."""
-    assert invoke("__complete", "jobs", "").good().out == ""
+    assert invoke("__complete", "jobs", "").succeeded().out == ""
     assert list(home.iterdir()) == []
 
 

@@ -26,15 +26,15 @@ def config(text: str) -> Path:
 
 def test_providers_are_listed_with_the_state_of_their_keys() -> None:
     """Each provider has its row, which tells whether its key is set and never the key."""
-    result = invoke("providers", env={"PARASAIL_API_KEY": KEY}).good()
+    result = invoke("providers", env={"PARASAIL_API_KEY": KEY}).succeeded()
     keys = {row[0]: row[2] for row in result.rows}
     assert keys["parasail"] == "PARASAIL_API_KEY is set"
     assert keys["openai"] == "OPENAI_API_KEY is not set"
     assert keys["local"] == "not needed"
     assert KEY not in result.out
-    assert "parasail" in invoke("providers", "-q").good().out.splitlines()
-    assert {record["name"] for record in invoke("providers", "--json").good().json} == set(keys)
-    assert "200,000,000" in plain(see("providers").good().out)
+    assert "parasail" in invoke("providers", "-q").succeeded().out.splitlines()
+    assert {record["name"] for record in invoke("providers", "--json").succeeded().json} == set(keys)
+    assert "200,000,000" in plain(see("providers").succeeded().out)
 
 
 def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
@@ -42,11 +42,11 @@ def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
     path = Path(os.environ["OBATCH_CONFIG"])
     before = path.read_text(encoding="utf-8") + "# a remark\n"
     path.write_text(before, encoding="utf-8")
-    added = invoke("providers", "add", "acme", "--base-url", faulty.base_url, "--api-key-env", "TEST_KEY").good()
+    added = invoke("providers", "add", "acme", "--base-url", faulty.base_url, "--api-key-env", "TEST_KEY").succeeded()
     assert added.err.endswith("hint: obatch submit FILE -p acme\n")
     assert path.read_text(encoding="utf-8").startswith(before)
     write("in.jsonl", [request("a")])
-    invoke("submit", "in.jsonl", "-p", "acme").good()
+    invoke("submit", "in.jsonl", "-p", "acme").succeeded()
     assert faulty.creates[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in path.read_text(encoding="utf-8")
 
@@ -97,9 +97,9 @@ def test_a_broken_configuration_is_named(text: str, message: str, hint: str) -> 
 
 def test_paths_follow_the_environment(home: Path) -> None:
     """`config path` prints where things lie: the overrides, else the XDG folders, and makes none of them."""
-    assert invoke("config", "path").good().fields["config"] == str(home / "config.toml")
+    assert invoke("config", "path").succeeded().fields["config"] == str(home / "config.toml")
     env = {"OBATCH_CONFIG": None, "OBATCH_STATE_DIR": None, "XDG_CONFIG_HOME": "/x/c", "XDG_STATE_HOME": "/x/s"}
-    fields = invoke("config", "path", "--json", env=env).good().json
+    fields = invoke("config", "path", "--json", env=env).succeeded().json
     assert fields["config"] == "/x/c/obatch/config.toml"
     assert fields["registry"] == "/x/s/obatch/registry.db"
     assert not Path("/x").exists()
@@ -109,13 +109,13 @@ def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServ
     """-p beats OBATCH_PROVIDER, which beats the file; `config show` says where the value comes from."""
     path = Path(os.environ["OBATCH_CONFIG"])
     path.write_text('provider = "faulty"\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
-    assert invoke("config", "show", "--json").good().json["provider"] == {"value": "faulty", "origin": str(path)}
+    assert invoke("config", "show", "--json").succeeded().json["provider"] == {"value": "faulty", "origin": str(path)}
     env = {"OBATCH_PROVIDER": "parasail"}
-    assert invoke("config", "show", "--json", env=env).good().json["provider"]["origin"] == "OBATCH_PROVIDER"
+    assert invoke("config", "show", "--json", env=env).succeeded().json["provider"]["origin"] == "OBATCH_PROVIDER"
     write("in.jsonl", [request("a")])
-    assert "fit for faulty" in invoke("check", "in.jsonl").good().err
-    assert "fit for Parasail" in invoke("check", "in.jsonl", env=env).good().err
-    assert "fit for OpenAI" in invoke("check", "in.jsonl", "-p", "openai", env=env).good().err
+    assert "fit for faulty" in invoke("check", "in.jsonl").succeeded().err
+    assert "fit for Parasail" in invoke("check", "in.jsonl", env=env).succeeded().err
+    assert "fit for OpenAI" in invoke("check", "in.jsonl", "-p", "openai", env=env).succeeded().err
     assert faulty.requests == []
 
 
@@ -136,7 +136,7 @@ def test_a_key_from_a_command(faulty: FaultServer) -> None:
     """A key that a command prints is used; a command that fails is exit 4 and says which."""
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["echo", "sk-printed"]\n')
     write("in.jsonl", [request("a")])
-    invoke("submit", "in.jsonl", "-p", "acme").good()
+    invoke("submit", "in.jsonl", "-p", "acme").succeeded()
     assert faulty.creates[0].headers["authorization"] == "Bearer sk-printed"
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["false"]\n')
     invoke("submit", "in.jsonl", "-p", "acme", "--again").failed(4, "'false' failed", "by hand")
@@ -150,7 +150,7 @@ def test_the_local_providers_default_model_can_be_set() -> None:
     Path(os.environ["OBATCH_CONFIG"]).write_text(
         '[providers.local]\nupstream = "http://127.0.0.1:9/v1"\nchat_model = "my-model"\n', encoding="utf-8"
     )
-    line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").good().out)
+    line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").succeeded().out)
     assert line["body"]["model"] == "my-model"
 
 

@@ -41,7 +41,7 @@ def table(*texts: str) -> None:
 def run(*words: str, output: str = "out.jsonl", name: str = "t.csv") -> list[str]:
     """Run the table to its end; return what the answers are to."""
     model = () if name.endswith(".jsonl") else ("-m", PLAN)
-    invoke("run", name, "-p", "faulty", *model, "-o", output, *words).good()
+    invoke("run", name, "-p", "faulty", *model, "-o", output, *words).succeeded()
     return asked(output)
 
 
@@ -73,9 +73,9 @@ def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
     assert run("--force") == ["1", "1", "3", "3", "5"]
     assert plan.read_bytes() == before
     assert sent(faulty) == [2, 1]
-    record = invoke("status", "1", "--json").good().json
+    record = invoke("status", "1", "--json").succeeded().json
     assert (record["requests"]["total"], record["spared"]) == (2, 2)
-    assert invoke("download", "1", "-o", "one.jsonl").good()
+    assert invoke("download", "1", "-o", "one.jsonl").succeeded()
     assert asked("one.jsonl") == ["1", "1", "3", "3"]
 
 
@@ -98,7 +98,7 @@ def test_another_machine(faulty: FaultServer, lost: str) -> None:
     run()
     if lost == "all":
         shutil.rmtree(state())
-        invoke("recover", "-p", "faulty").good()
+        invoke("recover", "-p", "faulty").succeeded()
     else:
         shutil.rmtree(next(state().glob("jobs/*")))
     told = invoke("download", "1", "-o", "one.jsonl").failed(1, "have the answers of others", "same command")
@@ -106,7 +106,7 @@ def test_another_machine(faulty: FaultServer, lost: str) -> None:
     assert not Path("one.jsonl").exists()
     assert run("--force") == ["1", "2", "1"]
     assert run(output="two.jsonl") == ["1", "2", "1"]
-    record = invoke("status", "1", "--json").good().json
+    record = invoke("status", "1", "--json").succeeded().json
     assert (record["requests"]["total"], record["spared"]) == (2, 1)
     assert sent(faulty) == [2]
 
@@ -124,9 +124,9 @@ def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
     """Models that stood mixed, in parts of two, come back in the input's order on a machine without their files."""
     configure("small", faulty.base_url, max_requests=2)
     write("in.jsonl", [request(f"r{n}", f"model-{n % 2}") for n in range(9)])
-    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
     shutil.rmtree(state())
-    invoke("run", "in.jsonl", "-p", "small", "-o", "again.jsonl", "--check-remote").good()
+    invoke("run", "in.jsonl", "-p", "small", "-o", "again.jsonl", "--check-remote").succeeded()
     assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
     assert len(faulty.batches) == 5
 
@@ -138,10 +138,10 @@ def test_what_is_missing_of_a_job_that_was_found_again(faulty: FaultServer) -> N
     write("in.jsonl", lines)
     assert invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").code == 5
     lose_registry()
-    invoke("recover", "-p", "small").good()
+    invoke("recover", "-p", "small").succeeded()
     words = ("download", "1", "-o", "again.jsonl", "--missing", "rest.jsonl")
     invoke(*words).failed(3, "was found again", "with its input")
-    invoke("submit", "in.jsonl", "-p", "small").good()
+    invoke("submit", "in.jsonl", "-p", "small").succeeded()
     assert invoke(*words).code == 5
     assert ids("rest.jsonl") == [f"r{n}" for n in range(40) if n % 4 > 1]
     assert len(faulty.batches) == 10
@@ -153,7 +153,7 @@ def test_nothing_missing_needs_no_input(faulty: FaultServer) -> None:
     table("a", "b")
     words = ("run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.csv", "--missing", "rest.jsonl")
     for _ in range(2):
-        invoke(*words).good()
+        invoke(*words).succeeded()
         assert Path("rest.jsonl").read_bytes() == b""
 
 

@@ -52,11 +52,11 @@ def test_the_same_question_is_asked_once(real: LocalServer) -> None:
     """Each row gets its answer under its own id, in order, and one request went out for each question."""
     assert real.token
     table("a", "b", "a", "c", "a", "b")
-    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.jsonl").good()
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.jsonl").succeeded()
     assert "3 requests for 6 rows (3 repeated)" in made.err
     assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
     assert answers() == [f"echo: {text}" for text in "abacab"]
-    record = invoke("status", "--json").good().json
+    record = invoke("status", "--json").succeeded().json
     assert record["requests"]["total"] == record["spared"] == 3
     assert record["succeeded"] == 6
 
@@ -88,9 +88,9 @@ def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
     """The same command on a longer table sends what is new, and its output holds the answers to all."""
     assert real.token
     table("a", "b")
-    invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").succeeded()
     table("a", "b", "c")
-    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").good()
+    made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").succeeded()
     assert "1 request for 3 rows (2 answered before)" in made.err
     assert [row["answer"] for row in read_csv("out.csv")] == ["echo: a", "echo: b", "echo: c"]
     assert not Path("out.csv.1").exists()
@@ -132,11 +132,11 @@ def test_a_shorter_input_sends_nothing(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
     assert len(faulty.uploads) == 1
     assert ids("two.jsonl") == ["line-1", "line-2"]
-    assert invoke("status", "--json").good().json["status"] == "completed"
-    assert invoke("ls", "--json").good().json[0]["id"] == 2
+    assert invoke("status", "--json").succeeded().json["status"] == "completed"
+    assert invoke("ls", "--json").succeeded().json[0]["id"] == 2
     run(output="two.jsonl")
-    invoke("results", "--as", "csv").good()
-    invoke("wait").good()
+    invoke("results", "--as", "csv").succeeded()
+    invoke("wait").succeeded()
 
 
 def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
@@ -177,8 +177,8 @@ def test_again_sends_everything(faulty: FaultServer) -> None:
 def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
     """What comes from a pipe has no name; where the results go to the same place, it is the same input."""
     words = ("run", "-", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
-    invoke(*words, stdin="a\nb\n").good()
-    invoke(*words, stdin="a\nb\nc\n").good()
+    invoke(*words, stdin="a\nb\n").succeeded()
+    invoke(*words, stdin="a\nb\nc\n").succeeded()
     assert sent(faulty) == [["a", "b"], ["c"]]
     assert len(ids("out.jsonl")) == 3
 
@@ -243,10 +243,10 @@ def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
     Path(environment()["OBATCH_CONFIG"]).write_text(
         text.replace("[providers.faulty]", "[providers.faulty]\nmax_requests = 3"), encoding="utf-8"
     )
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     before = len(faulty.batches)
     assert before < 4
-    invoke("cancel", "1").good()
+    invoke("cancel", "1").succeeded()
     invoke("wait", "1")
     assert len(faulty.batches) == before
     assert invoke("status", "1", "--json").json["parts"]["waiting"] == 0
@@ -257,7 +257,7 @@ def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
     table("a", "b", "a", "b", "a")
     run(plan="fault:end=expired;rows=expired", code=5)
     assert sent(faulty) == [["a", "b"]]
-    invoke("retry", "--all").good()
+    invoke("retry", "--all").succeeded()
     assert len(sent(faulty)) == 2
     assert len(sent(faulty)[1]) == 1
     again = invoke("wait")
@@ -332,14 +332,14 @@ def test_a_pipe_that_runs_is_waited_for(faulty: FaultServer) -> None:
     """A pipe's rows that are in the air are not sent beside it: where its results go tells that it is the same."""
     words = ("run", "-", "-p", "faulty", "-m", "fault:steps=in_progress", "-o", "out.jsonl")
     assert invoke(*words, "--timeout", "0s", stdin="a\nb\n").code == 124
-    invoke(*words, stdin="a\nb\nc\n").good()
+    invoke(*words, stdin="a\nb\nc\n").succeeded()
     assert sent(faulty) == [["a", "b"], ["c"]]
 
 
 def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
     """`submit` keeps what a later `run` of the grown file needs to know."""
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(2)])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
     run(name="in.jsonl")
     assert sent(faulty) == [["text 0", "text 1"], ["text 2"]]
@@ -363,7 +363,7 @@ def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
     run("--name", "nightly")
     table("a", "b")
     run("--name", "nightly")
-    assert invoke("status", "nightly", "--json").good().json["id"] == 2
+    assert invoke("status", "nightly", "--json").succeeded().json["id"] == 2
     table("z", name="u.csv")
     run("--name", "nightly", name="u.csv", output="u.jsonl", code=1)
     assert sent(faulty) == [["a"], ["b"]]
@@ -458,7 +458,7 @@ def test_a_copy_of_the_results_changes_nothing(faulty: FaultServer) -> None:
     """The output is still known as the job's after its results were downloaded to another place as well."""
     table("a", "b")
     run()
-    invoke("download", "-o", "copy.jsonl").good()
+    invoke("download", "-o", "copy.jsonl").succeeded()
     run()
     table("a", "b", "c")
     run()
@@ -470,7 +470,7 @@ def test_counts_after_retries_are_true(faulty: FaultServer) -> None:
     """A retry that fails again adds no successes, one that succeeds makes the job whole; `wait` says which."""
     table("a", "b", "c", "d")
     run("--retries", "2", plan="fault:rows=allerrors", code=5)
-    invoke("retry", "--all").good()
+    invoke("retry", "--all").succeeded()
     assert invoke("wait").code == 5
     assert invoke("status", "--json").json["requests"] == {"total": 4, "completed": 0, "failed": 4}
     assert len(faulty.batches) == 2
@@ -481,7 +481,7 @@ def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) 
     table("a", "b", "c", "d")
     run(plan="fault:end=expired;rows=expired", code=5)
     for _ in range(3):
-        invoke("retry", "--all").good()
+        invoke("retry", "--all").succeeded()
         ended = invoke("wait")
     assert ended.code == 0, ended
     assert invoke("status", "--json").json["status"] == "completed"

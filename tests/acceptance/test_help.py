@@ -39,7 +39,7 @@ LEAVES = dict(leaves())
 @pytest.mark.parametrize("words", ["", "providers", "config", *LEAVES])
 def test_every_command_has_help(words: str) -> None:
     """-h exits with 0 on standard output, in plain text for a pipe, and a leaf's help has two examples or more."""
-    result = invoke(*words.split(), "-h").good()
+    result = invoke(*words.split(), "-h").succeeded()
     assert result.err == ""
     assert "\x1b" not in result.out
     if words and words != "list":
@@ -73,8 +73,8 @@ def test_reporting_commands_speak_json(words: str) -> None:
 
 def test_help_at_a_terminal_and_in_a_pipe() -> None:
     """A person gets boxes and colour; markup of ours is never seen as such."""
-    assert "╭" in plain(see("-h").good().out)
-    assert "[/" not in see("run", "-h").good().out
+    assert "╭" in plain(see("-h").succeeded().out)
+    assert "[/" not in see("run", "-h").succeeded().out
 
 
 def test_no_arguments_is_help() -> None:
@@ -104,7 +104,9 @@ def test_slips_of_the_finger(words: str, suggestion: str) -> None:
 def test_the_version_needs_nothing() -> None:
     """--version is one line, from anywhere, without a home to write to."""
     for words in (["--version"], ["--version", "ls"]):
-        result = invoke(*words, env={"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CONFIG": None}).good()
+        result = invoke(
+            *words, env={"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CONFIG": None}
+        ).succeeded()
         assert result.out.startswith("obatch ")
         assert len(result.out.splitlines()) == 1
         assert result.err == ""
@@ -115,7 +117,7 @@ def test_the_installed_script_is_the_same_program() -> None:
     script = shutil.which("obatch", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert script is not None
     shown = subprocess.run([script, "-h"], capture_output=True, text=True, check=True).stdout
-    assert shown == invoke("-h").good().out
+    assert shown == invoke("-h").succeeded().out
 
 
 def test_every_exit_code_is_in_the_help() -> None:
@@ -131,8 +133,8 @@ def test_help_and_listing_write_nothing(home: Path) -> None:
     write("in.jsonl", [request("a")])
     check = ["check", "in.jsonl", "-p", "openai"]
     for words in (["-h"], ["ls"], ["ls", "--json"], ["providers"], ["config", "show"], ["config", "path"], check):
-        invoke(*words, env=env).good()
-        invoke(*words).good()
+        invoke(*words, env=env).succeeded()
+        invoke(*words).succeeded()
     assert invoke("status", env=env).failed(6, "no jobs yet").code == 6
     assert not Path("/nonexistent").exists()
     assert list(home.iterdir()) == []
@@ -146,9 +148,9 @@ def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
         env = {"OBATCH_STATE_DIR": place}
         words = ("-p", "local", "-m", "echo-1")
         invoke("run", "prompts.txt", *words, env=env).failed(1, place, "OBATCH_STATE_DIR")
-        assert invoke("ls", env=env).good().out == ""
-        requests = invoke("prepare", "prompts.txt", *words[2:], "-p", "openai", env=env).good().out
-        invoke("check", "-", "-p", "openai", stdin=requests, env=env).good()
+        assert invoke("ls", env=env).succeeded().out == ""
+        requests = invoke("prepare", "prompts.txt", *words[2:], "-p", "openai", env=env).succeeded().out
+        invoke("check", "-", "-p", "openai", stdin=requests, env=env).succeeded()
 
 
 def test_the_debug_switch_adds_the_traceback() -> None:

@@ -52,7 +52,7 @@ def test_responses_have_their_own_form() -> None:
     """The responses endpoint gets input_text and input_image."""
     Path("a.png").write_bytes(PNG)
     write_table(Path("t.csv"), cells("a.png"))
-    out = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--endpoint", "responses").good().out
+    out = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--endpoint", "responses").succeeded().out
     content = [{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": URL}]
     assert json.loads(out)["body"]["input"] == [{"role": "user", "content": content}]
 

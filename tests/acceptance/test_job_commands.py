@@ -20,7 +20,7 @@ RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
 def submit(name: str, model: str = "echo-1", *words: str) -> str:
     """Submit one request under a name, and return the batch's id."""
     write(f"{name}.jsonl", [request(name, model)])
-    result = invoke("submit", f"{name}.jsonl", "-p", "faulty", "--name", name, "--json", *words).good()
+    result = invoke("submit", f"{name}.jsonl", "-p", "faulty", "--name", name, "--json", *words).succeeded()
     (batch_id,) = result.json["batch_ids"]
     return str(batch_id)
 
@@ -30,14 +30,14 @@ def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultS
     first, second = submit("one"), submit("two")
     assert list(faulty.batches) == [first, second]
     for reference in ("1", "one", first):
-        assert invoke("status", reference, "--json", "--offline").good().json["id"] == 1
-    assert invoke("status", "--json").good().json["batch_ids"] == [second]
-    assert invoke("wait", "one", "-q").good().out == "1\n"
-    invoke("download", first, "-o", "one.out").good()
+        assert invoke("status", reference, "--json", "--offline").succeeded().json["id"] == 1
+    assert invoke("status", "--json").succeeded().json["batch_ids"] == [second]
+    assert invoke("wait", "one", "-q").succeeded().out == "1\n"
+    invoke("download", first, "-o", "one.out").succeeded()
     assert ids("one.out") == ["one"]
-    invoke("download", "two").good()
+    invoke("download", "two").succeeded()
     assert ids("job-2.results.jsonl") == ["two"]
-    assert [row[0] for row in invoke("ls").good().rows] == ["2", "1"]
+    assert [row[0] for row in invoke("ls").succeeded().rows] == ["2", "1"]
 
 
 def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
@@ -55,9 +55,9 @@ def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
 def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
     """A submitted job ends with a hint at `obatch wait`, an ended one with a hint at `obatch download`."""
     write("in.jsonl", [request("a")])
-    assert invoke("submit", "in.jsonl", "-p", "faulty").good().err.endswith("hint: obatch wait 1\n")
-    assert invoke("wait").good().err.endswith("hint: obatch download 1 -o results.jsonl\n")
-    again = invoke("submit", "in.jsonl", "-p", "faulty").good()
+    assert invoke("submit", "in.jsonl", "-p", "faulty").succeeded().err.endswith("hint: obatch wait 1\n")
+    assert invoke("wait").succeeded().err.endswith("hint: obatch download 1 -o results.jsonl\n")
+    again = invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert "this is job 1, started before" in again.err
     assert again.err.endswith("hint: obatch download 1\n")
     assert len(faulty.creates) == 1
@@ -66,7 +66,7 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
 def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
     """-q prints the bare number, so that commands compose."""
     write("in.jsonl", [request("a")])
-    result = invoke("submit", "in.jsonl", "-p", "faulty", "-q").good()
+    result = invoke("submit", "in.jsonl", "-p", "faulty", "-q").succeeded()
     assert (result.out, result.err) == ("1\n", "")
     assert faulty.batches
 
@@ -82,7 +82,7 @@ def test_a_name_is_given_once(faulty: FaultServer) -> None:
 def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
     """--metadata reaches the provider, and what is no KEY=VALUE is refused."""
     write("in.jsonl", [request("a")])
-    invoke("submit", "in.jsonl", "-p", "faulty", "--metadata", "team=blue").good()
+    invoke("submit", "in.jsonl", "-p", "faulty", "--metadata", "team=blue").succeeded()
     (batch,) = faulty.batches.values()
     assert batch.metadata["team"] == "blue"
     invoke("submit", "in.jsonl", "-p", "faulty", "--metadata", "team").failed(2, "'team' is not KEY=VALUE")
@@ -92,14 +92,14 @@ def test_ls_filters(faulty: FaultServer) -> None:
     """--status, -p and --limit choose; quiet, JSON and plain agree on what is there."""
     submit("one")
     submit("two", RUNS_ON)
-    invoke("wait", "one").good()
-    invoke("status", "two").good()
-    assert invoke("ls", "-q", "--status", "in_progress").good().out == "2\n"
-    assert invoke("ls", "-q", "--status", "COMPLETED,failed").good().out == "1\n"
-    assert invoke("ls", "-q", "--limit", "1").good().out == "2\n"
-    assert invoke("ls", "-q", "-p", "openai").good().out == ""
-    assert [job["name"] for job in invoke("list", "--json").good().json] == ["two", "one"]
-    assert "no such jobs" in see("ls", "-p", "openai").good().out
+    invoke("wait", "one").succeeded()
+    invoke("status", "two").succeeded()
+    assert invoke("ls", "-q", "--status", "in_progress").succeeded().out == "2\n"
+    assert invoke("ls", "-q", "--status", "COMPLETED,failed").succeeded().out == "1\n"
+    assert invoke("ls", "-q", "--limit", "1").succeeded().out == "2\n"
+    assert invoke("ls", "-q", "-p", "openai").succeeded().out == ""
+    assert [job["name"] for job in invoke("list", "--json").succeeded().json] == ["two", "one"]
+    assert "no such jobs" in see("ls", "-p", "openai").succeeded().out
     assert faulty.batches
 
 
@@ -130,11 +130,11 @@ def test_status_tells_and_judges(faulty: FaultServer) -> None:
     """`status` exits with 0 whatever it tells; --exit-code judges; --offline asks nobody."""
     submit("one", "fault:rows=mixed,inline")
     before = len(faulty.requests)
-    assert invoke("status", "--offline").good().fields["status"] == "validating"
+    assert invoke("status", "--offline").succeeded().fields["status"] == "validating"
     assert len(faulty.requests) == before
-    assert invoke("status", "-q").good().out == "completed\n"
+    assert invoke("status", "-q").succeeded().out == "completed\n"
     submit("two", "fault:end=failed")
-    failed = invoke("status").good()
+    failed = invoke("status").succeeded()
     assert failed.fields["error"].endswith("(invalid_json_line)")
     assert invoke("status", "--exit-code").code == 5
     assert invoke("status", "1", "--exit-code").code == 0
@@ -146,26 +146,26 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     submit("two", RUNS_ON)
     invoke("cancel").failed(2, "will not cancel", "--yes")
     invoke("cancel", "1", "2").failed(2, "will not cancel", "--yes")
-    assert "would cancel job 1" in invoke("cancel", "1", "2", "-n").good().err
+    assert "would cancel job 1" in invoke("cancel", "1", "2", "-n").succeeded().err
     assert not faulty.seen("POST", "/batches/.*/cancel")
-    assert invoke("cancel", "1").good().rows[0][3] in ("cancelling", "cancelled")
-    assert [row[0] for row in invoke("cancel", "1", "2", "-y").good().rows] == ["1", "2"]
+    assert invoke("cancel", "1").succeeded().rows[0][3] in ("cancelling", "cancelled")
+    assert [row[0] for row in invoke("cancel", "1", "2", "-y").succeeded().rows] == ["1", "2"]
     assert len(faulty.seen("POST", "/batches/.*/cancel")) == 2
 
 
 def test_cancelling_what_has_ended_says_so(faulty: FaultServer) -> None:
     """A job that has ended is not asked to stop; that is said, and is no failure."""
     submit("one")
-    invoke("wait").good()
-    assert "job 1 has ended already: completed" in invoke("cancel", "1").good().err
+    invoke("wait").succeeded()
+    assert "job 1 has ended already: completed" in invoke("cancel", "1").succeeded().err
     assert not faulty.seen("POST", "/batches/.*/cancel")
 
 
 def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
     """What a cancelled batch has finished is paid for, and comes home with exit 5 if something is missing."""
     write("in.jsonl", [request(f"r{n}", RUNS_ON + ";rows=absent;late=-99") for n in range(4)])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
-    invoke("cancel", "1").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
+    invoke("cancel", "1").succeeded()
     assert invoke("wait", "1").code == 5
     invoke("download", "-o", "out.jsonl", "--missing", "rest.jsonl").failed(5, "job 1 cancelled: 2 of 4", "out.jsonl")
     assert ids("out.jsonl") == ["r0", "r1"]
@@ -184,24 +184,24 @@ def test_download_waits_for_nobody(faulty: FaultServer) -> None:
 def test_download_again(faulty: FaultServer) -> None:
     """A second download finds its file; to another place, or with --force, it fetches anew; others' files are safe."""
     submit("one")
-    invoke("wait").good()
-    invoke("download", "-o", "out.jsonl").good()
+    invoke("wait").succeeded()
+    invoke("download", "-o", "out.jsonl").succeeded()
     fetched = len(faulty.seen("GET", "/files/.*/content"))
-    assert "out.jsonl" in invoke("download").good().err
+    assert "out.jsonl" in invoke("download").succeeded().err
     assert len(faulty.seen("GET", "/files/.*/content")) == fetched
     Path("mine").write_text("mine", encoding="utf-8")
     invoke("download", "-o", "mine").failed(1, "mine is there already", "--force")
     assert Path("mine").read_text(encoding="utf-8") == "mine"
-    invoke("download", "-o", "mine", "--force").good()
+    invoke("download", "-o", "mine", "--force").succeeded()
     assert ids("mine") == ["one"]
 
 
 def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     """`-o -` writes results alone to standard output; --raw brings the provider's own bytes."""
     submit("one")
-    invoke("wait").good()
-    assert json.loads(invoke("download", "-o", "-", "-q").good().out)["custom_id"] == "one"
-    (name,) = invoke("download", "--raw", "files").good().out.splitlines()
+    invoke("wait").succeeded()
+    assert json.loads(invoke("download", "-o", "-", "-q").succeeded().out)["custom_id"] == "one"
+    (name,) = invoke("download", "--raw", "files").succeeded().out.splitlines()
     (output,) = [file for file in faulty.files.values() if file.purpose == "batch_output"]
     assert Path(name).read_bytes() == output.data
     invoke("download", "--raw", "files").failed(1, "is there already", "--force")
@@ -214,10 +214,10 @@ def test_a_batch_of_the_plain_client_is_taken_in(real: LocalServer) -> None:
     file = client.files.create(file=path, purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     taken = invoke("wait", batch.id, "-p", "real")
-    assert f"batch {batch.id} is now job 1" in taken.good().err
-    invoke("download", batch.id, "-o", "out.jsonl").good()
+    assert f"batch {batch.id} is now job 1" in taken.succeeded().err
+    invoke("download", batch.id, "-o", "out.jsonl").succeeded()
     assert ids("out.jsonl") == ["slow", "fast"]
-    assert [row[-1] for row in invoke("ls").good().rows] == [batch.id]
+    assert [row[-1] for row in invoke("ls").succeeded().rows] == [batch.id]
     client.close()
 
 
@@ -231,9 +231,9 @@ def test_a_batch_is_looked_for_at_every_provider_with_a_key(real: LocalServer, c
 def test_a_person_sees_tables(faulty: FaultServer) -> None:
     """On a terminal `ls` and `status` show headings and short ids that fit; nothing is folded into three lines."""
     batch_id = submit("one")
-    lines = [line for line in plain(see("ls", columns=80).good().out).splitlines() if line.strip()]
+    lines = [line for line in plain(see("ls", columns=80).succeeded().out).splitlines() if line.strip()]
     assert lines[0].split()[:3] == ["job", "name", "provider"]
     assert len(lines) == 3
-    assert batch_id in plain(see("ls", columns=160).good().out)
-    assert f"batch     {batch_id}" in plain(see("status").good().out)
+    assert batch_id in plain(see("ls", columns=160).succeeded().out)
+    assert f"batch     {batch_id}" in plain(see("status").succeeded().out)
     assert faulty.batches

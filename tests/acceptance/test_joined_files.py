@@ -133,19 +133,19 @@ def test_shards_are_run_as_one_job() -> None:
         path.with_name(f"{path}.gz").write_bytes(pack(path.with_name(f"{path}.gz").read_bytes()))
     more = json.dumps(request("stdin"))
     command = ("run", "shard-*", "-", "-o", "out.jsonl", "-p", "real")
-    invoke(*command, stdin=more).good()
+    invoke(*command, stdin=more).succeeded()
     expected = ["one-0", "one-1", "one-2", "2-0", "2-1", "3-0", "3-1", "stdin"]
     assert ids("out.jsonl") == expected
-    assert "started before" in invoke(*command, stdin=more).good().err
-    assert invoke("submit", "shard-*", "-", "-p", "real", "-q", stdin=more).good().out == "1\n"
-    assert invoke("ls", "-q").good().out == "1\n"
+    assert "started before" in invoke(*command, stdin=more).succeeded().err
+    assert invoke("submit", "shard-*", "-", "-p", "real", "-q", stdin=more).succeeded().out == "1\n"
+    assert invoke("ls", "-q").succeeded().out == "1\n"
 
 
 def test_several_files_are_checked_each_by_itself() -> None:
     """Every file has its verdict and its problems, and the whole a summary, an exit code and one document."""
     write("a.jsonl", [request("a-1"), request("a-2")])
     write("b.jsonl", [request("a-1")])
-    good = invoke("check", "?.jsonl", "-p", "openai").good()
+    good = invoke("check", "?.jsonl", "-p", "openai").succeeded()
     assert good.out == ""
     assert good.err.splitlines()[1:] == [
         "b.jsonl: 1 request for /v1/chat/completions, fit for OpenAI",

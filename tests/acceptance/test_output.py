@@ -31,21 +31,21 @@ def harmless(shown: str) -> None:
 def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
     """A narrow window cuts nothing from what a pipe gets: whole ids, whole times, one row a job."""
     write("in.jsonl", [request("a", "echo-with-a-very-long-name-indeed-" * 3)])
-    (batch_id,) = invoke("submit", "in.jsonl", "-p", "faulty", "--json").good().json["batch_ids"]
-    wide = invoke("ls").good().out
-    assert invoke("ls", env={"COLUMNS": "20", "FORCE_COLOR": "1"}).good().out == wide
+    (batch_id,) = invoke("submit", "in.jsonl", "-p", "faulty", "--json").succeeded().json["batch_ids"]
+    wide = invoke("ls").succeeded().out
+    assert invoke("ls", env={"COLUMNS": "20", "FORCE_COLOR": "1"}).succeeded().out == wide
     (row,) = invoke("ls").rows
     assert row[-1] == batch_id
     assert datetime.fromisoformat(row[7]).utcoffset() == timedelta(0)
-    assert invoke("status", env={"COLUMNS": "20"}).good().fields["batch"] == batch_id
+    assert invoke("status", env={"COLUMNS": "20"}).succeeded().fields["batch"] == batch_id
     assert faulty.batches
 
 
 def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     """--json prints one document whose keys are a contract; an empty listing is []."""
-    assert invoke("ls", "--json").good().json == []
+    assert invoke("ls", "--json").succeeded().json == []
     write("in.jsonl", [request("a")])
-    record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").good().json
+    record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").succeeded().json
     assert list(record) == [
         *("id", "name", "provider", "base_url", "status", "ended", "endpoint", "model", "window", "requests"),
         *(
@@ -64,16 +64,16 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     ]
     assert record["requests"] == {"total": 1, "completed": 0, "failed": 0}
     for words in (["wait"], ["status"], ["download"]):
-        assert list(invoke(*words, "--json").good().json)[: len(record)] == list(record)
+        assert list(invoke(*words, "--json").succeeded().json)[: len(record)] == list(record)
     for words in (["ls"], ["cancel", "1"]):
-        assert [list(job) for job in invoke(*words, "--json").good().json] == [list(record)]
+        assert [list(job) for job in invoke(*words, "--json").succeeded().json] == [list(record)]
     assert faulty.batches
 
 
 def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
     """Progress, notes and hints leave standard output to the data, and no bar is drawn into a log."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
-    result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-").good()
+    result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-").succeeded()
     assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["a"]
     assert "job 1: in progress" in result.err
     assert "\r" not in result.err
@@ -96,7 +96,7 @@ def test_colour_in_a_terminal(faulty: FaultServer, env: dict[str, str], coloured
     write("in.jsonl", [request("a", "fault:end=failed")])
     shown = see("run", "in.jsonl", "-p", "faulty", env=env).out
     assert bool(re.search(r"\x1b\[[0-9;]*31m", shown)) is coloured, shown
-    listing = see("ls", env=env).good().out
+    listing = see("ls", env=env).succeeded().out
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", listing)) is coloured, listing
     if env.get("TERM") == "dumb":
         assert "\x1b" not in shown + listing
@@ -115,12 +115,12 @@ def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
     """With an ASCII terminal and pipe everything works; what cannot be shown is escaped."""
     write("in.jsonl", [request("a", "modèle")])
     env = {"PYTHONIOENCODING": "ascii"}
-    invoke("run", "in.jsonl", "-p", "faulty", env=env).good()
-    assert "mod\\xe8le" in invoke("ls", env=env).good().out
-    assert "mod\\xe8le" in see("ls", env=env).good().out
-    assert "mod\\xe8le" in see("status", env=env).good().out
-    assert "a" in plain(see("download", "-o", "-", env=env).good().out)
-    see("--help", env=env).good()
+    invoke("run", "in.jsonl", "-p", "faulty", env=env).succeeded()
+    assert "mod\\xe8le" in invoke("ls", env=env).succeeded().out
+    assert "mod\\xe8le" in see("ls", env=env).succeeded().out
+    assert "mod\\xe8le" in see("status", env=env).succeeded().out
+    assert "a" in plain(see("download", "-o", "-", env=env).succeeded().out)
+    see("--help", env=env).succeeded()
     assert faulty.batches
 
 
@@ -144,7 +144,7 @@ def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
         "in.jsonl",
         [request("[red]a[/x]", text=HOSTILE)],
     )
-    shown = see("run", "in.jsonl", "-p", "real", "-o", "-", columns=200).good().out
+    shown = see("run", "in.jsonl", "-p", "real", "-o", "-", columns=200).succeeded().out
     harmless(shown)
     assert f"echo: {SHOWN}" in shown
 
@@ -169,5 +169,5 @@ def test_full_standard_output_is_told(faulty: FaultServer) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
-    invoke("download", "-o", "-").good()
+    invoke("download", "-o", "-").succeeded()
     assert len(faulty.batches) == 1

@@ -21,13 +21,13 @@ def test_an_input_is_cut_and_joined(faulty: FaultServer) -> None:
     """Twenty-five requests on a provider that takes ten a file: three batches, each once, and one ordered result."""
     configure("small", faulty.base_url, max_requests=10)
     write("in.jsonl", [request(f"r{n}", "fault:rows=shuffled") for n in range(25)])
-    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
     assert ids("out.jsonl") == [f"r{n}" for n in range(25)]
     assert len(faulty.batches) == 3
-    (job,) = json.loads(invoke("ls", "--json").good().out)
+    (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 3
     assert job["requests"] == {"total": 25, "completed": 25, "failed": 0}
-    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
     assert len(faulty.batches) == 3
 
 
@@ -35,7 +35,7 @@ def test_mixed_models_are_sorted_out(faulty: FaultServer) -> None:
     """A provider that takes one model a file gets one batch for each, and the answers stand in the input's order."""
     models = [f"model-{n % 3}" for n in range(10)]
     write("in.jsonl", [request(f"r{n}", model) for n, model in enumerate(models)])
-    invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").good()
+    invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
     assert ids("out.jsonl") == [f"r{n}" for n in range(10)]
     assert len(faulty.batches) == 3
 
@@ -48,20 +48,20 @@ def test_a_changed_part_is_not_sent(faulty: FaultServer, monkeypatch: pytest.Mon
     monkeypatch.setenv("TEST_KEY", "")
     invoke("submit", "in.jsonl", "-p", "small").failed(4, "TEST_KEY")
     monkeypatch.setenv("TEST_KEY", KEY)
-    number = invoke("submit", "in.jsonl", "-p", "small", "-q").good().out.strip()
+    number = invoke("submit", "in.jsonl", "-p", "small", "-q").succeeded().out.strip()
     assert len(faulty.batches) == 2
     write("in.jsonl", [*rows[:3], request("other", "m")])
-    assert invoke("submit", "in.jsonl", "-p", "small", "-q").good().out.strip() != number
+    assert invoke("submit", "in.jsonl", "-p", "small", "-q").succeeded().out.strip() != number
 
 
 def test_lost_registry_of_many_parts_is_found_again(faulty: FaultServer, home: Path) -> None:
     """Without its registry a job of three parts is one job of three parts again, and its results are whole."""
     configure("small", faulty.base_url, max_requests=4)
     write("in.jsonl", [request(f"r{n}", "m") for n in range(10)])
-    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").good()
+    invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
     (home / "state" / "registry.db").unlink()
-    invoke("recover", "-p", "small").good()
-    invoke("download", "-o", "again.jsonl").good()
+    invoke("recover", "-p", "small").succeeded()
+    invoke("download", "-o", "again.jsonl").succeeded()
     assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
     assert len(faulty.batches) == 3
 
@@ -75,10 +75,10 @@ def test_the_rest_of_a_job_that_was_found_again_is_sent(faulty: FaultServer, hom
     invoke("submit", "in.jsonl", "-p", "broad").failed(4, "401")
     assert len(faulty.batches) == 2
     (home / "state" / "registry.db").unlink()
-    (job,) = json.loads(invoke("recover", "-p", "broad", "--json").good().out)
+    (job,) = json.loads(invoke("recover", "-p", "broad", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 2
     invoke("submit", "in.jsonl", "-p", "broad", "-q")
-    (job,) = json.loads(invoke("ls", "--json").good().out)
+    (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert job["requests"]["total"] == 10
     assert len(faulty.batches) == len(job["batch_ids"])
 
@@ -91,15 +91,15 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
     invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(
         5, "2 of 4 requests have a success", "obatch retry"
     )
-    dry = invoke("retry", "--dry-run", "--json").good()
+    dry = invoke("retry", "--dry-run", "--json").succeeded()
     groups = {group["cause"].split(":")[0]: group for group in json.loads(dry.out)["groups"]}
     assert (groups["500"]["count"], groups["500"]["helps"], groups["500"]["sample"]) == (1, True, "r1")
     assert groups["400"]["helps"] is False
-    invoke("retry").good()
+    invoke("retry").succeeded()
     invoke("wait").failed(5, "1 failed")
     invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 requests have a success; 1 failed")
     assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
-    (job,) = json.loads(invoke("ls", "--json").good().out)
+    (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 2
     invoke("retry").failed(5, "none of its 1 requests", "--all")
 
@@ -108,7 +108,7 @@ def test_run_retries_by_itself(real: LocalServer) -> None:
     """With --retries a run ends with every request answered, where sending again helps."""
     assert real.token
     write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=503,6")])
-    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--retries", "2").good()
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--retries", "2").succeeded()
     assert ids("out.jsonl") == ["a", "b"]
 
 
@@ -119,7 +119,7 @@ def test_expired_requests_are_sent_again(faulty: FaultServer) -> None:
     lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     unfinished = sum(line["error"] is not None for line in lines)
     assert 0 < unfinished < 6
-    (group,) = json.loads(invoke("retry", "--where", "batch_expired", "--json").good().out)["groups"]
+    (group,) = json.loads(invoke("retry", "--where", "batch_expired", "--json").succeeded().out)["groups"]
     assert (group["count"], group["sent"]) == (unfinished, True)
     assert len(faulty.batches) == 2
 
@@ -134,5 +134,5 @@ def test_two_retries_at_once_send_once(real: LocalServer) -> None:
     told = [process.communicate()[1] for process in both]
     assert not any("Traceback" in text for text in told), told
     assert 0 in [process.returncode for process in both]
-    (job,) = json.loads(invoke("ls", "--json").good().out)
+    (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 2

@@ -79,7 +79,7 @@ def test_templates_of_every_kind() -> None:
         assert prompts(requests("o.jsonl", prompt=template)) == [text], template
     Path("p.txt").write_text("Say {{ text }}\n", encoding="utf-8")
     words = ("prepare", "t.csv", "-m", "m", "--limit", "1")
-    out = invoke(*words, "--prompt", "@p.txt", "--system", "@@home {literal}").good().out
+    out = invoke(*words, "--prompt", "@p.txt", "--system", "@@home {literal}").succeeded().out
     messages = json.loads(out)["body"]["messages"]
     assert [message["content"] for message in messages] == ["@home {literal}", "Say one"]
     invoke(*words, "--prompt", "@nope.txt").failed(2, "--prompt @nope.txt: No such file", "@@")
@@ -105,7 +105,7 @@ def test_parameters_have_types() -> None:
     words = ("prepare", "t.csv", "-m", "m", "--limit", "1", "--param")
     out = invoke(
         *words, "temperature=0.5", "--param", "user=me", "--param", "stop=@stop.json", "--param", "k=@@x"
-    ).good()
+    ).succeeded()
     body = json.loads(out.out)["body"]
     assert {key: body[key] for key in ("temperature", "user", "stop", "k")} == {
         "temperature": 0.5,
@@ -123,9 +123,9 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     Path("my label.json").write_text(json.dumps(STRICT), encoding="utf-8")
     words = ("prepare", "t.csv", "-m", "m", "--limit", "1", "--schema", "my label.json")
     form = {"name": "my_label", "schema": STRICT, "strict": True}
-    body = json.loads(invoke(*words).good().out)["body"]
+    body = json.loads(invoke(*words).succeeded().out)["body"]
     assert body["response_format"] == {"type": "json_schema", "json_schema": form}
-    body = json.loads(invoke(*words, "--endpoint", "responses").good().out)["body"]
+    body = json.loads(invoke(*words, "--endpoint", "responses").succeeded().out)["body"]
     assert body["text"] == {"format": {"type": "json_schema", **form}}
     invoke(*words, "-e").failed(2, "--schema goes with chat and responses", "leave it out")
 

@@ -33,7 +33,7 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
     assert real.token
     Path("t.csv").write_text(TABLE, encoding="utf-8")
     words = ("run", "t.csv", "--id", "id", "-p", "real", "-m", "echo-1", "-o", "out.csv")
-    invoke(*words).good()
+    invoke(*words).succeeded()
     first, second = read_csv("out.csv")
     assert list(first)[:6] == ["custom_id", "id", "text", "input_status", "n", "answer"]
     assert first["text"] == "'=1+1, then\nmore"
@@ -41,7 +41,7 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
     assert (first["custom_id"], first["status"], first["input_status"], first["n"]) == ("b", "success", "old", "-5")
     assert (second["text"], second["n"], second["model"]) == ("Grüße 🦜", "+1", "echo-1")
     assert (first["finish_reason"], first["prompt_tokens"], first["completion_tokens"]) == ("stop", "3", "4")
-    invoke("results", "-o", "raw.csv", "--no-inert").good()
+    invoke("results", "-o", "raw.csv", "--no-inert").succeeded()
     assert read_csv("raw.csv")[0]["text"] == "=1+1, then\nmore"
 
 
@@ -53,7 +53,7 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     before = Path("out.csv").read_bytes()
     Path("other.csv").write_text("mine", encoding="utf-8")
     invoke("results", "-o", "other.csv").failed(1, "other.csv is there already", "--force")
-    told = invoke("results", "-o", "other.csv", "--force", "--json").good().json
+    told = invoke("results", "-o", "other.csv", "--force", "--json").succeeded().json
     assert told["results"]["path"] == "other.csv"
     assert Path("other.csv").read_bytes() == before
 
@@ -101,13 +101,13 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
     """`obatch results` writes JSON rows into a pipe, and shows a person what was asked and answered."""
     assert real.token
     Path("p.txt").write_text("first\nsecond\n", encoding="utf-8")
-    invoke("run", "p.txt", "-p", "real", "-m", "echo-1").good()
-    rows = read_json(invoke("results", "1").good().out)
+    invoke("run", "p.txt", "-p", "real", "-m", "echo-1").succeeded()
+    rows = read_json(invoke("results", "1").succeeded().out)
     assert [(row["custom_id"], row["prompt"], row["answer"]) for row in rows] == [
         ("line-1", "first", "echo: first"),
         ("line-2", "second", "echo: second"),
     ]
-    shown = plain(see("results").good().out)
+    shown = plain(see("results").succeeded().out)
     assert "line-2" in shown
     assert "request" in shown
     assert "echo: second" in shown
@@ -117,13 +117,13 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
 def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
     """A job made of a batch file, or elsewhere, gives rows with what is known of its results."""
     write("in.jsonl", [request("a"), request("b")])
-    invoke("run", "in.jsonl", "-p", "faulty").good()
-    rows = read_json(invoke("results").good().out)
+    invoke("run", "in.jsonl", "-p", "faulty").succeeded()
+    rows = read_json(invoke("results").succeeded().out)
     assert [list(row)[:2] for row in rows] == [["custom_id", "answer"]] * 2
     assert [row["answer"] for row in rows] == ["answer to a", "answer to b"]
     (batch,) = faulty.batches
     elsewhere = {"OBATCH_STATE_DIR": str(Path("elsewhere").absolute())}
-    adopted = invoke("results", batch, "-p", "faulty", env=elsewhere).good()
+    adopted = invoke("results", batch, "-p", "faulty", env=elsewhere).succeeded()
     assert read_json(adopted.out) == rows
 
 
@@ -134,7 +134,7 @@ def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer
         encoding="utf-8",
     )
     Path("t.jsonl").write_text("".join(f'{{"text": "t{n}", "k": {n}}}\n' for n in range(8)), encoding="utf-8")
-    invoke("run", "t.jsonl", "-p", "small", "-m", "fault:rows=shuffled", "-o", "out.csv").good()
+    invoke("run", "t.jsonl", "-p", "small", "-m", "fault:rows=shuffled", "-o", "out.csv").succeeded()
     assert len(faulty.batches) == 3
     rows = read_csv("out.csv")
     assert [row["k"] for row in rows] == [str(n) for n in range(8)]
@@ -153,7 +153,7 @@ def test_parquet_has_types(real: LocalServer) -> None:
     ]
     write("t.jsonl", table)
     words = ("run", "t.jsonl", "-p", "real", "-e", "-m", "echo-embed", "--as", "parquet")
-    invoke(*words).good()
+    invoke(*words).succeeded()
     with duckdb.connect(":memory:") as base:
         found = base.execute("SELECT * FROM 't.results.parquet'")
         types = {item[0]: str(item[1]) for item in found.description}
@@ -179,7 +179,7 @@ def test_parquet_has_types(real: LocalServer) -> None:
     assert [row["big"] for row in rows] == [None, str(10**20)]
     assert all(len(row["answer"]) == 8 for row in rows)
     before = Path("t.results.parquet").read_bytes()
-    invoke(*words).good()
+    invoke(*words).succeeded()
     assert Path("t.results.parquet").read_bytes() == before
 
 
@@ -190,9 +190,9 @@ def test_json_lines_stay_the_providers_own(faulty: FaultServer) -> None:
     assert "response" in read_json(Path("out.jsonl").read_text(encoding="utf-8"))[0]
     assert ids("out.jsonl") == ["r0", "r1", "r2", "r3"]
     for form in ("raw", "jsonl"):
-        assert invoke("results", "--as", form).good().out == Path("out.jsonl").read_text(encoding="utf-8")
-    invoke("download", "-o", "rows.jsonl", "--as", "rows").good()
-    assert Path("rows.jsonl").read_text(encoding="utf-8") == invoke("results").good().out
+        assert invoke("results", "--as", form).succeeded().out == Path("out.jsonl").read_text(encoding="utf-8")
+    invoke("download", "-o", "rows.jsonl", "--as", "rows").succeeded()
+    assert Path("rows.jsonl").read_text(encoding="utf-8") == invoke("results").succeeded().out
     assert json.loads(Path("rows.jsonl").read_text(encoding="utf-8").splitlines()[3])["text"] == "text 3"
 
 
@@ -208,8 +208,8 @@ def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
     """The same requests made of another table are the same job, joined with what that table has."""
     Path("t.csv").write_text("text,k\nhi,1\n", encoding="utf-8")
     words = ("run", "t.csv", "-p", "faulty", "-m", "m")
-    invoke(*words, "-o", "one.csv").good()
+    invoke(*words, "-o", "one.csv").succeeded()
     Path("t.csv").write_text("text,k\nhi,2\n", encoding="utf-8")
-    invoke(*words, "-o", "two.csv").good()
+    invoke(*words, "-o", "two.csv").succeeded()
     assert len(faulty.creates) == 1
     assert [read_csv(name)[0]["k"] for name in ("one.csv", "two.csv")] == ["1", "2"]

@@ -24,7 +24,7 @@ def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
     """Prompts from a file end as one result line a prompt, in their order, beside the prompts."""
     assert real.token
     Path("prompts.txt").write_text("!sleep=0.3 first\n\nsecond\nthird\n", encoding="utf-8")
-    result = invoke("run", "prompts.txt", "-p", "real", "-m", "echo-1").good()
+    result = invoke("run", "prompts.txt", "-p", "real", "-m", "echo-1").succeeded()
     lines = [json.loads(line) for line in Path("prompts.results.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
     texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
@@ -38,18 +38,18 @@ def test_the_local_provider_starts_its_server_on_demand() -> None:
     with echo_upstream() as echo:
         Path("../home/config.toml").write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")
         try:
-            result = invoke("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n").good()
+            result = invoke("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n").succeeded()
             assert json.loads(result.out)["response"]["status_code"] == 200
             assert "echo: hello" in result.out
         finally:
-            assert invoke("serve", "--stop").good().err == "stopped\n"
-        assert invoke("serve", "--stop").good().err == "no server runs\n"
+            assert invoke("serve", "--stop").succeeded().err == "stopped\n"
+        assert invoke("serve", "--stop").succeeded().err == "no server runs\n"
 
 
 def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
     """Requests from a pipe are answered into the pipe, with nothing but results in it."""
     lines = "".join(json.dumps(request(f"r{n}", "fault:rows=shuffled")) + "\n" for n in range(3))
-    result = invoke("run", "-", "-p", "faulty", stdin=lines).good()
+    result = invoke("run", "-", "-p", "faulty", stdin=lines).succeeded()
     assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["r0", "r1", "r2"]
     assert len(faulty.batches) == 1
 
@@ -58,15 +58,15 @@ def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> No
     """The same command goes on with the same job; --again alone starts, and pays, another one."""
     write("in.jsonl", [request("a")])
     words = ("run", "in.jsonl", "-p", "faulty")
-    invoke(*words).good()
-    again = invoke(*words).good()
+    invoke(*words).succeeded()
+    again = invoke(*words).succeeded()
     assert "--again starts a new one" in again.err
     assert len(faulty.creates) == 1
     Path("in.results.jsonl").unlink()
-    invoke(*words).good()
+    invoke(*words).succeeded()
     assert ids("in.results.jsonl") == ["a"]
     assert len(faulty.creates) == 1
-    invoke(*words, "--again", "-o", "other.jsonl").good()
+    invoke(*words, "--again", "-o", "other.jsonl").succeeded()
     assert len(faulty.creates) == 2
     assert [job.id for job in Registry().jobs()] == [2, 1]
 
@@ -74,11 +74,11 @@ def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> No
 def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     """A changed input file is a job of its own, and its results do not replace those of the old one."""
     write("in.jsonl", [request("a")])
-    invoke("run", "in.jsonl", "-p", "faulty").good()
+    invoke("run", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request("b", text="Something else")])
     invoke("run", "in.jsonl", "-p", "faulty").failed(1, "results of job 1, which asked something else", "--force")
     assert len(faulty.creates) == 1
-    invoke("run", "in.jsonl", "-p", "faulty", "--force").good()
+    invoke("run", "in.jsonl", "-p", "faulty", "--force").succeeded()
     assert len(faulty.creates) == 2
     assert ids("in.results.jsonl") == ["b"]
 
@@ -105,7 +105,7 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     assert "1 request: 400: refused r1" in result.err
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert ids("rest.jsonl") == ["r1", "r3"]
-    assert invoke("submit", "rest.jsonl", "-p", "faulty", "-q").good().out == "2\n"
+    assert invoke("submit", "rest.jsonl", "-p", "faulty", "-q").succeeded().out == "2\n"
     assert len(faulty.batches) == 2
 
 
@@ -140,11 +140,11 @@ def test_expired_batches_keep_what_was_paid(faulty: FaultServer) -> None:
 def test_dry_run_sends_and_writes_nothing(faulty: FaultServer) -> None:
     """--dry-run says what would be sent, and leaves no request, no job and no file."""
     write("in.jsonl", [request("a")])
-    result = invoke("run", "in.jsonl", "-p", "faulty", "-n").good()
+    result = invoke("run", "in.jsonl", "-p", "faulty", "-n").succeeded()
     assert "would upload" in result.err
     assert "1 request" in result.err
     assert faulty.requests == []
-    assert invoke("ls").good().out == ""
+    assert invoke("ls").succeeded().out == ""
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl"]
 
 
@@ -161,7 +161,7 @@ def test_json_is_one_document_about_the_results(faulty: FaultServer) -> None:
 def test_the_example_runs_and_a_terminal_sees_a_table(real: LocalServer) -> None:
     """--example shows a newcomer a table of reviews and answers, and no JSON."""
     assert real.token
-    shown = plain(see("run", "--example", "-p", "real", "-m", "echo-1").good().out)
+    shown = plain(see("run", "--example", "-p", "real", "-m", "echo-1").succeeded().out)
     assert "review-12" in shown
     assert "echo: " in shown
     assert "12 of 12 requests have a success" in shown
@@ -187,7 +187,7 @@ def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
     invoke("run", "in.jsonl", "-p", "faulty", env={"TEST_KEY": None}).failed(
         4, "TEST_KEY is not set", "export TEST_KEY="
     )
-    assert invoke("ls").good().out == ""
+    assert invoke("ls").succeeded().out == ""
     assert faulty.requests == []
 
 
@@ -197,7 +197,7 @@ def test_a_provider_that_is_not_there(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty").failed(1, "faulty cannot be reached", "base URL")
     faulty.hear()
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert len(faulty.batches) == 1
 
 

@@ -39,20 +39,20 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
 def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Signals, code: int) -> None:
     """A signal during `wait` gives 128 plus its number, two lines, and a job that was not cancelled."""
     write("in.jsonl", [request("a", RUNS_ON)])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     process = start("wait")
     wait_until(lambda: faulty.seen("GET", "/batches/.*"), "a look at the batch")
     told = stop(process, number)
     assert process.returncode == code
     assert told.endswith("error: interrupted; job 1 was not cancelled: it goes on\nhint: obatch wait 1\n")
     assert not faulty.seen("POST", "/batches/.*/cancel")
-    assert invoke("status", "-q").good().out == "in_progress\n"
+    assert invoke("status", "-q").succeeded().out == "in_progress\n"
 
 
 def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
     """A command that sleeps before its next attempt ends well before that sleep would."""
     write("in.jsonl", [request("a", "fault:poll=429:600*9")])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     process = start("wait")
     assert process.stderr is not None
     assert "trying again in" in process.stderr.readline()
@@ -74,7 +74,7 @@ def test_submitting_is_gone_on_with(faulty: FaultServer, stage: str) -> None:
     assert process.returncode == 130, told
     assert "error: interrupted" in told
     assert "hint: " in told
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert len(faulty.batches) == 1
 
 
@@ -89,7 +89,7 @@ def test_interrupted_before_anything_was_done() -> None:
 def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
     """In a terminal the bars go away, and the last lines tell how to come back."""
     write("in.jsonl", [request("a", RUNS_ON)])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("wait")
     terminal.child.expect("in progress, 0 of 1 requests")
     terminal.child.sendintr()
@@ -103,7 +103,7 @@ def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
 def test_cancel_can_be_declined(faulty: FaultServer) -> None:
     """At a terminal `cancel` asks, and no means that nothing is sent."""
     write("in.jsonl", [request("a", RUNS_ON)])
-    invoke("submit", "in.jsonl", "-p", "faulty").good()
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("cancel")
     terminal.child.expect("Cancel job 1")
     terminal.child.sendline("n")
@@ -114,7 +114,7 @@ def test_cancel_can_be_declined(faulty: FaultServer) -> None:
 def test_output_cut_short_is_silent(faulty: FaultServer) -> None:
     """A reader that has had enough, such as `head -1`, ends a command without a word on standard error."""
     write("in.jsonl", [request(f"r{n}", text="x" * 500) for n in range(2000)])
-    invoke("run", "in.jsonl", "-p", "faulty", "-q").good()
+    invoke("run", "in.jsonl", "-p", "faulty", "-q").succeeded()
     for words in ("download -o - -q --force", "ls", "--help", "providers"):
         line = f'"{sys.executable}" -m openai_batch {words} | head -c 1'
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=True)

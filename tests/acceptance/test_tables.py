@@ -33,7 +33,7 @@ def test_a_table_becomes_requests(name: str) -> None:
     """The real command fills the template and takes the ids from their column, whatever the format."""
     write_table(Path(name), ROWS)
     words = ("prepare", name, "-m", "echo-1", "--prompt", "{{ stars }}: {{ text }}", "--id", "id")
-    found = [json.loads(line) for line in invoke(*words).good().out.splitlines()]
+    found = [json.loads(line) for line in invoke(*words).succeeded().out.splitlines()]
     assert [item["custom_id"] for item in found] == ["r1", "r2"]
     assert prompts(found) == [f"{row['stars']}: {row['text']}" for row in ROWS]
     assert {item["url"] for item in found} == {"/v1/chat/completions"}
@@ -45,7 +45,7 @@ def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
     """`run` takes a table to one answer a row, in its order, beside the table."""
     assert real.token
     write_table(Path(name), ROWS)
-    invoke("run", name, "-p", "real", "-m", "echo-1", "--id", "id", "--system", "Stars: {{ stars }}").good()
+    invoke("run", name, "-p", "real", "-m", "echo-1", "--id", "id", "--system", "Stars: {{ stars }}").succeeded()
     lines = [json.loads(line) for line in results(name).read_text(encoding="utf-8").splitlines()]
     assert [line["custom_id"] for line in lines] == ["r1", "r2"]
     texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
@@ -59,7 +59,7 @@ def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
     write_table(Path(name), ROWS)
     plan = "fault:create=made.reset;poll=500;rows=shuffled"
     words = ("run", name, "-p", "faulty", "-m", plan, "--id", "id", "-o", "out.csv")
-    invoke(*words).good()
+    invoke(*words).succeeded()
     assert [(row["custom_id"], row["text"]) for row in read_csv("out.csv")] == [
         (row["id"], row["text"]) for row in ROWS
     ]
@@ -70,15 +70,15 @@ def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
 def test_a_pipe_is_recognised(name: str) -> None:
     """What comes by standard input is recognised by its content."""
     write_table(Path(name), ROWS)
-    found = invoke("prepare", "-m", "echo-1", stdin=Path(name).read_bytes()).good().out
+    found = invoke("prepare", "-m", "echo-1", stdin=Path(name).read_bytes()).succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == [row["text"] for row in ROWS]
 
 
 def test_prompts_in_a_pipe_stay_prompts() -> None:
     """Lines with commas are prompts, and --format settles what looks like a table."""
-    found = invoke("prepare", "-m", "m", stdin="Hello, world\nWell, yes\n").good().out
+    found = invoke("prepare", "-m", "m", stdin="Hello, world\nWell, yes\n").succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == ["Hello, world", "Well, yes"]
-    found = invoke("prepare", "-m", "m", "--format", "txt", stdin="a,text\nb,c\n").good().out
+    found = invoke("prepare", "-m", "m", "--format", "txt", stdin="a,text\nb,c\n").succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == ["a,text", "b,c"]
 
 
@@ -99,14 +99,14 @@ def test_limit_takes_the_first_rows() -> None:
     write_table(Path("t.csv"), ROWS)
     Path("u.csv").write_text("text\nthird\na,b\n", encoding="utf-8")
     assert len(requests("t.csv", "u.csv", limit=3)) == 3
-    assert len(invoke("prepare", "t.csv", "-m", "m", "--limit", "1").good().out.splitlines()) == 1
+    assert len(invoke("prepare", "t.csv", "-m", "m", "--limit", "1").succeeded().out.splitlines()) == 1
 
 
 def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
     """`run` sends a batch file as it stands, and refuses options for rows; `prepare` refuses the file."""
     assert real.token
     write("in.jsonl", [request("a")])
-    invoke("run", "in.jsonl", "-p", "real").good()
+    invoke("run", "in.jsonl", "-p", "real").succeeded()
     assert ids("in.results.jsonl") == ["a"]
     invoke("run", "in.jsonl", "-p", "real", "--prompt", "{{ x }}").failed(2, "ready requests", "--format jsonl")
     invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl holds ready requests", "obatch submit in.jsonl")
@@ -144,7 +144,7 @@ def test_queries_over_local_files() -> None:
     write_table(Path("t.parquet"), ROWS)
     write_table(Path("u.csv"), ROWS)
     query = "SELECT t.text, u.stars FROM 't.parquet' t JOIN 'u.csv' u USING (id) ORDER BY id DESC"
-    found = invoke("prepare", "--sql", query, "-m", "m", "--prompt", "{{ stars }} {{ text }}").good().out
+    found = invoke("prepare", "--sql", query, "-m", "m", "--prompt", "{{ stars }} {{ text }}").succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == ["1 Ünïcödé 🙂", '5 Great "stuff",\nreally']
     words = ("prepare", "-m", "m", "--sql")
     invoke(*words, "COPY (SELECT 1) TO 'made.csv'").failed(2, "one SELECT", "query")
@@ -162,8 +162,8 @@ def test_show_prints_and_writes_nothing() -> None:
     """--show prints the first requests, indented for a person and as lines for a program, and writes no file."""
     write_table(Path("t.csv"), ROWS)
     words = ("prepare", "t.csv", "-m", "m", "--show", "1", "-o", "out.jsonl")
-    assert [json.loads(line)["custom_id"] for line in invoke(*words).good().out.splitlines()] == ["line-1"]
-    shown = plain(see(*words).good().out)
+    assert [json.loads(line)["custom_id"] for line in invoke(*words).succeeded().out.splitlines()] == ["line-1"]
+    shown = plain(see(*words).succeeded().out)
     assert json.loads(shown)["body"]["messages"][0]["content"] == ROWS[0]["text"]
     assert '  "custom_id": "line-1"' in shown
     assert [path.name for path in Path().iterdir()] == ["t.csv"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.faults import fault_server
-from support.provider_home import Shop
+from support.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def workbench(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """Run a fault server, with a profile for it in the configuration and its key in the environment."""
     monkeypatch.setenv("FAULTY_KEY", "sk-canary-0123456789abcdef")
     with fault_server() as server:
-        shop = Shop(server, tmp_path, home)
-        shop.configure()
-        yield shop
-        shop.close()
+        workbench = Workbench(server, tmp_path, home)
+        workbench.configure()
+        yield workbench
+        workbench.close()

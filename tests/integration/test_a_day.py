@@ -14,7 +14,7 @@ from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 pytestmark = pytest.mark.slow
 
@@ -35,16 +35,16 @@ def _faketime() -> None:
         pytest.skip("needs faketime")
 
 
-def test_a_day_of_waiting(shop: Shop) -> None:
+def test_a_day_of_waiting(workbench: Workbench) -> None:
     """Through every passing trouble there is, a wait ends with 0, with one batch and no more looks than it needs."""
-    shop.submit("fault:end=completed")
-    (batch,) = shop.server.batches.values()
-    day = batch.input.plan = Day(server=shop.server, seconds=SECONDS)
-    done = lapsed(shop.folder, "wait", "1", limit=SECONDS + 120)
+    workbench.submit("fault:end=completed")
+    (batch,) = workbench.server.batches.values()
+    day = batch.input.plan = Day(server=workbench.server, seconds=SECONDS)
+    done = lapsed(workbench.folder, "wait", "1", limit=SECONDS + 120)
     assert done.returncode == 0, done.stderr
     assert day.share >= 1
     assert set(day.served) == {"away" if e.away else e.fault.kind for e in EPISODES}
-    assert len(shop.server.batches) == len(shop.server.creates) == len(shop.server.uploads) == 1
+    assert len(workbench.server.batches) == len(workbench.server.creates) == len(workbench.server.uploads) == 1
     for _, phase in PHASES:
         assert phase.replace("_", " ") in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
@@ -52,8 +52,8 @@ def test_a_day_of_waiting(shop: Shop) -> None:
     most = 3 * (day.share * SECONDS * SPEED / SHORTEST_PAUSE + 12 * len(EPISODES))
     assert day.looks <= most, (day.looks, most)
     assert day.hasty == [], "asked sooner than the server had said"
-    raise_if_incomplete(collect(shop.flow(), shop.flow().registry.job(1), shop.out))
-    assert len(shop.rows()) == 4
+    raise_if_incomplete(collect(workbench.workflow(), workbench.workflow().registry.job(1), workbench.out))
+    assert len(workbench.rows()) == 4
     keep_figures(
         "test_a_day_of_waiting",
         hours=round(SECONDS * SPEED / 3600, 1),
@@ -62,13 +62,13 @@ def test_a_day_of_waiting(shop: Shop) -> None:
     )
 
 
-def test_a_time_out_is_kept_in_hours(shop: Shop) -> None:
+def test_a_time_out_is_kept_in_hours(workbench: Workbench) -> None:
     """An hour given to a job that needs longer ends with 124 after that hour, and the job goes on."""
-    shop.submit("fault:end=completed")
-    (batch,) = shop.server.batches.values()
-    batch.input.plan = Day(server=shop.server, seconds=1000)
+    workbench.submit("fault:end=completed")
+    (batch,) = workbench.server.batches.values()
+    batch.input.plan = Day(server=workbench.server, seconds=1000)
     begun = time.monotonic()
-    done = lapsed(shop.folder, "wait", "1", "--timeout", "1h", limit=60)
+    done = lapsed(workbench.folder, "wait", "1", "--timeout", "1h", limit=60)
     assert done.returncode == 124, done.stderr
     assert (time.monotonic() - begun) * SPEED >= 3600
-    assert shop.server.batches[batch.id].cancelled is False
+    assert workbench.server.batches[batch.id].cancelled is False

@@ -14,7 +14,7 @@ from openai_batch.jobs.store.records import CREATING, ENDED
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
@@ -22,137 +22,139 @@ if TYPE_CHECKING:
 RUNS = ",".join(["in_progress"] * 30)
 
 
-def half_sent(shop: Shop, plan: str = "fault:steps=in_progress") -> tuple[Workflow, JobRecord]:
+def half_sent(workbench: Workbench, plan: str = "fault:steps=in_progress") -> tuple[Workflow, JobRecord]:
     """Submit six requests in three parts to a queue with room for two."""
-    shop.configure(max_requests=2)
-    order = shop.order(plan, 6)
-    shop.server.queue_bytes = order.batch_file.size * 2 // 3 + 5
-    flow = shop.flow()
-    job, _ = start(flow, order)
+    workbench.configure(max_requests=2)
+    spec = workbench.spec(plan, 6)
+    workbench.server.queue_bytes = spec.batch_file.size * 2 // 3 + 5
+    workflow = workbench.workflow()
+    job, _ = start(workflow, spec)
     assert job.waiting == 1
-    shop.server.queue_bytes = None
-    return flow, job
+    workbench.server.queue_bytes = None
+    return workflow, job
 
 
-def sent(shop: Shop) -> list[int]:
+def sent(workbench: Workbench) -> list[int]:
     """Return how many requests each batch has."""
-    return [len(batch.input.data.splitlines()) for batch in shop.server.batches.values()]
+    return [len(batch.input.data.splitlines()) for batch in workbench.server.batches.values()]
 
 
-def test_a_retry_leaves_out_what_was_withdrawn(shop: Shop) -> None:
+def test_a_retry_leaves_out_what_was_withdrawn(workbench: Workbench) -> None:
     """Rows left to a later job are not sent again by themselves, and it is said how many; all of them can be."""
-    flow, job = half_sent(shop)
-    job = flow.wait(withdraw(flow, job), timeout=60)
-    found = survey(flow, job)
+    workflow, job = half_sent(workbench)
+    job = workflow.wait(withdraw(workflow, job), timeout=60)
+    found = survey(workflow, job)
     assert found.rows == {4: WITHDRAWN, 5: WITHDRAWN}
-    assert retry(flow, job, found) == job
-    assert sent(shop) == [2, 2]
-    assert any("2 requests were left to a later job" in text for text in shop.ears.notes)
-    collected = collect(flow, job, shop.out)
+    assert retry(workflow, job, found) == job
+    assert sent(workbench) == [2, 2]
+    assert any("2 requests were left to a later job" in text for text in workbench.reporter.notes)
+    collected = collect(workflow, job, workbench.out)
     with pytest.raises(IncompleteError) as told:
         raise_if_incomplete(collected)
     assert "later job" in told.value.hint
     assert f"retry {job.id} --all" in told.value.hint
-    job = flow.wait(retry(flow, job, found, lambda _: True), timeout=60)
-    assert sent(shop) == [2, 2, 2]
-    assert survey(flow, job).rows == {}
+    job = workflow.wait(retry(workflow, job, found, lambda _: True), timeout=60)
+    assert sent(workbench) == [2, 2, 2]
+    assert survey(workflow, job).rows == {}
 
 
-def test_a_retry_that_was_withdrawn_is_left_out_too(shop: Shop) -> None:
+def test_a_retry_that_was_withdrawn_is_left_out_too(workbench: Workbench) -> None:
     """A row that failed, and whose second part was left to a later job, is not sent a third time."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:rows=expired"), timeout=60)
-    found = survey(flow, job)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:rows=expired"), timeout=60)
+    found = survey(workflow, job)
     assert len(found.rows) == 2
-    shop.server.queue_bytes = 1
-    job = withdraw(flow, retry(flow, job, found))
+    workbench.server.queue_bytes = 1
+    job = withdraw(workflow, retry(workflow, job, found))
     assert job.ended
-    assert set(survey(flow, job).rows.values()) == {WITHDRAWN}
+    assert set(survey(workflow, job).rows.values()) == {WITHDRAWN}
 
 
-def test_what_is_missing_of_a_batch_is_sent_all_the_same(shop: Shop) -> None:
+def test_what_is_missing_of_a_batch_is_sent_all_the_same(workbench: Workbench) -> None:
     """A row that its batch has lost is no withdrawn one: the retry sends it, and it alone."""
-    flow, job = half_sent(shop, "fault:steps=in_progress;rows=absent")
-    job = flow.wait(withdraw(flow, job), timeout=60)
-    found = survey(flow, job)
+    workflow, job = half_sent(workbench, "fault:steps=in_progress;rows=absent")
+    job = workflow.wait(withdraw(workflow, job), timeout=60)
+    found = survey(workflow, job)
     assert sorted(row for row, cause in found.rows.items() if cause != WITHDRAWN) == [1, 3]
-    flow.wait(retry(flow, job, found), timeout=60)
-    assert sent(shop) == [2, 2, 2]
+    workflow.wait(retry(workflow, job, found), timeout=60)
+    assert sent(workbench) == [2, 2, 2]
 
 
 @pytest.fixture
-def uncertain(shop: Shop) -> tuple[Workflow, JobRecord]:
+def uncertain(workbench: Workbench) -> tuple[Workflow, JobRecord]:
     """Submit three parts: the first one runs, of the second nobody knows, the third one is not sent."""
-    shop.configure(max_requests=2, create_timeout=0.5, create_grace=0.1)
-    flow = shop.flow()
+    workbench.configure(max_requests=2, create_timeout=0.5, create_grace=0.1)
+    workflow = workbench.workflow()
     with pytest.raises(UncertainError):
-        start(flow, shop.order(f"fault:create=made.reset+later;steps={RUNS}", 6))
-    return flow, flow.registry.find(None)
+        start(workflow, workbench.spec(f"fault:create=made.reset+later;steps={RUNS}", 6))
+    return workflow, workflow.registry.find(None)
 
 
-def test_cancel_stops_what_runs_though_a_part_is_uncertain(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
+def test_cancel_stops_what_runs_though_a_part_is_uncertain(
+    workbench: Workbench, uncertain: tuple[Workflow, JobRecord]
+) -> None:
     """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
-    flow, job = uncertain
+    workflow, job = uncertain
     assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
-    before = len(shop.server.requests)
+    before = len(workbench.server.requests)
     with pytest.raises(UncertainError) as told:
-        cancel(flow, job)
-    assert shop.server.requests[before].path.endswith("/cancel")
+        cancel(workflow, job)
+    assert workbench.server.requests[before].path.endswith("/cancel")
     assert f"obatch cancel {job.id}" in told.value.hint
-    assert [batch.cancelled for batch in shop.server.batches.values()] == [True]
-    job = flow.registry.job(job.id)
+    assert [batch.cancelled for batch in workbench.server.batches.values()] == [True]
+    job = workflow.registry.job(job.id)
     assert [part.state for part in job.parts] == ["running", CREATING, ENDED]
-    shop.server.settle()
-    job = cancel(flow, job)
+    workbench.server.settle()
+    job = cancel(workflow, job)
     assert job.ended
-    assert [batch.cancelled for batch in shop.server.batches.values()] == [True, True]
+    assert [batch.cancelled for batch in workbench.server.batches.values()] == [True, True]
 
 
 def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]) -> None:
     """Withdrawing raises for a part that may have a batch, unless it is told to give it up."""
-    flow, job = uncertain
+    workflow, job = uncertain
     with pytest.raises(UncertainError):
-        withdraw(flow, job)
-    job = withdraw(flow, job, resubmit_uncertain=True)
+        withdraw(workflow, job)
+    job = withdraw(workflow, job, resubmit_uncertain=True)
     assert [part.state for part in job.parts] == ["running", ENDED, ENDED]
     assert job.submitted
 
 
-def test_cancel_can_give_up_what_is_uncertain(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
+def test_cancel_can_give_up_what_is_uncertain(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
     """The job ends, and what its other batches have finished can be collected."""
-    flow, job = uncertain
-    job = flow.wait(cancel(flow, job, give_up=True), timeout=60)
+    workflow, job = uncertain
+    job = workflow.wait(cancel(workflow, job, give_up=True), timeout=60)
     assert job.status == "cancelled"
-    collected = collect(flow, job, shop.out)
+    collected = collect(workflow, job, workbench.out)
     assert (collected.tally.succeeded, collected.tally.missing_count) == (2, 4)
 
 
-def test_a_cancelled_batch_that_was_refused_is_not_sent_again(shop: Shop) -> None:
+def test_a_cancelled_batch_that_was_refused_is_not_sent_again(workbench: Workbench) -> None:
     """A batch that its provider fails for a full queue after it was cancelled ends the job."""
-    shop.server.queue_bytes = 1
-    shop.server.queue_refuses = False
-    flow = shop.flow()
-    job = cancel(flow, shop.submit(f"fault:steps={RUNS}"))
-    shop.server.queue_bytes = None
-    assert flow.wait(job, timeout=30).ended
-    assert len(shop.server.batches) == 1
+    workbench.server.queue_bytes = 1
+    workbench.server.queue_refuses = False
+    workflow = workbench.workflow()
+    job = cancel(workflow, workbench.submit(f"fault:steps={RUNS}"))
+    workbench.server.queue_bytes = None
+    assert workflow.wait(job, timeout=30).ended
+    assert len(workbench.server.batches) == 1
 
 
-def test_each_of_several_jobs_is_cancelled(shop: Shop, uncertain: tuple[Workflow, JobRecord]) -> None:
+def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
     """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
-    other, _ = start(shop.flow(), shop.order(f"fault:steps={RUNS}", 1, "two.jsonl"))
-    process = shop.command("cancel", str(uncertain[1].id), str(other.id), "--yes")
+    other, _ = start(workbench.workflow(), workbench.spec(f"fault:steps={RUNS}", 1, "two.jsonl"))
+    process = workbench.command("cancel", str(uncertain[1].id), str(other.id), "--yes")
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 7, told
-    assert [batch.cancelled for batch in shop.server.batches.values()] == [True, True]
+    assert [batch.cancelled for batch in workbench.server.batches.values()] == [True, True]
 
 
-def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(shop: Shop) -> None:
+def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(workbench: Workbench) -> None:
     """A server that fails for the first batch is told of at the end; the second is cancelled, the third withdrawn."""
-    flow, job = half_sent(shop, f"fault:cancel=503*3;steps={RUNS}")
+    workflow, job = half_sent(workbench, f"fault:cancel=503*3;steps={RUNS}")
     with pytest.raises(ApiError, match="503"):
-        cancel(flow, job)
-    assert [batch.cancelled for batch in shop.server.batches.values()] == [False, True]
-    job = flow.registry.job(job.id)
+        cancel(workflow, job)
+    assert [batch.cancelled for batch in workbench.server.batches.values()] == [False, True]
+    job = workflow.registry.job(job.id)
     assert job.submitted
-    assert flow.wait(cancel(flow, job), timeout=60).status == "cancelled"
+    assert workflow.wait(cancel(workflow, job), timeout=60).status == "cancelled"

@@ -11,7 +11,7 @@ from openai_batch.errors import UncertainError, WaitTimeoutError
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 DAY = 86_400.0
 
@@ -33,28 +33,30 @@ class Clock:
 
 @pytest.mark.parametrize("jumps", [(0, DAY), (0, -DAY), (0, DAY, -DAY, DAY, 0)])
 def test_a_jump_does_not_change_a_time_out(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, jumps: tuple[float, ...]
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jumps: tuple[float, ...]
 ) -> None:
     """A wait of three seconds is one, though the clock goes a day ahead, back, or to and fro meanwhile."""
-    job = shop.submit(f"fault:steps={','.join(['in_progress'] * 14)}")
+    job = workbench.submit(f"fault:steps={','.join(['in_progress'] * 14)}")
     clock = Clock(*jumps)
     monkeypatch.setattr(time, "time", clock)
     while clock.readings <= len(jumps) + 3:  # on a slow machine one wait does not see every jump
         begun = time.monotonic()
         with pytest.raises(WaitTimeoutError):
-            shop.flow().wait(job, timeout=3)
+            workbench.workflow().wait(job, timeout=3)
         assert time.monotonic() - begun >= 3
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
-def test_a_jump_does_not_change_the_grace_period(shop: Shop, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+def test_a_jump_does_not_change_the_grace_period(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
     """A lost create is looked for as long as the profile says, and not a day longer or a day shorter."""
-    shop.configure(create_timeout=2, create_grace=2)
-    order = shop.order("fault:create=reset")
-    flow = shop.flow()
+    workbench.configure(create_timeout=2, create_grace=2)
+    spec = workbench.spec("fault:create=reset")
+    workflow = workbench.workflow()
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + (jump if shop.server.seen("GET", "/batches") else 0.0))
+    monkeypatch.setattr(time, "time", lambda: real() + (jump if workbench.server.seen("GET", "/batches") else 0.0))
     with pytest.raises(UncertainError):
-        start(flow, order)
-    assert len(shop.server.seen("GET", "/batches")) > 1
-    assert len(shop.server.creates) == 1
+        start(workflow, spec)
+    assert len(workbench.server.seen("GET", "/batches")) > 1
+    assert len(workbench.server.creates) == 1

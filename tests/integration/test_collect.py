@@ -22,7 +22,7 @@ from openai_batch.net import transfer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
@@ -42,18 +42,20 @@ def no_leftovers(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("rows", GOOD)
-def test_results_come_once_each_and_in_input_order(shop: Shop, rows: str) -> None:
+def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: str) -> None:
     """However the provider writes its files, each request has one line, in the order of the input."""
-    done = shop.run(f"fault:rows={rows}", requests=7)
-    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(7)]
-    assert shop.out.read_bytes().count(b"\n") == 7
-    assert b"\r" not in shop.out.read_bytes()
+    done = workbench.run(f"fault:rows={rows}", requests=7)
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(7)]
+    assert workbench.out.read_bytes().count(b"\n") == 7
+    assert b"\r" not in workbench.out.read_bytes()
     assert (done.tally.succeeded, done.tally.requests) == (7, 7)
-    assert all(row["response"]["status_code"] == 200 for row in shop.rows())
+    assert all(row["response"]["status_code"] == 200 for row in workbench.rows())
     assert {part.state for part in done.job.parts} == {COLLECTED}
     raise_if_incomplete(done)
-    assert no_leftovers(shop.folder)
-    assert any("strangers" in rows and "not asked for" in text for text in shop.ears.warnings) == (rows == "strangers")
+    assert no_leftovers(workbench.folder)
+    assert any("strangers" in rows and "not asked for" in text for text in workbench.reporter.warnings) == (
+        rows == "strangers"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,12 @@ def test_results_come_once_each_and_in_input_order(shop: Shop, rows: str) -> Non
         ("end=cancelled;rows=expired,mixed", 1, 3, 0),
     ],
 )
-def test_each_end_is_collected(shop: Shop, plan: str, succeeded: int, failed: int, missing: int) -> None:
+def test_each_end_is_collected(workbench: Workbench, plan: str, succeeded: int, failed: int, missing: int) -> None:
     """Whatever the last status, all rows that exist come home, and the verdict says that some are lacking."""
-    done = shop.run(f"fault:{plan}")
+    done = workbench.run(f"fault:{plan}")
     tally = done.tally
     assert (tally.succeeded, tally.failed, tally.missing_count) == (succeeded, failed, missing)
-    assert len(shop.rows()) == succeeded + failed
+    assert len(workbench.rows()) == succeeded + failed
     with pytest.raises(IncompleteError) as told:
         raise_if_incomplete(done)
     assert told.value.code == 5
@@ -90,79 +92,79 @@ def test_each_end_is_collected(shop: Shop, plan: str, succeeded: int, failed: in
         ("errorsstrings", "something went wrong"),
     ],
 )
-def test_a_failed_batch_tells_why(shop: Shop, shape: str, words: str) -> None:
+def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) -> None:
     """A batch that failed as a whole publishes nothing, and its reasons are in the error."""
-    done = shop.run(f"fault:end=failed;shape={shape}")
+    done = workbench.run(f"fault:end=failed;shape={shape}")
     assert done.path is None
-    assert not shop.out.exists()
+    assert not workbench.out.exists()
     with pytest.raises(IncompleteError, match="failed") as told:
         raise_if_incomplete(done)
     assert words in str(told.value)
 
 
 @pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])
-def test_strange_batch_objects_do_not_matter(shop: Shop, shape: str) -> None:
+def test_strange_batch_objects_do_not_matter(workbench: Workbench, shape: str) -> None:
     """Empty ids, null counts and capital letters are read as what they mean."""
-    raise_if_incomplete(shop.run(f"fault:shape={shape};steps=validating,in_progress"))
-    assert len(shop.rows()) == 4
+    raise_if_incomplete(workbench.run(f"fault:shape={shape};steps=validating,in_progress"))
+    assert len(workbench.rows()) == 4
 
 
-def test_file_ids_that_come_late_are_waited_for(shop: Shop) -> None:
+def test_file_ids_that_come_late_are_waited_for(workbench: Workbench) -> None:
     """A completed batch whose file ids appear some polls later loses nothing."""
-    raise_if_incomplete(shop.run("fault:late=2"))
-    assert len(shop.rows()) == 4
+    raise_if_incomplete(workbench.run("fault:late=2"))
+    assert len(workbench.rows()) == 4
 
 
-def test_what_is_missing_can_be_written_out_ready_to_submit(shop: Shop) -> None:
+def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench) -> None:
     """The request lines without a success are kept byte for byte."""
-    flow = shop.flow()
-    order = shop.order("fault:rows=mixed,absent", requests=6)
-    job = flow.wait(start(flow, order)[0], timeout=30)
-    rest = shop.folder / "rest.jsonl"
-    collect(flow, job, shop.out, missing=rest)
-    lines = order.batch_file.path.read_bytes().splitlines(keepends=True)
+    workflow = workbench.workflow()
+    spec = workbench.spec("fault:rows=mixed,absent", requests=6)
+    job = workflow.wait(start(workflow, spec)[0], timeout=30)
+    rest = workbench.folder / "rest.jsonl"
+    collect(workflow, job, workbench.out, missing=rest)
+    lines = spec.batch_file.path.read_bytes().splitlines(keepends=True)
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
 
 
-def test_what_cannot_be_told_to_be_missing_is_not(shop: Shop) -> None:
+def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
     """Where nothing tells which requests there were, a file of those that lack a success is refused."""
-    flow = shop.flow()
-    job = flow.wait(adopted(shop, flow), timeout=30)
-    shop.server.files.pop(str(job.parts[0].file_id))
-    rest = shop.folder / "rest.jsonl"
+    workflow = workbench.workflow()
+    job = workflow.wait(adopted(workbench, workflow), timeout=30)
+    workbench.server.files.pop(str(job.parts[0].file_id))
+    rest = workbench.folder / "rest.jsonl"
     with pytest.raises(BatchError, match="cannot be told"):
-        collect(flow, job, shop.out, missing=rest)
+        collect(workflow, job, workbench.out, missing=rest)
     assert not rest.exists()
     with pytest.raises(IncompleteError, match=r"2 of 4 requests have a success; 2 missing$"):
-        raise_if_incomplete(collect(flow, job, shop.out))
-    assert any("as they stand" in text for text in shop.ears.warnings)
+        raise_if_incomplete(collect(workflow, job, workbench.out))
+    assert any("as they stand" in text for text in workbench.reporter.warnings)
 
 
 @pytest.mark.parametrize("fault", ["500*9", "close*9", "reset:40*9", "html*9"])
-def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(shop: Shop, fault: str) -> None:
+def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbench, fault: str) -> None:
     """A batch made elsewhere has its rows in its input: while that is out of reach nothing is published."""
-    flow = shop.flow()
-    job = flow.wait(adopted(shop, flow), timeout=30)
-    given = shop.server.files[str(job.parts[0].file_id)]
+    workflow = workbench.workflow()
+    job = workflow.wait(adopted(workbench, workflow), timeout=30)
+    given = workbench.server.files[str(job.parts[0].file_id)]
     given.purpose = "batch_output"  # only these have faults when they are fetched
     given.plan.faults.update(read_plan(f"fault:content={fault}").faults)
     with pytest.raises(BatchError):
-        collect(flow, job, shop.out)
-    assert not shop.out.exists()
-    assert not [text for text in shop.ears.warnings if "as they stand" in text]
+        collect(workflow, job, workbench.out)
+    assert not workbench.out.exists()
+    assert not [text for text in workbench.reporter.warnings if "as they stand" in text]
     given.plan.faults.clear()
-    assert collect(flow, job, shop.out).tally.missing_count == 2
+    assert collect(workflow, job, workbench.out).tally.missing_count == 2
 
 
-def adopted(shop: Shop, flow: Workflow) -> JobRecord:
+def adopted(workbench: Workbench, workflow: Workflow) -> JobRecord:
     """Take in a batch that another program made; half of its results are in no file."""
-    path = shop.write("fault:rows=absent")
+    path = workbench.write("fault:rows=absent")
     with path.open("rb") as content:
-        api = shop.api()
+        api = workbench.api()
         file = api.upload(FileSlice(content, 0, path.stat().st_size, lambda _: None), "in.jsonl")
         info = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={}, token="t")
         api.close()
-    return adopt(flow, info.id)
+    return adopt(workflow, info.id)
 
 
 def test_a_file_that_is_gone_gets_no_backup(tmp_path: Path) -> None:
@@ -177,26 +179,26 @@ def test_a_file_that_is_gone_gets_no_backup(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_raw_files_are_the_providers_own_bytes(shop: Shop) -> None:
+def test_raw_files_are_the_providers_own_bytes(workbench: Workbench) -> None:
     """Without merging, both files arrive byte for byte."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:rows=mixed,shuffled,crlf"), timeout=30)
-    paths = fetch_raw(flow, job, shop.folder)
-    stored = [file.data for file in shop.server.files.values() if file.purpose == "batch_output"]
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:rows=mixed,shuffled,crlf"), timeout=30)
+    paths = fetch_raw(workflow, job, workbench.folder)
+    stored = [file.data for file in workbench.server.files.values() if file.purpose == "batch_output"]
     assert sorted(path.read_bytes() for path in paths) == sorted(stored)
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_asked(shop: Shop) -> None:
+def test_a_file_that_is_there_is_not_replaced_unless_asked(workbench: Workbench) -> None:
     """Somebody's file of that name stays, and nothing is downloaded for it; force replaces it in one step."""
-    shop.out.write_text("precious")
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
+    workbench.out.write_text("precious")
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
     with pytest.raises(OutputExistsError):
-        collect(flow, job, shop.out)
-    assert shop.out.read_text() == "precious"
-    assert shop.server.seen("GET", "/files/.*/content") == []
-    collect(flow, job, shop.out, force=True)
-    assert len(shop.rows()) == 4
+        collect(workflow, job, workbench.out)
+    assert workbench.out.read_text() == "precious"
+    assert workbench.server.seen("GET", "/files/.*/content") == []
+    collect(workflow, job, workbench.out, force=True)
+    assert len(workbench.rows()) == 4
 
 
 def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
@@ -223,53 +225,53 @@ TRUNCATIONS = (
 
 
 @pytest.mark.parametrize("fault", TRUNCATIONS)
-def test_what_is_no_whole_file_is_not_published(shop: Shop, fault: str) -> None:
+def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str) -> None:
     """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit(f"fault:content={fault}*2"), timeout=30)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
     with pytest.raises(BatchError) as told:
-        collect(flow, job, shop.out)
+        collect(workflow, job, workbench.out)
     assert "canary" not in str(told.value)
-    assert not shop.out.exists()
-    assert no_leftovers(shop.folder)
-    job = flow.registry.job(job.id)
+    assert not workbench.out.exists()
+    assert no_leftovers(workbench.folder)
+    job = workflow.registry.job(job.id)
     assert job.parts[0].state != COLLECTED
     for _ in range(2):  # what was not retried left a fault for the next try
         try:
-            raise_if_incomplete(collect(flow, job, shop.out))
+            raise_if_incomplete(collect(workflow, job, workbench.out))
             break
         except BatchError:
             continue
-    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
-    assert shop.server.strays == []
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(4)]
+    assert workbench.server.strays == []
 
 
-def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(shop: Shop) -> None:
+def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(workbench: Workbench) -> None:
     """Half a file that ends with a whole line, under a length that fits, is still not the file."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
-    job = flow.registry.job(job.id)
-    (output,) = (file for file in shop.server.files.values() if file.purpose == "batch_output")
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
+    job = workflow.registry.job(job.id)
+    (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
     cut = output.data.index(b"\n") + 1
     for fault in (f"short:{cut}", "nolength"):
         output.plan.faults.update(read_plan(f"fault:content={fault}").faults)
         with pytest.raises(DownloadError, match="arrived with"):
-            collect(flow, job, shop.out)
-    assert not shop.out.exists()
+            collect(workflow, job, workbench.out)
+    assert not workbench.out.exists()
 
 
 @pytest.mark.parametrize("fault", ["wholenolength", "gzip", "slow"])
-def test_unusual_and_whole_is_taken(shop: Shop, fault: str) -> None:
+def test_unusual_and_whole_is_taken(workbench: Workbench, fault: str) -> None:
     """No length, compression that nobody asked for, and slowness are no faults where the bytes are all there."""
-    raise_if_incomplete(shop.run(f"fault:content={fault}"))
-    assert len(shop.rows()) == 4
+    raise_if_incomplete(workbench.run(f"fault:content={fault}"))
+    assert len(workbench.rows()) == 4
 
 
 @pytest.mark.parametrize("record", ["file=nobytes*9", "file=404*9"])
-def test_no_record_of_the_size_is_no_fault(shop: Shop, record: str) -> None:
+def test_no_record_of_the_size_is_no_fault(workbench: Workbench, record: str) -> None:
     """Providers that keep no size are believed, as far as the lines are whole."""
-    raise_if_incomplete(shop.run(f"fault:{record}"))
-    assert len(shop.rows()) == 4
+    raise_if_incomplete(workbench.run(f"fault:{record}"))
+    assert len(workbench.rows()) == 4
 
 
 @pytest.mark.parametrize("fault", ["half", "reset:700000"])
@@ -286,33 +288,35 @@ def test_no_record_of_the_size_is_no_fault(shop: Shop, record: str) -> None:
     ],
 )
 def test_a_broken_download_is_resumed_only_where_that_is_proven(
-    shop: Shop, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bytes are right in every case; only a proven range is appended to what was there."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
-    raise_if_incomplete(shop.run(f"fault:content={fault};range={mode}", requests=MANY))
-    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(MANY)]
-    asked = ["range" in request.headers for request in shop.server.seen("GET", "/files/.*/content")]
+    raise_if_incomplete(workbench.run(f"fault:content={fault};range={mode}", requests=MANY))
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(MANY)]
+    asked = ["range" in request.headers for request in workbench.server.seen("GET", "/files/.*/content")]
     assert asked[0] is False
     assert asked[1] is (mode not in ("", "weak"))
     assert len(asked) == (2 if resumes or mode in ("", "ignored", "weak") else 3)
 
 
-def test_a_file_that_changed_between_two_tries_is_read_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changed_between_two_tries_is_read_anew(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bytes of two versions are never joined: another ETag starts from the front."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
-    raise_if_incomplete(shop.run("fault:content=half;range=changed", requests=MANY))
-    assert len(shop.rows()) == MANY
-    second = shop.server.seen("GET", "/files/.*/content")[1]
+    raise_if_incomplete(workbench.run("fault:content=half;range=changed", requests=MANY))
+    assert len(workbench.rows()) == MANY
+    second = workbench.server.seen("GET", "/files/.*/content")[1]
     assert second.headers["if-range"].startswith('"file-')
 
 
-def test_answers_go_to_a_stream_too(shop: Shop) -> None:
+def test_answers_go_to_a_stream_too(workbench: Workbench) -> None:
     """A target that is open already gets the same bytes as a path."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:rows=shuffled"), timeout=30)
-    with shop.out.open("w+b") as handle:
-        collect(flow, job, handle)
-    assert [json.loads(line)["custom_id"] for line in shop.out.read_bytes().splitlines()] == [
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:rows=shuffled"), timeout=30)
+    with workbench.out.open("w+b") as handle:
+        collect(workflow, job, handle)
+    assert [json.loads(line)["custom_id"] for line in workbench.out.read_bytes().splitlines()] == [
         f"id-{n}" for n in range(4)
     ]

@@ -11,7 +11,7 @@ from openai_batch.jobs.store.records import CREATING, RUNNING, UPLOADED
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 LOST = (
     *("made.reset", "made.close", "made.hang", "made.garbage", "made.html", "made.string", "made.empty", "made.cut"),
@@ -48,172 +48,176 @@ NOT_MADE = ("reset", "close", "hang", "500", "502", "408", "409", "302", "307", 
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_created_batch_is_adopted_whatever_its_answer_was(shop: Shop, fault: str) -> None:
+def test_a_created_batch_is_adopted_whatever_its_answer_was(workbench: Workbench, fault: str) -> None:
     """A batch that was created behind a bad answer is found by looking, and the request is sent once."""
     if fault == "made.hang":
-        shop.hurry()
-    job = shop.submit(f"fault:create={fault}")
-    (batch,) = shop.server.batches.values()
+        workbench.hurry()
+    job = workbench.submit(f"fault:create={fault}")
+    (batch,) = workbench.server.batches.values()
     assert job.parts[0].state == RUNNING
     assert job.batch_ids == [batch.id]
-    assert len(shop.server.creates) == 1
-    assert shop.server.strays == []
+    assert len(workbench.server.creates) == 1
+    assert workbench.server.strays == []
 
 
 @pytest.mark.parametrize(("fault", "error"), REFUSED)
-def test_a_refusal_created_nothing_and_may_be_tried_again(shop: Shop, fault: str, error: type[BatchError]) -> None:
+def test_a_refusal_created_nothing_and_may_be_tried_again(
+    workbench: Workbench, fault: str, error: type[BatchError]
+) -> None:
     """A refusal is told at once; the same order again uses the same job and the same upload."""
-    order = shop.order(f"fault:create={fault}")
+    spec = workbench.spec(f"fault:create={fault}")
     with pytest.raises(error) as told:
-        start(shop.flow(), order)
-    assert len(shop.server.creates) == 1
+        start(workbench.workflow(), spec)
+    assert len(workbench.server.creates) == 1
     assert "canary" not in str(told.value)
-    (job,) = shop.flow().registry.jobs()
+    (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == UPLOADED
-    again, new = start(shop.flow(), order)
+    again, new = start(workbench.workflow(), spec)
     assert not new
     assert again.id == job.id
     assert again.parts[0].state == RUNNING
-    assert len(shop.server.creates) == 2
-    assert len(shop.server.uploads) == len(shop.server.batches) == 1
+    assert len(workbench.server.creates) == 2
+    assert len(workbench.server.uploads) == len(workbench.server.batches) == 1
 
 
 @pytest.mark.parametrize("fault", NOT_MADE)
-def test_an_answer_that_proves_nothing_stops_as_uncertain(shop: Shop, fault: str) -> None:
+def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, fault: str) -> None:
     """What may or may not have been created is never sent again unasked, in this run or in the next."""
-    shop.hurry()
-    order = shop.order(f"fault:create={fault}")
+    workbench.hurry()
+    spec = workbench.spec(f"fault:create={fault}")
     for _ in range(2):
         with pytest.raises(UncertainError) as told:
-            start(shop.flow(), order)
+            start(workbench.workflow(), spec)
         assert told.value.code == 7
         assert "--resubmit-uncertain" in told.value.hint
-    assert len(shop.server.creates) == 1
-    assert shop.server.batches == {}
-    (job,) = shop.flow().registry.jobs()
+    assert len(workbench.server.creates) == 1
+    assert workbench.server.batches == {}
+    (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == CREATING
-    job = start(shop.flow(), order, resubmit_uncertain=True)[0]
+    job = start(workbench.workflow(), spec, resubmit_uncertain=True)[0]
     assert job.parts[0].state == RUNNING
-    assert len(shop.server.creates) == 2
-    assert len(shop.server.batches) == len(shop.server.uploads) == 1
+    assert len(workbench.server.creates) == 2
+    assert len(workbench.server.batches) == len(workbench.server.uploads) == 1
 
 
-def test_a_refused_connection_created_nothing(shop: Shop) -> None:
+def test_a_refused_connection_created_nothing(workbench: Workbench) -> None:
     """With nobody listening nothing left: the error is told at once, and the same order again goes on."""
-    order = shop.order("fault:upload=deaf")
+    spec = workbench.spec("fault:upload=deaf")
     with pytest.raises(UnreachableError) as told:
-        start(shop.flow(), order)
+        start(workbench.workflow(), spec)
     assert not told.value.sent
-    (job,) = shop.flow().registry.jobs()
+    (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == UPLOADED
-    shop.server.hear()
-    assert start(shop.flow(), order)[0].parts[0].state == RUNNING
-    assert len(shop.server.uploads) == len(shop.server.creates) == 1
+    workbench.server.hear()
+    assert start(workbench.workflow(), spec)[0].parts[0].state == RUNNING
+    assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
 
 @pytest.mark.parametrize(
     "listing",
     ["list=lag:0.6", "list=500*3", "list=401", "list=html", "list=reset*3", "shape=noafter", "shape=nohasmore"],
 )
-def test_a_listing_that_is_late_or_broken_is_asked_again(shop: Shop, listing: str) -> None:
+def test_a_listing_that_is_late_or_broken_is_asked_again(workbench: Workbench, listing: str) -> None:
     """A lost create is found as soon as the listing shows it, within the grace period."""
-    job = shop.submit(f"fault:create=made.reset;{listing}")
-    assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+    job = workbench.submit(f"fault:create=made.reset;{listing}")
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
 
 
 @pytest.mark.parametrize("shape", ["nometadata", "nofilemark", "oldestfirst", "nofilemark,oldestfirst,nohasmore"])
-def test_either_mark_finds_the_batch(shop: Shop, shape: str) -> None:
+def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
     """The uploaded file's id or the token in the metadata is enough, in any order of the listing."""
-    api = shop.api()
+    api = workbench.api()
     for _ in range(3):
-        with shop.write(f"fault:shape={shape}", name="x.jsonl").open("rb") as handle:
+        with workbench.write(f"fault:shape={shape}", name="x.jsonl").open("rb") as handle:
             file = api.upload(handle, "x.jsonl")
         api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata=None)
     api.close()
-    strangers = set(shop.server.batches)
-    job = shop.submit(f"fault:create=made.reset;shape={shape}")
-    assert set(job.batch_ids) == set(shop.server.batches) - strangers
+    strangers = set(workbench.server.batches)
+    job = workbench.submit(f"fault:create=made.reset;shape={shape}")
+    assert set(job.batch_ids) == set(workbench.server.batches) - strangers
 
 
-def test_a_batch_without_any_mark_is_uncertain(shop: Shop) -> None:
+def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
     """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
-    shop.hurry()
+    workbench.hurry()
     with pytest.raises(UncertainError):
-        shop.submit("fault:create=made.reset;shape=nometadata,nofilemark")
-    assert len(shop.server.batches) == len(shop.server.creates) == 1
+        workbench.submit("fault:create=made.reset;shape=nometadata,nofilemark")
+    assert len(workbench.server.batches) == len(workbench.server.creates) == 1
 
 
-def test_a_create_that_is_applied_late_is_adopted(shop: Shop) -> None:
+def test_a_create_that_is_applied_late_is_adopted(workbench: Workbench) -> None:
     """A batch that appears after the connection has gone is waited for within the grace period."""
-    job = shop.submit("fault:create=late:0.7")
-    assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+    job = workbench.submit("fault:create=late:0.7")
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
 
 
-def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(shop: Shop) -> None:
+def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench: Workbench) -> None:
     """An uncertain job becomes certain as soon as the provider shows the batch, and nothing is sent twice."""
-    shop.hurry()
-    order = shop.order("fault:create=later")
+    workbench.hurry()
+    spec = workbench.spec("fault:create=later")
     with pytest.raises(UncertainError):
-        start(shop.flow(), order)
-    shop.server.settle()
-    job = start(shop.flow(), order)[0]
-    assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+        start(workbench.workflow(), spec)
+    workbench.server.settle()
+    job = start(workbench.workflow(), spec)[0]
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
 
 
-def test_asking_to_resubmit_still_adopts_what_is_found(shop: Shop) -> None:
+def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> None:
     """Permission to send anew is not used where looking finds the batch."""
-    shop.hurry()
-    order = shop.order("fault:create=made.reset;list=hide")
+    workbench.hurry()
+    spec = workbench.spec("fault:create=made.reset;list=hide")
     with pytest.raises(UncertainError):
-        start(shop.flow(), order)
-    shop.server.settle()
-    job = start(shop.flow(), order, resubmit_uncertain=True)[0]
-    assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+        start(workbench.workflow(), spec)
+    workbench.server.settle()
+    job = start(workbench.workflow(), spec, resubmit_uncertain=True)[0]
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
 
 
-def test_a_file_that_is_not_seen_yet_is_tried_again(shop: Shop) -> None:
+def test_a_file_that_is_not_seen_yet_is_tried_again(workbench: Workbench) -> None:
     """The one refusal that passes by itself, an upload not yet seen everywhere, does not stop the job."""
-    job = shop.submit("fault:create=400:Cannot find file file-in1.")
+    job = workbench.submit("fault:create=400:Cannot find file file-in1.")
     assert job.parts[0].state == RUNNING
-    assert len(shop.server.creates) == 2
-    assert len(shop.server.batches) == 1
+    assert len(workbench.server.creates) == 2
+    assert len(workbench.server.batches) == 1
 
 
 @pytest.mark.parametrize("fault", ["reset:20000", "500", "503", "429:0", "made.reset", "made.500", "made.cut"])
-def test_an_upload_is_tried_again_and_one_batch_is_made(shop: Shop, fault: str) -> None:
+def test_an_upload_is_tried_again_and_one_batch_is_made(workbench: Workbench, fault: str) -> None:
     """Uploads cost nothing: a lost one is sent anew from its front, and what arrives is whole."""
-    order = shop.order(f"fault:upload={fault}", requests=300)
+    spec = workbench.spec(f"fault:upload={fault}", requests=300)
     try:
-        job = start(shop.flow(), order)[0]
+        job = start(workbench.workflow(), spec)[0]
     except ApiError:
-        job = start(shop.flow(), order)[0]
-    (batch,) = shop.server.batches.values()
-    assert batch.input.data == order.batch_file.path.read_bytes()
+        job = start(workbench.workflow(), spec)[0]
+    (batch,) = workbench.server.batches.values()
+    assert batch.input.data == spec.batch_file.path.read_bytes()
     assert job.batch_ids == [batch.id]
 
 
 @pytest.mark.parametrize(
     ("fault", "error"), [("401", AuthError), ("413", ApiError), ("307", ApiError), ("302", ApiError)]
 )
-def test_a_refused_upload_is_told_and_goes_nowhere_else(shop: Shop, fault: str, error: type[BatchError]) -> None:
+def test_a_refused_upload_is_told_and_goes_nowhere_else(
+    workbench: Workbench, fault: str, error: type[BatchError]
+) -> None:
     """A refusal in the midst of an upload is told; a redirect is not followed, and its host is named."""
     with pytest.raises(error) as told:
-        start(shop.flow(), shop.order(f"fault:upload={fault}", requests=3000))
-    assert shop.server.strays == []
-    assert len(shop.server.uploads) == 1
-    assert shop.server.creates == []
+        start(workbench.workflow(), workbench.spec(f"fault:upload={fault}", requests=3000))
+    assert workbench.server.strays == []
+    assert len(workbench.server.uploads) == 1
+    assert workbench.server.creates == []
     if fault.startswith("3"):
         assert "127.0.0.1" in told.value.hint
 
 
-def test_the_uploaded_name_tells_nothing_and_ends_in_jsonl(shop: Shop) -> None:
+def test_the_uploaded_name_tells_nothing_and_ends_in_jsonl(workbench: Workbench) -> None:
     """The user's file name stays here; what is sent ends in .jsonl, as some providers insist."""
-    shop.submit("fault:end=completed")
-    (file,) = shop.server.files.values()
+    workbench.submit("fault:end=completed")
+    (file,) = workbench.server.files.values()
     assert file.name.startswith("obatch-")
     assert file.name.endswith(".jsonl")
     assert "in.jsonl" not in file.name

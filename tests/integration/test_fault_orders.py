@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.provider_home import request_line
+from support.workbench import request_line
 
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 from openai_batch.jobs import workflow
@@ -185,8 +185,8 @@ def fast_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Runner:
     """Takes one walk after another."""
 
-    def __init__(self, order: JobSpec, state: Path, clock: Clock) -> None:
-        self.order, self.state, self.clock = order, state, clock
+    def __init__(self, spec: JobSpec, state: Path, clock: Clock) -> None:
+        self.spec, self.state, self.clock = spec, state, clock
         self.runs = 0
 
     def walk(
@@ -196,15 +196,15 @@ class Runner:
         self.runs += 1
         shutil.rmtree(self.state, ignore_errors=True)
         script = Script(chosen)
-        port = Provider_(script, self.clock, self.order.provider, lag=lag)
+        port = Provider_(script, self.clock, self.spec.provider, lag=lag)
         job, uncertain = None, 0
         for _ in range(runs):
             registry = CrashingRegistry()
             registry.script = script
-            flow = PortFlow(registry)
-            flow.port = port
+            workflow = PortFlow(registry)
+            workflow.port = port
             try:
-                job = start(flow, self.order)[0]
+                job = start(workflow, self.spec)[0]
                 break
             except UncertainError:
                 uncertain += 1
@@ -218,7 +218,7 @@ class Runner:
 
 
 @pytest.fixture
-def runner(order: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def runner(spec: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Put our clock where the workflow looks at one."""
     clock = Clock()
     monkeypatch.setattr(create_once, "time", clock)
@@ -228,7 +228,7 @@ def runner(order: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) ->
         defaults = function.__kwdefaults__
         assert defaults is not None
         monkeypatch.setitem(defaults, "sleep", clock.sleep)
-    return Runner(order, fast_state, clock)
+    return Runner(spec, fast_state, clock)
 
 
 def successors(chosen: tuple[int, ...], options: list[int]) -> Iterator[tuple[int, ...]]:
@@ -266,13 +266,13 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
 
     def walk(chosen: tuple[int, ...]) -> int:
         shutil.rmtree(runner.state, ignore_errors=True)
-        port = Provider_(Script(chosen), runner.clock, runner.order.provider)
+        port = Provider_(Script(chosen), runner.clock, runner.spec.provider)
         for _ in range(2):
             registry = Registry()
-            flow = PortFlow(registry)
-            flow.port = port
+            workflow = PortFlow(registry)
+            workflow.port = port
             try:
-                start(flow, runner.order, resubmit_uncertain=True)
+                start(workflow, runner.spec, resubmit_uncertain=True)
             except (BatchError, Crash):
                 pass
             finally:

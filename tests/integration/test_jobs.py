@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.faults import fault_server
-from support.provider_home import request_line
 from support.servers import wait_until
+from support.workbench import request_line
 
 from openai_batch import Job, Jobs, Provider
 from openai_batch.errors import (
@@ -34,15 +34,15 @@ from openai_batch.jobs import Reporter, Result
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 
 @pytest.fixture
-def jobs(shop: Shop) -> Iterator[Jobs]:
-    """Jobs at the shop."""
+def jobs(workbench: Workbench) -> Iterator[Jobs]:
+    """Jobs at the workbench."""
     with Jobs() as made:
         yield made
-    assert shop.server.strays == []
+    assert workbench.server.strays == []
 
 
 def asked(plan: str, count: int = 4) -> Iterator[dict[str, Any]]:
@@ -51,12 +51,12 @@ def asked(plan: str, count: int = 4) -> Iterator[dict[str, Any]]:
         yield {"model": plan, "messages": [{"role": "user", "content": f"ask {number}"}]}
 
 
-def test_a_file_becomes_results_in_the_order_of_the_input(shop: Shop, jobs: Jobs) -> None:
+def test_a_file_becomes_results_in_the_order_of_the_input(workbench: Workbench, jobs: Jobs) -> None:
     """Submit, wait and read: each request has its result, whatever order the provider answers in."""
-    job = jobs.submit(shop.write("fault:rows=shuffled,string", 5), provider="faulty", name="nightly").wait()
+    job = jobs.submit(workbench.write("fault:rows=shuffled,string", 5), provider="faulty", name="nightly").wait()
     assert (job.status, job.ended, job.name, job.provider) == ("completed", True, "nightly", "faulty")
     assert (job.counts.total, job.counts.completed, job.counts.failed) == (5, 5, 0)
-    assert job.batch_ids == list(shop.server.batches)
+    assert job.batch_ids == list(workbench.server.batches)
     results = list(job.results())
     assert [result.custom_id for result in results] == [f"id-{n}" for n in range(5)]
     assert results[3] == Result(
@@ -72,21 +72,21 @@ def test_a_file_becomes_results_in_the_order_of_the_input(shop: Shop, jobs: Jobs
         results[0].ok = False  # type: ignore[misc]
 
 
-def test_parameters_of_calls_are_an_input(shop: Shop, jobs: Jobs) -> None:
+def test_parameters_of_calls_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
     """Requests without an id are called by their place, and a generator of them is the same job the second time."""
     job = jobs.submit(asked("fault:"), provider="faulty")
     same = jobs.submit(asked("fault:"), provider="faulty").wait()
     other = jobs.submit(asked("fault:"), provider="faulty", again=True)
     labelled = jobs.submit(asked("fault:"), provider="faulty", metadata={"who": "me"})
     assert same.id == job.id
-    assert len({job.id, other.id, labelled.id}) == len(shop.server.creates) == 3
+    assert len({job.id, other.id, labelled.id}) == len(workbench.server.creates) == 3
     assert [result.custom_id for result in same.results()] == ["line-1", "line-2", "line-3", "line-4"]
     assert labelled.metadata == {"who": "me"}
     assert [found.id for found in jobs.list()] == [labelled.id, other.id, job.id]
     assert [found.id for found in jobs.list(1)] == [labelled.id]
 
 
-def test_ready_requests_are_an_input(shop: Shop, jobs: Jobs) -> None:
+def test_ready_requests_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
     """What has an id and an endpoint keeps them; a body alone tells its endpoint."""
     chat = {"model": "fault:", "messages": [{"role": "user", "content": "x"}]}
     job = jobs.submit(
@@ -98,20 +98,20 @@ def test_ready_requests_are_an_input(shop: Shop, jobs: Jobs) -> None:
         provider="faulty",
     )
     assert [result.custom_id for result in job.wait().results()] == ["a", "b", "c"]
-    (file,) = [file for file in shop.server.files.values() if file.purpose == "batch"]
+    (file,) = [file for file in workbench.server.files.values() if file.purpose == "batch"]
     lines = [json.loads(line) for line in file.data.splitlines()]
     assert [(line["url"], line["body"]) for line in lines] == [("/v1/chat/completions", chat)] * 3
 
 
-def test_several_files_are_an_input(shop: Shop, jobs: Jobs) -> None:
+def test_several_files_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
     """A list of batch files is one job, with the results of all in order; what is wrong is told by its file."""
-    first, second = (shop.folder / name for name in ("first.jsonl", "second.jsonl"))
-    lines = shop.write("fault:rows=shuffled", 5).read_bytes().splitlines(keepends=True)
+    first, second = (workbench.folder / name for name in ("first.jsonl", "second.jsonl"))
+    lines = workbench.write("fault:rows=shuffled", 5).read_bytes().splitlines(keepends=True)
     first.write_bytes(b"".join(lines[:2]))
     second.write_bytes(b"".join(lines[2:]))
     job = jobs.submit([first, str(second)], provider="faulty").wait()
     assert [result.custom_id for result in job.results()] == [f"id-{n}" for n in range(5)]
-    assert jobs.submit(shop.folder / "in.jsonl", provider="faulty").id == job.id  # the same requests
+    assert jobs.submit(workbench.folder / "in.jsonl", provider="faulty").id == job.id  # the same requests
     with pytest.raises(InputError, match=r"second.jsonl:1: custom_id .* is also in .*second.jsonl:1"):
         jobs.submit((second, second), provider="faulty")
 
@@ -134,15 +134,15 @@ def test_several_files_are_an_input(shop: Shop, jobs: Jobs) -> None:
         ("-", "-: No such file"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_whole(shop: Shop, jobs: Jobs, requests: Any, said: str) -> None:
+def test_what_cannot_be_sent_is_refused_whole(workbench: Workbench, jobs: Jobs, requests: Any, said: str) -> None:
     """An input that is off is an InputError that names the request, and nothing was sent."""
     with pytest.raises(InputError, match=said):
         jobs.submit(requests, provider="faulty")
-    assert not shop.server.files
+    assert not workbench.server.files
     assert jobs.list() == []
 
 
-def test_what_the_callers_requests_raise_is_theirs(shop: Shop, jobs: Jobs) -> None:
+def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: Jobs) -> None:
     """An error of the program that makes the requests reaches it as it is, and nothing was sent."""
 
     def broken() -> Iterator[dict[str, Any]]:
@@ -151,12 +151,12 @@ def test_what_the_callers_requests_raise_is_theirs(shop: Shop, jobs: Jobs) -> No
 
     with pytest.raises(FileNotFoundError, match="mine"):
         jobs.submit(broken(), provider="faulty")
-    assert not shop.server.files
+    assert not workbench.server.files
     assert jobs.list() == []
 
 
 @pytest.mark.parametrize("count", [1, 2000])
-def test_a_full_disk_is_told(shop: Shop, jobs: Jobs, count: int) -> None:
+def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> None:
     """No room for the requests is an error that names the folder, whether it shows at once or at the end."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -168,21 +168,21 @@ def test_a_full_disk_is_told(shop: Shop, jobs: Jobs, count: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert raised.value.hint == "make room there"
-    assert not shop.server.files
+    assert not workbench.server.files
 
 
-def test_a_killed_program_goes_on(shop: Shop, jobs: Jobs) -> None:
+def test_a_killed_program_goes_on(workbench: Workbench, jobs: Jobs) -> None:
     """A program that is killed while its batch is being created finds that batch when it is run again."""
-    shop.write("fault:create=made.hang")
+    workbench.write("fault:create=made.hang")
     program = "from openai_batch import Jobs; Jobs().submit('in.jsonl', provider='faulty')"
-    with subprocess.Popen([sys.executable, "-c", program], cwd=shop.folder) as process:
+    with subprocess.Popen([sys.executable, "-c", program], cwd=workbench.folder) as process:
         try:
-            wait_until(lambda: shop.server.batches, "the creation of the batch")
+            wait_until(lambda: workbench.server.batches, "the creation of the batch")
         finally:
             process.send_signal(signal.SIGKILL)
-    job = jobs.submit(shop.folder / "in.jsonl", provider="faulty").wait()
-    assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+    job = jobs.submit(workbench.folder / "in.jsonl", provider="faulty").wait()
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
     assert all(result.ok for result in job.results())
 
 
@@ -191,34 +191,34 @@ async def waited(job: Job) -> Job:
     return await job.wait_async()
 
 
-def test_waiting_sends_what_is_not_sent_yet(shop: Shop, jobs: Jobs) -> None:
+def test_waiting_sends_what_is_not_sent_yet(workbench: Workbench, jobs: Jobs) -> None:
     """Who only waits, in either way, for a job whose batch was refused the first time, sends it first."""
     for number in (1, 2):
         with pytest.raises(ApiError, match="not today"):
-            jobs.submit(shop.write(f"fault:create=400:not today {number}", number), provider="faulty")
+            jobs.submit(workbench.write(f"fault:create=400:not today {number}", number), provider="faulty")
         job = jobs.get()
         assert (job.status, job.batch_ids) == ("uploaded", [])
         assert (job.wait() if number == 1 else asyncio.run(waited(job))).status == "completed"
-        assert len(shop.server.batches) == number
+        assert len(workbench.server.batches) == number
 
 
-def test_a_job_has_many_names(shop: Shop, jobs: Jobs) -> None:
+def test_a_job_has_many_names(workbench: Workbench, jobs: Jobs) -> None:
     """A job is found by number, name and batch id, and the latest one without any; it is the command's job too."""
-    job = jobs.submit(shop.write("fault:"), provider="faulty", name="first")
+    job = jobs.submit(workbench.write("fault:"), provider="faulty", name="first")
     for reference in (job.id, str(job.id), "first", job.batch_ids[0], None):
         assert jobs.get(reference).id == job.id
     assert repr(job) == f"<Job {job.id} 'first' at faulty: {job.status}>"
     for reference in (99, "second"):
         with pytest.raises(NotFoundError):
             jobs.get(reference)
-    shown, _ = shop.command("ls", "-q").communicate()
+    shown, _ = workbench.command("ls", "-q").communicate()
     assert shown.split() == [str(job.id)]
 
 
-def test_batches_made_elsewhere_are_taken_in(shop: Shop, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_made_elsewhere_are_taken_in(workbench: Workbench, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine finds a batch by its id, and all of ours by looking for them."""
-    first, second = (jobs.submit(shop.write("fault:", n), provider="faulty").wait() for n in (2, 3))
-    monkeypatch.setenv("OBATCH_STATE_DIR", str(shop.folder / "elsewhere"))
+    first, second = (jobs.submit(workbench.write("fault:", n), provider="faulty").wait() for n in (2, 3))
+    monkeypatch.setenv("OBATCH_STATE_DIR", str(workbench.folder / "elsewhere"))
     with Jobs() as elsewhere:
         assert elsewhere.list() == []
         taken = elsewhere.get(first.batch_ids[0], provider="faulty")
@@ -226,26 +226,26 @@ def test_batches_made_elsewhere_are_taken_in(shop: Shop, jobs: Jobs, monkeypatch
         assert [job.batch_ids for job in elsewhere.recover("faulty")] == [second.batch_ids]
         assert elsewhere.recover() == []
         assert len(elsewhere.list(provider="faulty")) == 2
-    assert len(shop.server.creates) == 2
+    assert len(workbench.server.creates) == 2
 
 
-def test_a_wait_ends_in_time_and_the_job_goes_on(shop: Shop, jobs: Jobs) -> None:
+def test_a_wait_ends_in_time_and_the_job_goes_on(workbench: Workbench, jobs: Jobs) -> None:
     """The time-out is an error of its own; what still runs has no results; cancelling keeps what is finished."""
-    job = jobs.submit(shop.write("fault:steps=" + ",".join(["in_progress"] * 50)), provider="faulty")
+    job = jobs.submit(workbench.write("fault:steps=" + ",".join(["in_progress"] * 50)), provider="faulty")
     with pytest.raises(WaitTimeoutError, match="still in_progress"):
         job.wait(timeout=0)
     assert job.status == "in_progress"
-    for act in (lambda: list(job.results()), lambda: job.download(shop.out), job.retry):
+    for act in (lambda: list(job.results()), lambda: job.download(workbench.out), job.retry):
         with pytest.raises(BatchError, match="is still in_progress"):
             act()
     assert job.refresh().status == "in_progress"
     assert job.cancel().wait().status == "cancelled"
-    assert not shop.out.exists()
+    assert not workbench.out.exists()
 
 
-def test_a_failed_batch_says_why(shop: Shop, jobs: Jobs) -> None:
+def test_a_failed_batch_says_why(workbench: Workbench, jobs: Jobs) -> None:
     """A batch that the provider refuses as a whole tells its faults, and each request has a result that is none."""
-    job = jobs.submit(shop.write("fault:end=failed", 2), provider="faulty").wait()
+    job = jobs.submit(workbench.write("fault:end=failed", 2), provider="faulty").wait()
     assert job.status == "failed"
     assert job.faults
     assert [(result.custom_id, result.ok, result.error) for result in job.results()] == [
@@ -254,13 +254,13 @@ def test_a_failed_batch_says_why(shop: Shop, jobs: Jobs) -> None:
     ]
 
 
-def test_each_request_has_a_result_even_without_an_answer(shop: Shop, jobs: Jobs) -> None:
+def test_each_request_has_a_result_even_without_an_answer(workbench: Workbench, jobs: Jobs) -> None:
     """Refused and missing requests stand in their places, with the reason."""
-    mixed = jobs.submit(shop.write("fault:rows=mixed"), provider="faulty").wait()
+    mixed = jobs.submit(workbench.write("fault:rows=mixed"), provider="faulty").wait()
     refused = [result for result in mixed.results() if not result.ok]
     assert [(result.status_code, result.text, result.usage) for result in refused] == [(400, None, {})] * 2
     assert refused[0].error == f"400: refused {refused[0].custom_id}"
-    absent = jobs.submit(shop.write("fault:rows=absent"), provider="faulty").wait()
+    absent = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait()
     results = list(absent.results())
     assert [(result.custom_id, result.error) for result in results] == [
         ("id-0", None),
@@ -271,39 +271,39 @@ def test_each_request_has_a_result_even_without_an_answer(shop: Shop, jobs: Jobs
     assert (results[3].status_code, results[3].body) == (None, None)
 
 
-def test_a_download_is_whole_or_says_what_is_not(shop: Shop, jobs: Jobs) -> None:
+def test_a_download_is_whole_or_says_what_is_not(workbench: Workbench, jobs: Jobs) -> None:
     """The file has one line a request; where a success is missing it is written all the same, and that is told."""
-    good = jobs.submit(shop.write("fault:"), provider="faulty").wait()
-    assert good.download(str(shop.out)) == shop.out
-    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
-    assert good.download(shop.out) == shop.out
-    bad = jobs.submit(shop.write("fault:rows=absent"), provider="faulty").wait()
+    good = jobs.submit(workbench.write("fault:"), provider="faulty").wait()
+    assert good.download(str(workbench.out)) == workbench.out
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(4)]
+    assert good.download(workbench.out) == workbench.out
+    bad = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait()
     with pytest.raises(OutputExistsError):
-        bad.download(shop.out)
+        bad.download(workbench.out)
     with pytest.raises(IncompleteError, match="2 missing"):
-        bad.download(shop.out, force=True)
-    assert [row["custom_id"] for row in shop.rows()] == ["id-0", "id-1"]
+        bad.download(workbench.out, force=True)
+    assert [row["custom_id"] for row in workbench.rows()] == ["id-0", "id-1"]
 
 
-def test_a_retry_sends_only_what_it_can_help(shop: Shop, jobs: Jobs) -> None:
+def test_a_retry_sends_only_what_it_can_help(workbench: Workbench, jobs: Jobs) -> None:
     """What has no success is sent again as a part of the same job, unless it was refused for what it asks."""
-    absent = jobs.submit(shop.write("fault:rows=absent"), provider="faulty").wait()
+    absent = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait()
     assert absent.retry(where="429, batch_expired") == 0
     assert absent.retry(where=["missing"]) == 2
     assert absent.wait().retry(where=lambda error: error.startswith("missing")) == 1  # half of them are absent again
     assert absent.wait().retry() == 0
-    assert [data.count(b"custom_id") for data in sent(shop)] == [4, 2, 1]
-    assert len(absent.batch_ids) == len(shop.server.creates) == 3
+    assert [data.count(b"custom_id") for data in sent(workbench)] == [4, 2, 1]
+    assert len(absent.batch_ids) == len(workbench.server.creates) == 3
     assert all(result.ok for result in absent.results())
-    refused = jobs.submit(shop.write("fault:rows=mixed"), provider="faulty")
+    refused = jobs.submit(workbench.write("fault:rows=mixed"), provider="faulty")
     assert refused.retry() == 0  # it asks first whether the job has ended
     assert refused.ended
     assert refused.retry(where="400") == 2
 
 
-def test_two_objects_of_one_job_agree(shop: Shop, jobs: Jobs) -> None:
+def test_two_objects_of_one_job_agree(workbench: Workbench, jobs: Jobs) -> None:
     """What one has sent again the other waits for, and both have all results."""
-    one = jobs.submit(shop.write("fault:rows=absent", 2), provider="faulty").wait()
+    one = jobs.submit(workbench.write("fault:rows=absent", 2), provider="faulty").wait()
     other = jobs.get(one.id)
     assert one.retry() == 1
     assert other.wait().ended
@@ -311,36 +311,36 @@ def test_two_objects_of_one_job_agree(shop: Shop, jobs: Jobs) -> None:
     assert [result.ok for result in one.results()] == [result.ok for result in other.results()] == [True, True]
 
 
-def sent(shop: Shop) -> list[bytes]:
+def sent(workbench: Workbench) -> list[bytes]:
     """Return the inputs that were uploaded."""
-    return [file.data for file in shop.server.files.values() if file.name.startswith("obatch-")]
+    return [file.data for file in workbench.server.files.values() if file.name.startswith("obatch-")]
 
 
-def test_a_provider_may_be_an_object(shop: Shop) -> None:
+def test_a_provider_may_be_an_object(workbench: Workbench) -> None:
     """A provider that no configuration names runs jobs too, and a later program names it again."""
     with fault_server() as server:
         provider = Provider(name="mine", base_url=server.base_url, api_key="sk-canary-of-mine-0123456789")
         with Jobs() as jobs:
-            job = jobs.submit(shop.write("fault:"), provider=provider)
+            job = jobs.submit(workbench.write("fault:"), provider=provider)
             assert asyncio.run(job.wait_async()).status == "completed"
         with Jobs() as later:
-            again = later.submit(shop.write("fault:"), provider=provider)
+            again = later.submit(workbench.write("fault:"), provider=provider)
             assert again.id == job.id
             assert len(list(again.results())) == 4
         assert len(server.creates) == 1
-    assert not shop.server.files
+    assert not workbench.server.files
 
 
-def test_a_reporter_hears_what_is_silent_otherwise(shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing is printed; who wants to know gives a reporter."""
     heard: list[str] = []
 
-    class Ears(Reporter):
+    class RecordingReporter(Reporter):
         def warn(self, text: str) -> None:
             heard.append(text)
 
-    with Jobs(reporter=Ears()) as jobs:
-        jobs.submit(shop.write("fault:poll=500"), provider="faulty").wait()
+    with Jobs(reporter=RecordingReporter()) as jobs:
+        jobs.submit(workbench.write("fault:poll=500"), provider="faulty").wait()
     assert len(heard) == 1
     assert "trying again" in heard[0]
     assert capfd.readouterr() == ("", "")
@@ -362,10 +362,10 @@ def test_another_thread_is_told_to_make_its_own(jobs: Jobs) -> None:
     assert said == ["make a Jobs() in each thread"]
 
 
-def test_closed_jobs_open_again(shop: Shop) -> None:
+def test_closed_jobs_open_again(workbench: Workbench) -> None:
     """Closing ends the connections, not the jobs, and may be done twice."""
     jobs = Jobs()
-    job = jobs.submit(shop.write("fault:"), provider="faulty")
+    job = jobs.submit(workbench.write("fault:"), provider="faulty")
     jobs.close()
     jobs.close()
     assert isinstance(jobs.get(job.id), Job)
@@ -375,9 +375,9 @@ def test_closed_jobs_open_again(shop: Shop) -> None:
     jobs.close()
 
 
-def test_each_request_is_paid_once_where_that_is_asked(shop: Shop, jobs: Jobs) -> None:
+def test_each_request_is_paid_once_where_that_is_asked(workbench: Workbench, jobs: Jobs) -> None:
     """`dedup` sends identical requests once, and `reuse` only what an earlier job of the same file has not answered."""
-    path = shop.folder / "grown.jsonl"
+    path = workbench.folder / "grown.jsonl"
     texts = ["a", "b", "a"]
     for more in ([], ["c"]):
         texts += more
@@ -388,4 +388,4 @@ def test_each_request_is_paid_once_where_that_is_asked(shop: Shop, jobs: Jobs) -
         results = list(job.results())
         assert [result.custom_id for result in results] == [f"id-{n}" for n in range(len(texts))]
         assert all(result.ok for result in results)
-    assert [batch.input.data.count(b"\n") for batch in shop.server.batches.values()] == [2, 1]
+    assert [batch.input.data.count(b"\n") for batch in workbench.server.batches.values()] == [2, 1]

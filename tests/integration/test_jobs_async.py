@@ -13,7 +13,7 @@ from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 T = TypeVar("T")
 
@@ -23,12 +23,12 @@ def endless() -> str:
     return "fault:steps=" + ",".join(["in_progress"] * 200)
 
 
-def test_several_jobs_are_awaited_at_once(shop: Shop) -> None:
+def test_several_jobs_are_awaited_at_once(workbench: Workbench) -> None:
     """Two jobs end while the event loop goes on, and their results come in order."""
 
     async def main() -> None:
         with Jobs() as jobs:
-            both = [jobs.submit(shop.write("fault:steps=in_progress", n), provider="faulty") for n in (3, 1200)]
+            both = [jobs.submit(workbench.write("fault:steps=in_progress", n), provider="faulty") for n in (3, 1200)]
             ended = await asyncio.gather(*(job.wait_async() for job in both))
             assert ended == both
             assert [job.status for job in both] == ["completed", "completed"]
@@ -39,12 +39,12 @@ def test_several_jobs_are_awaited_at_once(shop: Shop) -> None:
     asyncio.run(main())
 
 
-def test_an_awaited_job_has_its_time(shop: Shop) -> None:
+def test_an_awaited_job_has_its_time(workbench: Workbench) -> None:
     """A time-out and a cancelled task both leave the job running, and the loop ends at once."""
 
     async def main() -> None:
         with Jobs() as jobs:
-            job = jobs.submit(shop.write(endless()), provider="faulty")
+            job = jobs.submit(workbench.write(endless()), provider="faulty")
             with pytest.raises(WaitTimeoutError, match="still in_progress"):
                 await job.wait_async(timeout=0)
             with pytest.raises(BatchError, match="still in_progress"):
@@ -57,36 +57,36 @@ def test_an_awaited_job_has_its_time(shop: Shop) -> None:
             assert job.refresh().status == "in_progress"
 
     asyncio.run(main())
-    assert not next(iter(shop.server.batches.values())).cancelled
+    assert not next(iter(workbench.server.batches.values())).cancelled
 
 
-def test_errors_that_pass_are_waited_out_and_others_are_not(shop: Shop) -> None:
+def test_errors_that_pass_are_waited_out_and_others_are_not(workbench: Workbench) -> None:
     """A server that stumbles is asked again; one that says no for good is believed."""
 
     async def main() -> None:
         with Jobs() as jobs:
-            job = jobs.submit(shop.write("fault:poll=500"), provider="faulty")
+            job = jobs.submit(workbench.write("fault:poll=500"), provider="faulty")
             assert (await job.wait_async()).status == "completed"
-            lost = jobs.submit(shop.write("fault:poll=400:no*9"), provider="faulty")
+            lost = jobs.submit(workbench.write("fault:poll=400:no*9"), provider="faulty")
             with pytest.raises(ApiError, match="no"):
                 await lost.wait_async()
 
     asyncio.run(main())
 
 
-def test_a_key_that_is_refused_is_read_anew(shop: Shop) -> None:
+def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
     """A refused key is no proof at once; one that is refused again and again is believed."""
 
     async def main() -> None:
         with Jobs() as jobs:
-            job = jobs.submit(shop.write("fault:poll=401*9"), provider="faulty")
+            job = jobs.submit(workbench.write("fault:poll=401*9"), provider="faulty")
             with pytest.raises(AuthError):
                 await job.wait_async()
 
     asyncio.run(main())
 
 
-def test_every_step_has_a_twin(shop: Shop) -> None:
+def test_every_step_has_a_twin(workbench: Workbench) -> None:
     """A program in an event loop submits, looks, cancels, reads and retries without holding the loop up."""
 
     async def main() -> None:
@@ -106,16 +106,16 @@ def test_every_step_has_a_twin(shop: Shop) -> None:
                 assert beats > before + 1
 
         heart = asyncio.create_task(beat())
-        with Jobs(shop.folder / "apart") as jobs:
-            job = await alive(jobs.submit_async(shop.write("fault:rows=absent"), provider="faulty", name="steps"))
+        with Jobs(workbench.folder / "apart") as jobs:
+            job = await alive(jobs.submit_async(workbench.write("fault:rows=absent"), provider="faulty", name="steps"))
             assert await alive(job.refresh_async()) is job
             assert await alive(job.cancel_async()) is job
             assert await alive(job.wait_async()) is job
             assert await alive(job.retry_async(where="missing")) == 2
             await alive(job.wait_async())
             with pytest.raises(IncompleteError):
-                await alive(job.download_async(shop.out))
-            assert len(shop.rows()) == 3
+                await alive(job.download_async(workbench.out))
+            assert len(workbench.rows()) == 3
             assert job.refresh().id == (await alive(jobs.get_async("steps"))).refresh().id  # in this thread too
             assert await alive(jobs.recover_async("faulty")) == []
             with pytest.raises(NotFoundError):
@@ -123,17 +123,17 @@ def test_every_step_has_a_twin(shop: Shop) -> None:
         heart.cancel()
 
     asyncio.run(main())
-    assert shop.server.strays == []
+    assert workbench.server.strays == []
 
 
-def test_a_provider_of_the_program_is_known_to_twins(shop: Shop) -> None:
+def test_a_provider_of_the_program_is_known_to_twins(workbench: Workbench) -> None:
     """What one thread was given the others know, whoever was first."""
-    provider = Provider(name="mine", base_url=shop.server.base_url, api_key="sk-canary-of-mine-0123456789")
+    provider = Provider(name="mine", base_url=workbench.server.base_url, api_key="sk-canary-of-mine-0123456789")
 
     async def main() -> None:
         with Jobs() as jobs:
             assert jobs.list() == []
-            job = await jobs.submit_async(shop.write("fault:"), provider=provider)
+            job = await jobs.submit_async(workbench.write("fault:"), provider=provider)
             assert (await job.wait_async()).refresh().status == "completed"
             assert (await (await jobs.get_async()).refresh_async()).batch_ids == job.batch_ids
 

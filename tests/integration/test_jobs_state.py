@@ -21,13 +21,13 @@ from openai_batch.local import launch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 
-def test_a_state_folder_holds_jobs_of_its_own(shop: Shop) -> None:
+def test_a_state_folder_holds_jobs_of_its_own(workbench: Workbench) -> None:
     """Two folders know nothing of each other, each works in every way, and the command knows only its own."""
-    path = shop.write("fault:")
-    with Jobs() as jobs, Jobs(shop.folder / "apart") as apart:
+    path = workbench.write("fault:")
+    with Jobs() as jobs, Jobs(workbench.folder / "apart") as apart:
         mine = jobs.submit(path, provider="faulty").wait()
         assert apart.list() == []
         theirs = apart.submit(path, provider="faulty", name="theirs").wait()
@@ -37,31 +37,33 @@ def test_a_state_folder_holds_jobs_of_its_own(shop: Shop) -> None:
         assert len(list(taken)) == 3
         assert theirs.batch_ids != mine.batch_ids
         assert theirs.refresh().cancel().retry() == 0
-        assert theirs.download(shop.out) == shop.out
+        assert theirs.download(workbench.out) == workbench.out
         assert apart.get("theirs").id == theirs.id
         with pytest.raises(NotFoundError):
             jobs.get("theirs")
         assert [job.id for job in jobs.list()] == [mine.id]
         assert len(apart.recover("faulty")) == 1  # the other's batch is at the same provider
-    shown, _ = shop.command("ls", "-q").communicate()
+    shown, _ = workbench.command("ls", "-q").communicate()
     assert shown.split() == [str(mine.id)]
-    assert not list(shop.folder.glob("apart/spool/work-*"))
+    assert not list(workbench.folder.glob("apart/spool/work-*"))
 
 
-def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(shop: Shop) -> None:
+def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(workbench: Workbench) -> None:
     """Whatever runs at once, in threads or awaited, each folder has its own job and nothing of the others."""
-    folders = [shop.folder / f"state-{number}" for number in range(4)]
+    folders = [workbench.folder / f"state-{number}" for number in range(4)]
     start = threading.Barrier(2)
 
     def in_a_thread(folder: Path) -> list[str]:
         with Jobs(folder) as jobs:
             start.wait()
-            job = jobs.submit(shop.write("fault:steps=in_progress", name=f"{folder.name}.jsonl"), provider="faulty")
+            job = jobs.submit(
+                workbench.write("fault:steps=in_progress", name=f"{folder.name}.jsonl"), provider="faulty"
+            )
             return job.wait(timeout=60).batch_ids
 
     async def awaited(folder: Path) -> list[str]:
         with Jobs(folder) as jobs:
-            path = shop.write("fault:steps=in_progress", name=f"{folder.name}.jsonl")
+            path = workbench.write("fault:steps=in_progress", name=f"{folder.name}.jsonl")
             job = jobs.submit(path, provider="faulty")
             await job.wait_async(timeout=60)
             assert [result.ok async for result in job.results_async()] == [True] * 4
@@ -72,7 +74,7 @@ def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(shop: Shop) -> N
 
     with ThreadPoolExecutor(2) as pool:
         made = [*pool.map(in_a_thread, folders[:2]), *asyncio.run(both())]
-    assert sorted(batch for (batch,) in made) == sorted(shop.server.batches)
+    assert sorted(batch for (batch,) in made) == sorted(workbench.server.batches)
     for folder, ids in zip(folders, made, strict=True):
         with Jobs(folder) as jobs:
             assert [job.batch_ids for job in jobs.list()] == [ids]
@@ -80,7 +82,7 @@ def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(shop: Shop) -> N
     assert not Path(os.environ["OBATCH_STATE_DIR"]).exists()
 
 
-def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(shop: Shop) -> None:
+def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(workbench: Workbench) -> None:
     """What the caller's own code does while a job is made, in its requests and its reporter, is in its own folder."""
     seen: list[int] = []
 
@@ -88,7 +90,7 @@ def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(shop: Shop) -> No
         with Jobs() as jobs:
             seen.append(len(jobs.list()))
 
-    class Ears(Reporter):
+    class RecordingReporter(Reporter):
         def progress(self, what: str, done: int, total: int | None) -> None:  # noqa: ARG002 - the interface's
             look()
 
@@ -96,22 +98,22 @@ def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(shop: Shop) -> No
         look()
         yield {"model": "fault:", "messages": [{"role": "user", "content": "x"}]}
 
-    with Jobs(shop.folder / "apart", reporter=Ears()) as apart:
+    with Jobs(workbench.folder / "apart", reporter=RecordingReporter()) as apart:
         apart.submit(requests(), provider="faulty").wait()
         assert len(apart.list()) == 1
     assert len(seen) > 1
     assert not any(seen)
 
 
-def test_a_relative_folder_stays_where_it_was(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_stays_where_it_was(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that changes its folder goes on with the same jobs."""
-    monkeypatch.chdir(shop.folder)
+    monkeypatch.chdir(workbench.folder)
     with Jobs("state") as jobs:
         monkeypatch.chdir("/")
-        job = jobs.submit(shop.write("fault:"), provider="faulty")
+        job = jobs.submit(workbench.write("fault:"), provider="faulty")
         jobs.close()
         assert jobs.get().id == job.id
-    assert (shop.folder / "state" / "registry.db").exists()
+    assert (workbench.folder / "state" / "registry.db").exists()
 
 
 def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> None:

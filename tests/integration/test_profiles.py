@@ -26,7 +26,7 @@ from openai_batch.providers.provider import Provider, normal_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 ACME = '[providers.acme]\nbase_url = "https://api.acme.example/v1"\n'
 
@@ -154,24 +154,24 @@ def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
         Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()
 
 
-def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
+def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, workbench: Workbench) -> None:
     """Neither key nor organisation nor project of OpenAI goes to another place, whatever its profile's name."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
     monkeypatch.setenv("PARASAIL_API_KEY", "psk")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    base = f'base_url = "{shop.server.base_url}"\n'
+    base = f'base_url = "{workbench.server.base_url}"\n'
     tables = {"acme": "", "openai": "", "parasail": 'api_key_env = "PARASAIL_API_KEY"\n'}
     text = "".join(f"[providers.{name}]\n{base}{more}" for name, more in tables.items())
-    (shop.home / "config.toml").write_text(text)
+    (workbench.home / "config.toml").write_text(text)
     for name in tables:
         api = BatchApi(get_provider_by_name(name))
         assert list(api.batches()) == []
         api.close()
-    keys = [request.headers.get("authorization") for request in shop.server.requests]
+    keys = [request.headers.get("authorization") for request in workbench.server.requests]
     assert keys == [None, None, "Bearer psk"]
-    assert "mine" not in str([request.headers for request in shop.server.requests])
+    assert "mine" not in str([request.headers for request in workbench.server.requests])
 
 
 def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:

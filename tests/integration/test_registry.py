@@ -24,7 +24,7 @@ from openai_batch.providers.batch_info import BatchFault, Counts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 
 @pytest.fixture
@@ -195,12 +195,12 @@ def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Pa
             hit.close()
 
 
-def test_a_file_name_that_is_no_text_is_no_damage(shop: Shop) -> None:
+def test_a_file_name_that_is_no_text_is_no_damage(workbench: Workbench) -> None:
     """Names on disk are bytes; one that is not UTF-8 is kept, and the registry stays where it is."""
-    order = shop.order("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
-    made = start(shop.flow(), order)[0]
-    again = shop.flow().registry.job(made.id)
-    assert again.input_path == str(order.batch_file.origin)
+    spec = workbench.spec("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
+    made = start(workbench.workflow(), spec)[0]
+    again = workbench.workflow().registry.job(made.id)
+    assert again.input_path == str(spec.batch_file.origin)
     assert Path(str(again.input_path)).exists()
     assert [path.name for path in paths.state_dir().iterdir() if "damaged" in path.name] == []
 

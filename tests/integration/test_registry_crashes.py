@@ -21,7 +21,7 @@ from openai_batch.jobs.reporter import Reporter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 CALLS = "openat,open,write,pwrite64,writev,sendto,sendmsg,fsync,fdatasync,link,linkat,rename,renameat,renameat2,unlink"
 
@@ -54,10 +54,10 @@ def place(calls: list[str], pattern: str, after: int = 0) -> int:
     pytest.fail(f"no call matches {pattern}")
 
 
-def test_an_attempt_is_on_the_disk_before_its_request_leaves(shop: Shop) -> None:
+def test_an_attempt_is_on_the_disk_before_its_request_leaves(workbench: Workbench) -> None:
     """No byte of the registry or its journal waits for the disk when the creating request is sent."""
-    shop.write("fault:end=completed")
-    calls = traced(shop.folder, "submit", "in.jsonl", "-p", "faulty", "-q")
+    workbench.write("fault:end=completed")
+    calls = traced(workbench.folder, "submit", "in.jsonl", "-p", "faulty", "-q")
     dirty: set[str] = set()
     commits = []
     sent = place(calls, r'send(to|msg)\(.*"POST /v1/batches ')
@@ -76,17 +76,17 @@ def test_an_attempt_is_on_the_disk_before_its_request_leaves(shop: Shop) -> None
     assert place(calls, rf"f(data)?sync\(\d+<{re.escape(str(paths.state_dir()))}>", commits[-1]) < sent
 
 
-def test_results_are_synced_before_they_have_their_name(shop: Shop) -> None:
+def test_results_are_synced_before_they_have_their_name(workbench: Workbench) -> None:
     """The bytes are on the disk before the name, and the name before the registry says that they are here."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:end=completed"), timeout=30)
-    calls = traced(shop.folder, "download", str(job.id), "-o", "out.jsonl", "-q")
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
+    calls = traced(workbench.folder, "download", str(job.id), "-o", "out.jsonl", "-q")
     named = place(calls, r'link(at)?\(.*\.part".*out\.jsonl"')
     (part,) = re.findall(r'"([^"]*\.part)"', calls[named])
     written = [n for n, call in enumerate(calls[:named]) if re.search(rf"write\(\d+<[^>]*{re.escape(part)}>", call)]
     synced = place(calls, rf"fsync\(\d+<[^>]*{re.escape(part)}>")
     assert written[-1] < synced < named
-    folder_synced = place(calls, rf"fsync\(\d+<{re.escape(str(shop.folder))}>", named)
+    folder_synced = place(calls, rf"fsync\(\d+<{re.escape(str(workbench.folder))}>", named)
     assert folder_synced < place(calls, r"write64\(\d+<[^>]*/registry\.db-journal>", named)
 
 
@@ -102,26 +102,26 @@ class Intruder(Reporter):
         self._path.write_text("precious", encoding="utf-8")
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(shop: Shop) -> None:
+def test_a_file_that_appears_meanwhile_is_not_replaced(workbench: Workbench) -> None:
     """A file that somebody makes during the download stays, and the results can be had under another name."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit("fault:content=slow"), timeout=30)
-    flow.reporter = Intruder(shop.out)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit("fault:content=slow"), timeout=30)
+    workflow.reporter = Intruder(workbench.out)
     with pytest.raises(OutputExistsError):
-        collect(flow, job, shop.out)
-    assert shop.out.read_text() == "precious"
-    collect(shop.flow(), job, shop.folder / "other.jsonl")
-    assert (shop.folder / "other.jsonl").exists()
+        collect(workflow, job, workbench.out)
+    assert workbench.out.read_text() == "precious"
+    collect(workbench.workflow(), job, workbench.folder / "other.jsonl")
+    assert (workbench.folder / "other.jsonl").exists()
 
 
-def test_a_job_that_another_process_walks_is_waited_for(shop: Shop) -> None:
+def test_a_job_that_another_process_walks_is_waited_for(workbench: Workbench) -> None:
     """While somebody holds a job's lock nothing of it is sent; once the lock is free the job goes on."""
     with pytest.raises(AuthError):
-        shop.submit("fault:upload=401")
-    (job,) = shop.flow().registry.jobs()
+        workbench.submit("fault:upload=401")
+    (job,) = workbench.workflow().registry.jobs()
     holder = os.open(paths.job_dir(job.uid) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    process = shop.command("submit", "in.jsonl", "-p", "faulty")
+    process = workbench.command("submit", "in.jsonl", "-p", "faulty")
     watchdog = threading.Timer(60, process.kill)
     watchdog.daemon = True
     watchdog.start()
@@ -130,9 +130,9 @@ def test_a_job_that_another_process_walks_is_waited_for(shop: Shop) -> None:
     while said[-1] and f"another obatch is sending job {job.id}" not in said[-1]:
         said.append(process.stderr.readline())
     assert f"another obatch is sending job {job.id}" in said[-1], said
-    assert len(shop.server.requests) == 1
+    assert len(workbench.server.requests) == 1
     os.close(holder)
     process.communicate()
     watchdog.cancel()
     assert process.returncode == 0
-    assert (len(shop.server.uploads), len(shop.server.creates)) == (2, 1)
+    assert (len(workbench.server.uploads), len(workbench.server.creates)) == (2, 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from support.faults import fault_server
 from support.full import FULL
-from support.provider_home import Shop
+from support.workbench import Workbench
 
 from openai_batch.errors import BatchError, UncertainError
 from openai_batch.jobs.collect import collect
@@ -51,18 +51,18 @@ class Walk(RuleBasedStateMachine):
             "FAULTY_KEY": "sk-walk-0123456789",
         }
         self.server = self._stack.enter_context(fault_server())
-        self.shop = Shop(self.server, home, home)
-        self.shop.configure(create_timeout=5, create_grace=3)
+        self.workbench = Workbench(self.server, home, home)
+        self.workbench.configure(create_timeout=5, create_grace=3)
         self.orders: list[JobSpec] = []
 
     def teardown(self) -> None:
         """Bring every order to its end, and see that each has one batch, or none or one where that cannot be told."""
         try:
-            for order in self.orders:
-                self._finish(order)
+            for spec in self.orders:
+                self._finish(spec)
             assert max(self._batches().values(), default=0) <= 1
         finally:
-            self.shop.close()
+            self.workbench.close()
             self._stack.close()
             os.environ.clear()
             os.environ.update(self._old)
@@ -71,7 +71,7 @@ class Walk(RuleBasedStateMachine):
     def order(self, fault: str) -> None:
         """Order something new whose requests meet this fault."""
         number = len(self.orders) + 1
-        self.orders.append(self.shop.order(f"fault:{fault}", number, f"in-{number}.jsonl"))
+        self.orders.append(self.workbench.spec(f"fault:{fault}", number, f"in-{number}.jsonl"))
         self._submit(self.orders[-1])
 
     @rule(data=st.data())
@@ -83,39 +83,39 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def lose_the_registry(self) -> None:
         """Delete the registry, and find again what is the provider's."""
-        (self.shop.home / "state" / "registry.db").unlink(missing_ok=True)
+        (self.workbench.home / "state" / "registry.db").unlink(missing_ok=True)
         with contextlib.suppress(BatchError):
-            recover(self.shop.flow(), [get_provider_by_name("faulty")])
+            recover(self.workbench.workflow(), [get_provider_by_name("faulty")])
 
     @rule()
     def look(self) -> None:
         """Ask how every job stands."""
-        flow = self.shop.flow()
-        for job in flow.registry.jobs():
+        workflow = self.workbench.workflow()
+        for job in workflow.registry.jobs():
             with contextlib.suppress(BatchError):
-                flow.refresh(job)
+                workflow.refresh(job)
 
     @invariant()
     def no_order_has_two_batches(self) -> None:
         """Hold the promise after every step."""
         assert max(self._batches().values(), default=0) <= 1, self._batches()
 
-    def _submit(self, order: JobSpec) -> None:
+    def _submit(self, spec: JobSpec) -> None:
         with contextlib.suppress(BatchError):
-            start(self.shop.flow(), order)
+            start(self.workbench.workflow(), spec)
 
-    def _finish(self, order: JobSpec) -> None:
+    def _finish(self, spec: JobSpec) -> None:
         for _ in range(6):
-            flow = self.shop.flow()
+            workflow = self.workbench.workflow()
             try:
-                job = flow.wait(start(flow, order)[0], timeout=60)
+                job = workflow.wait(start(workflow, spec)[0], timeout=60)
             except UncertainError:
                 return
             except BatchError:
                 continue
-            done = collect(flow, job, self.shop.folder / f"out-{order.batch_file.sha256[:8]}.jsonl")
-            assert done.tally.succeeded == done.tally.requests == order.batch_file.report.requests
-            assert self._batches()[order.batch_file.path.read_bytes()] == 1
+            done = collect(workflow, job, self.workbench.folder / f"out-{spec.batch_file.sha256[:8]}.jsonl")
+            assert done.tally.succeeded == done.tally.requests == spec.batch_file.report.requests
+            assert self._batches()[spec.batch_file.path.read_bytes()] == 1
             return
         raise AssertionError("the order never came to its end")
 

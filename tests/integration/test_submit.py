@@ -18,144 +18,144 @@ from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 
-def test_the_same_order_again_is_the_same_job(shop: Shop) -> None:
+def test_the_same_order_again_is_the_same_job(workbench: Workbench) -> None:
     """Nothing is uploaded or created again, by the same process or a later one; `again` asks for it."""
-    order = shop.order("fault:end=completed")
-    flow = shop.flow()
-    first, new = start(flow, order)
+    spec = workbench.spec("fault:end=completed")
+    workflow = workbench.workflow()
+    first, new = start(workflow, spec)
     assert new
-    assert [start(flow, order) for flow in (flow, shop.flow())] == [(first, False)] * 2
-    assert len(shop.server.uploads) == len(shop.server.creates) == 1
-    second, new = start(shop.flow(), order, again=True)
+    assert [start(workflow, spec) for workflow in (workflow, workbench.workflow())] == [(first, False)] * 2
+    assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
+    second, new = start(workbench.workflow(), spec, again=True)
     assert new
     assert second.id != first.id
-    assert len(shop.server.batches) == 2
+    assert len(workbench.server.batches) == 2
 
 
-def test_another_input_is_another_job(shop: Shop) -> None:
+def test_another_input_is_another_job(workbench: Workbench) -> None:
     """One byte more makes it another order."""
-    one = start(shop.flow(), shop.order("fault:end=completed"))[0]
-    other = start(shop.flow(), shop.order("fault:end=completed", requests=5))[0]
+    one = start(workbench.workflow(), workbench.spec("fault:end=completed"))[0]
+    other = start(workbench.workflow(), workbench.spec("fault:end=completed", requests=5))[0]
     assert one.id != other.id
 
 
-def test_an_input_that_changes_before_it_is_sent_is_refused(shop: Shop) -> None:
+def test_an_input_that_changes_before_it_is_sent_is_refused(workbench: Workbench) -> None:
     """What was checked is what is sent: no batch is made of a file that changed in between."""
-    order = shop.order("fault:end=completed")
-    order.batch_file.path.write_bytes(order.batch_file.path.read_bytes().replace(b"ask", b"ASK"))
+    spec = workbench.spec("fault:end=completed")
+    spec.batch_file.path.write_bytes(spec.batch_file.path.read_bytes().replace(b"ask", b"ASK"))
     with pytest.raises(InputError, match="has changed"):
-        start(shop.flow(), order)
-    assert shop.server.creates == []
+        start(workbench.workflow(), spec)
+    assert workbench.server.creates == []
 
 
 @pytest.mark.parametrize("more", [b"\n", None])
-def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(shop: Shop, more: bytes | None) -> None:
+def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(workbench: Workbench, more: bytes | None) -> None:
     """What a look at the file tells is told before anything is sent."""
-    order = shop.order("fault:end=completed")
-    path = order.batch_file.path
+    spec = workbench.spec("fault:end=completed")
+    path = spec.batch_file.path
     if more is None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes() + more)
     with pytest.raises(InputError, match="has changed" if more else "cannot be read"):
-        start(shop.flow(), order)
-    assert shop.server.uploads == []
+        start(workbench.workflow(), spec)
+    assert workbench.server.uploads == []
 
 
-def test_two_processes_at_once_make_one_batch(shop: Shop) -> None:
+def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
     """Several shells with the same command share one job, one upload and one batch."""
-    path = shop.write("fault:end=completed")
-    running = [shop.command("submit", str(path), "-p", "faulty", "-q") for _ in range(4)]
+    path = workbench.write("fault:end=completed")
+    running = [workbench.command("submit", str(path), "-p", "faulty", "-q") for _ in range(4)]
     outputs = [process.communicate(timeout=60) for process in running]
     assert [process.returncode for process in running] == [0] * 4, outputs
     assert len({out for out, _ in outputs}) == 1
-    assert len(shop.server.batches) == len(shop.server.creates) == len(shop.server.uploads) == 1
+    assert len(workbench.server.batches) == len(workbench.server.creates) == len(workbench.server.uploads) == 1
     assert len(Registry().jobs()) == 1
 
 
-def test_a_process_that_comes_meanwhile_waits_for_the_first(shop: Shop) -> None:
+def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench) -> None:
     """While one process uploads, another with the same order sends nothing of its own."""
-    path = shop.write("fault:upload=hold")
-    first = shop.command("submit", str(path), "-p", "faulty", "-q")
-    while not shop.server.uploads:
+    path = workbench.write("fault:upload=hold")
+    first = workbench.command("submit", str(path), "-p", "faulty", "-q")
+    while not workbench.server.uploads:
         assert first.poll() is None, first.communicate()
         time.sleep(0.02)
-    second = shop.command("submit", str(path), "-p", "faulty")
+    second = workbench.command("submit", str(path), "-p", "faulty")
     assert second.stderr is not None
     assert "another obatch is sending" in second.stderr.readline()
-    shop.server.settle()
+    workbench.server.settle()
     outputs = [process.communicate(timeout=60) for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0], outputs
-    assert len(shop.server.uploads) == len(shop.server.creates) == 1
+    assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
 
 @pytest.mark.parametrize(
     ("plan", "state"), [("upload=hang", UPLOADING), ("create=made.hang", CREATING), ("create=hang", CREATING)]
 )
-def test_a_killed_submit_is_gone_on_with(shop: Shop, plan: str, state: str) -> None:
+def test_a_killed_submit_is_gone_on_with(workbench: Workbench, plan: str, state: str) -> None:
     """SIGKILL in the midst of an upload or a create: the next run goes on, looks first, and makes one batch."""
-    path = shop.write(f"fault:{plan}")
-    process = shop.command("submit", str(path), "-p", "faulty")
-    seen = shop.server.creates if state == CREATING else shop.server.uploads
+    path = workbench.write(f"fault:{plan}")
+    process = workbench.command("submit", str(path), "-p", "faulty")
+    seen = workbench.server.creates if state == CREATING else workbench.server.uploads
     while not seen:
         assert process.poll() is None, process.communicate()
-        seen = shop.server.creates if state == CREATING else shop.server.uploads
+        seen = workbench.server.creates if state == CREATING else workbench.server.uploads
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
     (job,) = Registry().jobs()
     assert job.parts[0].state == state
     if plan == "create=hang":
-        shop.hurry()
-    again = shop.command("submit", str(path), "-p", "faulty", "-q")
+        workbench.hurry()
+    again = workbench.command("submit", str(path), "-p", "faulty", "-q")
     _, said = again.communicate(timeout=60)
-    made = len(shop.server.batches)
+    made = len(workbench.server.batches)
     if plan == "create=hang":
         assert (again.returncode, made) == (7, 0), said
     else:
         assert (again.returncode, made) == (0, 1), said
         (job,) = Registry().jobs()
-        assert job.batch_ids == list(shop.server.batches)
-    assert len(shop.server.creates) == 1
+        assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
 
 
-def test_a_job_is_planned_before_anything_is_sent(shop: Shop) -> None:
+def test_a_job_is_planned_before_anything_is_sent(workbench: Workbench) -> None:
     """The row stands before the upload begins; without a key there is neither."""
     with pytest.raises(Exception, match="401"):
-        shop.submit("fault:upload=401")
-    (job,) = shop.flow().registry.jobs()
+        workbench.submit("fault:upload=401")
+    (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state in (PLANNED, UPLOADING)
     assert job.requests == 4
 
 
-def test_a_batch_from_elsewhere_is_adopted_once_and_collected(shop: Shop) -> None:
+def test_a_batch_from_elsewhere_is_adopted_once_and_collected(workbench: Workbench) -> None:
     """A batch id made by another program becomes one job; an unknown id is no job."""
-    order = shop.order("fault:rows=shuffled")
-    api = shop.api()
-    with order.batch_file.path.open("rb") as handle:
+    spec = workbench.spec("fault:rows=shuffled")
+    api = workbench.api()
+    with spec.batch_file.path.open("rb") as handle:
         file = api.upload(handle, "x.jsonl")
     made = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={"by": "hand"})
-    flow = shop.flow()
-    job = adopt(flow, made.id, order.provider)
-    assert adopt(flow, made.id).id == job.id
-    raise_if_incomplete(collect(flow, flow.wait(job, timeout=30), shop.out))
-    assert [row["custom_id"] for row in shop.rows()] == [f"id-{n}" for n in range(4)]
+    workflow = workbench.workflow()
+    job = adopt(workflow, made.id, spec.provider)
+    assert adopt(workflow, made.id).id == job.id
+    raise_if_incomplete(collect(workflow, workflow.wait(job, timeout=30), workbench.out))
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(4)]
     with pytest.raises(NotFoundError):
-        adopt(flow, "batch_unknown", order.provider)
+        adopt(workflow, "batch_unknown", spec.provider)
     api.close()
 
 
-def test_the_key_is_in_no_file_and_in_no_place_but_its_header(shop: Shop) -> None:
+def test_the_key_is_in_no_file_and_in_no_place_but_its_header(workbench: Workbench) -> None:
     """After a whole job, and one that failed, the key is in no file; it was sent as a bearer token only."""
-    shop.run("fault:end=completed")
+    workbench.run("fault:end=completed")
     with pytest.raises(Exception, match="401"):
-        shop.submit("fault:create=401;end=completed")
-    for path in shop.folder.rglob("*"):
+        workbench.submit("fault:create=401;end=completed")
+    for path in workbench.folder.rglob("*"):
         assert not path.is_file() or b"sk-canary" not in path.read_bytes(), path
-    for request in shop.server.requests:
+    for request in workbench.server.requests:
         assert request.headers.pop("authorization") == "Bearer sk-canary-0123456789abcdef"
         assert "sk-canary" not in f"{request.headers}{request.path}{request.query}"
         assert b"sk-canary" not in request.body

@@ -20,14 +20,14 @@ from openai_batch.requests.source import Source
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
     from openai_batch.jobs.store.records import JobRecord
 
 ROWS = 12
 
 
-def order(shop: Shop, model: str) -> JobSpec:
+def spec(workbench: Workbench, model: str) -> JobSpec:
     """Write twelve requests, and order them in parts of three."""
     rows = [
         {
@@ -38,9 +38,9 @@ def order(shop: Shop, model: str) -> JobSpec:
         }
         for n in range(ROWS)
     ]
-    path = shop.folder / "in.jsonl"
+    path = workbench.folder / "in.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    work = shop.folder / "work"
+    work = workbench.folder / "work"
     work.mkdir(exist_ok=True)
     provider = get_provider_by_name("faulty")
     return JobSpec(check_file(Source(path, "in.jsonl", path), provider.limits, work), provider)
@@ -51,62 +51,62 @@ def ids(path: Path) -> list[str]:
     return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def finish(shop: Shop, job: JobRecord) -> None:
+def finish(workbench: Workbench, job: JobRecord) -> None:
     """Wait for a job and see that every row came once, in order."""
-    flow = shop.flow()
-    done = collect(flow, flow.wait(job, timeout=120), shop.out)
+    workflow = workbench.workflow()
+    done = collect(workflow, workflow.wait(job, timeout=120), workbench.out)
     raise_if_incomplete(done)
-    assert ids(shop.out) == [f"r{n:02}" for n in range(ROWS)]
+    assert ids(workbench.out) == [f"r{n:02}" for n in range(ROWS)]
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["at the create", "after the create"])
-def test_what_does_not_fit_waits_and_is_sent(shop: Shop, refuses: bool) -> None:
+def test_what_does_not_fit_waits_and_is_sent(workbench: Workbench, refuses: bool) -> None:
     """A queue with room for two parts gets all four, one after another, and each request is answered once."""
-    shop.configure(max_requests=3)
-    whole = order(shop, "fault:steps=in_progress")
-    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
-    shop.server.queue_refuses = refuses
-    job, _ = start(shop.flow(), whole)
+    workbench.configure(max_requests=3)
+    whole = spec(workbench, "fault:steps=in_progress")
+    workbench.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
+    workbench.server.queue_refuses = refuses
+    job, _ = start(workbench.workflow(), whole)
     if refuses:
         assert job.waiting == 2
-        assert len(shop.server.batches) == 2
-    finish(shop, job)
-    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+        assert len(workbench.server.batches) == 2
+    finish(workbench, job)
+    ran = [batch for batch in workbench.server.batches.values() if not batch.refused]
     assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
-        (shop.folder / "in.jsonl").read_bytes().splitlines()
+        (workbench.folder / "in.jsonl").read_bytes().splitlines()
     )
 
 
-def test_a_limit_in_the_profile_is_kept_without_asking(shop: Shop) -> None:
+def test_a_limit_in_the_profile_is_kept_without_asking(workbench: Workbench) -> None:
     """With the limit known beforehand nothing is ever refused."""
-    shop.configure(max_requests=3)
-    whole = order(shop, "fault:steps=in_progress,in_progress")
+    workbench.configure(max_requests=3)
+    whole = spec(workbench, "fault:steps=in_progress,in_progress")
     limit = whole.batch_file.size * 2 // 4 + 10
-    shop.configure(max_requests=3, enqueued_tokens=limit // token_limit.BYTES_PER_TOKEN)
-    shop.server.queue_bytes = limit
-    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress,in_progress"))
+    workbench.configure(max_requests=3, enqueued_tokens=limit // token_limit.BYTES_PER_TOKEN)
+    workbench.server.queue_bytes = limit
+    job, _ = start(workbench.workflow(), spec(workbench, "fault:steps=in_progress,in_progress"))
     assert job.waiting == 2
-    finish(shop, job)
-    assert len(shop.server.creates) == 4
+    finish(workbench, job)
+    assert len(workbench.server.creates) == 4
 
 
-def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_part_is_left_alone_for_a_while(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that others have filled is asked again after a pause, not at every poll."""
     monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
-    shop.configure(max_requests=50)
-    whole = order(shop, "m")
-    shop.server.queue_bytes = 1
-    flow = shop.flow()
-    job, _ = start(flow, whole)
+    workbench.configure(max_requests=50)
+    whole = spec(workbench, "m")
+    workbench.server.queue_bytes = 1
+    workflow = workbench.workflow()
+    job, _ = start(workflow, whole)
     assert job.status == "uploaded"
-    job = flow.advance(job)
-    assert len(shop.server.creates) == 1
+    job = workflow.advance(job)
+    assert len(workbench.server.creates) == 1
     part = job.parts[0]
-    assert not EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
-    assert EnqueuedTokens(flow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
-    shop.server.queue_bytes = None
-    finish(shop, job)
-    assert len(shop.server.creates) == 2
+    assert not EnqueuedTokens(workflow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 2.9)
+    assert EnqueuedTokens(workflow.registry, whole.provider).has_room(job, part, (part.attempted_at or 0) + 3.1)
+    workbench.server.queue_bytes = None
+    finish(workbench, job)
+    assert len(workbench.server.creates) == 2
 
 
 @pytest.mark.parametrize(
@@ -121,128 +121,128 @@ def test_a_refused_part_is_left_alone_for_a_while(shop: Shop, monkeypatch: pytes
         ("Enqueued token limit: 3rd tier", None),
     ],
 )
-def test_the_limit_is_read_from_the_providers_words(shop: Shop, words: str, limit: int | None) -> None:
+def test_the_limit_is_read_from_the_providers_words(workbench: Workbench, words: str, limit: int | None) -> None:
     """A number in the refusal is the limit for some days from then on; without one there is none to cut by."""
-    flow = shop.flow()
-    job = shop.submit("fault:steps=in_progress")
-    queue = EnqueuedTokens(flow.registry, flow.api(job).provider)
+    workflow = workbench.workflow()
+    job = workbench.submit("fault:steps=in_progress")
+    queue = EnqueuedTokens(workflow.registry, workflow.api(job).provider)
     queue.learn(job, job.parts[0], words)
     assert queue.limit(job) == limit
-    assert flow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
+    assert workflow.registry.limit(job.base_url, job.model, time.time() + 1, named=True) is None
 
 
-def two_jobs(shop: Shop) -> tuple[JobRecord, JobRecord]:
+def two_jobs(workbench: Workbench) -> tuple[JobRecord, JobRecord]:
     """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
-    first, _ = start(shop.flow(), shop.order("fault:steps=in_progress", 1, "one.jsonl"))
-    whole = order(shop, "fault:steps=in_progress")
-    shop.server.queue_bytes = whole.batch_file.size
-    second, _ = start(shop.flow(), whole)
+    first, _ = start(workbench.workflow(), workbench.spec("fault:steps=in_progress", 1, "one.jsonl"))
+    whole = spec(workbench, "fault:steps=in_progress")
+    workbench.server.queue_bytes = whole.batch_file.size
+    second, _ = start(workbench.workflow(), whole)
     assert second.status == "uploaded"
     return first, second
 
 
-def test_a_guess_cuts_nothing(shop: Shop) -> None:
+def test_a_guess_cuts_nothing(workbench: Workbench) -> None:
     """A refusal without a number, beside a small batch, holds a large part back until that ends, in one piece."""
-    first, second = two_jobs(shop)
-    flow = shop.flow()
-    assert len(flow.advance(second).parts) == 1
-    assert len(shop.server.creates) == 2
-    flow.wait(first, timeout=60)
-    finish(shop, second)
-    assert len(shop.server.batches) == 2
-    assert len(shop.server.creates) == 3
+    first, second = two_jobs(workbench)
+    workflow = workbench.workflow()
+    assert len(workflow.advance(second).parts) == 1
+    assert len(workbench.server.creates) == 2
+    workflow.wait(first, timeout=60)
+    finish(workbench, second)
+    assert len(workbench.server.batches) == 2
+    assert len(workbench.server.creates) == 3
 
 
-def test_a_guess_is_forgotten(shop: Shop) -> None:
+def test_a_guess_is_forgotten(workbench: Workbench) -> None:
     """What others had in the queue when a part was refused does not hold the rest back for ever."""
-    first, second = two_jobs(shop)
-    flow = shop.flow()
-    queue = EnqueuedTokens(flow.registry, flow.api(first).provider)
+    first, second = two_jobs(workbench)
+    workflow = workbench.workflow()
+    queue = EnqueuedTokens(workflow.registry, workflow.api(first).provider)
     part = second.parts[0]
     assert not queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR - 60)
     assert queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR + 60)
 
 
-def test_a_job_that_waits_looks_at_the_batches_of_others(shop: Shop) -> None:
+def test_a_job_that_waits_looks_at_the_batches_of_others(workbench: Workbench) -> None:
     """A batch that nobody follows takes room until somebody looks: who waits for the room does."""
-    first, second = two_jobs(shop)
-    finish(shop, second)
-    assert shop.flow().registry.job(first.id).ended
+    first, second = two_jobs(workbench)
+    finish(workbench, second)
+    assert workbench.workflow().registry.job(first.id).ended
 
 
-def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(shop: Shop) -> None:
+def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(workbench: Workbench) -> None:
     """A batch of another account, which is not found, is passed over; once its window is over it takes no room."""
-    first, second = two_jobs(shop)
-    flow = shop.flow()
-    (gone,) = [batch for batch in shop.server.batches.values() if len(batch.input.data.splitlines()) == 1]
-    del shop.server.batches[gone.id]
-    flow.registry.set_part(first.parts[0], expires_at=time.time() + 60)
-    assert flow.poll(second).waiting == 1
-    flow.registry.set_part(first.parts[0], expires_at=time.time() - 7200)
-    finish(shop, second)
-    assert not flow.registry.job(first.id).ended
+    first, second = two_jobs(workbench)
+    workflow = workbench.workflow()
+    (gone,) = [batch for batch in workbench.server.batches.values() if len(batch.input.data.splitlines()) == 1]
+    del workbench.server.batches[gone.id]
+    workflow.registry.set_part(first.parts[0], expires_at=time.time() + 60)
+    assert workflow.poll(second).waiting == 1
+    workflow.registry.set_part(first.parts[0], expires_at=time.time() - 7200)
+    finish(workbench, second)
+    assert not workflow.registry.job(first.id).ended
 
 
-def test_found_again_a_refused_batch_is_no_part(shop: Shop) -> None:
+def test_found_again_a_refused_batch_is_no_part(workbench: Workbench) -> None:
     """Recovery takes in what ran, not the batches that the full queue had failed."""
     from openai_batch.jobs.recover import recover
 
-    shop.configure(max_requests=3)
-    whole = order(shop, "m")
-    shop.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
-    shop.server.queue_refuses = False
-    finish(shop, start(shop.flow(), whole)[0])
-    (shop.home / "state" / "registry.db").unlink()
-    (job,) = recover(shop.flow(), [whole.provider])
+    workbench.configure(max_requests=3)
+    whole = spec(workbench, "m")
+    workbench.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
+    workbench.server.queue_refuses = False
+    finish(workbench, start(workbench.workflow(), whole)[0])
+    (workbench.home / "state" / "registry.db").unlink()
+    (job,) = recover(workbench.workflow(), [whole.provider])
     assert len(job.parts) == 4
 
 
-def test_a_late_look_does_not_undo_what_another_process_did(shop: Shop) -> None:
+def test_a_late_look_does_not_undo_what_another_process_did(workbench: Workbench) -> None:
     """A process that still has the refused batch in hand neither puts the part back again nor marks it as running."""
-    shop.configure(max_requests=50)
-    whole = order(shop, "m")
-    shop.server.queue_bytes = 1
-    shop.server.queue_refuses = False
-    flow, other = shop.flow(), shop.flow()
-    job, _ = start(flow, whole)
+    workbench.configure(max_requests=50)
+    whole = spec(workbench, "m")
+    workbench.server.queue_bytes = 1
+    workbench.server.queue_refuses = False
+    workflow, other = workbench.workflow(), workbench.workflow()
+    job, _ = start(workflow, whole)
     stale = job
-    job = flow.refresh(job)
+    job = workflow.refresh(job)
     assert job.parts[0].batch_id is None
-    shop.server.queue_bytes = None
-    flow.registry.set_part(job.parts[0], refusals=0)
-    job = flow.advance(job)
+    workbench.server.queue_bytes = None
+    workflow.registry.set_part(job.parts[0], refusals=0)
+    job = workflow.advance(job)
     running = job.parts[0].batch_id
     assert running is not None
     other.refresh(stale)
-    part = flow.registry.job(job.id).parts[0]
+    part = workflow.registry.job(job.id).parts[0]
     assert (part.batch_id, part.state) == (running, "running")
-    finish(shop, job)
-    assert len(shop.server.creates) == 2
+    finish(workbench, job)
+    assert len(workbench.server.creates) == 2
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["in the profile", "from the refusal"])
-def test_a_part_larger_than_the_queue_is_cut(shop: Shop, known: bool) -> None:
+def test_a_part_larger_than_the_queue_is_cut(workbench: Workbench, known: bool) -> None:
     """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
-    whole = order(shop, "fault:steps=in_progress")
+    whole = spec(workbench, "fault:steps=in_progress")
     room = whole.batch_file.size // 4 + 10
     tokens = room // token_limit.BYTES_PER_TOKEN
-    shop.configure(**({"enqueued_tokens": tokens} if known else {}))
-    shop.server.queue_bytes = room
-    shop.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."
-    job, _ = start(shop.flow(), order(shop, "fault:steps=in_progress"))
-    job = shop.flow().advance(job)
+    workbench.configure(**({"enqueued_tokens": tokens} if known else {}))
+    workbench.server.queue_bytes = room
+    workbench.server.queue_words = f"Enqueued token limit reached. Limit: {tokens:,} enqueued tokens."
+    job, _ = start(workbench.workflow(), spec(workbench, "fault:steps=in_progress"))
+    job = workbench.workflow().advance(job)
     assert len(job.parts) in (4, 5)
-    finish(shop, job)
-    ran = [batch for batch in shop.server.batches.values() if not batch.refused]
+    finish(workbench, job)
+    ran = [batch for batch in workbench.server.batches.values() if not batch.refused]
     assert sorted(row for batch in ran for row in batch.input.data.splitlines()) == sorted(
-        (shop.folder / "in.jsonl").read_bytes().splitlines()
+        (workbench.folder / "in.jsonl").read_bytes().splitlines()
     )
-    assert len(shop.server.creates) == len(job.parts) + (not known)
+    assert len(workbench.server.creates) == len(job.parts) + (not known)
 
 
-def test_one_request_larger_than_the_queue_is_sent_alone(shop: Shop) -> None:
+def test_one_request_larger_than_the_queue_is_sent_alone(workbench: Workbench) -> None:
     """A request that no cut makes smaller is tried by itself; the provider has the last word."""
-    shop.configure(enqueued_tokens=1)
-    job, _ = start(shop.flow(), order(shop, "m"))
-    finish(shop, job)
-    assert len(shop.server.creates) == ROWS
+    workbench.configure(enqueued_tokens=1)
+    job, _ = start(workbench.workflow(), spec(workbench, "m"))
+    finish(workbench, job)
+    assert len(workbench.server.creates) == ROWS

@@ -17,7 +17,7 @@ from openai_batch.providers import polling
 from openai_batch.providers.polling import Poller
 
 if TYPE_CHECKING:
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 
 @pytest.mark.slow
@@ -30,54 +30,54 @@ if TYPE_CHECKING:
         *("404", "408", "409", "made.500", "made.reset", "made.cut"),
     ],
 )
-def test_what_passes_is_waited_out(shop: Shop, poll: str) -> None:
+def test_what_passes_is_waited_out(workbench: Workbench, poll: str) -> None:
     """A busy, broken or strange answer in the midst of waiting does not end it, and nothing is sent anew."""
-    flow = shop.flow()
-    job = flow.wait(shop.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
     assert job.parts[0].state == ENDED
     assert job.status == "completed"
-    assert len(shop.server.creates) == 1
+    assert len(workbench.server.creates) == 1
 
 
 @pytest.mark.parametrize("words", ["validating,in_progress,finalizing", "PENDING,Running,WRAPPING_UP", "moderating"])
-def test_unknown_words_mean_that_it_still_runs(shop: Shop, words: str) -> None:
+def test_unknown_words_mean_that_it_still_runs(workbench: Workbench, words: str) -> None:
     """Only the four known ends are ends."""
-    job = shop.flow().wait(shop.submit(f"fault:steps={words}"), timeout=30)
+    job = workbench.workflow().wait(workbench.submit(f"fault:steps={words}"), timeout=30)
     assert job.status == "completed"
-    assert len(shop.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
+    assert len(workbench.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
 
 
 @pytest.mark.parametrize("end", ["completed", "failed", "expired", "cancelled"])
-def test_each_end_is_an_end(shop: Shop, end: str) -> None:
+def test_each_end_is_an_end(workbench: Workbench, end: str) -> None:
     """All four terminal statuses end the waiting."""
-    job = shop.flow().wait(shop.submit(f"fault:end={end}"), timeout=30)
+    job = workbench.workflow().wait(workbench.submit(f"fault:end={end}"), timeout=30)
     assert (job.status, job.ended) == (end, True)
     assert job.ended_at is not None
 
 
-def test_the_time_given_is_kept(shop: Shop) -> None:
+def test_the_time_given_is_kept(workbench: Workbench) -> None:
     """When the time is up the job goes on, and the error says how to come back."""
     steps = ",".join(["in_progress"] * 50)
-    job = shop.submit(f"fault:steps={steps}")
+    job = workbench.submit(f"fault:steps={steps}")
     with pytest.raises(WaitTimeoutError) as told:
-        shop.flow().wait(job, timeout=0.6)
+        workbench.workflow().wait(job, timeout=0.6)
     assert told.value.code == 124
     assert f"obatch wait {job.id}" in told.value.hint
 
 
-def test_a_refused_key_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused again and again is told; the job itself is not touched."""
     monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
-    job = shop.submit("fault:poll=401*9;steps=in_progress")
+    job = workbench.submit("fault:poll=401*9;steps=in_progress")
     with pytest.raises(AuthError) as told:
-        shop.flow().wait(job, timeout=30)
+        workbench.workflow().wait(job, timeout=30)
     assert "FAULTY_KEY" in told.value.hint
     assert "canary" not in str(told.value)
 
 
-def test_a_key_that_is_refused_once_does_not_end_the_waiting(shop: Shop) -> None:
+def test_a_key_that_is_refused_once_does_not_end_the_waiting(workbench: Workbench) -> None:
     """A provider whose key service hiccups in hour seven does not end a day's waiting."""
-    job = shop.flow().wait(shop.submit("fault:poll=401;steps=in_progress"), timeout=30)
+    job = workbench.workflow().wait(workbench.submit("fault:poll=401;steps=in_progress"), timeout=30)
     assert job.status == "completed"
 
 
@@ -96,59 +96,59 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
     assert not answered or 2 <= poller.next_delay() <= 2.5
 
 
-def test_a_batch_that_is_gone_ends_the_waiting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
     monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
     with pytest.raises(NotFoundError):
-        shop.flow().wait(shop.submit("fault:poll=404*9"), timeout=60)
-    assert len(shop.server.seen("GET", "/batches/.*")) == 2
+        workbench.workflow().wait(workbench.submit("fault:poll=404*9"), timeout=60)
+    assert len(workbench.server.seen("GET", "/batches/.*")) == 2
 
 
-def test_a_provider_that_is_away_is_waited_for(shop: Shop) -> None:
+def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
     """With nobody listening the waiting goes on, and it ends when the provider is back."""
-    flow = shop.flow()
-    job = shop.submit("fault:steps=in_progress")
-    shop.server.deafen()
-    back = threading.Timer(2.5, shop.server.hear)
+    workflow = workbench.workflow()
+    job = workbench.submit("fault:steps=in_progress")
+    workbench.server.deafen()
+    back = threading.Timer(2.5, workbench.server.hear)
     back.start()
-    job = flow.wait(job, timeout=60)
+    job = workflow.wait(job, timeout=60)
     back.join()
     assert job.status == "completed"
-    assert any("cannot be reached" in text for text in shop.ears.warnings)
+    assert any("cannot be reached" in text for text in workbench.reporter.warnings)
 
 
-def test_what_a_retry_brings_takes_the_place_of_what_was_published(shop: Shop) -> None:
+def test_what_a_retry_brings_takes_the_place_of_what_was_published(workbench: Workbench) -> None:
     """The same command with --retries ends well after an end with failed rows, and so does the next one."""
-    shop.write("fault:rows=expired", 2)
+    workbench.write("fault:rows=expired", 2)
     command = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     for words, code in (((), 5), (("--retries", "1"), 0), ((), 0)):
-        process = shop.command(*command, *words)
+        process = workbench.command(*command, *words)
         told = process.communicate(timeout=60)[1]
         assert process.returncode == code, told
-    assert [bool(row["error"]) for row in shop.rows()] == [False, False]
-    assert len(shop.server.batches) == 2
+    assert [bool(row["error"]) for row in workbench.rows()] == [False, False]
+    assert len(workbench.server.batches) == 2
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["while it runs", "before it was sent"])
-def test_a_job_that_is_sent_again_is_not_collected(shop: Shop, sent: bool) -> None:
+def test_a_job_that_is_sent_again_is_not_collected(workbench: Workbench, sent: bool) -> None:
     """What was published before a retry is not all that there is, whether or not the retry got far."""
-    flow = shop.flow()
-    job = shop.run("fault:rows=expired").job
+    workflow = workbench.workflow()
+    job = workbench.run("fault:rows=expired").job
     assert job.collected
-    found = survey(flow, job)
-    shop.server.queue_bytes = None if sent else 1
-    job = retry(flow, job, found)
+    found = survey(workflow, job)
+    workbench.server.queue_bytes = None if sent else 1
+    job = retry(workflow, job, found)
     assert (job.collected, job.succeeded) == (False, None)
-    flow.registry.set_job(job.id, succeeded=2)  # by another process that had just begun to collect
-    assert not flow.registry.job(job.id).collected
+    workflow.registry.set_job(job.id, succeeded=2)  # by another process that had just begun to collect
+    assert not workflow.registry.job(job.id).collected
 
 
 @pytest.mark.parametrize("steps", ["in_progress,in_progress", ""])
-def test_cancelling_ends_as_cancelled_or_as_it_ended_before(shop: Shop, steps: str) -> None:
+def test_cancelling_ends_as_cancelled_or_as_it_ended_before(workbench: Workbench, steps: str) -> None:
     """A running batch is cancelled and its rows kept; one that has ended meanwhile is left as it is."""
-    flow = shop.flow()
-    job = shop.submit(f"fault:steps={steps};rows=absent")
-    job = flow.wait(cancel(flow, job), timeout=30)
+    workflow = workbench.workflow()
+    job = workbench.submit(f"fault:steps={steps};rows=absent")
+    job = workflow.wait(cancel(workflow, job), timeout=30)
     assert job.status == ("cancelled" if steps else "completed")
     assert job.parts[0].output_file_id
 

@@ -57,7 +57,7 @@ async def begin(jobs: Jobs) -> None:
     assert_type(await jobs.recover_async(), list[Job])
 
 
-class Ears(Reporter):
+class RecordingReporter(Reporter):
     """Hears."""
 
     def warn(self, text: str) -> None:
@@ -66,5 +66,5 @@ class Ears(Reporter):
 
 def main() -> None:
     """Have a reporter."""
-    with Jobs(Path("state"), reporter=Ears()) as jobs:
+    with Jobs(Path("state"), reporter=RecordingReporter()) as jobs:
         print(jobs.get().cancel().ended)

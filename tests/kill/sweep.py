@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.faults import FaultServer, fault_server
-from support.provider_home import request_line
+from support.workbench import request_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -52,7 +52,7 @@ class Result:
         assert hint in told[1], self
         return self
 
-    def good(self) -> Result:
+    def succeeded(self) -> Result:
         """Assert that it exited with 0."""
         assert self.code == 0, self
         return self

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.conftest import shop
+from integration.conftest import workbench
 from support.canary import KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
-__all__ = ["here", "shop"]
+__all__ = ["here", "workbench"]
 
 
 @pytest.fixture
-def here(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shop:
+def here(workbench: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workbench:
     """Give the provider the canary for a key, and work in a folder of its own."""
-    shop.folder = tmp_path / "work"
-    shop.folder.mkdir()
+    workbench.folder = tmp_path / "work"
+    workbench.folder.mkdir()
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("FAULTY_KEY", KEY)
-    monkeypatch.chdir(shop.folder)
-    return shop
+    monkeypatch.chdir(workbench.folder)
+    return workbench

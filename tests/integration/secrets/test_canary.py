@@ -18,7 +18,7 @@ from openai_batch.providers.api import BatchApi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
 pytestmark = pytest.mark.slow
 
@@ -61,26 +61,26 @@ KEYS = {
 """Keys that people have by mistake, and the exit code that such a key gives `obatch run`."""
 
 
-def prepare(shop: Shop) -> None:
+def prepare(workbench: Workbench) -> None:
     """Write the inputs that the commands name."""
-    (shop.folder / "prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
-    shop.write("fault:end=completed")
-    shop.write("fault:rows=mixed", name="mixed.jsonl")
+    (workbench.folder / "prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
+    workbench.write("fault:end=completed")
+    workbench.write("fault:rows=mixed", name="mixed.jsonl")
 
 
-def places(shop: Shop) -> tuple[Path, ...]:
+def places(workbench: Workbench) -> tuple[Path, ...]:
     """Return every folder that a command may write to."""
-    return (shop.home, shop.folder, shop.folder.parent / "tmp")
+    return (workbench.home, workbench.folder, workbench.folder.parent / "tmp")
 
 
-def use(shop: Shop) -> list[Ran]:
+def use(workbench: Workbench) -> list[Ran]:
     """Run every command and every program once."""
-    prepare(shop)
+    prepare(workbench)
     ran = [run(*words) for words in COMMANDS]
     return ran + [run(*words, module=f"openai_batch.{name}") for name, *words in PROGRAMS]
 
 
-def test_every_command_keeps_the_key_to_itself(here: Shop) -> None:
+def test_every_command_keeps_the_key_to_itself(here: Workbench) -> None:
     """After every command, told to log all it can, the key was in the header to its own host and nowhere else."""
     ran = use(here)
     assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
@@ -94,7 +94,7 @@ def test_every_command_keeps_the_key_to_itself(here: Shop) -> None:
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_that_is_off_is_not_shown(here: Shop, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_key_that_is_off_is_not_shown(here: Workbench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """White space, other scripts, control characters and ten thousand characters show up nowhere either."""
     key, code = KEYS[kind]
     monkeypatch.setenv("FAULTY_KEY", key)
@@ -122,7 +122,7 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS if FULL else FAULTS[::4])
-def test_every_failure_keeps_the_key_to_itself(here: Shop, fault: str) -> None:
+def test_every_failure_keeps_the_key_to_itself(here: Workbench, fault: str) -> None:
     """Refusals, broken lines, web pages and redirects, with tracebacks asked for, show no key."""
     here.configure(create_timeout=2, create_grace=0.2)
     here.write(f"fault:{fault}")
@@ -139,7 +139,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize(("status", "kind"), ECHOES)
-def test_a_key_that_the_server_repeats_is_taken_out(here: Shop, status: int, kind: str) -> None:
+def test_a_key_that_the_server_repeats_is_taken_out(here: Workbench, status: int, kind: str) -> None:
     """A server that has the key in its answer, as some have in a 401, does not bring it into ours."""
     with listener(repeat_key(status, kind)) as server:
         here.configure(base_url=f"{server.url}/v1", create_grace=0.1)
@@ -159,7 +159,7 @@ def test_a_key_that_the_server_repeats_is_taken_out(here: Shop, status: int, kin
     assert MARK.lower() not in " ".join(told).lower(), told
 
 
-def test_a_page_that_repeats_the_key_instead_of_results(here: Shop) -> None:
+def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None:
     """What arrives instead of a result file is shown in part, and never the key in it."""
     here.write("fault:end=completed")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
@@ -173,7 +173,7 @@ def test_a_page_that_repeats_the_key_instead_of_results(here: Shop) -> None:
     nowhere(ran, folders=places(here))
 
 
-def test_a_key_is_in_no_command_line(here: Shop) -> None:
+def test_a_key_is_in_no_command_line(here: Workbench) -> None:
     """While a command waits, neither its command line nor that of a process below it holds the key."""
     here.write(f"fault:steps={','.join(['in_progress'] * 40)}")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
@@ -196,7 +196,7 @@ def test_no_option_takes_a_key() -> None:
         assert not [option for option in options if "token" in option and not option.endswith("-env")]
 
 
-def test_the_key_of_an_upstream_stays_in_the_servers_header(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_of_an_upstream_stays_in_the_servers_header(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The local provider's server sends its upstream's key to the upstream, and writes it nowhere."""
     monkeypatch.setenv("UPSTREAM_KEY", KEY)
     with echo_upstream(key=KEY) as echo:
@@ -213,7 +213,7 @@ def test_the_key_of_an_upstream_stays_in_the_servers_header(here: Shop, monkeypa
     nowhere(*ran, folders=places(here))
 
 
-def test_the_search_finds_what_it_looks_for(here: Shop) -> None:
+def test_the_search_finds_what_it_looks_for(here: Workbench) -> None:
     """The canary is seen in an output, in a file and in a file's name: a search that finds nothing proves nothing."""
     for said, name, content in ((KEY, "a", ""), ("", KEY, ""), ("", "a", KEY)):
         path = here.folder / name

@@ -17,29 +17,29 @@ from openai_batch.providers import get_provider_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.provider_home import Shop
+    from support.workbench import Workbench
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
 
-def _wait(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
-    return flow.wait(job, timeout=30)
+def _wait(workflow: Workflow, job: JobRecord, _shop: Workbench) -> object:
+    return workflow.wait(job, timeout=30)
 
 
-def _cancel(flow: Workflow, job: JobRecord, _shop: Shop) -> object:
-    return cancel(flow, job)
+def _cancel(workflow: Workflow, job: JobRecord, _shop: Workbench) -> object:
+    return cancel(workflow, job)
 
 
-def _collect(flow: Workflow, job: JobRecord, shop: Shop) -> object:
-    return collect(flow, flow.wait(job, timeout=30), shop.out)
+def _collect(workflow: Workflow, job: JobRecord, workbench: Workbench) -> object:
+    return collect(workflow, workflow.wait(job, timeout=30), workbench.out)
 
 
-def _fetch(flow: Workflow, job: JobRecord, shop: Shop) -> object:
-    return fetch_raw(flow, flow.wait(job, timeout=30), shop.folder)
+def _fetch(workflow: Workflow, job: JobRecord, workbench: Workbench) -> object:
+    return fetch_raw(workflow, workflow.wait(job, timeout=30), workbench.folder)
 
 
-CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Shop], object]]] = {
+CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Workbench], object]]] = {
     "upload": ("upload={}", _wait),
     "create": ("create={}", _wait),
     "a create that was done": ("create=made.{}", _wait),
@@ -54,14 +54,14 @@ CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Shop], object]]] = {
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", CALLS)
-def test_nothing_follows_a_redirect(here: Shop, call: str, status: int) -> None:
+def test_nothing_follows_a_redirect(here: Workbench, call: str, status: int) -> None:
     """No request goes on to another address: no key, no header, no prompt, not even a connection."""
     here.configure(create_timeout=0.2, create_grace=0.1)
     plan, act = CALLS[call]
-    flow = here.flow()
+    workflow = here.workflow()
     told = ""
     try:
-        act(flow, start(flow, here.order(f"fault:{plan.format(status)}"))[0], here)
+        act(workflow, start(workflow, here.spec(f"fault:{plan.format(status)}"))[0], here)
     except BatchError as exc:
         told = f"{exc} {exc.hint}"
     assert str(status) in [request.fault.kind for request in here.server.requests if request.fault]
@@ -69,7 +69,9 @@ def test_nothing_follows_a_redirect(here: Shop, call: str, status: int) -> None:
     assert MARK not in told
 
 
-def test_a_provider_on_this_machine_is_reached_past_every_proxy(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_on_this_machine_is_reached_past_every_proxy(
+    here: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With every proxy variable set to a trap, a whole job goes to the loopback address and the trap hears nothing."""
     here.write("fault:rows=mixed")
     with listener() as trap, echo_upstream() as echo:
@@ -89,7 +91,7 @@ def test_a_provider_on_this_machine_is_reached_past_every_proxy(here: Shop, monk
     nowhere(*ran, folders=(here.home, here.folder))
 
 
-def test_openai_base_url_has_no_say(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_base_url_has_no_say(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's own variable changes no profile's address, neither OpenAI's nor another's."""
     here.write("fault:end=completed")
     with listener() as trap:
@@ -103,7 +105,7 @@ def test_openai_base_url_has_no_say(here: Shop, monkeypatch: pytest.MonkeyPatch)
     assert len(here.server.batches) == 1
 
 
-def test_files_in_the_working_folder_have_no_say(here: Shop) -> None:
+def test_files_in_the_working_folder_have_no_say(here: Workbench) -> None:
     """A configuration, an .env or an .obatch that lies beside the input sends nobody's key anywhere."""
     here.write("fault:end=completed")
     with listener() as trap:
@@ -119,7 +121,7 @@ def test_files_in_the_working_folder_have_no_say(here: Shop) -> None:
     assert {request.headers["authorization"] for request in here.server.requests} == {f"Bearer {KEY}"}
 
 
-def test_a_key_of_one_provider_does_not_go_to_another(here: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_one_provider_does_not_go_to_another(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the keys of several providers set, each request bears the key of its own alone."""
     for name in ("OPENAI_API_KEY", "PARASAIL_API_KEY", "GROQ_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, f"sk-{name}-0123456789")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.provider_home import request_line
+from support.workbench import request_line
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import lines

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
 
-class Ears(Reporter):
+class RecordingReporter(Reporter):
     """A reporter that remembers."""
 
     def __init__(self) -> None:
@@ -44,14 +44,14 @@ class Ears(Reporter):
 
 
 @dataclass
-class Shop:
+class Workbench:
     """A provider that fails as planned, and what a user needs to order from it."""
 
     server: FaultServer
     folder: Path
     home: Path
-    ears: Ears = field(default_factory=Ears)
-    flows: list[Workflow] = field(default_factory=list)
+    reporter: RecordingReporter = field(default_factory=RecordingReporter)
+    workflows: list[Workflow] = field(default_factory=list)
 
     def configure(self, **values: Any) -> None:
         """Write the configuration; its patience with creates is long, so that a slow machine changes nothing."""
@@ -64,11 +64,11 @@ class Shop:
         """Give up on an answer, and on looking for a batch, at once: for what is uncertain in any case."""
         self.configure(create_timeout=0.5, create_grace=0.1)
 
-    def flow(self) -> Workflow:
+    def workflow(self) -> Workflow:
         """Return a new workflow, as a new process would have it."""
-        flow = Workflow(Registry(), self.ears)
-        self.flows.append(flow)
-        return flow
+        workflow = Workflow(Registry(), self.reporter)
+        self.workflows.append(workflow)
+        return workflow
 
     def api(self) -> BatchApi:
         """Return a new connection."""
@@ -80,7 +80,7 @@ class Shop:
         path.write_bytes(b"".join(request_line(f"id-{n}", plan) for n in range(requests)))
         return path
 
-    def order(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> JobSpec:
+    def spec(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> JobSpec:
         """Check an input of that plan, and return the order to run it."""
         provider = get_provider_by_name("faulty")
         path = self.write(plan, requests, name)
@@ -90,13 +90,13 @@ class Shop:
 
     def submit(self, plan: str, **options: Any) -> JobRecord:
         """Submit an order of that plan with a new workflow."""
-        return start(self.flow(), self.order(plan), **options)[0]
+        return start(self.workflow(), self.spec(plan), **options)[0]
 
     def run(self, plan: str, requests: int = 4) -> Collected:
         """Submit, wait and collect into `out.jsonl`."""
-        flow = self.flow()
-        job = flow.wait(start(flow, self.order(plan, requests))[0], timeout=60)
-        return collect(flow, job, self.out)
+        workflow = self.workflow()
+        job = workflow.wait(start(workflow, self.spec(plan, requests))[0], timeout=60)
+        return collect(workflow, job, self.out)
 
     @property
     def out(self) -> Path:
@@ -114,8 +114,8 @@ class Shop:
 
     def close(self) -> None:
         """Close what was opened."""
-        for flow in self.flows:
-            flow.close()
+        for workflow in self.workflows:
+            workflow.close()
 
 
 def request_line(custom_id: str, model: str = "m", **body: Any) -> bytes:
