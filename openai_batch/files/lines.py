@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_LINE_BYTES = 10_000_000
+"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
+
 BLOCK = 1 << 16
 """Bytes read at once. It is small, so that what is made of a block finds it in the processor's cache."""
 
@@ -41,20 +44,15 @@ def pieces(block: bytes, beyond: int, longest: int) -> Iterator[tuple[int, bytes
         yield offset, last if len(last) <= longest else len(last) + beyond
 
 
-MAX_LINE_BYTES = 10_000_000
-"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
-
-
 _CHUNK = 1 << 16
 
 
-def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
+def lines(stream: BinaryIO, longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, int, bytes | int]]:
     r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
 
     A line of more than `longest` bytes (by default MAX_LINE_BYTES) is passed over, and its length in bytes stands
     in its place.
     """
-    longest = MAX_LINE_BYTES if longest is None else longest
     number = offset = 0
     while raw := stream.readline(longest + 1):
         number += 1

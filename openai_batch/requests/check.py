@@ -70,7 +70,7 @@ def check_stream(
         stream.seek(start)  # read again, to tell the lines of the repeated ids
     with unique_ids() as seen:
         checker = _Checker(*rules, seen)
-        for number, offset, raw in lines(stream):
+        for number, offset, raw in lines(stream, MAX_LINE_BYTES):
             row = checker.line(number, offset, raw)
             if row is not None and on_row is not None:
                 on_row(row)
