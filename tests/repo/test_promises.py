@@ -24,7 +24,7 @@ def test_every_test_that_a_promise_names_is_there() -> None:
 
 def test_the_nightly_set_has_every_test_of_two_sizes() -> None:
     """Each file of tests that has a full size is named by the line that runs the nightly set, or its folder is."""
-    line = re.search(r"^OBATCH_TEST_FULL=1 python -m pytest -n 2 (tests/.*)$", PAGE, re.MULTILINE)
+    line = re.search(r"^OBATCH_TEST_FULL=1 python -m pytest -n 2 --all (tests/.*)$", PAGE, re.MULTILINE)
     assert line
     named = line[1].split()
     files = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")]
