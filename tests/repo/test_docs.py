@@ -34,6 +34,28 @@ def test_every_file_to_change_exists() -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_section_leads_to_its_heading(page: Path) -> None:
+    """A link with a # names a heading of its page."""
+    for link, section in re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        target = page.parent / link if link else page
+        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+        assert section in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_in_the_repository_exists(page: Path) -> None:
+    """A path that a page names from the repository's root is there."""
+    paths = re.findall(r"`((?:tests|docs|benchmarks|completions|openai_batch)/[a-z_0-9/.]*)`", page.read_text("utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_example_of_a_planted_bug_is_an_entry() -> None:
+    """CONTRIBUTING shows an entry of mutants.toml as it is there."""
+    example = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    assert example in (ROOT / "tests" / "mutants.toml").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob(".github/workflows/*.yml")), ids=lambda path: path.name)
 def test_actions_are_pinned(path: Path) -> None:
     """Each action of others is pinned by its full commit hash, with the version beside it."""
