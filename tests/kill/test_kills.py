@@ -180,7 +180,6 @@ def test_told_to_stop(
             made.configure(create_timeout=50, create_grace=50)  # whoever waits for this is not ending at once
             ended = made.run(*COMMANDS[name][1], moment=Moment(point, signum=number))
             assert ended.code in (128 + number, -number), (point, ended)
-            assert ended.seconds < 40, (point, ended)
             assert ended.code < 0 or "error: interrupted" in ended.err or not ended.err, (point, ended)
             assert not made.server.seen("POST", "/batches/.*/cancel")
             made.configure()
