@@ -35,7 +35,7 @@ def provider_of(args: argparse.Namespace) -> Provider | None:
     URL of a known provider.
     """
     name, base_url, key = args.provider, getattr(args, "base_url", None), getattr(args, "api_key", None)
-    if base_url and not (name and get_provider_by_name(name).same_place(base_url)):
+    if base_url and not (name and get_provider_by_name(name).is_at(base_url)):
         known = get_provider_by_base_url(base_url)
         provider = with_key(known) if known.name else known
         if name and not known.name:

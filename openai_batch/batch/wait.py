@@ -43,7 +43,7 @@ def follow(
     """
     first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
     # A refusal counts at once as long as the batch was never seen: its id or its key is wrong.
-    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_refusals=1)
+    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_access_errors=1)
     while True:
         batch = None
         with poller.attempt():
