@@ -154,9 +154,7 @@ def _count_succeeded(results: Path) -> int:
     count = 0
     with results.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(
-                msgspec.MsgspecError, UnicodeDecodeError
-            ):  # a line that is cut off did not succeed
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):  # a line that is cut off
                 count += answer_text(line)[1]
     return count
 

@@ -89,15 +89,15 @@ class Batch:
         self.custom_id_prefix = custom_id_prefix
         self.batch_id = batch_id
         self.provider = provider
-        self.n_bytes = 0
-        self.n_requests = 0
-        self.model: str | None = None
-        self.batch_type: BatchType | None = None
+        self.n_bytes = 0  # bytes of the input so far
+        self.n_requests = 0  # requests in the input so far
+        self.model: str | None = None  # of the first request
+        self.batch_type: BatchType | None = None  # of the requests
         self._endpoint: str | None = None
         self._input_file: InputFile | None = None
         self._api: BatchApi | None = None
-        self._attempt: Attempt | None = None
-        self._sent = False
+        self._attempt: Attempt | None = None  # None until the input is uploaded
+        self._sent = False  # whether the attempt's create request may have been sent
 
     def __enter__(self) -> Self:
         return self
@@ -316,7 +316,7 @@ class Batch:
 
     def _destination(self) -> tuple[Provider, str]:
         if self.provider is None:
-            raise UsageError("No model in the input tells the provider", hint="give provider=…")
+            raise UsageError("The provider is not known: the input names no model", hint="give provider=…")
         return self.provider, self._endpoint or ENDPOINTS[self.batch_type or BatchType.CHAT_COMPLETION]
 
     def _count(self, report: Report | None) -> None:
@@ -349,7 +349,7 @@ class Batch:
         try:
             return reconcile(api, attempt) if again else create(api, attempt)
         except UncertainError as exc:
-            exc.hint = "call submit() of the same Batch again: it looks for the batch, and never sends it anew"
+            exc.hint = "call submit() of the same Batch again: it looks for the batch, and never sends it again"
             raise
         except BatchError:
             self._attempt, self._sent = None, False  # not created: the next call uploads and creates again

@@ -112,7 +112,7 @@ class BatchApi:
             if file.size is not None and file.size != size:
                 raise ApiError(
                     f"{self.provider} holds {file.size:,} bytes of the {size:,} that were uploaded",
-                    hint="the same command again uploads the file anew",
+                    hint="the same command again uploads the file again",
                 )
             return file
 
@@ -217,7 +217,7 @@ class BatchApi:
         if recorded is not None and (count < recorded or (announced is None and count != recorded)):
             raise DownloadError(
                 f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-                hint="the same command again downloads it anew",
+                hint="the same command again downloads it again",
             )
         return count
 

@@ -95,7 +95,7 @@ def upload_name(token: str, part: int) -> str:
 
 
 def is_upload_name(name: str | None) -> bool:
-    """Tell whether `upload_name` made this name."""
+    """Tell whether `upload_name` made this name, for a part up to 9999."""
     return _UPLOAD_NAME.fullmatch(name or "") is not None
 
 
@@ -151,14 +151,14 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
         except BatchError as exc:
             found, reason = None, str(exc)
         else:
-            reason = "no listed batch bears its marks"
+            reason = "no listed batch has its marks"
         if found is not None:
             return found
         if time.monotonic() >= deadline:
             raise UncertainError(
                 f"unknown whether {api.provider} created a batch of file {attempt.file_id}: {reason}",
-                hint="the same command again looks once more; --resubmit-uncertain sends it anew, at the risk of "
-                "paying twice",
+                hint="the same command again looks once more; --resubmit-uncertain sends it again, at the risk "
+                "of paying twice",
             )
         sleep(min(next(pauses), max(0.1, deadline - time.monotonic())))
 

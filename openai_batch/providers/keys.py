@@ -1,10 +1,9 @@
-"""Find a provider's API key: in its profile, in the profile's environment variable, or printed by its command.
+"""Find the API key of a provider. A key goes only to the host of its own profile's base URL.
 
-A key goes only to the host of its own profile's base URL:
-
-- This module reads only what that one profile names.
-- `config` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or any key over plain HTTP. A
-  built-in profile that gets another host loses its key variable; `batch/provider_arguments` does so for `--base-url`.
+- This module reads only what that profile names: the key itself, an environment variable, or a command.
+- `config` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted to
+  another machine. A built-in profile that gets another host loses its variable; so does one with `--base-url`
+  (`batch/provider_arguments`).
 - `client` sends the key to the base URL only, and follows no redirect.
 """
 
