@@ -2,7 +2,7 @@
 
     from openai_batch import Batch
 
-The public names are imported when they are first asked for, so `import openai_batch` costs next to nothing.
+Each public name is imported when it is first used, so that `import openai_batch` is fast.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors
 from ._lazy import lazy_names
-from .errors import *  # noqa: F403 - the error tree is public as it stands
+from .errors import *  # noqa: F403 - every error is public
 
 if TYPE_CHECKING:
     from .batch.batch import Batch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_HOMES = {
+_MODULE_OF = {
     "Batch": "batch.batch",
     "BatchType": "requests.endpoints",
     "Job": "jobs.job",
@@ -39,7 +39,7 @@ _HOMES = {
     "get_provider_by_name": "providers.lookup",
     "wait": "batch.wait",
 }
-_MODULES = ("batch", "jobs", "providers")
+_SUBPACKAGES = ("batch", "jobs", "providers")
 
 __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Batch",
@@ -57,12 +57,12 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     *errors.__all__,
 ]
 
-_get, __dir__ = lazy_names(__name__, _HOMES, (*__all__, *_MODULES))
+_get, __dir__ = lazy_names(__name__, _MODULE_OF, (*__all__, *_SUBPACKAGES))
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name in _MODULES:
+    """Import a public name when it is first used."""
+    if name in _SUBPACKAGES:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")

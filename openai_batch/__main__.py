@@ -1,6 +1,6 @@
-"""`python -m openai_batch` and the script `obatch`: the same program.
+"""The program `obatch`, also called as `python -m openai_batch`.
 
-What a shell asks at every TAB, and `--version`, are answered here, before anything heavy is imported.
+Shell completion and `--version` are answered here, without the imports of the whole command line, which are slow.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import sys
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    words = sys.argv[1:]
-    if words[:1] == ["__complete"]:
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["__complete"]:
         from .jobs.store.completion import complete
 
-        return complete(words[1:])
-    if words == ["--version"]:
+        return complete(arguments[1:])
+    if arguments == ["--version"]:
         from . import __version__
 
         print(f"obatch {__version__}")  # noqa: T201 - this is a program's entry
         return 0
     from .cli.main import main as run
 
-    return run(words)
+    return run(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Public names that are imported when they are first asked for, so that importing a package costs next to nothing."""
+"""Public names that are imported when they are first used, so that importing a package is fast."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ if TYPE_CHECKING:
 
 
 def lazy_names(
-    package: str, homes: Mapping[str, str], extra: Iterable[str] = ()
+    package: str, module_of: Mapping[str, str], extra: Iterable[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` for a package (PEP 562).
 
-    `homes` maps each public name to the module below `package` that defines it; `extra` are names that `__dir__`
-    shows too.
+    `module_of` maps each public name to the module in `package` that defines it. `extra` are more names for `__dir__`.
     """
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes, *extra})
+        return sorted({*vars(sys.modules[package]), *module_of, *extra})
 
     return get, names

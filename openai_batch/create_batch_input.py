@@ -1,6 +1,6 @@
 """Make a batch input file from prompts: `python -m openai_batch.create_batch_input prompts.txt batch.jsonl`.
 
-Also to be called as `create_batch` and `create_input`.
+`create_batch` and `create_input` are other names of this program.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: Sequence[str] | None = None) -> None:
     """Write the batch input that `args` (by default the command line) ask for.
 
-    Raises InputError if the prompts are no UTF-8, or are more than the provider takes in one batch.
+    Raises InputError if the prompts are not UTF-8, or are over the provider's limits for one batch.
     """
     options = get_parser().parse_args(args)
     provider = provider_of(options)
@@ -56,13 +56,13 @@ def main(args: Sequence[str] | None = None) -> None:
     output: Any = options.output if options.output != "-" else getattr(sys.stdout, "buffer", sys.stdout)
     with _opened(options.input) as lines, Batch(submission_input_file=output, provider=provider) as batch:
         for prompt in _prompts(lines, options.input):
-            batch.add_to_batch(model=model, **_parameters(options, prompt))
+            batch.add_to_batch(model=model, **_request_arguments(options, prompt))
         if not batch.n_requests and options.output != "-":
             Path(options.output).touch()
 
 
-def _parameters(options: argparse.Namespace, prompt: str) -> dict[str, Any]:
-    """Return what tells the kind of request."""
+def _request_arguments(options: argparse.Namespace, prompt: str) -> dict[str, Any]:
+    """Return the arguments of `Batch.add_to_batch` for one prompt; they decide the kind of request."""
     if options.score:
         return {"text_1": options.score, "text_2": prompt}
     if options.rerank:
@@ -88,7 +88,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 
 def _prompts(lines: BinaryIO, name: str) -> Iterator[str]:
-    """Yield each line that is not blank, without its line end and otherwise as it is."""
+    """Yield each line that is not blank, without its line end. Nothing else is stripped."""
     for number, line in enumerate(lines, 1):
         raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         try:
@@ -103,6 +103,6 @@ def _prompts(lines: BinaryIO, name: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    from .batch.program import program
+    from .batch.program import run_program
 
-    program(main)
+    run_program(main)

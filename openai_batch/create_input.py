@@ -7,6 +7,6 @@ from .create_batch_input import Batch, get_parser, main
 __all__ = ["Batch", "get_parser", "main"]
 
 if __name__ == "__main__":
-    from .batch.program import program
+    from .batch.program import run_program
 
-    program(main)
+    run_program(main)

@@ -65,17 +65,17 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def prompts(count: int, *, embedding: bool = False) -> Iterator[str]:
-    """Yield `count` prompts drawn at random."""
+    """Yield `count` random prompts, or with `embedding` random texts for an embedding model."""
     for _ in range(count):
         if embedding:
-            yield random.choice(ABSTRACTS)  # noqa: S311 - no secret
+            yield random.choice(ABSTRACTS)  # noqa: S311 - not for secrets
         else:
             yield f"{random.choice(ACTIONS)} {random.choice(SUBJECTS)}."  # noqa: S311
 
 
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[_Write]:
-    """Give a function that writes one line to the file, or to standard output, which stays open."""
+    """Give a function that writes one line to the file called `name`, or to standard output for `-`."""
     if name == "-":
         out = getattr(sys.stdout, "buffer", None)
         if out is None:
@@ -96,6 +96,6 @@ if TYPE_CHECKING:
 
 
 if __name__ == "__main__":
-    from .batch.program import program
+    from .batch.program import run_program
 
-    program(main)
+    run_program(main)

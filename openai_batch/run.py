@@ -1,6 +1,6 @@
 """Run a batch from start to finish: `python -m openai_batch.run batch.jsonl`.
 
-Its exit code: 0 if every request has a success, 5 if not, else that of the error (see `errors`).
+The exit code is 0 if every request succeeded, 5 if not, else that of the error (see `errors`).
 """
 
 from __future__ import annotations
@@ -23,28 +23,25 @@ if TYPE_CHECKING:
     from openai.types.batch import Batch as OpenAIBatch
 
 INTERVAL = 60.0
-"""The longest time between two looks at the batch, in seconds."""
+"""The longest time between two polls, in seconds."""
 
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """What became of a run: the batch's id, once there is one; its last state and its results, once it has ended.
+    """What a run has done so far."""
 
-    `succeeded` and `requests` are None where they cannot be told.
-    """
-
-    batch_id: str | None = None
-    ended: OpenAIBatch | None = None
-    succeeded: int | None = None
-    requests: int | None = None
+    batch_id: str | None = None  # None: no batch is known to exist
+    ended: OpenAIBatch | None = None  # the batch after its end
+    succeeded: int | None = None  # requests that succeeded; None if unknown
+    requests: int | None = None  # requests in the batch; None if unknown
 
 
 def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  # noqa: ARG001 - as in 0.3.4
-    """Return the parser of the command line; `argv` no longer matters."""
+    """Return the parser of the command line. `argv` is not used."""
     parser = argparse.ArgumentParser(
         prog="python -m openai_batch.run",
         description="Start a batch, wait for it, and download its results.",
-        epilog="exit codes: 0 every request has a success, 5 not every one, 130 interrupted (the batch goes on)",
+        epilog="exit codes: 0 every request succeeded, 5 some did not, 130 interrupted (the batch goes on)",
     )
     parser.add_argument("input_file", nargs="?", help="batch input (.jsonl); '-' is standard input")
     parser.add_argument("--output-file", "-o", metavar="FILE", help="where results go; '-' is standard output")
@@ -57,17 +54,17 @@ def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  #
 
 
 def main(args: Sequence[str] | None = None) -> str | None:
-    """Do what `args` (by default the command line) ask for, and return the batch's id."""
+    """Do what `args` (by default the command line) ask for, and return the batch's id. Raises BatchError."""
     return _run(get_parser().parse_args(args), BatchOutcome()).batch_id
 
 
 def _run(options: argparse.Namespace, outcome: BatchOutcome) -> BatchOutcome:
-    """Start or resume the batch; `outcome` is filled in as things happen, for whoever interrupts."""
+    """Start or resume the batch. `outcome` is filled in step by step, so that it holds after an error too."""
     if not options.resume and not options.input_file:
         raise UsageError("no input file", hint="name a batch input file, '-' for standard input, or --resume ID")
     if options.resume and options.input_file:
         raise UsageError("an input file and --resume exclude each other", hint="leave one of them out")
-    say = _speaker(options)
+    say = _printer(options)
     batch = Batch(
         submission_input_file=_input(options),
         output_file=_handle(options.output_file, "stdout"),
@@ -77,14 +74,14 @@ def _run(options: argparse.Namespace, outcome: BatchOutcome) -> BatchOutcome:
     )
     with batch:
         if options.dry_run:
-            _rehearse(batch, options, outcome, say)
+            _dry_run(batch, options, outcome, say)
         else:
-            _perform(batch, options, outcome, say)
+            _real_run(batch, options, outcome, say)
     return outcome
 
 
-def _rehearse(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
-    """Say what would happen."""
+def _dry_run(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
+    """Check the input, and print what a real run would do."""
     if options.resume:
         say(f"Would wait until {options.resume} is complete.")
     else:
@@ -96,8 +93,8 @@ def _rehearse(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, 
         say(f"Status of {outcome.batch_id}: completed")
 
 
-def _perform(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
-    """Submit unless resumed, wait, download."""
+def _real_run(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, say: Callable[[str], None]) -> None:
+    """Submit the batch or resume one, wait for it, and download its files."""
     if options.resume:
         outcome.batch_id = options.resume
     else:
@@ -113,7 +110,7 @@ def _perform(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, s
     ended = follow(
         batch.status,
         interval=INTERVAL,
-        seen=lambda seen: say(f"Status of {outcome.batch_id}: {seen.status}"),
+        on_status=lambda polled: say(f"Status of {outcome.batch_id}: {polled.status}"),
         provider=batch.provider,
     )
     say(f"Downloading results for {outcome.batch_id}...")
@@ -125,13 +122,13 @@ def _perform(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, s
     counts = ended.request_counts
     outcome.requests = batch.n_requests or (counts.total if counts else None)
     if results is None or (isinstance(results, str) and Path(results).is_file()):
-        outcome.succeeded = _successes(Path(results)) if results else 0
+        outcome.succeeded = _count_succeeded(Path(results)) if results else 0
     elif counts:
         outcome.succeeded = counts.completed
 
 
-def _speaker(options: argparse.Namespace) -> Callable[[str], None]:
-    """Return what prints a message: to standard error where the results take standard output."""
+def _printer(options: argparse.Namespace) -> Callable[[str], None]:
+    """Return a function that prints a message: to standard error if the results go to standard output."""
     stream = sys.stderr if options.output_file == "-" else sys.stdout
 
     def say(text: str) -> None:
@@ -148,8 +145,8 @@ def _handle(name: str | None, standard: str) -> Any:
     return getattr(sys, standard) if name == "-" else name
 
 
-def _successes(results: Path) -> int:
-    """Count the requests that have a success; what a provider counts itself may say otherwise."""
+def _count_succeeded(results: Path) -> int:
+    """Count the requests that succeeded. The provider's own count may be wrong."""
     import msgspec
 
     from .results.result_line import answer_text
@@ -157,13 +154,13 @@ def _successes(results: Path) -> int:
     count = 0
     with results.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):  # a line cut short is no success
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):  # a line that is cut off
                 count += answer_text(line)[1]
     return count
 
 
 def _require_success(outcome: BatchOutcome, resume: str) -> None:
-    """Raise IncompleteError unless every request has a success."""
+    """Raise IncompleteError if the batch has ended and not every request succeeded."""
     if outcome.ended is None:
         return
     if outcome.ended.status != "completed":
@@ -171,7 +168,7 @@ def _require_success(outcome: BatchOutcome, resume: str) -> None:
     missing = (outcome.requests or 0) - (outcome.succeeded or 0)
     if missing > 0:
         raise IncompleteError(
-            f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} have no success",
+            f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} did not succeed",
             hint="the error file says why",
         )
 
@@ -185,21 +182,21 @@ def _program() -> int:
     except KeyboardInterrupt:
         raise _interrupted(options, outcome) from None
     except UncertainError as exc:
-        # This program keeps no record, so running it again would send the batch anew.
+        # This program stores nothing, so another run would create a second batch.
         exc.hint = "look at the provider's list of batches; if it is there go on with --resume ID, else run this again"
         raise
     except BatchError as exc:
         if outcome.batch_id:
-            exc.hint = f"batch {outcome.batch_id} goes on; resume with: {_resume(options, outcome)}"
+            exc.hint = f"batch {outcome.batch_id} goes on; resume with: {_resume_command(options, outcome)}"
         raise
-    _require_success(outcome, _resume(options, outcome))
+    _require_success(outcome, _resume_command(options, outcome))
     return 0
 
 
 def _interrupted(options: argparse.Namespace, outcome: BatchOutcome) -> StoppedError:
     if outcome.batch_id:
         return StoppedError(
-            f"interrupted; batch {outcome.batch_id} goes on", hint=f"resume with: {_resume(options, outcome)}"
+            f"interrupted; batch {outcome.batch_id} goes on", hint=f"resume with: {_resume_command(options, outcome)}"
         )
     return StoppedError(
         "interrupted before the provider confirmed a batch",
@@ -207,9 +204,9 @@ def _interrupted(options: argparse.Namespace, outcome: BatchOutcome) -> StoppedE
     )
 
 
-def _resume(options: argparse.Namespace, outcome: BatchOutcome) -> str:
-    """Return the command that goes on with the batch; a key is never repeated."""
-    words = ["python -m openai_batch.run --resume", str(outcome.batch_id)]
+def _resume_command(options: argparse.Namespace, outcome: BatchOutcome) -> str:
+    """Return the command that resumes the batch, without the key."""
+    command = ["python -m openai_batch.run --resume", str(outcome.batch_id)]
     for flag, value in (
         ("-p", options.provider),
         ("--base-url", options.base_url),
@@ -217,11 +214,11 @@ def _resume(options: argparse.Namespace, outcome: BatchOutcome) -> str:
         ("-e", options.error_file),
     ):
         if value:
-            words += [flag, value]
-    return " ".join(words)
+            command += [flag, value]
+    return " ".join(command)
 
 
 if __name__ == "__main__":
-    from .batch.program import program
+    from .batch.program import run_program
 
-    program(_program)
+    run_program(_program)

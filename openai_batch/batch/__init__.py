@@ -1,6 +1,6 @@
-"""`Batch`: build, submit, follow and download one batch, as in openai-batch 0.3.4.
+"""`Batch`: make, submit, wait for and download one batch, as in openai-batch 0.3.4.
 
-It keeps no registry: what a killed program was doing is lost. `openai_batch.jobs` is the durable way.
+It stores nothing: if the program is killed, the batch id is lost. `openai_batch.jobs` keeps a registry.
 
 Holds: the class (`batch`), its input file (`input_file`, `check_input`), its results (`save`), waiting (`wait`), and
 what the `python -m` programs share (`program`, `provider_arguments`).

@@ -1,4 +1,4 @@
-"""Build, submit, follow and download one batch from Python.
+"""Make, submit, wait for and download one batch from Python.
 
 with Batch() as batch:
     batch.add_to_batch(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}])
@@ -22,7 +22,7 @@ from openai_batch.providers.lookup import Provider, all_providers, askable_provi
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
 
-from .input_file import FileSubmission, HandleSubmission, Submission
+from .input_file import InputFile, OpenInputFile, PathInputFile
 from .warn import warn
 
 if TYPE_CHECKING:
@@ -40,39 +40,40 @@ if TYPE_CHECKING:
 __all__ = ["FINISHED_STATES", "Batch", "BatchType", "all_providers", "get_provider_by_model"]
 
 NOT_GIVEN: Any = ...
-"""Stands for "the client's own time-out", since None means "no time-out"."""
+"""The default of `timeout`: the client's own timeout. None means no timeout."""
 
 DRY_RUN_ID = "batch-dry-run"
-"""The id that a dry run gives."""
+"""The batch id of a dry run."""
 
 _ASK_TIMEOUT = 20.0
+"""Seconds that each provider has to say whether it has a batch."""
 
-InputFile = str | os.PathLike[str] | bytes | IO[str] | IO[bytes]
-OutputFile = str | os.PathLike[str] | IO[str] | IO[bytes]
+InputSource = str | os.PathLike[str] | bytes | IO[str] | IO[bytes]
+OutputTarget = str | os.PathLike[str] | IO[str] | IO[bytes]
 
 
 class Batch:
-    """One batch: the requests in it, and what became of them.
+    """One batch: its requests and its results.
 
-    - `submission_input_file`: a path that the requests are written to (a new name in the current folder where
-      none is given), an open file for the same, or a ready batch input: a path, bytes, or an open file.
-    - `output_file`, `error_file`: where `download` puts the results; by default they are named for the batch.
-    - `custom_id_prefix`: the requests are called `PREFIX-1`, `PREFIX-2`, …
+    - `submission_input_file`: a path or an open file to write the requests to, by default a new file in the current
+      folder; or a ready batch input, that is a path, bytes or an open file that has the requests already.
+    - `output_file`, `error_file`: where `download` writes the results; by default files named after the batch id.
+    - `custom_id_prefix`: the custom ids of the requests are `PREFIX-1`, `PREFIX-2`, …
     - `batch_id`: a batch that exists already, instead of new requests.
-    - `provider`: where to send it; without one the first request's model decides, or for a `batch_id` the
-      providers are asked who has it.
+    - `provider`: the provider of the batch. By default the model of the first request decides, or for a `batch_id` the
+      providers are asked which one has it.
 
-    What the caller opened is never closed here, and no existing file is overwritten: another content under
-    the same name is moved aside to `NAME.1`, with a warning.
+    An open file of the caller is never closed here. An existing file with other content is renamed to `NAME.1`, with a
+    warning.
 
     Raises UsageError (a ValueError) if both an input file and a batch id are given.
     """
 
     def __init__(
         self,
-        submission_input_file: InputFile | None = None,
-        output_file: OutputFile | None = None,
-        error_file: OutputFile | None = None,
+        submission_input_file: InputSource | None = None,
+        output_file: OutputTarget | None = None,
+        error_file: OutputTarget | None = None,
         custom_id_prefix: str = "line",
         batch_id: str | None = None,
         provider: Provider | None = None,
@@ -88,15 +89,15 @@ class Batch:
         self.custom_id_prefix = custom_id_prefix
         self.batch_id = batch_id
         self.provider = provider
-        self.n_bytes = 0
-        self.n_requests = 0
-        self.model: str | None = None
-        self.batch_type: BatchType | None = None
+        self.n_bytes = 0  # bytes of the input so far
+        self.n_requests = 0  # requests in the input so far
+        self.model: str | None = None  # of the first request
+        self.batch_type: BatchType | None = None  # of the requests
         self._endpoint: str | None = None
-        self._submission: Submission | None = None
+        self._input_file: InputFile | None = None
         self._api: BatchApi | None = None
-        self._attempt: Attempt | None = None
-        self._sent = False
+        self._attempt: Attempt | None = None  # None until the input is uploaded
+        self._sent = False  # whether the attempt's create request may have been sent
 
     def __enter__(self) -> Self:
         return self
@@ -104,28 +105,28 @@ class Batch:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._submission is not None:
-            self._submission.close()
+        if self._input_file is not None:
+            self._input_file.close()
 
     def add_to_batch(self, *, endpoint: Any = None, **kwargs: Any) -> None:
-        """Add one request, written as for the endpoint's method of the openai client (`model=…, messages=…`).
+        """Add one request, with the arguments of the endpoint's method of the openai client (`model=…, messages=…`).
 
-        The keys tell the endpoint: `messages` a chat completion, `input` an embedding (a response or a
-        moderation, where other keys or the model say so), `documents` a rerank, `text_1` a score, `file` a
-        transcription, `prompt` with `image` and `size` an image edit. `endpoint` ("/v1/responses", or just
-        "responses") says it outright; it is a str.
+        The arguments decide the endpoint: `messages` a chat completion, `input` an embedding (or a response or a
+        moderation, if other arguments or the model say so), `documents` a rerank, `text_1` a score, `file` a
+        transcription, `prompt` with `image` and `size` an image edit. `endpoint`, a str such as "/v1/responses" or
+        "responses", names it instead.
 
-        Raises InputError or UsageError (ValueErrors) for a request that this batch cannot take; the batch is
-        then as it was before.
+        Raises InputError or UsageError (both ValueErrors) if this batch cannot take the request; then the batch stays
+        as it was.
         """
         if self.batch_id is not None or self._attempt is not None:
             raise UsageError("Adding to an existing batch is not supported", hint="make a new Batch()")
         request = build_request(kwargs, endpoint)
         provider = self.provider or get_provider_by_model(request.model)
-        self._refuse_mixture(request, provider)
+        self._check_consistency(request, provider)
         line = request_line(f"{self.custom_id_prefix}-{self.n_requests + 1}", request.url, request.body)
-        self._refuse_excess(line, provider)
-        self._input().append(line)
+        self._check_limits(line, provider)
+        self._make_input_file().append(line)
         self.provider = provider
         self.model = self.model or request.model
         self.batch_type = request.kind
@@ -134,30 +135,29 @@ class Batch:
         self.n_requests += 1
 
     def submit(self, metadata: Mapping[str, str] | None = None, dry_run: bool = False) -> str:
-        """Upload the requests, start the batch, and return its id.
+        """Upload the requests, create the batch, and return its id.
 
-        A ready input is checked first. Called again after that it returns the same id: nothing is ever started
-        twice, and after an UncertainError the next call looks for the batch instead of sending it again. A dry
-        run checks, and sends nothing.
+        A ready input is checked first. Another call returns the same id. After an UncertainError, another call looks
+        for the batch and does not create it again. A dry run checks the input, and sends nothing.
 
-        Raises InputError (a ValueError) with every problem of a ready input, AuthError, ApiError, or
-        UncertainError if no answer tells whether the batch was created.
+        Raises InputError (a ValueError) with every problem of a ready input, AuthError if there is no key or it is
+        refused, ApiError if the provider does not create the batch, UncertainError if it is unknown whether it did.
         """
         if self.batch_id is not None and self.batch_id != DRY_RUN_ID:
             return self.batch_id
         if self._attempt is None:
-            submission, ready = self._input_to_send()
-            report = self._check(submission) if ready else None
+            input_file, ready = self._input_to_send()
+            report = self._check(input_file) if ready else None
             provider, endpoint = self._destination()
             if dry_run:
                 self._count(report)
                 self.batch_id = DRY_RUN_ID
                 return DRY_RUN_ID
-            self._upload(submission, provider, endpoint, metadata)
+            self._upload(input_file, provider, endpoint, metadata)
             self._count(report)
         self.batch_id = self._create().id
-        if self._submission is not None:
-            self._submission.close()
+        if self._input_file is not None:
+            self._input_file.close()
         return self.batch_id
 
     def status(
@@ -168,19 +168,19 @@ class Batch:
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         dry_run: bool = False,
     ) -> OpenAIBatch:
-        """Ask for the batch, and return the openai client's object, its status in the standard words.
+        """Ask for the batch, and return it as the openai client's object. Its status is one of the standard words.
 
-        The `extra_…` arguments and `timeout` go to the client. Raises UsageError (a ValueError) if nothing has
-        been submitted, NotFoundError, AuthError, or ApiError.
+        The `extra_…` arguments and `timeout` go to the client. Raises UsageError (a ValueError) if nothing was
+        submitted, NotFoundError if the provider has no such batch, AuthError, or ApiError.
         """
         if dry_run:
             from openai_batch.providers.api import dry_run_batch
 
-            stand_in: OpenAIBatch = dry_run_batch(self._known_id())
-            return stand_in
+            batch: OpenAIBatch = dry_run_batch(self._known_id())
+            return batch
         from .wait import sdk_batch
 
-        return sdk_batch(self._look(_options(extra_headers, extra_query, extra_body, timeout)))
+        return sdk_batch(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
 
     def download(
         self,
@@ -190,15 +190,16 @@ class Batch:
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         dry_run: bool = False,
     ) -> tuple[Any, Any]:
-        """Download what the batch has left, and return the paths of the output and the error file, or None.
+        """Download the results, and return the output file and the error file; None for one that the batch lacks.
 
-        Every end is collected: an expired or cancelled batch keeps what it finished. Files appear whole or not
-        at all. A batch that still runs, or that failed, is told about in a warning. A dry run touches nothing.
+        An expired or cancelled batch has the results that it finished. A file appears only when it is complete. If the
+        batch still runs or has failed, a warning says so. A dry run downloads and writes nothing. Raises what `status`
+        raises, and DownloadError if a file does not arrive completely.
         """
         if dry_run:
             self._known_id()
             return self.output_file, self.error_file
-        return self._collect(self._look(_options(extra_headers, extra_query, extra_body, timeout)))
+        return self._collect(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
 
     def submit_wait_download(
         self,
@@ -211,28 +212,29 @@ class Batch:
         metadata: Mapping[str, str] | None = None,
         dry_run: bool = False,
     ) -> tuple[OpenAIBatch, Any, Any]:
-        """Submit, wait, download; return the batch and the paths of its output and error file, or None.
+        """Submit, wait and download; return the batch, and the output and error file as `download` does.
 
-        `status_callback` hears every status, and the status is printed. `interval` is the longest time between
-        two looks, in seconds. Lost connections and busy servers are waited out.
+        `interval` is the longest time between two polls, in seconds. After each poll `status_callback` is called with
+        the batch, and the status is printed. Errors that may pass, such as a lost connection, give a warning. Raises
+        what `submit`, `status` and `download` raise.
         """
         from .wait import follow
 
         self.submit(metadata=metadata, dry_run=dry_run)
         options = _options(extra_headers, extra_query, extra_body, timeout) | {"dry_run": dry_run}
 
-        def tell(batch: OpenAIBatch) -> None:
+        def on_status(batch: OpenAIBatch) -> None:
             if status_callback is not None:
                 status_callback(batch)
             print(batch.status)  # noqa: T201 - what this method has always done
 
-        batch = follow(lambda: self.status(**options), interval=interval, seen=tell, provider=self.provider)
+        batch = follow(lambda: self.status(**options), interval=interval, on_status=on_status, provider=self.provider)
         return batch, *self.download(**options)
 
     def auto_detect_provider(self) -> None:
-        """Set `provider` to the one that has this batch: all whose key is known are asked, in their order.
+        """Set `provider` to the one that has this batch. Every provider that has a key or needs none is asked.
 
-        Raises UnknownProviderError (a ValueError) if none has it.
+        Raises UnknownProviderError (a ValueError) if none has it, UsageError if nothing was submitted.
         """
         batch_id = self._known_id()
         answers = []
@@ -248,8 +250,8 @@ class Batch:
             hint="; ".join(answers) or "no provider's key is set, so none was asked",
         )
 
-    def _refuse_mixture(self, request: Request, provider: Provider) -> None:
-        """Raise if `request` does not go with the ones before."""
+    def _check_consistency(self, request: Request, provider: Provider) -> None:
+        """Raise InputError if the endpoint or the model of `request` does not match the requests before it."""
         if self.batch_type is not None and request.kind is not self.batch_type:
             raise InputError(f"Cannot add {NOUNS[request.kind]} to a {self.batch_type.value} batch")
         if self._endpoint is not None and request.url != self._endpoint:
@@ -262,8 +264,8 @@ class Batch:
                 hint="make one Batch() for each model",
             )
 
-    def _refuse_excess(self, line: bytes, provider: Provider) -> None:
-        """Raise if the provider would not take one more line like this."""
+    def _check_limits(self, line: bytes, provider: Provider) -> None:
+        """Raise InputError if the batch with one more line would be over the provider's limits."""
         limits = provider.limits
         if limits.max_requests is not None and self.n_requests >= limits.max_requests:
             raise InputError(f"Exceeded max number of requests per batch ({limits.max_requests})")
@@ -274,47 +276,47 @@ class Batch:
                 f"The request has {len(line):,} bytes, and {provider} takes {limits.max_line_bytes:,} a line"
             )
 
-    def _input(self) -> Submission:
-        """Return where requests are written; the file itself is made at the first of them."""
-        if self._submission is None:
+    def _make_input_file(self) -> InputFile:
+        """Return the input file that `submission_input_file` describes. On disk it is made at the first request."""
+        if self._input_file is None:
             given = self.submission_input_file
             if isinstance(given, bytes):
                 raise UsageError("bytes are a ready input: nothing can be added to them", hint="give a path")
             if given is None:
                 name = f"batch_submission_{datetime.now().astimezone():%Y%m%d_%H%M%S}.jsonl"
-                self._submission = FileSubmission(Path(name), fresh=True)
+                self._input_file = PathInputFile(Path(name), fresh=True)
             elif isinstance(given, str | os.PathLike):
-                self._submission = FileSubmission(Path(given))
+                self._input_file = PathInputFile(Path(given))
             else:
-                self._submission = HandleSubmission(given)
-        return self._submission
+                self._input_file = OpenInputFile(given)
+        return self._input_file
 
-    def _input_to_send(self) -> tuple[Submission, bool]:
-        """Return the input, and whether it came ready made."""
-        if self._submission is not None and self.n_requests:
-            return self._submission, False
+    def _input_to_send(self) -> tuple[InputFile, bool]:
+        """Return the input file, and whether it is a ready input. Raises InputError if there are no requests."""
+        if self._input_file is not None and self.n_requests:
+            return self._input_file, False
         given = self.submission_input_file
         if given is None:
             raise InputError("No requests have been added to the batch", hint="call add_to_batch() first")
         if isinstance(given, str | os.PathLike) and not Path(given).exists():
             raise InputError(f"No requests have been added to the batch, and there is no file {given}")
-        return (HandleSubmission(io.BytesIO(given)) if isinstance(given, bytes) else self._input()), True
+        return (OpenInputFile(io.BytesIO(given)) if isinstance(given, bytes) else self._make_input_file()), True
 
-    def _check(self, submission: Submission) -> Report:
-        """Check a ready input, and take model, provider and endpoint from it."""
-        from .check_input import check_ready
+    def _check(self, input_file: InputFile) -> Report:
+        """Check a ready input, and set model, provider and endpoint from it."""
+        from .check_input import check_ready_input
 
-        report, provider = check_ready(submission, self.provider)
+        report, provider = check_ready_input(input_file, self.provider)
         self.provider = provider
         self.model = report.model
         self._endpoint = report.endpoint
-        with contextlib.suppress(UsageError):  # a ready input may use an endpoint that has no kind here
+        with contextlib.suppress(UsageError):  # a ready input may use an endpoint that BatchType does not have
             self.batch_type = kind_of_endpoint(str(report.endpoint))[0]
         return report
 
     def _destination(self) -> tuple[Provider, str]:
         if self.provider is None:
-            raise UsageError("No model in the input tells the provider", hint="give provider=…")
+            raise UsageError("The provider is not known: the input names no model", hint="give provider=…")
         return self.provider, self._endpoint or ENDPOINTS[self.batch_type or BatchType.CHAT_COMPLETION]
 
     def _count(self, report: Report | None) -> None:
@@ -322,34 +324,35 @@ class Batch:
             self.n_requests, self.n_bytes = report.requests, report.n_bytes
 
     def _upload(
-        self, submission: Submission, provider: Provider, endpoint: str, metadata: Mapping[str, str] | None
+        self, input_file: InputFile, provider: Provider, endpoint: str, metadata: Mapping[str, str] | None
     ) -> None:
         from openai_batch.files.slice import FileSlice
         from openai_batch.providers.create_once import Attempt, new_token
 
         from .check_input import BOM
 
-        with submission.reading() as stream:
+        with input_file.reading() as stream:
             skipped = len(BOM) if stream.read(len(BOM)) == BOM else 0
-            file = self._api_of(provider).upload(FileSlice(stream, skipped), submission.filename)
+            file = self._api_of(provider).upload(FileSlice(stream, skipped), input_file.filename)
         self._attempt = Attempt(file.id, endpoint, provider.completion_window, new_token(), time.time(), metadata)
 
     def _create(self) -> BatchInfo:
-        """Create the batch of the uploaded file, or look for it where an earlier call could not tell."""
+        """Create the batch of the uploaded file, or look for it if an earlier call could not say whether it exists."""
         from openai_batch.providers.create_once import create, reconcile
 
         attempt = self._attempt
         if attempt is None or self.provider is None:
             raise UsageError("No requests have been added to the batch")
         api = self._api_of(self.provider)
-        again, self._sent = self._sent, True  # from here until an answer, also if Ctrl-C comes between
+        # Set before the request: after a Ctrl-C during it, the next call must look for the batch.
+        again, self._sent = self._sent, True
         try:
             return reconcile(api, attempt) if again else create(api, attempt)
         except UncertainError as exc:
-            exc.hint = "call submit() of the same Batch again: it looks for the batch, and never sends it anew"
+            exc.hint = "call submit() of the same Batch again: it looks for the batch, and never sends it again"
             raise
         except BatchError:
-            self._attempt, self._sent = None, False  # certainly not created: the next call starts afresh
+            self._attempt, self._sent = None, False  # not created: the next call uploads and creates again
             raise
 
     def _known_id(self) -> str:
@@ -357,7 +360,7 @@ class Batch:
             raise UsageError("Batch has not been submitted yet", hint="call submit() first")
         return self.batch_id
 
-    def _look(self, options: Mapping[str, Any]) -> BatchInfo:
+    def _fetch(self, options: Mapping[str, Any]) -> BatchInfo:
         batch_id = self._known_id()
         if self.provider is None:
             self.auto_detect_provider()
@@ -373,12 +376,12 @@ class Batch:
             if provider.is_local:
                 weakref.finalize(self, self._api.close)
             elif "_client" not in vars(provider):
-                # The provider keeps the client that it makes here, and its connections end with it.
+                # The provider keeps this client for all batches, so it is closed together with the provider.
                 weakref.finalize(provider, provider.get_client().close)
         return self._api
 
     def _collect(self, info: BatchInfo) -> tuple[Any, Any]:
-        """Download what a batch has left, unless it still runs."""
+        """Download the files of a batch, unless it still runs."""
         from .save import safe_name
 
         if not info.finished:
@@ -391,7 +394,7 @@ class Batch:
         error = self._save(info.error_file_id, self.error_file or f"{name}-errors.jsonl")
         return output, error
 
-    def _save(self, file_id: str | None, target: OutputFile) -> OutputFile | None:
+    def _save(self, file_id: str | None, target: OutputTarget) -> OutputTarget | None:
         from .save import save
 
         if file_id is None or self._api is None:

@@ -1,4 +1,4 @@
-"""Check a batch input that came ready made, before it is sent."""
+"""Check a ready batch input, one that the caller made, before it is sent."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
     from openai_batch.requests.report import Report
 
-    from .input_file import Submission
+    from .input_file import InputFile
 
 BOM = b"\xef\xbb\xbf"
-"""The byte order mark, which some editors write and no provider takes."""
+"""The byte order mark. Some editors write it at the start of a file, and providers do not accept it."""
 
 
-def check_ready(submission: Submission, provider: Provider | None) -> tuple[Report, Provider | None]:
-    """Check every line against what the provider takes; without one, the first line's model decides.
+def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[Report, Provider | None]:
+    """Check every line, and return the report and the provider: `provider`, else the one of the first line's model.
 
-    Warns of what is odd and allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    Gives a warning for what is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
     """
-    with submission.reading() as stream:
+    with input_file.reading() as stream:
         if provider is None and (model := _first_model(stream)) is not None:
             provider = get_provider_by_model(model)
         stream.seek(0)
         report = check_stream(stream, provider.limits if provider else Limits())
     if not report.ok:
-        text = problems_text(submission.label, report.errors, report.problem_count)
+        text = problems_text(input_file.label, report.errors, report.problem_count)
         raise InputError(text, hint="nothing was sent", problems=report.errors)
     for problem in report.problems:
-        warn(problem.located(submission.label))
+        warn(problem.located(input_file.label))
     return report, provider
 
 
 def _first_model(stream: Any) -> str | None:
-    """Return the model that the first line names, if it can be told."""
+    """Return the model of the first line, or None if it has none."""
     try:
         model = msgspec.json.decode(stream.readline(MAX_LINE_BYTES).removeprefix(BOM))["body"]["model"]
     except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):

@@ -1,6 +1,6 @@
-"""The input file of one batch: lines go in at the end, and the upload reads it again from the front.
+"""The input file of one batch: requests are appended line by line, then the upload reads it from the beginning.
 
-It is a file of our own making, or something that the caller has opened and will close.
+It is a file with a path (PathInputFile), or a file object that the caller opened and closes (OpenInputFile).
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Submission(Protocol):
-    """Where the lines of a batch input go, and where they are read from."""
+class InputFile(Protocol):
+    """A batch input file that can be written, and read again."""
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
 
     @property
     def filename(self) -> str:
-        """What the upload calls it: some providers insist on `.jsonl`."""
+        """The name of the uploaded file. It ends in `.jsonl`, since some providers require that."""
 
     def append(self, line: bytes) -> None:
-        """Write one line, which ends in a newline, behind what is there."""
+        """Write one line at the end; `line` ends in a newline."""
 
     def reading(self) -> contextlib.AbstractContextManager[BinaryIO]:
-        """Give a seekable stream of the whole content, standing at its front."""
+        """Give a seekable stream of the whole content, at its beginning. Raises InputError if it cannot be read."""
 
     def close(self) -> None:
-        """End the writing. What belongs to the caller stays open."""
+        """Finish writing. A file object of the caller stays open."""
 
 
-class FileSubmission:
-    """A file with a path, made at the first line.
+class PathInputFile:
+    """A file with a path. It is made when the first line is written.
 
-    `fresh` asks for a name that nothing has: where `path` is taken, `_2`, `_3` … are tried. Otherwise what
-    stands at `path` is moved aside, unless the new content turns out to be the same.
+    If `path` exists and `fresh` is True, the name gets `_2`, `_3` … instead. If `fresh` is False, the existing file is
+    renamed to a backup, which `close` removes again if the new content is the same.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
@@ -65,7 +65,7 @@ class FileSubmission:
 
     @property
     def filename(self) -> str:
-        """The file's name, with `.jsonl` behind it."""
+        """The file's name, with the ending `.jsonl`."""
         return jsonl_name(self.path.name)
 
     def append(self, line: bytes) -> None:
@@ -76,7 +76,7 @@ class FileSubmission:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[BinaryIO]:
-        """Give the content: by the open file, so that it is ours even if the name has changed hands."""
+        """Give the content, of the open file if we have written it: another file may have its name now."""
         if self._handle is not None:
             self._handle.flush()
             self._handle.seek(0)
@@ -93,7 +93,7 @@ class FileSubmission:
             yield handle
 
     def close(self) -> None:
-        """Close the file, and drop an earlier one of the same content."""
+        """Close the file, and remove the backup if it has the same content."""
         self._handle = None
         if self._finish is not None:
             self._finish()
@@ -107,13 +107,13 @@ class FileSubmission:
         elif self._fresh:
             mode = "x+b"
         elif self.path.exists() and not self.path.is_file():
-            mode = "wb"  # a device or a pipe takes lines and gives none back
+            mode = "wb"  # a device or a pipe cannot be read again
         elif self.path.is_file() and self.path.stat().st_size:
             self.path = Path(os.path.realpath(self.path))
             backup = move_to_backup(self.path)
         handle = self._open_free() if mode == "x+b" else self.path.open(mode)
         self._made = True
-        # Also runs when the last reference goes or the program ends: a batch need not be closed by hand.
+        # This also runs at garbage collection and at exit, since nobody has to close a Batch.
         self._finish = weakref.finalize(self, _finish, handle, self.path, backup)
         return handle  # type: ignore[return-value] # each of the modes is binary
 
@@ -127,12 +127,12 @@ class FileSubmission:
                 self.path = self.path.with_name(f"{stem}_{number}{self.path.suffix}")
 
 
-class HandleSubmission:
-    """Something that the caller has opened, for text or for bytes; it is never closed here."""
+class OpenInputFile:
+    """A file object of the caller, for text or for bytes. It is never closed here."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self._spool: Any = None
+        self._copy: Any = None
         self._identity = _identity(handle)
         name = getattr(handle, "name", None)
         self._path = Path(name) if isinstance(name, str) and not name.startswith("<") else None
@@ -140,7 +140,8 @@ class HandleSubmission:
         self.filename = jsonl_name(self._path.name if self._path else "batch")
 
     def append(self, line: bytes) -> None:
-        """Write one line; past a text layer, whose encoding and line ends may not be those of a batch file."""
+        """Write one line."""
+        # A text file may have another encoding or other line ends, so its binary buffer is used.
         binary = getattr(self._handle, "buffer", None)
         if binary is not None:
             self._handle.flush()
@@ -152,7 +153,7 @@ class HandleSubmission:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[BinaryIO]:
-        """Give the content from its front: the handle itself, its file by name, or a copy of a pipe."""
+        """Give the content: the file object itself, its file opened again by name, or a copy of a pipe."""
         if getattr(self._handle, "closed", False):
             with self._reopened() as stream:
                 yield stream
@@ -160,13 +161,13 @@ class HandleSubmission:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._handle.flush()
         source = getattr(self._handle, "buffer", self._handle)
-        if not _asked(source, "readable"):
+        if not _is(source, "readable"):
             with self._reopened() as stream:
                 yield stream
-        elif not _asked(source, "seekable"):
-            self._spool = self._spool or _spooled(source)
-            self._spool.seek(0)
-            yield self._spool
+        elif not _is(source, "seekable"):
+            self._copy = self._copy or _copied(source)
+            self._copy.seek(0)
+            yield self._copy
         elif source is self._handle and _is_text(source):
             yield io.BytesIO(_whole_text(source).encode())
         else:
@@ -176,15 +177,15 @@ class HandleSubmission:
             source.seek(place)
 
     def close(self) -> None:
-        """Hand what was written to the system; the handle stays open."""
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        """Flush the file object, which stays open."""
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
         if not getattr(self._handle, "closed", False) and callable(getattr(self._handle, "flush", None)):
             self._handle.flush()
 
     def _reopened(self) -> BinaryIO:
-        """Open the file again by its name, if the name still means that file."""
+        """Open the file again by its name, if it is still the same file. Raises InputError if not."""
         if self._path is not None and self._identity is not None:
             with contextlib.suppress(OSError):
                 handle = self._path.open("rb")
@@ -198,7 +199,7 @@ class HandleSubmission:
 
 
 def jsonl_name(name: str) -> str:
-    """Return `name` with `.jsonl` as its ending."""
+    """Return `name` with the ending `.jsonl`."""
     return name if name.endswith(".jsonl") else f"{Path(name).stem or 'batch'}.jsonl"
 
 
@@ -220,17 +221,17 @@ def _is_text(handle: Any) -> bool:
     return isinstance(handle, io.TextIOBase) or hasattr(handle, "encoding")
 
 
-def _asked(handle: Any, question: str) -> bool:
-    """Ask a handle whether it is readable or seekable; one without an answer is taken for neither."""
-    ask = getattr(handle, question, None)
-    return bool(ask()) if callable(ask) else False
+def _is(handle: Any, ability: str) -> bool:
+    """Call `handle.readable()` or `handle.seekable()`; return False if it has no such method."""
+    method = getattr(handle, ability, None)
+    return bool(method()) if callable(method) else False
 
 
-def _spooled(source: Any) -> Any:
-    """Copy a stream that can be read once into a temporary file."""
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the submission
-    shutil.copyfileobj(source, spool, 1 << 20)
-    return spool
+def _copied(source: Any) -> Any:
+    """Return a temporary file with the content of a stream that can be read only once."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by OpenInputFile.close
+    shutil.copyfileobj(source, copy, 1 << 20)
+    return copy
 
 
 def _whole_text(handle: Any) -> str:

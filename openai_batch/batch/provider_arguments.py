@@ -1,4 +1,4 @@
-"""The provider options of the `python -m openai_batch...` programs of 0.3.4."""
+"""The provider options of the `python -m openai_batch.…` programs of 0.3.4."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def add_provider_arg(parser: argparse.ArgumentParser) -> None:
-    """Add `-p/--provider` to a command of 0.3.4."""
+    """Add `-p/--provider` to the parser of a program."""
     parser.add_argument("--provider", "-p", default=None, metavar="NAME", help="the provider, e.g. openai or parasail")
 
 
 def add_provider_args(parser: argparse.ArgumentParser) -> None:
-    """Add `-p`, `--base-url` and `--api-key` to a command of 0.3.4."""
+    """Add `-p/--provider`, `--base-url` and `--api-key` to the parser of a program."""
     add_provider_arg(parser)
     parser.add_argument("--base-url", help="the API's base URL, instead of a known provider")
     parser.add_argument(
@@ -29,13 +29,13 @@ def add_provider_args(parser: argparse.ArgumentParser) -> None:
 
 
 def provider_of(args: argparse.Namespace) -> Provider | None:
-    """Return the provider that `args` name, or None to let the model or the batch id decide.
+    """Return the provider that `args` name, or None if they name none.
 
-    A key is never taken from another provider's variable: a bare `--base-url` needs `--api-key`, unless it is the
-    URL of a known provider.
+    The key of a provider is never used for another base URL: a `--base-url` that no known provider has needs
+    `--api-key`. Raises UnknownProviderError if there is no such provider.
     """
     name, base_url, key = args.provider, getattr(args, "base_url", None), getattr(args, "api_key", None)
-    if base_url and not (name and get_provider_by_name(name).same_place(base_url)):
+    if base_url and not (name and get_provider_by_name(name).is_at(base_url)):
         known = get_provider_by_base_url(base_url)
         provider = with_key(known) if known.name else known
         if name and not known.name:

@@ -1,4 +1,4 @@
-"""Save a provider's file to a path, a device or an open file, and keep what was there as a backup."""
+"""Download a provider's file to a path, a device or an open file. An existing file becomes a backup."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from openai_batch.providers.api import BatchApi
 
 _MAX_NAME = 100
+"""Characters of a batch id that a file name has at most."""
 
 
 def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] | IO[bytes]) -> None:
-    """Download a file to a path, completely or not at all, or into an open file.
+    """Download a file to a path or into an open file. At a path it appears only when it is complete.
 
-    The path's folder is made if need be; a different file that is there is renamed to a backup first. Raises
-    DownloadError if the file does not arrive completely.
+    The path's folder is made if it does not exist. An existing file with other content is renamed to a backup, with a
+    warning. Raises DownloadError if the file does not arrive completely.
     """
     if not isinstance(target, str | os.PathLike):
         _copy(api, file_id, target)
@@ -45,7 +46,7 @@ def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] |
 
 
 def replace_keeping_backup(new: Path, path: Path) -> None:
-    """Give the finished file `new`, in the same folder, the name `path`; other content that is there gets a backup."""
+    """Rename the file `new` to `path`, in the same folder. An existing file with other content becomes a backup."""
     if path.is_file() and path.stat().st_size:
         if filecmp.cmp(new, path, shallow=False):
             new.unlink()
@@ -59,7 +60,7 @@ def replace_keeping_backup(new: Path, path: Path) -> None:
 
 
 def drop_equal_backup(path: Path, backup: Path) -> None:
-    """Remove `backup` if `path` now has the same bytes, else warn where the earlier content is."""
+    """Remove `backup` if `path` has the same content, else give a warning that names both."""
     if path.is_file() and filecmp.cmp(path, backup, shallow=False):
         backup.unlink()
     else:
@@ -67,20 +68,20 @@ def drop_equal_backup(path: Path, backup: Path) -> None:
 
 
 def safe_name(batch_id: str) -> str:
-    """Return a batch id as part of a file name: a server's text never chooses a path."""
+    """Return a batch id without characters that are special in a path, for use in a file name."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", batch_id)[:_MAX_NAME].lstrip(".") or "batch"
 
 
 def _copy(api: BatchApi, file_id: str, handle: Any) -> None:
-    """Download into a file that cannot seek, such as standard output, through a temporary file."""
-    with tempfile.TemporaryFile() as spool:
-        api.download(file_id, spool)
-        spool.seek(0)
+    """Download into an open file, through a temporary one: the target may not be seekable, such as standard output."""
+    with tempfile.TemporaryFile() as copy:
+        api.download(file_id, copy)
+        copy.seek(0)
         binary = getattr(handle, "buffer", None)
         if binary is None and isinstance(handle, io.TextIOBase):
-            for line in spool:
+            for line in copy:
                 handle.write(line.decode())
         else:
             handle.flush()
-            shutil.copyfileobj(spool, binary or handle)
+            shutil.copyfileobj(copy, binary or handle)
         handle.flush()

@@ -1,4 +1,4 @@
-"""Wait until a batch has ended, and go on through errors that pass."""
+"""Wait until a batch has ended, and keep waiting after errors that may pass."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
 
 _FIRST_DELAY = 0.1
-"""Seconds until the second look at a provider on this machine."""
+"""Seconds between the first two polls of a provider on this machine."""
 
 
 def follow(
-    look: Callable[[], OpenAIBatch],
+    poll: Callable[[], OpenAIBatch],
     *,
     interval: float,
-    seen: Callable[[OpenAIBatch], None],
+    on_status: Callable[[OpenAIBatch], None],
     provider: Provider | None = None,
 ) -> OpenAIBatch:
-    """Call `look` until the batch has come to its end, and return it as it was then.
+    """Call `poll` until the batch has ended, and return the ended batch.
 
-    `seen` is called with each answer. `interval` is the time between two looks in seconds; a provider on this machine
-    is asked sooner at first, since a small batch takes little time there. An error that may pass, such as a lost
-    connection or a busy server, gives a warning and is waited out. Raises the BatchError that `look` raises if it does
-    not pass.
+    `on_status` is called with each answer. `interval` is the time between two polls in seconds. A provider on this
+    machine is polled more often at first, since a small batch may end soon there. An error that may pass, such as a
+    lost connection, gives a warning. Every other BatchError of `poll` is raised.
     """
     first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
-    # A refusal counts at once as long as the batch was never seen: its id or its key is wrong.
-    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_refusals=1)
+    # Before the first answer, one error of access is enough to stop: the batch id or the key is wrong.
+    poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_access_errors=1)
     while True:
         batch = None
         with poller.attempt():
-            batch = look()
+            batch = poll()
         if batch is not None:
-            seen(batch)
+            on_status(batch)
             if batch.status in FINISHED:
                 return batch
         time.sleep(poller.next_delay())
@@ -61,7 +60,7 @@ def is_near(provider: Provider) -> bool:
 
 
 def sdk_batch(info: BatchInfo) -> OpenAIBatch:
-    """Return the SDK's object of a batch, its status in the standard words."""
+    """Return the SDK's object of a batch, with a standard word as its status."""
     batch: Any = info.raw
     if batch.status != info.status:
         batch.status = info.status
@@ -77,12 +76,12 @@ def wait(
     finished_callback: Callable[[OpenAIBatch], object] | None = None,
     **status_kwargs: Any,
 ) -> OpenAIBatch | list[OpenAIBatch]:
-    """Wait for one batch, or for several, through the given client.
+    """Wait for one batch or for several with the given client; return one batch for one id, and a list for several.
 
-    Deprecated: use `Batch.status()`, `Batch.submit_wait_download()` and `Batch.download()`. `callback` hears
-    every status, `finished_callback` each batch's last one; `status_kwargs` (extra_headers, extra_query,
-    extra_body, timeout) go to the client. Returns one batch for one id and a list for several. Nothing is
-    printed or downloaded.
+    Deprecated: use `Batch.status()`, `Batch.submit_wait_download()` and `Batch.download()`. `interval` is the time
+    between two polls in seconds. `callback` is called with the batch after each poll, `finished_callback` with each
+    ended batch. `status_kwargs` (extra_headers, extra_query, extra_body, timeout) go to the client. Nothing is printed
+    or downloaded. Raises AuthError, NotFoundError, or an ApiError that does not pass.
     """
     from openai_batch.providers.api import BatchApi, dry_run_batch
     from openai_batch.providers.lookup import get_provider_by_base_url
@@ -97,17 +96,20 @@ def wait(
     provider = get_provider_by_base_url(str(client.base_url))
     api = BatchApi(provider, client=client)
 
-    def seen(batch: OpenAIBatch) -> None:
+    def on_status(batch: OpenAIBatch) -> None:
         if callback is not None:
             callback(batch)
 
     def wait_for_one(one: str) -> OpenAIBatch:
         if dry_run:
             batch: OpenAIBatch = dry_run_batch(one)
-            seen(batch)
+            on_status(batch)
         else:
             batch = follow(
-                lambda: sdk_batch(api.get(one, **status_kwargs)), interval=interval, seen=seen, provider=provider
+                lambda: sdk_batch(api.get(one, **status_kwargs)),
+                interval=interval,
+                on_status=on_status,
+                provider=provider,
             )
         if finished_callback is not None:
             finished_callback(batch)

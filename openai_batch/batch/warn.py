@@ -1,4 +1,4 @@
-"""Warn in the name of the caller's own line, however deep in the package the reason is found."""
+"""Give a warning that points at the user's own line of code, not at a line of this package."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 import warnings
 
 _INSIDE = (__name__.partition(".")[0], "contextlib")
-"""Modules to skip: this package, and what calls it at the end of a `with` block."""
+"""Modules to skip: this package, and the module that calls it at the end of a `with` block."""
 
 
 def warn(text: str) -> None:
-    """Give a UserWarning that points at the first line outside this package."""
+    """Give a UserWarning that points at the first caller outside this package."""
     level = 2
-    frame = sys._getframe(1)  # noqa: SLF001 - what the warnings module itself goes by
+    frame = sys._getframe(1)  # noqa: SLF001 - the warnings module does the same
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         frame = frame.f_back
         level += 1

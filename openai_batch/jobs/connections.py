@@ -30,7 +30,7 @@ class Connections:
         """
         if job.base_url not in self._apis:
             provider = get_provider_by_name(job.provider)
-            if not provider.same_place(job.base_url):
+            if not provider.is_at(job.base_url):
                 # The batch is where it was made, whatever the profile says today; the key stays with the profile.
                 raise NotFoundError(
                     f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {provider.base_url}",

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
-_FILE_NAME = re.compile(r"obatch-(?P<token>[0-9a-f]{32})-p(?P<part>\d{4})\.jsonl")
 
 
 def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[JobRecord]:
@@ -204,5 +203,5 @@ def _has_our_file(api: BatchApi, info: BatchInfo) -> bool:
     if info.metadata or not info.input_file_id:
         return False
     with contextlib.suppress(BatchError):
-        return _FILE_NAME.fullmatch(api.file(info.input_file_id).filename or "") is not None
+        return create_once.is_upload_name(api.file(info.input_file_id).filename)
     return False

@@ -249,7 +249,7 @@ class Workflow:
         report = self.reporter.progress
         what = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
         with job_folder.opened(job, part, lambda done: report(what, done, part.length)) as content:
-            file = api.upload(content, f"obatch-{token}-p{part.number:04}.jsonl")
+            file = api.upload(content, create_once.upload_name(token, part.number))
         return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> None:

@@ -1,7 +1,7 @@
 """The Files and Batches calls of a provider, through the openai SDK.
 
-The SDK is imported inside functions, since importing it takes longer than everything else together. Callers see
-only the exceptions of `errors`, and OutcomeUnknown.
+The SDK is imported inside functions, since it is slow to import. Every call raises only the errors of
+`openai_batch.errors`; `create` may raise OutcomeUnknown too.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ CHUNK = 1 << 18
 _T = TypeVar("_T")
 
 _READ_TIMEOUT = 60.0
-"""Seconds without a byte after which a read is given up."""
+"""Seconds without a byte after which a request fails."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
-"""Answers to a create request which prove that no batch was made."""
+"""HTTP statuses of answers to a create request that prove that no batch was created."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file's record at the provider; None stands for what the provider does not tell."""
+    """A file's record at the provider; a field is None if the provider does not say it."""
 
-    id: str
+    id: str  # such as "file-…"
     size: int | None = None  # in bytes
     created_at: float | None = None  # Unix seconds, by the provider's clock
     filename: str | None = None  # the name it was uploaded under
 
 
 def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
-    """Return the SDK batch object that stands for a batch in a dry run."""
+    """Return an SDK batch object for a dry run: it says that the batch is completed."""
     from openai.types.batch import Batch
 
     return Batch(
@@ -68,10 +68,10 @@ def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
 
 
 class BatchApi:
-    """The calls of one provider. It keeps no state but the connection.
+    """The calls to one provider. It has no state but the connection.
 
-    `client` is an SDK client to use instead of one made from the profile. `starting` is told what a local
-    provider does to get ready: (what, bytes done, bytes in all or None).
+    `client` is an SDK client to use instead of one made from the profile. `starting` is called with the progress of
+    starting the local provider's server: (what is prepared, bytes done, bytes in all or None).
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class BatchApi:
         starting: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         self.provider = provider
-        self._given = client
+        self._client_given = client is not None
         self._client = client
         self._starting = starting
 
     def make_ready(self) -> None:
-        """Find the key, and start the local provider's server if it is that one; nothing is sent.
+        """Find the key, or start the server if this is the local provider. Nothing is sent.
 
         Raises AuthError if there is no key, BatchError if the server does not start.
         """
@@ -96,7 +96,10 @@ class BatchApi:
     def upload(
         self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
     ) -> RemoteFile:
-        """Stream a seekable file up; `progress` hears the bytes sent so far. Tried again it starts at the front."""
+        """Upload a seekable file, and return its record; a retry starts from the beginning.
+
+        `progress` is called with the bytes sent so far. Raises ApiError if the provider has another number of bytes.
+        """
         source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
         size = len(source)
 
@@ -109,7 +112,7 @@ class BatchApi:
             if file.size is not None and file.size != size:
                 raise ApiError(
                     f"{self.provider} holds {file.size:,} bytes of the {size:,} that were uploaded",
-                    hint="the same command again uploads the file anew",
+                    hint="the same command again uploads the file again",
                 )
             return file
 
@@ -124,15 +127,16 @@ class BatchApi:
         metadata: Mapping[str, str] | None,
         token: str | None = None,
     ) -> BatchInfo:
-        """Send the one request that costs money: once, with the SDK's own retries off.
+        """Send the request that creates a batch, which costs money, once. `create_once` decides what follows.
 
-        Returns the batch only if the answer proves that it was created from `input_file_id`. Raises ApiError,
-        AuthError or NotFoundError if it certainly was not, UnreachableError with `sent` False if nothing
-        left, and OutcomeUnknown in every other case: then only looking can tell, never sending again.
+        `token` is the idempotency key; it is sent only if the profile has `idempotent_create`. Returns the batch if the
+        answer shows that it was created from `input_file_id`. Raises ApiError, AuthError or NotFoundError if no batch
+        was created, UnreachableError with `sent` False if the request was not sent, OutcomeUnknown in all other cases.
         """
         provider = self.provider
         if provider.is_local:
-            self.close()  # a server that has gone is started again before the request, never after it
+            self.close()  # if the server has stopped, it is started again before the request, never after it
+        # The SDK would send the request again after a timeout or a server error, when a batch may exist already.
         client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
         body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": window}
         if metadata:
@@ -157,7 +161,7 @@ class BatchApi:
     def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
         """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.
 
-        `once` keeps the SDK from trying again by itself, for callers that wait in their own, visible way.
+        `once` turns off the SDK's own retries, for callers that ask again themselves.
         """
 
         def request(client: OpenAI) -> BatchInfo:
@@ -168,7 +172,7 @@ class BatchApi:
         return self._call(f"ask for batch {batch_id}", request)
 
     def cancel(self, batch_id: str) -> BatchInfo:
-        """Ask the provider to stop a batch; what it has finished is kept and billed."""
+        """Ask the provider to cancel a batch. The requests that it has finished are kept and billed."""
 
         def request(client: OpenAI) -> BatchInfo:
             answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
@@ -177,10 +181,7 @@ class BatchApi:
         return self._call(f"cancel batch {batch_id}", request)
 
     def batches(self, page_size: int = 100, max_pages: int = 1000) -> Iterator[BatchInfo]:
-        """Yield the account's batches as the provider orders them, newest first by custom.
-
-        Ends at the first page that shows nothing new, whatever `has_more` says: some servers ignore `after`.
-        """
+        """Yield the account's batches in the provider's order, most often the newest first."""
         seen: set[str] = set()
         after: str | None = None
         for _ in range(max_pages):
@@ -188,6 +189,7 @@ class BatchApi:
             fresh = [batch for batch in batches if batch.id not in seen]
             yield from fresh
             seen.update(batch.id for batch in fresh)
+            # Some servers ignore `after`, and send the first page again and again.
             if not fresh or not more:
                 return
             after = batches[-1].id
@@ -202,27 +204,26 @@ class BatchApi:
     def download(
         self, file_id: str, target: BinaryIO, progress: Callable[[int, int | None], None] | None = None
     ) -> int:
-        """Stream a file's bytes into `target`, which must be able to seek, and return how many there were.
+        """Download a file into `target`, which must be seekable, and return the number of bytes.
 
-        `progress` is told the bytes done, and the bytes in all or None. A broken connection is tried again. Raises
-        DownloadError if fewer or more bytes arrive than the answer announced, or than the file's record says if
-        the provider keeps one.
+        `progress` is called with the bytes done, and the bytes in all or None. A broken connection is retried. Raises
+        DownloadError if the number of bytes is not the one in the answer's header, or in the file's record.
         """
         count, announced = transfer(
             lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
         )
         recorded = self._size_on_record(file_id)
-        # An announced length that was kept outweighs a record that says less.
+        # If the bytes match the header, a record of fewer bytes is wrong.
         if recorded is not None and (count < recorded or (announced is None and count != recorded)):
             raise DownloadError(
                 f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-                hint="the same command again downloads it anew",
+                hint="the same command again downloads it again",
             )
         return count
 
     def close(self) -> None:
-        """Close the connections, unless the client was given; the next call opens new ones and reads the key anew."""
-        if self._client is not None and self._given is None:
+        """Close the connections, and let the next call read the key again. A client from outside stays open."""
+        if self._client is not None and not self._client_given:
             self._client.close()
             self.provider.forget_client(self._client)
             self._client = None
@@ -235,9 +236,9 @@ class BatchApi:
         replace: bool = False,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> int:
-        """Download a file to `path`, which is there only once the file is whole, and return the number of bytes.
+        """Download a file to `path`, and return the number of bytes. `path` appears when the file is complete.
 
-        Raises DownloadError as `download` does, and OutputExistsError if the path is taken and `replace` is False.
+        Raises DownloadError as `download` does, and OutputExistsError if `path` exists and `replace` is False.
         """
         with part_file(path) as (handle, part):
             count = self.download(file_id, handle, progress)
@@ -246,12 +247,13 @@ class BatchApi:
 
     @contextlib.contextmanager
     def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[DownloadResponse]:
-        """Ask for a file's bytes from `offset` on, if it still has that ETag. The SDK retries nothing here."""
+        """Ask once for a file's bytes from `offset` on, or for all if its ETag is unknown or has changed."""
+        # With a compressed answer, an offset would not count the bytes of the file.
         headers = {"Accept-Encoding": "identity"}
         if offset and etag:
             headers |= {"Range": f"bytes={offset}-", "If-Range": etag}
-        if self.provider.is_local and self._given is None:
-            self.close()  # its server may have gone since the last try
+        if self.provider.is_local and not self._client_given:
+            self.close()  # its server may have stopped since the last try
         client = self._call("reach the provider", lambda client: client).with_options(
             max_retries=0, timeout=_READ_TIMEOUT
         )
@@ -266,7 +268,7 @@ class BatchApi:
         try:
             return self.file(file_id).size
         except BatchError:
-            return None  # not every provider keeps such records
+            return None  # some providers have no such record
 
     def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], bool]:
         def request(client: OpenAI) -> tuple[list[BatchInfo], bool]:
@@ -297,12 +299,12 @@ class BatchApi:
         return self._client
 
     def _call(self, doing: str, request: Callable[[OpenAI], _T]) -> _T:
-        """Run a request that may be repeated; a local server that has gone is started again, once."""
+        """Run a request that may be repeated. If the local server has stopped, it is started again once."""
         try:
             with translated(self.provider, doing):
                 return request(self._sdk())
         except UnreachableError:
-            if not self.provider.is_local or self._given is not None:
+            if not self.provider.is_local or self._client_given:
                 raise
         self.close()
         with translated(self.provider, doing):
@@ -342,5 +344,5 @@ def _read_file(data: dict[str, Any]) -> RemoteFile:
     )
 
 
-# The SDK takes file content that is an instance of io.IOBase; FileSlice is one.
-assert issubclass(FileSlice, io.IOBase)  # noqa: S101 - holds the SDK's contract in view
+# The SDK takes a file's content only as bytes or as an instance of io.IOBase.
+assert issubclass(FileSlice, io.IOBase)  # noqa: S101

@@ -1,4 +1,7 @@
-"""Turn what the SDK and its HTTP library raise into our errors, and keep keys out of every message."""
+"""Turn the errors of the SDK and its HTTP library into ours, and remove the key from every message.
+
+A provider's refusal because its queue is full is an ordinary ApiError here; `jobs/token_limit` recognises it.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ if TYPE_CHECKING:
 
     from .provider import Provider
 
-# Exceptions that prove that the request never left: names of the HTTP library's classes; it is never imported here.
+# Exceptions which prove that the request was not sent, by name: the HTTP library is never imported here.
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
 
 _SHORTEST_SECRET = 16
-"""Characters; a shorter key may be a common word, and is left in an answer's body."""
+"""Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
 
 
-class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: looking may still tell
-    """A batch may have been created, or not."""
+class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: a search may find the batch
+    """It is unknown whether a batch was created."""
 
 
 @contextlib.contextmanager
 def translated(provider: Provider, doing: str) -> Iterator[None]:
-    """Turn what the SDK and its HTTP library raise into our errors, without the key and without a traceback.
+    """Turn the errors of the SDK and its HTTP library into ours, without the key.
 
     `doing` completes the sentence "could not ...". Raises UnreachableError if no answer came, AuthError for 401 and
     403, NotFoundError for 404, and ApiError for every other answer.
@@ -45,7 +48,7 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     except openai.OpenAIError as exc:
         raise ApiError(f"could not {doing} at {provider}: {exc}") from None
     except Exception as exc:
-        # A broken stream raises the HTTP library's own class, which is known here only by its module's name.
+        # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
         if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
             raise
         raise _from_connection(provider, doing, exc, _sent_key(exc)) from None
@@ -53,7 +56,7 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     status, key = int(exc.status_code), _sent_key(exc)
-    message = _without_key(key, _server_words(exc))
+    message = _without_key(key, _server_message(exc))
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
@@ -91,8 +94,8 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
     )
 
 
-def _server_words(exc: Any) -> str:
-    """Return the provider's own sentence, on one line and not too long."""
+def _server_message(exc: Any) -> str:
+    """Return the provider's own message, on one line, cut to 500 characters."""
     body = exc.body
     if isinstance(body, dict):
         inner = body.get("error", body)
@@ -105,14 +108,14 @@ def _server_words(exc: Any) -> str:
 
 
 def without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the key of its request. A very short key stays, since it may be any word."""
+    """Return an answer's body without the key of its request, unless that is under _SHORTEST_SECRET characters."""
     key = _key_of(response.request).encode()
     body: bytes = response.content
     return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
 
 
 def _without_key(key: str, text: str) -> str:
-    """Return `text` with the key taken out: some servers repeat it."""
+    """Return `text` without the key, which some servers repeat in their messages."""
     return text.replace(key, "(key)") if key else text
 
 
@@ -120,7 +123,7 @@ def _sent_key(exc: Any) -> str:
     """Return the key that the failed request carried, or an empty string."""
     try:
         return _key_of(exc.request)
-    except (AttributeError, RuntimeError):  # the HTTP library raises RuntimeError where it knows no request
+    except (AttributeError, RuntimeError):  # the HTTP library raises RuntimeError if it knows no request
         return ""
 
 

@@ -1,4 +1,4 @@
-"""A provider's batch object, read tolerantly: servers differ in what they leave out and how they spell it."""
+"""Read a provider's batch object. Servers leave out different fields, and spell the statuses in different ways."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FINISHED = ("failed", "completed", "expired", "cancelled")
-"""The statuses that a batch never leaves. Every other one, known or not, means that it still runs."""
+"""The final statuses. Every other one, known or not, means that the batch still runs."""
 
 _LARGEST = 2**53
-"""No count or time is larger; what claims to be is noise."""
+"""A larger count or time is taken as absent."""
 
 _SYNONYMS = {
     "canceled": "cancelled",
@@ -31,11 +31,11 @@ _SYNONYMS = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests a batch has, and how many of them ended well and badly, as the provider counts."""
+    """A batch's numbers of requests, as the provider counts them; 0 if it does not say."""
 
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
+    total: int = 0  # all of them
+    completed: int = 0  # those that succeeded
+    failed: int = 0  # those that failed
 
     @property
     def done(self) -> int:
@@ -45,15 +45,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class BatchFault:
-    """One entry of a failed batch's `errors`; `line` is 1-based."""
+    """One entry of a failed batch's `errors`."""
 
-    code: str | None
+    code: str | None  # the provider's own code
     message: str
-    line: int | None = None
-    param: str | None = None
+    line: int | None = None  # of the input file, counted from 1
+    param: str | None = None  # the key of the request that is wrong
 
     def __str__(self) -> str:
-        """Return what the provider said, with the line where it named one."""
+        """Return the message, with the line and the code if there are any."""
         where = f"line {self.line}: " if self.line is not None else ""
         code = f" ({self.code})" if self.code else ""
         return f"{where}{self.message}{code}"
@@ -61,42 +61,42 @@ class BatchFault:
 
 @dataclass(frozen=True, slots=True)
 class BatchInfo:
-    """A batch as its provider last showed it. Times are Unix seconds by the provider's clock.
+    """A batch as its provider last showed it.
 
-    `status` is one of the standard words where it can be told, else the provider's own in lower case;
-    ids that are absent or empty are None; `raw` is the SDK's object where there is one.
+    Times are in Unix seconds by the provider's clock. A field is None or empty if the provider does not say it.
     """
 
-    id: str
-    status: str
-    endpoint: str | None = None
-    model: str | None = None
-    input_file_id: str | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    counts: Counts = field(default_factory=Counts)
-    errors: tuple[BatchFault, ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
+    id: str  # such as "batch_…"
+    status: str  # a standard word such as "in_progress", or a word of the provider that we do not know, in lower case
+    endpoint: str | None = None  # such as "/v1/chat/completions"
+    model: str | None = None  # the model of its requests
+    input_file_id: str | None = None  # the uploaded requests
+    output_file_id: str | None = None  # the results that succeeded
+    error_file_id: str | None = None  # the results that failed
+    counts: Counts = field(default_factory=Counts)  # how many requests it has, and how many have ended
+    errors: tuple[BatchFault, ...] = ()  # why the batch as a whole failed
+    metadata: dict[str, str] = field(default_factory=dict)  # the user's, and our marks (`create_once`)
     created_at: float | None = None
     expires_at: float | None = None
-    ended_at: float | None = None
-    usage: dict[str, int] = field(default_factory=dict)
-    raw: Any = field(default=None, compare=False, repr=False)
+    ended_at: float | None = None  # when it was completed, failed, expired or cancelled
+    usage: dict[str, int] = field(default_factory=dict)  # tokens used, such as "total_tokens"
+    raw: Any = field(default=None, compare=False, repr=False)  # the SDK's own object
 
     @property
     def finished(self) -> bool:
-        """Whether the batch has come to its end."""
+        """Whether the batch has ended."""
         return self.status in FINISHED
 
 
 def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = None, raw: Any = None) -> BatchInfo:
-    """Read a batch object; what is missing, null, empty or of a strange type is taken as absent.
+    """Read a batch object. A value that is missing, null, empty or of a wrong type is taken as absent.
 
-    `status_map` holds the provider's own status words. Raises ValueError if there is no id.
+    `status_map` maps the provider's own status words to the standard ones. `raw` is the SDK's object of the batch.
+    Raises ValueError if there is no id.
     """
     inner = data.get("job")
     if isinstance(inner, dict) and "id" not in data:
-        data = inner  # one provider wraps what it has just created
+        data = inner  # one provider wraps a batch that it has just created
     batch_id = data.get("id")
     if not isinstance(batch_id, str) or not batch_id:
         raise ValueError("the answer holds no batch id")
@@ -127,7 +127,7 @@ def _text(value: Any) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Return `text` without lone surrogates, which JSON can hold and nothing can store."""
+    """Return `text` without lone surrogates: JSON may hold them, and SQLite and UTF-8 files cannot."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,7 +1,7 @@
-"""The built-in providers: the catalogue of vendors. It is data only.
+"""The built-in provider profiles. They are data only.
 
-Limits, windows and key variables are those of each vendor's own documentation as of November 2026; where a figure
-is disputed or unknown, the safer one is used.
+Limits, windows and key variables are from each vendor's documentation as of November 2026. If a limit is unknown or
+disputed, the smaller one is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPENAI_ENDPOINTS = (
     "/v1/videos",
 )
 
-# Families, not a list of names: a list grows old, and a prompt for OpenAI that goes to another vendor is a leak.
+# Patterns, not a list of names: new models would be missing from a list, and their prompts go to another vendor.
 _OPENAI_FAMILIES = re.compile(
     r"""(?:ft:)?(?:
         gpt-(?:\d|image|audio|realtime|live|chat)
@@ -34,7 +34,7 @@ _OPENAI_FAMILIES = re.compile(
 
 
 def is_openai_model(model: str) -> bool:
-    """Tell whether `model` is one of OpenAI's own, by its family; fine-tunes (`ft:…`) are included."""
+    """Tell whether `model` is one of OpenAI's models, or a fine-tune of one (`ft:…`)."""
     return _OPENAI_FAMILIES.match(model) is not None
 
 
@@ -129,4 +129,4 @@ _OTHERS = [
 ]
 
 BUILT_IN: dict[str, Provider] = {str(p.name): p for p in (openai_provider, parasail_provider, local_provider, *_OTHERS)}
-"""Every built-in profile by name; copy one before you change it. `providers/builtin_names` lists the same names."""
+"""Every built-in profile by name. Copy one before you change it. `builtin_names` lists the same names."""

@@ -1,6 +1,7 @@
-"""Make an SDK client from plain values: base URL, key and headers.
+"""Make an SDK client that sends one profile's key and headers to that profile's base URL, and nowhere else.
 
-The SDK is imported inside functions, since importing it takes longer than everything else together.
+It follows no redirect, and only OpenAI gets OpenAI's organisation and project headers. `keys` says where the key comes
+from. The SDK is imported inside functions, since it is slow to import.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 
 
 def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | None = None) -> OpenAI:
-    """Return an SDK client that sends `key` and `headers` to the host of `base_url`, and nothing else of ours.
+    """Return an SDK client that sends `key` and `headers` to `base_url`.
 
-    Without a key no Authorization header is sent. Redirects are not followed: that would send prompts, and a
-    second POST, to another address. A server on this machine is reached without any proxy.
+    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy.
     """
     from openai import DefaultHttpxClient, Omit, OpenAI
 
     host = urlsplit(base_url).hostname
     sent: dict[str, Any] = dict(headers or {})
+    # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
     if not is_openai(base_url):
         sent |= {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
     hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
+    # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
@@ -40,10 +42,10 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
 
 
 def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:
-    """Return base URL and token of the local provider's server; start it if none runs.
+    """Return the base URL and the token of the local provider's server. It is started if none runs.
 
-    `starting` is told what is being prepared: (what, bytes done, bytes in all or None). Raises ConfigError if its
-    settings are invalid, BatchError if it does not start.
+    `starting` is called with the progress: (what is prepared, bytes done, bytes in all or None). Raises ConfigError if
+    the server's settings are invalid, BatchError if it does not start.
     """
     from openai_batch.local import launch
     from openai_batch.local.settings import LocalSettings
@@ -62,5 +64,5 @@ def sdk_model_names() -> list[str]:
 
 
 def _without_authorization(request: Any) -> None:
-    """Remove the key that the SDK insists on where the provider needs none."""
+    """Remove the header that the SDK always sends. It is called before each request to a provider without a key."""
     request.headers.pop("Authorization", None)

@@ -1,4 +1,4 @@
-"""The configuration file: provider profiles and settings in TOML; keys are named there, never kept.
+"""Provider profiles and settings from the configuration file, in TOML. It says where a key is, and never holds a key.
 
 provider = "acme"                      # used where -p is not given
 
@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-_LITERAL_KEYS = ("api_key", "key", "token")
-"""Keys of a table that would hold a secret itself; they are refused."""
+_SECRET_KEYS = ("api_key", "key", "token")
+"""Keys of a table that would hold the API key itself; they are errors."""
 
 
 class _LocalTable(msgspec.Struct, kw_only=True):
-    """The keys of `[providers.local]` that the client uses too; None where a key is absent.
+    """The keys of `[providers.local]` that are part of its profile. The others are settings of its server.
 
-    The fields are called as those of Provider, which says what they mean; the names in the file are shorter.
+    Each field has the name and the meaning of the same field of Provider; `name` is its name in the file. None means
+    that the file does not have it.
     """
 
     default_chat_model: Text | None = msgspec.field(default=None, name="chat_model")
@@ -54,7 +55,7 @@ class _LocalTable(msgspec.Struct, kw_only=True):
 
 
 class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
-    """The keys of any other `[providers.NAME]`."""
+    """The keys of any other `[providers.NAME]`; the fields are as in `_LocalTable`."""
 
     base_url: Text | None = None
     display_name: Text | None = None
@@ -76,7 +77,7 @@ class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Settings:
-    """What is configured."""
+    """The configuration: the built-in profiles, and what the configuration file adds and changes."""
 
     path: Path
     """The configuration file, which need not exist."""
@@ -95,9 +96,9 @@ class Settings:
 
 
 def load() -> Settings:
-    """Read the configuration file; if there is none, return the built-in profiles alone.
+    """Read the configuration file. If there is none, return only the built-in profiles.
 
-    Raises ConfigError, naming file, line or key, and the remedy.
+    Raises ConfigError, which names the file, the line or key, and the remedy.
     """
     path, config = paths.config_file(), read_config()
     profiles = {name: _copy(profile) for name, profile in BUILT_IN.items()}
@@ -112,8 +113,8 @@ def load() -> Settings:
 def add_profile(name: str, table: Mapping[str, Any]) -> Path:
     """Append a new `[providers.NAME]` to the configuration file, and return the file's path.
 
-    The rest of the file stays as it is, comments too. Raises ConfigError if the name is taken there, or if the
-    table is invalid.
+    `table` has the keys of the file, such as `base_url`. The rest of the file stays as it is, comments too. Raises
+    ConfigError if the file has that name already, or if the name or the table is invalid.
     """
     import tomli_w
 
@@ -137,21 +138,21 @@ def _copy(profile: Provider) -> Provider:
 
 
 def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
-    """Return the profile that `table` describes; what it leaves out comes from the built-in one of that name."""
+    """Return the profile that `table` describes. If a built-in one has that name, it gives the missing values."""
     if name == "local":
-        return dataclasses.replace(_copy(BUILT_IN[name]), **_given(read_table(where, table, _LocalTable)))
-    for key in _LITERAL_KEYS:
+        return dataclasses.replace(_copy(BUILT_IN[name]), **_present(read_table(where, table, _LocalTable)))
+    for key in _SECRET_KEYS:
         if key in table:
             raise ConfigError(
-                f"{where} {key}: keys do not belong into this file",
+                f"{where} {key}: keys do not belong in this file",
                 hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
             )
-    values = _given(read_table(where, table, _ProfileTable))
+    values = _present(read_table(where, table, _ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name))
     if "base_url" in values:
         _check_url(where, values["base_url"])
         if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
-            # A key belongs to its host: a profile that is moved elsewhere does not take the old host's key along.
+            # The key of the built-in profile must not go to another host.
             base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
@@ -160,8 +161,8 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     return profile
 
 
-def _given(table: _LocalTable) -> dict[str, Any]:
-    """Return the fields whose keys are in the file."""
+def _present(table: _LocalTable) -> dict[str, Any]:
+    """Return the fields that the file has."""
     return {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
 
 
@@ -176,7 +177,7 @@ def _check_url(where: str, url: str) -> None:
 
 
 def _check_key_host(where: str, profile: Provider, url: str) -> None:
-    """Raise ConfigError if the profile's key would go to a host that must not have it, or unencrypted."""
+    """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted."""
     parts = urlsplit(url)
     if profile.api_key_env_var == "OPENAI_API_KEY" and not is_openai(url):
         raise ConfigError(

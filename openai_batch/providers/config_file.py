@@ -1,6 +1,6 @@
-"""Read and write the TOML of the configuration file. What its profiles mean is known to `providers/config`.
+"""Read and write the configuration file as TOML. `config` makes profiles of it.
 
-Shell completion reads the file too, so this module imports only the standard library and light modules of ours.
+Shell completion reads the file too, so this module imports only what loads fast.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024
-"""Largest file in bytes that is read: TOML of hostile shape can take seconds to parse."""
+"""Size of the largest file that is read, in bytes: a hostile file can take seconds to parse."""
 
 _TOP_KEYS = ("provider", "providers")
 
 _CLIENT_KEYS = frozenset({"chat_model", "embedding_model"})
-"""Keys of `[providers.local]` that only the client uses; its server has no such settings."""
+"""Keys of `[providers.local]` that are no settings of its server."""
 
 
 def read_config() -> dict[str, Any]:
-    """Return what the configuration file holds: at most `provider`, a string, and `providers`, a table of tables.
+    """Return the configuration file's `provider` (a string) and `providers` (a dict of dicts), as far as it has them.
 
-    Returns an empty dict if there is no file. Raises ConfigError, naming the file, the line or key, and the remedy.
+    Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else.
     """
     path = paths.config_file()
     data = parse(path, read_text(path))
@@ -47,9 +47,9 @@ def read_config() -> dict[str, Any]:
 
 
 def local_table(config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the settings of the local provider's server, from `config` as read, or from the file.
+    """Return the settings of the local provider's server. `config` is what `read_config` returned; None reads the file.
 
-    Raises ConfigError if the file cannot be read.
+    Raises ConfigError as `read_config` does.
     """
     table = (read_config() if config is None else config).get("providers", {}).get("local", {})
     return {key: value for key, value in table.items() if key not in _CLIENT_KEYS}
@@ -73,15 +73,15 @@ def read_text(path: Path) -> str:
 
 
 def parse(path: Path, text: str) -> dict[str, Any]:
-    """Return the TOML of the file at `path`. Raises ConfigError, naming the line, if it is not valid."""
+    """Parse `text`, the TOML of the file at `path`. Raises ConfigError, which names the line, if it is not valid."""
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"mend {path}") from exc
+        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"fix {path}") from exc
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at once, with mode 0600. Raises ConfigError if it cannot be written."""
+    """Replace the file in one step, with mode 0600. Raises ConfigError if it cannot be written."""
     from openai_batch.files.atomic import part_file, publish
 
     try:

@@ -1,12 +1,13 @@
-"""Create a batch once. If the answer is lost, find out by listing batches what happened, never by sending again.
+"""Create a batch once. If the answer is lost, look for the batch in the provider's list; do not send it again.
 
-A batch costs money, and providers ignore idempotency keys. So each attempt has two marks that a listing shows: the
-uploaded file, which belongs to this attempt alone, and a token in the metadata.
+A batch costs money, and most providers ignore idempotency keys. So each attempt has two marks that the list shows: the
+uploaded file, which no other attempt uses, and a token in the metadata. `jobs/recover` uses the other marks.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -26,24 +27,32 @@ if TYPE_CHECKING:
 MARK = "obatch_token"
 """The metadata key of an attempt's token."""
 
-JOB_MARK, ORDER_MARK, PART_MARK = "obatch_job", "obatch_order", "obatch_part"
-"""The metadata keys of a job's mark, of the hash of what was ordered, and of the part's number, such as "2/20"."""
+JOB_MARK = "obatch_job"
+"""The metadata key of the job's random id."""
+
+ORDER_MARK = "obatch_order"
+"""The metadata key of the job's identity, a hash."""
+
+PART_MARK = "obatch_part"
+"""The metadata key of the part's number and of the number of parts, such as "2/20"."""
 
 ROWS_MARK = "obatch_rows"
-"""The metadata key of how many of a job's rows are sent, such as "3/5"; only where not all of them are."""
+"""The metadata key of how many of a job's rows are sent, such as "3/5". It is there only if some are not sent."""
 
 MAX_METADATA = 16
 """Pairs of metadata that a batch may have (OpenAI's API specification)."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between two listings."""
+"""Seconds between two searches of the list."""
 
 _OLDER = 3600.0
 _OLD_IN_A_ROW = 200
-"""The search ends after this many batches in a row that were created over `_OLDER` seconds before the attempt."""
+"""A search ends after this many batches in a row that were created over `_OLDER` seconds before the attempt."""
 
-_FILE_LAG_TRIES = 4
-"""Requests that are sent while the provider does not know the new file yet."""
+_MAX_TRIES = 4
+"""Requests that are sent at most while the provider does not know the new file yet."""
+
+_UPLOAD_NAME = re.compile(r"obatch-[0-9a-f]{32}-p\d{4}\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +62,41 @@ class Attempt:
     file_id: str
     """The uploaded input, which no other attempt uses."""
     endpoint: str
-    """The path that the requests are for, such as /v1/chat/completions."""
+    """The path that the requests are for, such as `/v1/chat/completions`."""
     window: str
-    """The completion window, such as 24h."""
+    """The completion window, such as `24h`."""
     token: str
-    """What `new_token` made for this attempt."""
+    """The random id of this attempt, from `new_token`."""
     at: float
-    """When the attempt was made: Unix seconds by this machine's clock."""
+    """When the attempt was made, in Unix seconds by this machine's clock."""
     metadata: Mapping[str, str] | None = None
     """The user's own metadata."""
     marks: Mapping[str, str] | None = None
     """Our other marks: the job, the order, the part, the rows."""
 
     def marked_metadata(self) -> dict[str, str]:
-        """Return the user's metadata, then the token and the other marks as far as there is room."""
+        """Return the metadata to send: the user's, the token, and as many of the other marks as MAX_METADATA allows."""
         pairs = {**(self.metadata or {}), MARK: self.token, **(self.marks or {})}
         return dict(list(pairs.items())[:MAX_METADATA])
 
     def made(self, batch: BatchInfo) -> bool:
-        """Tell whether `batch` bears one of this attempt's marks."""
+        """Tell whether this attempt created `batch`: it has the attempt's file or its token."""
         return batch.input_file_id == self.file_id or batch.metadata.get(MARK) == self.token
 
 
 def new_token() -> str:
-    """Return a new attempt's token: 32 hexadecimal digits."""
+    """Return a new random id: 32 hexadecimal digits."""
     return uuid.uuid4().hex
+
+
+def upload_name(token: str, part: int) -> str:
+    """Return the name under which a part of a job is uploaded. It marks the file as ours if a server drops metadata."""
+    return f"obatch-{token}-p{part:04}.jsonl"
+
+
+def is_upload_name(name: str | None) -> bool:
+    """Tell whether `upload_name` made this name, for a part up to 9999."""
+    return _UPLOAD_NAME.fullmatch(name or "") is not None
 
 
 def create(
@@ -87,14 +106,14 @@ def create(
     note: Callable[[str], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> BatchInfo:
-    """Send the request that creates a batch once, and return the batch; if the answer is unclear, look for it.
+    """Send the request that creates a batch, and return the batch. If the answer is unclear, look for the batch.
 
-    `note` is called with a line of text in that case. Raises UncertainError if the batch is not found then, and the
-    ApiError of a refusal.
+    `note` is called with a line of text before the search. Raises UncertainError if the search finds no batch. Every
+    other BatchError means that no batch was created.
     """
-    # POST /batches is sent once, without the SDK's own retries: a batch costs money, and no provider can tell a second
-    # request from a new order. The only error after which it is sent again is one that proves that nothing was created.
-    for delay in (*itertools.islice(delays(1.0), _FILE_LAG_TRIES - 1), None):
+    # POST /batches is sent once, without the SDK's retries: a batch costs money, and most providers take a second
+    # request for a new batch. It is sent again only after an error which proves that nothing was created.
+    for delay in (*itertools.islice(delays(1.0), _MAX_TRIES - 1), None):
         try:
             return api.create(
                 input_file_id=attempt.file_id,
@@ -104,7 +123,7 @@ def create(
                 token=attempt.token,
             )
         except ApiError as exc:
-            # A new upload may not be known to all of the provider's servers yet. Such a refusal created nothing.
+            # Some of the provider's servers may not know a new file yet. This error proves that nothing was created.
             if delay is None or "find file" not in str(exc).lower():
                 raise
             sleep(delay)
@@ -116,13 +135,14 @@ def create(
 
 
 def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None] = time.sleep) -> BatchInfo:
-    """Look for the attempt's batch until the provider's grace period has passed, and return it.
+    """Look for the attempt's batch until the provider's grace period is over, and return it.
 
-    Raises UncertainError if it is not found: that does not prove that it does not exist.
+    Raises UncertainError if it is not found; it may exist all the same.
     """
-    # A request that was lost on its way may still create a batch, and a new batch may be listed late.
+    # The grace period: a request may arrive late, and a new batch may be listed late.
     grace = api.provider.create_timeout + api.provider.create_grace
-    # What is left of it is told by the wall clock, which other processes share; from now on a steady clock counts.
+    # Another process may have sent the request, so the wall clock tells how long ago that was. The monotonic clock
+    # measures the rest of the wait, since somebody may set the wall clock meanwhile.
     deadline = time.monotonic() + min(grace, max(0.0, attempt.at + grace - time.time()))
     pauses = delays(_FIRST_PAUSE, longest=_LONGEST_PAUSE)
     while True:
@@ -131,31 +151,31 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
         except BatchError as exc:
             found, reason = None, str(exc)
         else:
-            reason = "no listed batch bears its marks"
+            reason = "no listed batch has its marks"
         if found is not None:
             return found
         if time.monotonic() >= deadline:
             raise UncertainError(
                 f"unknown whether {api.provider} created a batch of file {attempt.file_id}: {reason}",
-                hint="the same command again looks once more; --resubmit-uncertain sends it anew, at the risk of "
-                "paying twice",
+                hint="the same command again looks once more; --resubmit-uncertain sends it again, at the risk "
+                "of paying twice",
             )
         sleep(min(next(pauses), max(0.1, deadline - time.monotonic())))
 
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
-    """Look through the account's batches once; of several that bear the attempt's marks return the oldest."""
+    """Search the account's batches once, and return the attempt's batch: the oldest if there are several."""
     return next(iter(find_all(api, attempt)), None)
 
 
 def find_all(api: BatchApi, attempt: Attempt) -> list[BatchInfo]:
-    """Return every batch that bears the attempt's marks, the oldest first."""
+    """Search the account's batches once, and return all that this attempt created, the oldest first."""
     matches = []
     old = 0
     for batch in api.batches():
         if attempt.made(batch):
             matches.append(batch)
-        # Most listings have the newest batch first, but none promises it: one old batch does not end the search.
+        # Most providers list the newest batch first, but none promises it. So one old batch does not end the search.
         old = old + 1 if batch.created_at is not None and batch.created_at < attempt.at - _OLDER else 0
         if old >= _OLD_IN_A_ROW:
             break

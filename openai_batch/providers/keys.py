@@ -1,4 +1,11 @@
-"""Find the value of an API key: given by the program, in an environment variable, or printed by a command."""
+"""Find the API key of a provider. A key goes only to the host of its own profile's base URL.
+
+- This module reads only what that profile names: the key itself, an environment variable, or a command.
+- `config` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted to
+  another machine. A built-in profile that gets another host loses its variable; so does one with `--base-url`
+  (`batch/provider_arguments`).
+- `client` sends the key to the base URL only, and follows no redirect.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMAND_TIMEOUT = 60.0
-"""Seconds that a key command may take; it may ask its user for a password."""
+"""Seconds that a key command may take. It may ask its user for a password."""
 
 
 def key_from_environment(variable: str | None) -> str | None:
-    """Return what the environment variable holds, or None if it is not set, empty or not named."""
+    """Return the variable's value, or None if it is unset or empty, or if `variable` is None."""
     return (os.environ.get(variable or "") or "").strip() or None
 
 
 def find_key(name: str, *, given: str | None, variable: str | None, command: Sequence[str]) -> str | None:
-    """Return the key of the provider called `name`: `given`, else from `variable`, else what `command` prints.
+    """Return the key of the provider called `name`: `given`, else the value of `variable`, else what `command` prints.
 
-    Returns None if all three are empty: the provider needs no key. Raises AuthError if there should be a key and
-    it is missing, or holds characters that no key has; the message never shows the key.
+    Returns None if all three are empty: then the provider needs no key. Raises AuthError if the key is missing, or
+    holds characters that no key has. The message never shows the key.
     """
     key = (given or "").strip() or key_from_environment(variable)
     if not key and command:

@@ -1,4 +1,4 @@
-"""Providers by name, by model and by base URL: the public names of 0.3.4, and the user's own profiles.
+"""Find a provider by name, by model or by base URL: a built-in one, or one of the configuration file.
 
 from openai_batch.providers import get_provider_by_name
 
@@ -34,7 +34,7 @@ openai_models: list[str]
 
 
 def __getattr__(name: str) -> Any:
-    """Make `openai_models` at its first use: the names come from the openai package, which is slow to import."""
+    """Make `openai_models` when it is used: its names come from the openai package, which is slow to import."""
     if name == "openai_models":
         from .client import sdk_model_names
 
@@ -43,9 +43,9 @@ def __getattr__(name: str) -> Any:
 
 
 def known_providers() -> dict[str, Provider]:
-    """Return every provider by name, built in or from the configuration file, with its key where one is set.
+    """Return every provider by name, each with the key of its environment variable if that is set.
 
-    Raises ConfigError if the file is invalid.
+    Raises ConfigError if the configuration file is invalid.
     """
     from .config import load
 
@@ -53,10 +53,10 @@ def known_providers() -> dict[str, Provider]:
 
 
 def askable_providers() -> list[Provider]:
-    """Return the providers that can be asked now: with a key, without need of one, or the local one if it runs.
+    """Return the providers that can be asked now: those that have a key or need none, and the local one if it runs.
 
-    Those whose key a command prints come last, since the command may ask its user for a password. Raises ConfigError
-    if the configuration file is invalid.
+    Those whose key a command prints are last, since the command may ask its user for a password. Raises ConfigError if
+    the configuration file is invalid.
     """
     from openai_batch.local import launch
 
@@ -70,9 +70,9 @@ def askable_providers() -> list[Provider]:
 
 
 def get_provider_by_name(name: str) -> Provider:
-    """Return the provider called `name`, with its key from the environment.
+    """Return the provider called `name`, with the key of its environment variable.
 
-    Raises UnknownProviderError (a ValueError) if there is none.
+    Raises UnknownProviderError (a ValueError) if there is none, ConfigError if the configuration file is invalid.
     """
     from .config import load
 
@@ -85,42 +85,42 @@ def get_provider_by_name(name: str) -> Provider:
 
 
 def get_provider_by_model(model: str) -> Provider:
-    """Return the provider that serves `model`.
+    """Return the provider that serves `model`, with the key of its environment variable.
 
-    A profile of the configuration file that claims the name comes first, then OpenAI for its own models and
-    fine-tunes, then the local provider for its built-in model; any other name goes to Parasail.
+    That is a profile of the configuration file whose `models` has the name, or the local provider for its own model,
+    else OpenAI for its models and fine-tunes, else Parasail. Raises ConfigError if the configuration file is invalid.
     """
     from .config import load
 
     settings = load()
     for name, profile in settings.profiles.items():
-        if (name in settings.own or profile.is_local) and profile.claims(model):
+        if (name in settings.own or profile.is_local) and profile.serves(model):
             return with_key(profile)
     return get_provider_by_name("openai" if is_openai_model(model) else "parasail")
 
 
 def get_provider_by_base_url(base_url: str) -> Provider:
-    """Return the provider at `base_url` (a str or a URL object), or a new one if no known provider is there.
+    """Return the provider whose base URL this is (a str or a URL object), or a new one if no known provider has it.
 
-    As in 0.3.4 it carries no key from the environment.
+    As in 0.3.4 it has no key from the environment. Raises ConfigError if the configuration file is invalid.
     """
     from .config import load
 
     for profile in load().profiles.values():
-        if profile.same_place(str(base_url)):
+        if profile.is_at(str(base_url)):
             return dataclasses.replace(profile)
     return Provider(base_url=str(base_url))
 
 
 def with_key(profile: Provider) -> Provider:
-    """Return a copy with the key of its environment variable, unless it has one; so did the copies of 0.3.4."""
+    """Return a copy of `profile`. If it has no key, the copy has that of its environment variable, as in 0.3.4."""
     return dataclasses.replace(profile, api_key=profile.api_key or key_from_environment(profile.api_key_env_var))
 
 
 def pick_provider(name: str | None, model: str | None) -> Provider:
-    """Return the provider called `name`, else the configured default one, else the one that serves `model`.
+    """Return the provider called `name`, else the configuration file's default, else the one that serves `model`.
 
-    Raises UnknownProviderError if there is no such provider, or UsageError if nothing says which one.
+    Raises UnknownProviderError if there is no such provider, UsageError if all three are missing.
     """
     from .config import load
 

@@ -1,4 +1,4 @@
-"""Ask a provider again and again: how long to wait in between, and when to stop believing that an error passes."""
+"""Ask a provider again and again: how long to wait between two polls, and which errors end the waiting."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
     from .provider import Provider
 
 MAX_POLL = 60.0
+"""The longest delay between two polls of a provider, in seconds."""
+
 MAX_POLL_LOCAL = 2.0
+"""The same for the local server."""
+
 MAX_RETRY_AFTER = 3600.0
-"""Seconds: the longest delay between two polls of a provider, of the local server, and where a server asks for more."""
+"""The longest delay that a server's Retry-After can set, in seconds."""
 
-MAX_REFUSALS = 3
-"""Refused keys, or batches not found, in a row before that is believed."""
+MAX_ACCESS_ERRORS = 3
+"""Errors of access in a row (the key is refused, or the batch is not found) after which the waiting ends."""
 
-REFUSED_FOR = 3600.0
-"""Seconds before a refusal is believed of a provider that has shown the batch before: a key may be renewed."""
+MIN_ACCESS_OUTAGE = 3600.0
+"""Seconds that errors of access must last to end the waiting if the provider has shown the batch before."""
 
 _SPREAD = (1.0, 1.25)
-"""Delays are made longer by chance, so that many clients do not ask at once, and never sooner than a server asked."""
+"""Each delay is multiplied by a random number from this range. It is never under 1: a server may have asked to wait."""
 
 
 def job_delays(provider: Provider) -> Iterator[float]:
-    """Yield the seconds between two polls of a job: short at first, since a small job may end at once."""
+    """Yield the seconds between two polls of a job. They are short at first, since a small job may end at once."""
     longest = MAX_POLL_LOCAL if provider.is_local else MAX_POLL
     return delays(0.5, growth=1.3, longest=longest, spread=_SPREAD)
 
@@ -40,7 +44,7 @@ class Poller:
     """Poll until something has ended: ask inside `attempt()`, sleep for the seconds of `next_delay()`, ask again.
 
     `schedule` yields the seconds between two polls. `warn` is called with a line of text about an error that may pass.
-    `timeout` is in seconds from now on. `max_refusals` is MAX_REFUSALS if not given.
+    `timeout` is in seconds from now on. `max_access_errors` is MAX_ACCESS_ERRORS if not given.
     """
 
     def __init__(
@@ -49,28 +53,28 @@ class Poller:
         warn: Callable[[str], None],
         timeout: float | None = None,
         *,
-        max_refusals: int | None = None,
+        max_access_errors: int | None = None,
     ) -> None:
         self._schedule = schedule
         self._warn = warn
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._max_refusals = MAX_REFUSALS if max_refusals is None else max_refusals
+        self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False
-        self._refused_since = 0.0
+        self._access_lost_at = 0.0
         self._start_over()
 
     def _start_over(self) -> None:
         """Forget the errors so far."""
-        self._failures = self._refusals = 0
+        self._errors = self._access_errors = 0
         self._after_errors = delays(2.0, longest=MAX_POLL, spread=_SPREAD)
         self._error_delay: float | None = None
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Poll inside this block: an error that may pass is warned of, and decides the next delay; others are raised.
+        """Poll inside this block. An error that may pass gives a warning and sets the next delay; others are raised.
 
-        A refused key (AuthError) and a missing batch (NotFoundError) are raised when they have come `max_refusals`
-        times in a row; if the provider has answered before, only after REFUSED_FOR seconds.
+        A refused key (AuthError) or a missing batch (NotFoundError) is raised when it has come `max_access_errors`
+        times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds.
         """
         try:
             yield
@@ -83,7 +87,7 @@ class Poller:
     def next_delay(self, subject: str = "the batch", status: str = "running", hint: str = "") -> float:
         """Return the seconds until the next poll.
 
-        Raises WaitTimeoutError when the timeout has passed, with a text that names `subject` and its `status`.
+        Raises WaitTimeoutError when the timeout has passed; its text names `subject` and `status`.
         """
         left = None if self._deadline is None else self._deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -97,18 +101,18 @@ class Poller:
             if not exc.passes:
                 raise exc
         else:
-            # A refused key or a missing batch is no proof at once: keys are renewed, and a new batch may be seen late.
+            # One such error proves little: a key may be renewed, and a new batch may not be visible yet.
             now = time.monotonic()
-            if not self._refusals:
-                self._refused_since = now
-            self._refusals += 1
-            patient = self._answered and now - self._refused_since < REFUSED_FOR
-            if self._refusals >= self._max_refusals and not patient:
+            if not self._access_errors:
+                self._access_lost_at = now
+            self._access_errors += 1
+            patient = self._answered and now - self._access_lost_at < MIN_ACCESS_OUTAGE
+            if self._access_errors >= self._max_access_errors and not patient:
                 raise exc
-        self._failures += 1
+        self._errors += 1
         delay = next(self._after_errors)
         if isinstance(exc, ApiError) and exc.retry_after:
             delay = max(delay, min(MAX_RETRY_AFTER, exc.retry_after) * random.uniform(*_SPREAD))  # noqa: S311
-        if self._failures <= 3 or self._failures % 10 == 0:  # noqa: PLR2004 - at first each time, then now and then
+        if self._errors <= 3 or self._errors % 10 == 0:  # noqa: PLR2004 - each of the first three, then every tenth
             self._warn(f"{exc}; trying again in {delay:.0f} s")
         return delay

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 LOCAL_URL = "local:"
-"""The base URL of the local provider; its real address is known once its server runs."""
+"""The base URL of the local provider. Its server has a real one, which is known once it runs."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Provider:
     """The URL of the API, such as `https://api.example.com/v1`."""
 
     api_key: str | None = field(default=None, repr=False)
-    """The key itself; it comes before the other two ways to find one."""
+    """The key itself. If it is set, `api_key_env_var` and `api_key_command` are not used."""
 
     api_key_env_var: str | None = None
     """The environment variable that holds the key."""
@@ -68,7 +68,7 @@ class Provider:
     """Patterns of the model names that this provider serves; `*` matches anything."""
 
     endpoints: tuple[str, ...] = ()
-    """Endpoints that its batches accept, such as `/v1/embeddings`; empty if it does not say."""
+    """Endpoints that its batches accept, such as `/v1/embeddings`; empty if that is unknown."""
 
     completion_window: str = "24h"
     """The completion window to ask for, as the API spells it."""
@@ -77,7 +77,7 @@ class Provider:
     """The `purpose` under which input files are uploaded."""
 
     status_map: dict[str, str] = field(default_factory=dict)
-    """The provider's own status words, in lower case, and the standard word for each."""
+    """Maps the provider's own status words, in lower case, to the standard ones."""
 
     headers: dict[str, str] = field(default_factory=dict)
     """Extra headers for every request."""
@@ -92,11 +92,12 @@ class Provider:
     """Seconds to wait for the answer to a request that creates a batch."""
 
     create_grace: float = 120.0
-    """Seconds to keep looking for a batch whose create request got no answer."""
+    """Seconds to look for a batch, beyond `create_timeout`, if its create request got no clear answer."""
 
     idempotent_create: bool = False
-    """Whether the server promises to create one batch for each `Idempotency-Key`, however often it is asked."""
+    """Whether the server creates one batch for each `Idempotency-Key`, however often the request is sent."""
 
+    # A ClassVar is no dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 
     def __str__(self) -> str:
@@ -106,10 +107,7 @@ class Provider:
     def get_client(self) -> OpenAI:
         """Return an `openai.OpenAI` client for this provider, the same one each time.
 
-        The key goes to this provider's host only: `OPENAI_API_KEY` and OpenAI's organisation and project
-        headers are never sent to another.
-
-        Raises AuthError if the key is missing.
+        The key goes to `base_url` only (see `providers/keys`). Raises AuthError if the key is missing.
         """
         if self._client is None:
             self._client = self.new_client()  # type: ignore[misc] # an attribute of this one instance
@@ -119,8 +117,9 @@ class Provider:
     def new_client(self, starting: Callable[[str, int, int | None], None] | None = None) -> OpenAI:
         """Return a new client, which the caller must close.
 
-        The local provider's server is started if none runs; `starting` is told what it prepares: (what, bytes
-        done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not start.
+        The local provider's server is started if none runs. `starting` is called with the progress: (what is prepared,
+        bytes done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not
+        start.
         """
         from .client import local_endpoint, make_client
 
@@ -128,9 +127,9 @@ class Provider:
         return make_client(base_url, key, self.headers)
 
     def resolve_key(self) -> str | None:
-        """Return the key: given, from the environment variable, or printed by the command; None if none is needed.
+        """Return the key; None if the provider needs none. See `find_key` for the order.
 
-        Raises AuthError if there should be a key and it is missing or cannot be one.
+        Raises AuthError if the key is missing, or holds characters that no key has.
         """
         return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
 
@@ -160,12 +159,12 @@ class Provider:
             endpoints=self.endpoints,
         )
 
-    def claims(self, model: str) -> bool:
+    def serves(self, model: str) -> bool:
         """Tell whether one of the patterns in `models` matches `model`."""
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
-    def same_place(self, base_url: str) -> bool:
-        """Tell whether `base_url` is this provider's; the host's letter case and trailing slashes do not count."""
+    def is_at(self, base_url: str) -> bool:
+        """Tell whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host."""
         return self.base_url is not None and normal_url(self.base_url) == normal_url(base_url)
 
 

@@ -146,7 +146,7 @@ def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
     done = python("-m", "openai_batch.run", "in.jsonl", check=False)
     assert done.returncode == 5
     assert "Errors saved to batch_1-errors.jsonl." in done.stdout
-    assert done.stderr.splitlines()[0] == "error: 1 of 2 requests of batch batch_1 have no success"
+    assert done.stderr.splitlines()[0] == "error: 1 of 2 requests of batch batch_1 did not succeed"
 
 
 def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:

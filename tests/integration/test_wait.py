@@ -67,7 +67,7 @@ def test_the_time_given_is_kept(workbench: Workbench) -> None:
 
 def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused again and again is told; the job itself is not touched."""
-    monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     job = workbench.submit("fault:poll=401*9;steps=in_progress")
     with pytest.raises(AuthError) as told:
         workbench.workflow().wait(job, timeout=30)
@@ -85,7 +85,7 @@ def test_a_key_that_is_refused_once_does_not_end_the_waiting(workbench: Workbenc
 def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool) -> None:
     """A key that never worked is wrong at once, if so wished; one that did may be renewed."""
     warnings: list[str] = []
-    poller = Poller(delays(7.0), warnings.append, max_refusals=1)
+    poller = Poller(delays(7.0), warnings.append, max_access_errors=1)
     if answered:
         with poller.attempt():
             pass
@@ -98,7 +98,7 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
 
 def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
-    monkeypatch.setattr(polling, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     with pytest.raises(NotFoundError):
         workbench.workflow().wait(workbench.submit("fault:poll=404*9"), timeout=60)
     assert len(workbench.server.seen("GET", "/batches/.*")) == 2
