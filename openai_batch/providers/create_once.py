@@ -52,7 +52,7 @@ _OLD_IN_A_ROW = 200
 _MAX_TRIES = 4
 """Requests that are sent at most while the provider does not know the new file yet."""
 
-_UPLOAD_NAME = re.compile(r"obatch-[0-9a-f]{32}-p\d{4}\.jsonl")
+_UPLOAD_NAME = re.compile(r"obatch-[0-9a-f]{32}-p\d{4,}\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)

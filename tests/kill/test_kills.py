@@ -177,7 +177,7 @@ def test_told_to_stop(
     for point, number in stops:
         with world(tmp_path, zygote) as made:
             prepare(made, name)
-            made.configure(create_timeout=3600, create_grace=3600)  # a command that waited for this would never end here
+            made.configure(create_timeout=3600, create_grace=3600)  # longer than any test
             ended = made.run(*COMMANDS[name][1], moment=Moment(point, signum=number))
             assert ended.code in (128 + number, -number), (point, ended)
             assert ended.code < 0 or "error: interrupted" in ended.err or not ended.err, (point, ended)
