@@ -129,7 +129,7 @@ def _result(row: int) -> dict[str, object]:
 def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> None:
     """Write the job's row, its ids and, for mixed models, each part's own ids and row numbers."""
     from openai_batch.files import paths
-    from openai_batch.jobs.store.records import ENDED, JobRecord, PartRecord
+    from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.providers.batch_info import Counts
     from openai_batch.requests.split import ROW_NUMBER
@@ -150,7 +150,7 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
         part = PartRecord(
             job=0,
             number=number + 1,
-            state=ENDED,
+            state=PartState.ENDED,
             requests=len(share),
             source=f"model-{number}" if mixed else None,
             first_row=0 if mixed else share.start,

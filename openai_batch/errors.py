@@ -1,25 +1,25 @@
-"""Every error that a user can expect, each with its exit code and its remedy.
+"""The errors that a user can expect, each with its exit code and a hint.
 
     BatchError                      1    the operation failed; running it again is safe
-    ├── UsageError                  2    the call or the options are off (also a ValueError)
-    │   └── ConfigError             2    the configuration file is off
-    ├── InputError                  3    the input is not acceptable; nothing was sent (also a ValueError)
+    ├── UsageError                  2    the call or the options are wrong (also a ValueError)
+    │   └── ConfigError             2    the configuration file is wrong
+    ├── InputError                  3    the input cannot be used; nothing was sent (also a ValueError)
     ├── AuthError                   4    the key is missing or was refused
-    ├── IncompleteError             5    ended, but not every request has a success
+    ├── IncompleteError             5    ended, but not every request succeeded
     ├── NotFoundError               6    no such job, batch, file or provider
     │   └── UnknownProviderError    6    (also a ValueError, as in 0.3.4)
     ├── UncertainError              7    unknown whether a batch was created; nothing was sent twice
     ├── ApiError                    1    the provider answered with an error
     │   └── UnreachableError        1    the provider could not be reached
-    ├── DownloadError               1    what arrived is not the file that the provider holds
-    ├── OutputExistsError           1    the output file is there already
+    ├── DownloadError               1    a file did not arrive as the provider stores it
+    ├── OutputExistsError           1    the output file exists already
     ├── RegistryError               1    the job registry cannot be read or written
     ├── MissingExtraError           2    an optional part is not installed
-    ├── WaitTimeoutError          124    the time is up; the job goes on
-    └── StoppedError             130    interrupted; the job goes on (143 for SIGTERM)
+    ├── WaitTimeoutError          124    the timeout has passed; the job keeps running
+    └── StoppedError             130    interrupted; the job keeps running (143 for SIGTERM)
 
-The class carries the exit code, so the table in the README cannot drift from the program.
-A hint says what to type next; it is printed on its own line.
+Each class has its exit code, and a test compares the README's table with them. `hint` says what to do next; the
+command prints it on its own line.
 """
 
 from __future__ import annotations
@@ -55,11 +55,14 @@ _PASSING = frozenset({408, 409, 425, 429})
 
 
 class BatchError(Exception):
-    """The operation failed; running the same command again is safe."""
+    """The operation failed; running the same command again is safe.
+
+    `hint` says what to do next.
+    """
 
     exit_code: ClassVar[int] = 1
     remedy: ClassVar[str] = "run the same command again; nothing is paid twice"
-    """The hint where none is given."""
+    """The hint of errors that are raised without one."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -67,31 +70,31 @@ class BatchError(Exception):
 
     @property
     def code(self) -> int:
-        """The exit code of this very error."""
+        """The exit code of this error, which may depend on more than its class."""
         return self.exit_code
 
 
 class UsageError(BatchError, ValueError):
-    """The call or the options are off."""
+    """The call or the options are wrong."""
 
     exit_code = 2
     remedy = "-h shows the options, with examples"
 
 
 class ConfigError(UsageError):
-    """The configuration file is off."""
+    """The configuration file is wrong."""
 
     remedy = "edit the file; `obatch config path` tells where it is"
 
 
 class InputError(BatchError, ValueError):
-    """The input is not acceptable; nothing was sent.
+    """The input cannot be used; nothing was sent.
 
-    `problems` holds what is wrong, line by line, in input order, where the input is a file.
+    `problems` are the problems that were found in the lines of a file, in input order.
     """
 
     exit_code = 3
-    remedy = "mend the input"
+    remedy = "fix the input"
 
     def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -106,7 +109,7 @@ class AuthError(BatchError):
 
 
 class IncompleteError(BatchError):
-    """The job ended, but not every request has a success."""
+    """The job ended, but not every request succeeded."""
 
     exit_code = 5
     remedy = "`obatch download` collects what exists"
@@ -132,7 +135,8 @@ class UncertainError(BatchError):
 class ApiError(BatchError):
     """The provider answered with an error.
 
-    `status` is the HTTP status (None where there was no answer), `api_code` the provider's own code.
+    `status` is the HTTP status (None if there was no valid answer), `api_code` the provider's own code for the error,
+    and `retry_after` the seconds after which the provider asks to try again; each may be None.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ class ApiError(BatchError):
     def passes(self) -> bool:
         """Whether the error may pass by itself, so that asking again later is right.
 
-        An answer that is no answer of an API (`status` None), as a gateway or a hotel's login page gives, may pass.
+        An answer that is not from an API (`status` None) may pass: it may come from a gateway or a hotel's login page.
         """
         return self.status is None or self.status in _PASSING or self.status >= 500  # noqa: PLR2004 - HTTP's own
 
@@ -161,8 +165,8 @@ class ApiError(BatchError):
 class UnreachableError(ApiError):
     """The provider could not be reached.
 
-    `sent` says whether the request may have reached it: False only where it certainly did not. `lasting` is for
-    what no waiting mends, such as a certificate that is not accepted.
+    `sent` says whether the request may have reached it: False only if it certainly did not. `lasting` says that
+    waiting does not help, for example if a certificate is not accepted.
     """
 
     remedy = "look at the network and the base URL; then run the same command again, nothing is paid twice"
@@ -174,16 +178,16 @@ class UnreachableError(ApiError):
 
     @property
     def passes(self) -> bool:
-        """Whether the line may come back."""
+        """Whether the connection may come back."""
         return not self.lasting
 
 
 class DownloadError(BatchError):
-    """What arrived is not the file that the provider holds."""
+    """A file did not arrive as the provider stores it."""
 
 
 class OutputExistsError(BatchError):
-    """The output file is there already."""
+    """The output file exists already."""
 
 
 class RegistryError(BatchError):
@@ -197,13 +201,13 @@ class MissingExtraError(BatchError):
 
 
 class WaitTimeoutError(BatchError):
-    """The time is up; the job goes on."""
+    """The timeout has passed; the job keeps running."""
 
     exit_code = 124
 
 
 class StoppedError(BatchError):
-    """Interrupted by a signal; the job goes on."""
+    """Interrupted by a signal, whose number is `signum`; the job keeps running."""
 
     exit_code = 130
 
@@ -213,28 +217,24 @@ class StoppedError(BatchError):
 
     @property
     def code(self) -> int:
-        """128 plus the signal's number, as shells have it."""
+        """128 plus the signal's number, as in shells."""
         return 128 + self.signum
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where, and what to do about it.
+    """A problem in an input file, and what to do about it."""
 
-    `code` is the code that batch servers use for the same fault where there is one; `line` is 1-based,
-    None for a fault of the whole file; `param` names the key at fault; `file` the file where several were joined.
-    """
-
-    line: int | None
-    code: str
-    message: str
-    param: str | None = None
-    remedy: str = ""
-    warning: bool = False
-    file: str | None = None
+    line: int | None  # the number of the line, from 1; None for a problem of the whole file
+    code: str  # the code that batch servers use for the same problem, if there is one
+    message: str  # what is wrong
+    param: str | None = None  # the key in the request that is wrong
+    remedy: str = ""  # what to do about it
+    warning: bool = False  # whether the file can be sent all the same
+    file: str | None = None  # the name of the file, if several files are one input
 
     def located(self, name: str) -> str:
-        """Return `file:line: message: remedy` for the file called `name`."""
+        """Return `file:line: message: remedy`. `name` is the name of the file if `file` is None."""
         name = self.file or name
         place = f"{name}:{self.line}" if self.line is not None else name
         text = f"{place}: {'warning: ' if self.warning else ''}{self.message}"

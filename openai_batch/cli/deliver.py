@@ -109,7 +109,7 @@ def _short(text: str) -> str:
 
 
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
-    """Say what became of the requests. Raises IncompleteError unless every one has a success."""
+    """Print how many requests succeeded. Raises IncompleteError unless all did."""
     from openai_batch.jobs.collect import raise_if_incomplete
 
     job, tally = collected.job, collected.tally
@@ -121,7 +121,7 @@ def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False
         used = f", {tokens:,} tokens" if tokens else ""
         where = f"; the results are in {collected.path}" if collected.path else ""
         errors.note(
-            f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests have a success{used}{where}"
+            f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests succeeded{used}{where}"
         )
 
 

@@ -1,8 +1,8 @@
-"""Jobs: the durable workflow. A killed process goes on where it stopped, and nothing is paid twice.
+"""Jobs: the durable workflow. A killed job continues where it stopped, and nothing is paid twice.
 
 Holds: the public classes (`jobs`, `job`), the use cases, one a file (`submit`, `recover`, `cancel`, `collect`,
-`download`, `reuse`, `retry`, `check`), the steps of a job's parts below them (`workflow`), their tools (`connections`,
-`token_limit`, `reporter`, `order`), and what is written down (`store`).
+`download`, `reuse`, `retry`, `check`), the steps of a job's parts that they call (`workflow`), their tools
+(`connections`, `token_limit`, `reporter`, `job_spec`, `result_order`), and what is stored (`store`).
 
 May import: `providers`, `results`, `local`, `inputs`, `requests`, `files`, `net`, `openai_batch.errors`.
 Start reading at `jobs.py`, then `submit.py` and `workflow.py`.

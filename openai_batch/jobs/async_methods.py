@@ -1,4 +1,4 @@
-"""Async twins: a method that is done in another thread, while the event loop goes on."""
+"""Async versions of methods: the method runs in another thread, so that the event loop is not blocked."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _T = TypeVar("_T")
 
 
 class Twinned(Protocol):
-    """What can be done in another thread, by an object of that thread."""
+    """A class whose methods can run in another thread, on a copy of the object for that thread."""
 
     def _apart(self, act: Callable[[Self], _T]) -> _T: ...
 
 
-_Own = TypeVar("_Own", bound=Twinned)
+_Object = TypeVar("_Object", bound=Twinned)
 
 
 def async_method(
-    method: Callable[Concatenate[_Own, _P], _T],
-) -> Callable[Concatenate[_Own, _P], Coroutine[Any, Any, _T]]:
-    """Return the async twin of a method: the same in another thread, while the event loop goes on."""
+    method: Callable[Concatenate[_Object, _P], _T],
+) -> Callable[Concatenate[_Object, _P], Coroutine[Any, Any, _T]]:
+    """Return the async version of a method: it awaits the method in another thread."""
 
     @functools.wraps(method)
-    async def awaited(self: _Own, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def awaited(self: _Object, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         import asyncio
 
         return await asyncio.to_thread(self._apart, lambda other: method(other, *args, **kwargs))

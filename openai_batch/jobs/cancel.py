@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, BatchError, UncertainError
 
-from .store.records import CREATING, ENDED, RUNNING, WAITING
+from .store.records import UNSENT, PartState
 from .store.registry import MovedOnError
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobRecord:
-    """Ask the provider to stop a job's batches; what they have finished is kept, and billed. Returns the job.
+    """Ask the provider to stop a job's batches, and never send its unsent parts. Returns the job.
 
-    Its unsent parts are never sent. A batch that cannot be cancelled does not keep the others running: its error is
-    raised at the end, as is UncertainError for a part of which nobody knows whether it has a batch, unless `give_up`.
+    Finished requests are kept, and billed. If a batch cannot be cancelled, the others still are, and its error is
+    raised at the end. Raises UncertainError at the end if it is unknown whether a part has a batch, unless `give_up`.
     """
     failed: list[BatchError] = []
-    asked: set[str] = set()
-    _stop(workflow, job, asked, failed)
+    tried: set[str] = set()
+    _stop(workflow, job, tried, failed)
     try:
         withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
     except UncertainError as exc:
@@ -34,8 +34,8 @@ def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobR
         failed.append(UncertainError(f"job {job.id}: {exc}; nothing else of it is sent", hint=hint))
     except BatchError as exc:
         failed.append(exc)
-    # Those that another process, or the search for a lost one, has brought since.
-    _stop(workflow, workflow.registry.job(job.id), asked, failed)
+    # Batches that another process has created, or that the search for a lost batch has found, in the meantime.
+    _stop(workflow, workflow.registry.job(job.id), tried, failed)
     if failed:
         raise failed[0]
     return workflow.refresh(workflow.registry.job(job.id))
@@ -44,19 +44,19 @@ def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobR
 def withdraw(workflow: Workflow, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
     """Make sure that the unsent parts of a job are never sent, and return the job.
 
-    Raises UncertainError, after all else is withdrawn, if it is unknown whether a part has a batch; with
-    `resubmit_uncertain` such a part is given up, whatever became of its batch.
+    Raises UncertainError, after the other parts are withdrawn, if it is unknown whether a part has a batch. With
+    `resubmit_uncertain` such a part is ended too, even if a batch exists.
     """
     if job.submitted:
         return job
     with workflow.alone(job):
         job = workflow.registry.job(job.id)
         for part in job.parts:
-            if part.state in WAITING:
+            if part.state in UNSENT:
                 _give_up(workflow, part)
         unclear: UncertainError | None = None
         for part in job.parts:
-            if part.state == CREATING:
+            if part.state == PartState.CREATING:
                 try:
                     workflow.find_lost_batch(job, part, resubmit_uncertain=False)
                 except UncertainError as exc:
@@ -69,28 +69,30 @@ def withdraw(workflow: Workflow, job: JobRecord, *, resubmit_uncertain: bool = F
         return workflow.registry.job(job.id)
 
 
-def _stop(workflow: Workflow, job: JobRecord, asked: set[str], failed: list[BatchError]) -> None:
-    """Cancel the running batches that are not in `asked` yet, and collect the errors in `failed`."""
+def _stop(workflow: Workflow, job: JobRecord, tried: set[str], failed: list[BatchError]) -> None:
+    """Cancel the running batches whose ids are not in `tried`, add these, and collect the errors in `failed`."""
     for part in job.parts:
-        if part.batch_id and part.state == RUNNING and part.batch_id not in asked:
-            asked.add(part.batch_id)
+        if part.batch_id and part.state == PartState.RUNNING and part.batch_id not in tried:
+            tried.add(part.batch_id)
             try:
-                with contextlib.suppress(MovedOnError):  # refused meanwhile, and put back by another process
+                with contextlib.suppress(MovedOnError):  # another process found it refused, and put the part back
                     _stop_one(workflow, job, part.batch_id)
             except BatchError as exc:
                 failed.append(exc)
 
 
 def _stop_one(workflow: Workflow, job: JobRecord, batch_id: str) -> None:
+    """Cancel one batch, and store its state."""
     api = workflow.api(job)
     try:
         info = api.cancel(batch_id)
     except ApiError as exc:
         if exc.status not in (400, 409):
             raise
-        info = api.get(batch_id)  # it ended meanwhile
+        info = api.get(batch_id)  # it has just ended
     workflow.store_batch(job, info)
 
 
 def _give_up(workflow: Workflow, part: PartRecord) -> None:
-    workflow.registry.set_part(part, expect=part.state, state=ENDED, status="cancelled", ended_at=time.time())
+    """End a part without a batch."""
+    workflow.registry.set_part(part, expect=part.state, state=PartState.ENDED, status="cancelled", ended_at=time.time())

@@ -1,4 +1,4 @@
-"""Check a batch file against a provider's limits; nothing is sent."""
+"""Check a batch file against a provider's limits. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the check of one file found."""
+    """The outcome of checking one file."""
 
-    # What messages call the file.
+    # The name of the file in messages.
     name: str
     # The provider whose limits were used.
     provider: Provider
-    # What the file holds, and its problems.
+    # The facts about the file, and its problems.
     report: Report
     # Whether its first line looks like a request, not like a prompt.
     is_requests: bool
@@ -34,8 +34,8 @@ class CheckResult:
 def check_input(name: str, provider: str | Provider | None = None) -> CheckResult:
     """Check every line of a batch file; `-` is standard input.
 
-    Without `provider` the default one is taken, else the one that serves the first model. Raises InputError if the
-    file cannot be read.
+    Without `provider` the default provider is used, else the one that serves the first model. Raises InputError if the
+    file cannot be read, and UnknownProviderError.
     """
     with TemporaryDirectory(prefix="obatch-") as folder:
         source = open_source(name, Path(folder))

@@ -1,6 +1,6 @@
-"""Bring a job's results home: every file that its batches left, checked, in input order, published whole.
+"""Collect a job's results: download the files of its batches, check them, and write one result file in input order.
 
-Each terminal state is collected: expired and cancelled batches keep what they have finished, and it is paid for.
+Expired and cancelled batches are collected too: the requests that they finished are paid for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .missing_rows import MissingRows
 from .output_file import check_output, publish_output
 from .result_order import result_order
 from .store import job_folder
-from .store.records import COLLECTED, EarlierJobs, JobRecord, PartRecord
+from .store.records import EarlierJobs, JobRecord, PartRecord, PartState
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
@@ -40,19 +40,20 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 _LATE_TRIES = 5
+"""How often a batch that has ended is asked again for its file ids."""
 
 
 @dataclass(slots=True)
 class Collected:
-    """Where a job's results lie now (None: there were none to write) and what became of its requests."""
+    """The outcome of collecting a job."""
 
-    job: JobRecord
-    path: Path | None
-    tally: Tally = field(default_factory=Tally)
+    job: JobRecord  # the job afterwards
+    path: Path | None  # the file with its results; None if they went to a stream, or there are none
+    tally: Tally = field(default_factory=Tally)  # how many requests succeeded, failed and are missing
 
 
 def collect(
-    flow: Workflow,
+    workflow: Workflow,
     job: JobRecord,
     target: Path | BinaryIO,
     *,
@@ -61,25 +62,26 @@ def collect(
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
-    """Write one result line a request, in input order, to a path or a stream, and tell what became of each.
+    """Write a job's results, one line for each request in input order, to a path or a stream.
 
-    The path appears only when all that exists is in it. `missing` names a file for the request lines that have no
-    success, ready to be submitted; `export` writes another form than the provider's lines; `earlier` are jobs whose
-    results these take the place of (`jobs/output_file`). Raises OutputExistsError if a path is taken and `force` is
-    False, DownloadError if what arrives is not what the provider holds.
+    The path appears only when the file is complete. `missing` is a path for the lines of the failed and missing
+    requests, ready to submit. `export` writes another format than the provider's lines. `earlier` are the jobs whose
+    results at the path may be replaced (`jobs/output_file`). Raises OutputExistsError if a path is taken and `force`
+    is False, DownloadError if a file does not arrive as the provider stores it, and BatchError if the results cannot
+    be written.
     """
     earlier = earlier or EarlierJobs()
     if export is not None:
         export.columns = job_folder.columns_of(job)
     if isinstance(target, Path):
-        check_output(flow, target, job, earlier, force=force)
+        check_output(workflow, target, job, earlier, force=force)
     if missing is not None:
         check_target(missing, force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else paths.private_dir(paths.state_dir() / "spool") / "results"
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        lines = result_lines(flow, job, scratch, tally, _each(missing_rows, export))
+        lines = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
         if export is None:
             out.writelines(lines)
         else:
@@ -90,24 +92,24 @@ def collect(
         if out.tell():
             if isinstance(target, Path):
                 path = target
-                publish_output(flow, job, out, part_path, target, earlier, force=force)
+                publish_output(workflow, job, out, part_path, target, earlier, force=force)
             else:
                 _copy(out, target)
     for part in job.parts:
-        flow.registry.set_part(part, state=COLLECTED)
-    flow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
+        workflow.registry.set_part(part, state=PartState.COLLECTED)
+    workflow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
     if tally.complete:
         job_folder.drop_inputs(job)
-    return Collected(flow.registry.job(job.id), path, tally)
+    return Collected(workflow.registry.job(job.id), path, tally)
 
 
-def _each(*listeners: MissingRows | Export | None) -> Note | None:
-    """Return a function that calls `note` of each of these; None if there are none."""
+def _notify_all(*listeners: MissingRows | Export | None) -> Note | None:
+    """Return a function that calls the `note` method of each listener that is not None; None if there are none."""
     notes = [listener.note for listener in listeners if listener is not None]
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
-        for one in notes:
-            one(row, custom_id, cause)
+        for call in notes:
+            call(row, custom_id, cause)
 
     return note if notes else None
 
@@ -123,8 +125,11 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
         raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
-def fetch_raw(flow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
-    """Download the provider's own output and error files, byte for byte, and return their paths."""
+def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
+    """Download the provider's own output and error files into a folder, byte for byte, and return their paths.
+
+    Raises OutputExistsError if a file exists and `force` is False, and DownloadError.
+    """
     paths = []
     for part in job.parts:
         suffix = f"-{part.number}" if len(job.parts) > 1 else ""
@@ -132,32 +137,32 @@ def fetch_raw(flow: Workflow, job: JobRecord, folder: Path, *, force: bool = Fal
             if file_id:
                 path = folder / f"job-{job.id}{suffix}-{kind}.jsonl"
                 check_target(path, force=force)
-                flow.api(job).download_to(file_id, path, replace=force, progress=_progress(flow))
+                workflow.api(job).download_to(file_id, path, replace=force, progress=_progress(workflow))
                 paths.append(path)
     return paths
 
 
 def raise_if_incomplete(collected: Collected) -> None:
-    """Raise IncompleteError, with the causes, unless every request has a success."""
+    """Raise IncompleteError, with the causes, unless every request succeeded."""
     job, tally = collected.job, collected.tally
     if tally.complete:
         return
-    facts = [f"{tally.failed:,} failed" if tally.failed else "", _missing_words(tally)]
-    told = "; ".join(fact for fact in facts if fact) or "there are no results"
-    lines = [f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests have a success; {told}"]
+    facts = [f"{tally.failed:,} failed" if tally.failed else "", _missing_summary(tally)]
+    rest = "; ".join(fact for fact in facts if fact) or "there are no results"
+    lines = [f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests succeeded; {rest}"]
     lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
-    where = f"what there is lies in {collected.path}; " if collected.path else ""
+    where = f"the results so far are in {collected.path}; " if collected.path else ""
     if job.faults and not job.skipped:
-        hint = "mend the input, or add --again to submit the same one once more"
+        hint = "fix the input, or add --again to submit the same one once more"
     elif tally.requests - tally.succeeded <= sum(part.requests for part in job.parts if part.withdrawn):
-        hint = f"what was never sent is in a later job, or was cancelled; obatch retry {job.id} --all sends it"
+        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
     else:
-        hint = f"obatch retry {job.id} sends again what that can help"
+        hint = f"obatch retry {job.id} sends again the requests that may succeed"
     raise IncompleteError("\n".join(lines), hint=where + hint)
 
 
-def _missing_words(tally: Tally) -> str:
+def _missing_summary(tally: Tally) -> str:
     if not tally.missing_count:
         return ""
     names = ", ".join(tally.missing[:5]) + (", …" if tally.missing_count > 5 else "")  # noqa: PLR2004 - a line's worth
@@ -165,29 +170,32 @@ def _missing_words(tally: Tally) -> str:
 
 
 def result_lines(
-    flow: Workflow, job: JobRecord, beside: Path, tally: Tally, note: Note | None = None
+    workflow: Workflow, job: JobRecord, beside: Path, tally: Tally, note: Note | None = None
 ) -> Iterator[bytes]:
-    """Yield the job's result lines in input order, and complete the tally; downloads lie beside `beside` meanwhile.
+    """Yield the job's result lines in input order, and count the outcomes in `tally`.
 
-    `note` hears of each request its row number, its id, and why it has no success (None: it has one).
+    Downloads are temporary files in the folder of the path `beside`. `note` is called for each request with its row
+    number, its id, and why it failed (None: it succeeded). Raises BatchError if the answers of unsent rows are not
+    known here, NotFoundError if they are gone, and DownloadError.
     """
     path = job_folder.skipped_of(job)
     if job.skipped and path is None:
         raise BatchError(
-            f"rows of job {job.id} have the answers of others, and which is not known here",
+            f"some rows of job {job.id} have the answers of other rows or jobs, and this machine does not know which",
             hint="run the same command with its input again",
         )
-    order = result_order(flow, job)
+    order = result_order(workflow, job)
     if order is None:
         for part in job.parts:
-            with _fetched(flow, part, job, beside, tally) as (streams, places):
+            with _fetched(workflow, part, job, beside, tally) as (streams, places):
                 yield from as_they_stand(streams, places, tally)
-        lacking = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
-        tally.missing_count += lacking  # nothing but the provider's count tells
-        tally.requests += lacking
+        # Without the input, only the provider's count shows that results are missing.
+        missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
+        tally.missing_count += missing
+        tally.requests += missing
         return
     with contextlib.ExitStack() as stack:
-        results = _own_results(flow, job, order, beside, tally, stack)
+        results = _own_results(workflow, job, order, beside, tally, stack)
         if path is not None:
             skipped = stack.enter_context(skipped_rows(path))
             files = AnswerFiles([job_folder.answers_named(name) for name in skipped.files()], job.id)
@@ -196,34 +204,34 @@ def result_lines(
             results = completed(results, skipped, files, scratch)
         yield from complete(order.ids(), results, tally, note, rename=path is not None)
     if tally.strangers:
-        flow.reporter.warn(f"{tally.strangers:,} results bear ids that were not asked for; they are left out")
+        workflow.reporter.warn(f"{tally.strangers:,} results have ids that were not asked for; they are left out")
 
 
-def keep_answers(flow: Workflow, job: JobRecord) -> AnswerFile:
-    """Keep the successes that an ended job's own batches brought, for later jobs that ask the same; return where.
+def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:
+    """Store the successful answers of an ended job's own batches, for later jobs with the same requests.
 
-    Raises NotFoundError where the provider does not have the results any more.
+    Returns where they are. Raises NotFoundError if the provider no longer has the results.
     """
     answers = job_folder.answers_of(job)
     if answers.lines.exists():
         return answers
-    order = result_order(flow, job)
+    order = result_order(workflow, job)
     with contextlib.ExitStack() as stack:
         lines, lines_part = stack.enter_context(part_file(answers.lines))
         offsets, offsets_part = stack.enter_context(part_file(answers.offsets))
         if order is None:
             raise NotFoundError(f"the order of job {job.id} is not known")
-        answers.write(_own_results(flow, job, order, answers.lines, Tally(), stack), lines, offsets)
+        answers.write(_own_results(workflow, job, order, answers.lines, Tally(), stack), lines, offsets)
         publish(offsets, offsets_part, answers.offsets, replace=True, private=True)
         publish(lines, lines_part, answers.lines, replace=True, private=True)
     return answers
 
 
 def _own_results(
-    flow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
+    workflow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[OrderedResult]:
-    """Return what the job's batches brought, in the order of the rows."""
-    parts = [_part_results(flow, part, job, beside, tally, order.rows) for part in order.parts]
+    """Return the results of the job's own batches, in the order of the rows."""
+    parts = [_part_results(workflow, part, job, beside, tally, order.rows) for part in order.parts]
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -235,44 +243,44 @@ def _own_results(
 
 
 def _part_results(
-    flow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally, rows: Rows
+    workflow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally, rows: Rows
 ) -> Iterator[OrderedResult]:
-    with _fetched(flow, part, job, beside, tally) as (streams, places):
+    with _fetched(workflow, part, job, beside, tally) as (streams, places):
         yield from rows_in_order(rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
 def _fetched(
-    flow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally
+    workflow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally
 ) -> Iterator[tuple[list[BinaryIO], dict[str, Place]]]:
-    """Download a part's files and index their lines; the copies are gone at the end."""
-    api = flow.api(job)
-    part = _with_late_files(flow, api, part)
+    """Download a part's files and index their lines. The copies are deleted at the end."""
+    api = workflow.api(job)
+    part = _with_late_files(workflow, api, part)
     places: dict[str, Place] = {}
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
                 handle, _ = stack.enter_context(part_file(beside))
-                api.download(file_id, handle, _progress(flow))
+                api.download(file_id, handle, _progress(workflow))
                 handle.seek(0)
                 index(handle, len(streams), f"file {file_id}", places, tally)
                 streams.append(handle)
         yield streams, places
 
 
-def _with_late_files(flow: Workflow, api: BatchApi, part: PartRecord) -> PartRecord:
-    """Wait a few seconds for file ids: some servers show a batch's end before the files."""
+def _with_late_files(workflow: Workflow, api: BatchApi, part: PartRecord) -> PartRecord:
+    """Wait a few seconds for file ids: some servers report the end of a batch before its files."""
     for delay in itertools.islice(delays(0.5, longest=4.0), _LATE_TRIES):
-        nothing = not part.output_file_id and not part.error_file_id
-        late = part.counts.completed > 0 and not part.output_file_id
-        if not part.batch_id or part.status == "failed" or not (late or (nothing and part.counts.done)):
+        no_files = not part.output_file_id and not part.error_file_id
+        no_output = part.counts.completed > 0 and not part.output_file_id
+        if not part.batch_id or part.status == "failed" or not (no_output or (no_files and part.counts.done)):
             break
         time.sleep(delay)
         info = api.get(part.batch_id)
-        part = flow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
+        part = workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
     return part
 
 
-def _progress(flow: Workflow) -> Any:
-    return lambda done, total: flow.reporter.progress("download", done, total)
+def _progress(workflow: Workflow) -> Any:
+    return lambda done, total: workflow.reporter.progress("download", done, total)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """Open connections by base URL. `starting` reports the progress of starting the local server."""
+    """Open connections by base URL. `starting` is called with the progress of starting the local server."""
 
     def __init__(self, starting: Callable[[str, int, int | None], None] | None = None) -> None:
         self._starting = starting
@@ -26,12 +26,12 @@ class Connections:
     def of(self, job: JobRecord) -> BatchApi:
         """Return the connection to a job's provider.
 
-        Raises UnknownProviderError if its profile is gone, NotFoundError if the profile now has another base URL.
+        Raises UnknownProviderError if its profile is gone, and NotFoundError if the profile now has another base URL.
         """
         if job.base_url not in self._apis:
             provider = get_provider_by_name(job.provider)
             if not provider.is_at(job.base_url):
-                # The batch is where it was made, whatever the profile says today; the key stays with the profile.
+                # The batch is still at the old URL, and the profile's key must not be sent there.
                 raise NotFoundError(
                     f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {provider.base_url}",
                     hint=f"give {job.base_url} a profile of its own",
@@ -47,7 +47,7 @@ class Connections:
         return self._apis[url]
 
     def renew(self, provider: Provider) -> BatchApi:
-        """Replace the connection to a provider, so that its key is read again."""
+        """Replace the connection to a provider, so that its key is read again, and return the new one."""
         self.drop(str(provider.base_url))
         return self.to(provider)
 
@@ -58,7 +58,7 @@ class Connections:
             api.close()
 
     def add(self, given: Mapping[str, Provider]) -> None:
-        """Hold a connection to each of these providers, by base URL; another thread may have brought them."""
+        """Connect to these providers, by base URL. Another thread may have added some since the last call."""
         for provider in tuple(given.values()):
             self.to(provider)
 

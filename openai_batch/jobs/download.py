@@ -27,13 +27,13 @@ def download(
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
-    """Write a job's results to `target`, and return what became of its requests. The options are those of `collect`.
+    """Write an ended job's results to `target`, and return how many requests succeeded and failed.
 
-    Results that were written there before are not fetched again, unless `force` asks for it or `export` for another
-    form, whose options may have changed. Raises what `collect` raises.
+    The options are those of `collect`. Results that were written there before are not downloaded again, unless `force`
+    is True or `export` is given, since its options may have changed. Raises the errors of `collect`.
     """
-    before = job.output_path == str(target.absolute()) and target.exists() and job.collected
-    if not before or force or export is not None:
+    written_before = job.output_path == str(target.absolute()) and target.exists() and job.collected
+    if not written_before or force or export is not None:
         return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
     workflow.reporter.note(f"job {job.id} was downloaded before")
     succeeded = job.succeeded or 0

@@ -1,4 +1,4 @@
-"""One job, as a program sees it."""
+"""`Job`: one job, for programs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _AT_ONCE = 1000
-"""Results that are read in one go for an event loop."""
+"""How many results are read at a time for an event loop."""
 
 
 class Job:
-    """One job, as last seen: `refresh` and `wait` ask the provider. Made by `Jobs`."""
+    """One job. Objects come from `Jobs`, and belong to its thread.
+
+    The properties show the job as last seen; `refresh` and `wait` ask the provider. Each method has an async version
+    with the suffix `_async`. Besides the errors that it names, a method that asks the provider may raise ApiError,
+    AuthError if the key is missing or refused, NotFoundError if the provider no longer has the batch, RegistryError,
+    and UsageError in another thread.
+    """
 
     def __init__(self, session: Session, row: JobRecord) -> None:
         self._session = session
@@ -52,7 +58,7 @@ class Job:
 
     @property
     def name(self) -> str | None:
-        """The name that it was given."""
+        """The name that the user gave it, or None."""
         return self._row.name
 
     @property
@@ -62,36 +68,39 @@ class Job:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata that it was given."""
+        """The metadata that the user gave it."""
         return dict(self._row.metadata)
 
     @property
     def status(self) -> str:
-        """One word: the batch's own status, or of several batches the one that matters most."""
+        """The status of its batch, such as "in_progress" or "completed"; of several batches, the one that matters most.
+
+        Before it has a batch, it is the state of its upload; "queued" if parts wait for room at the provider.
+        """
         return self._row.status
 
     @property
     def ended(self) -> bool:
-        """Whether all of it has come to its end, good or bad."""
+        """Whether all its batches have ended, with or without success."""
         return self._row.ended
 
     @property
     def counts(self) -> Counts:
-        """How many requests there are (`total`), and how many are `completed` and `failed`, as the provider counts."""
+        """How many requests it has (`total`), and how many are `completed` and `failed`, as the provider counts."""
         return self._row.counts
 
     @property
     def batch_ids(self) -> list[str]:
-        """The ids of its batches at the provider, in order."""
+        """The ids of its batches at the provider, in the order of its parts."""
         return self._row.batch_ids
 
     @property
     def faults(self) -> list[BatchFault]:
-        """Why batches failed as a whole, in the provider's words."""
+        """Why batches failed as a whole, as the provider said."""
         return self._row.faults
 
     def refresh(self) -> Self:
-        """Ask the provider how the job stands; nothing is sent or created. Returns the job itself."""
+        """Ask the provider for the job's status. Nothing is sent or created. Returns the job itself."""
         with self._session.work() as workflow:
             self._row = workflow.refresh(self._known())
         return self
@@ -99,10 +108,11 @@ class Job:
     refresh_async = async_method(refresh)
 
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
-        """Wait until the job has ended, through lost connections and busy servers. Returns the job itself.
+        """Wait until the job has ended. Returns the job itself.
 
-        What a killed program did not send is sent first. `timeout` is in seconds; raises WaitTimeoutError when it
-        has passed, and the job goes on. Failed requests are sent again up to `retries` times, where that can help.
+        Parts that a killed program did not send are sent first. After a lost connection or a busy server it asks again
+        later. Raises WaitTimeoutError when `timeout` seconds have passed; the job keeps running. Failed requests are
+        sent again up to `retries` times if that can help, with a new timeout each time.
         """
         from .retry import wait_and_retry
 
@@ -114,7 +124,7 @@ class Job:
         return self
 
     async def wait_async(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - the job goes on after it
-        """Do as `wait` does, without holding up the event loop; it can be cancelled, and the job goes on."""
+        """Wait like `wait`, without blocking the event loop. If the task is cancelled, the job keeps running."""
         import asyncio
 
         with self._session.work() as workflow:
@@ -128,7 +138,10 @@ class Job:
             await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
 
     def cancel(self) -> Self:
-        """Ask the provider to stop the job; what is finished is kept, and billed. Returns the job itself."""
+        """Ask the provider to stop the job, and never send its unsent parts. Returns the job itself.
+
+        Finished requests are kept, and billed. Raises UncertainError if it is unknown whether a part has a batch.
+        """
         from .cancel import cancel
 
         with self._session.work() as workflow:
@@ -138,10 +151,11 @@ class Job:
     cancel_async = async_method(cancel)
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write one result line a request to `path`, in the order of the input, and return the path.
+        """Write one result line for each request to `path`, in the order of the input, and return the path.
 
-        The file appears only when it is whole. Raises IncompleteError, after writing what there is, if a request has
-        no success; OutputExistsError if the path is taken and `force` is False; BatchError if the job still runs.
+        The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
+        or its result is missing; OutputExistsError if the path is taken and `force` is False; DownloadError if a file
+        does not arrive as the provider stores it; BatchError if the job still runs.
         """
         from .collect import raise_if_incomplete
         from .download import download
@@ -155,63 +169,65 @@ class Job:
     download_async = async_method(download)
 
     def results(self) -> Iterator[Result]:
-        """Yield what became of each request, in the order of the input, also of those without a success.
+        """Yield the result of each request, in the order of the input, also of those that failed or are missing.
 
-        All of it is fetched and checked before the first one comes. Raises BatchError if the job still runs,
-        DownloadError if what arrives is not what the provider holds.
+        All results are downloaded and checked before the first one is yielded. Raises BatchError if the job still
+        runs, DownloadError if a file does not arrive as the provider stores it.
         """
         with self._gathered() as lines:
             yield from map(Result.of, lines)
 
     async def results_async(self) -> AsyncIterator[Result]:
-        """Yield what `results` yields, without holding up the event loop."""
+        """Yield the same as `results`, without blocking the event loop."""
         import asyncio
 
         with contextlib.ExitStack() as stack:
             lines = await asyncio.to_thread(self._apart, lambda job: stack.enter_context(Job._gathered(job)))
-            found = map(Result.of, lines)
-            while some := await asyncio.to_thread(list, itertools.islice(found, _AT_ONCE)):
+            results = map(Result.of, lines)
+            while some := await asyncio.to_thread(list, itertools.islice(results, _AT_ONCE)):
                 for result in some:
                     yield result
 
     def retry(self, where: str | Iterable[str] | Callable[[str], bool] | None = None) -> int:
-        """Send again what has no success, as part of the same job, and return how many requests that are.
+        """Send failed and missing requests again, as part of the same job, and return how many there are.
 
-        Without `where` those are sent that it can help: not what was refused for what it asks. `where` picks by the
-        code that `Result.error` begins with ("429", "batch_expired", "missing"; several with commas or in a list),
-        or is a function of the whole error. Raises BatchError if the job still runs.
+        Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
+        selects by the code that `Result.error` begins with ("429", "batch_expired", "missing"; several in a list or
+        separated by commas), or is a function that gets the error and returns whether to send the request. Raises
+        BatchError if the job still runs, InputError if its input is gone or has changed, and UncertainError if it is
+        unknown whether a batch was created.
         """
         from .retry import retry, survey, wanted_causes
 
         wanted = where if callable(where) else wanted_causes(where)
         with self._session.work() as workflow:
-            found = survey(workflow, self._ended())
-            self._row = retry(workflow, self._row, found, wanted)
-        return sum(group.count for group in found.groups() if wanted(group.cause))
+            failures = survey(workflow, self._ended())
+            self._row = retry(workflow, self._row, failures, wanted)
+        return sum(group.count for group in failures.groups() if wanted(group.cause))
 
     retry_async = async_method(retry)
 
     def _known(self) -> JobRecord:
-        """Return the job as it is written down now: another program, or object, may have gone on with it."""
+        """Return the job as it is stored now: another program or object may have changed it."""
         with self._session.work() as workflow:
             self._row = workflow.registry.job(self.id)
         return self._row
 
     def _look(self) -> None:
-        """Ask once how the job stands, after sending what is not sent yet; one that has ended is not asked about."""
+        """Send the unsent parts and ask once for the status, unless the job has ended."""
         with self._session.work() as workflow:
             if not self._known().ended:
                 self._row = workflow.poll(self._row)
 
     def _ended(self) -> JobRecord:
-        """Return the job as it is now. Raises BatchError if it still runs."""
+        """Return the job as it is now, if it has ended. Raises BatchError if it still runs."""
         with self._session.work() as workflow:
             self._row = workflow.ended(self._known())
         return self._row
 
     @contextlib.contextmanager
     def _gathered(self) -> Iterator[BinaryIO]:
-        """Bring every result line into one file, with a line of ours for each request that has none."""
+        """Collect the result lines in one temporary file, with a line of our own for each missing result."""
         from .collect import result_lines
 
         with contextlib.ExitStack() as stack:
@@ -232,11 +248,14 @@ class Job:
             yield out
 
     def _apart(self, act: Callable[[Self], _T]) -> _T:
-        """Do something in the thread that calls, with connections of its own; what it returns of itself is us."""
+        """Return what `act` returns when it is called in this thread with a copy of the job.
+
+        The copy has its own connections. If `act` returns the copy, the job itself is returned.
+        """
         with contextlib.closing(self._session.twin()) as session:
             other = type(self)(session, self._row)
             try:
-                found = act(other)
+                result = act(other)
             finally:
-                self._row = other._row  # noqa: SLF001 - one of us
-        return cast("_T", self) if found is other else found
+                self._row = other._row  # noqa: SLF001 - the same class
+        return cast("_T", self) if result is other else result

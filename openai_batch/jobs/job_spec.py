@@ -1,4 +1,4 @@
-"""What a user wants done, and the hash that makes the same spec the same job."""
+"""What a user asks for (`JobSpec`), and the hash by which the same spec is the same job."""
 
 from __future__ import annotations
 
@@ -26,25 +26,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a user wants done: a batch_file input on a provider, under a name and with metadata if given.
-
-    `input_name` tells what the input was named. `dedup` says whether identical requests are sent once, where a user has
-    said; `submit_plan` what came of that, and of what the `earlier` jobs have answered (`jobs/reuse`).
-    """
+    """What a user asks for: to run a checked batch file on a provider."""
 
     batch_file: BatchFile
     provider: Provider
-    window: str | None = None
-    name: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    input_name: str | None = None
-    dedup: bool | None = None
-    submit_plan: SubmitPlan | None = None
-    earlier: EarlierJobs = field(default_factory=EarlierJobs)
+    window: str | None = None  # the completion window, such as "24h"; None for the provider's own
+    name: str | None = None  # a name for the job
+    metadata: dict[str, str] = field(default_factory=dict)  # the user's own, for each batch
+    input_name: str | None = None  # what the user named as the input (`name_of_input`)
+    dedup: bool | None = None  # whether identical requests are sent once; None if the user did not say
+    submit_plan: SubmitPlan | None = None  # the rows that are not sent (`jobs/reuse`); None before it is planned
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)  # the jobs that share rows with it
 
     @property
     def identity(self) -> str:
-        """The hash that makes the same spec the same job: where it runs, as what, and every byte of the input."""
+        """The hash by which the same spec is the same job: of the provider, the options and every byte of the input."""
         facts = [
             normal_url(str(self.provider.base_url)),
             self.batch_file.report.endpoint,
@@ -69,11 +65,11 @@ def make_spec(
     columns: Path | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> JobSpec:
-    """Check a batch file for its provider, and return the spec to run it. `folder` is for work.
+    """Check a batch file for its provider, and return the spec to run it. `folder` is a work folder.
 
-    Without `provider` the default one is taken, else the one that serves the first model. `columns` is the file with
-    the rows that the requests were made of. `on_warning` is called with each warning of the check. Raises InputError
-    with every problem, and UnknownProviderError.
+    Without `provider` the default provider is used, else the one that serves the first model. `columns` is the file
+    with the rows that the requests were made from. `on_warning` is called with each warning of the check. Raises
+    InputError with every problem, and UnknownProviderError.
     """
     chosen = provider_for(source, provider)
     batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
@@ -84,19 +80,22 @@ def make_spec(
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:
-    """Return the provider of that name, or the default one, or the one that serves the first model of a batch file."""
+    """Return the provider of that name; without one the default provider, or the one that serves the first model.
+
+    Raises UnknownProviderError.
+    """
     if isinstance(provider, Provider):
         return provider
-    # A file whose first line names no model is refused by the check, whichever provider's limits it uses.
+    # A file whose first line names no model fails the check with the limits of any provider.
     return pick_provider(provider, first_model(source) or "gpt")
 
 
 def name_of_input(
     files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
 ) -> str | None:
-    """Return the text that identifies an input on another day, when it may have grown: the names of its files.
+    """Return a text that identifies an input later, when it may have grown: the names of its files.
 
-    Standard input has no name: there the output's path identifies it, and None is returned if there is none.
+    Standard input has no name, so the path of the output is used instead; None if there is none.
     """
     if "-" in files:
         return None if output is None else f"-> {output.absolute()}"

@@ -1,12 +1,12 @@
-"""Jobs from Python: the durable workflow of the command, where the same input is the same job.
+"""`Jobs`: the durable workflow of `obatch` for programs. The same input is the same job.
 
     with Jobs() as jobs:
         job = jobs.submit("input.jsonl").wait()
         for result in job.results():
             ...
 
-A program that was killed at any moment goes on when it is run again: nothing is sent or paid twice. Jobs are
-those of `obatch ls`, and either way of working takes over from the other.
+A program that was killed at any moment continues when it is run again: nothing is sent or paid twice. The jobs are
+those that `obatch ls` shows, and the command and programs can continue each other's jobs.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _T = TypeVar("_T")
 class Jobs:
     """The jobs of this user on this machine, the same ones that `obatch ls` shows.
 
-    `state` keeps them in another folder instead: the registry, the files of jobs and the local provider's server, as
-    `OBATCH_STATE_DIR` does for the command. `reporter` hears what is being done, in the thread that does it; the
-    default one is silent. Use it as a context manager, or `close` it. One object belongs to one thread; others make
-    their own, and see the same jobs.
+    `state` is another folder for the registry, the files of jobs and the local provider's server, like
+    `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one is
+    silent. Use the object as a context manager, or `close` it. It belongs to the thread that made it (others raise
+    UsageError); an object in another thread sees the same jobs. Each method but `list` and `close` has an async version
+    with the suffix `_async`. Every method may raise RegistryError.
     """
 
     def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
@@ -54,7 +55,7 @@ class Jobs:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the jobs go on, and using the object again opens new ones."""
+        """Close the connections. The jobs keep running, and the object can be used again."""
         self._session.close()
 
     def submit(
@@ -70,17 +71,22 @@ class Jobs:
         again: bool = False,
         resubmit_uncertain: bool = False,
     ) -> Job:
-        """Check the input whole, and start its job; or go on with the job that the same input started before.
+        """Check the whole input and start its job, or continue the job that the same input started before.
 
-        `input` is a batch file, a list of several, which are one job, or requests: each a dict with `custom_id`, `url`
-        and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id are called line-1,
-        line-2, … by their place. Without `provider` the default one is taken, else the one that serves the first
-        model. `dedup` sends identical requests once; `reuse` sends only what no earlier job of the same file, grown
-        or changed since, has answered, and waits for one that runs. `again` starts a new job in any case;
-        `resubmit_uncertain` sends once more what may have been created before (and may be paid twice).
+        `input` is a batch file, a list of several, which become one job, or requests: each a dict with `custom_id`,
+        `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get line-1,
+        line-2, … by their place. Without `provider` the default provider is used, else the one that serves the first
+        model. `name` is another way to refer to the job; `metadata` is added to each batch; `window` is the completion
+        window, such as "24h" (None: the provider's own).
 
-        Raises InputError with every problem, and nothing is sent; AuthError without a key; what the provider refuses
-        with; UncertainError where it is unknown whether a batch was created.
+        `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
+        answered, also if the file has grown or changed since; it waits for an earlier job that still runs. `again`
+        starts a new job in any case. `resubmit_uncertain` sends a part again if it is unknown whether its batch was
+        created; it may be paid twice.
+
+        Raises InputError with every problem, and nothing is sent; UnknownProviderError; AuthError without a key;
+        ApiError if the provider refuses the job; UncertainError if it is unknown whether a batch was created;
+        RegistryError if another job has the name.
         """
         from openai_batch.files.workspace import workspace
 
@@ -88,7 +94,7 @@ class Jobs:
         from .submit import submit as submit_job
 
         with self._session.work() as workflow, workspace() as folder:
-            order = make_spec(
+            spec = make_spec(
                 open_input(input, folder),
                 folder,
                 self._session.given(provider),
@@ -99,7 +105,7 @@ class Jobs:
                 on_warning=self._session.reporter.note,
             )
             options = SubmitOptions(dedup=dedup, reuse=reuse, again=again, resubmit_uncertain=resubmit_uncertain)
-            row = submit_job(workflow, order, folder, options).job
+            row = submit_job(workflow, spec, folder, options).job
         return Job(self._session, row)
 
     submit_async = async_method(submit)
@@ -107,23 +113,23 @@ class Jobs:
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the latest one for None.
 
-        A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
-        `batch` at every provider whose key is set. Raises NotFoundError.
+        A batch that is in no job becomes a new job: it is looked for at `provider`, or, if the id begins with `batch`,
+        at every provider whose key is set. Raises NotFoundError if there is no such job or batch.
         """
         from .recover import find_job
 
         with self._session.work() as workflow:
-            known = None if reference is None else str(reference)
-            row = find_job(workflow, known, self._session.given(provider))
+            text = None if reference is None else str(reference)
+            row = find_job(workflow, text, self._session.given(provider))
         return Job(self._session, row)
 
     get_async = async_method(get)
 
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
-        """Take in the batches of ours that this machine does not know, and return the jobs that changed.
+        """Find the batches of ours that this machine does not know, add them, and return the jobs that changed.
 
-        For a lost registry, or another machine with the same key; done twice it changes nothing. Without `provider`
-        every one with a key is asked. Raises AuthError if there is none.
+        This helps after the registry was lost, or on another machine with the same key. A second call changes nothing.
+        Without `provider` every provider whose key is set is asked. Raises AuthError if there is none.
         """
         from .recover import recover
 
@@ -134,16 +140,22 @@ class Jobs:
     recover_async = async_method(recover)
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
-        """Return the jobs as last seen, the newest first, at most `limit` of them; nobody is asked."""
+        """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).
+
+        `provider` is the name of one whose jobs are returned. No provider is asked.
+        """
         with self._session.work() as workflow:
             return [Job(self._session, row) for row in workflow.registry.jobs(limit, provider)]
 
     def _apart(self, act: Callable[[Self], _T]) -> _T:
-        """Do something in the thread that calls, with connections of its own; its jobs become ours."""
+        """Return what `act` returns when it is called in this thread with a copy of this object.
+
+        The copy has its own connections. Jobs that `act` returns are attached to this object.
+        """
         with type(self)() as other:
-            other._session = self._session.twin()  # noqa: SLF001 - one of us
-            found = act(other)
-        for job in found if isinstance(found, list) else [found]:
+            other._session = self._session.twin()  # noqa: SLF001 - the same class
+            result = act(other)
+        for job in result if isinstance(result, list) else [result]:
             if isinstance(job, Job):
-                job._session = self._session  # noqa: SLF001 - one of ours
-        return found
+                job._session = self._session  # noqa: SLF001 - made by this object
+        return result

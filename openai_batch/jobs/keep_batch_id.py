@@ -1,4 +1,4 @@
-"""What to do when a batch was created and the registry cannot take its id any more."""
+"""Save the id of a new batch in another place when the registry cannot be written, for example on a full disk."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 
 def keep_id(job: JobRecord, info: BatchInfo, cause: RegistryError) -> RegistryError:
-    """Keep the id of a batch that was created and could not be written down, wherever there is room for it."""
+    """Write the id of a new batch to the first of three folders that has room, and return the error to raise."""
     record = json.dumps(
         {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}
     )
-    places = [paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())]
-    for folder in places:
+    for folder in (paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())):
         path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
         try:
             with part_file(path) as (handle, part):
@@ -36,6 +35,6 @@ def keep_id(job: JobRecord, info: BatchInfo, cause: RegistryError) -> RegistryEr
     else:
         where = ""
     return RegistryError(
-        f"batch {info.id} was created at {job.provider}, and that could not be written down ({cause}){where}",
-        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again goes on with it",
+        f"batch {info.id} was created at {job.provider}, but its id could not be stored ({cause}){where}",
+        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again continues it",
     )

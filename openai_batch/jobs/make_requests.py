@@ -1,4 +1,4 @@
-"""Turn prompts, tables and the built-in example into a batch file for a provider, and choose the model."""
+"""Make a batch file for a provider from prompts, tables or the built-in example, and choose the model."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Requests:
 
     # The file of requests.
     source: Source
-    # The name of the provider that it was made for; None for a ready file when none was named.
+    # The name of the provider that it is for; None for a ready file if the user named none.
     provider: str | None
-    # The file with the rows that the requests were made of; None for ready requests.
+    # The file with the rows that the requests were made from; None for ready requests.
     columns: Path | None = None
 
 
 def make_requests(
     inputs: Inputs, folder: Path, spec: RequestSpec, provider: str | None = None, *, limit: int | None = None
 ) -> Requests:
-    """Return the requests of a ready batch file, or those made in `folder` of the rows, at most `limit` of them.
+    """Return the requests of a ready batch file, or make them in `folder` from the first `limit` rows (None: all).
 
-    Raises UsageError if ready requests are to be changed, and InputError for rows that no request can be made of.
+    Raises UsageError if an option would change ready requests, and InputError for rows that cannot become requests.
     """
     ready = inputs.requests()
     if ready is not None:
@@ -59,7 +59,7 @@ def make_requests(
 
 
 def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:
-    """Write the built-in example's requests to a file in `folder`."""
+    """Write the requests of the built-in example to a file in `folder`, and return them."""
     chosen = pick_provider(provider, model)
     path = folder / "example.jsonl"
     with path.open("wb") as handle:
@@ -68,7 +68,7 @@ def make_example(folder: Path, provider: str | None = None, model: str | None = 
 
 
 def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
-    """Return the spec with the provider's default model if it names none. Raises UsageError if there is no default."""
+    """Return the spec with a model: its own or the provider's default. Raises UsageError if there is no default."""
     if spec.model:
         return spec
     kind, path = spec.target

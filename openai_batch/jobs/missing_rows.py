@@ -1,4 +1,4 @@
-"""Write the requests of a job that have no success, ready to be submitted."""
+"""Write the failed and missing requests of a job to a file that is ready to submit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MissingRows:
-    """The request lines of a job that have no success, for `--missing`."""
+    """Collects which requests of a job did not succeed, and writes their lines, for `--missing`."""
 
     def __init__(self, job: JobRecord) -> None:
         self._job = job
@@ -25,20 +25,21 @@ class MissingRows:
         self._rows = self._successes = 0
 
     def note(self, row: int, _custom_id: str, cause: str | None) -> None:
-        """Take note of how a request ended."""
+        """Store how a request ended; `cause` is why it failed, None if it succeeded."""
         self._rows += 1
         if cause is None:
             self._successes += 1
             self._answered.add(row)
 
     def write(self, target: Path, *, replace: bool) -> None:
-        """Write the requests without a success. The input, which may be gone, is read only if there are any.
+        """Write the lines of the requests that did not succeed. If all did, the input is not needed.
 
-        Raises BatchError if the order of the requests is not known, InputError if the input is gone or has changed.
+        Raises BatchError if the order of the requests is not known, InputError if the input is gone or has changed,
+        and OutputExistsError if the target exists and `replace` is False.
         """
         if not self._rows:
             raise BatchError(
-                f"which requests of job {self._job.id} have no success cannot be told, as their order is not known",
+                f"cannot tell which requests of job {self._job.id} failed: their order is not known",
                 hint="leave --missing out",
             )
         with part_file(target) as (out, part):

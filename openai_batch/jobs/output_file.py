@@ -1,8 +1,9 @@
-"""What lies where results are to go, and whether they may take its place: what nobody can get again is never lost."""
+"""What is at the path where results will be written, and whether it may be replaced: no paid result is ever lost."""
 
 from __future__ import annotations
 
 import filecmp
+from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import OutputExistsError
@@ -15,53 +16,59 @@ if TYPE_CHECKING:
     from .store.records import EarlierJobs, JobRecord
     from .workflow import Workflow
 
-FREE, REPLACE, ASIDE, OURS, TAKEN = "free", "replace", "aside", "ours", "taken"
+
+class Existing(StrEnum):
+    """What is at the path that the results of a job will be written to."""
+
+    NOTHING = "nothing"  # no file
+    REPLACEABLE = "replaceable"  # unchanged results of this job, or of an earlier job whose rows are all in this one
+    BACK_UP = "back-up"  # results of another earlier job, or results of one that somebody has changed
+    MAYBE_OURS = "maybe-ours"  # this job may have written it before it was killed; only equal bytes are accepted
+    FOREIGN = "foreign"  # anything else
 
 
-def standing(flow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs) -> str:
-    """Tell what lies at `target`, as the results of `job` see it, which may not be made yet.
-
-    FREE: nothing. REPLACE: its own results of before, or those of an earlier job all of whose rows it has, untouched.
-    ASIDE: what may be another result of an earlier job, or what somebody made of it. OURS: its own results, perhaps,
-    of a process that was killed while it published them: the same bytes may be there, and no others be replaced.
-    TAKEN: somebody's.
-    """
-    stamps = flow.registry.at_output(str(target.absolute()))
-    ours = job is not None and job.id in stamps
+def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs) -> Existing:
+    """Tell what is at `target`, where `job` will write its results; None for a job that is not started yet."""
+    stamps = workflow.registry.at_output(str(target.absolute()))
+    planned_here = job is not None and job.id in stamps
     if not target.is_file():
-        return OURS if ours else FREE
+        return Existing.MAYBE_OURS if planned_here else Existing.NOTHING
     now = stamp(target)
-    mine = stamps.pop(job.id, None) if job is not None else None
-    if mine == now:
-        return REPLACE
-    theirs = {number: known for number, known in stamps.items() if number in earlier.used}
-    if any(known == now and number in earlier.grown for number, known in theirs.items()):
-        return REPLACE
-    if theirs:
-        return ASIDE
-    return OURS if ours else TAKEN
+    own_stamp = stamps.pop(job.id, None) if job is not None else None
+    if own_stamp == now:
+        return Existing.REPLACEABLE
+    earlier_stamps = {number: known for number, known in stamps.items() if number in earlier.used}
+    if any(known == now and number in earlier.grown for number, known in earlier_stamps.items()):
+        return Existing.REPLACEABLE
+    if earlier_stamps:
+        return Existing.BACK_UP
+    return Existing.MAYBE_OURS if planned_here else Existing.FOREIGN
 
 
-def check_output(flow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs, *, force: bool) -> None:
-    """Raise BatchError if results may not go to `target`, before anything is paid."""
-    found = standing(flow, target, job, earlier)
-    if found == TAKEN and not force and (others := flow.registry.at_output(str(target.absolute()))):
+def check_output(workflow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs, *, force: bool) -> None:
+    """Raise OutputExistsError if results may not be written to `target`. Called before anything is paid."""
+    existing = existing_file(workflow, target, job, earlier)
+    if existing == Existing.FOREIGN and not force and (others := workflow.registry.at_output(str(target.absolute()))):
         raise OutputExistsError(
             f"{target} holds the results of job {max(others)}, which asked something else",
             hint="--force replaces it, or choose another name with -o",
         )
-    check_target(target, force=force or found in (REPLACE, ASIDE, OURS))
+    check_target(target, force=force or existing not in (Existing.NOTHING, Existing.FOREIGN))
 
 
 def publish_output(
-    flow: Workflow, job: JobRecord, out: BinaryIO, part: Path, target: Path, earlier: EarlierJobs, *, force: bool
+    workflow: Workflow, job: JobRecord, out: BinaryIO, part: Path, target: Path, earlier: EarlierJobs, *, force: bool
 ) -> None:
-    """Give a job's results their name, and write that down. Raises OutputExistsError if it is somebody else's."""
-    found = REPLACE if force else standing(flow, target, job, earlier)
-    # Said before it is done: after a kill in between, what lies there is known to be ours.
-    flow.registry.set_output(job.id, str(target.absolute()))
+    """Move a job's finished results to `target`, and store that. Raises OutputExistsError if the file is foreign."""
+    existing = Existing.REPLACEABLE if force else existing_file(workflow, target, job, earlier)
+    # Stored before it is done: after a kill in between, the file there is known to be ours.
+    workflow.registry.set_output(job.id, str(target.absolute()))
     out.flush()
-    if found == ASIDE and not filecmp.cmp(part, target, shallow=False) and (moved := move_to_backup(target)):
-        flow.reporter.warn(f"{target} held other results, which are now {moved}")
-    publish(out, part, target, replace=found == REPLACE)
-    flow.registry.set_output(job.id, str(target.absolute()), stamp(target))
+    if (
+        existing == Existing.BACK_UP
+        and not filecmp.cmp(part, target, shallow=False)
+        and (moved := move_to_backup(target))
+    ):
+        workflow.reporter.warn(f"{target} held other results, which are now {moved}")
+    publish(out, part, target, replace=existing == Existing.REPLACEABLE)
+    workflow.registry.set_output(job.id, str(target.absolute()), stamp(target))

@@ -1,6 +1,7 @@
-"""Find the batches that are ours and that the registry does not know, by the marks that each of them bears.
+"""Find batches of ours that the registry does not know, by the marks in their metadata or in their file names.
 
-After a kill, with a lost registry, or on another machine with the same key: what was paid for is found again.
+So batches that were paid for are found again after a kill, with a lost registry, or on another machine with the same
+key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from openai_batch.providers import create_once
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
 from .store import job_folder
-from .store.records import RUNNING, JobRecord, PartRecord
+from .store.records import JobRecord, PartRecord, PartState
 from .token_limit import was_refused
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
-_ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
+_SENT_OF_ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
 
 
 def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[JobRecord]:
     """Add every batch of ours at these providers that the registry does not know; return the jobs that changed.
 
-    Done twice, or by two processes at once, it changes nothing more. A provider that cannot be asked is told about,
-    and the others are asked; with `strict` its error is raised. Raises AuthError if there is no provider to ask.
+    A second call, also by another process at the same time, changes nothing more. If a provider cannot be asked, a
+    warning is reported and the others are asked; with `strict` its ApiError is raised. Raises AuthError if
+    `providers` is empty.
     """
     if not providers:
         raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider")
@@ -47,7 +49,7 @@ def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = Fal
             api = workflow.connections.to(provider)
             try:
                 for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
-                    job = _take_in(workflow, api, provider, info)
+                    job = _add_if_ours(workflow, api, provider, info)
                     if job is not None:
                         changed[job] = None
                 workflow.registry.set_recovered(str(provider.base_url))
@@ -59,9 +61,10 @@ def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = Fal
 
 
 def look_back(workflow: Workflow, provider: Provider, *, always: bool = False) -> None:
-    """Take in what the provider has of ours before a new batch is made: the new job may be one of those.
+    """Recover our batches at a provider before a new job is started: one of them may be the batch of that job.
 
-    Done `always`, or once after a registry was damaged or deleted. Raises ApiError if the provider cannot be asked.
+    With `always` each time, else once after a registry was damaged or deleted. Raises ApiError if the provider cannot
+    be asked.
     """
     registry = workflow.registry
     if not always and (not registry.lost_before() or registry.recovered(str(provider.base_url))):
@@ -73,8 +76,8 @@ def look_back(workflow: Workflow, provider: Provider, *, always: bool = False) -
 def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> JobRecord:
     """Return a job by its number, its name or a batch id; the latest one for None.
 
-    A batch that was made elsewhere becomes a job: it is looked for at `provider`, or for an id that begins with
-    `batch` at every provider whose key is set. Raises NotFoundError.
+    An unknown batch becomes a job: it is looked for at `provider`, or, if the id begins with `batch`, at every
+    provider whose key is set. Raises NotFoundError.
     """
     try:
         return workflow.registry.find(reference)
@@ -87,9 +90,9 @@ def find_job(workflow: Workflow, reference: str | None, provider: str | Provider
 
 
 def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -> JobRecord:
-    """Make a batch that was made elsewhere a job of this registry, or return the job that has it already.
+    """Add a batch that was made elsewhere as a job, or return the job that has it already.
 
-    Without `provider` every provider that has a key is asked. Raises NotFoundError.
+    Without `provider` every provider whose key is set is asked. Raises NotFoundError, and with `provider` its ApiError.
     """
     known = workflow.registry.by_batch(batch_id)
     if known is not None:
@@ -108,6 +111,7 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
 
 
 def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> JobRecord:
+    """Store a batch that was made elsewhere as a new job with one part."""
     job = JobRecord(
         id=0,
         identity=f"batch:{info.id}",
@@ -121,14 +125,14 @@ def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> Job
         model=info.model,
         requests=info.counts.total,
     )
-    part = PartRecord(0, 1, RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
+    part = PartRecord(0, 1, PartState.RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
     job, _ = workflow.registry.add(job, [part])
     workflow.store_status(job.parts[0], info)
     return workflow.registry.job(job.id)
 
 
-def _take_in(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo) -> int | None:
-    """Give a batch its place in the registry; None if it has one, or is not ours."""
+def _add_if_ours(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo) -> int | None:
+    """Add a batch to the registry and return its job; None if the batch is known already, or is not ours."""
     if workflow.registry.by_batch(info.id) is not None:
         return None
     for part in workflow.registry.creating():
@@ -139,14 +143,14 @@ def _take_in(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchI
     if create_once.MARK not in info.metadata and not _has_our_file(api, info):
         return None
     if was_refused(info) is not None:
-        return None  # it never ran, and its part was sent again or waits to be
-    uid = _own_mark(info)
+        return None  # it never ran, and its part was sent again or will be
+    uid = _job_mark(info)
     known = workflow.registry.by_uid(uid)
     number = info.metadata.get(create_once.PART_MARK, "1/1").partition("/")[0]
     part = PartRecord(
         job=0,
         number=int(number) if number.isdigit() else 1,
-        state=RUNNING,
+        state=PartState.RUNNING,
         requests=info.counts.total,
         token=info.metadata.get(create_once.MARK),
         file_id=info.input_file_id,
@@ -156,29 +160,30 @@ def _take_in(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchI
         known, _ = workflow.registry.add(_job(provider, info, uid), [part], again=True)
     else:
         taken = {other.number for other in known.parts}
-        number_here = part.number if part.number not in taken else max(taken) + 1
-        workflow.registry.add_part(replace(part, job=known.id, number=number_here))
+        free = part.number if part.number not in taken else max(taken) + 1
+        workflow.registry.add_part(replace(part, job=known.id, number=free))
     workflow.store_batch(workflow.registry.job(known.id), info)
     return known.id
 
 
-def _own_mark(info: BatchInfo) -> str:
-    """Return the mark of the job that a batch belongs to. It names a folder, so nothing but digits will do."""
+def _job_mark(info: BatchInfo) -> str:
+    """Return the mark of a batch's job. It becomes the name of a folder, so only hexadecimal digits are accepted."""
     mark = info.metadata.get(create_once.JOB_MARK, "")
     return mark if _TOKEN.fullmatch(mark) else hashlib.sha256(info.id.encode()).hexdigest()[:32]
 
 
 def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
-    """Return how many rows a batch's job has, and how many of them are not sent: from its folder, or its mark."""
+    """Return how many rows a batch's job has, and how many are not sent, from the job's folder or the batch's mark."""
     known = job_folder.rows_known(uid)
-    found = _ROWS.fullmatch(info.metadata.get(create_once.ROWS_MARK, ""))
-    sent, rows = map(int, found.groups()) if found else (0, 0)
+    mark = _SENT_OF_ROWS.fullmatch(info.metadata.get(create_once.ROWS_MARK, ""))
+    sent, rows = map(int, mark.groups()) if mark else (0, 0)
     if known is None:
         return (rows, rows - sent) if rows > sent else (info.counts.total, 0)
     return known[0], known[1] or max(0, rows - sent)
 
 
 def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
+    """Return the record of a job of ours that the registry has lost."""
     requests, skipped = _rows(info, uid)
     metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
     return JobRecord(
@@ -199,7 +204,7 @@ def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
 
 
 def _has_our_file(api: BatchApi, info: BatchInfo) -> bool:
-    """Tell by the name of its input, where the server drops metadata."""
+    """Tell by the name of its input file whether a batch without metadata is ours: some servers drop metadata."""
     if info.metadata or not info.input_file_id:
         return False
     with contextlib.suppress(BatchError):

@@ -1,4 +1,4 @@
-"""How the library tells what it is doing: it never prints, it calls these methods, which do nothing here."""
+"""Progress reports. The library never prints: it calls the methods of a `Reporter`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Silent. The command line has reporters for terminals and for logs; write your own for anything else."""
+    """A silent reporter. Override its methods to show what happens.
+
+    They are called in the thread that does the work.
+    """
 
     def note(self, text: str) -> None:
-        """Hear one remark, on one line."""
+        """Show one line of text about what happens."""
 
     def warn(self, text: str) -> None:
-        """Hear one remark that the user should act on."""
+        """Show a text that the user should act on."""
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Hear that `done` of `total` bytes (None: unknown) are through; `what` names the transfer."""
+        """Show the progress of a transfer: `done` of `total` bytes (None: unknown). `what` names it, as "upload"."""
 
     def polled(self, job: JobRecord) -> None:
-        """Hear how a job stands, each time that the provider was asked."""
+        """Show the state of a job. Called each time after the provider was asked for it."""

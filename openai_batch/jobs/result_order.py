@@ -1,4 +1,4 @@
-"""In which order a job's results come: that of its input, as the job's folder or the provider tells it."""
+"""The order of a job's results: that of its input, read from the job's folder or from the provider's copy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
     Rows = Callable[[PartRecord, Mapping[str, Place]], Iterable[tuple[int, str]]]
-    """Returns the (row number, id) pairs of a part in the order of the rows; it is given the places by id as well."""
+    """Returns the (row number, id) pairs of a part in the order of the rows.
+
+    Its arguments are the part and the places of the part's results by id.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class ResultOrder:
     """The order of a job's results: that of its input."""
 
     ids: Callable[[], Iterable[str]]
-    """Returns the ids of the job's requests in input order."""
+    """Returns the ids of the job's requests in input order, each time from the first."""
     parts: list[PartRecord]
     """The job's parts, in the order in which their results are read."""
     rows: Rows
@@ -41,17 +44,17 @@ class ResultOrder:
     """Whether the rows of each part come after those of the part before it."""
 
 
-def result_order(flow: Workflow, job: JobRecord) -> ResultOrder | None:
+def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
     """Return the order of a job's results; None if it is not known.
 
-    For a batch made elsewhere, the input that its provider holds is downloaded, and all its ids are held in memory.
-    Raises what the download raises.
+    For a batch made elsewhere, the provider's copy of the input is downloaded, and all its ids are held in memory.
+    Raises DownloadError or ApiError if that fails.
     """
     kept = job_folder.has_ids(job)
     if kept and all(job_folder.has_rows(job, part) for part in job.parts):
         spans = {part.number: job_folder.span_of(job, part) for part in job.parts}
         parts = sorted(job.parts, key=lambda part: spans[part.number])
-        consecutive = all(spans[one.number][1] < spans[two.number][0] for one, two in itertools.pairwise(parts))
+        consecutive = all(spans[a.number][1] < spans[b.number][0] for a, b in itertools.pairwise(parts))
         parts = parts if consecutive else list(job.parts)
         return ResultOrder(
             functools.partial(job_folder.read_ids, job),
@@ -59,7 +62,7 @@ def result_order(flow: Workflow, job: JobRecord) -> ResultOrder | None:
             lambda part, _: job_folder.rows_of(job, part),
             consecutive,
         )
-    ids = job_folder.read_ids(job) if kept else _ids_sent(flow, job)
+    ids = job_folder.read_ids(job) if kept else _uploaded_ids(workflow, job)
     if ids is None:
         return None
     numbers: dict[str, int] = {}
@@ -73,9 +76,9 @@ def result_order(flow: Workflow, job: JobRecord) -> ResultOrder | None:
     )
 
 
-def _ids_sent(flow: Workflow, job: JobRecord) -> list[str] | None:
-    """Return the ids of the inputs of a job's parts from the provider; None if it does not have them all."""
-    api = flow.api(job)
+def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[str] | None:
+    """Return the ids in the uploaded files of a job's parts; None if the provider does not have them all."""
+    api = workflow.api(job)
     ids: list[str] = []
     for part in job.parts:
         if not part.file_id:
@@ -84,8 +87,8 @@ def _ids_sent(flow: Workflow, job: JobRecord) -> list[str] | None:
             try:
                 api.download(part.file_id, handle)
             except NotFoundError as exc:
-                flow.reporter.warn(
-                    f"the input of batch {part.batch_id} cannot be had ({exc}); results come as they stand"
+                workflow.reporter.warn(
+                    f"cannot get the input of batch {part.batch_id} ({exc}); results come in the provider's order"
                 )
                 return None
             handle.seek(0)
@@ -93,11 +96,13 @@ def _ids_sent(flow: Workflow, job: JobRecord) -> list[str] | None:
                 ids += [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
             except msgspec.MsgspecError as exc:
                 raise DownloadError(
-                    f"file {part.file_id}, the input of batch {part.batch_id}, is not one of requests ({exc})",
+                    f"file {part.file_id}, the input of batch {part.batch_id}, is not a file of requests ({exc})",
                     hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files",
                 ) from exc
     return ids
 
 
 class _Request(msgspec.Struct):
-    custom_id: str
+    """The part of a request line that is needed here."""
+
+    custom_id: str  # the request's id

@@ -1,6 +1,7 @@
-"""Send again what has no success, as new parts of the same job, and nothing else.
+"""Send the failed and missing requests of a job again, as new parts of the same job.
 
-What needs doing is the input's requests minus those with a success: never the error file alone, never the counts.
+These are the requests of the input minus those that succeeded. The error file and the provider's counts are not used:
+they may be incomplete.
 """
 
 from __future__ import annotations
@@ -28,56 +29,57 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-# What a provider says of a request that will fail again: it is the request that must change.
+# In a provider's message, these say that the request itself must change: it would fail again.
 _HOPELESS = re.compile(
     r"context_length|context length|maximum context|content_filter|content_policy|refus|invalid_request|invalid_type"
     r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist"
 )
 WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
-"""The cause of a request whose latest part came to its end without a batch: sending it may pay for it twice."""
+"""The cause of a request whose latest part ended without a batch. If it is sent again, it may be paid for twice."""
 
-_LATER = frozenset({"408", "409", "425", "429"})
+# HTTP client errors that may pass by themselves.
+_PASSING = frozenset({"408", "409", "425", "429"})
 
 
 @dataclass(slots=True)
 class Group:
-    """Requests without a success that share a cause: how many, one of their ids, and whether sending again can help."""
+    """The requests that failed for the same cause."""
 
-    cause: str
-    count: int
-    sample: str
-    helps: bool
+    cause: str  # why they failed: a code, and a message after a colon
+    count: int  # how many there are
+    sample: str  # the id of one of them
+    helps: bool  # whether sending them again can help
 
 
 @dataclass(slots=True)
 class Survey:
-    """What became of each request of an ended job: the causes, and the rows without a success by cause."""
+    """Which requests of an ended job failed, and why."""
 
-    tally: Tally = field(default_factory=Tally)
-    rows: dict[int, str] = field(default_factory=dict)
-    samples: dict[str, str] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)  # how many requests succeeded, failed and are missing
+    rows: dict[int, str] = field(default_factory=dict)  # the cause by row number, for each failed or missing request
+    samples: dict[str, str] = field(default_factory=dict)  # one request id by cause
 
     def groups(self) -> list[Group]:
-        """Return the causes, the most frequent first."""
+        """Return the failed requests by cause, the most frequent cause first."""
         counts = Counter(self.rows.values())
         return [Group(cause, n, self.samples[cause], can_help(cause)) for cause, n in counts.most_common()]
 
 
 def can_help(cause: str) -> bool:
-    """Tell whether sending a request again can help: not where it was refused, or is a later job's."""
+    """Tell whether a request that failed for this cause may succeed when it is sent again."""
     code = cause.partition(":")[0]
     if cause == WITHDRAWN:
         return False
     if code.isdigit():
-        return code in _LATER or not code.startswith("4")
+        return code in _PASSING or not code.startswith("4")
     return _HOPELESS.search(cause.lower()) is None
 
 
 def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[str], bool]:
-    """Return a function that tells whether requests that failed for a cause are to be sent again.
+    """Return a function that tells whether requests that failed for a cause are sent again.
 
-    `codes` are what causes begin with ("429", "batch_expired", "missing"), as a list or separated by commas; without
-    them it is every cause where sending again can help, or `everything`.
+    `codes` are the codes that causes begin with ("429", "batch_expired", "missing"), as a list or separated by commas.
+    Without them, it is True for each cause where sending again can help, or for every cause with `everything`.
     """
     if codes is None:
         return (lambda _: True) if everything else can_help
@@ -86,54 +88,57 @@ def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False
 
 
 def survey(workflow: Workflow, job: JobRecord) -> Survey:
-    """Look through an ended job's results. Raises BatchError if it still runs."""
+    """Find the failed and missing requests of an ended job.
+
+    Raises BatchError if it still runs, and the errors of `collect.result_lines`.
+    """
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
-    found = Survey()
+    result = Survey()
     withdrawn = _withdrawn(job)
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
         if cause is not None:
             if row in withdrawn:
                 cause = WITHDRAWN
-            found.rows[row] = cause
-            found.samples.setdefault(cause, custom_id)
+            result.rows[row] = cause
+            result.samples.setdefault(cause, custom_id)
 
     scratch = paths.private_dir(paths.state_dir() / "spool") / "survey"
-    for _ in result_lines(workflow, job, scratch, found.tally, note):
+    for _ in result_lines(workflow, job, scratch, result.tally, note):
         pass
-    return found
+    return result
 
 
 def _withdrawn(job: JobRecord) -> RowSet:
     """Return the rows whose latest part ended without a batch."""
-    found = RowSet()
+    rows = RowSet()
     if not any(part.withdrawn for part in job.parts) or not job_folder.has_ids(job):
-        return found
+        return rows
     for part in job.parts:  # in the order of their numbers: a retry comes later
         for row, _ in job_folder.rows_of(job, part) if job_folder.has_rows(job, part) else ():
             if part.withdrawn:
-                found.add(row)
+                rows.add(row)
             else:
-                found.discard(row)
+                rows.discard(row)
     if (path := job_folder.skipped_of(job)) is not None:
         with skipped_rows(path) as skipped:
             for record in skipped:
-                if record.file == THIS_JOB and record.place in found:  # the row with the same request
-                    found.add(record.row)
-    return found
+                if record.file == THIS_JOB and record.place in rows:  # the row with the same request
+                    rows.add(record.row)
+    return rows
 
 
-def retry(workflow: Workflow, job: JobRecord, found: Survey, wanted: Callable[[str], bool] = can_help) -> JobRecord:
-    """Plan new parts for the requests whose cause is `wanted`, send them, and return the job.
+def retry(workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable[[str], bool] = can_help) -> JobRecord:
+    """Send the requests of `failures` whose cause is `wanted` again, as new parts, and return the job.
 
-    Raises InputError if the job's input is gone, and what the provider refuses with.
+    Raises InputError if the job's input is gone or has changed, and the errors of `Workflow.add_parts`.
     """
-    kept = sum(cause == WITHDRAWN for cause in found.rows.values())
-    if kept and not wanted(WITHDRAWN):
-        were = "request was" if kept == 1 else "requests were"
-        workflow.reporter.note(f"job {job.id}: {kept:,} {were} left to a later job, or cancelled, and not sent")
-    if not any(wanted(cause) for cause in found.rows.values()):
+    withdrawn = sum(cause == WITHDRAWN for cause in failures.rows.values())
+    if withdrawn and not wanted(WITHDRAWN):
+        were = "request was" if withdrawn == 1 else "requests were"
+        workflow.reporter.note(f"job {job.id}: {withdrawn:,} {were} left to a later job, or cancelled, and not sent")
+    if not any(wanted(cause) for cause in failures.rows.values()):
         return job
     source = job_folder.check_input(job)
     limits = workflow.api(job).provider.limits
@@ -148,12 +153,12 @@ def retry(workflow: Workflow, job: JobRecord, found: Survey, wanted: Callable[[s
                 # A row that has the result of another row gets the new result of that row.
                 skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
                 for row, line in enumerate(handle):
-                    cause = found.rows.get(row)
+                    cause = failures.rows.get(row)
                     if cause is not None and wanted(cause) and row not in skipped:
                         files.add(row, line)
         finally:
             files.close()
-        return [PartRecord.of(piece, job.id, number) for number, piece in enumerate(files.slices(), first)]
+        return [PartRecord.of(bounds, job.id, number) for number, bounds in enumerate(files.slices(), first)]
 
     return workflow.add_parts(job, plan)
 
@@ -161,7 +166,7 @@ def retry(workflow: Workflow, job: JobRecord, found: Survey, wanted: Callable[[s
 def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:
     """Wait for a job, then send its failed requests again, up to `retries` times, while that can help.
 
-    `timeout` is in seconds, for each wait. Raises what waiting and `retry` raise.
+    `timeout` is in seconds, for each wait. Raises the errors of `Workflow.wait` and `retry`.
     """
     job = workflow.wait(job, timeout=timeout)
     for _ in range(retries):
@@ -172,7 +177,7 @@ def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None 
 
 
 def retry_once(workflow: Workflow, job: JobRecord) -> bool:
-    """Send the failed requests of an ended job again where that can help; return whether any were sent."""
+    """Send the failed requests of an ended job again if that can help; return whether any were sent."""
     if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
         return False
     again = retry(workflow, job, survey(workflow, job))

@@ -1,8 +1,8 @@
-"""Plan what of an spec need not be sent: requests that ask the same as others, or what an earlier job has answered.
+"""Plan which requests of a spec need not be sent: identical ones, and those that an earlier job has answered.
 
-An earlier job is one of the same input, grown or changed since, or of the same output. It must have ended before its
-answers are taken, so that nothing is paid twice; they are kept in its folder then (`reused_answers.AnswerFile`), since
-a provider does not hold them for ever.
+An earlier job is one with the same input, which may have grown or changed since, or with the same output. It must have
+ended before its answers are taken, so that nothing is paid twice. They are then stored in its folder
+(`reused_answers.AnswerFile`), since a provider deletes them one day.
 """
 
 from __future__ import annotations
@@ -37,26 +37,24 @@ MAX_EARLIER = 100
 
 @dataclass(slots=True)
 class ReusePlan:
-    """What looking at an spec, and at the earlier jobs that it shares rows with, has told; nobody was asked.
-
-    `common` counts its rows that they have too. `submit_plan` is of the repeated rows alone so far.
-    """
+    """Which rows of a spec need not be sent, as far as files on this machine tell; no provider was asked."""
 
     spec: JobSpec
-    submit_plan: SubmitPlan
-    dedup: bool
-    folder: Path
-    earlier: EarlierJobs = field(default_factory=EarlierJobs)
-    common: int = 0
-    shared: list[tuple[JobRecord, Path]] = field(default_factory=list)
+    submit_plan: SubmitPlan  # contains the repeated rows only; `plan_submission` adds those with an earlier answer
+    dedup: bool  # whether identical requests are sent once
+    folder: Path  # a work folder
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)  # the earlier jobs that share rows with the spec
+    common: int = 0  # how many rows of the spec are in an earlier job too; repeated rows do not count
+    shared: list[tuple[JobRecord, Path]] = field(default_factory=list)  # each such job, and its file of row pairs
 
 
 def find_reusable(
     workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool, earlier: bool = True, output: str | None = None
 ) -> ReusePlan:
-    """Find the requests of an spec that ask the same, if `dedup`, and with `earlier` the jobs that have had its rows.
+    """Find the identical requests of a spec, if `dedup`, and, if `earlier`, the earlier jobs that share rows with it.
 
-    `output` is the path that the results shall have, `folder` a work folder.
+    `output` is the path of its results, `folder` a work folder. Raises ApiError if our batches must be recovered first
+    and the provider cannot be asked.
     """
     batch_file = spec.batch_file
     submit_plan = SubmitPlan(batch_file.keys, folder / "input_name", folder / "reused.sqlite")
@@ -72,7 +70,7 @@ def find_reusable(
 
 
 def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
-    """Find the jobs that share rows with an spec, the newest first, until each of its rows has been in one."""
+    """Find the jobs that share rows with a spec, the newest first, until each row is in one of them."""
     spec, rows = plan.spec, plan.spec.batch_file.report.requests
     used, grown = set(), set()
     seen = RowSet()
@@ -85,12 +83,12 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
         if plan.common + plan.submit_plan.repeated >= rows and number not in at_output:
             continue
         job = workflow.registry.job(number)
-        theirs = job_folder.keys_of(job)
-        if theirs is None or not _same_place(spec, job):
+        other_keys = job_folder.keys_of(job)
+        if other_keys is None or not _same_place(spec, job):
             continue
         compared += 1
         pairs = plan.folder / f"pairs-{number}"
-        shared = _write_pairs(plan, theirs, pairs, skipped, seen)
+        shared = _write_pairs(plan, other_keys, pairs, skipped, seen)
         if shared:
             used.add(number)
             plan.shared.append((job, pairs))
@@ -99,11 +97,11 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
     plan.earlier = EarlierJobs(frozenset(used), frozenset(grown), max(numbers, default=0))
 
 
-def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
-    """Write (row, their row) where an spec asks what another job did; return how many of their rows it has."""
+def _write_pairs(plan: ReusePlan, other_keys: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
+    """Write (row, row of the other job) for each request that both have; return how many there are."""
     shared = 0
     with target.open("w", encoding="ascii") as out:
-        for row, other in paired(plan.submit_plan.keys, theirs, plan.folder, once=plan.dedup):
+        for row, other in paired(plan.submit_plan.keys, other_keys, plan.folder, once=plan.dedup):
             shared += 1
             out.write(f"{row} {other}\n")
             if row not in skipped and row not in seen:
@@ -113,15 +111,16 @@ def _write_pairs(plan: ReusePlan, theirs: Path, target: Path, skipped: SkippedRo
 
 
 def _same_place(spec: JobSpec, job: JobRecord) -> bool:
+    """Tell whether another job than the spec's own ran at the same provider."""
     same = normal_url(job.base_url) == normal_url(str(spec.provider.base_url))
     return same and job.identity != spec.identity
 
 
 def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRecord], JobRecord] | None) -> JobSpec:
-    """Return the spec with what need not be sent left out of its slices.
+    """Return the spec without the rows that need not be sent.
 
-    `ended` waits for an earlier job to end, and returns it; None takes nothing of earlier jobs. Raises NotFoundError
-    where the answers of one cannot be had any more.
+    `ended` is a function that waits until an earlier job has ended and returns it. With None, no answers of earlier
+    jobs are used. Raises NotFoundError if an earlier job's answers are no longer available, and the errors of `ended`.
     """
     submit_plan = plan.submit_plan
     if ended is not None:
@@ -135,7 +134,7 @@ def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRec
 
 
 def estimate(plan: ReusePlan) -> JobSpec:
-    """Return the spec as it would be if earlier jobs have an answer to each row that they had; nobody is asked."""
+    """Return the spec as it would be if earlier jobs had answered all their rows. No provider is asked."""
     with skipped_rows(plan.submit_plan.path, "rw") as skipped:
         for _, pairs in plan.shared:
             skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
@@ -163,7 +162,7 @@ def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
 
 
 def _take(workflow: Workflow, job: JobRecord, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
-    """Take the answers that an earlier job has to rows that are not answered yet."""
+    """Use the answers of an earlier job for the rows that have no answer yet."""
     with ExitStack() as stack:
         answer_of = _answers(workflow, job, skipped, stack, once=once)
         skipped.add(
@@ -176,39 +175,39 @@ def _take(workflow: Workflow, job: JobRecord, pairs: Path, skipped: SkippedRows,
 def _answers(
     workflow: Workflow, job: JobRecord, skipped: SkippedRows, stack: ExitStack, *, once: bool
 ) -> Callable[[int], tuple[int, int] | None]:
-    """Return a function that tells where the answer to a row of an ended job is: (file, offset), or None.
+    """Return a function from a row of an ended job to the place of its answer, (file, offset), or None.
 
-    Without `once`, where each row is to have an answer of its own, those that share one have none.
+    Without `once`, each row needs an answer of its own: then a row that shares another row's answer has none.
     """
     try:
-        own = keep_answers(workflow, job)
+        own_answers = keep_answers(workflow, job)
         path = job_folder.skipped_of(job)
-        theirs = None if path is None else stack.enter_context(skipped_rows(path))
-        names = [] if theirs is None else _existing(theirs.files())
+        job_skipped = None if path is None else stack.enter_context(skipped_rows(path))
+        names = [] if job_skipped is None else _existing(job_skipped.files())
     except UnknownProviderError:
         raise
     except NotFoundError as exc:
         raise NotFoundError(
-            f"job {job.id} answered rows of this input, and its results cannot be had any more ({exc})",
+            f"job {job.id} answered rows of this input, and its results are no longer available ({exc})",
             hint="--again sends, and pays, every row once more",
         ) from exc
-    offsets = stack.enter_context(own.offsets.open("rb"))
-    name = job_folder.name_of(own.lines)
+    offsets = stack.enter_context(own_answers.offsets.open("rb"))
+    name = job_folder.name_of(own_answers.lines)
 
     def answer_of(row: int) -> tuple[int, int] | None:
-        record = None if theirs is None else theirs.find(row)
+        record = None if job_skipped is None else job_skipped.find(row)
         if record is not None and record.file != THIS_JOB:
             return skipped.number_of(names[record.file - 1]), record.place
         if record is not None and not once:
             return None
-        offset = own.offset_of(row if record is None else record.place, offsets)
+        offset = own_answers.offset_of(row if record is None else record.place, offsets)
         return None if offset is None else (skipped.number_of(name), offset)
 
     return answer_of
 
 
 def _existing(names: list[str]) -> list[str]:
-    """Return names of files of answers. Raises NotFoundError if one of the files does not exist any more."""
+    """Return these names of files of answers. Raises NotFoundError if one of the files no longer exists."""
     for name in names:
         if not (path := job_folder.answers_named(name)).exists():
             raise NotFoundError(f"{path} is gone")
@@ -216,7 +215,7 @@ def _existing(names: list[str]) -> list[str]:
 
 
 def _counted(submit_plan: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
-    """Give the rows whose original is answered elsewhere that answer too, and count the rows of each kind."""
+    """Give repeated rows the earlier answer of their first row, and return the plan with the counts of both kinds."""
     skipped.resolve()
     repeated, answered = skipped.count()
     return replace(submit_plan, repeated=repeated, answered=answered)

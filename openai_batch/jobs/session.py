@@ -1,4 +1,4 @@
-"""What the jobs of one thread share: the workflow over their folder, and the connections that it holds."""
+"""What the `Jobs` and `Job` objects of one thread share: a workflow with its registry and connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What the jobs of one thread share: a workflow, opened when it is first asked for, and providers given."""
+    """A workflow for the objects of one thread, opened at its first use.
+
+    `state` is the folder of the jobs, None for the user's own. `given` are the providers that the program has made, by
+    base URL.
+    """
 
     def __init__(self, state: Path | None, reporter: Reporter, given: dict[str, Provider]) -> None:
         self.reporter = reporter
@@ -33,7 +37,7 @@ class Session:
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Workflow]:
-        """Have the workflow, over the folder of these jobs. Raises UsageError in another thread."""
+        """Use the workflow, in the folder of these jobs. Raises UsageError in another thread."""
         if threading.get_ident() != self._thread:
             raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
         with paths.state_at(self._state):
@@ -44,19 +48,22 @@ class Session:
             self._workflow.connections.add(self._given)
             yield self._workflow
 
-    def provider(self, named: str | Provider) -> Provider:
-        """Return a provider; one that was made by the program is remembered for the jobs that run there."""
-        if isinstance(named, str):
-            return get_provider_by_name(named)
-        self._given[str(named.base_url)] = named
-        return named
+    def provider(self, provider: str | Provider) -> Provider:
+        """Return a provider by its name, or remember one that the program has made for the jobs that run there.
 
-    def given(self, named: str | Provider | None) -> str | Provider | None:
-        """Return what a caller named as the provider; one that was made by the program is remembered."""
-        return named if named is None or isinstance(named, str) else self.provider(named)
+        Raises UnknownProviderError.
+        """
+        if isinstance(provider, str):
+            return get_provider_by_name(provider)
+        self._given[str(provider.base_url)] = provider
+        return provider
+
+    def given(self, provider: str | Provider | None) -> str | Provider | None:
+        """Return the argument; a provider that the program has made is remembered."""
+        return provider if provider is None or isinstance(provider, str) else self.provider(provider)
 
     def twin(self) -> Session:
-        """Return the same for the thread that calls."""
+        """Return a session for the calling thread, with the same folder, reporter and providers."""
         return Session(self._state, self.reporter, self._given)
 
     def close(self) -> None:

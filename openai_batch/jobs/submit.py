@@ -1,4 +1,4 @@
-"""Submit a job: send what no earlier job has answered, once, and go on with a job that was started before."""
+"""Submit a job: send the requests that no earlier job has answered, or continue a job that was started before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .output_file import check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
-from .store.records import PLANNED, EarlierJobs, JobRecord, PartRecord
+from .store.records import EarlierJobs, JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ class SubmitOptions:
     reuse: bool = False
     # Start a new job even if the same one was started before.
     again: bool = False
-    # The file that the results will be written to, if it is known: it is batch_file before anything is paid.
+    # The file that the results will be written to, if it is known. It is checked before anything is paid.
     output: Path | None = None
-    # The file that failed requests will be written to; batch_file likewise.
+    # The file that failed requests will be written to. It is checked at the same time.
     missing: Path | None = None
-    # Replace these files if they are there.
+    # Replace these files if they exist.
     force: bool = False
-    # Seconds to wait for an earlier job that runs rows of this input; None: until it ends.
+    # How many seconds to wait for an earlier job that runs rows of this input; None: until it ends.
     timeout: float | None = None
-    # Send again what may have been created before, and may be paid twice.
+    # If it is unknown whether a batch was created, send it again. It may be paid twice.
     resubmit_uncertain: bool = False
     # First look for batches of this job that another machine has started.
     check_remote: bool = False
@@ -51,20 +51,20 @@ class SubmitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a submission."""
+    """The outcome of a submission."""
 
     # The job, new or started before.
     job: JobRecord
-    # Whether it was made now.
+    # Whether the job was created now.
     new: bool
-    # The spec as it was planned: without the rows that need not be sent.
+    # The spec as planned: without the rows that need not be sent.
     spec: JobSpec
 
 
 def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:
-    """Find the rows of an spec that need not be sent, and check its name and paths; nothing is sent.
+    """Find the rows of a spec that need not be sent, and check its name and its paths; nothing is sent.
 
-    Raises OutputExistsError, or RegistryError if the job's name is taken. `folder` is for work.
+    `folder` is a work folder. Raises OutputExistsError, and RegistryError if another job has the name.
     """
     output = None if options.output is None else str(options.output.absolute())
     earlier = options.reuse and not options.again
@@ -80,6 +80,7 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
 
 
 def _known(workflow: Workflow, spec: JobSpec, options: SubmitOptions) -> JobRecord | None:
+    """Return the job that the same spec has started before, or None."""
     return None if options.again else workflow.registry.by_identity(spec.identity)
 
 
@@ -90,16 +91,17 @@ def submit(
     options: SubmitOptions,
     on_wait: Callable[[JobRecord | None], None] | None = None,
 ) -> Submitted:
-    """Submit what of an spec must be sent, and return its job. `folder` is for work.
+    """Send the rows of a spec that must be sent, and return its job. `folder` is a work folder.
 
-    An earlier job that runs rows of it is waited for: `on_wait` is called with it, and with None when it has ended.
-    Raises what `preview` raises before anything is paid or waited for, else what `start` raises.
+    It waits for earlier jobs that run rows of the same input: `on_wait` is called with such a job, and with None when
+    it has ended. Raises the errors of `preview` before it waits or pays, WaitTimeoutError after `options.timeout`
+    seconds, and the errors of `start`.
     """
     while True:
         plan = preview(workflow, spec, folder, options)
         known = _known(workflow, spec, options)
         if known is not None and job_folder.has_ids(known):
-            planned = replace(spec, earlier=plan.earlier)  # the plan of its job stands
+            planned = replace(spec, earlier=plan.earlier)  # its job was planned before
         else:
             planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
         try:
@@ -111,7 +113,7 @@ def submit(
                 check_remote=options.check_remote,
             )
         except OvertakenError:
-            continue  # another process has just started a job of this input: plan once more, with its rows
+            continue  # another process has just started a job of this input: plan again, with its rows
         return Submitted(_named(workflow, job, spec.name), new, planned)
 
 
@@ -123,14 +125,14 @@ def start(
     resubmit_uncertain: bool = False,
     check_remote: bool = False,
 ) -> tuple[JobRecord, bool]:
-    """Start the job of a planned spec, or go on with the one that it started before; tell whether it is new.
+    """Start the job of a planned spec, or continue the one that it started before; return it and whether it is new.
 
-    `check_remote` first looks through the provider's batches for one that another machine has started. Raises what
-    the provider refuses with, OvertakenError if another process was quicker, and UncertainError if it is unknown
-    whether an earlier attempt created a batch.
+    `check_remote` first looks for a batch of this job that another machine has started. Raises ApiError if the provider
+    refuses the job, AuthError without a key, OvertakenError if another process has started a job of the same input,
+    and UncertainError if it is unknown whether an earlier attempt created a batch.
     """
-    parts = [PartRecord.of(piece, 0, number) for number, piece in enumerate(spec.batch_file.slices, 1)]
-    # Without a key, or a local server, there is no job either.
+    parts = [PartRecord.of(bounds, 0, number) for number, bounds in enumerate(spec.batch_file.slices, 1)]
+    # Without a key, or without the local server, no job is stored.
     workflow.connections.renew(spec.provider).make_ready()
     if check_remote or not again:
         look_back(workflow, spec.provider, always=check_remote)
@@ -139,14 +141,16 @@ def start(
     with workflow.alone(job):
         if not new:
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
-        if not new and not job_folder.has_ids(job) and all(part.state == PLANNED for part in job.parts):
-            # Killed before its files were kept; today's plan may differ, as earlier jobs may have more answers.
+        if not new and not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
+            # The first process was killed before it stored the job's files. The plan may differ now: earlier jobs may
+            # have more answers.
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
 
 def _new_job(spec: JobSpec, skipped: int) -> JobRecord:
+    """Return the record of a spec's new job, of which `skipped` rows are not sent."""
     batch_file, provider = spec.batch_file, spec.provider
     return JobRecord(
         id=0,
@@ -170,7 +174,7 @@ def _new_job(spec: JobSpec, skipped: int) -> JobRecord:
 
 
 def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int) -> JobRecord:
-    """Store what the input tells about a job that was found again without it."""
+    """Store the facts about the input of a job that was recovered without its input, and return the job."""
     if job.input_sha256 is None:
         batch_file = spec.batch_file
         workflow.registry.set_job(
@@ -185,7 +189,7 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
 
 
 def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRecord]) -> JobRecord:
-    """Give a job that was found again its places in the input, and the parts that were never sent."""
+    """Give a recovered job the places of its parts in the input, and the parts that were never sent."""
     known = {part.number: part for part in job.parts}
     if all(part.sha256 for part in job.parts) or any(
         known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
@@ -201,7 +205,7 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
 
 
 def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:
-    """Give a job that was started before without a name the one that it is asked for with now."""
+    """Give a job without a name the name that it is submitted with now, and return the job."""
     if not name or job.name is not None:
         return job
     workflow.registry.check_name(name, EarlierJobs())
@@ -212,15 +216,16 @@ def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:
 def _waiter(
     workflow: Workflow, options: SubmitOptions, on_wait: Callable[[JobRecord | None], None]
 ) -> Callable[[JobRecord], JobRecord]:
-    """Return a function that waits for an earlier job of the same input to end; its unsent parts are never sent.
+    """Return a function that waits for an earlier job of the same input to end. The job's unsent parts stay unsent.
 
-    It raises what waiting raises, and UncertainError if it is unknown what was sent, unless that is given up.
+    The function raises the errors of `Workflow.wait`, and UncertainError if it is unknown whether a part of the job has
+    a batch, unless `options.resubmit_uncertain`.
     """
 
     def ended(job: JobRecord) -> JobRecord:
         on_wait(job)
         if job.waiting:
-            workflow.reporter.note(f"what job {job.id} of this input has not sent yet is left to the new job")
+            workflow.reporter.note(f"requests of this input that job {job.id} has not sent yet are left to the new job")
             job = withdraw(workflow, job, resubmit_uncertain=options.resubmit_uncertain)
         if not job.ended:
             workflow.reporter.note(f"job {job.id} runs rows of this input; waiting for it, so that none is paid twice")

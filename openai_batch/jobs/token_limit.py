@@ -1,8 +1,8 @@
 """The provider's limit of enqueued tokens: parts that fit are sent, the others wait until a batch of ours has ended.
 
-The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the tokens that
-ran at that time are a guess: it makes parts wait for a while, but no part is cut because of it. Providers count the
-tokens of the prompts; here `BYTES_PER_TOKEN` bytes of the file count as one token, whatever they are.
+The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the number of
+tokens that were running is taken as a guess: parts wait for a while because of it, but none is cut. Providers count
+the tokens of the prompts. Here each `BYTES_PER_TOKEN` bytes of the file count as one token.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ if TYPE_CHECKING:
     from .store.registry import Registry
 
 BYTES_PER_TOKEN = 4
-"""A rule of thumb for English text. For a file of requests it gives too many tokens rather than too few."""
+"""A rough value for English text. For a file of requests it gives too many tokens rather than too few."""
 
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
-"""Seconds before a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
+"""Seconds until a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
 
 NAMED_FOR, GUESSED_FOR = 7 * 86400.0, 3600.0
-"""Seconds that a limit is believed if the provider named it, since accounts grow, and if it was guessed."""
+"""Seconds for which a named and a guessed limit are used. A named one ends too, since limits of accounts grow."""
 
 _CODE = "token_limit_exceeded"
-_WORDS = re.compile(r"enqueued token limit|token_limit_exceeded", re.IGNORECASE)
+_REFUSAL = re.compile(r"enqueued token limit|token_limit_exceeded", re.IGNORECASE)
 _LIMIT = re.compile(r"limit\s*(?::|=|of|is)?\s*(\d[\d,_ ]*)(\.\d+)?\s*([km]?)\b", re.IGNORECASE)
 _UNITS = {"k": 1e3, "m": 1e6}
 
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedTokens:
-    """How many tokens the batches of one model may have at a time at one provider, as far as it is known."""
+    """How many tokens the running batches of one model may have at one provider, as far as we know."""
 
     registry: Registry
     """Where learned limits and running batches are recorded."""
     provider: Provider
-    """Whose limit it is."""
+    """The provider that has the limit."""
 
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
-        """Tell whether a part may be sent now (`now`: Unix seconds). What is over the limit by itself is sent alone."""
+        """Tell whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
         now = now or time.time()
         running = self._running(job, now)
         if not running:
             if not part.refusals:
                 return True
-            # The tokens of others fill the limit, and nothing tells when their batches end.
+            # Batches of others fill the limit, and we cannot see when they end.
             pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
             return now >= (part.attempted_at or 0.0) + pause
         guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
         return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
-    def learn(self, job: JobRecord, part: PartRecord, words: str) -> bool:
-        """Record the limit that the refusal of `part` names; if it does not explain the refusal, guess one.
+    def learn(self, job: JobRecord, part: PartRecord, message: str) -> bool:
+        """Store the limit that a refusal's message names; if it does not explain the refusal, store a guess.
 
-        The guess is the tokens that run now; others may use the same limit, so it may be too low. Return whether
-        batches of ours were running when the part was tried: then their end makes room.
+        The guess is the number of tokens of our running batches. It may be too low if others use the same limit.
+        Returns whether batches of ours were running when the part was tried: then their end makes room.
         """
-        named = named_limit(words)
+        named = named_limit(message)
         if named:
             self.registry.set_limit(job.base_url, job.model, named, named=True)
         running, limit = self._running(job, time.time()), self.limit(job)
@@ -73,27 +73,27 @@ class EnqueuedTokens:
         return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
 
     def room_in_bytes(self, job: JobRecord, part: PartRecord) -> int | None:
-        """Return the bytes that a part may have, if it must be cut because it is over the limit; else None."""
+        """Return how many bytes each part may have if this one is over the limit and must be cut; else None."""
         limit = self.limit(job)
         return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
 
     def limit(self, job: JobRecord) -> int | None:
         """Return the limit in tokens that the profile or the provider has named, or None."""
-        said = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
-        return min((limit for limit in (self.provider.enqueued_tokens, said) if limit), default=None)
+        named = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
+        return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
 
     def _running(self, job: JobRecord, now: float) -> int:
         return sum(part.length for part in self.registry.running(job.base_url, job.model, now)) // BYTES_PER_TOKEN
 
 
-def named_limit(words: str) -> int | None:
-    """Return the limit in tokens that a refusal names, such as "Limit: 90,000" or "limit of 2M", or None."""
-    found = _LIMIT.search(words)
-    if found is None:
+def named_limit(message: str) -> int | None:
+    """Return the limit in tokens that a message names, such as "Limit: 90,000" or "limit of 2M", or None."""
+    match = _LIMIT.search(message)
+    if match is None:
         return None
-    whole, part, unit = re.sub(r"\D", "", found[1]), found[2] or "", found[3].lower()
-    # Without a unit after it, a point groups thousands.
-    return int(float(whole + part) * _UNITS[unit]) if unit else int(whole + part[1:])
+    whole, fraction, unit = re.sub(r"\D", "", match[1]), match[2] or "", match[3].lower()
+    # Without a unit, a point separates thousands.
+    return int(float(whole + fraction) * _UNITS[unit]) if unit else int(whole + fraction[1:])
 
 
 def tokens(part: PartRecord) -> int:
@@ -102,12 +102,12 @@ def tokens(part: PartRecord) -> int:
 
 
 def is_refusal(exc: Exception) -> bool:
-    """Tell whether an error says that the limit is reached; then nothing was created."""
-    return isinstance(exc, ApiError) and (exc.api_code == _CODE or _WORDS.search(str(exc)) is not None)
+    """Tell whether an error says that the limit is reached. Then no batch was created."""
+    return isinstance(exc, ApiError) and (exc.api_code == _CODE or _REFUSAL.search(str(exc)) is not None)
 
 
 def was_refused(info: BatchInfo) -> str | None:
     """Return the provider's message if it failed the batch because the limit was reached, else None."""
     if info.status != "failed" or info.counts.done:
         return None
-    return next((f.message for f in info.errors if f.code == _CODE or _WORDS.search(f.message)), None)
+    return next((f.message for f in info.errors if f.code == _CODE or _REFUSAL.search(f.message)), None)

@@ -1,7 +1,7 @@
-"""The steps of a job's parts: upload, create, poll. What a killed process left half done goes on from there.
+"""The steps of a job's parts: upload, create, poll.
 
-Each step is written to the registry before it is taken (see `jobs/store/records`), so every method here may be called
-again at any time, from any process, and continues where the last one stopped. The use cases stand above this file:
+Each step is written to the registry before it is done (see `jobs/store/records`). So every method here may be called
+again at any time, from any process, and continues where a killed process stopped. The use cases call this file:
 `jobs/submit`, `jobs/cancel`, `jobs/recover`, `jobs/retry`, `jobs/collect`.
 """
 
@@ -27,18 +27,7 @@ from .connections import Connections
 from .keep_batch_id import keep_id
 from .reporter import Reporter
 from .store import job_folder
-from .store.records import (
-    COLLECTED,
-    CREATING,
-    ENDED,
-    PLANNED,
-    RUNNING,
-    UPLOADED,
-    UPLOADING,
-    WAITING,
-    JobRecord,
-    PartRecord,
-)
+from .store.records import UNSENT, JobRecord, PartRecord, PartState
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -51,11 +40,11 @@ if TYPE_CHECKING:
     from .store.registry import Registry
 
 AUDITS = 3
-"""How often the provider's list is looked at after an attempt whose answer was lost."""
+"""How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
 
 
 class Workflow:
-    """What a use case works with: the registry, the connections and the reporter. It holds no state of jobs."""
+    """The registry, the connections and the reporter, and the steps that use them. It keeps no jobs in memory."""
 
     def __init__(self, registry: Registry, reporter: Reporter | None = None) -> None:
         self.registry = registry
@@ -68,24 +57,24 @@ class Workflow:
         self.registry.close()
 
     def api(self, job: JobRecord) -> BatchApi:
-        """Return the connection to a job's provider. Raises what `Connections.of` raises."""
+        """Return the connection to a job's provider. Raises the errors of `Connections.of`."""
         return self.connections.of(job)
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out of a job while its parts are sent; a killed process's lock is gone with it."""
+        """Lock a job, so that only one process sends its parts at a time. A killed process holds no lock."""
         return job_folder.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )
 
     def advance(self, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
-        """Send the parts of a job that are not sent yet, and return the job."""
+        """Send the parts of a job that are not sent yet, and return the job. Raises the errors of `send_parts`."""
         if job.submitted:
             return job
         with self.alone(job):
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
 
     def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:
-        """Add the parts that `plan` makes to an ended job, send them, and return the job.
+        """Add the parts that `plan` returns to an ended job, send them, and return the job.
 
         Raises MovedOnError if another process has added parts since the job was read.
         """
@@ -93,17 +82,21 @@ class Workflow:
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
             parts = plan()
-            self.registry.set_job(job.id, succeeded=None)  # what was collected is no longer everything
+            self.registry.set_job(job.id, succeeded=None)  # the collected results are no longer complete
             for part in parts:
                 self.registry.add_part(part)
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=False)
 
     def send_parts(self, job: JobRecord, *, resubmit_uncertain: bool) -> JobRecord:
-        """Send the unsent parts, in the order of the input, while the provider has room. Call it within `alone`."""
+        """Send the unsent parts, in the order of the input, while the provider has room. Call it within `alone`.
+
+        Raises ApiError if the provider refuses a part for another reason than a full queue, InputError if the input
+        has changed, and UncertainError if it is unknown whether a batch was created.
+        """
         queue = EnqueuedTokens(self.registry, self.api(job).provider)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
-            if part.state in WAITING and not queue.has_room(job, part):
+            if part.state in UNSENT and not queue.has_room(job, part):
                 break  # the later parts wait behind this one
             if not self._send(job, part, queue, resubmit_uncertain=resubmit_uncertain):
                 break
@@ -112,17 +105,18 @@ class Workflow:
     def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
         """Ask the provider for the status of the job's batches, and store it. Nothing is sent or created.
 
-        A part whose create was never answered is looked for once. `once` turns off the client's own retries, for
-        callers that ask again themselves.
+        If the answer to a create was lost, its batch is looked for once. `once` turns off the client's own retries,
+        for callers that ask again themselves. Raises ApiError if the provider does not answer.
         """
         for part in job.parts:
-            if part.batch_id and part.state == RUNNING:
+            if part.batch_id and part.state == PartState.RUNNING:
                 self._poll_part(job, part, once=once)
-            if part.state == CREATING:
+            if part.state == PartState.CREATING:
+                # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
                 with contextlib.suppress(ApiError):
-                    found = create_once.find(self.api(job), self.attempt_of(job, part))
-                    if found is not None:
-                        self.adopt_found(part, found)
+                    batch = create_once.find(self.api(job), self.attempt_of(job, part))
+                    if batch is not None:
+                        self.adopt_found(part, batch)
             if part.batch_id and part.audits:
                 self._check_for_second_batch(job, part)
         job = self.registry.job(job.id)
@@ -130,7 +124,7 @@ class Workflow:
         return job
 
     def poll(self, job: JobRecord) -> JobRecord:
-        """Send what is not sent yet, ask once for the status, and return the job: one turn of a waiting loop."""
+        """Send the unsent parts, ask once for the status, and return the job: one turn of a waiting loop."""
         try:
             job = self.refresh(self.advance(job), once=True)
             if job.waiting:
@@ -141,9 +135,10 @@ class Workflow:
         return job
 
     def wait(self, job: JobRecord, *, timeout: float | None = None) -> JobRecord:
-        """Wait until every batch of a job has ended, and return the job; errors that pass are waited out.
+        """Wait until every batch of a job has ended, and return the job.
 
-        `timeout` is in seconds. Raises WaitTimeoutError when it has passed; the job goes on.
+        After an error that may pass by itself (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
+        `timeout` seconds have passed; the job keeps running.
         """
         poller = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
         while not job.ended:
@@ -154,7 +149,7 @@ class Workflow:
         return job
 
     def ended(self, job: JobRecord) -> JobRecord:
-        """Return the job as it is now, if it has ended. Parts that wait for room are sent first.
+        """Return the job as it is now, if it has ended. Unsent parts are sent first.
 
         Raises BatchError if it still runs.
         """
@@ -165,7 +160,7 @@ class Workflow:
         return job
 
     def attempt_of(self, job: JobRecord, part: PartRecord) -> create_once.Attempt:
-        """Return a part's latest attempt to create a batch, with the marks that the batch bears."""
+        """Return a part's latest attempt to create a batch, with the marks that are in the metadata of its batch."""
         return create_once.Attempt(
             file_id=str(part.file_id),
             endpoint=job.endpoint,
@@ -182,38 +177,41 @@ class Workflow:
         )
 
     def find_lost_batch(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> PartRecord:
-        """Find the batch of a create whose answer was lost together with the process that sent it.
+        """Find the batch of a create request whose process was killed before the answer was stored.
 
         Raises UncertainError if it is not found, unless `resubmit_uncertain`: then the part may be sent again.
         """
         api, attempt = self.api(job), self.attempt_of(job, part)
         if api.provider.idempotent_create:
-            return self._adopt_batch(part, create_once.create(api, attempt))  # the server answers the same key once
+            # Such a server answers a second request with the same key by the first batch, so repeating is safe.
+            return self._adopt_batch(part, create_once.create(api, attempt))
         self.reporter.note(f"job {job.id}: looking for the batch of an attempt that was interrupted")
         try:
             info = create_once.reconcile(api, attempt)
         except UncertainError:
             if not resubmit_uncertain:
                 raise
-            return self.registry.set_part(part, expect=CREATING, state=UPLOADED, audits=AUDITS)
+            return self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED, audits=AUDITS)
         return self._adopt_batch(part, info, audits=AUDITS)
 
     def adopt_found(self, part: PartRecord, info: BatchInfo) -> None:
-        """Store that the part's attempt, whose answer was lost, made this batch."""
+        """Store this batch as the one that the part's attempt created; the answer to the attempt was lost."""
         self._adopt_batch(part, info, audits=AUDITS)
 
     def store_batch(self, job: JobRecord, info: BatchInfo) -> None:
-        """Store what the provider shows of one of a job's batches."""
+        """Store the state of one of a job's batches as the provider shows it."""
         for part in job.parts:
             if part.batch_id == info.id:
                 self.store_status(part, info)
 
     def store_status(self, part: PartRecord, info: BatchInfo) -> PartRecord:
-        """Store what the provider shows of a part's batch. Raises MovedOnError if the part has another one by now."""
+        """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
         return self.registry.set_part(
             part,
             same_batch=True,
-            state=(COLLECTED if part.state == COLLECTED else ENDED) if info.finished else part.state,
+            state=(PartState.COLLECTED if part.state == PartState.COLLECTED else PartState.ENDED)
+            if info.finished
+            else part.state,
             status=info.status,
             counts=info.counts,
             output_file_id=info.output_file_id,
@@ -227,35 +225,40 @@ class Workflow:
         )
 
     def _send(self, job: JobRecord, part: PartRecord, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
-        """Take one part from its present state to a running batch; return False if the provider had no room."""
+        """Bring one part from its present state to a running batch; return False if the provider had no room."""
         api = self.api(job)
-        if part.state in (PLANNED, UPLOADING):
+        if part.state in (PartState.PLANNED, PartState.UPLOADING):
             part = self._upload(api, job, part)
-        if part.state == CREATING:
+        if part.state == PartState.CREATING:
             part = self.find_lost_batch(job, part, resubmit_uncertain=resubmit_uncertain)
-        if part.state == UPLOADED:
+        if part.state == PartState.UPLOADED:
             try:
                 self._create(api, job, part)
             except ApiError as exc:
                 if not is_refusal(exc):
                     raise
+                # A refusal for a full queue proves that no batch was created: keep the file, and create it later.
                 self._put_back(job, part, str(exc), queue)
                 return False
         return True
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
         token = create_once.new_token()
-        part = self.registry.set_part(part, expect=part.state, state=UPLOADING, token=token)
+        part = self.registry.set_part(part, expect=part.state, state=PartState.UPLOADING, token=token)
         report = self.reporter.progress
-        what = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
-        with job_folder.opened(job, part, lambda done: report(what, done, part.length)) as content:
+        label = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
+        with job_folder.opened(job, part, lambda done: report(label, done, part.length)) as content:
             file = api.upload(content, create_once.upload_name(token, part.number))
-        return self.registry.set_part(part, expect=UPLOADING, state=UPLOADED, file_id=file.id)
+        return self.registry.set_part(part, expect=PartState.UPLOADING, state=PartState.UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> None:
-        # The attempt is on disk before the request leaves: after a kill, its token and file find the batch.
+        # Row before request: after a kill, the token and the file in this row find the batch again.
         part = self.registry.set_part(
-            part, expect=UPLOADED, state=CREATING, token=create_once.new_token(), attempted_at=time.time()
+            part,
+            expect=PartState.UPLOADED,
+            state=PartState.CREATING,
+            token=create_once.new_token(),
+            attempted_at=time.time(),
         )
         unclear: list[str] = []
 
@@ -264,11 +267,13 @@ class Workflow:
             self.reporter.warn(text)
 
         try:
+            # One POST for each `creating` row, without retries: a repeated POST may create, and bill, a second batch.
             info = create_once.create(api, self.attempt_of(job, part), note=note)
         except UncertainError:
             raise
         except BatchError:
-            self.registry.set_part(part, expect=CREATING, state=UPLOADED)  # certainly not created
+            # The provider has certainly created nothing, so the next attempt may send a new request.
+            self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED)
             raise
         try:
             self._adopt_batch(part, info, audits=AUDITS if unclear else part.audits)
@@ -276,32 +281,39 @@ class Workflow:
             raise keep_id(job, info, exc) from exc
 
     def _adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
+        """Store a batch as a part's own, and return the part."""
         try:
-            part = self.registry.set_part(part, expect=CREATING, state=RUNNING, batch_id=info.id, audits=audits)
+            part = self.registry.set_part(
+                part, expect=PartState.CREATING, state=PartState.RUNNING, batch_id=info.id, audits=audits
+            )
         except RegistryError:
+            # Two processes may look for one lost batch at the same time. The second takes what the first has stored.
             known = self.registry.by_batch(info.id)
             if known is None:
                 raise
-            part = next(p for p in known.parts if p.batch_id == info.id)  # another process has just found it
+            part = next(p for p in known.parts if p.batch_id == info.id)
         return self.store_status(part, info)
 
     def _split_large_parts(self, job: JobRecord, queue: EnqueuedTokens) -> JobRecord:
         """Split the parts that are larger than the provider's queue."""
         for part in job.parts:
-            room = queue.room_in_bytes(job, part) if part.state in WAITING else None
+            room = queue.room_in_bytes(job, part) if part.state in UNSENT else None
             if room is not None and part.sha256 is not None:
-                pieces = job_folder.cut_part(self.registry.job(job.id), part, room)
-                self.registry.cut(part, pieces)
+                smaller = job_folder.cut_part(self.registry.job(job.id), part, room)
+                self.registry.cut(part, smaller)
                 self.reporter.note(
                     f"job {job.id}: part {part.number} is larger than {queue.provider}'s queue, and is sent in"
-                    f" {len(pieces)} parts"
+                    f" {len(smaller)} parts"
                 )
         return self.registry.job(job.id)
 
     def _put_back(self, job: JobRecord, part: PartRecord, message: str, queue: EnqueuedTokens) -> None:
-        """Put a part back that the provider refused because its queue is full; nothing was paid for it."""
+        """Mark a part as uploaded again after the provider refused it because its queue is full.
+
+        No batch ran, so nothing was paid; the uploaded file is used again. The limit is learned from `message`.
+        """
         part = self.registry.set_part(
-            part, same_batch=True, state=UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
+            part, same_batch=True, state=PartState.UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
         )
         ours = queue.learn(job, part, message)
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1)
@@ -310,8 +322,9 @@ class Workflow:
     def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         info = self.api(job).get(str(part.batch_id), once=once)
         message = was_refused(info)
-        with contextlib.suppress(MovedOnError):  # then another process has seen it too
-            # A part that was found again may have been sent again since, and a cancelled one is not wanted any more.
+        with contextlib.suppress(MovedOnError):  # then another process has stored it
+            # Some providers accept a batch and fail it at once when the queue is full. Such a part goes back too. Not
+            # one that was recovered, which may have been sent again, nor one that is being cancelled.
             if message is None or part.sha256 is None or part.status == "cancelling":
                 self.store_status(part, info)
                 return
@@ -319,7 +332,10 @@ class Workflow:
                 self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
 
     def _poll_other_jobs(self, job: JobRecord) -> None:
-        """Ask for the batches of other jobs that take the room which this one waits for: nobody else may do so."""
+        """Ask for the status of other jobs' batches that take up the room that this job waits for.
+
+        No other process may be polling them, and their end makes the room.
+        """
         for part in self.registry.running(job.base_url, job.model, time.time()):
             if part.job != job.id:
                 try:
@@ -327,15 +343,16 @@ class Workflow:
                 except UnreachableError:
                     raise
                 except (ApiError, NotFoundError):
-                    continue  # this concerns that batch alone
+                    continue  # the error concerns that batch alone
 
     def _check_for_second_batch(self, job: JobRecord, part: PartRecord) -> None:
-        """Warn at once if an attempt whose answer was lost made a second batch after all."""
+        """Warn if an attempt whose answer was lost has created a second batch."""
+        # A provider may finish a request late, after the search for its batch found nothing and another was created.
         with contextlib.suppress(ApiError):
             for batch in create_once.find_all(self.api(job), self.attempt_of(job, part)):
                 if batch.id != part.batch_id and not batch.finished:
                     self.reporter.warn(
-                        f"batch {batch.id} was created too, late, from the same attempt as {part.batch_id}; "
-                        f"if it is not wanted: obatch cancel {batch.id} -p {job.provider}"
+                        f"the provider has also created batch {batch.id}, late, from the same attempt as"
+                        f" {part.batch_id}; if you do not want it: obatch cancel {batch.id} -p {job.provider}"
                     )
             self.registry.set_part(part, audits=part.audits - 1)

@@ -101,7 +101,7 @@ def test_another_machine(faulty: FaultServer, lost: str) -> None:
         invoke("recover", "-p", "faulty").succeeded()
     else:
         shutil.rmtree(next(state().glob("jobs/*")))
-    told = invoke("download", "1", "-o", "one.jsonl").failed(1, "have the answers of others", "same command")
+    told = invoke("download", "1", "-o", "one.jsonl").failed(1, "have the answers of other rows", "same command")
     assert "2 of 2" not in told.err
     assert not Path("one.jsonl").exists()
     assert run("--force") == ["1", "2", "1"]

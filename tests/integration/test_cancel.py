@@ -10,7 +10,7 @@ from openai_batch.errors import ApiError, IncompleteError, UncertainError
 from openai_batch.jobs.cancel import cancel, withdraw
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.retry import WITHDRAWN, retry, survey
-from openai_batch.jobs.store.records import CREATING, ENDED
+from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(
 ) -> None:
     """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
     workflow, job = uncertain
-    assert [part.state for part in job.parts] == ["running", CREATING, "planned"]
+    assert [part.state for part in job.parts] == ["running", PartState.CREATING, "planned"]
     before = len(workbench.server.requests)
     with pytest.raises(UncertainError) as told:
         cancel(workflow, job)
@@ -103,7 +103,7 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(
     assert f"obatch cancel {job.id}" in told.value.hint
     assert [batch.cancelled for batch in workbench.server.batches.values()] == [True]
     job = workflow.registry.job(job.id)
-    assert [part.state for part in job.parts] == ["running", CREATING, ENDED]
+    assert [part.state for part in job.parts] == ["running", PartState.CREATING, PartState.ENDED]
     workbench.server.settle()
     job = cancel(workflow, job)
     assert job.ended
@@ -116,7 +116,7 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]
     with pytest.raises(UncertainError):
         withdraw(workflow, job)
     job = withdraw(workflow, job, resubmit_uncertain=True)
-    assert [part.state for part in job.parts] == ["running", ENDED, ENDED]
+    assert [part.state for part in job.parts] == ["running", PartState.ENDED, PartState.ENDED]
     assert job.submitted
 
 

@@ -15,7 +15,7 @@ from openai_batch.files.backups import move_to_backup
 from openai_batch.files.slice import FileSlice
 from openai_batch.jobs.collect import collect, fetch_raw, raise_if_incomplete
 from openai_batch.jobs.recover import adopt
-from openai_batch.jobs.store.records import COLLECTED
+from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
 
@@ -50,7 +50,7 @@ def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: s
     assert b"\r" not in workbench.out.read_bytes()
     assert (done.tally.succeeded, done.tally.requests) == (7, 7)
     assert all(row["response"]["status_code"] == 200 for row in workbench.rows())
-    assert {part.state for part in done.job.parts} == {COLLECTED}
+    assert {part.state for part in done.job.parts} == {PartState.COLLECTED}
     raise_if_incomplete(done)
     assert no_leftovers(workbench.folder)
     assert any("strangers" in rows and "not asked for" in text for text in workbench.reporter.warnings) == (
@@ -132,12 +132,12 @@ def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
     workbench.server.files.pop(str(job.parts[0].file_id))
     rest = workbench.folder / "rest.jsonl"
-    with pytest.raises(BatchError, match="cannot be told"):
+    with pytest.raises(BatchError, match="cannot tell which"):
         collect(workflow, job, workbench.out, missing=rest)
     assert not rest.exists()
-    with pytest.raises(IncompleteError, match=r"2 of 4 requests have a success; 2 missing$"):
+    with pytest.raises(IncompleteError, match=r"2 of 4 requests succeeded; 2 missing$"):
         raise_if_incomplete(collect(workflow, job, workbench.out))
-    assert any("as they stand" in text for text in workbench.reporter.warnings)
+    assert any("in the provider's order" in text for text in workbench.reporter.warnings)
 
 
 @pytest.mark.parametrize("fault", ["500*9", "close*9", "reset:40*9", "html*9"])
@@ -151,7 +151,7 @@ def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbe
     with pytest.raises(BatchError):
         collect(workflow, job, workbench.out)
     assert not workbench.out.exists()
-    assert not [text for text in workbench.reporter.warnings if "as they stand" in text]
+    assert not [text for text in workbench.reporter.warnings if "in the provider's order" in text]
     given.plan.faults.clear()
     assert collect(workflow, job, workbench.out).tally.missing_count == 2
 
@@ -235,7 +235,7 @@ def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str
     assert not workbench.out.exists()
     assert no_leftovers(workbench.folder)
     job = workflow.registry.job(job.id)
-    assert job.parts[0].state != COLLECTED
+    assert job.parts[0].state != PartState.COLLECTED
     for _ in range(2):  # what was not retried left a fault for the next try
         try:
             raise_if_incomplete(collect(workflow, job, workbench.out))

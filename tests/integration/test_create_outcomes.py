@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
-from openai_batch.jobs.store.records import CREATING, RUNNING, UPLOADED
+from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_a_created_batch_is_adopted_whatever_its_answer_was(workbench: Workbench
         workbench.hurry()
     job = workbench.submit(f"fault:create={fault}")
     (batch,) = workbench.server.batches.values()
-    assert job.parts[0].state == RUNNING
+    assert job.parts[0].state == PartState.RUNNING
     assert job.batch_ids == [batch.id]
     assert len(workbench.server.creates) == 1
     assert workbench.server.strays == []
@@ -71,11 +71,11 @@ def test_a_refusal_created_nothing_and_may_be_tried_again(
     assert len(workbench.server.creates) == 1
     assert "canary" not in str(told.value)
     (job,) = workbench.workflow().registry.jobs()
-    assert job.parts[0].state == UPLOADED
+    assert job.parts[0].state == PartState.UPLOADED
     again, new = start(workbench.workflow(), spec)
     assert not new
     assert again.id == job.id
-    assert again.parts[0].state == RUNNING
+    assert again.parts[0].state == PartState.RUNNING
     assert len(workbench.server.creates) == 2
     assert len(workbench.server.uploads) == len(workbench.server.batches) == 1
 
@@ -93,9 +93,9 @@ def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, 
     assert len(workbench.server.creates) == 1
     assert workbench.server.batches == {}
     (job,) = workbench.workflow().registry.jobs()
-    assert job.parts[0].state == CREATING
+    assert job.parts[0].state == PartState.CREATING
     job = start(workbench.workflow(), spec, resubmit_uncertain=True)[0]
-    assert job.parts[0].state == RUNNING
+    assert job.parts[0].state == PartState.RUNNING
     assert len(workbench.server.creates) == 2
     assert len(workbench.server.batches) == len(workbench.server.uploads) == 1
 
@@ -107,9 +107,9 @@ def test_a_refused_connection_created_nothing(workbench: Workbench) -> None:
         start(workbench.workflow(), spec)
     assert not told.value.sent
     (job,) = workbench.workflow().registry.jobs()
-    assert job.parts[0].state == UPLOADED
+    assert job.parts[0].state == PartState.UPLOADED
     workbench.server.hear()
-    assert start(workbench.workflow(), spec)[0].parts[0].state == RUNNING
+    assert start(workbench.workflow(), spec)[0].parts[0].state == PartState.RUNNING
     assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
 
@@ -180,7 +180,7 @@ def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> 
 def test_a_file_that_is_not_seen_yet_is_tried_again(workbench: Workbench) -> None:
     """The one refusal that passes by itself, an upload not yet seen everywhere, does not stop the job."""
     job = workbench.submit("fault:create=400:Cannot find file file-in1.")
-    assert job.parts[0].state == RUNNING
+    assert job.parts[0].state == PartState.RUNNING
     assert len(workbench.server.creates) == 2
     assert len(workbench.server.batches) == 1
 

@@ -35,7 +35,7 @@ from openai_batch.requests.source import open_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from openai_batch.jobs.store.records import JobRecord, PartRecord
+    from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +143,7 @@ class CrashingRegistry(Registry):
 
     script: Script
 
-    def set_part(self, part: PartRecord, *, expect: str | None = None, **values: Any) -> PartRecord:
+    def set_part(self, part: PartRecord, *, expect: PartState | None = None, **values: Any) -> PartRecord:
         """Write a step, and die before or after it if the script says so."""
         fault = self.script.choose("well", "crash before", "crash after")
         if fault == "crash before":

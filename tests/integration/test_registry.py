@@ -16,7 +16,7 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
-from openai_batch.jobs.store.records import CREATING, ENDED, PLANNED, RUNNING, UPLOADED, JobRecord, PartRecord
+from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 from openai_batch.jobs.store.registry import APPLICATION_ID, VERSION, Registry
 from openai_batch.jobs.submit import start
 from openai_batch.providers.batch_info import BatchFault, Counts
@@ -49,8 +49,8 @@ def test_what_is_written_is_read(registry: Registry) -> None:
     faults = (BatchFault("c", "m", 3, "p"), BatchFault(None, "x"))
     part = registry.set_part(
         made.parts[0],
-        expect=PLANNED,
-        state=RUNNING,
+        expect=PartState.PLANNED,
+        state=PartState.RUNNING,
         batch_id="b1",
         counts=Counts(3, 2, 1),
         faults=faults,
@@ -80,7 +80,7 @@ def test_the_same_order_is_the_same_job(registry: Registry) -> None:
 
 def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
     """A number comes first, then a name, then a batch id; nothing means the latest."""
-    one, _ = registry.add(job("a", "first"), [PartRecord(0, 1, RUNNING, batch_id="batch_x")])
+    one, _ = registry.add(job("a", "first"), [PartRecord(0, 1, PartState.RUNNING, batch_id="batch_x")])
     two, _ = registry.add(job("b", "batch-ish"), [PartRecord(0, 1)])
     assert [registry.find(word).id for word in (str(one.id), "first", "batch_x", "batch-ish", None)] == [
         *(one.id, one.id, one.id, two.id, two.id)
@@ -95,11 +95,11 @@ def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
 
 def test_a_step_is_taken_once(registry: Registry) -> None:
     """A part that another process has moved on is not moved again."""
-    made, _ = registry.add(job(), [PartRecord(0, 1, UPLOADED, file_id="f")])
-    part = registry.set_part(made.parts[0], expect=UPLOADED, state=CREATING, token="mine")
+    made, _ = registry.add(job(), [PartRecord(0, 1, PartState.UPLOADED, file_id="f")])
+    part = registry.set_part(made.parts[0], expect=PartState.UPLOADED, state=PartState.CREATING, token="mine")
     other = Registry()
     with pytest.raises(RegistryError, match="another process"):
-        other.set_part(made.parts[0], expect=UPLOADED, state=CREATING, token="theirs")
+        other.set_part(made.parts[0], expect=PartState.UPLOADED, state=PartState.CREATING, token="theirs")
     assert other.job(made.id).parts == (part,)
     other.close()
 
@@ -173,7 +173,9 @@ def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Pa
     """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
     for n in range(30):
         made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [PartRecord(0, 1)])
-        registry.set_part(made.parts[0], faults=(BatchFault("c", "m"),), usage={"total_tokens": n}, state=ENDED)
+        registry.set_part(
+            made.parts[0], faults=(BatchFault("c", "m"),), usage={"total_tokens": n}, state=PartState.ENDED
+        )
     registry.close()
     whole = registry.path.read_bytes()
     rng = random.Random(7)

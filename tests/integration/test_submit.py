@@ -13,7 +13,7 @@ import pytest
 from openai_batch.errors import InputError, NotFoundError
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.recover import adopt
-from openai_batch.jobs.store.records import CREATING, PLANNED, UPLOADING
+from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 
@@ -93,16 +93,21 @@ def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench
 
 
 @pytest.mark.parametrize(
-    ("plan", "state"), [("upload=hang", UPLOADING), ("create=made.hang", CREATING), ("create=hang", CREATING)]
+    ("plan", "state"),
+    [
+        ("upload=hang", PartState.UPLOADING),
+        ("create=made.hang", PartState.CREATING),
+        ("create=hang", PartState.CREATING),
+    ],
 )
 def test_a_killed_submit_is_gone_on_with(workbench: Workbench, plan: str, state: str) -> None:
     """SIGKILL in the midst of an upload or a create: the next run goes on, looks first, and makes one batch."""
     path = workbench.write(f"fault:{plan}")
     process = workbench.command("submit", str(path), "-p", "faulty")
-    seen = workbench.server.creates if state == CREATING else workbench.server.uploads
+    seen = workbench.server.creates if state == PartState.CREATING else workbench.server.uploads
     while not seen:
         assert process.poll() is None, process.communicate()
-        seen = workbench.server.creates if state == CREATING else workbench.server.uploads
+        seen = workbench.server.creates if state == PartState.CREATING else workbench.server.uploads
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
@@ -127,7 +132,7 @@ def test_a_job_is_planned_before_anything_is_sent(workbench: Workbench) -> None:
     with pytest.raises(Exception, match="401"):
         workbench.submit("fault:upload=401")
     (job,) = workbench.workflow().registry.jobs()
-    assert job.parts[0].state in (PLANNED, UPLOADING)
+    assert job.parts[0].state in (PartState.PLANNED, PartState.UPLOADING)
     assert job.requests == 4
 
 

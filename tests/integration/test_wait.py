@@ -11,7 +11,7 @@ import pytest
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
 from openai_batch.jobs.cancel import cancel
 from openai_batch.jobs.retry import retry, survey
-from openai_batch.jobs.store.records import ENDED
+from openai_batch.jobs.store.records import PartState
 from openai_batch.net.delays import delays
 from openai_batch.providers import polling
 from openai_batch.providers.polling import Poller
@@ -34,7 +34,7 @@ def test_what_passes_is_waited_out(workbench: Workbench, poll: str) -> None:
     """A busy, broken or strange answer in the midst of waiting does not end it, and nothing is sent anew."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
-    assert job.parts[0].state == ENDED
+    assert job.parts[0].state == PartState.ENDED
     assert job.status == "completed"
     assert len(workbench.server.creates) == 1
 

@@ -1,4 +1,7 @@
-"""What a shell asks at TAB: ids and names for a prefix. Standard library only, read-only, silent on any failure."""
+"""Shell completion: job numbers, names and ids for a prefix.
+
+Starts fast, since it runs at each TAB: it imports little, reads only, and prints nothing if anything fails.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.config_file import read_config
 
 NEWEST = 50
-"""Jobs that are offered at most."""
+"""How many jobs are offered at most."""
 
 
 def complete(words: list[str]) -> int:
-    """Print the candidates of a kind (`jobs` or `providers`) for a prefix, each with a tab and what it is."""
+    """Print the candidates of a kind (`jobs` or `providers`) for a prefix: a word, a tab and a description a line."""
     kind, prefix = (*words, "", "")[:2]
-    for word, what in candidates(kind, prefix):
-        sys.stdout.write(f"{word}\t{what}\n")
+    for word, description in candidates(kind, prefix):
+        sys.stdout.write(f"{word}\t{description}\n")
     return 0
 
 
 def candidates(kind: str, prefix: str) -> list[tuple[str, str]]:
-    """Return (word, description) pairs; none where anything is wrong."""
+    """Return (word, description) pairs; an empty list if anything fails."""
     try:
-        found = _jobs(prefix) if kind == "jobs" else _provider_names() if kind == "providers" else []
+        pairs = _jobs(prefix) if kind == "jobs" else _provider_names() if kind == "providers" else []
     except (OSError, sqlite3.Error, ValueError, RecursionError, AttributeError):
         return []
-    return [(word, what) for word, what in found if word.startswith(prefix)]
+    return [(word, description) for word, description in pairs if word.startswith(prefix)]
 
 
 def _jobs(prefix: str) -> list[tuple[str, str]]:
@@ -46,15 +49,15 @@ def _jobs(prefix: str) -> list[tuple[str, str]]:
             ).fetchall()
     finally:
         db.close()
-    found: dict[str, str] = {}
+    described: dict[str, str] = {}
     for number, name, batch_id, status, provider in rows:
-        what = " ".join(str(word) for word in (provider, status) if word)
+        description = " ".join(str(word) for word in (provider, status) if word)
         if not prefix or prefix.isdigit():
-            found.setdefault(str(number), what)
+            described.setdefault(str(number), description)
         for word in (name, batch_id):
             if word and prefix:
-                found.setdefault(str(word), what)
-    return list(found.items())
+                described.setdefault(str(word), description)
+    return list(described.items())
 
 
 def _provider_names() -> list[tuple[str, str]]:

@@ -1,15 +1,15 @@
-"""What a job keeps on disk, beside its row: its ids in input order, and an input that is no file of the user's.
+"""The files that a job keeps in its own folder, next to its rows in the registry.
 
 jobs/UID/ids              one JSON string a line, in input order
-jobs/UID/columns          the rows of the table that its requests were made of, in input order (`inputs/source_rows`)
-jobs/UID/input.jsonl      only where the input came from a pipe, was prepared, or had to be cleaned
-jobs/UID/model-1.jsonl    with .ids and .rows: requests sorted out by model (`requests/split`)
-jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, where others are not
+jobs/UID/columns          the rows of the table that its requests were made from, in input order (`inputs/source_rows`)
+jobs/UID/input.jsonl      the requests, if they are no file of the user's: from a pipe, prepared or cleaned
+jobs/UID/model-1.jsonl    with .ids and .rows: the requests of one model (`requests/split`)
+jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, if some are not
 jobs/UID/keys             the fingerprint of each request (`requests/fingerprints`)
 jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
 jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
-jobs/UID/lock             held while the job's parts are walked
+jobs/UID/lock             locked while the job's parts are sent
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 COLUMNS, IDS, KEYS, INPUT_NAME, REUSED = "columns", "ids", "keys", "input_name", "reused.sqlite"
 _REWRITTEN = frozenset({INPUT_NAME, REUSED})
-"""Small files that are written in place when an order is planned anew: a job needs copies of them."""
+"""Small files that are overwritten when a spec is planned again. A job needs copies of them, not links."""
 
 _CHUNK = 1 << 20
 _IDS_AT_ONCE = 4096
 
 
 def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None = None) -> None:
-    """Keep what going on from another process needs. Each file appears whole or not at all, the ids the last."""
+    """Store the files that another process needs to continue a job. Each appears complete, the ids last."""
     folder = paths.private_dir(paths.job_dir(job.uid))
     whole = has_ids(job)
     wanted = []
@@ -66,17 +66,17 @@ def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None =
         for stem in {part.source for part in job.parts if part.source}:
             if batch_file.folder is not None:
                 files = [batch_file.folder / f"{stem}{kind}" for kind in (".jsonl", ".ids", ".rows")]
-                wanted += [(path, path.name) for path in files if path.exists()]  # another plan may have none
+                wanted += [(path, path.name) for path in files if path.exists()]  # those of another plan may not exist
     for source, name in [*wanted, (batch_file.ids, IDS)]:
         target = folder / name
-        # The same requests may come of another table now: results are joined with the latest one.
+        # The same requests may come from another table now: results are joined with the latest one.
         needed = name == COLUMNS or not whole or not target.exists()
         if needed and (name in _REWRITTEN or not _link(source, target)):
             _copy(source, target)
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Give a finished file of a work folder a second name; return False if that cannot be done or the name is taken."""
+    """Hard-link a finished file of a work folder; return False if that is not possible or the name is taken."""
     try:
         with source.open("rb") as handle:
             os.fchmod(handle.fileno(), 0o600)
@@ -95,7 +95,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _files_of(plan: SubmitPlan, job: JobRecord, *, whole: bool) -> list[tuple[Path, str]]:
-    """Return the files of a plan that are kept, with their names. What another plan left is removed."""
+    """Return the files of a plan to store, with their names. Files of another plan are deleted."""
     wanted = [(plan.keys, KEYS), (plan.input_name, INPUT_NAME)]
     if not whole or skipped_of(job) is None:
         (paths.job_dir(job.uid) / REUSED).unlink(missing_ok=True)
@@ -105,14 +105,14 @@ def _files_of(plan: SubmitPlan, job: JobRecord, *, whole: bool) -> list[tuple[Pa
 
 
 def drop_inputs(job: JobRecord) -> None:
-    """Let go of copies of the input: every request has its success."""
+    """Delete the copies of the input. Called when every request has succeeded."""
     folder = paths.job_dir(job.uid)
     for path in [folder / "input.jsonl", folder / "sent.jsonl", *folder.glob("model-*.jsonl")]:
         path.unlink(missing_ok=True)
 
 
 def input_path(job: JobRecord, part: PartRecord | None = None) -> Path:
-    """Return the file that a job, or one of its parts, is made of."""
+    """Return the file with the requests of a job, or of one of its parts."""
     folder = paths.job_dir(job.uid)
     if part is not None and part.source:
         return folder / f"{part.source}.jsonl"
@@ -121,7 +121,10 @@ def input_path(job: JobRecord, part: PartRecord | None = None) -> Path:
 
 
 def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
-    """Return that file after making sure that its bytes are still those that were batch_file. Raises InputError."""
+    """Return the file of `input_path` after checking that its bytes are those that were checked and planned.
+
+    Raises InputError if they are not, or if the file is gone or not known here.
+    """
     path = input_path(job, part)
     if part is None and job.input_sha256 is None:
         elsewhere = job.identity.startswith("batch:")
@@ -147,10 +150,10 @@ def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
 
 @contextlib.contextmanager
 def opened(job: JobRecord, part: PartRecord, progress: Callable[[int], None]) -> Iterator[FileSlice]:
-    """Open a part's bytes for the upload. Raises InputError if they are not what was batch_file.
+    """Open a part's bytes for the upload. Raises InputError if they are not those that were checked and planned.
 
-    A file that is gone or has another size is told before anything is uploaded. The hash is compared after the upload,
-    which is before a batch is created: the file with the wrong bytes stays at the provider, and nothing uses it.
+    A missing file or another size raises before the upload. The hash is compared after it, which is before a batch is
+    created: an uploaded file with wrong bytes stays at the provider, and no batch uses it.
     """
     path = input_path(job, part)
     try:
@@ -168,8 +171,8 @@ def opened(job: JobRecord, part: PartRecord, progress: Callable[[int], None]) ->
 
 
 def _unreadable(job: JobRecord, path: Path, exc: OSError) -> InputError:
-    words = f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})"
-    return InputError(words, hint="submit the input again")
+    message = f"the input of job {job.id}, {path}, cannot be read ({exc.strerror})"
+    return InputError(message, hint="submit the input again")
 
 
 def _changed(job: JobRecord, path: Path) -> InputError:
@@ -179,12 +182,12 @@ def _changed(job: JobRecord, path: Path) -> InputError:
 
 
 def has_ids(job: JobRecord) -> bool:
-    """Tell whether the job's ids are kept here; those of a batch made elsewhere are not."""
+    """Tell whether the job's ids are stored here. Those of a batch that was made elsewhere are not."""
     return (paths.job_dir(job.uid) / IDS).exists()
 
 
 def has_rows(job: JobRecord, part: PartRecord) -> bool:
-    """Tell whether it is kept which rows a part has; of one that was found again elsewhere it may not be."""
+    """Tell whether the row numbers of a part are stored here. Those of a recovered part may not be."""
     files = [paths.job_dir(job.uid) / f"{part.source}{kind}" for kind in (".ids", ".rows")] if part.source else []
     return part.sha256 is not None and all(path.exists() for path in files)
 
@@ -195,25 +198,25 @@ def read_ids(job: JobRecord) -> Iterator[str]:
 
 
 def columns_of(job: JobRecord) -> Path | None:
-    """Return the file with the rows of the job's table; None where it was made of ready requests, or elsewhere."""
+    """Return the file with the rows of the job's table; None if it was made from ready requests, or elsewhere."""
     path = paths.job_dir(job.uid) / COLUMNS
     return path if path.exists() else None
 
 
 def keys_of(job: JobRecord) -> Path | None:
-    """Return the file with the keys of a job's requests; None where there is none."""
+    """Return the file with the fingerprints of a job's requests, or None."""
     path = paths.job_dir(job.uid) / KEYS
     return path if path.exists() else None
 
 
 def input_name_of(uid: str) -> str | None:
-    """Return what the input of a job with this mark was named, for one that the registry has lost."""
+    """Return the `input_name` of the job with this mark, for a job that the registry has lost, or None."""
     path = paths.job_dir(uid) / INPUT_NAME
     return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
 
 
 def rows_known(uid: str) -> tuple[int, int] | None:
-    """Return how many rows a job with this mark has, and how many of them are not sent; None if it left no ids."""
+    """Return how many rows the job with this mark has, and how many are not sent; None if it has no ids here."""
     folder = paths.job_dir(uid)
     if not (folder / IDS).exists():
         return None
@@ -223,30 +226,30 @@ def rows_known(uid: str) -> tuple[int, int] | None:
 
 
 def skipped_of(job: JobRecord) -> Path | None:
-    """Return the table of the rows of a job that are not sent; None where all are."""
+    """Return the table of the rows of a job that are not sent; None if all are sent."""
     path = paths.job_dir(job.uid) / REUSED
     return path if path.exists() else None
 
 
 def answers_named(name: str) -> Path:
-    """Return the file of answers that a table of skipped rows calls UID/NAME."""
+    """Return the path of a file of answers from its name in a table of skipped rows, UID/NAME."""
     uid, _, name = name.partition("/")
     return paths.job_dir(uid) / name
 
 
 def name_of(answers: Path) -> str:
-    """Return how tables of skipped rows call a file of answers: UID/NAME."""
+    """Return the name of a file of answers in tables of skipped rows: UID/NAME."""
     return f"{answers.parent.name}/{answers.name}"
 
 
 def answers_of(job: JobRecord) -> AnswerFile:
-    """Return the file of the answers that an ended job's own batches brought. It may not exist yet."""
+    """Return where the answers of an ended job's own batches are stored. The file may not exist yet."""
     stem = paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
     return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
 
 
 def rows_of(job: JobRecord, part: PartRecord) -> Iterator[tuple[int, str]]:
-    """Yield (number in the input, id) of each of a part's requests, in order."""
+    """Yield (row number in the input, id) of each of a part's requests, in order."""
     folder = paths.job_dir(job.uid)
     if not part.source:
         yield from enumerate(_ids(folder / IDS, part.ids_offset, part.requests), part.first_row)
@@ -259,30 +262,30 @@ def rows_of(job: JobRecord, part: PartRecord) -> Iterator[tuple[int, str]]:
 
 
 def cut_part(job: JobRecord, part: PartRecord, max_bytes: int) -> list[PartRecord]:
-    """Return parts of `max_bytes` at most each for the requests of one; the first bears its number.
+    """Return parts of at most `max_bytes` each for the requests of one part; the first has its number.
 
-    Raises InputError if its bytes are not those that were batch_file.
+    Raises InputError if its bytes have changed.
     """
     path = check_input(job, part)
     folder = paths.job_dir(job.uid)
     whole = Slice(part.first_row, part.requests, part.offset, part.length, part.ids_offset, part.source)
     with path.open("rb") as requests, (folder / (f"{part.source}.ids" if part.source else IDS)).open("rb") as ids:
-        pieces = cut(requests, ids, whole, max_bytes)
-    numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(pieces))]
-    return [PartRecord.of(piece, job.id, number) for piece, number in zip(pieces, numbers, strict=True)]
+        slices = cut(requests, ids, whole, max_bytes)
+    numbers = [part.number, *range(len(job.parts) + 1, len(job.parts) + len(slices))]
+    return [PartRecord.of(bounds, job.id, number) for bounds, number in zip(slices, numbers, strict=True)]
 
 
 def span_of(job: JobRecord, part: PartRecord) -> tuple[int, int]:
-    """Return the first and the last of the rows of a part."""
+    """Return the row numbers in the input of a part's first and last request."""
     last = part.first_row + part.requests - 1
     if not part.source:
         return part.first_row, last
     with (paths.job_dir(job.uid) / f"{part.source}.rows").open("rb") as handle:
-        found = []
+        rows = []
         for number in (part.first_row, last):
             handle.seek(number * ROW_NUMBER.size)
-            found.append(ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0])
-        return found[0], found[1]
+            rows.append(ROW_NUMBER.unpack(handle.read(ROW_NUMBER.size))[0])
+        return rows[0], rows[1]
 
 
 def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
@@ -291,11 +294,11 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
         handle.seek(offset)
         left = sys.maxsize if count is None else count
         while left > 0 and (block := b"".join(itertools.islice(handle, min(left, _IDS_AT_ONCE)))):
-            found = decode(block)
-            left -= len(found)
-            yield from found
+            decoded = decode(block)
+            left -= len(decoded)
+            yield from decoded
 
 
 def alone(job: JobRecord, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
-    """Keep other processes of this user out while a job's parts are walked; `waiting` is called once if one is in."""
+    """Lock a job while its parts are sent. `waiting` is called once if another process has the lock."""
     return locked(paths.private_dir(paths.job_dir(job.uid)) / "lock", waiting)

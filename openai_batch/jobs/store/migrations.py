@@ -1,4 +1,4 @@
-"""The registry's schema: what each version added, statement by statement; a released step never changes."""
+"""The registry's schema: the SQL statements that each version added. A released step never changes."""
 
 from __future__ import annotations
 

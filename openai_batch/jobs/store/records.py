@@ -2,13 +2,14 @@
 
     planned → uploading → uploaded → creating → running → ended → collected
 
-Each arrow is one durable commit, made before the act that it speaks of.
+Each arrow is one durable commit. It is made before the step that it announces.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from openai_batch.providers.batch_info import FINISHED, BatchFault, Counts
@@ -18,132 +19,125 @@ if TYPE_CHECKING:
 
     from openai_batch.requests.split import Slice
 
-PLANNED = "planned"
-UPLOADING = "uploading"
-UPLOADED = "uploaded"
-CREATING = "creating"
-RUNNING = "running"
-ENDED = "ended"
-COLLECTED = "collected"
 
-WAITING = (PLANNED, UPLOADING, UPLOADED)
-"""The states in which no attempt to create a batch is under way."""
+class PartState(StrEnum):
+    """How far a part has come. The registry stores these words."""
+
+    PLANNED = "planned"  # nothing was sent
+    UPLOADING = "uploading"  # its file is being uploaded, or the upload was interrupted
+    UPLOADED = "uploaded"  # the provider has its file
+    CREATING = "creating"  # its batch was requested, and no answer is stored
+    RUNNING = "running"  # its batch is known, and has not ended as far as we know
+    ENDED = "ended"  # its batch has ended, or it will never have one
+    COLLECTED = "collected"  # its results are written
+
+
+UNSENT = (PartState.PLANNED, PartState.UPLOADING, PartState.UPLOADED)
+"""The states in which no request to create a batch is open."""
+
+DONE = (PartState.ENDED, PartState.COLLECTED)
+"""The states in which nothing more happens at the provider."""
 
 RETRY = "retry-"
-"""What the source of parts begins with that send again what had no success."""
+"""The `source` of a part begins with this if it sends failed requests again."""
 
 QUEUED = "queued"
-"""The status of a job some of whose parts have ended while others wait for room at the provider."""
+"""The status of a job if some of its parts have ended and others wait for room at the provider."""
 
-# What a job's parts say together: the first of these that any part is in.
-_ORDER = ("failed", "expired", "cancelled", "completed")
+# The status of an ended job is the first of these that one of its parts has.
+_WORST_FIRST = ("failed", "expired", "cancelled", "completed")
 
 
 @dataclass(frozen=True, slots=True)
 class PartRecord:
-    """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds.
+    """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds."""
 
-    `offset` and `length` are bytes of its `source` (None: the job's input, else a file of the job's own), `sha256`
-    their hash, `first_row` and `ids_offset` the place of its first request there and of that request's id
-    (`requests/split`). `status` is the batch's as last seen, None before there is one; `token` and `attempted_at`
-    belong to the latest
-    attempt to create it. `audits` is how many more looks at the provider's list shall make sure that an attempt whose
-    answer was lost made one batch only; `refusals` how often the provider's queue was full for it.
-    """
-
-    job: int
-    number: int
-    state: str = PLANNED
-    offset: int = 0
-    length: int = 0
-    requests: int = 0
-    source: str | None = None
-    first_row: int = 0
-    ids_offset: int = 0
-    sha256: str | None = None
-    token: str | None = None
-    file_id: str | None = None
-    attempted_at: float | None = None
-    batch_id: str | None = None
-    status: str | None = None
-    counts: Counts = field(default_factory=Counts)
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    created_at: float | None = None
-    expires_at: float | None = None
-    ended_at: float | None = None
-    checked_at: float | None = None
-    faults: tuple[BatchFault, ...] = ()
-    usage: dict[str, int] = field(default_factory=dict)
-    audits: int = 0
-    refusals: int = 0
+    job: int  # the job's number
+    number: int  # its place in the job, from 1
+    state: PartState = PartState.PLANNED
+    offset: int = 0  # where its requests begin in its source, in bytes
+    length: int = 0  # how many bytes they have
+    requests: int = 0  # how many requests it has
+    source: str | None = None  # the name, without ending, of its file in the job's folder; None for the job's input
+    first_row: int = 0  # the row number of its first request in the source, from 0
+    ids_offset: int = 0  # where the id of its first request begins in the source's file of ids, in bytes
+    sha256: str | None = None  # the hash of its bytes; None if its place in the input is not known
+    token: str | None = None  # the mark of its latest upload or attempt to create a batch
+    file_id: str | None = None  # the uploaded file
+    attempted_at: float | None = None  # when the latest attempt to create a batch began
+    batch_id: str | None = None  # None before its batch is known
+    status: str | None = None  # the batch's, as last seen, in the provider's words (`batch_info`); None before
+    counts: Counts = field(default_factory=Counts)  # the batch's, as last seen
+    output_file_id: str | None = None  # the file of results
+    error_file_id: str | None = None  # the file of failed requests
+    created_at: float | None = None  # when the batch was created
+    expires_at: float | None = None  # when the batch's time is up
+    ended_at: float | None = None  # when the batch ended, or the part was cancelled
+    checked_at: float | None = None  # when we last saw the batch, by our clock
+    faults: tuple[BatchFault, ...] = ()  # why the batch failed as a whole
+    usage: dict[str, int] = field(default_factory=dict)  # tokens used, by kind
+    audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
+    refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
 
     @property
     def sent_again(self) -> bool:
-        """Whether its requests were in earlier parts too, and had no success there (`jobs/retry`)."""
+        """Whether its requests failed in earlier parts and are sent again (`jobs/retry`)."""
         return (self.source or "").startswith(RETRY)
 
     @property
     def withdrawn(self) -> bool:
-        """Whether it came to its end without a batch that is known: it was cancelled, or left to a later job."""
-        return not self.batch_id and self.state in (ENDED, COLLECTED)
+        """Whether it ended without a known batch: it was cancelled, or left to a later job."""
+        return not self.batch_id and self.state in DONE
 
     @classmethod
-    def of(cls, piece: Slice, job: int, number: int) -> PartRecord:
+    def of(cls, bounds: Slice, job: int, number: int) -> PartRecord:
         """Return a planned part for a slice."""
         return cls(
             job=job,
             number=number,
-            offset=piece.offset,
-            length=piece.length,
-            requests=piece.requests,
-            source=piece.source,
-            first_row=piece.first_row,
-            ids_offset=piece.ids_offset,
-            sha256=piece.sha256,
+            offset=bounds.offset,
+            length=bounds.length,
+            requests=bounds.requests,
+            source=bounds.source,
+            first_row=bounds.first_row,
+            ids_offset=bounds.ids_offset,
+            sha256=bounds.sha256,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What a user started: one input on one provider.
+    """What a user started: one input on one provider. Times are Unix seconds."""
 
-    `identity` is the hash that tells it from every other order, `uid` what its batches bear in their metadata, so
-    that they can be found again without this registry. `input_path` is None for what came from a pipe; sizes are
-    in bytes; `succeeded` is known once it is collected. `input_name` tells what the user named as the input, to know a
-    grown one by; `output_path` where its results went last. `skipped` counts the rows that are not
-    sent: an identical request is, or an earlier job has their answers (`jobs/store/reused_answers`).
-    """
-
-    id: int
-    identity: str
-    provider: str
-    base_url: str
-    endpoint: str
-    window: str
+    id: int  # its number on this machine, from 1
+    identity: str  # the hash of what was asked; the same request again has the same hash (`JobSpec.identity`)
+    provider: str  # the provider's name
+    base_url: str  # where its batches are
+    endpoint: str  # the path that its requests call; empty if it is not known
+    window: str  # the completion window, such as "24h"
     created_at: float
-    uid: str = ""
-    name: str | None = None
-    model: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    input_path: str | None = None
-    input_sha256: str | None = None
-    input_bytes: int = 0
-    requests: int = 0
-    output_path: str | None = None
-    succeeded: int | None = None
-    input_name: str | None = None
-    skipped: int = 0
-    parts: tuple[PartRecord, ...] = ()
+    uid: str = ""  # the mark in its batches' metadata, and the name of its folder; it finds them without this registry
+    name: str | None = None  # the name that the user gave it; no other job has it
+    model: str | None = None  # the model of its requests; None if they have several
+    metadata: dict[str, str] = field(default_factory=dict)  # what the user gave for its batches
+    input_path: str | None = None  # the input file; None if it came from a pipe or was made
+    input_sha256: str | None = None  # the hash of the requests; None if the input is not known here
+    input_bytes: int = 0  # their size
+    requests: int = 0  # how many requests it has, with those that are not sent
+    output_path: str | None = None  # where its results were last written
+    succeeded: int | None = None  # how many requests succeeded; None before its results are collected
+    input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
+    skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
+    parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
 
     @property
     def ended(self) -> bool:
-        """Whether every part has come to its end."""
-        return self._has_rows and all(part.state in (ENDED, COLLECTED) for part in self.parts)
+        """Whether every part has ended, with or without success."""
+        return self._has_rows and all(part.state in DONE for part in self.parts)
 
     @property
     def submitted(self) -> bool:
-        """Whether no part is to be sent any more: each has its batch, or was withdrawn."""
+        """Whether every part has a batch or was withdrawn, so that nothing is left to send."""
         return self._has_rows and not self.waiting
 
     @property
@@ -152,32 +146,32 @@ class JobRecord:
 
     @property
     def status(self) -> str:
-        """One word for the whole job: the batch's own status where there is one part."""
+        """One word for the whole job: the status of its batch, or of several the one that matters most."""
         statuses = [part.status or part.state for part in self.parts]
         if self.ended:
             if any(part.sent_again for part in self.parts) and self.counts.completed == self.counts.total:
-                return "completed"  # whatever became of earlier batches
-            return next((word for word in _ORDER if word in statuses), "completed")
+                return "completed"  # even if an earlier batch failed
+            return next((status for status in _WORST_FIRST if status in statuses), "completed")
         running = [part.status for part in self.parts if part.batch_id and part.status not in FINISHED]
         if running:
-            return running[0] or RUNNING
+            return running[0] or PartState.RUNNING
         if any(part.batch_id for part in self.parts):
             return QUEUED
-        return next((word for word in statuses if word), PLANNED)
+        return next((status for status in statuses if status), PartState.PLANNED)
 
     @property
     def collected(self) -> bool:
-        """Whether its results were collected, and nothing was sent since."""
-        return self.succeeded is not None and all(part.state == COLLECTED for part in self.parts)
+        """Whether its results were collected, and nothing was sent after that."""
+        return self.succeeded is not None and all(part.state == PartState.COLLECTED for part in self.parts)
 
     @property
     def waiting(self) -> int:
-        """How many parts have no batch yet, and shall have one."""
-        return sum(1 for part in self.parts if not part.batch_id and part.state not in (ENDED, COLLECTED))
+        """How many parts have no batch yet and still need one."""
+        return sum(1 for part in self.parts if not part.batch_id and part.state not in DONE)
 
     @property
     def counts(self) -> Counts:
-        """The provider's counts of what is sent, summed over the parts; the total is ours until it has one."""
+        """The provider's counts of the requests that are sent, summed over the parts; the total is our own count."""
         sent = self.requests - self.skipped
         total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
         again = [part for part in self.parts if part.sent_again]
@@ -186,7 +180,7 @@ class JobRecord:
             return Counts(total, total - failed, failed)
         completed, failed = _summed(part.counts for part in self.parts if not part.sent_again)
         for _, parts in itertools.groupby(again, key=lambda part: part.source):
-            # What is sent again had no success before, whatever the provider counted then.
+            # Requests that are sent again failed before, even if the provider counted them as completed then.
             batches = list(parts)
             count = sum(part.requests for part in batches)
             good, bad = _summed(part.counts for part in batches)
@@ -201,23 +195,23 @@ class JobRecord:
 
     @property
     def expires_at(self) -> float | None:
-        """When the first of its batches runs out of time."""
+        """When the first of its batches runs out of time, in Unix seconds."""
         return min((part.expires_at for part in self.parts if part.expires_at), default=None)
 
     @property
     def ended_at(self) -> float | None:
-        """When the last of its batches ended; None while one runs."""
+        """When the last of its batches ended, in Unix seconds; None while the job runs."""
         times = [part.ended_at for part in self.parts]
         return max((time for time in times if time), default=None) if self.ended else None
 
     @property
     def faults(self) -> list[BatchFault]:
-        """Why batches failed as a whole, in the provider's words."""
+        """Why batches failed as a whole, as the provider said."""
         return [fault for part in self.parts for fault in part.faults]
 
     @property
     def usage(self) -> dict[str, int]:
-        """Tokens used, summed over the parts that say."""
+        """Tokens used, by kind, summed over the batches whose provider reports them."""
         total: dict[str, int] = {}
         for part in self.parts:
             for kind, count in part.usage.items():
@@ -227,17 +221,14 @@ class JobRecord:
 
 def _summed(counts: Iterable[Counts]) -> tuple[int, int]:
     """Return how many requests were completed, and how many failed."""
-    found = list(counts)
-    return sum(each.completed for each in found), sum(each.failed for each in found)
+    listed = list(counts)
+    return sum(each.completed for each in listed), sum(each.failed for each in listed)
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierJobs:
-    """The earlier jobs that share rows with an order, by their numbers; `grown` are those all of whose rows it has.
+    """The earlier jobs that share rows with a new one, by their numbers."""
 
-    `newest` is the newest job of the same input or output that was there when it was looked.
-    """
-
-    used: frozenset[int] = frozenset()
-    grown: frozenset[int] = frozenset()
-    newest: int | None = None
+    used: frozenset[int] = frozenset()  # those that share at least one row with it
+    grown: frozenset[int] = frozenset()  # those whose rows are all in it too
+    newest: int | None = None  # the newest job of the same input or output when we looked; None if we did not look

@@ -1,8 +1,8 @@
-"""The job registry: the one module of the client that knows SQL.
+"""The job registry: a SQLite file with one row for each job and one for each part.
 
-A SQLite file with the rollback journal and `synchronous=EXTRA`: many short processes share it, each change
-is one `BEGIN IMMEDIATE` transaction, and no transaction is held over a network call. It holds ids, hashes,
-counts, times and paths; no prompt, no answer, no key. Reading creates nothing.
+It uses the rollback journal and `synchronous=EXTRA`. Many short processes share it. Each change is one
+`BEGIN IMMEDIATE` transaction, and no transaction stays open during a network call. It stores ids, hashes, counts,
+times and paths, but no prompt, no answer and no key. Reading never creates the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from openai_batch.errors import NotFoundError, RegistryError
 from openai_batch.files import paths
 
 from .migrations import MIGRATIONS
-from .records import PLANNED, JobRecord, PartRecord
+from .records import JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_job, read_part
 
 if TYPE_CHECKING:
@@ -38,15 +38,18 @@ _NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND (
 
 
 class MovedOnError(RegistryError):
-    """Another process has moved a part on meanwhile."""
+    """Another process has changed a part since it was read."""
 
 
 class OvertakenError(MovedOnError):
-    """Another process has started a job of the same input since this one looked."""
+    """Another process has started a job of the same input since this one was planned."""
 
 
 class Registry:
-    """Jobs and parts on disk. Use one object a process; it opens the file when first asked."""
+    """Jobs and parts on disk. Use one object for each thread; the file is opened at the first use.
+
+    Every method raises RegistryError if the file cannot be read or written, or is damaged.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or paths.registry_file()
@@ -56,20 +59,21 @@ class Registry:
     def add(
         self, job: JobRecord, parts: list[PartRecord], *, again: bool = False, earlier: EarlierJobs | None = None
     ) -> tuple[JobRecord, bool]:
-        """Write a new job with its parts and return it with True, or the newest job of that identity with False.
+        """Store a new job with its parts and return it with True, or the newest job of that identity with False.
 
-        One that was withdrawn before anything of it was sent does not count. `again` asks for a new job in any case.
-        The id in `job` is ignored. `earlier` are the jobs that were looked at for it: a name of theirs becomes its
-        own. Raises OvertakenError if there is a later one of the same input, RegistryError if the name is taken.
+        A job that was withdrawn before any part was sent does not count. `again` makes a new job in any case. The
+        `id` in `job` is ignored. `earlier` are the jobs that it was compared with: it takes over the name if one of
+        them has it. Raises OvertakenError if there is a later job of the same input, and RegistryError if another job
+        has the name.
         """
         with self._writing() as db:
-            found = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
-            if found is not None and not again:
-                return self._job(db, found), False
-            # What is new will be paid for: a damaged file must not hide that it is not new.
+            known = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
+            if known is not None and not again:
+                return self._job(db, known), False
+            # A new job will be paid for. A damaged file might hide that the job exists already.
             _check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
-                # None but those that `earlier` tells of: what looking again does not show would be met for ever.
+                # Only jobs that planning again would compare with: any other one would raise this error for ever.
                 sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ?"
                 if (db.execute(sql, (job.endpoint, packed(job.input_name))).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
@@ -83,20 +87,20 @@ class Registry:
             return self._job(db, int(number or 0)), True
 
     def check_name(self, name: str | None, earlier: EarlierJobs) -> None:
-        """Raise RegistryError if the name is taken by a job that is none of `earlier`."""
+        """Raise RegistryError if a job that is not in `earlier` has the name."""
         with self._reading() as db:
             if db is not None:
-                self._named(db, name, earlier)
+                self._is_taken(db, name, earlier)
 
     def job(self, number: int) -> JobRecord:
-        """Return a job by its number, as it stands now. Raises NotFoundError."""
+        """Return a job by its number, as it is stored now. Raises NotFoundError."""
         with self._reading() as db:
             if db is None:
                 raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
             return self._job(db, number)
 
     def find(self, reference: str | None) -> JobRecord:
-        """Return the job that a user means: by number, name or batch id; the latest one for None.
+        """Return the job that a user means by a number, a name or a batch id; the latest one for None.
 
         Raises NotFoundError.
         """
@@ -110,18 +114,15 @@ class Registry:
         raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str) -> JobRecord | None:
-        """Return the newest job of that identity that was not withdrawn whole, or None."""
+        """Return the newest job of that identity, or None. One that was withdrawn before it was sent does not count."""
         with self._reading() as db:
             if db is None:
                 return None
-            found = db.execute(_NEWEST, (identity,)).fetchone()[0]
-            return None if found is None else self._job(db, found)
+            number = db.execute(_NEWEST, (identity,)).fetchone()[0]
+            return None if number is None else self._job(db, number)
 
     def earlier(self, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
-        """Return the jobs for an endpoint made of what is named `input_name`, or with results at `output_path`.
-
-        The newest comes first.
-        """
+        """Return the jobs of an endpoint with this `input_name`, or with results at this path, the newest first."""
         with self._reading() as db:
             if db is None:
                 return []
@@ -132,7 +133,10 @@ class Registry:
             return [row[0] for row in db.execute(sql, (endpoint, packed(input_name), packed(output_path)))]
 
     def at_output(self, path: str) -> dict[int, str | None]:
-        """Return the jobs whose results lie at a path, or may, and the stamp of each as published (None: it is not)."""
+        """Return the jobs whose results are, or may be, at a path, each with the stamp of the file that it published.
+
+        The stamp is None for a job that has not finished publishing.
+        """
         with self._reading() as db:
             if db is None:
                 return {}
@@ -147,7 +151,7 @@ class Registry:
             return None if row is None else self._job(db, row[0])
 
     def by_uid(self, uid: str) -> JobRecord | None:
-        """Return the job that bears this mark, or None."""
+        """Return the job with this mark, or None."""
         with self._reading() as db:
             if db is None:
                 return None
@@ -155,7 +159,7 @@ class Registry:
             return None if row is None else self._job(db, row[0])
 
     def creating(self) -> list[PartRecord]:
-        """Return the parts whose create was sent and never answered, as far as this registry knows."""
+        """Return the parts whose create request was sent, and whose answer is not stored."""
         with self._reading() as db:
             if db is None:
                 return []
@@ -164,7 +168,7 @@ class Registry:
     def running(self, base_url: str, model: str | None, now: float) -> list[PartRecord]:
         """Return the parts whose batches run for a model at a provider, as last seen.
 
-        Those that have outlived their window by an hour (`now` in Unix seconds) do not: nobody has looked since.
+        A batch that should have expired over an hour before `now` (Unix seconds) does not count: nobody polls it.
         """
         with self._reading() as db:
             if db is None:
@@ -176,7 +180,7 @@ class Registry:
             return [read_part(row) for row in db.execute(sql, (base_url, model, now - 3600))]
 
     def ran_since(self, base_url: str, model: str | None, since: float) -> bool:
-        """Tell whether a batch of ours for a model ran at a provider at any time from `since` (Unix seconds) on."""
+        """Tell whether a batch of ours for a model has run at a provider at any time after `since` (Unix seconds)."""
         with self._reading() as db:
             if db is None:
                 return False
@@ -187,9 +191,9 @@ class Registry:
             return db.execute(sql, (base_url, model, since)).fetchone() is not None
 
     def limit(self, base_url: str, model: str | None, since: float, *, named: bool) -> int | None:
-        """Return the limit of enqueued tokens of a model that was learned after `since` (Unix seconds), or None.
+        """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
-        `named` asks for what the provider has said, else for what was guessed.
+        With `named` it is the limit that the provider named, else the one that we guessed.
         """
         with self._reading() as db:
             if db is None:
@@ -199,19 +203,19 @@ class Registry:
             return None if row is None else int(row[0])
 
     def set_limit(self, base_url: str, model: str | None, tokens: int, *, named: bool) -> None:
-        """Write down the limit of enqueued tokens of a model at a provider, as it was said or guessed just now."""
+        """Store a model's limit of enqueued tokens at a provider, which was named or guessed just now."""
         with self._writing() as db:
             sql = "INSERT OR REPLACE INTO limits (base_url, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
             db.execute(sql, (base_url, model or "", named, tokens, time.time()))
 
     def add_part(self, part: PartRecord) -> PartRecord:
-        """Write one more part of a job."""
+        """Store one more part of a job, and return it."""
         with self._writing() as db:
             self._insert_part(db, part.job, part)
         return part
 
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[JobRecord]:
-        """Return the newest jobs first, at most `limit` of them."""
+        """Return the jobs, of one provider if it is given, the newest first, at most `limit` of them."""
         with self._reading() as db:
             if db is None:
                 return []
@@ -226,37 +230,37 @@ class Registry:
             return [read_job(row, parts.get(row["id"], [])) for row in rows]
 
     def set_part(
-        self, part: PartRecord, *, expect: str | None = None, same_batch: bool = False, **values: Any
+        self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
     ) -> PartRecord:
-        """Write fields of a part and return it as it then stands.
+        """Store fields of a part and return the part as it is then.
 
         With `expect` the change is made only if the part is in that state, with `same_batch` only if it has the
-        batch that `part` has. Raises MovedOnError if another process has moved it on.
+        batch that `part` has. Raises MovedOnError if another process has changed it.
         """
-        packed = flat(values)
-        names = ", ".join(f"{name} = ?" for name in packed)
+        columns = flat(values)
+        names = ", ".join(f"{name} = ?" for name in columns)
         sql = (
             f"UPDATE parts SET {names} WHERE job = ? AND number = ?"  # noqa: S608 - names of our own
             " AND (? IS NULL OR state = ?) AND (NOT ? OR batch_id IS ?)"
         )
         conditions = (part.job, part.number, expect, expect, same_batch, part.batch_id)
         with self._writing() as db:
-            if not db.execute(sql, [*packed.values(), *conditions]).rowcount:
+            if not db.execute(sql, [*columns.values(), *conditions]).rowcount:
                 raise _moved_on(part.job)
             row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
             return read_part(row)
 
     def set_job(self, number: int, **values: Any) -> None:
-        """Write fields of a job."""
+        """Store fields of a job."""
         names = ", ".join(f"{name} = ?" for name in values)
         with self._writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(packed(value) for value in values.values()), number])
 
     def set_output(self, number: int, path: str, stamp: str | None = None) -> None:
-        """Write down where a job's results are about to lie; with `stamp`, that they do.
+        """Store where a job's results will be written; with `stamp`, that the file with this stamp is there now.
 
-        What other jobs had there is theirs no longer then.
+        With `stamp`, the file no longer counts as a result of other jobs.
         """
         with self._writing() as db:
             if stamp is None:
@@ -267,9 +271,9 @@ class Registry:
                 db.execute("UPDATE outputs SET stamp = ? WHERE path = ? AND job = ?", (stamp, packed(path), number))
 
     def plan_anew(self, job: JobRecord, parts: list[PartRecord], skipped: int) -> JobRecord:
-        """Give a job of which nothing was sent yet other parts. Raises MovedOnError if something was."""
+        """Replace the parts of a job if none was sent yet, and return the job. Raises MovedOnError if one was."""
         with self._writing() as db:
-            if any(part.state != PLANNED for part in self._job(db, job.id).parts):
+            if any(part.state != PartState.PLANNED for part in self._job(db, job.id).parts):
                 raise _moved_on(job.id)
             db.execute("DELETE FROM parts WHERE job = ?", (job.id,))
             for part in parts:
@@ -277,14 +281,14 @@ class Registry:
             db.execute("UPDATE jobs SET skipped = ? WHERE id = ?", (skipped, job.id))
             return self._job(db, job.id)
 
-    def cut(self, part: PartRecord, pieces: list[PartRecord]) -> None:
-        """Put several parts in the place of one of which no batch was made. Raises MovedOnError if one was."""
+    def cut(self, part: PartRecord, smaller: list[PartRecord]) -> None:
+        """Replace a part without a batch by smaller ones. Raises MovedOnError if it has a batch by now."""
         with self._writing() as db:
             sql = "DELETE FROM parts WHERE job = ? AND number = ? AND state = ? AND batch_id IS NULL"
             if not db.execute(sql, (part.job, part.number, part.state)).rowcount:
                 raise _moved_on(part.job)
-            for piece in pieces:
-                self._insert_part(db, part.job, piece)
+            for new in smaller:
+                self._insert_part(db, part.job, new)
 
     def close(self) -> None:
         """Close the file."""
@@ -294,14 +298,14 @@ class Registry:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Open for reading; None where there is no registry yet."""
+        """Open the file for reading; None if there is no registry yet."""
         if self._connection is None and not self.path.exists():
             yield None
             return
         with self._guarded():
             if self._connection is None:
                 db = self._open()
-                if self._check_version(db, migrate=False) == 0:  # another process is just making it
+                if self._check_version(db, migrate=False) == 0:  # another process is creating it
                     db.close()
                     yield None
                     return
@@ -310,7 +314,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One `BEGIN IMMEDIATE` transaction; committed at the end, rolled back on an error."""
+        """Run one `BEGIN IMMEDIATE` transaction. It is committed at the end, or rolled back on an error."""
         with self._guarded():
             if self._connection is None or not self._writable:
                 self.close()
@@ -327,25 +331,26 @@ class Registry:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
+        """Turn errors of SQLite and of the disk into RegistryError. A damaged file is moved away first."""
         try:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, UnicodeEncodeError):
-            raise  # a mistake of ours is no damage
+            raise  # a bug of ours; the file is not damaged
         except sqlite3.OperationalError as exc:
             self.close()
             if str(exc).startswith(("no such ", "Could not decode ", "unsupported file format")):
-                raise self._set_aside(exc) from exc  # a table or a column of ours is gone, or a text is no text
+                raise self._move_damaged(exc) from exc  # a table or a column is gone, or a text is not valid
             raise RegistryError(
                 f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
             ) from exc
         except (sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError) as exc:
             self.close()
-            raise self._set_aside(exc) from exc
+            raise self._move_damaged(exc) from exc
         except OSError as exc:
             raise RegistryError(f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can point elsewhere") from exc
 
-    def _set_aside(self, cause: Exception) -> RegistryError:
-        """Move a damaged file out of the way, never deleting it, and return the error that tells."""
+    def _move_damaged(self, cause: Exception) -> RegistryError:
+        """Give a damaged file another name, without deleting it, and return the error to raise."""
         target = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
         try:
             self.path.replace(target)
@@ -357,9 +362,10 @@ class Registry:
         )
 
     def lost_before(self) -> bool:
-        """Tell whether batches may exist that this registry never knew: an earlier one was damaged, or deleted.
+        """Tell whether batches of ours may exist that this registry does not know.
 
-        A folder of a job that this one does not know is proof, since a job's row is written before its folder.
+        That is so if an earlier registry was damaged or deleted. A folder of a job that is not in this registry proves
+        that: a job's row is stored before its folder is made.
         """
         if any(self.path.parent.glob(f"{self.path.name}.damaged-*")):
             return True
@@ -370,19 +376,20 @@ class Registry:
             return db is None or bool(folders - {row[0] for row in db.execute("SELECT uid FROM jobs")})
 
     def recovered(self, base_url: str) -> bool:
-        """Tell whether the batches at `base_url` have been looked through since the registry began."""
+        """Tell whether the batches at `base_url` have been looked through since this registry was created."""
         with self._reading() as db:
             return db is not None and bool(
                 db.execute("SELECT 1 FROM recovered WHERE base_url = ?", (base_url,)).fetchone()
             )
 
     def set_recovered(self, base_url: str) -> None:
-        """Note that the batches at `base_url` have been looked through."""
+        """Store that the batches at `base_url` have been looked through."""
         with self._writing() as db:
             db.execute("INSERT OR IGNORE INTO recovered (base_url) VALUES (?)", (base_url,))
 
     def _open(self) -> sqlite3.Connection:
-        # Never created here, and for reading too not "ro": what a killed process left half written must be undone.
+        # "rw" does not create the file. It is not "ro" even for reading: SQLite must be able to roll back the
+        # transaction of a killed process.
         db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA foreign_keys = ON")
@@ -390,7 +397,7 @@ class Registry:
 
     def _create(self) -> sqlite3.Connection:
         paths.private_dir(self.path.parent)
-        # Made by hand first, since SQLite would make it readable by everybody.
+        # Created here, since SQLite would create it readable for every user.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         db = self._open()
         db.execute("PRAGMA synchronous = EXTRA")
@@ -398,7 +405,7 @@ class Registry:
         return db
 
     def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> int:
-        """Return the file's schema version, after bringing it up to date if `migrate`."""
+        """Return the file's schema version; with `migrate`, after the steps that it lacks. Raises RegistryError."""
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RegistryError(
@@ -411,7 +418,7 @@ class Registry:
             self._back_up(db, version)
         try:
             db.execute("BEGIN IMMEDIATE")
-            # Asked again inside the lock: another process may have done it meanwhile.
+            # Read again inside the lock: another process may have migrated the file since.
             version = db.execute("PRAGMA user_version").fetchone()[0]
             for step in MIGRATIONS[version:]:
                 for statement in step:
@@ -425,13 +432,13 @@ class Registry:
         return VERSION
 
     def _roll_back(self, db: sqlite3.Connection) -> None:
-        """Undo a transaction, if there is one: an interruption may come before its BEGIN or after its COMMIT."""
+        """Undo the transaction if one is open: an interruption may come before its BEGIN or after its COMMIT."""
         with contextlib.suppress(sqlite3.Error):
             if db.in_transaction:
                 db.execute("ROLLBACK")
 
     def _back_up(self, db: sqlite3.Connection, version: int) -> None:
-        """Copy the file as it is before its schema changes; an older copy of the same version stands."""
+        """Copy the file before its schema changes. A copy of the same version that exists already is kept."""
         target = self.path.with_name(f"{self.path.name}.schema-{version}")
         try:
             os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -444,11 +451,12 @@ class Registry:
             copy.close()
 
     def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> None:
-        if self._named(db, name, earlier):
+        """Take a name away from the earlier job that has it. Raises RegistryError if another job has it."""
+        if self._is_taken(db, name, earlier):
             db.execute("UPDATE jobs SET name = NULL WHERE name = ?", (packed(name),))
 
-    def _named(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> bool:
-        """Tell whether an earlier job has that name. Raises RegistryError if another one has it."""
+    def _is_taken(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> bool:
+        """Tell whether one of the earlier jobs has the name. Raises RegistryError if another job has it."""
         row = db.execute("SELECT id FROM jobs WHERE name = ?", (packed(name),)).fetchone()
         if row is not None and (earlier is None or row[0] not in earlier.used):
             raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
@@ -466,17 +474,18 @@ class Registry:
         db.execute(f"INSERT INTO parts ({', '.join(values)}) VALUES ({marks})", list(values.values()))  # noqa: S608
 
     def _resolve(self, db: sqlite3.Connection, reference: str | None) -> int | None:
-        questions: list[tuple[str, tuple[Any, ...]]]
+        """Return the number of the job that a user means, or None."""
+        queries: list[tuple[str, tuple[Any, ...]]]
         if reference is None:
-            questions = [("SELECT max(id) FROM jobs", ())]
+            queries = [("SELECT max(id) FROM jobs", ())]
         else:
-            questions = [
+            queries = [
                 ("SELECT id FROM jobs WHERE name = ?", (packed(reference),)),
                 ("SELECT job FROM parts WHERE batch_id = ?", (packed(reference),)),
             ]
             if reference.isascii() and reference.isdigit() and len(reference) < 18:  # noqa: PLR2004 - fits an integer
-                questions.insert(0, ("SELECT id FROM jobs WHERE id = ?", (int(reference),)))
-        for sql, values in questions:
+                queries.insert(0, ("SELECT id FROM jobs WHERE id = ?", (int(reference),)))
+        for sql, values in queries:
             row = db.execute(sql, values).fetchone()
             if row is not None and row[0] is not None:
                 return int(row[0])
@@ -492,11 +501,11 @@ class Registry:
 
 
 def _check_whole(db: sqlite3.Connection | None) -> None:
-    """Raise DatabaseError for a damaged file: what is not found in one may well be there."""
-    checked = "ok" if db is None else db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if checked != "ok":
-        raise sqlite3.DatabaseError(" ".join(checked.split()))
+    """Raise DatabaseError if the file is damaged: then a row that is not found may exist all the same."""
+    answer = "ok" if db is None else db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if answer != "ok":
+        raise sqlite3.DatabaseError(" ".join(answer.split()))
 
 
 def _moved_on(job: int) -> MovedOnError:
-    return MovedOnError(f"job {job} was changed by another process meanwhile", hint=f"see `obatch status {job}`")
+    return MovedOnError(f"another process has changed job {job} in the meantime", hint=f"see `obatch status {job}`")

@@ -1,4 +1,4 @@
-"""The rows of a job that are not sent, and where their results come from: an identical request, or an earlier job.
+"""The rows of a job that are not sent, and where their results come from: another row, or an earlier job.
 
 `reused.sqlite` in the job's folder has a record for each row that is not sent. Memory does not grow with the rows.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THIS_JOB = 0
-"""Stands for the job itself where the number of a file of answers is expected."""
+"""Means the job itself, in the place of the number of a file of answers."""
 
 MAX_OPEN_FILES = 16
-"""How many files of answers are open at a time. An input that grows each day leaves one file a day."""
+"""How many files of answers are open at a time. An input that grows each day adds one file each day."""
 
 _SCHEMA = """
     -- The rows that are not sent. If file is 0, place is the number of an earlier row with the same request.
@@ -54,7 +54,7 @@ class SkippedRows:
         self._files: dict[str, int] = {name: n for n, name in db.execute("SELECT id, name FROM files ORDER BY id")}
 
     def __iter__(self) -> Iterator[SkippedRow]:
-        """Yield the rows in their order."""
+        """Yield the records in the order of the rows."""
         yield from map(SkippedRow._make, self._db.execute("SELECT row, file, place FROM skipped ORDER BY row"))
 
     def __contains__(self, row: int) -> bool:
@@ -63,35 +63,35 @@ class SkippedRows:
 
     def find(self, row: int) -> SkippedRow | None:
         """Return the record of a row; None if it is sent."""
-        found = self._db.execute("SELECT row, file, place FROM skipped WHERE row = ?", (row,)).fetchone()
-        return None if found is None else SkippedRow._make(found)
+        record = self._db.execute("SELECT row, file, place FROM skipped WHERE row = ?", (row,)).fetchone()
+        return None if record is None else SkippedRow._make(record)
 
     def originals(self) -> RowSet:
-        """Return the rows whose results are those of other rows too."""
-        found = RowSet()
+        """Return the rows whose results other rows have too."""
+        rows = RowSet()
         for (row,) in self._db.execute("SELECT place FROM skipped WHERE file = ?", (THIS_JOB,)):
-            found.add(row)
-        return found
+            rows.add(row)
+        return rows
 
     def files(self) -> list[str]:
         """Return the names of the files of answers, number 1 first."""
         return list(self._files)
 
     def count(self) -> tuple[int, int]:
-        """Return how many rows have the request of another row, and how many an answer of an earlier job."""
+        """Return how many rows have the same request as another row, and how many have an answer of an earlier job."""
         sql = "SELECT count(*), coalesce(sum(file = ?), 0) FROM skipped"
         total, repeated = self._db.execute(sql, (THIS_JOB,)).fetchone()
         return repeated, total - repeated
 
     def add(self, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Add rows, as (row, file, place). None of them may be there yet."""
+        """Add rows as (row, file, place). None of them may be in the table yet."""
 
-        def noted() -> Iterator[tuple[int, int, int]]:
+        def remembered() -> Iterator[tuple[int, int, int]]:
             for record in rows:
                 self._rows.add(record[0])
                 yield record
 
-        self._db.executemany("INSERT INTO skipped VALUES (?, ?, ?)", noted())
+        self._db.executemany("INSERT INTO skipped VALUES (?, ?, ?)", remembered())
 
     def number_of(self, name: str) -> int:
         """Return the number of a file of answers; a new file gets the next one."""
@@ -101,26 +101,26 @@ class SkippedRows:
         return self._files[name]
 
     def resolve(self) -> None:
-        """Let the rows that repeat a row with an answer of an earlier job have that answer too."""
+        """Give each row that repeats another row the answer of an earlier job if the other row has one."""
         self._db.execute(
-            "INSERT OR REPLACE INTO skipped SELECT own.row, other.file, other.place FROM skipped AS own"
-            " JOIN skipped AS other ON other.row = own.place WHERE own.file = ?",
+            "INSERT OR REPLACE INTO skipped SELECT copy.row, first.file, first.place FROM skipped AS copy"
+            " JOIN skipped AS first ON first.row = copy.place WHERE copy.file = ?",
             (THIS_JOB,),
         )
 
     @cached_property
     def _rows(self) -> RowSet:
-        found = RowSet()
+        rows = RowSet()
         for (row,) in self._db.execute("SELECT row FROM skipped"):
-            found.add(row)
-        return found
+            rows.add(row)
+        return rows
 
 
 @contextlib.contextmanager
 def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterator[SkippedRows]:
-    """Open a table to read it (ro), to change it (rw), or as a new one that replaces what is there (rwc).
+    """Open a table to read it (ro), to change it (rw), or a new one that replaces an existing one (rwc).
 
-    A table that is written is a work file: it is not durable before it is copied. Raises BatchError.
+    A written table is a work file: it is durable only after it is copied. Raises BatchError if SQLite reports an error.
     """
     if mode == "rwc":
         path.unlink(missing_ok=True)
@@ -141,18 +141,18 @@ def count_skipped(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SubmitPlan:
-    """What is kept of the plan of a job: what its requests ask, and which rows are not sent."""
+    """The stored plan of a job: the fingerprints of its requests, and the rows that are not sent."""
 
     keys: Path
-    """The file with the keys of the requests (`requests/fingerprints`)."""
+    """The file with the fingerprints of the requests (`requests/fingerprints`)."""
     input_name: Path
-    """A file with what the input was named."""
+    """A file with the job's `input_name`."""
     path: Path
     """The table of the rows that are not sent (`SkippedRows`)."""
     repeated: int = 0
     """How many rows have the same request as another row."""
     answered: int = 0
-    """How many rows an earlier job has answered."""
+    """How many rows have an answer of an earlier job."""
 
     @property
     def count(self) -> int:
@@ -162,7 +162,7 @@ class SubmitPlan:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFile:
-    """The successes that a job's own batches brought, kept for later jobs with the same requests."""
+    """The successful answers of a job's own batches, stored for later jobs with the same requests."""
 
     lines: Path
     """One result line for each success, in the order of the rows."""
@@ -182,12 +182,12 @@ class AnswerFile:
     def offset_of(self, row: int, offsets: BinaryIO) -> int | None:
         """Return where the line of a row begins; None if it has none."""
         offsets.seek(row * _OFFSET.size)
-        found = offsets.read(_OFFSET.size)
-        return int(_OFFSET.unpack(found)[0]) - 1 if found.strip(b"\0") else None
+        packed = offsets.read(_OFFSET.size)
+        return int(_OFFSET.unpack(packed)[0]) - 1 if packed.strip(b"\0") else None
 
 
 class AnswerFiles:
-    """The files of answers that a job uses, numbered from 1 on. At most MAX_OPEN_FILES are open at a time."""
+    """The files of answers that a job uses, numbered from 1. At most MAX_OPEN_FILES are open at a time."""
 
     def __init__(self, paths: Sequence[Path], job: int) -> None:
         self._paths = paths
@@ -222,9 +222,10 @@ class AnswerFiles:
 def completed(
     results: Iterator[OrderedResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path
 ) -> Iterator[OrderedResult]:
-    """Yield `results`, which come in the order of the rows, together with those of the skipped rows, in that order.
+    """Yield `results`, which come in the order of the rows, and the results of the skipped rows at their places.
 
-    `scratch` is an empty file to work in: it holds the results that other rows have too.
+    `scratch` is an empty file: it stores the results that other rows have too. Raises NotFoundError if a file of
+    answers is gone.
     """
     originals = skipped.originals()
     with _database(scratch, "mode=rw&nolock=1") as shared:
@@ -234,17 +235,17 @@ def completed(
         def reused(row: int, file: int, place: int) -> OrderedResult | None:
             if file != THIS_JOB:
                 return OrderedResult(row, True, files.line(file, place))
-            found = shared.execute("SELECT success, line FROM shared WHERE row = ?", (place,)).fetchone()
-            return None if found is None else OrderedResult(row, bool(found[0]), found[1])
+            original = shared.execute("SELECT success, line FROM shared WHERE row = ?", (place,)).fetchone()
+            return None if original is None else OrderedResult(row, bool(original[0]), original[1])
 
         following = iter(skipped)
         record = next(following, None)
         for result in itertools.chain(results, (None,)):  # after the last result come the skipped rows that are left
             while record is not None and (result is None or record.row < result.row):
-                if (found := reused(*record)) is not None:
-                    yield found
+                if (copy := reused(*record)) is not None:
+                    yield copy
                 record = next(following, None)
-            # A plan of another machine may have sent a row that is skipped here.
+            # Another machine may have planned this job differently, and sent a row that is skipped here.
             if result is None or (record is not None and record.row == result.row):
                 continue
             if result.row in originals:
@@ -254,9 +255,9 @@ def completed(
 
 @contextlib.contextmanager
 def _database(path: Path, options: str) -> Iterator[sqlite3.Connection]:
-    """Open a work file: fast, and not safe against a crash. Raises BatchError for what goes wrong within."""
+    """Open a work file: fast, but not safe if the machine crashes. SQLite's errors become BatchError."""
     try:
-        # A generator that is not used up may be closed by another thread.
+        # The garbage collector may close an unfinished generator in another thread.
         uri = f"{path.absolute().as_uri()}?{options}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)) as db:
             db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")

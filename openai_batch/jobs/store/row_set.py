@@ -1,10 +1,10 @@
-"""A set of row numbers that needs one bit a row, so that it fits into memory for any input."""
+"""A set of row numbers. It needs one bit for each row, so it fits into memory for any input."""
 
 from __future__ import annotations
 
 
 class RowSet:
-    """Row numbers, from 0 on."""
+    """A set of row numbers, counted from 0."""
 
     def __init__(self) -> None:
         self._bits = bytearray()
@@ -16,10 +16,10 @@ class RowSet:
         self._bits[row >> 3] |= 1 << (row & 7)
 
     def discard(self, row: int) -> None:
-        """Remove a row if it is there."""
+        """Remove a row if it is in the set."""
         if row in self:
             self._bits[row >> 3] &= ~(1 << (row & 7))
 
     def __contains__(self, row: int) -> bool:
-        """Tell whether a row is there."""
+        """Tell whether a row is in the set."""
         return row >> 3 < len(self._bits) and bool(self._bits[row >> 3] >> (row & 7) & 1)

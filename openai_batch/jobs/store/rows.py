@@ -1,4 +1,4 @@
-"""A job and its parts as rows of the registry hold them."""
+"""Convert jobs and parts to rows of the registry and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.providers.batch_info import BatchFault, Counts
 
-from .records import JobRecord, PartRecord
+from .records import JobRecord, PartRecord, PartState
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +21,7 @@ JOB_FIELDS = (
 
 
 def packed(value: Any) -> Any:
-    """Return a value as a column holds it: structures as JSON, a file's name that is no text as its bytes."""
+    """Return a value as a column stores it: dicts and lists as JSON, file names that are not valid text as bytes."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
@@ -35,7 +35,7 @@ def _unpacked(value: Any) -> Any:
 
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a part's fields."""
+    """Return the column values for some fields of a part."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Counts):
@@ -48,15 +48,16 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
-    """Return the job of a row."""
+    """Return the job that a row stores, with these parts."""
     values = {name: _unpacked(row[name]) for name in JOB_FIELDS}
     values["metadata"] = json.loads(values["metadata"])
     return JobRecord(id=row["id"], parts=tuple(parts), **values)
 
 
 def read_part(row: sqlite3.Row) -> PartRecord:
-    """Return the part of a row."""
+    """Return the part that a row stores. Raises ValueError for a state that does not exist."""
     values = dict(zip(row.keys(), row, strict=True))
     counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
     faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
-    return PartRecord(counts=counts, faults=faults, usage=json.loads(values.pop("usage")), **values)
+    state, usage = PartState(values.pop("state")), json.loads(values.pop("usage"))
+    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, **values)
