@@ -16,8 +16,9 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
 from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
-from openai_batch.jobs.store.registry import APPLICATION_ID, VERSION, Registry
+from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.providers.batch_info import BatchFault, Counts
 
@@ -249,6 +250,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 STRANGER = """
 import os, sys
 from pathlib import Path
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.errors import BatchError
 os.setuid(65534)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kill.conftest import FULL
 
-from openai_batch.jobs.store import migrations, registry
+from openai_batch.jobs.store import database, migrations, registry
 
 if TYPE_CHECKING:
     import random
@@ -87,8 +87,8 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     steps = (*migrations.MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
-    monkeypatch.setattr(registry, "MIGRATIONS", steps)
-    monkeypatch.setattr(registry, "VERSION", len(steps))
+    monkeypatch.setattr(database, "MIGRATIONS", steps)
+    monkeypatch.setattr(database, "VERSION", len(steps))
     opened = registry.Registry(here.state / "registry.db")
     opened.set_job(1, succeeded=4)
     assert opened.job(1).succeeded == 4

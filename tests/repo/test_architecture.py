@@ -22,7 +22,7 @@ SPEAKING = {*PROGRAMS, "batch/program", "inputs/example", "local/engine_process"
 
 HOMES = {
     "openai": r"providers/(api|api_errors|client)",
-    "sqlite3": r"jobs/store/(registry|completion|reused_answers)|inputs/sql|requests/unique_ids|local/store",
+    "sqlite3": r"jobs/store/(database|registry|completion|reused_answers)|inputs/sql|requests/unique_ids|local/store",
     "typer": r"cli/.*",
     "rich": r"cli/.*",
     "platformdirs": r"files/paths",

@@ -7,30 +7,19 @@ times and paths, but no prompt, no answer and no key. Reading never creates the 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import NotFoundError, RegistryError
-from openai_batch.files import paths
 
-from .migrations import MIGRATIONS
+from .database import Database, check_whole
 from .records import JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_job, read_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import sqlite3
 
     from .records import EarlierJobs
-
-APPLICATION_ID = 0x0BA7C401
-"""Marks the file as ours (SQLite's `application_id`)."""
-
-VERSION = len(MIGRATIONS)
-"""The schema that this program writes (SQLite's `user_version`)."""
 
 _NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND (
     NOT EXISTS (SELECT 1 FROM parts WHERE job = jobs.id) OR EXISTS (
@@ -45,16 +34,11 @@ class OvertakenError(MovedOnError):
     """Another process has started a job of the same input since this one was planned."""
 
 
-class Registry:
+class Registry(Database):
     """Jobs and parts on disk. Use one object for each thread; the file is opened at the first use.
 
     Every method raises RegistryError if the file cannot be read or written, or is damaged.
     """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or paths.registry_file()
-        self._connection: sqlite3.Connection | None = None
-        self._writable = False
 
     def add(
         self, job: JobRecord, parts: list[PartRecord], *, again: bool = False, earlier: EarlierJobs | None = None
@@ -66,12 +50,12 @@ class Registry:
         them has it. Raises OvertakenError if there is a later job of the same input, and RegistryError if another job
         has the name.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             known = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
             if known is not None and not again:
                 return self._job(db, known), False
             # A new job will be paid for. A damaged file might hide that the job exists already.
-            _check_whole(db)
+            check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
                 # Only jobs that planning again would compare with: any other one would raise this error for ever.
                 sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ?"
@@ -88,13 +72,13 @@ class Registry:
 
     def check_name(self, name: str | None, earlier: EarlierJobs) -> None:
         """Raise RegistryError if a job that is not in `earlier` has the name."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is not None:
                 self._is_taken(db, name, earlier)
 
     def job(self, number: int) -> JobRecord:
         """Return a job by its number, as it is stored now. Raises NotFoundError."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
             return self._job(db, number)
@@ -104,18 +88,18 @@ class Registry:
 
         Raises NotFoundError.
         """
-        with self._reading() as db:
+        with self.reading() as db:
             number = None if db is None else self._resolve(db, reference)
             if db is not None and number is not None:
                 return self._job(db, number)
-            _check_whole(db)
+            check_whole(db)
         if reference is None:
             raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
         raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str) -> JobRecord | None:
         """Return the newest job of that identity, or None. One that was withdrawn before it was sent does not count."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return None
             number = db.execute(_NEWEST, (identity,)).fetchone()[0]
@@ -123,7 +107,7 @@ class Registry:
 
     def earlier(self, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
         """Return the jobs of an endpoint with this `input_name`, or with results at this path, the newest first."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return []
             sql = (
@@ -137,14 +121,14 @@ class Registry:
 
         The stamp is None for a job that has not finished publishing.
         """
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return {}
             return dict(db.execute("SELECT job, stamp FROM outputs WHERE path = ?", (packed(path),)).fetchall())
 
     def by_batch(self, batch_id: str) -> JobRecord | None:
         """Return the job that owns a batch, or None."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return None
             row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchone()
@@ -152,7 +136,7 @@ class Registry:
 
     def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job with this mark, or None."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return None
             row = db.execute("SELECT id FROM jobs WHERE uid = ?", (uid,)).fetchone()
@@ -160,7 +144,7 @@ class Registry:
 
     def creating(self) -> list[PartRecord]:
         """Return the parts whose create request was sent, and whose answer is not stored."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return []
             return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
@@ -170,7 +154,7 @@ class Registry:
 
         A batch that should have expired over an hour before `now` (Unix seconds) does not count: nobody polls it.
         """
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return []
             sql = (
@@ -181,7 +165,7 @@ class Registry:
 
     def ran_since(self, base_url: str, model: str | None, since: float) -> bool:
         """Tell whether a batch of ours for a model has run at a provider at any time after `since` (Unix seconds)."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return False
             sql = (
@@ -195,7 +179,7 @@ class Registry:
 
         With `named` it is the limit that the provider named, else the one that we guessed.
         """
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return None
             sql = "SELECT tokens FROM limits WHERE base_url = ? AND model = ? AND named = ? AND learned_at > ?"
@@ -204,19 +188,19 @@ class Registry:
 
     def set_limit(self, base_url: str, model: str | None, tokens: int, *, named: bool) -> None:
         """Store a model's limit of enqueued tokens at a provider, which was named or guessed just now."""
-        with self._writing() as db:
+        with self.writing() as db:
             sql = "INSERT OR REPLACE INTO limits (base_url, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
             db.execute(sql, (base_url, model or "", named, tokens, time.time()))
 
     def add_part(self, part: PartRecord) -> PartRecord:
         """Store one more part of a job, and return it."""
-        with self._writing() as db:
+        with self.writing() as db:
             self._insert_part(db, part.job, part)
         return part
 
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[JobRecord]:
         """Return the jobs, of one provider if it is given, the newest first, at most `limit` of them."""
-        with self._reading() as db:
+        with self.reading() as db:
             if db is None:
                 return []
             where, values = ("WHERE provider = ? ", [provider]) if provider else ("", [])
@@ -244,7 +228,7 @@ class Registry:
             " AND (? IS NULL OR state = ?) AND (NOT ? OR batch_id IS ?)"
         )
         conditions = (part.job, part.number, expect, expect, same_batch, part.batch_id)
-        with self._writing() as db:
+        with self.writing() as db:
             if not db.execute(sql, [*columns.values(), *conditions]).rowcount:
                 raise _moved_on(part.job)
             row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
@@ -253,7 +237,7 @@ class Registry:
     def set_job(self, number: int, **values: Any) -> None:
         """Store fields of a job."""
         names = ", ".join(f"{name} = ?" for name in values)
-        with self._writing() as db:
+        with self.writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(packed(value) for value in values.values()), number])
 
@@ -262,7 +246,7 @@ class Registry:
 
         With `stamp`, the file no longer counts as a result of other jobs.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             if stamp is None:
                 db.execute("UPDATE jobs SET output_path = ?, succeeded = NULL WHERE id = ?", (packed(path), number))
                 db.execute("INSERT OR IGNORE INTO outputs (path, job) VALUES (?, ?)", (packed(path), number))
@@ -272,7 +256,7 @@ class Registry:
 
     def plan_anew(self, job: JobRecord, parts: list[PartRecord], skipped: int) -> JobRecord:
         """Replace the parts of a job if none was sent yet, and return the job. Raises MovedOnError if one was."""
-        with self._writing() as db:
+        with self.writing() as db:
             if any(part.state != PartState.PLANNED for part in self._job(db, job.id).parts):
                 raise _moved_on(job.id)
             db.execute("DELETE FROM parts WHERE job = ?", (job.id,))
@@ -283,83 +267,12 @@ class Registry:
 
     def cut(self, part: PartRecord, smaller: list[PartRecord]) -> None:
         """Replace a part without a batch by smaller ones. Raises MovedOnError if it has a batch by now."""
-        with self._writing() as db:
+        with self.writing() as db:
             sql = "DELETE FROM parts WHERE job = ? AND number = ? AND state = ? AND batch_id IS NULL"
             if not db.execute(sql, (part.job, part.number, part.state)).rowcount:
                 raise _moved_on(part.job)
             for new in smaller:
                 self._insert_part(db, part.job, new)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Open the file for reading; None if there is no registry yet."""
-        if self._connection is None and not self.path.exists():
-            yield None
-            return
-        with self._guarded():
-            if self._connection is None:
-                db = self._open()
-                if self._check_version(db, migrate=False) == 0:  # another process is creating it
-                    db.close()
-                    yield None
-                    return
-                self._connection, self._writable = db, False
-            yield self._connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one `BEGIN IMMEDIATE` transaction. It is committed at the end, or rolled back on an error."""
-        with self._guarded():
-            if self._connection is None or not self._writable:
-                self.close()
-                self._connection = self._create()
-                self._writable = True
-            db = self._connection
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                self._roll_back(db)
-                raise
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turn errors of SQLite and of the disk into RegistryError. A damaged file is moved away first."""
-        try:
-            yield
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, UnicodeEncodeError):
-            raise  # a bug of ours; the file is not damaged
-        except sqlite3.OperationalError as exc:
-            self.close()
-            if str(exc).startswith(("no such ", "Could not decode ", "unsupported file format")):
-                raise self._move_damaged(exc) from exc  # a table or a column is gone, or a text is not valid
-            raise RegistryError(
-                f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
-            ) from exc
-        except (sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError) as exc:
-            self.close()
-            raise self._move_damaged(exc) from exc
-        except OSError as exc:
-            raise RegistryError(f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can point elsewhere") from exc
-
-    def _move_damaged(self, cause: Exception) -> RegistryError:
-        """Give a damaged file another name, without deleting it, and return the error to raise."""
-        target = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        try:
-            self.path.replace(target)
-        except OSError as exc:
-            return RegistryError(f"{self.path} is damaged ({cause}) and cannot be moved ({exc.strerror})")
-        return RegistryError(
-            f"the job registry was damaged ({cause}); it is now {target}",
-            hint="obatch recover finds the batches again at their providers",
-        )
 
     def lost_before(self) -> bool:
         """Tell whether batches of ours may exist that this registry does not know.
@@ -372,83 +285,20 @@ class Registry:
         folders = {path.name for path in (self.path.parent / "jobs").glob("*")}
         if not folders:
             return False
-        with self._reading() as db:
+        with self.reading() as db:
             return db is None or bool(folders - {row[0] for row in db.execute("SELECT uid FROM jobs")})
 
     def recovered(self, base_url: str) -> bool:
         """Tell whether the batches at `base_url` have been looked through since this registry was created."""
-        with self._reading() as db:
+        with self.reading() as db:
             return db is not None and bool(
                 db.execute("SELECT 1 FROM recovered WHERE base_url = ?", (base_url,)).fetchone()
             )
 
     def set_recovered(self, base_url: str) -> None:
         """Store that the batches at `base_url` have been looked through."""
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("INSERT OR IGNORE INTO recovered (base_url) VALUES (?)", (base_url,))
-
-    def _open(self) -> sqlite3.Connection:
-        # "rw" does not create the file. It is not "ro" even for reading: SQLite must be able to roll back the
-        # transaction of a killed process.
-        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA foreign_keys = ON")
-        return db
-
-    def _create(self) -> sqlite3.Connection:
-        paths.private_dir(self.path.parent)
-        # Created here, since SQLite would create it readable for every user.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        db = self._open()
-        db.execute("PRAGMA synchronous = EXTRA")
-        self._check_version(db, migrate=True)
-        return db
-
-    def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> int:
-        """Return the file's schema version; with `migrate`, after the steps that it lacks. Raises RegistryError."""
-        version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise RegistryError(
-                f"{self.path} was written by a newer obatch (schema {version}, and this one knows {VERSION})",
-                hint="upgrade openai-batch",
-            )
-        if version == VERSION or not migrate:
-            return version
-        if version:
-            self._back_up(db, version)
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            # Read again inside the lock: another process may have migrated the file since.
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            for step in MIGRATIONS[version:]:
-                for statement in step:
-                    db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            self._roll_back(db)
-            raise
-        return VERSION
-
-    def _roll_back(self, db: sqlite3.Connection) -> None:
-        """Undo the transaction if one is open: an interruption may come before its BEGIN or after its COMMIT."""
-        with contextlib.suppress(sqlite3.Error):
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-
-    def _back_up(self, db: sqlite3.Connection, version: int) -> None:
-        """Copy the file before its schema changes. A copy of the same version that exists already is kept."""
-        target = self.path.with_name(f"{self.path.name}.schema-{version}")
-        try:
-            os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return
-        copy = sqlite3.connect(target)
-        try:
-            db.backup(copy)
-        finally:
-            copy.close()
 
     def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> None:
         """Take a name away from the earlier job that has it. Raises RegistryError if another job has it."""
@@ -494,17 +344,10 @@ class Registry:
     def _job(self, db: sqlite3.Connection, number: int) -> JobRecord:
         row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if row is None:
-            _check_whole(db)
+            check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
         return read_job(row, [read_part(part) for part in parts])
-
-
-def _check_whole(db: sqlite3.Connection | None) -> None:
-    """Raise DatabaseError if the file is damaged: then a row that is not found may exist all the same."""
-    answer = "ok" if db is None else db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if answer != "ok":
-        raise sqlite3.DatabaseError(" ".join(answer.split()))
 
 
 def _moved_on(job: int) -> MovedOnError:
