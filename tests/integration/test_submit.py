@@ -169,14 +169,14 @@ def test_the_key_is_in_no_file_and_in_no_place_but_its_header(workbench: Workben
 
 WRITER = """
 import sys
-from openai_batch.jobs.store.records import Job, Part
+from openai_batch.jobs.store.records import JobRecord, PartRecord
 from openai_batch.jobs.store.registry import Registry
 registry = Registry()
 name = sys.argv[1]
 def order(identity, uid):
-    job = Job(id=0, identity=identity, uid=uid, provider="p", base_url="http://x", endpoint="/v1/c", window="24h",
+    job = JobRecord(id=0, identity=identity, uid=uid, provider="p", base_url="http://x", endpoint="/v1/c", window="24h",
               created_at=1.0)
-    return registry.add(job, [Part(0, 1)])[0]
+    return registry.add(job, [PartRecord(0, 1)])[0]
 job = order(name, name)
 part = job.parts[0]
 for n in range(10):
