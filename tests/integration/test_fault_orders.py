@@ -19,6 +19,7 @@ from support.workbench import request_line
 
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 from openai_batch.jobs import workflow
+from openai_batch.jobs.connections import Connections
 from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
@@ -154,17 +155,26 @@ class CrashingRegistry(Registry):
         return part
 
 
-class PortFlow(Workflow):
-    """The real workflow over the provider in memory."""
+class PortConnections(Connections):
+    """Connections that all lead to the provider in memory."""
 
-    port: Any
+    def __init__(self, port: Any) -> None:
+        super().__init__()
+        self._port = port
 
-    def _new_api(self, _provider: Provider) -> Any:
-        return self.port
+    def _open(self, _: Provider) -> Any:
+        return self._port
+
+
+def workflow_at(port: Any, registry: Registry) -> Workflow:
+    """Return the real workflow over the provider in memory."""
+    made = Workflow(registry)
+    made.connections = PortConnections(port)
+    return made
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> JobSpec:
+def spec(tmp_path: Path) -> JobSpec:
     """Check one small input."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(request_line("a"))
@@ -201,8 +211,7 @@ class Runner:
         for _ in range(runs):
             registry = CrashingRegistry()
             registry.script = script
-            workflow = PortFlow(registry)
-            workflow.port = port
+            workflow = workflow_at(port, registry)
             try:
                 job = start(workflow, self.spec)[0]
                 break
@@ -269,8 +278,7 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
         port = Provider_(Script(chosen), runner.clock, runner.spec.provider)
         for _ in range(2):
             registry = Registry()
-            workflow = PortFlow(registry)
-            workflow.port = port
+            workflow = workflow_at(port, registry)
             try:
                 start(workflow, runner.spec, resubmit_uncertain=True)
             except (BatchError, Crash):
