@@ -19,7 +19,7 @@ from openai_batch.requests.from_python import open_input
 
 from .async_methods import async_method
 from .job import Job
-from .job_spec import make_spec
+from .job_spec import make_spec, name_of_input
 from .reporter import Reporter
 from .session import Session
 
@@ -94,13 +94,15 @@ class Jobs:
         from .submit import submit as submit_job
 
         with self._session.work() as workflow, workspace() as folder:
+            source = open_input(input, folder)
             spec = make_spec(
-                open_input(input, folder),
+                source,
                 folder,
                 self._session.given(provider),
                 name=name,
                 metadata=metadata,
                 window=window,
+                input_name=None if source.origin is None else name_of_input([str(source.origin)]),
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )
