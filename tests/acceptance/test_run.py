@@ -88,10 +88,10 @@ def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServe
     write("in.jsonl", [request("a")])
     Path("taken").write_text("mine", encoding="utf-8")
     words = ("run", "in.jsonl", "-p", "faulty")
-    invoke(*words, "-o", "taken").failed(1, "taken is there already", "--force")
-    invoke(*words, "--missing", "taken").failed(1, "taken is there already", "--force")
+    invoke(*words, "-o", "taken").failed(1, "taken already exists", "--force")
+    invoke(*words, "--missing", "taken").failed(1, "taken already exists", "--force")
     invoke(*words, "-o", ".", "--force").failed(1, "is a folder", "-o")
-    invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is no regular file", "-o")
+    invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is not a regular file", "-o")
     invoke(*words, "-o", "taken/below").failed(1, "cannot write taken/below", "-o")
     assert Path("taken").read_text(encoding="utf-8") == "mine"
     assert faulty.requests == []
