@@ -105,7 +105,7 @@ def test_a_table_without_rows_is_no_input(name: str) -> None:
 def test_bytes_are_no_prompt() -> None:
     """A cell with bytes is refused by its row, not sent as their Python notation."""
     write_table(Path("t.db"), [{"text": "x"}, {"text": b"\xff"}])
-    with pytest.raises(InputError, match=r"t\.db:2: the cell holds bytes"):
+    with pytest.raises(InputError, match=r"t\.db:2: the cell contains bytes"):
         requests("t.db")
 
 

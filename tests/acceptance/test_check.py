@@ -141,7 +141,7 @@ def test_prepare_refuses_what_makes_no_sense() -> None:
     words = ("prepare", "-", "-m", "gpt-4o-mini")
     invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "exclude each other", "choose one")
     invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "-h")
-    invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt a line")
+    invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt per line")
     invoke(*words, stdin=b"a\n\xff\n").failed(3, "<stdin>:2: not UTF-8", "UTF-8")
     invoke("prepare", "nowhere.txt", "-m", "gpt-4o-mini").failed(3, "nowhere.txt: No such file")
     invoke("prepare", "-", stdin="a\n").failed(2, "which provider?", "-p")

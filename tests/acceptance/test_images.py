@@ -90,7 +90,7 @@ def test_files_out_of_bounds_are_refused() -> None:
         "a\0b": "cannot be read",
         "loop": "loop",
         "x" * 5000: "cannot be read",
-        "text.png": "text.png is no image",
+        "text.png": "text.png is not an image",
         "file:///etc/passwd": "file:///etc/passwd is not a web address",
         "ftp://a.example/x.png": "ftp://a.example/x.png is not a web address",
     }

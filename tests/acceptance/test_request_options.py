@@ -58,7 +58,7 @@ def test_documents_may_be_a_list() -> None:
     found = requests("d.jsonl", rerank="q")
     assert [item["body"]["documents"] for item in found] == [["a", "b"], ["c"], ["d"]]
     Path("d.jsonl").write_text('{"documents":[1]}\n', encoding="utf-8")
-    invoke("prepare", "d.jsonl", "-m", "m", "--rerank", "q").failed(3, "d.jsonl:1: documents is no list", "JSON list")
+    invoke("prepare", "d.jsonl", "-m", "m", "--rerank", "q").failed(3, "d.jsonl:1: documents is not a list")
 
 
 def test_templates_of_every_kind() -> None:

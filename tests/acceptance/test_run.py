@@ -176,7 +176,7 @@ def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
     invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "ready requests", "--system")
     invoke("run", "nowhere.txt", "-p", "faulty").failed(3, "nowhere.txt: No such file", "name a file")
     invoke("run", ".", "-p", "faulty").failed(3, "Is a directory", "name a file")
-    invoke("run", "-", "-p", "faulty", stdin="\n \n").failed(3, "there is no prompt", "one prompt a line")
+    invoke("run", "-", "-p", "faulty", stdin="\n \n").failed(3, "there is no prompt", "one prompt per line")
     invoke("run", "-", "-p", "nobody", stdin="x\n").failed(6, "nobody", "known providers: ")
     assert faulty.requests == []
 
