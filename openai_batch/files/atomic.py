@@ -1,7 +1,7 @@
 """Write files atomically: into a hidden part file, which is synced and then gets its name in one step.
 
-A part file is locked while it is written. Those that killed processes left are not, and the next process that writes
-the same file removes them.
+A part file is locked while it is written. Part files that killed processes left are not locked any more, and the next
+process that writes the same file removes them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a hidden file beside `target` with mode 0600; give its handle and its path, and remove it at the end.
 
-    The folder is made if need be. Part files that killed processes left for the same target are removed too. Raises
-    BatchError with the path if the file cannot be made, or if the disk is full.
+    Makes the folder if it does not exist, and removes part files that killed processes left for the same target.
+    Raises BatchError with the path if the file cannot be made, or if the disk is full.
     """
     descriptor = None
     try:
@@ -58,7 +58,7 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False, private: bool = False) -> None:
     """Sync the part file, and give it the name `target` in one step; `private` keeps mode 0600.
 
-    Raises OutputExistsError if `target` is there with other bytes and `replace` is False.
+    Raises OutputExistsError if `target` exists with other bytes and `replace` is False.
     """
     handle.flush()
     if not private:
@@ -72,13 +72,13 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file to write; a file that was there keeps its bytes under any other name that it has."""
+    """Open a new file to write. A file of that name is removed first, so hard links to it keep their content."""
     path.unlink(missing_ok=True)
     return path.open("wb")
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync `folder`, so that new names in it survive a power cut."""
+    """Sync `folder`, so that new names in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -89,26 +89,24 @@ def sync_folder(folder: Path) -> None:
 
 
 def stamp(path: Path) -> str:
-    """Return a text that changes when the file is written to: its size and its time of change."""
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+    """Return a string that changes when the file is written to: its size and its modification time."""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise BatchError if `target` cannot be written, before any work is done for it.
 
-    This is an OutputExistsError if something is there that may not be replaced; folders and devices never are.
+    Raises OutputExistsError if a file exists and `force` is False, or if `target` is a folder or a device.
     """
     if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "no regular file"
+        what = "a folder" if target.is_dir() else "not a regular file"
         raise OutputExistsError(f"{target} is {what}", hint="choose another place with -o; `-o -` is standard output")
     folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BatchError(f"cannot write {target}: {folder} takes no files", hint="choose another place with -o")
+        raise BatchError(f"cannot write {target}: no file can be made in {folder}", hint="choose another place with -o")
     if not force and os.path.lexists(target):
-        raise OutputExistsError(
-            f"{target} is there already", hint="--force replaces it, or choose another name with -o"
-        )
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
 
 
 def _link(part: Path, target: Path) -> None:
@@ -116,16 +114,14 @@ def _link(part: Path, target: Path) -> None:
         os.link(part, target)
     except OSError as exc:
         if exc.errno in _NO_LINKS and not os.path.lexists(target):
-            part.replace(target)  # claiming the name first could leave an empty file behind
+            part.replace(target)  # making an empty file first could leave it behind
             return
         if not isinstance(exc, FileExistsError):
             raise
     else:
         return
     if not (target.is_file() and filecmp.cmp(part, target, shallow=False)):
-        raise OutputExistsError(
-            f"{target} is there already", hint="--force replaces it, or choose another name with -o"
-        )
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""Unpack gzip and zstd on the way in: any number of members, with memory that does not grow, and caps for bombs."""
+"""Unpack gzip and zstd files of any number of members, with constant memory and a limit for the unpacked size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_EXPANDED = 64 * 1024**3
-"""Bytes that a compressed input may grow to; hundreds of the largest batch files."""
+"""The most bytes that a compressed input may have when unpacked: hundreds of the largest batch files."""
 
 _CHUNK = 1 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -28,7 +28,8 @@ def is_compressed(path: Path) -> bool:
 def expand(path: Path, name: str, target: Path, *, limit: int = MAX_EXPANDED) -> None:
     """Unpack `path` into `target`; `name` is what messages call it.
 
-    Raises InputError if it is damaged, cut short, or grows beyond `limit` bytes.
+    Raises InputError if it is damaged or cut short, if it has more than `limit` bytes when unpacked, or if the disk is
+    full.
     """
     size = 0
     with path.open("rb") as packed, _reader(packed) as plain, target.open("wb") as out:
@@ -36,11 +37,11 @@ def expand(path: Path, name: str, target: Path, *, limit: int = MAX_EXPANDED) ->
             while chunk := plain.read(_CHUNK):
                 size += len(chunk)
                 if size > limit:
-                    raise InputError(f"{name}: it grows beyond {limit:,} bytes when unpacked", hint="split the input")
+                    raise InputError(f"{name}: it has more than {limit:,} bytes when unpacked", hint="split the input")
                 out.write(chunk)
         except (EOFError, zlib.error, gzip.BadGzipFile, _zstd().ZstdError) as exc:
             raise InputError(
-                f"{name}: the compressed file is damaged or cut short ({exc})", hint="make it anew"
+                f"{name}: the compressed file is damaged or cut short ({exc})", hint="make it again"
             ) from None
         except OSError as exc:
             raise InputError(

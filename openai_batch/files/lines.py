@@ -1,4 +1,4 @@
-"""Read a stream of lines in blocks: many lines are read, and looked at, far faster together than one by one."""
+"""Read lines of limited length, one by one, or in blocks: a block of lines is read and checked much faster."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LINE_BYTES = 10_000_000
-"""The longest line that is read whole; longer ones are a problem of their own and are skipped."""
+"""The longest line that is read, in bytes without its newline. Longer ones are skipped, and are a problem."""
 
 BLOCK = 1 << 16
-"""Bytes read at once. It is small, so that what is made of a block finds it in the processor's cache."""
+"""Bytes read at once. It is small, so that a block stays in the processor's cache while it is checked."""
 
 
 def blocks(stream: BinaryIO, longest: int) -> Iterator[tuple[bytes, int]]:
-    """Yield (a block of whole lines, 0) until the stream ends; the last line of all may lack its newline.
+    """Yield blocks of whole lines as (block, skipped). Only the last line of the stream may lack its newline.
 
-    Where a block's last line has more than `longest` bytes, its rest is passed over, and counted in place of the 0.
+    If the last line of a block has more than `longest` bytes, its rest is skipped: `skipped` is the number of bytes of
+    that rest, and 0 for all other blocks.
     """
     while block := stream.read(BLOCK):
-        beyond = 0
+        skipped = 0
         if not block.endswith(b"\n"):
             block += stream.readline(longest)
             while not block.endswith(b"\n") and (more := stream.readline(BLOCK)):
-                beyond += len(more)
+                skipped += len(more)
                 if more.endswith(b"\n"):
                     break
-        yield block, beyond
+        yield block, skipped
 
 
-def pieces(block: bytes, beyond: int, longest: int) -> Iterator[tuple[int, bytes | int]]:
-    r"""Yield (offset, line without its newline) of a block from `blocks`, split at `\n` alone.
+def lines_of_block(block: bytes, skipped: int, longest: int) -> Iterator[tuple[int, bytes | int]]:
+    r"""Yield (offset in the block, line without its newline) for each line of a block of `blocks`, split at `\n` only.
 
-    In place of a line of more than `longest` bytes stands its length, with its newline where it has one.
+    Instead of a line of more than `longest` bytes, yield its length in bytes, counting its newline if it has one.
     """
     offset = 0
     *whole, last = block.split(b"\n")
@@ -41,17 +42,16 @@ def pieces(block: bytes, beyond: int, longest: int) -> Iterator[tuple[int, bytes
         yield offset, line if len(line) <= longest else len(line) + 1
         offset += len(line) + 1
     if last:
-        yield offset, last if len(last) <= longest else len(last) + beyond
+        yield offset, last if len(last) <= longest else len(last) + skipped
 
 
 _CHUNK = 1 << 16
 
 
 def lines(stream: BinaryIO, longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, int, bytes | int]]:
-    r"""Yield (1-based line, byte offset, line without its newline) of `stream`, split at `\n` alone.
+    r"""Yield (number from 1, byte offset, line without its newline) for each line of `stream`, split at `\n` only.
 
-    A line of more than `longest` bytes (by default MAX_LINE_BYTES) is passed over, and its length in bytes stands
-    in its place.
+    Instead of a line of more than `longest` bytes, yield its length in bytes, counting its newline if it has one.
     """
     number = offset = 0
     while raw := stream.readline(longest + 1):

@@ -1,4 +1,4 @@
-"""Locks between processes. The system ends the lock of a killed process, so no lock is ever left behind.
+"""Locks between processes. The system releases the lock of a killed process, so no lock is ever left behind.
 
 `fcntl` is imported inside the functions, since the package must be importable on Windows too.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def hold(path: Path, flags: int) -> int | None:
-    """Open a file or folder of this process with these flags (new files get mode 0600), lock it, return the descriptor.
+    """Open a file or folder with these flags (new files get mode 0600), lock it, and return the descriptor.
 
-    Return None if another process has removed it in the meantime: then make it again. Closing the descriptor ends the
-    lock. Raises OSError.
+    Return None if another process has removed it in the meantime: then make it again. Closing the descriptor releases
+    the lock. Raises OSError.
     """
     import fcntl
 
@@ -31,7 +31,7 @@ def hold(path: Path, flags: int) -> int | None:
         if flags & os.O_CREAT:
             raise
         return None
-    with contextlib.suppress(OSError):  # not every file system has locks; where there are none, nothing is cleared away
+    with contextlib.suppress(OSError):  # without locks in the file system, `clear_away` removes nothing
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     with contextlib.suppress(OSError):
         if os.path.samestat(path.lstat(), os.fstat(descriptor)):
@@ -42,7 +42,7 @@ def hold(path: Path, flags: int) -> int | None:
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file `path`, made with mode 0600 if need be; wait for a process that holds it now.
+    """Hold the lock on the file `path`, made with mode 0600 if it does not exist; wait until it is free.
 
     `waiting` is called once before such a wait. Raises BatchError if the file cannot be made.
     """
@@ -65,7 +65,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
 
 def clear_away(paths: Iterable[Path]) -> None:
-    """Remove those of these files and folders that no process holds locked."""
+    """Remove the files and folders that no process has locked."""
     import fcntl
 
     for path in paths:
@@ -82,7 +82,7 @@ def clear_away(paths: Iterable[Path]) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds the lock file `path`; False if there is no such file."""
+    """Return whether a process holds the lock on the file `path`; False if there is no such file."""
     import fcntl
 
     try:

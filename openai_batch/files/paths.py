@@ -1,4 +1,4 @@
-"""Where things lie on this machine: the one module that knows platformdirs.
+"""Where files are kept on this machine. No other module uses platformdirs.
 
 Reading a path creates nothing; `private_dir` does, with mode 0700.
 """
@@ -27,7 +27,7 @@ _CHOSEN: ContextVar[Path | None] = ContextVar("state_dir", default=None)
 
 @contextlib.contextmanager
 def state_at(folder: Path | None) -> Iterator[None]:
-    """Have `state_dir` return `folder`, or for None its own choice, within: in this thread or task alone."""
+    """Within the block, make `state_dir` return `folder` (None: its own choice), in this thread or task only."""
     token = _CHOSEN.set(folder)
     try:
         yield
@@ -36,7 +36,7 @@ def state_at(folder: Path | None) -> Iterator[None]:
 
 
 def config_file() -> Path:
-    """Return the configuration file (`OBATCH_CONFIG` overrides)."""
+    """Return the path of the configuration file (`OBATCH_CONFIG` overrides it)."""
     if given := os.environ.get("OBATCH_CONFIG"):
         return Path(given).expanduser()
     from platformdirs import user_config_path
@@ -45,7 +45,7 @@ def config_file() -> Path:
 
 
 def state_dir() -> Path:
-    """Return the folder of the registry and of running work (`state_at` overrides, then `OBATCH_STATE_DIR`)."""
+    """Return the folder of the registry and of running work (`state_at` overrides it, then `OBATCH_STATE_DIR`)."""
     if (chosen := _CHOSEN.get()) is not None:
         return chosen
     if given := os.environ.get("OBATCH_STATE_DIR"):
@@ -56,7 +56,7 @@ def state_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Return the folder of what can be fetched again (`OBATCH_CACHE_DIR` overrides)."""
+    """Return the folder of files that can be downloaded again (`OBATCH_CACHE_DIR` overrides it)."""
     if given := os.environ.get("OBATCH_CACHE_DIR"):
         return Path(given).expanduser()
     from platformdirs import user_cache_path
@@ -65,17 +65,17 @@ def cache_dir() -> Path:
 
 
 def registry_file() -> Path:
-    """Return the SQLite file of the job registry."""
+    """Return the path of the job registry, a SQLite database."""
     return state_dir() / "registry.db"
 
 
 def jobs_dir() -> Path:
-    """Return the folder of what jobs keep beside the registry."""
+    """Return the folder of the jobs' files."""
     return state_dir() / "jobs"
 
 
 def job_dir(uid: str) -> Path:
-    """Return the folder of what a job keeps: by its mark, since numbers begin anew in another registry."""
+    """Return the folder of a job's files. Its name is the job's mark: another registry may have the same numbers."""
     return jobs_dir() / uid
 
 
@@ -85,18 +85,18 @@ def local_dir() -> Path:
 
 
 def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """Return the type of the network file system that `path` is on, or None; SQLite's locks fail on some of them."""
+    """Return the type of the network file system that `path` is on, or None. SQLite's locks fail on some of them."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    place, best, kind = str(path.absolute()), "", ""
+    location, best, kind = str(path.absolute()), "", ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        point, found = left.split(" ")[4].replace("\\040", " "), right.split(" ")[0]
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        point, file_system = left.split(" ")[4].replace("\\040", " "), right.split(" ")[0]
+        inside = location == point or location.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
-            best, kind = point, found
+            best, kind = point, file_system
     return kind if kind in _NETWORK or kind.startswith("fuse.sshfs") else None
 
 

@@ -1,8 +1,8 @@
-"""Files of other kinds, by their first bytes."""
+"""Recognise files of other kinds by their first bytes."""
 
 from __future__ import annotations
 
-# What files of other kinds begin with -> what they are, and what to do. UTF-32 stands before UTF-16, whose mark it has.
+# (First bytes, what the file is, what to do.) UTF-32 must come before UTF-16, since its mark begins in the same way.
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xfe\0\0", "UTF-32", "save it as UTF-8"),
     (b"\0\0\xfe\xff", "UTF-32", "save it as UTF-8"),
@@ -16,10 +16,10 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xfd7zXZ", "compressed with xz", "unpack it first, or pipe it: xz -dc FILE | obatch … -"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
     (b"PAR1", "a Parquet table", "export it as JSON lines"),
-    (b"%PDF", "a PDF document", "write one JSON object a line"),
+    (b"%PDF", "a PDF document", "write one JSON object per line"),
 )
 
 
-def foreign(head: bytes) -> tuple[str, str] | None:
-    """Return (what the file is, what to do) if it begins like a file of another kind, else None."""
+def other_kind(head: bytes) -> tuple[str, str] | None:
+    """Return (what the file is, what to do) if `head` is the start of a file of another kind, else None."""
     return next(((what, remedy) for mark, what, remedy in _BEGINNINGS if head.startswith(mark)), None)

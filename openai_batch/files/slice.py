@@ -1,4 +1,4 @@
-"""A stretch of a file that reads like a file of its own, so that a part goes out without a second copy."""
+"""A part of a file that can be read like a file of its own, so that it can be uploaded without a copy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class FileSlice(io.BufferedIOBase):
     """Bytes `offset` to `offset + length` of a seekable file.
 
-    `progress` hears how many bytes have been read. `sha256` is the hash of what was read since the front, so that
-    what went out can be told from what should have.
+    `progress` is called with the number of bytes read so far. `sha256` is the hash of the bytes that were read, to
+    compare them with those that should have been uploaded.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FileSlice(io.BufferedIOBase):
 
     @property
     def sha256(self) -> str | None:
-        """The hash, in hexadecimal digits, once the whole stretch has been read in order; None before."""
+        """The hash, in hexadecimal digits, after the whole slice was read in order; None before."""
         return self._hash.hexdigest() if self._hashed == self._length else None
 
     def __len__(self) -> int:
@@ -45,21 +45,21 @@ class FileSlice(io.BufferedIOBase):
         return self._length
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes: a request that is tried again starts at the front."""
+        """Return True: a request that is sent again starts at the beginning."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move within the stretch."""
+        """Move within the slice."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
         self._position = min(max(0, base + offset), self._length)
         return self._position
 
     def tell(self) -> int:
-        """Return the place within the stretch."""
+        """Return the position within the slice."""
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
@@ -79,4 +79,4 @@ class FileSlice(io.BufferedIOBase):
         return data
 
     def close(self) -> None:
-        """Leave the source open: it belongs to somebody else."""
+        """Do nothing: the source is closed by the code that opened it."""

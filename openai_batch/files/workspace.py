@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Make a private folder in the state directory for the duration of a command; those of killed ones go."""
+    """Make a private folder in the state directory for the duration of a command. Raises BatchError.
+
+    It also removes the folders that killed commands left.
+    """
     base = paths.private_dir(paths.state_dir() / "spool")
     clear_away(base.glob("work-*"))
-    held = None
+    lock = None
     try:
-        while held is None:
+        while lock is None:
             folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
-            held = hold(folder, os.O_RDONLY)
+            lock = hold(folder, os.O_RDONLY)
     except OSError as exc:
         raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
+        os.close(lock)

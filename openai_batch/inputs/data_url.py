@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 MAX_DOWNLOAD_BYTES = 50_000_000
-"""Bytes that are downloaded from a URL at most."""
+"""The most bytes that are downloaded from a URL."""
 
 READ_TIMEOUT = 30.0
 """Seconds to wait for the next bytes of a server."""
@@ -112,7 +112,7 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):
-            raise InputError(f"{req.full_url} points on to something that is neither http nor https")
+            raise InputError(f"{req.full_url} redirects to an address that is neither http nor https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -130,10 +130,10 @@ def _download(url: str) -> tuple[str, bytes]:
     deadline = time.monotonic() + DOWNLOAD_TIMEOUT
     data = bytearray()
     try:
-        with opener.open(url, timeout=READ_TIMEOUT) as answer:
-            mime = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
-            announced = answer.length
-            while chunk := answer.read1(_CHUNK):
+        with opener.open(url, timeout=READ_TIMEOUT) as response:
+            mime = response.headers.get_content_type() if "Content-Type" in response.headers else ""
+            announced = response.length
+            while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:
                     raise InputError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
@@ -148,7 +148,7 @@ def _download(url: str) -> tuple[str, bytes]:
         reason = getattr(exc, "reason", None) or exc
         raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser") from None
     if announced is not None and len(data) < announced:
-        raise InputError(f"{url} broke off after {len(data):,} of {announced:,} bytes")
+        raise InputError(f"the download of {url} ended after {len(data):,} of {announced:,} bytes")
     if mime in ("", _UNKNOWN, "binary/octet-stream"):
         mime = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
     return mime, bytes(data)

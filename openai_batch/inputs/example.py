@@ -1,4 +1,4 @@
-"""The built-in example: short reviews to be labelled under a JSON schema, a task that a small model can do."""
+"""The built-in example: label short reviews, with a JSON schema. A small model can do it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REVIEWS = (
     "Rude driver, dirty car, and he overcharged me.",
     "A warm and funny film. I smiled from start to end.",
 )
-"""Made up for this example."""
+"""The reviews, written for this example."""
 
 SYSTEM = "Classify the sentiment of the review as positive or negative."
 
@@ -43,7 +43,7 @@ SCHEMA = {
 
 
 def write_example(target: BinaryIO, model: str) -> int:
-    """Write the example's requests for `model` and return how many there are."""
+    """Write the example's requests for `model` and return their number."""
     for number, review in enumerate(REVIEWS, 1):
         body = {
             "model": model,

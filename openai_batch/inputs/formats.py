@@ -59,9 +59,9 @@ class Table:
     kind: str
     """One of FORMATS, or `sql`."""
     rows: Rows
-    """The rows, each with its place, or problems instead of rows."""
+    """The rows, each with its place; a row that cannot be read is a problem instead."""
     origin: Path | None
-    """The file of the user, where relative paths in cells start; None for a pipe or a query."""
+    """The user's file; relative paths in cells start at its folder. None for a pipe or a query."""
 
 
 @dataclass(slots=True)
@@ -69,40 +69,40 @@ class Inputs:
     """All inputs of a command, in order, opened one after the other."""
 
     names: Sequence[str]
-    """Paths, globs, and `-` for standard input; no names if `sql` queries local files."""
+    """Paths, patterns like `*.csv`, and `-` for standard input; no names if `sql` queries local files."""
     folder: Path
-    """A work folder, for the content of pipes and compressed files."""
+    """A work folder, where pipes are copied and compressed files are unpacked."""
     format: str | None = None
-    """One of FORMATS; None: the content and the name of each file decide."""
+    """One of FORMATS, or None: the content and the name of each file decide."""
     table: str | None = None
     """The table to read from SQLite databases."""
     sql: str | None = None
-    """A query, on each SQLite database, or on local files if there are no names."""
-    _opened: dict[int, Source] = field(default_factory=dict, init=False)
+    """A query for each SQLite database, or for local files if there are no names."""
+    _opened: dict[int, Source] = field(default_factory=dict, init=False)  # by index in `names`
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the choices make no sense, InputError where a pattern matches nothing."""
+        """Raise UsageError if the options do not fit together, InputError if a pattern matches nothing."""
         if self.format is not None and self.format not in FORMATS:
-            raise UsageError(f"--format {self.format} is not known", hint=f"there are {', '.join(FORMATS)}")
+            raise UsageError(f"--format {self.format} is not known", hint=f"the formats are {', '.join(FORMATS)}")
         if self.table is not None and self.sql is not None:
             raise UsageError("--table and --sql exclude each other", hint="choose one")
         self.names = globbed(self.names)
 
     @property
     def name(self) -> str:
-        """What messages call the whole."""
+        """The name of all inputs together, for messages."""
         if not self.names:
             return "the query"
         return self.names[0] if len(self.names) == 1 else f"{len(self.names):,} files"
 
     def requests(self) -> Source | None:
-        """Return the input if it is a ready batch file, or several of them, as one; else None.
+        """Return the input as one source if it is a ready batch file or several of them; else None.
 
         Raises UsageError for a mixture of ready batch files and tables.
         """
         if self.sql is not None or self.table is not None or self.format is not None:
             return None
-        # Empty files, as shards may be, do not tell what the others are.
+        # Some files may be empty, such as shards. They do not tell what kind the others are.
         first = next((number for number in range(len(self.names)) if not _is_empty(self._open(number))), None)
         if first is None or kind_of(self._open(first)) != REQUESTS:
             return None
@@ -117,42 +117,42 @@ class Inputs:
             self._close(number)
 
     def tables(self) -> Iterator[Table]:
-        """Yield the tables. Each must be read before the next is asked for.
+        """Yield the tables. The caller must read each one before it takes the next.
 
-        Raises InputError for what cannot be read, UsageError for options that do not fit.
+        Raises InputError if one cannot be read, UsageError for options that do not fit.
         """
         if not self.names:
             from .sql import query_rows
 
             if self.sql is None:
                 raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
-            with _closed(query_rows(self.sql, self._place(0))) as rows:
+            with _closed(query_rows(self.sql, self._work_folder(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
         for number, name in enumerate(self.names):
-            yield from self._table(self._open(number), name, self._place(number))
+            yield from self._table(self._open(number), name, self._work_folder(number))
             self._close(number)
 
-    def _table(self, source: Source, name: str, place: Path) -> Iterator[Table]:
+    def _table(self, source: Source, name: str, folder: Path) -> Iterator[Table]:
         kind = self.format or kind_of(source)
         origin = Path(name).expanduser().absolute() if name != "-" else None
         if kind == REQUESTS:
             if name != self.names[0]:
                 raise _mixed(self._open(0), source)
             raise UsageError(
-                f"{source.name} holds ready requests, which are sent as they are",
+                f"{source.name} has ready requests, which are sent as they are",
                 hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
             )
         if kind != "sqlite" and (self.table is not None or self.sql is not None):
             what = "--table" if self.table is not None else "--sql with a file"
             raise UsageError(
-                f"{what} is for SQLite databases, and {source.name} is none",
+                f"{what} is for SQLite databases, and {source.name} is not one",
                 hint="to query other files, name them in the query: --sql \"SELECT … FROM 'x.parquet'\"",
             )
         if kind in ("parquet", "sqlite"):
             from . import sql
 
             if kind == "parquet":
-                opened = sql.parquet_rows(source.path, source.name, place)
+                opened = sql.parquet_rows(source.path, source.name, folder)
             else:
                 opened = sql.sqlite_rows(source.path, source.name, self.table, self.sql)
             with _closed(opened) as rows:
@@ -166,19 +166,19 @@ class Inputs:
             else:
                 yield Table(source.name, kind, txt_rows(stream), origin)
 
-    def _place(self, number: int) -> Path:
-        place = self.folder / f"input-{number}"
-        place.mkdir(exist_ok=True)
-        return place
+    def _work_folder(self, number: int) -> Path:
+        folder = self.folder / f"input-{number}"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _open(self, number: int) -> Source:
-        """Return an input, which is opened once: a pipe cannot be read twice."""
+        """Return an input. It is opened only once, since a pipe cannot be read twice."""
         if number not in self._opened:
-            self._opened[number] = open_source(self.names[number], self._place(number))
+            self._opened[number] = open_source(self.names[number], self._work_folder(number))
         return self._opened[number]
 
     def _close(self, number: int) -> None:
-        shutil.rmtree(self._place(number), ignore_errors=True)
+        shutil.rmtree(self._work_folder(number), ignore_errors=True)
 
 
 def kind_of(source: Source) -> str:
@@ -201,6 +201,8 @@ def kind_of(source: Source) -> str:
 
 
 class _Request(msgspec.Struct):
+    """The fields of a request, of any type; UNSET for a field that is missing."""
+
     custom_id: Any = msgspec.UNSET
     method: Any = msgspec.UNSET
     url: Any = msgspec.UNSET
@@ -208,9 +210,9 @@ class _Request(msgspec.Struct):
 
 
 def _is_request(source: Source) -> bool:
-    """Tell whether the first line that is not blank is a request, if perhaps not a whole one.
+    """Tell whether the first line that is not blank is a request; some fields may be missing.
 
-    A table of web pages may well have the columns `url` and `body`, but its bodies are no objects.
+    A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
     """
     request = _first_line(source)
     if request is None:
@@ -221,7 +223,7 @@ def _is_request(source: Source) -> bool:
 
 
 def _first_line(source: Source) -> _Request | None:
-    """Return the first line that is not blank, None where it is no object of JSON."""
+    """Return the first line that is not blank; None if it is not a JSON object."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
             if isinstance(raw, int):
@@ -239,27 +241,27 @@ def _is_empty(source: Source) -> bool:
 
 
 def _is_table(source: Source) -> bool:
-    """Tell a table among ready batch files from one of these that is damaged, which the check tells line by line."""
+    """Tell a table from a damaged batch file. The check reports the damaged lines of a batch file."""
     kind = kind_of(source)
     return kind != REQUESTS and (kind != "jsonl" or _first_line(source) is not None)
 
 
 def _mixed(table: Source, ready: Source) -> UsageError:
     return UsageError(
-        f"{table.name} holds no ready requests, as {ready.name} does; one job is made of one kind",
-        hint=f"run them apart, or make requests of {table.name}: obatch prepare {table.name} -o more.jsonl",
+        f"{table.name} has no ready requests, but {ready.name} does; a job takes one kind of input",
+        hint=f"run them separately, or make requests first: obatch prepare {table.name} -o more.jsonl",
     )
 
 
 def _table_like(text: str) -> str | None:
-    """Return tsv or csv if the first lines are a header of two names or more and rows as long as it, else None."""
+    """Return tsv or csv if the first lines are a header of two names or more and rows of that length, else None."""
     whole = text if len(text) < SNIFF // 4 else text[: text.rfind("\n") + 1]
     for kind, delimiter in (("tsv", "\t"), ("csv", ",")):
         try:
             header, *records = [row for row in csv.reader(whole.split("\n")[:50], delimiter=delimiter) if row]
         except (csv.Error, ValueError):
             continue
-        # The last record may be cut where its cell goes on beyond these lines.
+        # The last record may be incomplete, since its cell may continue after these lines.
         even = all(len(row) == len(header) for row in records[: max(1, len(records) - 1)])
         if (
             len(header) > 1

@@ -1,7 +1,7 @@
 """Images from the cells of a row, as URLs for a request: web addresses unchanged, local files as data URLs.
 
-A table may come from anybody, so it must not give access to other files: a local file must be below the folder of the
-table or the current folder, after symbolic links are followed. Web addresses are downloaded only if the user wants
+A table may come from anybody, so it must not give access to other files. A local file must be below the folder of the
+table or the current folder, after symbolic links are followed. Web addresses are downloaded only if the user asks for
 it, and only from the public internet.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ImageColumns:
-    """Reads the image cells of a table whose relative paths start at one of `folders`."""
+    """Reads the image cells of a table. Relative paths start at one of `folders`; `inline` downloads web addresses."""
 
     def __init__(self, columns: Sequence[str], folders: Iterable[Path], *, inline: bool = False) -> None:
         self._columns = columns
@@ -30,14 +30,14 @@ class ImageColumns:
         self._inline = inline
 
     def urls(self, row: Row) -> list[str]:
-        """Return a URL for each image; an empty cell has none.
+        """Return a URL for each image of a row; an empty cell gives none.
 
         Raises InputError with the column if a file is missing, not in an allowed folder, or not an image.
         """
         urls = []
         for column in self._columns:
             if column not in row:
-                raise InputError(f"there is no column {column!r} for --image", hint=f"there are {', '.join(row)}")
+                raise InputError(f"there is no column {column!r} for --image", hint=f"the columns are {', '.join(row)}")
             cell = row[column]
             for value in cell if isinstance(cell, list) else [cell]:
                 if value is not None and value not in ("", b""):
@@ -64,7 +64,7 @@ class ImageColumns:
         if value.startswith("data:"):
             return value
         if scheme:
-            raise InputError(f"{value[:200]} is no web address", hint="http, https, or the path of a file")
+            raise InputError(f"{value[:200]} is not a web address", hint="use http, https, or the path of a file")
         return _image(self._read(value), value)
 
     def _read(self, name: str) -> bytes:
@@ -74,11 +74,9 @@ class ImageColumns:
                 if not path.exists():
                     continue
                 if not any(path.is_relative_to(base) for base in self._folders):
-                    raise InputError(
-                        f"{name} lies outside of the input's folder", hint="copy the image below that folder"
-                    )
+                    raise InputError(f"{name} is outside the input's folder", hint="copy the image below that folder")
                 if not path.is_file():
-                    raise InputError(f"{name} is no file", hint="name an image")
+                    raise InputError(f"{name} is not a file", hint="name an image")
                 if path.stat().st_size > MAX_DOWNLOAD_BYTES:
                     raise InputError(f"{name} has over {MAX_DOWNLOAD_BYTES:,} bytes", hint="make the image smaller")
                 return path.read_bytes()
@@ -87,12 +85,14 @@ class ImageColumns:
                 raise
             reason = getattr(exc, "strerror", None) or exc
             raise InputError(f"{name[:200]} cannot be read: {reason}", hint="fix the path") from None
-        raise InputError(f"{name[:200]} is not there", hint="paths start at the input's folder or the current one")
+        raise InputError(f"{name[:200]} does not exist", hint="paths start at the input's folder or the current one")
 
 
 def _image(data: bytes, name: str) -> str:
-    if not guess_mime(data).startswith("image/"):  # by the content alone: a name proves nothing
-        raise InputError(f"{name[:200]} is no image of a known kind", hint="PNG, JPEG, GIF and WebP are safe choices")
+    if not guess_mime(data).startswith("image/"):  # by the content only: a name proves nothing
+        raise InputError(
+            f"{name[:200]} is not an image of a known kind", hint="PNG, JPEG, GIF and WebP are safe choices"
+        )
     return data_url(data)
 
 

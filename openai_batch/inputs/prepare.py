@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     _MakeLine = Callable[[int, Row, int | None], bytes]  # of (number of the request, row, place of the row)
 
 MAX_SHOWN = 100
-"""Problems that are listed; any more are only counted."""
+"""The most problems that are listed; more are only counted."""
 
 _FLUSH_BYTES = 1 << 20
 _encode = msgspec.json.encode
@@ -43,8 +43,8 @@ _encode = msgspec.json.encode
 def prepare(tables: Iterable[Table], spec: RequestSpec, target: BinaryIO, *, limit: int | None = None) -> int:
     """Write one request for each row to `target`, at most `limit`, and return how many rows were read.
 
-    Raises InputError with every problem (at most MAX_SHOWN are listed), each as `file:line: message: remedy`, or if
-    there are no rows. Raises UsageError if `spec` does not fit.
+    Raises InputError if there is a problem or no row. It lists at most MAX_SHOWN problems, each as
+    `file:line: message: remedy`. Raises UsageError if `spec` does not fit.
     """
     count = 0
     problems = _Problems()
@@ -62,8 +62,8 @@ def prepare(tables: Iterable[Table], spec: RequestSpec, target: BinaryIO, *, lim
     problems.raise_if_any()
     if not count:
         if kinds <= {"txt"}:
-            raise InputError(f"{first_name}: there is no prompt", hint="write one prompt a line")
-        raise InputError(f"{first_name}: there is no row", hint="write one row at least below the header")
+            raise InputError(f"{first_name}: there is no prompt", hint="write one prompt per line")
+        raise InputError(f"{first_name}: there is no row", hint="write at least one row below the header")
     return count
 
 
@@ -150,7 +150,7 @@ class _CompiledSpec:
         names = [name.decode() for name in fixed[3::2]]
         expected = {"prompt", *(name for name, template in self._texts.items() if template.constant is None)}
         if set(names) != expected:
-            raise UsageError("a --param replaces what is made of the rows", hint="leave that parameter out")
+            raise UsageError("a --param replaces a parameter made from the rows", hint="leave that parameter out")
         if self._spec.id_column is None:
             custom_id = _json(self._spec.prefix)[:-1].replace(b"%", b"%%") + b'-%d"'
         else:
@@ -158,7 +158,7 @@ class _CompiledSpec:
         return fixed[0] + custom_id + b"%b".join(fixed[2::2]), names
 
     def _prompt_encoder(self, row: Row, table: Table) -> Callable[[Row], bytes]:
-        """Return the function that encodes the prompt of a row, with its images or as documents if so requested."""
+        """Return the function that encodes the prompt of a row, with images or as documents if asked for."""
         if self._kind is BatchType.RERANK and self._prompt is None and "documents" in row:
             return _encode_documents
         text = self._prompt.text if self._prompt is not None else _column_reader(_default_column(row))
@@ -174,7 +174,7 @@ class _CompiledSpec:
         return encode
 
     def _prompt_wrapper(self, table: Table) -> Callable[[str, Row], list[Any]] | None:
-        """Return the function that makes a list of the prompt of a row, None where the prompt is sent as a text."""
+        """Return the function that makes the prompt of a row a list; None if the prompt is sent as text."""
         if self._kind is BatchType.RERANK:
             return lambda prompt, _row: [prompt]
         if not self._spec.images:
@@ -192,7 +192,7 @@ class _CompiledSpec:
             value = _cell(row, column)
             text = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
             if not isinstance(text, str) or not text:
-                raise InputError(f"{column} is no id: {_shown(value)}", hint="an id is a text or a whole number")
+                raise InputError(f"{column} is not an id: {_shown(value)}", hint="an id is a text or a whole number")
             if len(text) > MAX_ID_CHARS or not text.isprintable():
                 raise InputError(
                     f"{column} is too long for an id or has control characters: {_shown(text)}",
@@ -200,7 +200,7 @@ class _CompiledSpec:
                 )
             encoded = _json(text)
             if (earlier := self._earlier_place(text, f"{table_name}:{where}")) is not None:
-                raise InputError(f"the id {_shown(text)} is also at {earlier}", hint="give each row an id of its own")
+                raise InputError(f"the id {_shown(text)} is also at {earlier}", hint="give each row its own id")
             return encoded
 
         return custom_id
@@ -223,7 +223,7 @@ class _Problems:
         """Raise InputError if there is a problem."""
         if not self.count:
             return
-        general = "fix the input; --format says what a file is, where it was taken for another kind"
+        general = "fix the input; if a file was taken for another kind, say what it is with --format"
         raise InputError(
             problems_text("the input", self._first, self.count, outcome="nothing was prepared"),
             hint=self._first[0].remedy if self.count == 1 else general,
@@ -232,7 +232,7 @@ class _Problems:
 
 
 def _default_column(row: Row) -> str:
-    """Return the column with the prompt. Raises InputError if none is named prompt or text, and there are several."""
+    """Return the column with the prompt: prompt, text or the only one. Raises InputError if there is none of these."""
     for name in (PROMPT, "text"):
         if name in row:
             return name
@@ -273,7 +273,7 @@ def _encode_documents(row: Row) -> bytes:
             value = [value]
     documents = value if isinstance(value, list) else [value]
     if not documents or not all(isinstance(item, str) and item for item in documents):
-        raise InputError("documents is no list of texts", hint="write a JSON list of strings")
+        raise InputError("documents is not a list of texts", hint="write a JSON list of strings")
     return _json(documents)
 
 
@@ -283,7 +283,7 @@ def _json(value: Any) -> bytes:
         return _encode(value)
     except UnicodeEncodeError:
         raise InputError(
-            "the text holds half of a surrogate pair, which is no character", hint="fix or replace it"
+            "the text contains half of a surrogate pair, which is not a character", hint="fix or replace it"
         ) from None
 
 

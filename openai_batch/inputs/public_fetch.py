@@ -1,7 +1,7 @@
-"""Fetch an address that others wrote down: from the public net only, checked where the connection is made.
+"""Fetch a URL that somebody else wrote, from the public internet only.
 
-The name is resolved once for each connection and the address that was checked is the one connected to, so neither a
-redirect nor a name that changes its address in between leads into a private network. Proxies are not used.
+Each connection resolves the name once, checks the addresses, and connects to an address that it checked. So neither a
+redirect nor a name that changes its address in between can lead to a private network. Proxies are not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is one of the public net, also as what it stands for within IPv6."""
+    """Tell whether an IP address is public. For an IPv6 address that stands for an IPv4 one, that one is checked."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -38,10 +38,10 @@ def is_public(address: str) -> bool:
 
 
 def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
-    """Return what `url` gives, up to 50 MB. Raises InputError, also for an address that is not `allowed`."""
+    """Return the content of `url`. Raises InputError if it is too large, fails, or its address is not `allowed`."""
     try:
-        with _opener(allowed).open(url, timeout=READ_TIMEOUT) as answer:
-            return _read(answer, url)
+        with _opener(allowed).open(url, timeout=READ_TIMEOUT) as response:
+            return _read(response, url)
     except urllib.error.HTTPError as exc:
         exc.close()
         reason: object = f"the server said {exc.code}"
@@ -53,7 +53,7 @@ def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
 
 
 def _opener(allowed: Callable[[str], bool]) -> urllib.request.OpenerDirector:
-    """Return what opens URLs over connections to allowed addresses only."""
+    """Return an opener that connects to allowed addresses only."""
 
     class Plain(http.client.HTTPConnection):
         def connect(self) -> None:
@@ -84,22 +84,22 @@ def _opener(allowed: Callable[[str], bool]) -> urllib.request.OpenerDirector:
     return opener
 
 
-def _read(answer: http.client.HTTPResponse, url: str) -> bytes:
+def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     deadline = time.monotonic() + DOWNLOAD_TIMEOUT
     data = bytearray()
-    while chunk := answer.read1(_CHUNK):
+    while chunk := response.read1(_CHUNK):
         data += chunk
         if len(data) > MAX_DOWNLOAD_BYTES or time.monotonic() > deadline:
             raise InputError(f"{url} is too large or too slow", hint="fetch it yourself and name the file")
-    if answer.length:
-        raise InputError(f"{url} broke off after {len(data):,} bytes", hint="try again")
+    if response.length:
+        raise InputError(f"the download of {url} ended after {len(data):,} bytes", hint="try again")
     return bytes(data)
 
 
 def _connected(host: str, port: int, allowed: Callable[[str], bool]) -> socket.socket:
-    """Connect to the first address of `host`, once every one of them has passed."""
+    """Connect to the first address of `host`, if all of its addresses are allowed. Raises OSError."""
     results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(item[4][0]).partition("%")[0] for item in results]
     if not addresses or not all(allowed(address) for address in addresses):
-        raise OSError(f"{host} is no public address")
+        raise OSError(f"{host} is not a public address")
     return socket.create_connection((addresses[0], port), timeout=READ_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Read text tables row by row: prompts one a line, CSV and TSV, and JSON lines.
+"""Read text tables row by row: one prompt per line, CSV and TSV, and JSON lines.
 
 Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or a
 Problem instead of the row. Memory holds one row, and the lines of one chunk of the file.
@@ -16,7 +16,7 @@ import msgspec
 
 from openai_batch.errors import Problem
 from openai_batch.files.lines import MAX_LINE_BYTES, lines
-from openai_batch.files.signatures import foreign
+from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ Rows: TypeAlias = "Iterable[PlacedRow]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
 PROMPT = "prompt"
-"""The column of a file of prompts."""
+"""The name of the only column of a file of prompts."""
 
-_CHUNK_BYTES = 1 << 15  # larger buffers are returned to the system and asked for again each time
+_CHUNK_BYTES = 1 << 15  # the system would give and take back a larger buffer each time
 
 
 def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
     """Yield each line that is not blank, as a row of the one column `prompt`.
 
-    `stream` must be able to seek; about `chunk_bytes` bytes of it are read at once.
+    `stream` must be seekable; about `chunk_bytes` bytes of it are read at once.
     """
     for number, text in _lines(stream, chunk_bytes):
         if isinstance(text, Problem):
@@ -46,9 +46,9 @@ def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
 
 
 def jsonl_rows(stream: BinaryIO) -> Rows:
-    """Yield each JSON object, one a line; blank lines are passed over."""
+    """Yield each JSON object, one per line; blank lines are skipped."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    remedy = "write one JSON object a line"
+    remedy = "write one JSON object per line"
     for number, text in _lines(stream):
         if isinstance(text, Problem):
             yield number, text
@@ -75,12 +75,12 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
 def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
     """Yield the records below the header, as text.
 
-    Without `delimiter` it is the comma, or the semicolon where the header has no comma. Quoted cells may hold
-    newlines; the place of a row is the line on which it begins. Blank lines between records are passed over.
+    Without `delimiter` it is the comma, or the semicolon if the header has one and no comma. Quoted cells may contain
+    newlines; the place of a row is the line on which it begins. Blank lines between records are skipped.
     """
-    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own 131,072 characters are less than a long document
-    faults: list[Problem] = []
-    feed = _csv_feed(stream, faults)
+    csv.field_size_limit(MAX_LINE_BYTES)  # a long document has more than the default 131,072 characters
+    line_problems: list[Problem] = []
+    feed = _csv_feed(stream, line_problems)
     first = next(feed, "")
     if delimiter is None:
         delimiter = ";" if ";" in first and "," not in first else ","
@@ -90,39 +90,42 @@ def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
     try:
         for record in reader:
             place, begin = begin, reader.line_num + 1
-            if faults:
-                yield from ((fault.line, fault) for fault in faults)
-                faults.clear()
+            if line_problems:
+                yield from ((item.line, item) for item in line_problems)
+                line_problems.clear()
                 if header is None:
                     return
             elif not record:
                 continue
             elif header is None:
                 header = record
-                if (fault := _header_fault(place, record)) is not None:
-                    yield place, fault
+                if (header_problem := _header_problem(place, record)) is not None:
+                    yield place, header_problem
                     return
             elif len(record) != len(header):
-                message = f"the row has {_cells(len(record))}, and the header {len(header):,}"
-                yield place, problem(place, message, "fix the row, and put quotes around cells with a delimiter")
+                message = f"the row has {_cells(len(record))}, but the header has {len(header):,}"
+                yield (
+                    place,
+                    problem(place, message, "fix the row; put quotes around a cell with a delimiter"),
+                )
             else:
                 yield place, dict(zip(header, record, strict=True))
     except csv.Error as exc:
-        yield begin, problem(begin, *_csv_fault(str(exc)))
-    yield from ((fault.line, fault) for fault in faults)
+        yield begin, problem(begin, *_csv_problem(str(exc)))
+    yield from ((item.line, item) for item in line_problems)
 
 
 def problem(line: int | None, message: str, remedy: str) -> Problem:
-    """Return what is wrong with a row."""
+    """Return the problem with a row."""
     return Problem(line, "invalid_row", message, None, remedy)
 
 
 def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
     r"""Yield (line number, its text without the `\n`, or the problem with it), without a byte order mark.
 
-    A chunk of whole lines is decoded at once, which is three times as fast as line by line. Where that is not
-    possible, the lines of the chunk are read again one by one: one of them is not UTF-8, very long, has no newline,
-    or is the first line of a file of another kind.
+    A chunk of whole lines is decoded at once, which is three times as fast as line by line. If that is not possible,
+    the lines of the chunk are read again one by one: one of them is not UTF-8, is very long, has no newline, or is the
+    first line of a file of another kind.
     """
     before = start = 0
     while raw := stream.read(chunk_bytes) + stream.readline(chunk_bytes):
@@ -138,40 +141,40 @@ def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
             count = raw.count(b"\n") + (not raw.endswith(b"\n"))
             stream.seek(start)
             yield from islice(_each_line(stream, before), count)
-            if not before and foreign(raw) is not None:
+            if not before and other_kind(raw) is not None:
                 return
             before += count
         start = stream.tell()
 
 
 def _has_signature(raw: bytes) -> bool:
-    """Tell whether a file begins with a byte order mark, or like a file of another kind."""
-    return raw.startswith(codecs.BOM_UTF8) or foreign(raw) is not None
+    """Tell whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
+    return raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None
 
 
 def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
-    """Yield lines one by one, reading none ahead; `before` of them are read already."""
+    """Yield lines one by one, without reading ahead; `before` is the number of lines before them."""
     for place, _, raw in lines(stream):
         number = before + place
         if isinstance(raw, int):
-            yield number, problem(number, f"the line has {raw:,} bytes", f"{MAX_LINE_BYTES:,} are read")
+            yield number, problem(number, f"the line has {raw:,} bytes", f"a line may have {MAX_LINE_BYTES:,}")
             continue
         if number == 1:
-            if (other := foreign(raw)) is not None:
-                yield 1, problem(1, f"the file is {other[0]}", other[1])
+            if (kind := other_kind(raw)) is not None:
+                yield 1, problem(1, f"the file is {kind[0]}", kind[1])
                 return
-            raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the text
+            raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - the mark is not part of the text
         try:
             yield number, raw.decode()
         except UnicodeDecodeError as exc:
             yield number, problem(number, f"not UTF-8 (byte {exc.start + 1})", "save the file as UTF-8")
 
 
-def _csv_feed(stream: BinaryIO, faults: list[Problem]) -> Iterator[str]:
-    """Yield the lines as the csv module wants them; what is wrong with one goes into `faults`."""
+def _csv_feed(stream: BinaryIO, problems: list[Problem]) -> Iterator[str]:
+    """Yield the lines for the csv module. A line that cannot be read becomes blank, and is added to `problems`."""
     for _, text in _lines(stream):
         if isinstance(text, Problem):
-            faults.append(text)
+            problems.append(text)
             yield "\n"
         else:
             yield text + "\n"
@@ -183,25 +186,25 @@ def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _header_fault(place: int, header: list[str]) -> Problem | None:
-    twice = next((name for n, name in enumerate(header) if name in header[:n]), None)
-    if twice is None:
+def _header_problem(place: int, header: list[str]) -> Problem | None:
+    repeated = next((name for n, name in enumerate(header) if name in header[:n]), None)
+    if repeated is None:
         return None
-    return problem(place, f"two columns are called {twice!r}", "give each column a name of its own")
+    return problem(place, f"two columns are called {repeated!r}", "give each column its own name")
 
 
 def _cells(count: int) -> str:
     return f"{count:,} cell" if count == 1 else f"{count:,} cells"
 
 
-def _csv_fault(reason: str) -> tuple[str, str]:
-    """Return what a message of the csv module means, and what to do."""
+def _csv_problem(reason: str) -> tuple[str, str]:
+    """Return in plain words what an error message of the csv module means, and what to do."""
     if "field limit" in reason:
         return f"a cell has more than {MAX_LINE_BYTES:,} characters", "look for a quote that is never closed"
     if "unexpected end" in reason:
-        return "a quote is opened here and never closed", "close it, or double the quotes within cells"
+        return "a quote is opened here and never closed", "close it, or double the quotes inside cells"
     if "new-line" in reason:
-        return "a return stands without a newline", "write \\n line ends, or put quotes around the cell"
+        return "a carriage return has no newline after it", "write \\n line ends, or put quotes around the cell"
     if "expected after" in reason:
-        return "text follows a closing quote", "double the quotes within cells"
+        return "text follows a closing quote", "double the quotes inside cells"
     return reason, "fix the row"

@@ -1,4 +1,4 @@
-"""The requests to make from the rows of a table: their kind, endpoint and body."""
+"""Which request to make from each row of a table: its kind, endpoint and body."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class RequestSpec:
     model: str
     """The model of every request."""
     endpoint: str | None = None
-    """A path or a short name of the endpoint; None: the other fields decide, and chat is the default."""
+    """The path or a short name of the endpoint; None: the other fields decide, and chat is the default."""
     prompt: str | None = None
-    """The prompt; None takes the column `prompt` or `text`, or the only column."""
+    """The prompt; None means the column `prompt` or `text`, or the only column."""
     system: str | None = None
     """The system message, for chat and responses."""
     embeddings: bool = False
@@ -47,25 +47,25 @@ class RequestSpec:
     rerank: str | None = None
     """The query that the documents of each row are ranked by."""
     prefix: str = "line"
-    """The ids are this prefix, `-` and the number of the request from 1, unless there is an `id_column`."""
+    """Ids are this prefix, `-` and the number of the request from 1, unless there is an `id_column`."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters for every body; they replace those made here."""
+    """Parameters for every body; they replace parameters of the same name."""
     schema: Mapping[str, Any] | None = None
     """The JSON schema of the answers, as `load_schema` returns it."""
     images: tuple[str, ...] = ()
-    """Columns with the images of each row."""
+    """The columns with the images of each row."""
     inline_images: bool = False
-    """Whether to download images that are web addresses, and send them in the request."""
+    """Whether to download images from web addresses and send them in the request."""
     id_column: str | None = None
-    """The column with the ids of the requests."""
+    """The column with the ids of the requests, or None."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError if the fields exclude each other."""
+        """Raise UsageError if the fields do not fit together."""
         kind, path = self.target
         if sum([self.embeddings, self.score is not None, self.rerank is not None]) > 1:
             raise UsageError("--embeddings, --score and --rerank exclude each other", hint="choose one")
         if kind not in _KINDS:
-            raise UsageError(f"requests for {path} are not made of rows", hint="-h lists the endpoints")
+            raise UsageError(f"requests for {path} cannot be made from rows", hint="-h lists the endpoints")
         rules: tuple[tuple[str, object, tuple[BatchType, ...]], ...] = (
             ("--embeddings", self.embeddings or None, (BatchType.EMBEDDING,)),
             ("--score", self.score, (BatchType.SCORE,)),
@@ -89,7 +89,7 @@ class RequestSpec:
     def target(self) -> tuple[BatchType, str]:
         """The kind of the requests, and the path of their endpoint. Raises UsageError for an unknown endpoint."""
         if self.endpoint is not None:
-            # Parasail takes reranks at the endpoint for scores.
+            # Parasail accepts rerank requests at the endpoint for scores.
             params = {"documents": ()} if self.rerank is not None else None
             return kind_of_endpoint(_SHORT_NAMES.get(self.endpoint, self.endpoint), params)
         kind = BatchType.CHAT_COMPLETION

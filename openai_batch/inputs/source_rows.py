@@ -1,4 +1,4 @@
-"""Keep the rows that requests are made from, so that results can be joined with them.
+"""Keep the rows that requests are made from, so that results can be joined with them later.
 
 Each row is one line of JSON, in the order of the requests. Cells of bytes are left out: images would be kept twice.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def recording(tables: Iterable[Table], out: BinaryIO) -> Iterator[Table]:
-    """Yield the tables; each row is written to `out` when it is read."""
+    """Yield the tables. Reading a row of one also writes it to `out`."""
     for table in tables:
         yield replace(table, rows=_recorded(table.rows, out))
 

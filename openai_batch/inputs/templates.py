@@ -1,8 +1,8 @@
 """Texts made from a row: templates with columns, and plain texts that are the same for every row.
 
 A text is a template if it contains `{{` or `{%`. A template that only names columns is filled in here, five times as
-fast as by Jinja; all others are left to Jinja, in its sandbox. There, values are data: a template cannot reach
-attributes that begin with an underscore, or anything that changes the row.
+fast as with Jinja; Jinja's sandbox fills in all others. There, values are only data: a template cannot use attributes
+that begin with an underscore, or anything that changes the row.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def as_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes | bytearray | memoryview):
-        raise InputError("the cell holds bytes, which are no text", hint="choose another column")
+        raise InputError("the cell contains bytes, not text", hint="choose another column")
     if isinstance(value, bool | dict | list | tuple | set):
         return msgspec.json.encode(value).decode()
     return str(value)
@@ -107,9 +107,9 @@ def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
             raise UsageError(f"{flag}: `self` is Jinja's own name", hint='write {{ row["self"] }} for that column')
         template = environment.from_string(text)
     except TemplateError as exc:
-        place = getattr(exc, "lineno", 1)
+        line = getattr(exc, "lineno", 1)
         hint = "write columns as {{ name }}"
-        raise UsageError(f"{flag}: line {place} is no template: {exc.message}", hint=hint) from None
+        raise UsageError(f"{flag}: line {line} is not a valid template: {exc.message}", hint=hint) from None
 
     def render(row: Row) -> str:
         try:

@@ -17,7 +17,7 @@ from openai_batch.errors import BatchError, IncompleteError, NotFoundError
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.net.delays import delays
-from openai_batch.results.index import as_they_stand, index
+from openai_batch.results.index import as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.tally import Tally
 
@@ -188,7 +188,7 @@ def result_lines(
     if order is None:
         for part in job.parts:
             with _fetched(workflow, part, job, beside, tally) as (streams, places):
-                yield from as_they_stand(streams, places, tally)
+                yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
         tally.missing_count += missing
@@ -203,8 +203,8 @@ def result_lines(
             _, scratch = stack.enter_context(part_file(beside))
             results = completed(results, skipped, files, scratch)
         yield from complete(order.ids(), results, tally, note, rename=path is not None)
-    if tally.strangers:
-        workflow.reporter.warn(f"{tally.strangers:,} results have ids that were not asked for; they are left out")
+    if tally.unknown_ids:
+        workflow.reporter.warn(f"{tally.unknown_ids:,} results have ids that were not asked for; they are left out")
 
 
 def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:

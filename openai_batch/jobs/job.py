@@ -11,7 +11,7 @@ import msgspec
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_path, part_file
 from openai_batch.providers.polling import Poller, job_delays
-from openai_batch.results.merge import MISSING
+from openai_batch.results.merge import NO_RESULT
 from openai_batch.results.result import Result
 from openai_batch.results.tally import Tally
 
@@ -237,8 +237,8 @@ class Job:
                 out, _ = stack.enter_context(part_file(scratch))
 
                 def note(_row: int, custom_id: str, cause: str | None) -> None:
-                    if cause is MISSING:
-                        code, _, message = MISSING.partition(": ")
+                    if cause is NO_RESULT:
+                        code, _, message = NO_RESULT.partition(": ")
                         line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
                         out.write(msgspec.json.encode(line) + b"\n")
 

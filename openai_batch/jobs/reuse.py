@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import NotFoundError, UnknownProviderError
 from openai_batch.providers.provider import normal_url
 from openai_batch.requests.fingerprints import paired, repeats
-from openai_batch.requests.split import sort_out
+from openai_batch.requests.split import copy_requests
 
 from .collect import keep_answers
 from .recover import look_back
@@ -148,7 +148,7 @@ def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:
     if submit_plan.count:
         with batch_file.path.open("rb") as source, skipped_rows(submit_plan.path) as skipped:
             wanted = (row not in skipped for row in range(batch_file.report.requests))
-            slices = sort_out(source, plan.folder, limits, wanted, by_model=limits.one_model)
+            slices = copy_requests(source, plan.folder, limits, wanted, by_model=limits.one_model)
         batch_file = replace(batch_file, slices=tuple(slices), folder=plan.folder)
     return replace(spec, batch_file=batch_file, submit_plan=submit_plan, earlier=plan.earlier)
 

@@ -16,8 +16,8 @@ def delays(
 ) -> Iterator[float]:
     """Yield the seconds to wait before each next try, without end: `first`, then `growth` times the one before.
 
-    No delay is over `longest` seconds before it is spread: each is multiplied by a random number from `spread`, so
-    that many clients do not try at the same moment. Make a new one to start again from `first`.
+    No delay is longer than `longest` seconds. Then each is multiplied by a random number from the range `spread`, so
+    that many clients do not try at the same moment. Call this again to start from `first` again.
     """
     delay = first
     while True:
@@ -28,8 +28,8 @@ def delays(
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date).
 
-    None where it asks for nothing, or for something that is past, endless or not a time. `headers` must find names
-    in lower case.
+    Return None if there is no such header, or if it is in the past, infinite, or not a time. Names are looked
+    up in `headers` in lower case.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "")
@@ -43,7 +43,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds_until(date: str) -> float:
-    """Return the seconds from now to a date in the form of HTTP headers; -inf if `date` is none."""
+    """Return the seconds from now to a date in the format of HTTP headers; -inf if it is not a date."""
     from email.utils import parsedate_to_datetime
 
     try:

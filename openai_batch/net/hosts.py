@@ -1,4 +1,4 @@
-"""Tell whether a host is this machine or OpenAI's; that decides which keys and proxies are used."""
+"""Tell whether a host is this machine, or OpenAI's. That decides which keys and proxies are used."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Download a file completely over a connection that breaks, slows down, or announces a wrong length.
 
-A broken download goes on where it stopped only if the server proves that it can: a 206 that starts at our offset,
-with the same total, under the same strong ETag. Anything else starts from the front. Callers that check a digest
-afterwards need no ETag.
+A broken download continues where it stopped only if the server proves that the rest belongs to the same file: a 206
+that starts at our offset, with the same total size and the same strong ETag. Otherwise it starts from the beginning.
+Callers that check a digest afterwards need no ETag.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 MIN_RATE = 1000
-"""Bytes a second, on average over `RATE_SPAN`: a slower connection is taken for a broken one."""
+"""Bytes per second, on average over `RATE_SPAN`. A slower connection counts as broken."""
 
 RATE_SPAN = 60.0
 """Seconds over which the rate is measured."""
 
 MAX_TRIES, MAX_CONNECTS = 5, 10
-"""Tries in a row without new bytes before giving up; the second is for tries that cannot even connect."""
+"""The most tries in a row without new bytes; the second is for tries that cannot even connect."""
 
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -39,7 +39,7 @@ class DownloadResponse:
     """A server's response to one request for a file, or for the rest of it."""
 
     status: int
-    """The HTTP status: 200, 206, or 416 if nothing lies beyond the offset."""
+    """The HTTP status: 200, 206, or 416 if the file ends before the offset."""
     headers: Mapping[str, str]
     """The headers, with names in lower case."""
     chunks: Iterator[bytes]
@@ -47,7 +47,7 @@ class DownloadResponse:
 
     @property
     def length(self) -> int | None:
-        """The announced length of the body in bytes, unless it is encoded for the transfer."""
+        """The length of the body in bytes, as the headers say; None if unknown, or if the body is compressed."""
         if self.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             return None
         text = self.headers.get("content-length", "")
@@ -55,12 +55,12 @@ class DownloadResponse:
 
     @property
     def strong_etag(self) -> str | None:
-        """The ETag, if it stands for every byte of the file."""
+        """The ETag if it is a strong one, which changes with every byte of the file; else None."""
         etag = self.headers.get("etag", "")
         return etag if etag.startswith('"') else None
 
     def total_from(self, offset: int) -> int | None:
-        """Return the size of the whole file if this is exactly the rest of it after `offset` bytes, else None."""
+        """Return the size of the whole file if the response is exactly its rest after `offset` bytes, else None."""
         match = _RANGE.fullmatch(self.headers.get("content-range", ""))
         if self.status != _PARTIAL or match is None:
             return None
@@ -71,20 +71,20 @@ class DownloadResponse:
 
 @dataclass(slots=True)
 class _State:
-    """What is known of the file after the tries so far."""
+    """What is known about the file after the tries so far."""
 
     target: BinaryIO
-    """The file that is written, for reading, writing and seeking."""
+    """The file that is written; it must be readable and seekable too."""
     progress: Callable[[int, int | None], None] | None
-    """Called with the bytes written and the bytes in all (None: unknown)."""
+    """Called with the number of bytes so far and of all bytes (None: unknown)."""
     verified: bool
-    """Whether the caller checks a digest, so that a range needs no ETag."""
+    """Whether the caller checks a digest, so that no ETag is needed to continue."""
     offset: int = 0
-    """The good bytes in `target`."""
+    """The number of good bytes in `target`."""
     total: int | None = None
-    """The size of the file as announced, in bytes."""
+    """The size of the file in bytes, as the server said; None if unknown."""
     etag: str | None = None
-    """The strong ETag of the bytes in `target`."""
+    """The strong ETag of the bytes in `target`, or None."""
     ranges: bool = False
     """Whether the server says that it can send a part of the file."""
 
@@ -93,7 +93,7 @@ class _State:
         return bool(self.offset and (self.verified or (self.ranges and self.etag and self.total)))
 
     def resumes(self, response: DownloadResponse) -> bool:
-        """Tell whether `response` is the rest of the file; if so, its total is known from now on."""
+        """Tell whether `response` is the rest of the file. If it is, remember the total size."""
         total = response.total_from(self.offset)
         if self.verified:
             same = total is not None and self.total in (None, total)
@@ -104,7 +104,7 @@ class _State:
         return same
 
     def restart(self, response: DownloadResponse) -> None:
-        """Start from the front, with what `response` says about the file."""
+        """Start from the beginning, with what `response` says about the file."""
         self.offset, self.total, self.etag = 0, response.length, response.strong_etag
         self.ranges = response.headers.get("accept-ranges", "").lower() == "bytes"
 
@@ -118,13 +118,13 @@ def transfer(
     progress: Callable[[int, int | None], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[int, int | None]:
-    """Download a file into `target`; return (bytes in `target`, bytes announced or None).
+    """Download a file into `target`. Return (bytes in `target`, size in bytes as the server said, or None).
 
-    `read(offset, etag)` asks for the file from an offset on, on condition that it is still the same; it raises ApiError
-    where that fails. With `verified` the caller checks a digest afterwards: then bytes that `target` holds already are
-    kept, and the rest is appended without proof by an ETag. `name` names the file in errors. `progress` is called with
-    the bytes so far and the bytes in all (None: unknown).
-    Raises DownloadError if every try ended early, and any error of `read` that does not pass by itself.
+    `read(offset, etag)` requests the file from an offset on, if it still has that ETag; it raises ApiError if that
+    fails. With `verified`, the caller checks a digest afterwards: then bytes that are already in `target` are kept, and
+    the rest is appended without an ETag. `name` is the file's name for errors. `progress` is called with the number of
+    bytes so far and of all bytes (None: unknown).
+    Raises DownloadError if every try ended early, and any error of `read` that a new try would not solve.
     """
     state = _State(target, progress, verified)
     if verified:
@@ -136,23 +136,24 @@ def transfer(
         except ApiError as exc:
             if not exc.passes:
                 raise
-            reason, asked = str(exc), exc.retry_after
-            most = MAX_CONNECTS if isinstance(exc, UnreachableError) and not exc.sent else MAX_TRIES
+            reason, retry_after = str(exc), exc.retry_after
+            max_tries = MAX_CONNECTS if isinstance(exc, UnreachableError) and not exc.sent else MAX_TRIES
         else:
             if state.total is None or state.offset == state.total:
                 return state.offset, state.total
-            reason, asked, most = f"it ended after {state.offset:,} of {state.total:,} bytes", None, MAX_TRIES
+            reason, retry_after = f"it ended after {state.offset:,} of {state.total:,} bytes", None
+            max_tries = MAX_TRIES
             if state.offset > state.total:
                 best, state.offset = max(best, state.offset), 0
         if state.resumable and state.offset > best:
             tries, best, pauses = 0, state.offset, _pauses()
         tries, best = tries + 1, max(best, state.offset)
-        if tries >= most:
+        if tries >= max_tries:
             raise DownloadError(
-                f"{name} could not be downloaded whole: {reason}",
-                hint="nothing was published; the same command again starts anew",
+                f"{name} could not be downloaded completely: {reason}",
+                hint="nothing was published; run the same command again to start over",
             )
-        sleep(max(next(pauses), asked or 0.0))
+        sleep(max(next(pauses), retry_after or 0.0))
 
 
 def _pauses() -> Iterator[float]:
@@ -160,7 +161,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _try(read: Callable[[int, str | None], AbstractContextManager[DownloadResponse]], state: _State) -> None:
-    """Send one request and write what it brings. Raises ApiError if the connection breaks or is too slow."""
+    """Send one request and write the bytes that come. Raises ApiError if the connection breaks or is too slow."""
     start = state.offset if state.resumable else 0
     with read(start, state.etag if start else None) as response:
         if not (start and state.resumes(response)):
@@ -170,14 +171,14 @@ def _try(read: Callable[[int, str | None], AbstractContextManager[DownloadRespon
                 raise UnreachableError("the server did not send the part of the file that was asked for")
         state.target.seek(state.offset)
         state.target.truncate()
-        since, then = time.monotonic(), state.offset
+        span_start, span_offset = time.monotonic(), state.offset
         for chunk in response.chunks:
             state.target.write(chunk)
             state.offset += len(chunk)
             if state.progress is not None:
                 state.progress(state.offset, state.total)
             now = time.monotonic()
-            if now - since >= RATE_SPAN:
-                if state.offset - then < MIN_RATE * RATE_SPAN:
-                    raise UnreachableError(f"less than {MIN_RATE:,} bytes a second came")
-                since, then = now, state.offset
+            if now - span_start >= RATE_SPAN:
+                if state.offset - span_offset < MIN_RATE * RATE_SPAN:
+                    raise UnreachableError(f"the download was slower than {MIN_RATE:,} bytes per second")
+                span_start, span_offset = now, state.offset

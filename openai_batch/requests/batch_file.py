@@ -1,7 +1,7 @@
-"""Check a batch input file whole, and write down in the same pass what a job needs of it.
+"""Check a whole batch input file, and record in the same pass what a job needs to know about it.
 
-A file that already stands as it would be sent is used where it lies. Anything else (a pipe, prompts, a byte
-order mark, CRLF, blank lines, a missing last newline) gives a copy of ours, which is what is sent.
+A file that can be sent as it is is used in place. Anything else (a pipe, prompts, a byte order mark, CRLF, blank
+lines, no newline at the end) is copied to the work folder, and the copy is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .check import check_stream
 from .fingerprints import fingerprints
 from .problems import problems_text
 from .source import looks_like_requests
-from .split import Slice, Splitter, sort_out
+from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """A batch file that passed the check, and what was written down about it in the same pass."""
+    """A batch file that passed the check, and what was recorded about it."""
 
     path: Path
     """The bytes to send: the user's file itself, or a file in the work folder."""
     origin: Path | None
-    """The user's file if `path` is it, else None."""
+    """The user's file if `path` is that file, else None."""
     report: Report
     """What the check found."""
     sha256: str
@@ -49,30 +49,33 @@ class BatchFile:
     keys: Path
     """The fingerprint of each request, in the same order (`requests/fingerprints`)."""
     slices: tuple[Slice, ...] = ()
-    """What fits one batch each."""
+    """The slices of the file, each of which fits one batch."""
     folder: Path | None = None
-    """Where the files of slices are that are not part of `path`."""
+    """The folder with the files of the slices that are not parts of `path`."""
     columns: Path | None = None
-    """The rows of the table that the requests were made of (`inputs/source_rows`)."""
+    """The rows of the table that the requests were made from (`inputs/source_rows`), or None."""
 
 
 def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> BatchFile:
-    """Check a batch input file whole, before anything is sent, and return what is to be sent.
+    """Check a whole batch input file before anything is sent. Return what will be sent.
 
-    Raises InputError with every problem (capped) if it cannot be.
+    `folder` is for the files that this makes. Raises InputError with the problems (a limited number of them) if the
+    file cannot be sent.
     """
     ids, keys = folder / "ids", folder / "keys"
     splitter = Splitter(limits)
     encode_lines = msgspec.json.Encoder().encode_lines
     with source.path.open("rb") as handle, create(ids) as ids_out, create(keys) as keys_out:
 
-        def take(chunk: RequestChunk) -> None:
+        def record(chunk: RequestChunk) -> None:
             id_lines = encode_lines(chunk.ids)
             ids_out.write(id_lines)
             keys_out.write(fingerprints(chunk.url, chunk.bodies))
-            splitter.take(chunk, id_lines)
+            splitter.add_chunk(chunk, id_lines)
 
-        report = check_stream(handle, limits.of_lines(), endpoint=endpoint, on_chunk=take, places=source.places)
+        report = check_stream(
+            handle, limits.of_lines(), endpoint=endpoint, on_chunk=record, line_origins=source.line_origins
+        )
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)
@@ -83,15 +86,15 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     slices = splitter.slices()
     if splitter.mixed:
         with path.open("rb") as handle:
-            slices = sort_out(handle, folder, limits)
+            slices = copy_requests(handle, folder, limits)
     return BatchFile(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
 
 
 def problems_error(source: Source, report: Report) -> InputError:
     """Return the error with the problems of a batch file, one a line."""
     if not looks_like_requests(source):
-        hint = "requests are JSON; prompts are for `obatch run`, or for `obatch prepare` first"
-    elif source.places is not None:
+        hint = "requests are JSON; for prompts, use `obatch run`, or `obatch prepare` first"
+    elif source.line_origins is not None:
         hint = "fix the files, then run the same command again"
     elif source.origin is None:
         hint = "fix the input"
@@ -102,13 +105,13 @@ def problems_error(source: Source, report: Report) -> InputError:
 
 
 def _clean(source: Source, target: Path) -> int:
-    r"""Copy the lines as they are sent: bytes kept, each ended by one `\n`, blank ones left out. Return the bytes."""
-    begins = frozenset(source.places.starts if source.places is not None else (1,))
+    r"""Copy the lines to `target` without blank ones, each ended by one `\n`. Return the size of `target` in bytes."""
+    first_lines = frozenset(source.line_origins.starts if source.line_origins is not None else (1,))
     with source.path.open("rb") as handle, create(target) as out:
         for number, _, raw in lines(handle):
-            if isinstance(raw, int):  # the check has refused such a file already
+            if isinstance(raw, int):  # too long a line: the check has already refused such a file
                 continue
-            kept = (raw.removeprefix(b"\xef\xbb\xbf") if number in begins else raw).removesuffix(b"\r")
+            kept = (raw.removeprefix(b"\xef\xbb\xbf") if number in first_lines else raw).removesuffix(b"\r")
             if kept.strip():
                 out.write(kept + b"\n")
         return out.tell()

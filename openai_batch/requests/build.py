@@ -1,6 +1,6 @@
 """Make requests: the body for a set of parameters, and its line in a batch input file.
 
-Nothing here reads, writes or sends. The objects of the caller are never changed.
+Nothing here reads, writes or sends. The caller's objects are never changed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
     """Return the request that `params` describe.
 
     Without `endpoint` ("/v1/responses", or just "responses") the keys of `params` decide the kind, as in 0.3.4.
-    Raises InputError if they do not, or if a parameter is missing or wrong; UsageError for an unknown endpoint.
+    Raises InputError if the keys do not tell the kind, or if a parameter is missing or wrong. Raises UsageError for
+    an unknown endpoint.
     """
     if "model" not in params:
         raise InputError("Model must be specified in arguments", hint='add model="…"')
@@ -59,7 +60,7 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
     else:
         kind, url = kind_of_endpoint(endpoint, params)
     if kind is BatchType.TRANSFUSION and endpoint is not None:
-        return Request(kind, url, dict(params))  # OpenAI's image edits have the same path and other rules
+        return Request(kind, url, dict(params))  # OpenAI's image edits have the same path, but other rules
     make_body = _BODY_MAKERS.get(kind)
     return Request(kind, url, make_body(params) if make_body else dict(params))
 
@@ -67,14 +68,14 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
 def request_line(custom_id: str, url: str, body: Mapping[str, Any]) -> bytes:
     """Return one line of a batch input file: compact UTF-8 JSON and a newline.
 
-    Raises InputError for values that JSON does not have: NaN, infinities, lone surrogates, objects of other types.
+    Raises InputError for values that JSON cannot express: NaN, infinities, half of a surrogate pair, other types.
     """
     try:
         line = msgspec.json.encode({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
     except UnicodeEncodeError as exc:
         raise InputError(
-            f"{custom_id}: the request holds half of a surrogate pair, which is no character ({exc.reason})",
-            hint="it comes from text cut in the middle of a character: fix or replace it",
+            f"{custom_id}: the request contains half of a surrogate pair, which is not a character ({exc.reason})",
+            hint="the text was cut in the middle of a character: fix or replace it",
         ) from None
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise InputError(
@@ -84,7 +85,7 @@ def request_line(custom_id: str, url: str, body: Mapping[str, Any]) -> bytes:
     # msgspec writes NaN and the infinities as null, so only lines with a null need the slow search.
     if b"null" in line and (key := _not_finite(body)) is not None:
         raise InputError(
-            f"{custom_id}: {key} is not a finite number, and JSON has no such thing", hint="leave it out or fix it"
+            f"{custom_id}: {key} is not a finite number, and JSON cannot express it", hint="leave it out or fix it"
         )
     return line + b"\n"
 
@@ -140,7 +141,7 @@ def _transfusion(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _transcription(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with a data URL split into data and media type, as Parasail wants it; other files are ids."""
+    """Return the body. Parasail wants a data URL split into data and media type; any other `file` is a file id."""
     data_url = _DATA_URL.fullmatch(params["file"]) if isinstance(params.get("file"), str) else None
     if data_url is None:
         return dict(params)

@@ -1,7 +1,7 @@
 """Check a batch input file, line by line, against what a provider accepts.
 
-Nothing here changes a byte: lines are parsed to be judged, and the user's own bytes are what is sent.
-Memory holds one block of lines and 8 bytes per id.
+Nothing here changes the file: lines are parsed only to check them, and the user's own bytes are sent.
+Memory holds one block of lines, and 8 bytes per id.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from openai_batch.errors import Problem
-from openai_batch.files.lines import MAX_LINE_BYTES, blocks, lines, pieces
-from openai_batch.files.signatures import foreign
+from openai_batch.files.lines import MAX_LINE_BYTES, blocks, lines, lines_of_block
+from openai_batch.files.signatures import other_kind
 
 from .fast_check import chunk_of, count_inputs, read_chunk
 from .limits import MAX_EMBEDDING_INPUTS, Limits
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from .source import LineOrigins
 
 MAX_ID_CHARS = 512
-"""No known provider takes longer custom ids; some stop at 64, which is a warning."""
+"""The longest custom id, in characters. Some providers accept only 64, so longer ones get a warning."""
 
 _SHORT_ID_CHARS = 64
 
 
 class _Line(msgspec.Struct):
+    """The fields of a line, of any type; UNSET for a field that is missing."""
+
     custom_id: Any = msgspec.UNSET
     method: Any = msgspec.UNSET
     url: Any = msgspec.UNSET
@@ -50,16 +52,16 @@ def check_stream(
     on_row: Callable[[Row], None] | None = None,
     on_chunk: Callable[[RequestChunk], None] | None = None,
     max_problems: int = 100,
-    places: LineOrigins | None = None,
+    line_origins: LineOrigins | None = None,
 ) -> Report:
-    """Read `stream`, which can seek, to its end and report every problem, at most `max_problems` of them in full.
+    """Check `stream`, which must be seekable, from here to its end. Return the report.
 
-    `endpoint`, where given, is what each line's url must equal; else the first line's url sets it.
-    `on_row` is called for each acceptable line, in order, and makes the check slow. `on_chunk` is called for many
-    acceptable lines at once, in order; what it was given holds only if the report is ok. `places` tells the lines of
-    several joined files apart.
+    The report counts every problem, and describes at most `max_problems` of them. Each line's url must be `endpoint`,
+    or the url of the first line if `endpoint` is None. `on_row` is called for each acceptable line, in order, and makes
+    the check slow. `on_chunk` is called for many acceptable lines at once, in order; ignore what it got if the report
+    is not ok. `line_origins` says which file each line comes from, if several files were joined.
     """
-    rules = (limits, endpoint, max_problems, places)
+    rules = (limits, endpoint, max_problems, line_origins)
     if on_row is None:
         start = stream.tell()
         hashes = IdHashes()
@@ -67,7 +69,7 @@ def check_stream(
         _by_chunks(stream, checker, hashes, on_chunk)
         if hashes.all_unique():
             return checker.finish()
-        stream.seek(start)  # read again, to tell the lines of the repeated ids
+        stream.seek(start)  # read again, to find the lines with the repeated ids
     with unique_ids() as seen:
         checker = _Checker(*rules, seen)
         for number, offset, raw in lines(stream, MAX_LINE_BYTES):
@@ -80,17 +82,17 @@ def check_stream(
 def _by_chunks(
     stream: BinaryIO, checker: _Checker, hashes: IdHashes, on_chunk: Callable[[RequestChunk], None] | None
 ) -> None:
-    """Check many lines at once where all of them are good, and the others line by line."""
+    """Check a block of lines at once if all of them are good, else line by line."""
     number = offset = 0
-    for block, beyond in blocks(stream, MAX_LINE_BYTES):
-        end = offset + len(block) + beyond
-        chunk = None if beyond else read_chunk(block)
+    for block, skipped in blocks(stream, MAX_LINE_BYTES):
+        end = offset + len(block) + skipped
+        chunk = None if skipped else read_chunk(block)
         if chunk is not None and checker.accepts(chunk, number, end):
             number += len(chunk.ids)
             hashes.add(chunk.ids)
         else:
             rows: list[Row] = []
-            for start, raw in pieces(block, beyond, MAX_LINE_BYTES):
+            for start, raw in lines_of_block(block, skipped, MAX_LINE_BYTES):
                 number += 1
                 row = checker.line(number, offset + start, raw)
                 if row is not None:
@@ -106,48 +108,47 @@ def _by_chunks(
 
 
 class _Checker:
-    """The rules, and what must be remembered from line to line to apply them."""
+    """The rules, and what they need to remember from one line to the next."""
 
     def __init__(
         self,
         limits: Limits,
         endpoint: str | None,
         max_problems: int,
-        places: LineOrigins | None,
+        line_origins: LineOrigins | None,
         seen: Callable[[str, str], str | None],
     ) -> None:
         self._limits = limits
-        self._places = places
-        self._begins = frozenset(places.starts if places is not None else (1,))
+        self._line_origins = line_origins
+        self._first_lines = frozenset(line_origins.starts if line_origins is not None else (1,))
         self._max_problems = max_problems
         self._report = Report(endpoint=endpoint)
         self._seen = seen
         self._long_id_line: int | None = None
-        self._foreign = False
+        self._other_kind = False
 
     def line(self, number: int, offset: int, raw: bytes | int) -> Row | None:
-        """Judge one line; return its row where it is acceptable."""
+        """Check one line. Return its row if it is acceptable, else None."""
         report = self._report
         report.lines = number
         if isinstance(raw, int):
             report.n_bytes = offset + raw
-            if self._foreign:
+            if self._other_kind:
                 return None
             self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
             return None
         report.n_bytes = offset + len(raw) + 1
-        begins = number in self._begins
-        if self._foreign and not begins:
+        is_first = number in self._first_lines
+        if self._other_kind and not is_first:
             return None
-        if begins:
-            found = foreign(raw)
-            self._foreign = found is not None
-            if found is not None:
-                self._add(number, "invalid_encoding", f"the file is {found[0]}", None, found[1])
+        if is_first:
+            kind = other_kind(raw)
+            self._other_kind = kind is not None
+            if kind is not None:
+                self._add(number, "invalid_encoding", f"the file is {kind[0]}", None, kind[1])
                 return None
             if raw.startswith(codecs.BOM_UTF8):
-                remedy = "it is left out of what is sent"
-                self._warn(number, "byte_order_mark", "the file starts with a byte order mark", remedy)
+                self._warn(number, "byte_order_mark", "the file starts with a byte order mark", "it is not sent")
                 raw, offset = raw[3:], offset + 3
                 report.as_sent = False
         if raw.endswith(b"\r"):
@@ -164,19 +165,19 @@ class _Checker:
         return row if report.problem_count == problems else None
 
     def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
-        """Take in requests that are good by themselves, if there is nothing to say about any of them.
+        """Count the requests of a chunk and return True; return False if a line needs a look by itself.
 
-        There are `before` lines before them, and `end` is the byte offset behind the last one's newline.
+        There are `before` lines before them. `end` is the byte offset after the last one's newline.
         """
         limits, report = self._limits, self._report
         longest = min(n for n in (limits.max_line_bytes, MAX_LINE_BYTES) if n is not None)
         if (
-            self._foreign
+            self._other_kind
             or chunk.url != report.endpoint
             or max(map(len, chunk.ids)) > (_SHORT_ID_CHARS if self._long_id_line is None else MAX_ID_CHARS)
             or max(map(len, chunk.lines)) > longest
             or max(chunk.inputs) > MAX_EMBEDDING_INPUTS
-            or not self._knows(set(chunk.models))
+            or not self._models_fit(set(chunk.models))
         ):
             return False
         count = len(chunk.ids)
@@ -186,8 +187,8 @@ class _Checker:
         report.embedding_inputs += sum(chunk.inputs)
         return True
 
-    def _knows(self, models: set[str | None]) -> bool:
-        """Tell whether there is nothing to say about lines that name these models: no new one, none missing."""
+    def _models_fit(self, models: set[str | None]) -> bool:
+        """Tell whether these models need no problem and no new entry in the report."""
         if None in models and self._report.endpoint != "/v1/moderations":
             return False
         if self._limits.one_model:
@@ -195,15 +196,15 @@ class _Checker:
         return len(self._report.models) >= self._max_problems or models - {None} <= self._report.models.keys()
 
     def finish(self) -> Report:
-        """Judge the whole, and return the report with its problems in the order of their lines."""
+        """Check the file as a whole, and return the report with its problems in the order of their lines."""
         report, limits = self._report, self._limits
         if not report.requests and not report.problem_count:
-            self._add(None, "empty_file", "the file holds no request", None, "write one JSON object a line")
+            self._add(None, "empty_file", "the file has no requests", None, "write one JSON object per line")
         if limits.max_requests is not None and report.requests > limits.max_requests:
             self._add(
                 None,
                 "too_many_tasks",
-                f"{report.requests:,} requests, and the provider takes {limits.max_requests:,} a file",
+                f"{report.requests:,} requests; the provider accepts {limits.max_requests:,} per file",
                 None,
                 "split the file",
             )
@@ -211,16 +212,16 @@ class _Checker:
             self._add(
                 None,
                 "file_too_large",
-                f"{report.n_bytes:,} bytes, and the provider takes {limits.max_bytes:,} a file",
+                f"{report.n_bytes:,} bytes; the provider accepts {limits.max_bytes:,} per file",
                 None,
                 "split the file",
             )
-        most = limits.max_embedding_inputs
-        if report.endpoint == "/v1/embeddings" and most is not None and report.embedding_inputs > most:
+        max_inputs = limits.max_embedding_inputs
+        if report.endpoint == "/v1/embeddings" and max_inputs is not None and report.embedding_inputs > max_inputs:
             self._add(
                 None,
                 "too_many_tasks",
-                f"{report.embedding_inputs:,} embedding inputs, and one file may hold {most:,}",
+                f"{report.embedding_inputs:,} embedding inputs; one file may have {max_inputs:,}",
                 None,
                 "split the file",
             )
@@ -229,14 +230,14 @@ class _Checker:
                 self._long_id_line, "long_custom_id", "custom_id has over 64 characters", "some providers refuse it"
             )
         report.problems.sort(key=lambda p: (p.line is None, p.line or 0))
-        if self._places is not None:
-            report.problems = [self._places.placed(problem) for problem in report.problems]
+        if self._line_origins is not None:
+            report.problems = [self._line_origins.with_origin(problem) for problem in report.problems]
         return report
 
     def _parse(self, number: int, raw: bytes) -> _Line | None:
         try:
             parsed = _decode(raw)
-            raw.decode()  # what stands under other keys was not looked at
+            raw.decode()  # the decoder skips the values of other keys
         except UnicodeDecodeError as exc:
             message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
             self._add(number, "invalid_encoding", message, None, "save the file as UTF-8")
@@ -248,7 +249,7 @@ class _Checker:
                     number, "invalid_json_line", f"a number is out of range ({exc})", None, "write it as JSON allows"
                 )
             else:
-                remedy = "write one JSON object a line, without an array around them"
+                remedy = "write one JSON object per line, without an array around them"
                 self._add(number, "invalid_json_line", "the line is not a JSON object", None, remedy)
         except msgspec.DecodeError as exc:
             self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
@@ -257,19 +258,19 @@ class _Checker:
         return None
 
     def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
-        """Tell whether every parser would read the line alike."""
+        """Tell whether every parser reads the line in the same way."""
         body = parsed.body if isinstance(parsed.body, dict) else {}
         try:
             too_deep = is_too_deep(raw, body)
             key = None if too_deep else repeated_key(raw, (*_Line.__struct_fields__, *body))
-        except RecursionError:  # beside the body
+        except RecursionError:  # nested too deeply outside the body
             too_deep, key = True, None
         if too_deep:
             message = f"the JSON is nested more than {MAX_DEPTH} levels deep"
             self._add(number, "invalid_json_line", message, None, "flatten the request")
             return False
         if key is not None:
-            self._add(number, "invalid_json_line", f"the key {_show(key)} stands there twice", key, "keep one of them")
+            self._add(number, "invalid_json_line", f"the key {_show(key)} occurs twice", key, "keep one of them")
             return False
         return True
 
@@ -277,7 +278,7 @@ class _Checker:
         limits, report = self._limits, self._report
         report.requests += 1
         if limits.max_line_bytes is not None and length > limits.max_line_bytes:
-            message = f"the line has {length:,} bytes, and the provider takes {limits.max_line_bytes:,}"
+            message = f"the line has {length:,} bytes; the provider accepts {limits.max_line_bytes:,}"
             self._add(number, "line_too_long", message, None, "shorten the request")
         self._custom_id(number, parsed.custom_id)
         if parsed.method is msgspec.UNSET:
@@ -293,15 +294,15 @@ class _Checker:
 
     def _custom_id(self, number: int, value: object) -> None:
         if value is msgspec.UNSET:
-            self._missing(number, "custom_id", "give each line an id of its own")
+            self._missing(number, "custom_id", "give each line its own id")
         elif not isinstance(value, str) or not value:
             message = f"custom_id is {_show(value)}"
             self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
         else:
             first = self._seen(value, str(number))
             if first is not None:
-                message = f"custom_id {_show(value)} is also {self._at(int(first))}"
-                self._add(number, "duplicate_custom_id", message, "custom_id", "give each line an id of its own")
+                message = f"custom_id {_show(value)} is also {self._location(int(first))}"
+                self._add(number, "duplicate_custom_id", message, "custom_id", "give each line its own id")
             if len(value) > MAX_ID_CHARS or not value.isprintable():
                 message = f"custom_id {_show(value)} is too long or has control characters"
                 self._add(number, "invalid_request", message, "custom_id", "use up to 64 printable characters")
@@ -322,17 +323,17 @@ class _Checker:
                 known = ", ".join(limits.endpoints)
                 self._add(number, "invalid_url", f"the provider has no batches for {value}", "url", f"it has {known}")
         elif value != report.endpoint:
-            message = f"url is {value}, and the batch's endpoint is {report.endpoint}"
-            remedy = "put each endpoint into a file of its own" if self._places is None else "send each endpoint apart"
+            message = f"url is {value}, but the batch's endpoint is {report.endpoint}"
+            remedy = "put each endpoint in its own file" if self._line_origins is None else "send each one separately"
             self._add(number, "url_mismatch", message, "url", remedy)
 
     def _body(self, number: int, body: object, inputs: int) -> str | None:
         report = self._report
         if body is msgspec.UNSET:
-            self._missing(number, "body", "add the request itself")
+            self._missing(number, "body", "add the parameters of the request")
             return None
         if not isinstance(body, dict):
-            self._add(number, "invalid_request", "body is not an object", "body", "put the request itself there")
+            self._add(number, "invalid_request", "body is not an object", "body", "write the parameters there")
             return None
         if body.get("stream"):
             self._add(
@@ -340,8 +341,8 @@ class _Checker:
             )
         report.embedding_inputs += inputs
         if report.endpoint == "/v1/embeddings" and inputs > MAX_EMBEDDING_INPUTS:
-            message = f"{inputs:,} inputs in one request, and one file may hold {MAX_EMBEDDING_INPUTS:,}"
-            self._add(number, "too_many_tasks", message, "body.input", "make several requests of it")
+            message = f"{inputs:,} inputs in one request; one file may have {MAX_EMBEDDING_INPUTS:,}"
+            self._add(number, "too_many_tasks", message, "body.input", "split it into several requests")
         model = body.get("model")
         if model is None:
             if report.endpoint != "/v1/moderations":  # there the model has a default
@@ -353,15 +354,15 @@ class _Checker:
         first = report.models.setdefault(model, number) if len(report.models) < self._max_problems else number
         if self._limits.one_model and first == number and report.model != model:
             message = (
-                f"model is {_show(model)}, and line {report.models[report.model or model]} has {_show(report.model)}"
+                f"model is {_show(model)}, but line {report.models[report.model or model]} has {_show(report.model)}"
             )
-            self._add(number, "model_mismatch", message, "body.model", "put each model into a file of its own")
+            self._add(number, "model_mismatch", message, "body.model", "put each model in its own file")
         return model
 
-    def _at(self, number: int) -> str:
-        if self._places is None:
+    def _location(self, number: int) -> str:
+        if self._line_origins is None:
             return f"on line {number}"
-        name, line = self._places.of(number)
+        name, line = self._line_origins.origin_of(number)
         return f"in {name}:{line}"
 
     def _missing(self, number: int, param: str, remedy: str) -> None:
@@ -374,14 +375,14 @@ class _Checker:
     def _add(self, number: int | None, code: str, message: str, param: str | None, remedy: str) -> None:
         report = self._report
         report.problem_count += 1
-        # A fault of the whole file is told even where the lines have filled the list.
+        # A problem of the whole file is always listed, even if the problems of lines fill the list.
         if number is None or report.problem_count <= self._max_problems:
             report.problems.append(Problem(number, code, message, param, remedy))
 
 
 def _show(value: object) -> str:
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - fits a line of a terminal
 
 
 def _reason(exc: Exception) -> str:
@@ -399,9 +400,9 @@ def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
 def _json_remedy(number: int, raw: bytes) -> str:
     text = raw.strip()
     if b"\0" in raw:
-        return "the line holds NUL bytes, as a crash leaves them: write the file again"
+        return "the line contains NUL bytes, perhaps after a crash: write the file again"
     if number == 1 and text in (b"[", b"{"):
-        return "write one whole JSON object a line"
+        return "write one whole JSON object per line"
     if b"\r{" in raw:
         return "the file has old Mac line ends: write \\n line ends"
-    return "write one whole JSON object a line"
+    return "write one whole JSON object per line"

@@ -31,7 +31,7 @@ ENDPOINTS = {
     BatchType.CHAT_COMPLETION: "/v1/chat/completions",
     BatchType.EMBEDDING: "/v1/embeddings",
     BatchType.SCORE: "/v1/score",
-    BatchType.RERANK: "/v1/score",  # where Parasail takes both; endpoint="/v1/rerank" for other servers
+    BatchType.RERANK: "/v1/score",  # Parasail accepts both there; other servers have endpoint="/v1/rerank"
     BatchType.TRANSFUSION: "/v1/images/edits",
     BatchType.TRANSCRIPTION: "/v1/audio/transcriptions",
     BatchType.RESPONSES: "/v1/responses",
@@ -85,7 +85,7 @@ _KIND_OF_KEY = {
 def kind_of_endpoint(endpoint: str, params: Mapping[str, Any] | None = None) -> tuple[BatchType, str]:
     """Return the kind and the path of an endpoint, given as a path or without its `/v1/`.
 
-    `/v1/score` takes both scores and reranks: `params`, if given, decide. A version other than `v1` is kept, since
+    `/v1/score` accepts both scores and reranks; `params`, if given, decide. A version other than `v1` is kept, since
     some servers have `/v4/…`. Raises UsageError for an endpoint without a known kind.
     """
     path = endpoint if endpoint.startswith("/") else f"/v1/{endpoint}"
@@ -100,7 +100,7 @@ def kind_of_endpoint(endpoint: str, params: Mapping[str, Any] | None = None) -> 
 
 
 def kind_of_keys(params: Mapping[str, Any]) -> BatchType:
-    """Return the kind of request that `params`, with a model, are for, as 0.3.4 decided it.
+    """Return the kind of request that `params` are for, as 0.3.4 decided it. They must have a model.
 
     Raises InputError if no key tells the kind, or several keys tell different kinds.
     """

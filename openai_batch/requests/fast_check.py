@@ -1,7 +1,7 @@
-"""Check a block of request lines at once. A program wrote nearly every batch file, so nearly every block passes.
+"""Check a block of request lines at once. Programs write nearly every batch file, so nearly every block passes.
 
-Each test here is at least as strict as the one that `requests/check` makes line by line. A block with a line in doubt
-is left to `requests/check`, which alone words what is wrong.
+Each test here is at least as strict as the one that `requests/check` makes line by line. Where a line may be wrong,
+`requests/check` checks its block again and describes the problem.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 
 class _Request(msgspec.Struct, gc=False):
+    """A line with all fields, each of the right type."""
+
     custom_id: str
     method: Literal["POST"]
     url: str
-    body: msgspec.Raw
+    body: msgspec.Raw  # not decoded
 
 
 _KEYS = _Request.__struct_fields__
 _FRAME = len('{"custom_id":"","method":"POST","url":"","body":}')
 _SHORTEST_REPEAT = len('"url":"",')
-_MARKS, _REPEAT = len('"":,'), len('{}"":0')  # the kept fields have one comma less
+_MARKS, _REPEAT = len('"":,'), len('{}"":0')  # a body has one comma fewer than fields
 
 _decode = msgspec.json.Decoder(_Request).decode
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
@@ -39,14 +41,14 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def read_chunk(block: bytes) -> RequestChunk | None:
     """Return the requests of a block of whole lines; None unless every line is a good request for the same endpoint.
 
-    What depends on other blocks is left to check: repeated ids, and the limits and models of the file.
+    The caller checks what depends on other blocks: repeated ids, and the limits and models of the file.
     """
     lines = block.split(b"\n")
     if lines.pop() or b"\r" in block:
         return None
     try:
         if not block.isascii():
-            block.decode()  # the decoder passes over what stands under other keys
+            block.decode()  # the decoder skips the values of other keys
         requests = [_decode(line) for line in lines]
         bodies = [_decode_body(request.body) for request in requests]
         for line, request, body in zip(lines, requests, bodies, strict=True):
@@ -72,7 +74,7 @@ def read_chunk(block: bytes) -> RequestChunk | None:
 
 
 def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
-    """Return requests that were accepted line by line as a chunk; `lines` are theirs, without newlines."""
+    """Return a chunk of requests that were accepted line by line; `lines` are their lines, without newlines."""
     return RequestChunk(
         data=b"".join([line + b"\n" for line in lines]),
         lines=lines,
@@ -91,9 +93,10 @@ def count_inputs(body: object) -> int:
 
 
 def _may_repeat(line: bytes, request: _Request) -> bool:
-    """Tell whether the line is long enough to hold a key of the request or of its body twice.
+    """Tell whether the line is long enough to have a key of the request or of its body twice.
 
-    The decoder keeps one value per key. A repeated key would add at least its own length to what the kept ones need.
+    The decoder keeps one value per key. So a line with a repeated key is longer than its decoded fields need, by the
+    length of that key or more.
     """
     body = request.body
     size = len(body)

@@ -1,6 +1,6 @@
-"""Tell requests that ask the same from others, for any number of them: each has a key, the hash of what it asks.
+"""Find equal requests, among any number of them. Each request has a key: the hash of its endpoint and body.
 
-Keys are compared in partitions, one of which at a time is in memory.
+Keys are compared in partitions, and memory holds one partition at a time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ if TYPE_CHECKING:
     import msgspec
 
 KEY_BYTES = 16
-"""A key's size: two different requests never share one by chance."""
+"""The size of a key: so large that two different requests never have the same key by chance."""
 
-_PARTITION = 20_000
+_PARTITION = 20_000  # keys
 _MOST_PARTITIONS = 64
 _RECORD = struct.Struct(f"<{KEY_BYTES}sQ")
 _AT_ONCE = 4096
 
 
 def fingerprints(url: str, bodies: Iterable[bytes | msgspec.Raw]) -> bytes:
-    """Return the key of each request, one after the other: a hash of its endpoint and of its body as it is written."""
+    """Return the keys of requests, one after the other: a hash of `url` and of the bytes of the body."""
     hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
     start = url.encode() + b"\n"
     return b"".join([hashed(b"".join((start, body))).digest() for body in bodies])
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
-    """Yield (row, first row) for each row whose key an earlier row has, in no order; rows count from 0."""
+    """Yield (row, first row) for each row whose key an earlier row has, in no order. Rows count from 0.
+
+    `keys` is a file of keys, and `folder` is for temporary files.
+    """
     for part in _partitions(keys, folder, _number_of(keys)):
         firsts: dict[bytes, int] = {}
         for key, row in part:
@@ -48,23 +51,23 @@ def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
 def paired(keys: Path, others: Path, folder: Path, *, once: bool) -> Iterator[tuple[int, int]]:
     """Yield (row, other row) for the rows of `others` whose key is in `keys`, in no order.
 
-    With `once` each of them comes, with our first row of that key. Without it the rows of a key come in pairs, our
-    first one with their first one, and so on; the rest have no partner.
+    With `once`, each such row of `others` is paired with the first row of `keys` that has the key. Without it, the
+    rows with a key are paired one to one: the first with the first, and so on; the rest have no partner.
     """
     number = max(_number_of(keys), _number_of(others))
     (folder / "others").mkdir(exist_ok=True)
     parts = zip(_partitions(keys, folder, number), _partitions(others, folder / "others", number), strict=True)
-    for mine, theirs in parts:
+    for own_part, other_part in parts:
         rows: dict[bytes, list[int]] = {}
-        for key, row in mine:
+        for key, row in own_part:
             rows.setdefault(key, []).append(row)
         taken: Counter[bytes] = Counter()
-        for key, other in theirs:
-            found = rows.get(key, ())
-            place = 0 if once else taken[key]
-            if place < len(found):
+        for key, other in other_part:
+            candidates = rows.get(key, ())
+            index = 0 if once else taken[key]
+            if index < len(candidates):
                 taken[key] += 1
-                yield found[place], other
+                yield candidates[index], other
 
 
 def _number_of(keys: Path) -> int:
@@ -72,11 +75,11 @@ def _number_of(keys: Path) -> int:
 
 
 def _partitions(keys: Path, folder: Path, number: int) -> Iterator[Iterable[tuple[bytes, int]]]:
-    """Yield the (key, row) pairs in `number` partitions, told apart by the keys' first byte, each in row order."""
+    """Yield the (key, row) pairs in `number` partitions, by the first byte of the key, each in the order of rows."""
     if number == 1:
         yield _numbered(keys)
         return
-    paths = [folder / f"keys-{place}" for place in range(number)]
+    paths = [folder / f"keys-{index}" for index in range(number)]
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("wb", 1 << 14)) for path in paths]
         pack = _RECORD.pack

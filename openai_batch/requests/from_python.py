@@ -1,4 +1,4 @@
-"""Take what a program gives to be run: batch files by their paths, or requests, which become the lines of one."""
+"""Open the input that a program gives: paths of batch files, or requests, which are written to a batch file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JobInput = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
-"""A batch file, several of them, or requests. One type for what both hold lets a type checker know plain lists."""
+"""A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
 
 
 def open_input(given: JobInput, folder: Path) -> Source:
-    """Return the batch file, or the files as one, or one in `folder` with the requests. Raises InputError."""
+    """Return the batch file, or several joined into one, or a new one in `folder` with the requests.
+
+    Raises InputError for anything else, and for an input that cannot be read.
+    """
     if isinstance(given, Mapping):
         raise InputError("the input is one dict; nothing was sent", hint="give a list of dicts: [{…}]")
     items = iter([given] if isinstance(given, str | os.PathLike) else given)
@@ -41,15 +44,15 @@ def open_input(given: JobInput, folder: Path) -> Source:
 
 def _name(path: str | os.PathLike[str] | Mapping[str, Any]) -> str:
     if isinstance(path, Mapping):
-        raise InputError("the input holds files and requests; nothing was sent", hint="give one kind of them")
+        raise InputError("the input has files and requests; nothing was sent", hint="give only files, or only requests")
     return str(as_path(path).absolute())
 
 
 def write_requests(requests: Iterable[Any], target: Path) -> None:
-    """Write requests as the lines of a batch file. Raises InputError naming the one that cannot be.
+    """Write requests as the lines of a batch file.
 
-    Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call; those without an id are called
-    line-1, line-2, … by their place.
+    Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call. Requests without an id get line-1,
+    line-2, … by their position. Raises InputError, which names the request that is wrong.
     """
     with _written(target) as write:
         for number, request in enumerate(requests, 1):
@@ -62,7 +65,7 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
 
 @contextlib.contextmanager
 def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
-    """Open a file; only our own trouble with the disk is a BatchError, not what the caller's requests raise."""
+    """Open a file to write. An OSError of writing becomes a BatchError, one from the caller's requests does not."""
 
     def guarded(act: Callable[..., object], *args: bytes) -> None:
         try:
@@ -77,7 +80,7 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
         yield lambda line: guarded(out.write, line)
         guarded(out.flush)
     finally:
-        with contextlib.suppress(OSError):  # what could not be written has been told
+        with contextlib.suppress(OSError):  # a failed write was already reported
             out.close()
 
 
@@ -91,7 +94,7 @@ def _line(number: int, request: Mapping[str, Any]) -> bytes:
         request = {"body": {key: value for key, value in request.items() if key != "custom_id"}}
     body, url = request["body"], request.get("url")
     if not isinstance(body, Mapping):
-        raise InputError(f"its body is no dict but {type(body).__name__}", hint="give the parameters of the call")
+        raise InputError(f"its body is not a dict but {type(body).__name__}", hint="give the parameters of the call")
     if url is None:
         built = build_request(body)
         body, url = built.body, built.url

@@ -1,4 +1,4 @@
-"""Several batch files as one: their lines one after the other, each still known by its own file and line."""
+"""Join several batch files into one. Problems still name the file and line that they come from."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ _CHUNK = 1 << 20
 def globbed(names: Sequence[str]) -> list[str]:
     """Return the names with patterns replaced by the files that match, in the order of their names.
 
-    Raises InputError where a pattern matches nothing, UsageError where standard input is named twice.
+    Raises InputError if a pattern matches nothing, and UsageError if standard input is named twice.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for name in names:
         if name == "-" or not glob.has_magic(name) or Path(name).exists():
-            found.append(name)
+            paths.append(name)
             continue
-        paths = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
-        matches = sorted(path for path in paths if Path(path).is_file())
-        if not matches:
+        matches = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
+        files = sorted(path for path in matches if Path(path).is_file())
+        if not files:
             raise InputError(f"{name}: no file matches", hint="name a file, or - for standard input")
-        found += matches
-    if found.count("-") > 1:
-        raise UsageError("standard input can be read once only", hint="name - once")
-    return found
+        paths += files
+    if paths.count("-") > 1:
+        raise UsageError("standard input can be read only once", hint="name - once")
+    return paths
 
 
 def open_joined(names: Sequence[str], folder: Path) -> Source:
-    """Return the batch files of these names as one; a single one is used where it lies.
+    """Return the batch files with these names as one source; a single file is used in place.
 
-    Pipes and what is compressed are copied into `folder`, one after the other. Raises InputError for what cannot be
-    read.
+    Pipes and compressed files are copied into `folder`. Raises InputError if one of them cannot be read.
     """
     return (
         join((open_source(name, folder) for name in names), folder)
@@ -51,9 +50,10 @@ def open_joined(names: Sequence[str], folder: Path) -> Source:
 
 
 def join(sources: Iterable[Source], folder: Path) -> Source:
-    """Copy the lines of several files into one in `folder`; each source is done with when the next is asked for.
+    """Copy the lines of several files into one file in `folder`.
 
-    Not a byte of a line is changed; a last line without its end gets one. Raises BatchError where there is no room.
+    Each source is read before the next one is opened. Lines are not changed; a last line without a newline gets one.
+    Raises BatchError if the disk is full.
     """
     target = folder / "joined.jsonl"
     names: list[str] = []
@@ -71,7 +71,7 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
 
 
 def _append(path: Path, out: BinaryIO) -> int:
-    """Copy a file's lines, and return how many they are."""
+    """Copy a file's lines, and return their number."""
     count, last = 0, b"\n"
     with path.open("rb") as handle:
         while chunk := handle.read(_CHUNK):

@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 MAX_EMBEDDING_INPUTS = 50_000
-"""OpenAI's cap on embedding inputs summed over one file (its API specification)."""
+"""OpenAI's limit for the embedding inputs of all requests of one file (from its API specification)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a provider accepts in one file; None means that no limit is known."""
+    """What a provider accepts in one file. None means that no limit is known."""
 
     max_requests: int | None = 50_000
+    """The number of requests."""
     max_bytes: int | None = 200_000_000
+    """The size of the file in bytes."""
     max_line_bytes: int | None = None
+    """The length of one line in bytes, without its newline."""
     one_model: bool = True
+    """Whether all requests must name the same model."""
     endpoints: tuple[str, ...] = ()
+    """The paths of the endpoints that accept batches; empty if not known."""
     max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
+    """The number of embedding inputs in all requests together."""
 
     def of_lines(self) -> Limits:
-        """Return what holds for each line by itself: what concerns the whole file, splitting it can mend."""
+        """Return the limits that apply to a single line. The others can be met by splitting the file."""
         return replace(
             self,
             max_requests=None,

@@ -1,4 +1,4 @@
-"""The text of a list of problems, for the messages of errors."""
+"""The text of a list of problems, for error messages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> str:
     """Return one line for each problem, as `file:line: message: remedy`, and how many of `count` are not listed.
 
-    `name` is the file of the problems that name no file themselves. With `outcome` ("nothing was sent"), the first
-    line says how many problems `name` has, and the outcome.
+    `name` is the file of all problems that do not name a file. With `outcome` ("nothing was sent"), the first line says
+    how many problems `name` has, and the outcome.
     """
     lines = [problem.located(name) for problem in problems]
     if outcome is not None:

@@ -1,4 +1,4 @@
-"""What a check goes by, and what it gives: limits, rows, chunks, problems, and the report of a whole file."""
+"""What a check returns: accepted requests, one by one or in chunks, and the report about the whole file."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ if TYPE_CHECKING:
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One request's place: 1-based line, byte offset and length without the newline, and its key fields.
-
-    `inputs` counts what one embedding request embeds, and is 1 for any other.
-    """
+    """One accepted request, and where it is in the file."""
 
     line: int
+    """The number of its line, from 1."""
     offset: int
+    """Where its line begins, in bytes."""
     length: int
+    """The length of its line in bytes, without the newline."""
     custom_id: str
+    """Its custom id."""
     url: str
+    """Its endpoint."""
     model: str | None
+    """The model that it names, or None."""
     inputs: int = 1
+    """How many texts an embedding request embeds; 1 for any other request."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestChunk:
-    """One or more acceptable requests that follow each other in a file: one item per request in each list."""
+    """One or more accepted requests in the order of the file. Each list has one item per request."""
 
     data: bytes
-    """Their lines as they are sent, each with its newline."""
+    """Their lines as they are sent, each with a newline."""
     lines: list[bytes]
     """The same lines one by one, without their newlines."""
     url: str
@@ -39,32 +43,37 @@ class RequestChunk:
     ids: list[str]
     """Their custom ids."""
     models: list[str | None]
-    """The models that they name."""
+    """The models that they name; None for a request without one."""
     inputs: list[int]
     """How many texts each embedding request embeds; 1 for any other request."""
     bodies: list[msgspec.Raw]
-    """Their bodies as they stand in the file."""
+    """Their bodies, as the bytes in the file."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a file holds and what is wrong with it.
-
-    `problems` is capped; `problem_count` and `warning_count` are not.
-    `models` maps each model to the line that first named it. `n_bytes` counts a newline after the last line,
-    there or not. `as_sent` says whether each line stands as it would be sent: no byte order mark, CR or blank line.
-    """
+    """What is in a file and what is wrong with it."""
 
     requests: int = 0
+    """The number of requests, good or not."""
     n_bytes: int = 0
+    """The size in bytes, counting a newline after the last line even if it has none."""
     lines: int = 0
+    """The number of lines, with blank ones."""
     endpoint: str | None = None
+    """The endpoint of the requests; None if no line names one."""
     models: dict[str, int] = field(default_factory=dict)
+    """Each model, with the number of the first line that names it (at most `max_problems` models)."""
     embedding_inputs: int = 0
+    """The embedding inputs of all requests together; 1 for a request of another kind."""
     problems: list[Problem] = field(default_factory=list)
+    """The problems and warnings; only the first problems are kept."""
     problem_count: int = 0
+    """The number of all problems, listed or not, without warnings."""
     warning_count: int = 0
+    """The number of warnings."""
     as_sent: bool = True
+    """Whether every line can be sent unchanged: no byte order mark, no CR, no blank line."""
 
     @property
     def model(self) -> str | None:
@@ -78,5 +87,5 @@ class Report:
 
     @property
     def errors(self) -> list[Problem]:
-        """The problems that forbid sending."""
+        """The listed problems without the warnings: the file cannot be sent with them."""
         return [p for p in self.problems if not p.warning]

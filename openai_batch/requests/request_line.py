@@ -1,4 +1,4 @@
-"""What is read of one request line: its id, its model and its input."""
+"""Read only the id, the model and the input of a request line."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import msgspec
 
 
 class RequestBody(msgspec.Struct):
-    """What is read of a request's body."""
+    """The fields of a request's body that are read."""
 
     model: str | None = None
+    """The model that the request names, or None."""
     input: msgspec.Raw | None = None
+    """The input of an embedding request, not decoded; None for other requests."""
 
 
 class RequestLine(msgspec.Struct):
-    """What is read of a request whose line was checked before, or is checked later."""
+    """The fields of a request line that are read. The full check is in `requests/check`."""
 
     body: RequestBody
+    """The body."""
     custom_id: str = ""
+    """The custom id; empty if there is none."""
 
 
 decode_request = msgspec.json.Decoder(RequestLine).decode
-"""Decode one line. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is no request."""
+"""Decode one line. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is not a request."""

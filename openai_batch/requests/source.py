@@ -1,4 +1,4 @@
-"""A file, a pipe or Python objects as one file of lines that can be read twice."""
+"""Open an input (a file, a pipe, a compressed file) as a regular file, which can be read more than once."""
 
 from __future__ import annotations
 
@@ -26,45 +26,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LineOrigins:
-    """Where the lines of joined files come from: the files' names, and the line of the whole that each begins at."""
+    """Which file each line of a joined file comes from."""
 
     names: tuple[str, ...]
+    """The names of the files, in order."""
     starts: tuple[int, ...]
+    """The line of the joined file at which each of them begins, from 1."""
 
-    def of(self, line: int) -> tuple[str, int]:
-        """Return the file of a line of the whole, and the line's number in it; both count from 1."""
+    def origin_of(self, line: int) -> tuple[str, int]:
+        """Return the file that a line of the joined file comes from, and its number there. Lines count from 1."""
         number = bisect_right(self.starts, line) - 1
         return self.names[number], line - self.starts[number] + 1
 
-    def placed(self, problem: Problem) -> Problem:
-        """Return a problem of the whole as one of its own file."""
+    def with_origin(self, problem: Problem) -> Problem:
+        """Return a problem of the joined file with the name and line of the file that it comes from."""
         if problem.line is None:
             return problem
-        name, line = self.of(problem.line)
+        name, line = self.origin_of(problem.line)
         return replace(problem, line=line, file=name)
 
 
 SNIFF = 1 << 16
+"""Bytes at the start of a file that decide what kind of file it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file to read. `name` is what messages call it; `origin` is the user's path, None for a pipe.
-
-    `places` tells the lines of several joined files apart.
-    """
+    """A regular file to read."""
 
     path: Path
+    """The file."""
     name: str
+    """What messages call it."""
     origin: Path | None
-    places: LineOrigins | None = None
+    """The user's file if `path` is that file; None for a copy or a joined file."""
+    line_origins: LineOrigins | None = None
+    """Which file each line comes from, if several files were joined."""
 
 
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
-    """Return the file that `name` means; `-` and pipes are copied into `folder` first, since they read only once.
+    """Return the file called `name`.
 
-    What is compressed with gzip or zstd is unpacked there. Raises InputError if there is no such file, it is no
-    file, or it cannot be unpacked.
+    Standard input (`-`) and pipes are copied into `folder`, since they can be read only once. Files compressed with
+    gzip or zstd are unpacked there. Raises InputError if there is no such file, if it is not a regular file, or if it
+    cannot be unpacked.
     """
     source = _regular(name, folder, stdin)
     if not is_compressed(source.path):
@@ -99,7 +104,7 @@ def looks_like_requests(source: Source) -> bool:
 
 
 def first_model(source: Source) -> str | None:
-    """Return the model that the first request names, or None: it can tell the provider before the check."""
+    """Return the model that the first request names, or None. It can decide the provider before the check."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
             if isinstance(raw, int) or number > SNIFF:

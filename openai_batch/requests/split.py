@@ -1,7 +1,7 @@
-"""Cut an input into slices that fit the provider's limits: stretches of the file itself wherever they will do.
+"""Cut an input into slices that fit the provider's limits. Where possible, a slice is a range of the input file.
 
-Only where a provider wants one model a file and the models stand mixed are the requests copied, into one file
-for each model.
+Requests are copied only if the provider wants one model per file and the models are mixed: then each model gets its
+own file.
 """
 
 from __future__ import annotations
@@ -27,42 +27,46 @@ if TYPE_CHECKING:
     from .report import RequestChunk
 
 MAX_SLICE_REQUESTS = 100_000
-"""Requests in one slice, whatever the provider takes: joining its results holds the ids of one slice in memory."""
+"""The most requests in one slice, even if the provider accepts more: merging holds the ids of one slice in memory."""
 
 MAX_MODELS = 200
-"""Models that may stand mixed in one input: each has its own files open while the input is sorted out.
+"""The models whose files are open at the same time, while the requests of mixed models are copied.
 
-Of more models those that were not seen for the longest time are closed, and must not come back.
+If there are more, the files of the model that was not seen for the longest time are closed. That model must not occur
+again.
 """
 
 ROW_NUMBER = struct.Struct("<Q")
-"""How a `.rows` file holds the number of each of its requests in the input."""
+"""How a `.rows` file stores the number of each of its requests in the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A stretch of a file of requests. Offsets and lengths are in bytes.
-
-    `source` is None for the input itself, else the stem of the files (`.jsonl`, `.ids`, `.rows`) that it lies in.
-    `first_row` is the number of its first request in that file, from 0; `ids_offset` where its ids begin.
-    """
+    """A range of a file of requests."""
 
     first_row: int
+    """The number of its first request in that file, from 0."""
     requests: int
+    """The number of its requests."""
     offset: int
+    """Where its requests begin, in bytes."""
     length: int
+    """The length of its requests in bytes, with newlines."""
     ids_offset: int
+    """Where its ids begin in the file of ids, in bytes."""
     source: str | None = None
+    """None for the input itself, else the stem of the copied files (`.jsonl`, `.ids`, `.rows`)."""
     sha256: str = ""
+    """The hash of its bytes, in hexadecimal digits."""
 
 
 class Splitter:
-    """Takes the requests of one file in order, tells where to cut, and hashes what it takes."""
+    """Gets the requests of one file in order, decides where to cut, and hashes their bytes."""
 
     def __init__(self, limits: Limits, source: str | None = None) -> None:
         self._limits = limits
         self._source = source
-        self._most = min(limits.max_requests or MAX_SLICE_REQUESTS, MAX_SLICE_REQUESTS)
+        self._max_requests = min(limits.max_requests or MAX_SLICE_REQUESTS, MAX_SLICE_REQUESTS)
         self._done: list[Slice] = []
         self._rows = self._bytes = self._ids = 0
         self._start = (0, 0, 0)
@@ -70,11 +74,11 @@ class Splitter:
         self._model: str | None = None
         self._models: set[str | None] = set()
         self._runs = 0
-        # The first slice begins where the file does: until the first cut one hash serves both.
+        # The first slice begins where the file begins, so both share one hash until the first cut.
         self._whole_hash = self._slice_hash = hashlib.sha256()
 
     def add(self, line: bytes, id_length: int, inputs: int = 1, model: str | None = None) -> None:
-        """Take one request: its line with the newline, the bytes of its id's line, its inputs, its model."""
+        """Add one request: its line with the newline, the length of its id's line in bytes, its inputs, its model."""
         limits = self._limits
         new_model = self._rows == 0 or model != self._model
         if new_model:
@@ -82,7 +86,7 @@ class Splitter:
             self._models.add(model)
         rows, size = self._rows - self._start[0], self._bytes - self._start[1]
         full = (
-            rows >= self._most
+            rows >= self._max_requests
             or (limits.max_bytes is not None and size + len(line) > limits.max_bytes)
             or (limits.max_embedding_inputs is not None and self._inputs + inputs > limits.max_embedding_inputs)
             or (limits.one_model and new_model)
@@ -92,13 +96,13 @@ class Splitter:
         self._model = model
         self._count(1, line, id_length, inputs)
 
-    def take(self, chunk: RequestChunk, id_lines: bytes) -> None:
-        """Take many requests; `id_lines` are their ids, one JSON string a line."""
+    def add_chunk(self, chunk: RequestChunk, id_lines: bytes) -> None:
+        """Add many requests; `id_lines` are their ids, one JSON string per line."""
         limits, count, inputs = self._limits, len(chunk.ids), sum(chunk.inputs)
         fits = (
             self._rows > self._start[0]
             and chunk.models.count(self._model) == count
-            and self._rows - self._start[0] + count <= self._most
+            and self._rows - self._start[0] + count <= self._max_requests
             and (limits.max_bytes is None or self._bytes - self._start[1] + len(chunk.data) <= limits.max_bytes)
             and (limits.max_embedding_inputs is None or self._inputs + inputs <= limits.max_embedding_inputs)
         )
@@ -110,7 +114,7 @@ class Splitter:
             self.add(line + b"\n", id_length, n_inputs, model)
 
     def _count(self, requests: int, data: bytes, id_bytes: int, inputs: int) -> None:
-        """Add requests to the present slice."""
+        """Add requests to the current slice."""
         self._rows += requests
         self._bytes += len(data)
         self._ids += id_bytes
@@ -121,16 +125,16 @@ class Splitter:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of everything that was taken, in hexadecimal digits."""
+        """The SHA-256 of all requests so far, in hexadecimal digits."""
         return self._whole_hash.hexdigest()
 
     @property
     def mixed(self) -> bool:
-        """Whether a model comes back after another one, where each file must have one model."""
+        """Whether each file must have one model, and a model occurs again after another one."""
         return self._limits.one_model and self._runs > len(self._models)
 
     def slices(self) -> list[Slice]:
-        """Return the slices of what was taken so far."""
+        """Return the slices of the requests so far."""
         if self._rows > self._start[0]:
             self._cut()
         return self._done
@@ -145,14 +149,14 @@ class Splitter:
 
 
 class RequestFiles:
-    """Requests copied out of an input: their lines, their ids, and their numbers in it, in files of one stem."""
+    """Requests copied from an input: files of one stem with their lines, their ids, and their row numbers."""
 
     def __init__(self, folder: Path, stem: str, limits: Limits) -> None:
         self._splitter = Splitter(limits, stem)
         self._out = [create(folder / f"{stem}{kind}") for kind in (".jsonl", ".ids", ".rows")]
 
     def add(self, row: int, line: bytes, request: RequestLine | None = None) -> None:
-        """Take the request that stands at `row` of the input; `line` ends with a newline."""
+        """Add the request of a row of the input; `line` ends with a newline."""
         request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
         inputs = request.body.input
@@ -162,7 +166,7 @@ class RequestFiles:
         self._splitter.add(line, len(custom_id), count, request.body.model)
 
     def slices(self) -> list[Slice]:
-        """Return what was taken, cut to fit."""
+        """Return the slices of the requests so far."""
         return self._splitter.slices()
 
     def close(self) -> None:
@@ -171,16 +175,16 @@ class RequestFiles:
             handle.close()
 
 
-def sort_out(
+def copy_requests(
     source: BinaryIO, folder: Path, limits: Limits, wanted: Iterable[bool] | None = None, *, by_model: bool = True
 ) -> list[Slice]:
-    """Copy each model's requests into files of their own in `folder`, and return the slices of these.
+    """Copy requests into files in `folder`, one set of files for each model, and return the slices of these files.
 
-    `source` holds one request a line, checked before; `wanted` tells of each whether it is copied (None: all are).
-    Without `by_model` they all go into one file. Raises InputError where there are too many models.
+    `source` has one request per line, already checked. `wanted` says for each whether it is copied (None: all are).
+    Without `by_model` they all go into one set of files. Raises InputError if there are too many models.
     """
     files: dict[str | None, RequestFiles] = {}
-    opened: dict[str | None, RequestFiles] = {}  # the one used last stands last
+    opened: dict[str | None, RequestFiles] = {}  # the model used last is the last one
     try:
         for row, (line, is_wanted) in enumerate(zip(source, wanted or itertools.repeat(True), strict=False)):
             if not is_wanted:
@@ -189,7 +193,7 @@ def sort_out(
             model = request.body.model if by_model else None
             if model in files and model not in opened:
                 raise InputError(
-                    f"the input names over {MAX_MODELS} models, mixed, and the provider takes one a file",
+                    f"the input mixes over {MAX_MODELS} models, and the provider accepts one per file",
                     hint="sort the input by model",
                 )
             if model not in files:
@@ -199,15 +203,15 @@ def sort_out(
             opened[model] = opened.pop(model, files[model])
             opened[model].add(row, line, request)
     finally:
-        for each in opened.values():
-            each.close()
-    return [piece for each in files.values() for piece in each.slices()]
+        for request_files in opened.values():
+            request_files.close()
+    return [part for request_files in files.values() for part in request_files.slices()]
 
 
 def cut(requests: BinaryIO, ids: BinaryIO, whole: Slice, max_bytes: int) -> list[Slice]:
-    """Cut a slice into several of `max_bytes` at most each; a longer line is one by itself.
+    """Cut a slice into slices of at most `max_bytes` each; a longer line is a slice of its own.
 
-    The streams are the files that the slice lies in, its requests and their ids.
+    The streams are the two files that the slice is in: `requests`, and `ids` with their ids.
     """
     requests.seek(whole.offset)
     ids.seek(whole.ids_offset)
@@ -216,10 +220,10 @@ def cut(requests: BinaryIO, ids: BinaryIO, whole: Slice, max_bytes: int) -> list
         splitter.add(line, len(custom_id))
     return [
         replace(
-            piece,
-            first_row=whole.first_row + piece.first_row,
-            offset=whole.offset + piece.offset,
-            ids_offset=whole.ids_offset + piece.ids_offset,
+            part,
+            first_row=whole.first_row + part.first_row,
+            offset=whole.offset + part.offset,
+            ids_offset=whole.ids_offset + part.ids_offset,
         )
-        for piece in splitter.slices()
+        for part in splitter.slices()
     ]

@@ -1,4 +1,4 @@
-"""Tell what is no batch file at all, and what parses as JSON and had still better not be sent."""
+"""Find JSON that parses here and may be refused or read differently elsewhere: nested too deeply, or a key twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_DEPTH = 200
-"""Levels of nesting; many JSON parsers stop there or a little deeper."""
+"""The most levels of nesting; many JSON parsers accept no more, or only a few more."""
 
 
 def is_too_deep(raw: bytes, value: Any) -> bool:
@@ -33,9 +33,10 @@ def is_too_deep(raw: bytes, value: Any) -> bool:
 
 
 def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
-    """Return a key that stands twice in the request or in its body, else None.
+    """Return a key that occurs twice in the request or twice in its body, else None.
 
-    `keys` are those of both, once each. Parsers differ in which value they take, so what is paid for is not told.
+    `keys` are the keys of both, once each. Parsers differ in which of the two values they use, so nobody could say what
+    was sent.
     """
     for key in keys:
         if raw.count(_quoted(key)) > 1:
@@ -46,7 +47,7 @@ def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
     body = next((value for key, value in pairs if key == "body"), ())
     for level in (pairs, body):
         if not isinstance(level, tuple):
-            continue  # a list or a word
+            continue  # the body is a list or a plain value
         seen: set[str] = set()
         for key, _ in level:
             if key in seen:

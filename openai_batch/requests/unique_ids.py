@@ -1,4 +1,4 @@
-"""Find ids that come twice: quickly whether there are any, or with the place where each was seen first."""
+"""Find repeated ids. `IdHashes` only tells whether there are any; `unique_ids` also tells where each was seen first."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def unique_ids() -> Iterator[Callable[[str, str], str | None]]:
-    """Give a function of an id and its place, which returns the place where the id was seen before, or None.
+    """Give a function that takes an id and its place, and returns the place where the id was seen before, or None.
 
     The ids are in a temporary SQLite database: memory stays small for any number of them.
     """
     from sqlite3 import IntegrityError
 
-    with closing(_unnamed("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")) as base:
+    with closing(_temporary_database("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")) as database:
 
         def seen(custom_id: str, place: str) -> str | None:
             try:
-                base.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, place))
+                database.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, place))
             except IntegrityError:
-                row = base.execute("SELECT place FROM ids WHERE id = ?", (custom_id,)).fetchone()
+                row = database.execute("SELECT place FROM ids WHERE id = ?", (custom_id,)).fetchone()
                 return str(row[0])
             return None
 
@@ -39,8 +39,8 @@ class IdHashes:
     """Finds out whether all ids of a file are different, with 8 bytes of memory per id.
 
     It does not tell which ids are equal: `unique_ids` does, and is many times slower. Two ids with the same 64-bit hash
-    count as equal, which happens in one of 37 million files of a million ids. The hashes are kept in 256 lists by
-    their last eight bits, so that only one list at a time becomes a set.
+    count as equal, which happens in one of 37 million files of a million ids. The hashes are in 256 lists, by their
+    last eight bits, so that only one list at a time must be made a set.
     """
 
     def __init__(self) -> None:
@@ -48,27 +48,27 @@ class IdHashes:
         self._put = [each.append for each in self._bins]
 
     def add(self, ids: Iterable[str]) -> None:
-        """Note ids."""
+        """Add ids."""
         put = self._put
-        for mark in map(hash, ids):
-            put[mark % _BINS](mark)
+        for value in map(hash, ids):
+            put[value % _BINS](value)
 
     def seen(self, custom_id: str, _place: str) -> None:
-        """Note one id; unlike the function of `unique_ids`, this cannot tell where it was seen before."""
+        """Add one id. Unlike the function of `unique_ids`, this cannot tell where it was seen before."""
         self.add((custom_id,))
 
     def all_unique(self) -> bool:
-        """Tell whether no id came twice."""
-        return all(len(set(marks)) == len(marks) for marks in self._bins)
+        """Tell whether no id was added twice."""
+        return all(len(set(values)) == len(values) for values in self._bins)
 
 
-def _unnamed(table: str) -> sqlite3.Connection:
-    """Open SQLite's unnamed database, private to this process and gone with it, with one table."""
+def _temporary_database(table: str) -> sqlite3.Connection:
+    """Make a temporary SQLite database with one table. Only this process sees it, and it ends with the connection."""
     import sqlite3
 
-    base = sqlite3.connect("", isolation_level=None)
-    base.execute("PRAGMA journal_mode = OFF")
-    base.execute("PRAGMA synchronous = OFF")
-    base.execute(table)
-    base.execute("BEGIN")
-    return base
+    database = sqlite3.connect("", isolation_level=None)  # no name: SQLite deletes it by itself
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute(table)
+    database.execute("BEGIN")
+    return database

@@ -1,4 +1,4 @@
-"""Cells of CSV: any value as text, and none that a spreadsheet runs as a formula."""
+"""Write CSV. Cells that a spreadsheet would run as a formula are escaped: see `escape_formula`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def inert(cell: str) -> str:
-    """Return a cell with an apostrophe before it if a spreadsheet would take it for a formula; numbers stay."""
-    return f"'{cell}" if cell.startswith(_STARTS) and not _NUMBER.fullmatch(cell) else cell
+def escape_formula(cell: str) -> str:
+    """Put an apostrophe before a cell that a spreadsheet would run as a formula. Numbers and other cells stay as is."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(cell) else cell
 
 
-def text(value: Any) -> str:
-    """Return a value as the text of a cell: nothing for null, JSON for what is neither text nor number."""
+def cell_text(value: Any) -> str:
+    """Return the text of a cell: empty for None, strings unchanged, anything else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: BinaryIO, *, safe: bool = True) -> None:
-    """Write a header and rows as RFC 4180 has it, in UTF-8; `safe` says that no cell may be a formula."""
+    """Write a header and rows as CSV (RFC 4180) in UTF-8. With `safe`, cells that would be formulas are escaped."""
 
     def cell(value: Any) -> str:
-        return inert(text(value)) if safe else text(value)
+        return escape_formula(cell_text(value)) if safe else cell_text(value)
 
     handle = io.TextIOWrapper(out, encoding="utf-8", newline="")
     try:

@@ -1,8 +1,8 @@
-"""Write results in another form than the provider's own lines: flat rows as JSON lines, CSV or Parquet.
+"""Write results as flat rows instead of the provider's own lines: JSON lines, CSV or Parquet.
 
-A row is the custom id, the columns of the table that the request was made of, the fields of a JSON answer where they
-are asked for, and RESULT_COLUMNS. Which columns there are is known at the end only, so rows are spooled first: memory
-holds one of them (for Parquet a row group), and the disk two copies.
+A row has the custom id, the columns of the table that the request was made from, the fields of a JSON answer if asked
+for, and RESULT_COLUMNS. All columns are known only at the end, so the rows are first written to a temporary file.
+Memory holds one row (for Parquet, a group of rows), and the disk holds two copies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from openai_batch.inputs.sql import load_duckdb
 from . import parquet_file
 from .csv_file import write_csv
 from .flatten import MISSING_ROW, RESULT_COLUMNS, flat
-from .merge import MISSING
+from .merge import NO_RESULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
 
 RAW = "raw"
 FORMS = ("csv", "jsonl", "parquet", RAW, "rows")
-"""`jsonl` is `raw`, the provider's own lines; `rows` are flat JSON lines."""
+"""`jsonl` and `raw` are the provider's own lines; `rows` are flat JSON lines."""
 
 MAX_COLUMNS = 1000
+"""The most columns of the input and of the answers together."""
+
 _ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
-_FIXED = {"prompt_tokens": parquet_file.WHOLE, "completion_tokens": parquet_file.WHOLE}
+_FIXED = {"prompt_tokens": parquet_file.INTEGER, "completion_tokens": parquet_file.INTEGER}
 
 
 def form_of(name: str | Path | None, wanted: str | None, default: str = RAW) -> str:
-    """Return the form that is asked for, or that a file's name says, or the default one. Raises UsageError."""
+    """Return the form `wanted`, or the form that the ending of `name` says, or `default`. Raises UsageError."""
     if wanted is not None and wanted not in FORMS:
-        raise UsageError(f"--as {wanted} is not known", hint=f"there are {', '.join(FORMS)}")
+        raise UsageError(f"--as {wanted} is not known", hint=f"the forms are {', '.join(FORMS)}")
     if wanted is None and name is not None:
         wanted = _ENDINGS.get(PurePath(name).suffix.lower())
     return RAW if wanted == "jsonl" else wanted or default
@@ -48,38 +50,41 @@ def form_of(name: str | Path | None, wanted: str | None, default: str = RAW) -> 
 
 @dataclass(slots=True)
 class Export:
-    """One export: a form, whether the fields of JSON answers are columns, whether CSV is kept from being formulas.
+    """Writes the results of one job in one form. `jobs/collect` calls `note` and `write`.
 
-    `columns` is the job's file of rows (`job_folder.columns_of`). `note` and `write` are for `jobs/collect`.
-    Raises MissingExtraError where Parquet is asked for without DuckDB.
+    Raises MissingExtraError for Parquet without DuckDB.
     """
 
     form: str
+    """One of FORMS, but not `raw` or `jsonl`."""
     fields: bool = False
+    """Whether the fields of JSON answers become columns."""
     safe: bool = True
+    """Whether CSV cells that would be formulas are escaped."""
     columns: Path | None = None
-    _spool: BinaryIO = field(init=False)
-    _rows: Iterator[dict[str, Any]] = field(init=False)
-    _asked: dict[str, Any] = field(default_factory=dict, init=False)
-    _input: _Names = field(init=False)
-    _answer: _Names = field(init=False)
-    _result: _Names = field(init=False)
+    """The file with the rows that the requests were made from (`job_folder.columns_of`), if there is one."""
+    _spool: BinaryIO = field(init=False)  # the temporary file of rows
+    _rows: Iterator[dict[str, Any]] = field(init=False)  # the rows of `columns`
+    _input_row: dict[str, Any] = field(default_factory=dict, init=False)  # the row of the request noted last
+    _input: _Columns = field(init=False)  # the columns of the input, of the answers and of the results
+    _answer: _Columns = field(init=False)
+    _result: _Columns = field(init=False)
 
     def __post_init__(self) -> None:
-        """Look for what the form needs, before anything is paid or fetched."""
+        """Check that the form is available before anything is paid or downloaded."""
         if self.form == "parquet":
             load_duckdb()
-        self._input, self._answer = _Names(), _Names()
-        self._result = _Names(dict.fromkeys(("custom_id", *RESULT_COLUMNS)) | _FIXED)
+        self._input, self._answer = _Columns(), _Columns()
+        self._result = _Columns(dict.fromkeys(("custom_id", *RESULT_COLUMNS)) | _FIXED)
 
     def note(self, _row: int, custom_id: str, cause: str | None) -> None:
-        """Hear what became of the next request; its line comes to `write` then, unless it is missing."""
-        self._asked = next(self._rows, {})
-        if cause is MISSING:
+        """Take the next request, and why it failed (None: it did not). Its line, if any, is the next one in `write`."""
+        self._input_row = next(self._rows, {})
+        if cause is NO_RESULT:
             self._keep(custom_id, MISSING_ROW)
 
     def write(self, lines: Iterable[bytes], out: BinaryIO) -> None:
-        """Write result lines, and what is missing between them, to `out`. Raises BatchError."""
+        """Write the results, and rows for the missing ones that `note` was called for, to `out`. Raises BatchError."""
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(workspace())
             self._rows = iter(())
@@ -92,87 +97,88 @@ class Export:
                 self._publish(folder, out)
 
     def _keep(self, custom_id: str, result: tuple[Any, ...]) -> None:
-        """Spool a row, and take note of its columns and their types."""
-        asked, self._asked = self._asked, {}
+        """Write a row to the temporary file, and remember its columns and their types."""
+        input_row, self._input_row = self._input_row, {}
         answer = result[0] if self.fields else None
         fields = _fields(answer) if isinstance(answer, str) else {}
-        whole = (custom_id, *result)
-        self._input.see(asked)
-        self._answer.see(fields)
-        self._result.see(dict(zip(self._result.types, whole, strict=True)))
+        values = (custom_id, *result)
+        self._input.add(input_row)
+        self._answer.add(fields)
+        self._result.add(dict(zip(self._result.types, values, strict=True)))
         if len(self._input.types) + len(self._answer.types) > MAX_COLUMNS:
             raise BatchError(
                 f"the results have more than {MAX_COLUMNS:,} columns",
-                hint="leave --fields out, or take the provider's own lines with --as raw",
+                hint="leave --fields out, or get the provider's own lines with --as raw",
             )
-        self._spool.write(msgspec.json.encode((asked, fields, whole)) + b"\n")
+        self._spool.write(msgspec.json.encode((input_row, fields, values)) + b"\n")
 
     def _publish(self, folder: Path, out: BinaryIO) -> None:
-        names = self._named()
+        names = self._headings()
         if self.form == "csv":
             write_csv(names, self._read(), out, safe=self.safe)
         elif self.form == "parquet":
-            id_type, *rest = self._result.kinds()
-            types = [id_type, *self._input.kinds(), *self._answer.kinds(), *rest]
+            id_type, *rest = self._result.final_types()
+            types = [id_type, *self._input.final_types(), *self._answer.final_types(), *rest]
             parquet_file.write_parquet(names, types, self._read(), folder, out)
         else:
             for row in self._read():
                 out.write(msgspec.json.encode(dict(zip(names, row, strict=True))) + b"\n")
 
-    def _named(self) -> list[str]:
-        """Return the heading of each column. Where names meet, the result's stands, and others say whose they are."""
+    def _headings(self) -> list[str]:
+        """Return the heading of each column. If names are equal, those of the input and of the answer get a prefix."""
         own = list(self._result.types)
         taken = {name.casefold() for name in own}
         headings = [own[0]]
-        for whose, names in (("input", self._input.types), ("answer", self._answer.types)):
+        for prefix, names in (("input", self._input.types), ("answer", self._answer.types)):
             for name in names:
                 heading, number = name, 1
                 while not heading or heading.casefold() in taken:
-                    heading = f"{whose}_{name}" if number == 1 else f"{whose}_{name}_{number}"
+                    heading = f"{prefix}_{name}" if number == 1 else f"{prefix}_{name}_{number}"
                     number += 1
                 taken.add(heading.casefold())
                 headings.append(heading)
         return headings + own[1:]
 
     def _read(self) -> Iterator[list[Any]]:
-        """Yield the spooled rows, each with every column."""
+        """Yield the rows of the temporary file, each with every column."""
         self._spool.seek(0)
         decode = msgspec.json.Decoder(tuple[dict[str, Any], dict[str, Any], list[Any]]).decode
         for line in self._spool:
-            asked, fields, (custom_id, *result) = decode(line)
+            input_row, fields, (custom_id, *result) = decode(line)
             yield [
                 custom_id,
-                *map(asked.get, self._input.types),
+                *map(input_row.get, self._input.types),
                 *map(fields.get, self._answer.types),
                 *result,
             ]
 
 
 @dataclass(slots=True)
-class _Names:
-    """The columns seen so far, in order of appearance, and the type that holds their values."""
+class _Columns:
+    """The columns seen so far, in order of appearance."""
 
     types: dict[str, str | None] = field(default_factory=dict)
+    """Each column, with the type that fits all of its values; None if all of them are None."""
 
-    def see(self, row: dict[str, Any]) -> None:
-        """Take in a row."""
+    def add(self, row: dict[str, Any]) -> None:
+        """Add the columns of a row."""
         for name, value in row.items():
             known = self.types.get(name)
             self.types[name] = (
-                known if known == parquet_file.TEXT else parquet_file.joint(known, parquet_file.type_of(value))
+                known if known == parquet_file.TEXT else parquet_file.common_type(known, parquet_file.type_of(value))
             )
 
-    def kinds(self) -> list[str]:
-        """Return the types; a column without a value is text."""
+    def final_types(self) -> list[str]:
+        """Return the types. A column without a value is text."""
         return [kind or parquet_file.TEXT for kind in self.types.values()]
 
 
 def _fields(answer: str) -> dict[str, Any]:
-    """Return the fields of an answer that is a JSON object; none of any other."""
+    """Return the fields of an answer that is a JSON object, and no fields for any other answer."""
     if not answer.lstrip().startswith("{"):
         return {}
     try:
-        found = msgspec.json.decode(answer)
+        value = msgspec.json.decode(answer)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

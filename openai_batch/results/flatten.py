@@ -1,4 +1,4 @@
-"""Read a result line as one flat row: the answer, why it ended, its tokens, or its error."""
+"""Turn a result line into one flat row: the answer, why it ended, its tokens, or its error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from array import array
 from typing import Any
 
-from .result_line import Outcome, outcome_of, text_of
+from .result_line import ResultLine, judge, read_line, text_of
 
 RESULT_COLUMNS = (
     "answer",
@@ -27,33 +27,34 @@ MISSING_ROW = (None, None, None, None, None, "missing", None, "no result")
 
 def flat(line: bytes) -> tuple[str, tuple[Any, ...]]:
     """Return the custom id of a checked result line, and its values for RESULT_COLUMNS."""
-    found = outcome_of(line)
-    body = _dict(found.body)
+    result = read_line(line)
+    success, cause, decoded = judge(result.response, result.error)
+    body = _dict(decoded)
     usage = _dict(body.get("usage"))
     answer = code = message = None
-    if found.success:
-        answer = _answer(found.body)
+    if success:
+        answer = _answer(decoded)
     else:
-        code, message = _error(found)
-    return found.custom_id, (
+        code, message = _error(result, body)
+    return result.custom_id, (
         answer,
         _finish_reason(body),
         body.get("model"),
         _first(usage, "prompt_tokens", "input_tokens"),
         _first(usage, "completion_tokens", "output_tokens"),
-        "success" if found.success else "error",
+        "success" if success else "error",
         code,
-        None if found.success else message or found.cause,
+        None if success else message or cause,
     )
 
 
 def _answer(body: Any) -> Any:
-    """Return the answer of a success: a text, a vector, or a list of them where several were asked for."""
-    told = _dict(body)
-    choices = told.get("choices")
+    """Return the answer of a success: a text or a vector, or a list of them if there are several."""
+    fields = _dict(body)
+    choices = fields.get("choices")
     if isinstance(choices, list) and len(choices) > 1:
         return [text_of({"choices": [choice]}) for choice in choices]
-    data = told.get("data")
+    data = fields.get("data")
     if isinstance(data, list) and data and all(isinstance(item, dict) and "embedding" in item for item in data):
         vectors = [_vector(item["embedding"]) for item in data]
         return vectors[0] if len(vectors) == 1 else vectors
@@ -61,7 +62,7 @@ def _answer(body: Any) -> Any:
 
 
 def _vector(value: Any) -> Any:
-    """Return a vector as numbers: some requests ask for the bytes of 32-bit numbers, in base64."""
+    """Return a vector as a list of numbers. Some answers have it in base64: the bytes of 32-bit numbers."""
     if not isinstance(value, str):
         return value
     try:
@@ -80,13 +81,13 @@ def _finish_reason(body: dict[str, Any]) -> Any:
     return _dict(body.get("incomplete_details")).get("reason") or (body.get("status") if "output" in body else None)
 
 
-def _error(found: Outcome) -> tuple[Any, Any]:
-    """Return the code and the message of an error, from wherever they are given. The HTTP status is a code too."""
+def _error(result: ResultLine, body: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the code and the message of an error. Without a code, the HTTP status is the code."""
     code = message = None
-    for error in (found.error, _dict(found.body).get("error")):
+    for error in (result.error, body.get("error")):
         details = _dict(error) or {"message": error}
         code, message = code or details.get("code"), message or details.get("message")
-    return code or found.status, message
+    return code or (result.response.status_code if result.response is not None else None), message
 
 
 def _first(values: dict[str, Any], *names: str) -> Any:

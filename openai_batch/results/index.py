@@ -1,6 +1,7 @@
 """Find where each result is in the files of a batch, and read the results back in any order.
 
-Nearly all lines are plain successes. Blocks of them are parsed at once, and only the fields that decide are read.
+Nearly all lines are plain successes. Whole blocks of them are parsed at once, and only the fields that tell a success
+from an error are read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from openai_batch.errors import DownloadError
 from openai_batch.files.lines import lines
 
-from .result_line import cause_of, judge, read_line
+from .result_line import failure_cause, judge, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .tally import Tally
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
-"""The longest result that is read. Lines can be long, since they hold images and vectors."""
+"""The longest result that is read, in bytes. Lines can be long, since they can contain images and vectors."""
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
@@ -32,14 +33,15 @@ _BLOCK = 1 << 18
 
 
 class Place(msgspec.Struct, gc=False):
-    """Where one result is. There is one for each request of a part, so the garbage collector is not told of them."""
+    """Where one result is. There is one for each request of a part, so the garbage collector skips them."""
 
     stream: int  # the number of the file among those of the batch
     offset: int  # where the line begins, in bytes
     length: int  # of the line, in bytes, without its end
-    success: bool
+    success: bool  # whether it is a success, not an error
 
 
+# The fields that tell a plain success from anything else. The body of a plain success is an object.
 class _Body(msgspec.Struct, gc=False):
     error: Any = None
 
@@ -56,28 +58,28 @@ class _Line(msgspec.Struct, gc=False):
 
 
 def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
-    """Add the place of each result of `stream` to `places`. A success beats an error of the same id.
+    """Add the place of each result of `stream` to `places`. A success replaces an error of the same id.
 
-    `number` is that of the stream, `name` is for messages. Raises DownloadError if a line is not a result: then this
-    is not the file that the provider holds.
+    `number` is the number of the stream, `name` its name for messages. Raises DownloadError if a line is not a result:
+    then the download is not the provider's file.
     """
-    note = _Notes(number, places, tally)
+    collector = _PlaceCollector(number, places, tally)
     decode = msgspec.json.Decoder(_Line).decode_lines
     line = offset = 0
     while block := _block(stream, offset):
-        found = _parsed(block, decode)
-        if found is None:
-            line = _by_line(stream, offset, len(block), line, name, note)
+        parsed = _parsed(block, decode)
+        if parsed is None:
+            line = _by_line(stream, offset, len(block), line, name, collector)
         else:
-            note.block(offset, *found)
-            line += len(found[0])
+            collector.add_block(offset, *parsed)
+            line += len(parsed[0])
         offset += len(block)
     # The rest: a last line without a newline, or one that is longer than a block.
-    _by_line(stream, offset, None, line, name, note)
+    _by_line(stream, offset, None, line, name, collector)
 
 
 def _block(stream: BinaryIO, offset: int) -> bytes:
-    """Return whole lines from `offset` on, as many as a block holds; nothing at the end."""
+    """Return a block of whole lines from `offset` on; empty at the end of the file."""
     stream.seek(offset)
     block = stream.read(_BLOCK)
     if len(block) == _BLOCK and b"\n" not in block:
@@ -86,23 +88,25 @@ def _block(stream: BinaryIO, offset: int) -> bytes:
 
 
 def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[_Line], list[bytes]] | None:
-    """Return the parsed lines of a block, and the lines; None if any of them must be read by itself."""
+    """Return the parsed lines of a block, and the lines; None if a line must be read by itself."""
     raws = block.split(b"\n")
     raws.pop()
-    # The parser takes a line break for a blank, so it does not check that each line is one value. This does: inside a
-    # JSON value, a line that ends with } is never followed by a line that begins with {.
+    # The parser treats a line break like a space, so it does not check that each line is one value. This checks it:
+    # inside a JSON value, a line that ends with } is never followed by a line that begins with {.
     if not all(raw.startswith(b"{") and raw.endswith(b"}") for raw in raws):
         return None
     try:
         block.decode()
-        found = decode(block)
+        parsed = decode(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return (found, raws) if len(found) == len(raws) else None
+    return (parsed, raws) if len(parsed) == len(raws) else None
 
 
-def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, name: str, note: _Notes) -> int:
-    """Add the results of a part of a file line by line; return how many lines there are up to its end."""
+def _by_line(
+    stream: BinaryIO, offset: int, length: int | None, before: int, name: str, collector: _PlaceCollector
+) -> int:
+    """Add the results of a part of a file line by line. Return the number of lines from the start of the file."""
     stream.seek(offset)
     line = before
     for number, begin, raw in lines(stream, MAX_RESULT_BYTES):
@@ -115,28 +119,29 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, nam
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
                 shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
                 raise DownloadError(
-                    f"{name}: line {line} is no result ({exc}): {shown}",
-                    hint="the same command again downloads it anew; nothing was published",
+                    f"{name}: line {line} is not a result ({exc}): {shown}",
+                    hint="run the same command again to download it again; nothing was published",
                 ) from None
-            note.one(result.custom_id, offset + begin, len(raw), success=judge(result.response, result.error)[0])
+            success, _, _ = judge(result.response, result.error)
+            collector.add(result.custom_id, offset + begin, len(raw), success=success)
         if length is not None and begin + len(raw) + 1 >= length:
             break
     return line
 
 
-class _Notes:
-    """The places found so far."""
+class _PlaceCollector:
+    """Adds the results of one stream to the places by id."""
 
     def __init__(self, stream: int, places: dict[str, Place], tally: Tally) -> None:
         self._stream = stream
         self._places = places
         self._tally = tally
 
-    def block(self, offset: int, found: list[_Line], raws: list[bytes]) -> None:
-        """Add the results of a block."""
+    def add_block(self, offset: int, parsed: list[_Line], raws: list[bytes]) -> None:
+        """Add the results of a block that begins at `offset`."""
         stream, places = self._stream, self._places
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
-        for line, raw, begin in zip(found, raws, begins, strict=False):
+        for line, raw, begin in zip(parsed, raws, begins, strict=False):
             response = line.response
             plain = (
                 response is not None
@@ -149,9 +154,9 @@ class _Notes:
             if plain and line.custom_id not in places:
                 places[line.custom_id] = Place(stream, begin, len(raw), True)
             else:
-                self.one(line.custom_id, begin, len(raw), success=plain or not cause_of(raw))
+                self.add(line.custom_id, begin, len(raw), success=plain or not failure_cause(raw))
 
-    def one(self, custom_id: str, begin: int, length: int, *, success: bool) -> None:
+    def add(self, custom_id: str, begin: int, length: int, *, success: bool) -> None:
         """Add one result."""
         known = self._places.get(custom_id)
         if known is not None:
@@ -162,10 +167,10 @@ class _Notes:
 
 
 def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
-    r"""Return a function that reads the line at a place, ended by `\n` alone."""
+    r"""Return a function that reads the line at a place, ended by `\n` without `\r`."""
     try:
         files = [stream.fileno() for stream in streams]
-    except OSError:  # they are in memory
+    except OSError:  # the streams are in memory
 
         def read(place: Place) -> bytes:
             stream = streams[place.stream]
@@ -180,8 +185,8 @@ def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
     return read
 
 
-def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
-    r"""Yield the result lines of a batch whose input is not available, in order of arrival, each ended by `\n`."""
+def as_received(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
+    r"""Yield the result lines of a batch whose input is not known, in the order of its files, each ended by `\n`."""
     read = reader(streams)
     for place in places.values():
         line = read(place)
@@ -190,5 +195,5 @@ def as_they_stand(streams: list[BinaryIO], places: dict[str, Place], tally: Tall
             tally.succeeded += 1
         else:
             tally.failed += 1
-            tally.causes[cause_of(line)] += 1
+            tally.causes[failure_cause(line)] += 1
         yield line

@@ -1,7 +1,7 @@
-"""Join the results of a job's parts into the order of its input, holding the ids of one part at a time in memory.
+"""Put the results of a job's parts in the order of its input. Memory holds the ids of one part at a time.
 
-Parts that are consecutive ranges of the input follow each other. Others (requests sorted by model) are first written
-to a file in the order of their rows, then merged row by row. A success beats an error.
+Parts that are consecutive ranges of the input are read one after the other. Other parts (requests sorted by model) are
+first written to files in the order of their rows, and then merged row by row. A success replaces an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from .index import reader
-from .result_line import cause_of, with_id
+from .result_line import failure_cause, with_id
 from .tally import SAMPLES
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from .tally import Tally
 
     Note = Callable[[int, str, str | None], None]
-    """Is called for each request: its row number, its id, and why it has no success (None: it has one)."""
+    """Called for each request with its row number, its id, and why it failed (None: it succeeded)."""
 
 _row = itemgetter(0)
 _RECORD = struct.Struct("<QBI")
 
-MISSING = "missing: no result"
+NO_RESULT = "missing: no result"
 """The cause of a request without any result."""
 
 
 class OrderedResult(NamedTuple):
     """The result of one row of the input."""
 
-    row: int  # its number, from 0
-    success: bool
+    row: int  # the number of the row, from 0
+    success: bool  # whether it is a success, not an error
     line: bytes  # the result line, with its newline
 
 
@@ -45,14 +45,14 @@ def rows_in_order(
 ) -> Iterator[OrderedResult]:
     """Yield the results of one part in the order of `rows`, which are (row number, id) pairs.
 
-    Places that no row asks for are counted as strangers.
+    Removes them from `places`. Places that are left have ids that are not in `rows`; they are only counted.
     """
     read = reader(streams)
     for row, custom_id in rows:
         place = places.pop(custom_id, None)
         if place is not None:
             yield OrderedResult(row, place.success, read(place))
-    tally.strangers += len(places)
+    tally.unknown_ids += len(places)
 
 
 def write_rows(results: Iterable[OrderedResult], target: BinaryIO) -> None:
@@ -70,7 +70,7 @@ def read_rows(source: BinaryIO) -> Iterator[OrderedResult]:
 
 
 def merged(parts: Iterable[Iterator[OrderedResult]]) -> Iterator[OrderedResult]:
-    """Merge parts by row number. Of several results of one row the first success is taken, or else the last error."""
+    """Merge parts by row number. If a row has several results, yield the first success, or else the last error."""
     ordered = heapq.merge(*parts, key=_row)
     for _, group in itertools.groupby(ordered, key=_row):
         best = None
@@ -89,9 +89,10 @@ def complete(
     *,
     rename: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the lines of `results`, which come in the order of `ids`, and count how each request ended.
+    """Yield the lines of `results`, which must be in the order of `ids`, and count how each request ended.
 
-    With `rename` a line may have the id of another row, and gets its own. `note` is called for each request.
+    With `rename`, a line may have the id of another row; it gets the id of its own row. `note` is called for each
+    request, before its line is yielded.
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
@@ -101,12 +102,12 @@ def complete(
             if len(tally.missing) < SAMPLES:
                 tally.missing.append(custom_id)
             if note is not None:
-                note(row, custom_id, MISSING)
+                note(row, custom_id, NO_RESULT)
             continue
         _, success, line = following
         if rename:
             line = with_id(line, custom_id)
-        cause = None if success else cause_of(line)
+        cause = None if success else failure_cause(line)
         if cause is None:
             tally.succeeded += 1
         else:

@@ -1,4 +1,4 @@
-"""Write rows as a Parquet file, by DuckDB, in row groups: memory holds one of them."""
+"""Write rows as a Parquet file with DuckDB, in groups of rows: memory holds one group."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _GROUP = 8192
 _LONG = 1 << 63
 
 TEXT = "VARCHAR"
-WHOLE = "BIGINT"
+INTEGER = "BIGINT"
 NUMBER = "DOUBLE"
 
 
 def type_of(value: Any) -> str | None:
-    """Return the column type that holds a value; None for null, which any holds. What is nested is JSON text."""
+    """Return the column type for a value; None for None, which fits any type. Nested values are JSON text."""
     if value is None:
         return None
     if isinstance(value, bool):
         return "BOOLEAN"
     if isinstance(value, int):
-        return WHOLE if -_LONG <= value < _LONG else TEXT
+        return INTEGER if -_LONG <= value < _LONG else TEXT
     if isinstance(value, float):
         return NUMBER
     if isinstance(value, list) and value and all(type(item) in (int, float) for item in value):
@@ -37,19 +37,19 @@ def type_of(value: Any) -> str | None:
     return TEXT
 
 
-def joint(known: str | None, found: str | None) -> str | None:
-    """Return the type that holds what two types hold."""
-    if known == found or found is None:
-        return known
-    if known is None:
-        return found
-    return NUMBER if {known, found} == {WHOLE, NUMBER} else TEXT
+def common_type(first: str | None, second: str | None) -> str | None:
+    """Return the column type that fits the values of both types; None stands for no value yet."""
+    if first == second or second is None:
+        return first
+    if first is None:
+        return second
+    return NUMBER if {first, second} == {INTEGER, NUMBER} else TEXT
 
 
 def write_parquet(
     names: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]], folder: Path, out: BinaryIO
 ) -> None:
-    """Write the rows to `out`, by way of files in `folder`. Raises BatchError, MissingExtraError."""
+    """Write the rows to `out`, with temporary files in `folder`. Raises BatchError, MissingExtraError."""
     duckdb = load_duckdb()
     source, target = folder / "rows.json", folder / "rows.parquet"
     keys = [f"c{number}" for number in range(len(names))]
@@ -60,10 +60,10 @@ def write_parquet(
             longest = max(longest, len(line))
             handle.write(line)
     shown = ", ".join(f"{key} AS {_quoted(name)}" for key, name in zip(keys, names, strict=True))
-    kinds = ", ".join(f"{key}: '{kind}'" for key, kind in zip(keys, types, strict=True))
-    # The names are quoted, the kinds are our own words, and the paths are values.
+    typed = ", ".join(f"{key}: '{kind}'" for key, kind in zip(keys, types, strict=True))
+    # This is safe SQL: the names are quoted, the types are constants, and the paths are values or quoted.
     query = (
-        f"COPY (SELECT {shown} FROM read_json($source, format='newline_delimited', columns={{{kinds}}},"  # noqa: S608
+        f"COPY (SELECT {shown} FROM read_json($source, format='newline_delimited', columns={{{typed}}},"  # noqa: S608
         f" maximum_object_size={longest + 1})) TO '{_doubled(str(target))}' (FORMAT parquet, ROW_GROUP_SIZE {_GROUP})"
     )
     with connected(folder) as base:
@@ -75,8 +75,8 @@ def write_parquet(
                 f"the Parquet file cannot be written: {reason}", hint="--as rows writes JSON lines"
             ) from None
     source.unlink()
-    with target.open("rb") as made:
-        shutil.copyfileobj(made, out, 1 << 20)
+    with target.open("rb") as written:
+        shutil.copyfileobj(written, out, 1 << 20)
 
 
 def _quoted(name: str) -> str:

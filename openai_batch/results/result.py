@@ -1,43 +1,43 @@
-"""One request's result as Python has it: decoded, judged, and read-only."""
+"""One request's result as a Python object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .result_line import outcome_of, text_of
+from .result_line import read_outcome, text_of
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one request.
-
-    - `ok`: whether it has a success; otherwise `error` says why not, in few words.
-    - `status_code`, `body`: the provider's answer, decoded; both None where there was none.
-    - `text`: the answer as a person reads it, None without a success. Tool calls are JSON; vectors and images are
-      in the `body`.
-    - `usage`: the tokens that the answer says it took, by kind.
-    """
+    """The result of one request."""
 
     custom_id: str
+    """The id of the request."""
     ok: bool
+    """Whether the request succeeded."""
     status_code: int | None = None
+    """The HTTP status; None if there was no response."""
     body: Any = None
+    """The body of the response, decoded; None if there was none."""
     error: str | None = None
+    """Why the request failed, in a few words; None if it succeeded."""
     text: str | None = None
+    """The answer as text; None if the request failed. Tool calls are JSON; vectors and images are in the `body`."""
     usage: dict[str, Any] = field(default_factory=dict)
+    """The tokens that the provider counted, by kind."""
 
     @classmethod
     def of(cls, line: bytes) -> Self:
-        """Read a result line, as `Job.download` writes them."""
-        found = outcome_of(line)
-        usage = found.body.get("usage") if isinstance(found.body, dict) else None
+        """Read a result line, as `Job.download` writes it."""
+        outcome = read_outcome(line)
+        usage = outcome.body.get("usage") if isinstance(outcome.body, dict) else None
         return cls(
-            custom_id=found.custom_id,
-            ok=found.success,
-            status_code=found.status if isinstance(found.status, int) else None,
-            body=found.body,
-            error=None if found.success else found.cause,
-            text=text_of(found.body) if found.success else None,
+            custom_id=outcome.custom_id,
+            ok=outcome.success,
+            status_code=outcome.status if isinstance(outcome.status, int) else None,
+            body=outcome.body,
+            error=None if outcome.success else outcome.cause,
+            text=text_of(outcome.body) if outcome.success else None,
             usage=usage if isinstance(usage, dict) else {},
         )

@@ -9,27 +9,32 @@ import msgspec
 
 
 class Response(msgspec.Struct):
-    """The response of a result line, as far as it is read here."""
+    """The fields of a result line's response that are read here."""
 
     status_code: Any = None
+    """The HTTP status."""
     body: Any = None
+    """The body; some servers write it as a string of JSON."""
 
 
 class ResultLine(msgspec.Struct):
-    """A result line of a provider's output or error file."""
+    """A line of a provider's output or error file."""
 
     custom_id: str
+    """The id of the request."""
     response: Response | None = None
+    """The response to the request, or None."""
     error: Any = None
+    """The error, if there is one: an object, or text."""
 
 
 class _Request(msgspec.Struct):
-    custom_id: str
-    body: Any = None
+    custom_id: str  # the id of the request
+    body: Any = None  # its parameters
 
 
 class _Id(msgspec.Struct):
-    custom_id: str
+    custom_id: str  # the id of the request
 
 
 _decode = msgspec.json.Decoder(ResultLine).decode
@@ -37,21 +42,21 @@ _id_of = msgspec.json.Decoder(_Id).decode
 
 
 class Outcome(NamedTuple):
-    """What a result line says of its request."""
+    """A result line, read and judged."""
 
-    custom_id: str
-    success: bool
-    cause: str  # why there is no success, in few words; empty for a success
+    custom_id: str  # the id of the request
+    success: bool  # whether the request succeeded
+    cause: str  # why it failed, in a few words; empty for a success
     status: Any  # the HTTP status
-    body: Any  # the answer, decoded; the text itself if the server sent a string that is not JSON
-    error: Any  # the error beside the answer
+    body: Any  # the body of the response, decoded; the text itself if it is a string that is not JSON
+    error: Any  # the `error` of the line
 
 
 def judge(response: Response | None, error: Any) -> tuple[bool, str, Any]:
-    """Return whether a result is a success, if not, the cause in few words, and the decoded body.
+    """Decide whether a result is a success. Return (success, why it failed in a few words, the decoded body).
 
     A success has no error, a 2xx status, and a body without an error of its own. Some servers send the body as a
-    string that holds JSON.
+    string of JSON.
     """
     body, readable = response.body if response is not None else None, True
     if isinstance(body, str):
@@ -67,7 +72,7 @@ def judge(response: Response | None, error: Any) -> tuple[bool, str, Any]:
     status = response.status_code
     accepted = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - HTTP's own numbers
     if not readable:
-        return False, "the body is no JSON" if accepted else _cause(status, body), body
+        return False, "the body is not JSON" if accepted else _cause(status, body), body
     inner = body.get("error") if isinstance(body, dict) else None
     if inner or not accepted:
         details = inner if isinstance(inner, dict) else {"message": inner}
@@ -78,7 +83,8 @@ def judge(response: Response | None, error: Any) -> tuple[bool, str, Any]:
 def read_line(line: bytes) -> ResultLine:
     """Parse a result line. Raises MsgspecError, UnicodeDecodeError or RecursionError if it is not one.
 
-    A body may hold a number that msgspec cannot represent. The result was paid for, so the slower parser reads it.
+    A body may have a number that msgspec cannot represent. The result was paid for, so the slower parser of Python
+    reads it then.
     """
     try:
         return _decode(line)
@@ -86,7 +92,7 @@ def read_line(line: bytes) -> ResultLine:
         return msgspec.convert(json.loads(line), ResultLine)
 
 
-def outcome_of(line: bytes) -> Outcome:
+def read_outcome(line: bytes) -> Outcome:
     """Parse a result line once and judge it. Raises what `read_line` raises."""
     result = read_line(line)
     success, cause, body = judge(result.response, result.error)
@@ -94,14 +100,14 @@ def outcome_of(line: bytes) -> Outcome:
     return Outcome(result.custom_id, success, cause, status, body, result.error)
 
 
-def cause_of(line: bytes) -> str:
-    """Return why a result is not a success, in few words; an empty text for a success."""
+def failure_cause(line: bytes) -> str:
+    """Return why a result is not a success, in a few words; an empty string for a success."""
     result = read_line(line)
     return judge(result.response, result.error)[1]
 
 
 def with_id(line: bytes, custom_id: str) -> bytes:
-    """Return a result line as that of `custom_id`; one that is its own already stays as it is, byte for byte."""
+    """Return a result line with this `custom_id`; the line itself, unchanged, if it has that id already."""
     if _id_of(line).custom_id == custom_id:
         return line
     values = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
@@ -110,25 +116,25 @@ def with_id(line: bytes, custom_id: str) -> bytes:
 
 
 def answer_text(line: bytes) -> tuple[str, bool, str]:
-    """Return (custom_id, success, text) of a result line. The text is the answer as a person reads it, or the error."""
-    found = outcome_of(line)
-    return found.custom_id, found.success, text_of(found.body) if found.success else found.cause
+    """Return (custom_id, success, text) of a result line. The text is the answer, or why the request failed."""
+    outcome = read_outcome(line)
+    return outcome.custom_id, outcome.success, text_of(outcome.body) if outcome.success else outcome.cause
 
 
 def prompt_text(line: bytes) -> tuple[str, str]:
-    """Return (custom_id, what was asked, in short) of a request line: the last message, the input, or the prompt."""
+    """Return (custom_id, prompt) of a request line. The prompt is the last message, the input, or the like."""
     request = msgspec.json.decode(line, type=_Request)
     body = request.body if isinstance(request.body, dict) else {}
     messages = body.get("messages")
-    asked = messages[-1] if isinstance(messages, list) and messages else body
-    if not isinstance(asked, dict):
+    source = messages[-1] if isinstance(messages, list) and messages else body
+    if not isinstance(source, dict):
         return request.custom_id, ""
-    text = next((asked[key] for key in ("content", "input", "prompt", "text_2", "query") if asked.get(key)), "")
+    text = next((source[key] for key in ("content", "input", "prompt", "text_2", "query") if source.get(key)), "")
     return request.custom_id, text if isinstance(text, str) else msgspec.json.encode(text).decode()
 
 
 def text_of(body: Any) -> str:
-    """Return what a person wants to read of a success's body: the answer, or JSON where there is no text."""
+    """Return the answer in the body of a success as text; JSON if the answer is not text."""
     if not isinstance(body, dict):
         return str(body)
     choices = body.get("choices")

@@ -1,4 +1,4 @@
-"""Count what became of a job's requests."""
+"""Count how the requests of a job ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 SAMPLES = 20
-"""How many ids of missing requests are kept."""
+"""How many ids of missing requests are remembered."""
 
 
 @dataclass(slots=True)
@@ -14,23 +14,23 @@ class Tally:
     """How many requests a job has, and how each of them ended."""
 
     requests: int = 0
-    """All requests."""
+    """The number of all requests."""
     succeeded: int = 0
-    """Requests with a success."""
+    """Requests that succeeded."""
     failed: int = 0
-    """Requests with an error."""
+    """Requests that failed."""
     missing_count: int = 0
     """Requests without any result."""
     missing: list[str] = field(default_factory=list)
     """The ids of the first SAMPLES requests without any result."""
-    strangers: int = 0
-    """Results whose id is not one of the job's."""
+    unknown_ids: int = 0
+    """Results with an id that the job does not have."""
     repeats: int = 0
-    """Further results of a request that already has one."""
+    """Results of a request that already had one."""
     causes: Counter[str] = field(default_factory=Counter)
-    """How many errors there are, by cause."""
+    """The number of failed requests by cause."""
 
     @property
     def complete(self) -> bool:
-        """Whether every request has a success."""
+        """Whether every request succeeded."""
         return self.succeeded == self.requests and self.requests > 0

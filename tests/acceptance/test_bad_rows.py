@@ -13,19 +13,19 @@ from openai_batch.errors import InputError
 from openai_batch.files.lines import MAX_LINE_BYTES
 
 CASES = {
-    "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, and the header 2"),
-    "many cells": ("t.csv", b'a,text\n"1\n2",x\n1,2,3\n', ":4: the row has 3 cells, and the header 2"),
-    "broken cells": ("t.csv", b'a,text\n"1\n2",x,y\n', ":2: the row has 3 cells, and the header 2"),
+    "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, but the header has 2"),
+    "many cells": ("t.csv", b'a,text\n"1\n2",x\n1,2,3\n', ":4: the row has 3 cells, but the header has 2"),
+    "broken cells": ("t.csv", b'a,text\n"1\n2",x,y\n', ":2: the row has 3 cells, but the header has 2"),
     "open quote": ("t.csv", b'a,text\n1,x\n1,"x\ny\n', ":3: a quote is opened here and never closed"),
     "stray quote": ("t.csv", b'a,text\n1,"x"y\n', ":2: text follows a closing quote"),
-    "old Mac": ("t.csv", b"a,text\r1,x\r2,y", ":1: a return stands without a newline"),
+    "old Mac": ("t.csv", b"a,text\r1,x\r2,y", ":1: a carriage return has no newline after it"),
     "same names": ("t.csv", b"a,a\n1,2\n", ":1: two columns are called 'a'"),
     "bad bytes": ("t.csv", b"a,text\n1,ok\n2,\xff\n", ":3: not UTF-8 (byte 3)"),
     "bad header": ("t.csv", b"\xc3,text\n1,ok\n", ":1: not UTF-8 (byte 1)"),
     "UTF-16": ("t.csv", "a,text\n1,x\n".encode("utf-16"), ":1: the file is UTF-16"),
     "empty cell": ("t.csv", b"a,text\n1,x\n2, \n", ":3: the prompt is empty"),
     "long cell": ("t.csv", b"text\n" + b'"' + b"x\n" * (MAX_LINE_BYTES // 2 + 1) + b'"\n', ":2: a cell has more than"),
-    "tabs": ("t.tsv", b"a\ttext\n1\n", ":2: the row has 1 cell, and the header 2"),
+    "tabs": ("t.tsv", b"a\ttext\n1\n", ":2: the row has 1 cell, but the header has 2"),
     "no JSON": ("t.jsonl", b'{"text":"x"}\n{"text":}\n', ":2: not valid JSON"),
     "half a pair": ("t.jsonl", b'{"text":"\\ud800"}\n', ":1: not valid JSON"),
     "no object": ("t.jsonl", b'{"text":"x"}\n["x"]\n', ":2: the line is not a JSON object"),
@@ -105,7 +105,7 @@ def test_a_table_without_rows_is_no_input(name: str) -> None:
 def test_bytes_are_no_prompt() -> None:
     """A cell with bytes is refused by its row, not sent as their Python notation."""
     write_table(Path("t.db"), [{"text": "x"}, {"text": b"\xff"}])
-    with pytest.raises(InputError, match=r"t\.db:2: the cell holds bytes"):
+    with pytest.raises(InputError, match=r"t\.db:2: the cell contains bytes"):
         requests("t.db")
 
 

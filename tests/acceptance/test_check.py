@@ -40,7 +40,7 @@ def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
         "bad.jsonl:3: custom_id is missing",
         'bad.jsonl:4: custom_id "good" is also on line 1',
         'bad.jsonl:5: method is "GET"',
-        "bad.jsonl:6: url is /v1/embeddings, and the batch's endpoint is /v1/chat/completions",
+        "bad.jsonl:6: url is /v1/embeddings, but the batch's endpoint is /v1/chat/completions",
         "bad.jsonl:7: the request asks for streaming",
         "bad.jsonl:8: body is not an object",
         "bad.jsonl:9: body.model is missing",
@@ -89,8 +89,8 @@ def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
     result = invoke("check", "in.jsonl", "-p", "faulty")
     assert result.code == 3
-    assert "3 requests, and the provider takes 2 a file" in result.out
-    assert "bytes, and the provider takes 200 a file" in result.out
+    assert "3 requests; the provider accepts 2 per file" in result.out
+    assert "bytes; the provider accepts 200 per file" in result.out
     assert faulty.requests == []
 
 
@@ -131,7 +131,7 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
     result = invoke(*words).succeeded()
     assert result.err == "2 requests in in.jsonl\nhint: obatch submit in.jsonl\n"
     assert ids("in.jsonl") == ["line-1", "line-2"]
-    invoke(*words).failed(1, "in.jsonl is there already", "--force")
+    invoke(*words).failed(1, "in.jsonl already exists", "--force")
     invoke(*words, "--force").succeeded()
     assert invoke("check", "in.jsonl").succeeded().err.startswith("in.jsonl: 2 requests for /v1/embeddings")
 
@@ -141,7 +141,7 @@ def test_prepare_refuses_what_makes_no_sense() -> None:
     words = ("prepare", "-", "-m", "gpt-4o-mini")
     invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "exclude each other", "choose one")
     invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "-h")
-    invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt a line")
+    invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt per line")
     invoke(*words, stdin=b"a\n\xff\n").failed(3, "<stdin>:2: not UTF-8", "UTF-8")
     invoke("prepare", "nowhere.txt", "-m", "gpt-4o-mini").failed(3, "nowhere.txt: No such file")
     invoke("prepare", "-", stdin="a\n").failed(2, "which provider?", "-p")
@@ -164,7 +164,7 @@ def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
     invoke("submit", "prompts.txt", "-p", "faulty").failed(3, "prompts.txt:1: not valid JSON", "obatch run")
     invoke("check", "prompts.txt", "-p", "faulty").failed(3, "1 problem", "obatch prepare prompts.txt")
     invoke("submit", "/dev/null", "-p", "faulty").failed(3, "not a regular file", "standard input")
-    invoke("submit", "-", "-p", "faulty").failed(3, "holds no request")
+    invoke("submit", "-", "-p", "faulty").failed(3, "has no requests")
     assert faulty.requests == []
 
 

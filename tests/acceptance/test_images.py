@@ -81,18 +81,18 @@ def test_files_out_of_bounds_are_refused() -> None:
     Path("in/loop").symlink_to("loop")
     Path("in/text.png").write_text("no image", encoding="utf-8")
     told = {
-        "../out.png": "../out.png lies outside of the input's folder",
-        "link.png": "link.png lies outside",
-        str(Path("out.png").absolute()): "lies outside",
-        "/etc/passwd": "/etc/passwd lies outside",
-        "dir": "dir is no file",
-        "nope.png": "nope.png is not there",
+        "../out.png": "../out.png is outside the input's folder",
+        "link.png": "link.png is outside",
+        str(Path("out.png").absolute()): "is outside",
+        "/etc/passwd": "/etc/passwd is outside",
+        "dir": "dir is not a file",
+        "nope.png": "nope.png does not exist",
         "a\0b": "cannot be read",
         "loop": "loop",
         "x" * 5000: "cannot be read",
-        "text.png": "text.png is no image",
-        "file:///etc/passwd": "file:///etc/passwd is no web address",
-        "ftp://a.example/x.png": "ftp://a.example/x.png is no web address",
+        "text.png": "text.png is not an image",
+        "file:///etc/passwd": "file:///etc/passwd is not a web address",
+        "ftp://a.example/x.png": "ftp://a.example/x.png is not a web address",
     }
     rows = cells(*told)
     Path("in/t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -116,7 +116,7 @@ def test_files_out_of_bounds_are_refused() -> None:
 def test_private_addresses_are_not_fetched(host: str) -> None:
     """--inline-images asks no machine of a private network, however its address is written."""
     write_table(Path("t.csv"), cells(f"http://{host}:9/x.png"))
-    with pytest.raises(InputError, match="is no public address"):
+    with pytest.raises(InputError, match="is not a public address"):
         requests("t.csv", images=("image",), inline_images=True)
 
 
@@ -169,9 +169,13 @@ def test_fetching_checks_every_connection() -> None:
     with site() as url:
         assert fetch_public(f"{url}/a.png", lambda _: True) == PNG
         assert fetch_public(f"{url}/moved", lambda _: True) == PNG
-        with pytest.raises(InputError, match="is no public address"):
+        with pytest.raises(InputError, match="is not a public address"):
             fetch_public(f"{url}/moved", once)
-        for page, told in (("nope", "the server said 404"), ("short", "broke off"), ("file", "neither http nor https")):
+        for page, told in (
+            ("nope", "the server said 404"),
+            ("short", "ended after"),
+            ("file", "neither http nor https"),
+        ):
             with pytest.raises(InputError, match=told):
                 fetch_public(f"{url}/{page}", lambda _: True)
     assert asked == ["127.0.0.1", "127.0.0.1"]

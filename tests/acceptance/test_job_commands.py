@@ -190,7 +190,7 @@ def test_download_again(faulty: FaultServer) -> None:
     assert "out.jsonl" in invoke("download").succeeded().err
     assert len(faulty.seen("GET", "/files/.*/content")) == fetched
     Path("mine").write_text("mine", encoding="utf-8")
-    invoke("download", "-o", "mine").failed(1, "mine is there already", "--force")
+    invoke("download", "-o", "mine").failed(1, "mine already exists", "--force")
     assert Path("mine").read_text(encoding="utf-8") == "mine"
     invoke("download", "-o", "mine", "--force").succeeded()
     assert ids("mine") == ["one"]
@@ -204,7 +204,7 @@ def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     (name,) = invoke("download", "--raw", "files").succeeded().out.splitlines()
     (output,) = [file for file in faulty.files.values() if file.purpose == "batch_output"]
     assert Path(name).read_bytes() == output.data
-    invoke("download", "--raw", "files").failed(1, "is there already", "--force")
+    invoke("download", "--raw", "files").failed(1, "already exists", "--force")
 
 
 def test_a_batch_of_the_plain_client_is_taken_in(real: LocalServer) -> None:

@@ -73,7 +73,7 @@ def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
         "b.jsonl:1: not valid JSON",
         'b.jsonl:4: custom_id "two" is also in a.jsonl:2:',
         "c.jsonl:1: the file is UTF-16",
-        "d.jsonl:1: url is /v1/embeddings, and the batch's endpoint is /v1/chat/completions: send each endpoint apart",
+        "d.jsonl:1: url is /v1/embeddings, but the batch's endpoint is /v1/chat/completions: send each one separately",
         'd.jsonl:2: custom_id "one" is also in a.jsonl:1:',
     ):
         assert words in text, text
@@ -107,7 +107,7 @@ def test_a_mixture_of_tables_and_requests_is_refused(folder: Path, names: tuple[
         for each in inputs.tables():
             assert list(each.rows)
 
-    with pytest.raises(UsageError, match=f"^{table} holds no ready requests, as a.jsonl does") as told:
+    with pytest.raises(UsageError, match=f"^{table} has no ready requests, but a.jsonl does") as told:
         read()
     assert f"obatch prepare {table} -o" in told.value.hint
 

@@ -58,7 +58,7 @@ def test_documents_may_be_a_list() -> None:
     found = requests("d.jsonl", rerank="q")
     assert [item["body"]["documents"] for item in found] == [["a", "b"], ["c"], ["d"]]
     Path("d.jsonl").write_text('{"documents":[1]}\n', encoding="utf-8")
-    invoke("prepare", "d.jsonl", "-m", "m", "--rerank", "q").failed(3, "d.jsonl:1: documents is no list", "JSON list")
+    invoke("prepare", "d.jsonl", "-m", "m", "--rerank", "q").failed(3, "d.jsonl:1: documents is not a list")
 
 
 def test_templates_of_every_kind() -> None:
@@ -84,7 +84,7 @@ def test_templates_of_every_kind() -> None:
     assert [message["content"] for message in messages] == ["@home {literal}", "Say one"]
     invoke(*words, "--prompt", "@nope.txt").failed(2, "--prompt @nope.txt: No such file", "@@")
     invoke(*words, "--prompt", "same for all").failed(2, "the same for every row", "{{ text }}")
-    invoke(*words, "--prompt", "{{ text").failed(2, "--prompt: line 1 is no template", "{{ name }}")
+    invoke(*words, "--prompt", "{{ text").failed(2, "--prompt: line 1 is not a valid template", "{{ name }}")
     invoke(*words, "--prompt", "{{ self }}").failed(2, "Jinja's own name", 'row["self"]')
 
 
@@ -135,10 +135,10 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     [
         ({"additionalProperties": True}, '$: "additionalProperties": false is missing'),
         ({"required": ["label"]}, "$: 'why' is not under required"),
-        ({"required": ["label", "why", "x"]}, "$: 'x' is required and no property"),
+        ({"required": ["label", "why", "x"]}, "$: 'x' is required but not defined"),
         ({"type": "array"}, '$: the top must have "type": "object"'),
         ({"type": "objekt"}, "$: type is"),
-        ({"oneOf": []}, "$: strict mode has no oneOf"),
+        ({"oneOf": []}, "$: strict mode does not allow oneOf"),
         ({"$defs": {}}, "$.properties.why: $ref points to #/$defs/why"),
         ({"$defs": {"why": {"type": "array"}}}, "$.$defs.why: items are missing"),
         ({"$defs": {"why": {"type": "object"}}}, "$.$defs.why: properties are missing"),
@@ -157,7 +157,7 @@ def test_options_that_do_not_fit() -> None:
     invoke(*words, "--endpoint", "score").failed(2, "need --score", "--score")
     invoke(*words, "--endpoint", "rerank").failed(2, "need --rerank", "--rerank")
     invoke(*words, "--endpoint", "nope").failed(2, "'nope'", "known endpoints")
-    invoke(*words, "--endpoint", "audio/transcriptions").failed(2, "not made of rows", "endpoints")
+    invoke(*words, "--endpoint", "audio/transcriptions").failed(2, "cannot be made from rows", "endpoints")
     invoke(*words, "-e", "--system", "x").failed(2, "--system goes with chat and responses", "leave it out")
     invoke(*words, "-e", "--endpoint", "chat").failed(2, "--embeddings goes with embedding", "leave it out")
     invoke(*words, "--format", "xls").failed(2, "--format xls", "parquet")
@@ -176,7 +176,7 @@ def test_ids_come_from_their_column() -> None:
     result = invoke("prepare", "i.jsonl", "j.jsonl", "-m", "m", "--id", "id").failed(
         3, "the input has 4 problems", "fix"
     )
-    assert "j.jsonl:1: the id '7' is also at i.jsonl:1: give each row an id of its own\n" in result.err
-    assert "j.jsonl:2: id is no id: None" in result.err
+    assert "j.jsonl:1: the id '7' is also at i.jsonl:1: give each row its own id\n" in result.err
+    assert "j.jsonl:2: id is not an id: None" in result.err
     assert "j.jsonl:3: there is no column 'id'; the only column is text" in result.err
     assert "j.jsonl:4: id is too long" in result.err

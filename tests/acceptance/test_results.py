@@ -52,7 +52,7 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     assert len(faulty.creates) == 1
     before = Path("out.csv").read_bytes()
     Path("other.csv").write_text("mine", encoding="utf-8")
-    invoke("results", "-o", "other.csv").failed(1, "other.csv is there already", "--force")
+    invoke("results", "-o", "other.csv").failed(1, "other.csv already exists", "--force")
     told = invoke("results", "-o", "other.csv", "--force", "--json").succeeded().json
     assert told["results"]["path"] == "other.csv"
     assert Path("other.csv").read_bytes() == before

@@ -88,10 +88,10 @@ def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServe
     write("in.jsonl", [request("a")])
     Path("taken").write_text("mine", encoding="utf-8")
     words = ("run", "in.jsonl", "-p", "faulty")
-    invoke(*words, "-o", "taken").failed(1, "taken is there already", "--force")
-    invoke(*words, "--missing", "taken").failed(1, "taken is there already", "--force")
+    invoke(*words, "-o", "taken").failed(1, "taken already exists", "--force")
+    invoke(*words, "--missing", "taken").failed(1, "taken already exists", "--force")
     invoke(*words, "-o", ".", "--force").failed(1, "is a folder", "-o")
-    invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is no regular file", "-o")
+    invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is not a regular file", "-o")
     invoke(*words, "-o", "taken/below").failed(1, "cannot write taken/below", "-o")
     assert Path("taken").read_text(encoding="utf-8") == "mine"
     assert faulty.requests == []
@@ -176,7 +176,7 @@ def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
     invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "ready requests", "--system")
     invoke("run", "nowhere.txt", "-p", "faulty").failed(3, "nowhere.txt: No such file", "name a file")
     invoke("run", ".", "-p", "faulty").failed(3, "Is a directory", "name a file")
-    invoke("run", "-", "-p", "faulty", stdin="\n \n").failed(3, "there is no prompt", "one prompt a line")
+    invoke("run", "-", "-p", "faulty", stdin="\n \n").failed(3, "there is no prompt", "one prompt per line")
     invoke("run", "-", "-p", "nobody", stdin="x\n").failed(6, "nobody", "known providers: ")
     assert faulty.requests == []
 

@@ -109,7 +109,7 @@ def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
     invoke("run", "in.jsonl", "-p", "real").succeeded()
     assert ids("in.results.jsonl") == ["a"]
     invoke("run", "in.jsonl", "-p", "real", "--prompt", "{{ x }}").failed(2, "ready requests", "--format jsonl")
-    invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl holds ready requests", "obatch submit in.jsonl")
+    invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl has ready requests", "obatch submit in.jsonl")
 
 
 def test_what_looks_a_little_like_a_request() -> None:

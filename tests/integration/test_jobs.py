@@ -124,7 +124,7 @@ def test_several_files_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
         ({"model": "m"}, "the input is one dict"),
         ([{"model": "m", "messages": [{}], "temperature": float("nan")}], "request 1: line-1: .* not a finite number"),
         ([{"model": "m", "messages": [{}], "tools": [object()]}], "request 1: line-1: .* cannot be written as JSON"),
-        ([{"custom_id": "x", "body": "hello"}], "request 1: its body is no dict but str"),
+        ([{"custom_id": "x", "body": "hello"}], "request 1: its body is not a dict but str"),
         ([{"custom_id": "x", "model": "m", "messages": [{}]}] * 2, "the input has 1 problem"),
         ([{"custom_id": 7, "model": "m", "messages": [{}]}], "the input has 1 problem"),
         ([], "there are no requests"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_batch.files import lines as module
-from openai_batch.files.lines import blocks, lines, pieces
+from openai_batch.files.lines import blocks, lines, lines_of_block
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.fast_check import read_chunk
 from openai_batch.requests.limits import Limits
@@ -272,7 +272,7 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
         patch.setattr(module, "BLOCK", size)
         found, offset = [], 0
         for block, beyond in blocks(io.BytesIO(data), longest):
-            found += [(offset + start, raw) for start, raw in pieces(block, beyond, longest)]
+            found += [(offset + start, raw) for start, raw in lines_of_block(block, beyond, longest)]
             offset += len(block) + beyond
     assert found == [(start, raw) for _, start, raw in lines(io.BytesIO(data), longest)]
     assert offset == len(data)
@@ -298,7 +298,7 @@ def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
         if rows:
             data_of = b"".join(line + b"\n" for line in lines)
             chunk = RequestChunk(data_of, lines, "/v1/x", ids, [row[2] for row in rows], [row[1] for row in rows], [])
-            many.take(chunk, b"".join(b'"%b"\n' % custom_id.encode() for custom_id in ids))
+            many.add_chunk(chunk, b"".join(b'"%b"\n' % custom_id.encode() for custom_id in ids))
         for line, (_, inputs, model, count) in zip(lines, rows, strict=True):
             one.add(line + b"\n", count + 3, inputs, model)
             whole += line + b"\n"
@@ -314,4 +314,4 @@ def test_joined_files_are_judged_alike(start: bytes) -> None:
     """Lines behind the beginning of a file of another kind are passed over, whatever they look like."""
     rows = made(0, 0, 0, 60)
     rows[30] = start + rows[30]
-    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), places=LineOrigins(("a", "b", "c"), (1, 31, 51)))
+    assert_same(b"\n".join(rows) + b"\n", 500, Limits(), line_origins=LineOrigins(("a", "b", "c"), (1, 31, 51)))

@@ -135,7 +135,7 @@ def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: 
     path = tmp_path / "in.jsonl"
     path.write_bytes(requests(models, [1] * len(models)))
     with path.open("rb") as source:
-        slices = split.sort_out(source, tmp_path, Limits(one_model=True))
+        slices = split.copy_requests(source, tmp_path, Limits(one_model=True))
     assert [piece.requests for piece in slices] == [2, 2, 2, 2, 2, 1]
     for model, number in zip("abcdef", range(1, 7), strict=True):
         rows = (tmp_path / f"model-{number}.rows").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_batch.results.csv_file import inert, write_csv
+from openai_batch.results.csv_file import escape_formula, write_csv
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 CELLS = st.one_of(
@@ -51,7 +51,7 @@ def test_no_cell_is_a_formula_and_none_is_lost(names: list[str], data: st.DataOb
 @pytest.mark.parametrize("cell", ["-1", "+2.50", "-.5", "-1e-9", "a=1", "", "'=1", "1-2"])
 def test_numbers_and_harmless_cells_stay(cell: str) -> None:
     """What no spreadsheet runs is left alone."""
-    assert inert(cell) == cell
+    assert escape_formula(cell) == cell
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_numbers_and_harmless_cells_stay(cell: str) -> None:
 )
 def test_formulas_are_put_in_text(cell: str) -> None:
     """What a spreadsheet may run starts with an apostrophe."""
-    assert inert(cell) == f"'{cell}"
+    assert escape_formula(cell) == f"'{cell}"

@@ -14,7 +14,7 @@ from support.plan import bad_row, expired_row, good_row
 from openai_batch.errors import DownloadError
 from openai_batch.providers.batch_info import BatchFault, Counts, read_batch
 from openai_batch.results import index as module
-from openai_batch.results.index import Place, as_they_stand, index
+from openai_batch.results.index import Place, as_received, index
 from openai_batch.results.merge import complete, rows_in_order
 from openai_batch.results.result_line import Response, answer_text, judge, read_line
 from openai_batch.results.tally import Tally
@@ -32,7 +32,7 @@ OK = {"choices": [{"message": {"content": "hi"}}]}
         (Response(200, {"error": None}), None, True, ""),
         (Response(200, OK), {}, True, ""),
         (Response(200, {"error": {"message": "no"}}), None, False, "200: no"),
-        (Response(200, "not json"), None, False, "the body is no JSON"),
+        (Response(200, "not json"), None, False, "the body is not JSON"),
         (Response(400, {"error": {"message": "bad  \n request"}}), None, False, "400: bad request"),
         (Response(500, {}), None, False, "500"),
         (Response(429, '{"error": {"message": "slow down"}}'), None, False, "429: slow down"),
@@ -64,7 +64,7 @@ def merged(*files: bytes, ids: list[str] | None) -> tuple[list[dict[str, Any]], 
     for number, stream in enumerate(streams):
         index(stream, number, "f", places, tally)
     if ids is None:
-        rows = list(as_they_stand(streams, places, tally))
+        rows = list(as_received(streams, places, tally))
     else:
         rows = list(complete(ids, rows_in_order(enumerate(ids), streams, places, tally), tally))
     assert all(row.endswith(b"\n") and b"\r" not in row for row in rows)
@@ -84,7 +84,7 @@ def test_the_union_of_the_files_in_input_order() -> None:
     assert [row["custom_id"] for row in rows] == ["a", "b", "c"]
     assert [row["error"] is None for row in rows] == [True, False, True]
     assert (tally.requests, tally.succeeded, tally.failed, tally.missing) == (4, 2, 1, ["d"])
-    assert (tally.strangers, tally.repeats) == (1, 3)
+    assert (tally.unknown_ids, tally.repeats) == (1, 3)
     assert tally.causes == {"batch_expired: the window has passed": 1}
     assert not tally.complete
 
@@ -370,7 +370,7 @@ def test_values_that_are_not_lines() -> None:
     """Two results on one line, and one on two, are no result lines, though a parser of values takes them."""
     one, two = (json.dumps(good_row(name)).encode() for name in "ab")
     for data in (one + b" " + two + b"\n \n", one + b"\n" + two.replace(b", ", b",\n", 1) + b"\n", one + two + b"\n\n"):
-        with pytest.raises(DownloadError, match="is no result"):
+        with pytest.raises(DownloadError, match="is not a result"):
             merged(data, ids=["a", "b"])
 
 
@@ -379,7 +379,7 @@ def test_the_line_at_fault_is_named(blocks: int, monkeypatch: pytest.MonkeyPatch
     """However the file is read, an error names the line by its number in the file."""
     monkeypatch.setattr(module, "_BLOCK", blocks)
     data = jsonl(*(good_row(str(n)) for n in range(7))) + b"<html>\n" + jsonl(good_row("x"))
-    with pytest.raises(DownloadError, match="f: line 8 is no result"):
+    with pytest.raises(DownloadError, match="f: line 8 is not a result"):
         merged(data, ids=[])
 
 
