@@ -21,7 +21,7 @@ EPILOG = """Examples:
 
   $ obatch ls --json | jq '.[].batch_ids'
 
-Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of
+Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
 creation, batch ids."""
 
 

@@ -22,8 +22,8 @@ EPILOG = """Examples:
 
   $ obatch results 3 | jq -r .answer
 
-Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer,
-finish_reason, model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and
+Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer, \
+finish_reason, model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and \
 error_message."""
 
 

@@ -45,7 +45,7 @@ EPILOG = """Examples:
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
-Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and
+Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and \
 changed rows are sent, and the output has the answers to all rows."""
 
 
