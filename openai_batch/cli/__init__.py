@@ -1,9 +1,10 @@
-"""The command line, obatch: the only place for typer and rich.
+"""The command line `obatch`. Only this package uses typer and rich.
 
-Holds: the entry (`main`, `app`, `signals`), one file a command (`commands`), options (`options` and the groups that
-commands share: `request_options`, `job_options`, `export_options`), and what is printed (`output`, `progress`,
-`job_format`, `announce`, `deliver`).
+Holds: the start (`main`, `app`, `signals`, `session`), one file per command (`commands`), options (`options`, and the
+groups that commands share: `request_options`, `job_options`, `export_options`, `option_groups`), output (`output`:
+tables, JSON and messages; `job_format`: how jobs are printed; `progress`, `announce`, `deliver`), and the generator of
+shell completions (`completion_scripts`).
 
-May import: everything below it, each inside the function that needs it. Start reading at `main.py`, then
-`commands/run.py`.
+May import: every other package, inside the function that needs it, so that each command starts fast. Start reading at
+`main.py`, then `commands/run.py`.
 """

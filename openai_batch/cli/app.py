@@ -1,4 +1,4 @@
-"""The Typer application: which commands there are. Each command's own file says what it does."""
+"""The Typer application: all commands, in the order of the help. Each command has its own file in `commands`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 
 import typer
 
-# One line: help on a terminal keeps line ends where they stand.
+# One line: help on a terminal keeps every line end of this text.
 EPILOG = (
-    "Exit codes: 0 done, every request has a success; 1 failed, running it again is safe; 2 usage or configuration;"
-    " 3 input not acceptable, nothing sent; 4 key missing or refused; 5 ended, but not every request has a success;"
+    "Exit codes: 0 done, every request succeeded; 1 failed, running it again is safe; 2 usage or configuration;"
+    " 3 input has problems, nothing sent; 4 key missing or refused; 5 ended, but some requests did not succeed;"
     " 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice;"
-    " 124 time is up, the job goes on; 130 or 143 interrupted, the job goes on."
+    " 124 time is up, the job keeps running; 130 or 143 interrupted, the job keeps running."
 )
 
 
@@ -82,5 +82,5 @@ def _root(
 
     Never pays twice for a batch, never loses a result that was paid for, never gives you half a file.
 
-    A job is named by its number, its name or its batch id; most commands take the latest one by default.
+    A job is named by its number, its name or its batch id; most commands use the latest job by default.
     """

@@ -2,8 +2,8 @@
 
     python -m openai_batch.cli.completion_scripts completions/
 
-Commands and options stand in the scripts, so a TAB starts no program; ids and provider names come from
-`obatch __complete`, which imports next to nothing. Only this file looks inside Typer's command tree.
+The scripts contain all commands and options, so TAB starts no program for them. Job ids and provider names come from
+`obatch __complete`, which starts fast. Only this file reads Typer's command tree.
 """
 
 from __future__ import annotations
@@ -15,37 +15,45 @@ from typing import Any
 
 from .app import build_app
 
+# By parameter: what `obatch __complete` lists for it.
 _DYNAMIC = {"job": "jobs", "jobs": "jobs", "provider": "providers"}
 
 
 @dataclass
 class Option:
-    """An option: its spellings, its help, whether it takes a value, and what `__complete` calls its values."""
+    """An option of a command."""
 
+    # Its spellings, such as --output and -o.
     names: list[str]
+    # The first sentence of its help.
     help: str
     takes_value: bool
+    # What `obatch __complete` lists for its value; None: file names.
     kind: str | None
 
 
 @dataclass
 class Command:
-    """A command: its words after `obatch`, its help, options, subcommands, and what its arguments are."""
+    """A command, or a group of commands."""
 
+    # The words after `obatch`.
     path: list[str]
+    # The first sentence of its help.
     help: str
     options: list[Option] = field(default_factory=list)
+    # Its subcommands and their help.
     commands: dict[str, str] = field(default_factory=dict)
+    # What its arguments are: files, jobs or providers; None: it has none.
     argument: str | None = None
 
     @property
     def name(self) -> str:
-        """The words, joined."""
+        """The words after `obatch`, as one text."""
         return " ".join(self.path)
 
 
 def read_commands() -> list[Command]:
-    """Return every visible command of the application, the root first."""
+    """Return every visible command, starting with `obatch` itself."""
     import typer.main
 
     found: list[Command] = []
@@ -197,13 +205,13 @@ def fish(commands: list[Command]) -> str:
 
 
 def scripts() -> dict[str, str]:
-    """Return every script by its file's name."""
+    """Return the scripts by file name."""
     commands = read_commands()
     return {"obatch.bash": bash(commands), "_obatch": zsh(commands), "obatch.fish": fish(commands)}
 
 
 def main() -> int:
-    """Write the scripts into the folder that the first argument names."""
+    """Write the scripts into the folder given as the first argument."""
     folder = Path(sys.argv[1])
     for name, text in scripts().items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -216,7 +224,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _paths(commands: list[Command]) -> str:
-    """Return the words of every command as the patterns of a shell's `case`."""
+    """Return all commands as the pattern of a shell's `case`."""
     return "|".join(f"'{command.name}'" for command in commands if command.path)
 
 

@@ -1,4 +1,4 @@
-"""Results on their way out: to a file, to a pipe, or as a table to a person; and what is said of them."""
+"""Write results to a file, to standard output or as a table on a terminal, and print the summary of the job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .session import CommandSession
 
 PREVIEW = 50
-"""Results shown to a person; a file takes them all."""
+"""How many results a terminal shows; a file gets all."""
 
 
 def deliver(
@@ -33,7 +33,10 @@ def deliver(
     requests: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
-    """Write a job's results to `target`, or to standard output for None; a terminal gets a table there."""
+    """Write a job's results to `target`; None is standard output, where a terminal gets a table.
+
+    `missing` is the file for failed and missing requests, `requests` the batch file, for the prompts of the table.
+    """
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.download import download
 
@@ -59,22 +62,22 @@ def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, r
             collected = collect(current.workflow, job, handle, missing=missing)
         current.reporter.close()
         if path.stat().st_size:
-            preview(path, collected.tally.requests, _asked(job, requests))
+            preview(path, collected.tally.requests, _prompts(job, requests))
     return collected
 
 
-def preview(path: Path, total: int, asked: dict[str, str]) -> None:
-    """Show the first results to a person; `asked` is what was asked, by id, where that is at hand."""
+def preview(path: Path, total: int, prompts: dict[str, str]) -> None:
+    """Show the first of `total` results on a terminal; `prompts` are by custom id, where they are known."""
     from openai_batch.results.result_line import answer_text
 
     with path.open("rb") as handle:
         answers = [answer_text(line) for line in itertools.islice(handle, PREVIEW)]
-    rows = [(custom_id, asked.get(custom_id, ""), success, _short(text)) for custom_id, success, text in answers]
+    rows = [(custom_id, prompts.get(custom_id, ""), success, _short(text)) for custom_id, success, text in answers]
     Output().answers(rows, more=max(0, total - len(rows)))
 
 
-def _asked(job: JobRecord, requests: Path | None) -> dict[str, str]:
-    """Return what was asked first, by id: from the requests, or else from the rows that they were made of."""
+def _prompts(job: JobRecord, requests: Path | None) -> dict[str, str]:
+    """Return the first prompts by custom id: from the requests, or else from the rows that they were made of."""
     from openai_batch.inputs.source_rows import read_rows
     from openai_batch.jobs.store.job_folder import columns_of, has_ids, read_ids
     from openai_batch.results.result_line import prompt_text
@@ -87,11 +90,11 @@ def _asked(job: JobRecord, requests: Path | None) -> dict[str, str]:
         return {}
     with columns.open("rb") as handle:
         rows = itertools.islice(zip(read_ids(job), read_rows(handle), strict=False), PREVIEW)
-        return {custom_id: _text(row) for custom_id, row in rows}
+        return {custom_id: _row_text(row) for custom_id, row in rows}
 
 
-def _text(row: dict[str, Any]) -> str:
-    """Return what a person may know a row by."""
+def _row_text(row: dict[str, Any]) -> str:
+    """Return a short text for a row: its prompt, its only cell, or the whole row."""
     value = next((row[name] for name in ("prompt", "text") if row.get(name)), None)
     if value is None:
         value = next(iter(row.values()), "") if len(row) == 1 else row
@@ -99,7 +102,7 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    """Return JSON on one line, and any other text as it is."""
+    """Return JSON on one line, and other text unchanged."""
     if text.lstrip().startswith(("{", "[")):
         try:
             return json.dumps(json.loads(text), ensure_ascii=False)
@@ -109,7 +112,7 @@ def _short(text: str) -> str:
 
 
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
-    """Print how many requests succeeded. Raises IncompleteError unless all did."""
+    """Print the summary of a job's results. Raises IncompleteError unless every request succeeded."""
     from openai_batch.jobs.collect import raise_if_incomplete
 
     job, tally = collected.job, collected.tally

@@ -1,4 +1,4 @@
-"""The options that `run`, `download` and `results` share: the form of the results."""
+"""The options that `run`, `download` and `results` share: the output form of results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """The form of the results, as it was typed."""
+    """The options for the output form of results, as typed."""
 
     form: AsOpt = None
     fields: FieldsOpt = False
     inert: InertOpt = True
 
     def export(self, output: str | None, *, default: str = "raw") -> Export | None:
-        """Return what writes results to `output` in the form that is asked for; None for the provider's own lines.
+        """Return the export to `output` in the form that the options name; None for the provider's own lines.
 
-        Raises UsageError where the options do not fit each other.
+        `default` is the form if neither `--as` nor the name of `output` decides. Raises UsageError if the options
+        contradict each other.
         """
         from openai_batch.results.export import RAW, Export, form_of
 
@@ -33,6 +34,6 @@ class ExportOptions:
             return Export(wanted, fields=self.fields, safe=self.inert)
         if self.fields:
             raise UsageError(
-                "--fields is for rows, and the provider's own lines are none", hint="-o NAME.csv, or add --as rows"
+                "--fields needs rows; this output is the provider's own lines", hint="-o NAME.csv, or add --as rows"
             )
         return None

@@ -1,21 +1,26 @@
-"""A job as `--json` prints it, and as tables show it. The keys are a contract: they are added to, never changed."""
+"""How jobs are printed: the record of `--json`, the columns of `ls`, and the lines of `status`.
+
+The keys of the record are a contract: new ones may be added, none changed.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .output import counted
-from .progress import span
+from .output import count_text
+from .progress import duration_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from openai_batch.jobs.store.records import JobRecord
 
+    from .output import CellText, Output
+
 
 def job_record(job: JobRecord) -> dict[str, Any]:
-    """Return a job's JSON record: numbers raw, times ISO 8601 in UTC, ids whole, null where nothing is known."""
+    """Return a job's JSON record: plain numbers, times in ISO 8601 (UTC), whole ids, null for what is not known."""
     counts = job.counts
     return {
         "id": job.id,
@@ -32,9 +37,9 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "succeeded": job.succeeded,
         "parts": {"total": len(job.parts), "waiting": job.waiting},
         "batch_ids": job.batch_ids,
-        "created_at": when(job.created_at),
-        "expires_at": when(job.expires_at),
-        "ended_at": when(job.ended_at),
+        "created_at": iso_time(job.created_at),
+        "expires_at": iso_time(job.expires_at),
+        "ended_at": iso_time(job.ended_at),
         "input": job.input_path,
         "input_sha256": job.input_sha256,
         "output": job.output_path,
@@ -44,46 +49,48 @@ def job_record(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def when(seconds: float | None) -> str | None:
+def iso_time(seconds: float | None) -> str | None:
     """Return Unix seconds as ISO 8601 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def ago(text: str | None) -> str:
-    """Return how long ago an ISO time was, or how long until it."""
+def time_ago(text: str | None) -> str:
+    """Return an ISO time relative to now, such as `3 h ago` or `in 2 d`."""
     if text is None:
         return ""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
-    number, unit = span(abs(seconds)).split()[:2]
+    number, unit = duration_text(abs(seconds)).split()[:2]
     return f"{number} {unit} ago" if seconds >= 0 else f"in {number} {unit}"
 
 
-def done_words(record: dict[str, Any]) -> str:
-    """Return how many of a job's requests are through, and how many of them failed."""
+def done_text(record: dict[str, Any]) -> str:
+    """Return how many of a job's requests have ended, and how many failed: `20/20, 1 failed`."""
     counts = record["requests"]
     text = f"{counts['completed'] + counts['failed']:,}/{counts['total']:,}"
     return f"{text}, {counts['failed']:,} failed" if counts["failed"] else text
 
 
-def _plain(key: str) -> Callable[[dict[str, Any]], str]:
+def _field(key: str) -> CellText:
+    """Return a function that gives a value of a record as text."""
     return lambda record: "" if record[key] is None else str(record[key])
 
 
-JOB_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str], Callable[[dict[str, Any]], str]], ...] = (
-    ("job", _plain("id"), _plain("id")),
-    ("name", _plain("name"), _plain("name")),
-    ("provider", _plain("provider"), _plain("provider")),
-    ("status", _plain("status"), _plain("status")),
-    ("done", done_words, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
+# The columns of `ls`: heading, text in a terminal, text in a pipe. A terminal hides columns without text.
+JOB_COLUMNS: tuple[tuple[str, CellText, CellText], ...] = (
+    ("job", _field("id"), _field("id")),
+    ("name", _field("name"), _field("name")),
+    ("provider", _field("provider"), _field("provider")),
+    ("status", _field("status"), _field("status")),
+    ("done", done_text, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
     ("requests", lambda _: "", lambda r: str(r["requests"]["total"])),
-    ("model", _plain("model"), _plain("model")),
-    ("created", lambda r: ago(r["created_at"]), _plain("created_at")),
+    ("model", _field("model"), _field("model")),
+    ("created", lambda r: time_ago(r["created_at"]), _field("created_at")),
     ("batch", lambda r: " ".join(r["batch_ids"]), lambda r: " ".join(r["batch_ids"])),
 )
 
 
 def job_lines(job: JobRecord) -> list[tuple[str, str]]:
-    """Return what `status` tells of one job, as labels and values."""
+    """Return the lines of `status` for one job, as labels and values."""
     record = job_record(job)
     usage = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in record["usage"].items() if count)
     lines = [
@@ -92,8 +99,8 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
         ("provider", job.provider),
         ("endpoint", job.endpoint),
         ("model", job.model or ""),
-        ("requests", done_words(record)),
-        ("not sent", f"{counted(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
+        ("requests", done_text(record)),
+        ("not sent", f"{count_text(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
         ("parts", f"{len(job.parts) - job.waiting} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
         ("batch", " ".join(job.batch_ids)),
         ("created", str(record["created_at"] or "")),
@@ -104,3 +111,13 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
         ("output", job.output_path or ""),
     ]
     return lines + [("error", str(fault)) for fault in job.faults]
+
+
+def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> None:
+    """Print one job; with -q only `quiet`, by default its number."""
+    output.record(job_record(job), quiet or str(job.id), job_lines(job))
+
+
+def show_jobs(output: Output, jobs: Iterable[JobRecord], empty: str = "") -> None:
+    """Print a table of jobs; with -q their numbers. `empty` is what a terminal shows if there are none."""
+    output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)

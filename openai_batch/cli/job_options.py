@@ -1,4 +1,4 @@
-"""The options that `run` and `submit` share: how the job is made."""
+"""The options that `run` and `submit` share: how the job is started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """How the job is made, as it was typed."""
+    """The options for starting a job, as typed."""
 
     name: NameOpt = None
     metadata: MetadataOpt = None
@@ -28,7 +28,7 @@ class JobOptions:
     check_remote: RemoteOpt = False
 
     def spec(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
-        """Check a batch file, and return the spec to run it; warnings are printed. Raises InputError."""
+        """Check a batch file and return the spec of its job; warnings are printed. Raises InputError, UsageError."""
         from openai_batch.jobs.job_spec import make_spec
 
         return make_spec(
@@ -44,7 +44,7 @@ class JobOptions:
         )
 
     def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
-        """Return these options, and `more` of them, for the library."""
+        """Return the submit options of the library: these, and `more`."""
         from openai_batch.jobs.submit import SubmitOptions
 
         return SubmitOptions(

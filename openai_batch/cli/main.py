@@ -8,47 +8,47 @@ import sys
 
 from openai_batch.errors import BatchError
 
-from .signals import exit_code, listen, stop_listening
+from .signals import catch_signals, exit_code, restore_signals
 
 ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 
-def main(words: list[str]) -> int:
-    """Run `obatch` with these words and return the exit code. No expected failure shows a traceback."""
+def main(argv: list[str]) -> int:
+    """Run `obatch` with these arguments and return the exit code. No expected failure shows a traceback."""
     try:
-        listen()
-        code = _run(words)
-        stop_listening()
-    except KeyboardInterrupt as exc:  # while something was said
+        catch_signals()
+        code = _run(argv)
+        restore_signals()
+    except KeyboardInterrupt as exc:  # while a message was printed
         code = exit_code(exc)
     return _flushed(code)
 
 
-def _run(words: list[str]) -> int:
+def _run(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what an encoding lacks is shown as an escape
+            stream.reconfigure(errors="backslashreplace")  # show characters that the encoding lacks as escapes
     from .app import build_app
 
     try:
-        code = build_app()(args=words, prog_name="obatch", standalone_mode=True)
+        code = build_app()(args=argv, prog_name="obatch", standalone_mode=True)
     except SystemExit as exc:
-        cause = getattr(exc.__context__, "__cause__", None)  # typer takes every interruption for Ctrl-C
+        cause = getattr(exc.__context__, "__cause__", None)  # typer reports every interruption as Ctrl-C
         code = exit_code(cause) if isinstance(cause, KeyboardInterrupt) else exc.code
     except BatchError as exc:
-        tell(exc)
+        report_error(exc)
         code = exc.code
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         code = 1
-        tell(BatchError(f"{where}{exc.strerror or exc}"))
-    except Exception:  # noqa: BLE001 - a bug of ours: shown whole, and said to be one
+        report_error(BatchError(f"{where}{exc.strerror or exc}"))
+    except Exception:  # noqa: BLE001 - our bug: print the traceback and ask for a report
         code = _show_bug()
     return code if isinstance(code, int) else int(bool(code))
 
 
-def tell(error: BatchError) -> None:
-    """Write `error:` and `hint:` to standard error; with OBATCH_DEBUG set, the traceback too."""
+def report_error(error: BatchError) -> None:
+    """Write `error:` and `hint:` to standard error, and with OBATCH_DEBUG set the traceback before them."""
     from .output import errors
 
     if os.environ.get("OBATCH_DEBUG"):
@@ -68,21 +68,21 @@ def _show_bug() -> int:
     from .output import errors
 
     errors.plain(traceback.format_exc().rstrip())
-    errors.line("error:", f"this is a bug in obatch {__version__}; what was sent is in the registry", "bold red")
+    errors.line("error:", f"this is a bug in obatch {__version__}; sent requests are safe in the registry", "bold red")
     errors.line("hint:", f"please report it with the lines above: {ISSUES}", "bold cyan")
     return 1
 
 
 def _flushed(code: int) -> int:
-    """Make sure that what was written has arrived; a closed pipe is no error to speak of."""
+    """Flush standard output and return the exit code; a closed pipe is not an error."""
     try:
         sys.stdout.flush()
     except OSError as exc:
-        # What is still buffered has nowhere to go: keep the interpreter from trying at exit.
+        # Keep the interpreter from flushing the rest of the buffer again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(exc, BrokenPipeError):
             return code
         if not code:
-            tell(BatchError(f"cannot write to standard output: {exc.strerror}"))
+            report_error(BatchError(f"cannot write to standard output: {exc.strerror}"))
         return code or 1
     return code

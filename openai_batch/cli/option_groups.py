@@ -1,4 +1,4 @@
-"""Let several commands share a group of options: a dataclass whose fields are the options."""
+"""Option groups: a dataclass whose fields are options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with each parameter that is a dataclass replaced by one parameter for each of its fields.
+    """Return the command for Typer: each dataclass parameter is replaced by its fields, which become options.
 
-    Typer sees the fields as options; the command gets the dataclass with their values.
+    The command itself still gets the dataclass, filled with the values of the options.
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Options that several commands share: one flag has one meaning everywhere."""
+"""The options that several commands share, and the readers of their values. A flag means the same on every command."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from openai_batch.errors import UsageError
 
 
 def _complete(kind: str) -> Any:
-    def words(incomplete: str) -> list[str]:
+    """Return the function that gives a shell the ids (`jobs`) or names (`providers`) for what was typed."""
+
+    def complete(incomplete: str) -> list[str]:
         from openai_batch.jobs.store.completion import candidates
 
         return [word for word, _ in candidates(kind, incomplete)]
 
-    return words
+    return complete
 
 
 ProviderOpt = Annotated[
@@ -34,9 +36,9 @@ ProviderOpt = Annotated[
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print bare ids only.")]
-DryRunOpt = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen; send and write nothing.")]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Replace an output file that is there.")]
-YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 JobArg = Annotated[
     str | None,
     typer.Argument(
@@ -57,26 +59,26 @@ JobsArg = Annotated[
 ]
 TimeoutOpt = Annotated[
     str | None,
-    typer.Option("--timeout", metavar="TIME", help="Wait at most this long (90s, 30m, 12h, 2d); the job goes on."),
+    typer.Option(
+        "--timeout", metavar="TIME", help="Wait at most this long (90s, 30m, 12h, 2d); the job keeps running."
+    ),
 ]
-OutputOpt = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
+OutputOpt = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.")]
 MissingOpt = Annotated[
     str | None,
-    typer.Option("--missing", metavar="FILE", help="Write the requests without a success here, ready to submit."),
+    typer.Option("--missing", metavar="FILE", help="Write failed and missing requests to this file, ready to submit."),
 ]
 AsOpt = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="FORM",
-        help="csv, parquet, rows (JSON lines) or raw (the provider's lines); else by the output's name.",
+        help="csv, parquet, rows (JSON lines) or raw (the provider's lines); by default the output's name decides.",
     ),
 ]
-FieldsOpt = Annotated[bool, typer.Option("--fields", help="Make the fields of JSON answers columns of their own.")]
-InertOpt = Annotated[
-    bool, typer.Option("--inert/--no-inert", help="In CSV, put an apostrophe before what would be a formula.")
-]
-NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the job.")]
+FieldsOpt = Annotated[bool, typer.Option("--fields", help="Add a column for each field of JSON answers.")]
+InertOpt = Annotated[bool, typer.Option("--inert/--no-inert", help="In CSV, put an apostrophe before formulas.")]
+NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the job.")]
 MetadataOpt = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")
 ]
@@ -85,33 +87,37 @@ DedupOpt = Annotated[
     bool | None,
     typer.Option(
         "--dedup/--no-dedup",
-        help="Send identical requests once; done for prompts and tables, not for ready requests.",
+        help="Send identical requests once; the default for prompts and tables, but not for batch files.",
         show_default=False,
     ),
 ]
-AgainOpt = Annotated[bool, typer.Option("--again", help="Start a new job though the same one was started before.")]
+AgainOpt = Annotated[bool, typer.Option("--again", help="Start a new job even if the same one was started before.")]
 UncertainOpt = Annotated[
     bool,
     typer.Option(
-        "--resubmit-uncertain", help="Send again what may have been created already, at the risk of paying twice."
+        "--resubmit-uncertain",
+        help="Create a batch again when it is unknown whether it was created; you may pay twice.",
     ),
 ]
 RemoteOpt = Annotated[
-    bool, typer.Option("--check-remote", help="Look first whether another machine has started the same job.")
+    bool, typer.Option("--check-remote", help="First check whether another machine has started the same job.")
 ]
 RetriesOpt = Annotated[
-    int, typer.Option("--retries", min=0, help="Send again this often what has no success, where that can help.")
+    int,
+    typer.Option(
+        "--retries", metavar="N", min=0, help="Send failed requests again up to this many times, where that can help."
+    ),
 ]
 ModelOpt = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; the provider's default one.")
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; by default the provider's.")
 ]
 SystemOpt = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="System message before each prompt; may be a template.")
+    str | None, typer.Option("--system", metavar="TEXT", help="System message of each request; may be a template.")
 ]
 ParamOpt = Annotated[
     list[str] | None,
     typer.Option(
-        "--param", metavar="KEY=VALUE", help="Parameter of each request, as JSON, text or @FILE with JSON; repeatable."
+        "--param", metavar="KEY=VALUE", help="Parameter of each request: JSON, text, or @FILE with JSON; repeatable."
     ),
 ]
 PromptOpt = Annotated[
@@ -119,7 +125,7 @@ PromptOpt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEMPLATE",
-        help="The prompt of a row, with columns as {{ name }}, or @FILE with one; else the column prompt or text.",
+        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default the column prompt or text.",
     ),
 ]
 EndpointOpt = Annotated[
@@ -131,30 +137,32 @@ EndpointOpt = Annotated[
     ),
 ]
 SchemaOpt = Annotated[
-    str | None, typer.Option("--schema", metavar="FILE", help="JSON schema that each answer is to follow.")
+    str | None, typer.Option("--schema", metavar="FILE", help="JSON schema that each answer must follow.")
 ]
 ImageOpt = Annotated[
     list[str] | None,
     typer.Option("--image", metavar="COLUMN", help="Column with an image's path or URL; repeatable."),
 ]
-InlineOpt = Annotated[bool, typer.Option("--inline-images", help="Fetch images from their URLs and send their bytes.")]
+InlineOpt = Annotated[bool, typer.Option("--inline-images", help="Download images from their URLs and send the bytes.")]
 IdOpt = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.")]
 FormatOpt = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", help="What the input is: txt, csv, tsv, jsonl, parquet or sqlite."),
+    typer.Option("--format", metavar="NAME", help="Input format: txt, csv, tsv, jsonl, parquet or sqlite."),
 ]
 TableOpt = Annotated[str | None, typer.Option("--table", metavar="NAME", help="Table of a SQLite database.")]
 SqlOpt = Annotated[
     str | None,
-    typer.Option("--sql", metavar="QUERY", help="SELECT over a SQLite database, or over local files named in it."),
+    typer.Option(
+        "--sql", metavar="QUERY", help="SELECT query over a SQLite database, or over the local files that it names."
+    ),
 ]
-LimitOpt = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Take the first N rows only.")]
+LimitOpt = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.")]
 EmbeddingsOpt = Annotated[bool, typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.")]
 ScoreOpt = Annotated[str | None, typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.")]
 RerankOpt = Annotated[
     str | None, typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.")
 ]
-PrefixOpt = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="What the custom ids start with.")]
+PrefixOpt = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Start of each custom id.")]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -166,7 +174,7 @@ def seconds(text: str | None) -> float | None:
         return None
     match = _SPAN.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is no time span", hint="write it like 90s, 30m, 12h or 2d")
+        raise UsageError(f"{text!r} is not a time span", hint="write it like 90s, 30m, 12h or 2d")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -182,9 +190,9 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
 
 
 def params(texts: list[str] | None) -> dict[str, Any]:
-    """Read request parameters: a value that is JSON is taken as that, anything else as text.
+    """Read request parameters: a value that is valid JSON is used as JSON, any other as text.
 
-    `@FILE` is the JSON of a file, `@@` the start of a text with an @. Raises UsageError.
+    `@FILE` reads JSON from a file; a text that begins with @ is written `@@`. Raises UsageError.
     """
     found: dict[str, Any] = {}
     for key, value in pairs(texts, "--param").items():
@@ -193,13 +201,13 @@ def params(texts: list[str] | None) -> dict[str, Any]:
             found[key] = msgspec.json.decode(str(content).encode())
         except (msgspec.MsgspecError, UnicodeError) as exc:
             if content is not value and not value.startswith("@@"):
-                raise UsageError(f"--param {key}: {value[1:]} is not valid JSON: {exc}", hint="mend the file") from None
+                raise UsageError(f"--param {key}: {value[1:]} is not valid JSON: {exc}", hint="fix the file") from None
             found[key] = content
     return found
 
 
 def text_or_file(value: str | None, flag: str) -> str | None:
-    """Return a text, or what the file holds that `@FILE` names, without one last newline; `@@` stands for an @.
+    """Return a text, or for `@FILE` the content of that file without its last newline; `@@` at the start means `@`.
 
     Raises UsageError if the file cannot be read.
     """

@@ -1,7 +1,7 @@
-"""Every byte that a command prints goes through here: data to standard output, all else to standard error.
+"""Everything that a command prints goes through this file: data to standard output, the rest to standard error.
 
-A terminal gets Rich tables and colour; a pipe gets lossless TSV; `--json` one document; `-q` bare ids.
-Text of others (servers, models, files) is shown with its control characters made visible, never as markup.
+A terminal gets Rich tables and colour; a pipe gets lossless TSV; `--json` prints one document; `-q` prints bare ids.
+Text from servers, models and files is never read as markup, and its control characters are escaped.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
 
-# C0 but for newline and tab, DEL, C1, zero-widths and what turns the direction of writing.
+# C0 except newline and tab, DEL, C1, zero-width characters, and characters that change the direction of writing.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
-def safe(text: str) -> str:
-    """Return `text` with every character that could drive a terminal written as an escape."""
+def escape_controls(text: str) -> str:
+    """Return `text` with escapes in place of the characters that could control a terminal."""
     return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
-def one_line(text: str) -> str:
-    """Return `text` safe and on one line."""
-    return " ".join(safe(text).split())
+def escape_to_line(text: str) -> str:
+    """Return `text` on one line, with its control characters escaped."""
+    return " ".join(escape_controls(text).split())
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number and what it counts, such as `1 request` and `2,000 requests`."""
+def count_text(count: int, noun: str) -> str:
+    """Return a number with a noun, such as `1 request` or `2,000 requests`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def coloured(stream: TextIO) -> bool:
-    """Tell whether `stream` takes colour: NO_COLOR and TERM=dumb forbid it, FORCE_COLOR allows it off a terminal."""
+def use_colour(stream: TextIO) -> bool:
+    """Tell whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
 class ErrorOutput:
-    """Standard error: remarks for people."""
+    """Standard error: messages for people."""
 
     def console(self) -> Console:
         """Return a Rich console on standard error."""
@@ -55,19 +55,19 @@ class ErrorOutput:
             highlight=False,
             markup=False,
             emoji=False,
-            no_color=not coloured(sys.stderr),
+            no_color=not use_colour(sys.stderr),
             force_terminal=None if sys.stderr.isatty() else False,
         )
 
     def line(self, label: str, text: str, style: str) -> None:
-        """Write a label and a text; the label has colour where there is any."""
-        if coloured(sys.stderr):
+        """Write a label and a text; the label is coloured if standard error takes colour."""
+        if use_colour(sys.stderr):
             codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
             label = f"\x1b[{codes}m{label}\x1b[0m"
-        self.plain(f"{label} {safe(text)}")
+        self.plain(f"{label} {escape_controls(text)}")
 
     def plain(self, text: str) -> None:
-        """Write a text as it is, and never fail for the sake of a remark."""
+        """Write a text as it is; if standard error is closed, do nothing."""
         try:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
@@ -75,23 +75,32 @@ class ErrorOutput:
             return
 
     def note(self, text: str) -> None:
-        """Write a remark."""
-        self.plain(safe(text))
+        """Write a message."""
+        self.plain(escape_controls(text))
 
     def hint(self, text: str) -> None:
-        """Write what to type next."""
+        """Write a hint: the next command to type."""
         self.line("hint:", text, "bold cyan")
 
     def warn(self, text: str) -> None:
-        """Write a remark that the user should act on."""
+        """Write a warning: a message that the user should act on."""
         self.line("warning:", text, "bold yellow")
 
+
+CellText: TypeAlias = "Callable[[dict[str, Any]], str]"
+"""Gives the text of a table's cell for a record."""
 
 errors = ErrorOutput()
 
 
+def note_terminal_input(files: list[str], text: str = "reading from the terminal; Ctrl-D ends the input") -> None:
+    """Say `text` if one of the files is standard input and that is a terminal: the command now waits for typing."""
+    if "-" in files and sys.stdin.isatty():
+        errors.note(text)
+
+
 class Output:
-    """Standard output, in the form that the command's flags ask for."""
+    """Standard output, in the form that `--json`, `-q` and the terminal decide."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
@@ -101,30 +110,33 @@ class Output:
     def listing(
         self,
         records: Sequence[dict[str, Any]],
-        columns: Sequence[tuple[str, Callable[[dict[str, Any]], str], Callable[[dict[str, Any]], str]]],
-        ids: Callable[[dict[str, Any]], str],
+        columns: Sequence[tuple[str, CellText, CellText]],
+        ids: CellText,
         empty: str,
     ) -> None:
-        """Print many records; a column has a heading, what a person reads, and what a program reads."""
+        """Print many records. A column is a heading, the text for a terminal, and the text for a pipe.
+
+        `ids` gives the text of a record for -q, `empty` is what a terminal shows if there are no records.
+        """
         if self.as_json:
             self._document(records)
         elif self.quiet:
             self.lines(ids(record) for record in records)
         elif not self.terminal:
-            self.lines("\t".join(one_line(machine(r)) for _, _, machine in columns) for r in records)
+            self.lines("\t".join(escape_to_line(machine(r)) for _, _, machine in columns) for r in records)
         elif not records:
             errors.note(empty)
         else:
             self._table(records, columns)
 
     def record(self, record: dict[str, Any], quiet: str, lines: Iterable[tuple[str, str]]) -> None:
-        """Print one record: `lines` are (label, value) for people and, tab-separated, for pipes."""
+        """Print one record: `lines` are labels and values for terminals and pipes, `quiet` is the text for -q."""
         if self.as_json:
             self._document(record)
         elif self.quiet:
             self.lines([quiet])
         elif not self.terminal:
-            self.lines(f"{label}\t{one_line(value)}" for label, value in lines if value)
+            self.lines(f"{label}\t{escape_to_line(value)}" for label, value in lines if value)
         else:
             self._grid(lines)
 
@@ -135,20 +147,23 @@ class Output:
         sys.stdout.flush()
 
     def answers(self, rows: Sequence[tuple[str, str, bool, str]], more: int = 0) -> None:
-        """Show results to a person: id, what was asked ("" if unknown), whether it is a success, and the answer."""
+        """Print a table of results: id, prompt ("" if unknown), whether it is a success, and the answer.
+
+        `more` is how many results the table leaves out.
+        """
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
         table.add_column("id", no_wrap=True)
-        known = any(asked for _, asked, _, _ in rows)
-        if known:
+        has_prompts = any(prompt for _, prompt, _, _ in rows)
+        if has_prompts:
             table.add_column("request", overflow="fold", ratio=1)
         table.add_column("answer", overflow="fold", ratio=1)
-        for custom_id, asked, success, text in rows:
-            cells = [Text(one_line(custom_id)), *([Text(_clipped(asked))] if known else [])]
-            table.add_row(*cells, Text(safe(text.strip()), style="" if success else "red"))
+        for custom_id, prompt, success, text in rows:
+            cells = [Text(escape_to_line(custom_id)), *([Text(_shortened(prompt))] if has_prompts else [])]
+            table.add_row(*cells, Text(escape_controls(text.strip()), style="" if success else "red"))
         self._console().print(table)
         if more:
             errors.note(f"… and {more:,} more")
@@ -166,12 +181,12 @@ class Output:
         shown = [
             (heading, texts)
             for heading, human, _ in columns
-            if any(texts := [one_line(human(record)) for record in records])
+            if any(texts := [escape_to_line(human(record)) for record in records])
         ]
         for heading, _ in shown:
-            # Batch ids give way first: a job is named by its number as well, and a wide window shows them whole.
+            # Only batch ids are cut if the window is narrow: a job can be named by its number as well.
             batch = heading == "batch"
-            table.add_column(heading, overflow="ellipsis" if batch else "fold", no_wrap=heading in _UNBROKEN)
+            table.add_column(heading, overflow="ellipsis" if batch else "fold", no_wrap=heading in _NO_WRAP)
         for row in zip(*(texts for _, texts in shown), strict=True):
             table.add_row(*(Text(text, style=style_of(text)) for text in row))
         self._console().print(table)
@@ -185,25 +200,22 @@ class Output:
         grid.add_column(overflow="fold")
         for label, value in lines:
             if value:
-                grid.add_row(label, Text(safe(value), style=style_of(value)))
+                grid.add_row(label, Text(escape_controls(value), style=style_of(value)))
         self._console().print(grid)
 
     def _console(self) -> Console:
         from rich.console import Console
 
-        return Console(highlight=False, markup=False, emoji=False, no_color=not coloured(sys.stdout))
-
-    def _encodable(self, text: str) -> str:
-        encoding = sys.stdout.encoding or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        return Console(highlight=False, markup=False, emoji=False, no_color=not use_colour(sys.stdout))
 
 
-def _clipped(text: str, width: int = 200) -> str:
-    line = one_line(text)
+def _shortened(text: str, width: int = 200) -> str:
+    line = escape_to_line(text)
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-_UNBROKEN = ("job", "provider", "status", "done", "created", "key")
+# The headings of columns that are never wrapped.
+_NO_WRAP = ("job", "provider", "status", "done", "created", "key")
 _STYLES = {
     "completed": "green",
     "failed": "red",

@@ -1,4 +1,4 @@
-"""Reporters: bars and a live line where people look, one line a change where they do not."""
+"""Reporters of progress on standard error: live bars on a terminal, one line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -8,68 +8,70 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.jobs.reporter import Reporter
 
-from .output import coloured, errors, one_line
+from .output import errors, escape_to_line, use_colour
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
 HEARTBEAT = 60.0
-"""Seconds: a log that says nothing for long is taken for a dead job, by people and by CI."""
+"""Seconds between lines while nothing changes: people and CI take a silent log for a dead job."""
 
 
 def make_reporter(*, quiet: bool = False) -> CommandReporter:
-    """Return the reporter for where standard error goes."""
+    """Return the reporter that fits standard error: bars on a colour terminal, else log lines; if quiet, warnings."""
     if quiet:
         return CommandReporter()
-    if sys.stderr.isatty() and coloured(sys.stderr):
+    if sys.stderr.isatty() and use_colour(sys.stderr):
         return LiveReporter()
     return LogReporter()
 
 
 class CommandReporter(Reporter):
-    """Warnings only."""
+    """Prints warnings only."""
 
     def warn(self, text: str) -> None:
         """Print a warning."""
         errors.warn(text)
 
     def close(self) -> None:
-        """End what is animated."""
+        """Stop animations."""
 
 
 class LogReporter(CommandReporter):
-    """One line for each change of state, and a heartbeat."""
+    """Prints one line per change of status, and one a minute while nothing changes."""
 
     def __init__(self) -> None:
+        # By job: the status that was printed last, and when (monotonic seconds).
         self._last: dict[int, tuple[str, float]] = {}
-        self._told: dict[str, float] = {}
+        # By transfer: when its last line was printed, or when it began.
+        self._transfers: dict[str, float] = {}
 
     def note(self, text: str) -> None:
         """Print a remark."""
         errors.note(text)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Print a line at the end of a transfer, and now and then before."""
+        """Print a line at the end of a transfer, and every 15 seconds before."""
         now = time.monotonic()
         ended = total is not None and done >= total
-        since = self._told.setdefault(what, now)
+        since = self._transfers.setdefault(what, now)
         if (ended and total) or now - since >= HEARTBEAT / 4:
-            self._told[what] = now
-            errors.note(f"{what}: {size(done)}" + (f" of {size(total)}" if total else ""))
+            self._transfers[what] = now
+            errors.note(f"{what}: {size_text(done)}" + (f" of {size_text(total)}" if total else ""))
         if ended:
-            self._told.pop(what, None)
+            self._transfers.pop(what, None)
 
     def polled(self, job: JobRecord) -> None:
-        """Print how a job stands if that has changed, or after a minute."""
+        """Print the progress of a job if its status has changed, or once a minute."""
         now = time.monotonic()
-        word, told = self._last.get(job.id, ("", 0.0))
-        if job.status != word or now - told >= HEARTBEAT:
+        status, printed_at = self._last.get(job.id, ("", 0.0))
+        if job.status != status or now - printed_at >= HEARTBEAT:
             self._last[job.id] = (job.status, now)
-            errors.note(f"job {job.id}: {standing(job)}")
+            errors.note(f"job {job.id}: {progress_text(job)}")
 
 
 class LiveReporter(CommandReporter):
-    """Rich progress bars on standard error."""
+    """Shows Rich progress bars on standard error."""
 
     def __init__(self) -> None:
         self._progress: Any = None
@@ -87,8 +89,8 @@ class LiveReporter(CommandReporter):
         """Move the bar of a transfer."""
         bars = self._bars()
         if what not in self._tasks:
-            self._tasks[what] = bars.add_task(one_line(what), total=total, detail="")
-        detail = size(done) + (f" of {size(total)}" if total else "")
+            self._tasks[what] = bars.add_task(escape_to_line(what), total=total, detail="")
+        detail = size_text(done) + (f" of {size_text(total)}" if total else "")
         bars.update(self._tasks[what], completed=done, total=total, detail=detail)
         if total is not None and done >= total:
             bars.remove_task(self._tasks.pop(what))
@@ -97,7 +99,7 @@ class LiveReporter(CommandReporter):
         """Move the bar of a job."""
         bars, key = self._bars(), f"job {job.id}"
         for other in [name for name in self._tasks if not name.startswith("job ")]:
-            bars.remove_task(self._tasks.pop(other))  # a transfer without a known end is over by now
+            bars.remove_task(self._tasks.pop(other))  # transfers without a known size have ended by now
         if job.ended:
             if key in self._tasks:
                 bars.remove_task(self._tasks.pop(key))
@@ -109,11 +111,11 @@ class LiveReporter(CommandReporter):
             self._tasks[key],
             completed=counts.done,
             total=counts.total or None,
-            detail=one_line(standing(job)),
+            detail=escape_to_line(progress_text(job)),
         )
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -131,29 +133,29 @@ class LiveReporter(CommandReporter):
                 TimeElapsedColumn(),
                 console=errors.console(),
                 transient=True,
-                redirect_stdout=False,  # data goes its own way
+                redirect_stdout=False,  # standard output is for data
             )
             self._progress.start()
         return self._progress
 
 
-def standing(job: JobRecord) -> str:
-    """Return how a job stands, in a few words."""
+def progress_text(job: JobRecord) -> str:
+    """Return the status and progress of a job as a short text."""
     counts = job.counts
-    words = [job.status.replace("_", " ")]
+    texts = [job.status.replace("_", " ")]
     if counts.total:
-        words.append(f"{counts.done:,} of {counts.total:,} requests")
+        texts.append(f"{counts.done:,} of {counts.total:,} requests")
     if counts.failed:
-        words.append(f"{counts.failed:,} failed")
+        texts.append(f"{counts.failed:,} failed")
     if job.waiting and len(job.parts) > 1:
-        words.append(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider")
+        texts.append(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider")
     if not job.ended and job.expires_at:
-        words.append(f"time left {span(max(0.0, job.expires_at - time.time()))}")
-    return ", ".join(words)
+        texts.append(f"time left {duration_text(max(0.0, job.expires_at - time.time()))}")
+    return ", ".join(texts)
 
 
-def size(count: int | None) -> str:
-    """Return a number of bytes as people read it, in powers of 1000."""
+def size_text(count: int | None) -> str:
+    """Return a number of bytes with its unit, such as `1.5 MB`, in powers of 1000."""
     number = float(count or 0)
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000 or unit == "GB":  # noqa: PLR2004 - the base
@@ -162,8 +164,8 @@ def size(count: int | None) -> str:
     raise AssertionError
 
 
-def span(seconds: float) -> str:
-    """Return a time span in its two largest units."""
+def duration_text(seconds: float) -> str:
+    """Return a duration in its two largest units, such as `2 h 05 min`."""
     whole = int(seconds)
     days, hours, minutes = whole // 86400, whole % 86400 // 3600, whole % 3600 // 60
     if days:

@@ -1,8 +1,7 @@
-"""The options that `run` and `prepare` share: what to read, and what to ask of each row."""
+"""The options that `run` and `prepare` share: what to read, and which request to make of each row."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from .options import (
     params,
     text_or_file,
 )
-from .output import errors
+from .output import note_terminal_input
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """What to ask of each row, as it was typed."""
+    """The options for the request of each row, as typed."""
 
     model: ModelOpt = None
     endpoint: EndpointOpt = None
@@ -54,7 +53,7 @@ class RequestOptions:
     prefix: PrefixOpt = "line"
 
     def spec(self) -> RequestSpec:
-        """Return what is to be asked, with the files read that are named. Raises UsageError."""
+        """Return the request spec; files named with @ are read. Raises UsageError."""
         from openai_batch.inputs.json_schema import load_schema
         from openai_batch.inputs.request_spec import RequestSpec
 
@@ -77,7 +76,7 @@ class RequestOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
-    """What to read, as it was typed."""
+    """The options for the input, as typed."""
 
     format: FormatOpt = None
     table: TableOpt = None
@@ -85,10 +84,15 @@ class InputOptions:
     limit: LimitOpt = None
 
     def open(self, files: list[str] | None, folder: Path) -> Inputs:
-        """Return what is to be read: these files, else the query, else standard input. `folder` is for work."""
+        """Return the input: these files, else the query, else standard input. `folder` is for temporary files."""
         from openai_batch.inputs.formats import Inputs
 
         names = files or ([] if self.sql is not None else ["-"])
-        if "-" in names and sys.stdin.isatty():
-            errors.note("reading prompts from the terminal, one a line; Ctrl-D ends them")
+        note_terminal_input(names, "reading prompts from the terminal, one per line; Ctrl-D ends them")
         return Inputs(names, folder, self.format, self.table, self.sql)
+
+    def name(self, files: list[str] | None, output: Path | None) -> str | None:
+        """Return the text that identifies this input in later runs, when it may have grown."""
+        from openai_batch.jobs.job_spec import name_of_input
+
+        return name_of_input(files or [], table=self.table, sql=self.sql, output=output)

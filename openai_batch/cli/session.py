@@ -1,4 +1,4 @@
-"""What a command works with, made once: the registry, the workflow, the reporter; and how it ends when stopped."""
+"""What a command works with (registry, workflow, reporter), and the error that it ends with when interrupted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .progress import CommandReporter, make_reporter
-from .signals import stopped
+from .signals import stopped_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
@@ -20,31 +20,40 @@ if TYPE_CHECKING:
 class CommandSession:
     """What one command works with."""
 
+    # The steps of jobs; it holds the registry.
     workflow: Workflow
+    # Progress and messages on standard error.
     reporter: CommandReporter
-    # The job at work, for the message at an interruption.
+    # The job that the command works on, for the message when it is interrupted.
     job: JobRecord | None = None
 
     def follow(self, job: JobRecord | None) -> None:
-        """Note which job is at work."""
+        """Remember the job that the command works on."""
         self.job = job
 
     def find(self, reference: str | None, provider: str | None = None) -> JobRecord:
-        """Return the job that a user means; a batch id that is new here is adopted from its provider."""
+        """Return the job with this number, name or batch id (None: the latest); a batch of no known job is adopted.
+
+        Raises NotFoundError.
+        """
         from openai_batch.jobs.recover import find_job
 
         job = find_job(self.workflow, reference, provider)
         self.job = job
         return job
 
+    def find_all(self, references: Sequence[str] | None, provider: str | None = None) -> list[JobRecord]:
+        """Return the jobs with these numbers, names or batch ids; the latest job if none is named."""
+        return [self.find(reference, provider) for reference in (references or (None,))]
+
     def ended(self, reference: str | None, provider: str | None = None) -> JobRecord:
-        """Return the job that a user means, if it has ended; its provider is asked. Raises BatchError otherwise."""
+        """Find a job and ask its provider whether it has ended. Raises BatchError if it still runs."""
         return self.workflow.ended(self.find(reference, provider))
 
 
 @contextlib.contextmanager
 def session(*, quiet: bool = False) -> Iterator[CommandSession]:
-    """Make a session; an interruption becomes an error that says what goes on and how to come back."""
+    """Make a session; an interruption becomes an error that says what keeps running and how to continue."""
     from openai_batch.files.paths import network_filesystem
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
@@ -63,9 +72,10 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
         reporter.close()
         job = current.job
         if job is None:
-            raise stopped(exc, "interrupted", "the same command again goes on where this one stopped") from None
-        told = "it goes on" if job.submitted else "the same command again goes on with it"
-        raise stopped(exc, f"interrupted; job {job.id} was not cancelled: {told}", f"obatch wait {job.id}") from None
+            raise stopped_error(exc, "interrupted", "run the same command again to continue") from None
+        state = "it keeps running" if job.submitted else "run the same command again to continue it"
+        message = f"interrupted; job {job.id} was not cancelled: {state}"
+        raise stopped_error(exc, message, f"obatch wait {job.id}") from None
     finally:
         reporter.close()
         workflow.close()

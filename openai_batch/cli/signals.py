@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: each interrupts what runs, as Ctrl-C does, and sets the exit code."""
+"""Signals that stop the process: each one interrupts the command as Ctrl-C does, and sets the exit code."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal that asks the process to end, with its number."""
+    """Raised when a signal asks the process to end; `signum` is its number."""
 
     def __init__(self, signum: int) -> None:
         super().__init__()
         self.signum = signum
 
 
-def listen() -> None:
-    """Raise Terminated on the signals that ask for an end, and end the process where that cannot be raised."""
+def catch_signals() -> None:
+    """Make stop signals raise Terminated; where Python cannot raise it, the process ends at once."""
     sys.unraisablehook = _unraisable
     _handle(_terminate)
 
 
-def stop_listening() -> None:
-    """Let these signals end the process at once: it has nothing left to do."""
+def restore_signals() -> None:
+    """Make stop signals end the process at once again."""
     _handle(signal.SIG_DFL)
 
 
 def exit_code(exc: KeyboardInterrupt) -> int:
-    """Return the exit code of an interruption: 128 and the number of its signal."""
+    """Return the exit code of an interruption: 128 plus the number of its signal."""
     return 128 + int(getattr(exc, "signum", signal.SIGINT))
 
 
-def stopped(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedError:
-    """Return the error that says what goes on although this process was told to stop."""
+def stopped_error(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedError:
+    """Return the error for an interruption: `message` says what keeps running, `hint` how to continue."""
     return StoppedError(message, hint=hint, signum=exit_code(exc) - 128)
 
 
 def _handle(handler: Any) -> None:
-    """Set a handler, except for signals that were ignored when the process began, as by nohup."""
+    """Set the handler of the stop signals, except those that were ignored at the start, as nohup does."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -51,12 +51,12 @@ def _handle(handler: Any) -> None:
 
 
 def _terminate(signum: int, _frame: FrameType | None) -> Any:
-    stop_listening()  # a second signal ends the process at once
+    restore_signals()  # a second signal ends the process at once
     raise Terminated(signum)
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """End the process by its signal if that came where Python can only report it, as in a finalizer."""
+    """End the process by its signal if that arrived where Python only reports exceptions, as in a finalizer."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         os.kill(os.getpid(), exit_code(unraisable.exc_value) - 128)
     sys.__unraisablehook__(unraisable)

@@ -33,7 +33,7 @@ def problems_file() -> Path:
 def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
     """`check` names file, line and remedy of every problem, all at once, and exits with 3."""
     problems_file()
-    result = invoke("check", "bad.jsonl", "-p", "faulty").failed(3, "bad.jsonl has", "mend the file")
+    result = invoke("check", "bad.jsonl", "-p", "faulty").failed(3, "bad.jsonl has", "fix the file")
     assert {line.split(":")[1] for line in result.out.splitlines()} == {str(n) for n in range(2, 12)}
     for words in (
         "bad.jsonl:2: the line is not a JSON object",
@@ -77,7 +77,10 @@ def test_a_good_file() -> None:
     """`check` of a good file says what it holds, on standard error; the JSON is on standard output."""
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
     result = invoke("check", "in.jsonl", "-p", "openai").succeeded()
-    assert (result.out, result.err) == ("", "in.jsonl: 3 requests for /v1/chat/completions, fit for OpenAI\n")
+    assert (result.out, result.err) == (
+        "",
+        "in.jsonl: 3 requests for /v1/chat/completions, within the limits of OpenAI\n",
+    )
     record = invoke("check", "in.jsonl", "-p", "openai", "--json").succeeded().json
     assert (record["ok"], record["requests"], record["models"]) == (True, 3, ["echo-1"])
 
@@ -171,7 +174,7 @@ def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
 def test_a_terminal_on_standard_input_is_spoken_to() -> None:
     """Who forgets to pipe something in is told that the command reads from the terminal."""
     terminal = Terminal("prepare", "-m", "gpt-4o-mini")
-    terminal.child.expect("reading prompts from the terminal, one a line; Ctrl-D ends them")
+    terminal.child.expect("reading prompts from the terminal, one per line; Ctrl-D ends them")
     terminal.child.sendline("hello")
     terminal.child.sendeof()
     assert '"content":"hello"' in terminal.finish().succeeded().out

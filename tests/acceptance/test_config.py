@@ -113,9 +113,9 @@ def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServ
     env = {"OBATCH_PROVIDER": "parasail"}
     assert invoke("config", "show", "--json", env=env).succeeded().json["provider"]["origin"] == "OBATCH_PROVIDER"
     write("in.jsonl", [request("a")])
-    assert "fit for faulty" in invoke("check", "in.jsonl").succeeded().err
-    assert "fit for Parasail" in invoke("check", "in.jsonl", env=env).succeeded().err
-    assert "fit for OpenAI" in invoke("check", "in.jsonl", "-p", "openai", env=env).succeeded().err
+    assert "within the limits of faulty" in invoke("check", "in.jsonl").succeeded().err
+    assert "within the limits of Parasail" in invoke("check", "in.jsonl", env=env).succeeded().err
+    assert "within the limits of OpenAI" in invoke("check", "in.jsonl", "-p", "openai", env=env).succeeded().err
     assert faulty.requests == []
 
 

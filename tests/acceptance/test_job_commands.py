@@ -121,7 +121,7 @@ def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
     assert result.fields["status"] == "in_progress"
     run = invoke("run", "one.jsonl", "-p", "faulty", "--timeout", "0")
     run.failed(124, "still", "obatch wait 1")
-    invoke("wait", "--timeout", "soon").failed(2, "'soon' is no time span", "90s, 30m")
+    invoke("wait", "--timeout", "soon").failed(2, "'soon' is not a time span", "90s, 30m")
     assert len(faulty.batches) == 1
     assert not faulty.seen("POST", "/batches/.*/cancel")
 
@@ -144,8 +144,8 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     """Several jobs, or none named, need a person or --yes; one named job does not."""
     submit("one", RUNS_ON)
     submit("two", RUNS_ON)
-    invoke("cancel").failed(2, "will not cancel", "--yes")
-    invoke("cancel", "1", "2").failed(2, "will not cancel", "--yes")
+    invoke("cancel").failed(2, "without confirmation", "--yes")
+    invoke("cancel", "1", "2").failed(2, "without confirmation", "--yes")
     assert "would cancel job 1" in invoke("cancel", "1", "2", "-n").succeeded().err
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("cancel", "1").succeeded().rows[0][3] in ("cancelling", "cancelled")

@@ -148,8 +148,8 @@ def test_several_files_are_checked_each_by_itself() -> None:
     good = invoke("check", "?.jsonl", "-p", "openai").succeeded()
     assert good.out == ""
     assert good.err.splitlines()[1:] == [
-        "b.jsonl: 1 request for /v1/chat/completions, fit for OpenAI",
-        "2 files: 3 requests, all of them fit",
+        "b.jsonl: 1 request for /v1/chat/completions, within the limits of OpenAI",
+        "2 files: 3 requests, no problems",
     ]
     write("c.jsonl", [request("c-1"), "no object"])
     bad = invoke("check", "a.jsonl", "c.jsonl", "b.jsonl", "-p", "openai").failed(3, "1 of 3 files has problems")

@@ -115,7 +115,7 @@ def test_parameters_have_types() -> None:
     }
     invoke(*words, "messages=[]").failed(2, "--param replaces", "leave that parameter out")
     Path("stop.json").write_text("{", encoding="utf-8")
-    invoke(*words, "stop=@stop.json").failed(2, "--param stop: stop.json is not valid JSON", "mend")
+    invoke(*words, "stop=@stop.json").failed(2, "--param stop: stop.json is not valid JSON", "fix")
 
 
 def test_a_schema_goes_where_the_endpoint_wants_it() -> None:

@@ -43,7 +43,7 @@ def test_the_local_provider_starts_its_server_on_demand() -> None:
             assert "echo: hello" in result.out
         finally:
             assert invoke("serve", "--stop").succeeded().err == "stopped\n"
-        assert invoke("serve", "--stop").succeeded().err == "no server runs\n"
+        assert invoke("serve", "--stop").succeeded().err == "no server is running\n"
 
 
 def test_standard_input_to_standard_output(faulty: FaultServer) -> None:

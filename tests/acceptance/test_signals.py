@@ -44,7 +44,7 @@ def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Si
     wait_until(lambda: faulty.seen("GET", "/batches/.*"), "a look at the batch")
     told = stop(process, number)
     assert process.returncode == code
-    assert told.endswith("error: interrupted; job 1 was not cancelled: it goes on\nhint: obatch wait 1\n")
+    assert told.endswith("error: interrupted; job 1 was not cancelled: it keeps running\nhint: obatch wait 1\n")
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("status", "-q").succeeded().out == "in_progress\n"
 

@@ -1,18 +1,21 @@
-"""`obatch cancel`: ask a provider to stop jobs."""
+"""`obatch cancel`: ask the provider to stop jobs."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
 from openai_batch.cli.output import Output, errors
-from openai_batch.cli.progress import standing
-from openai_batch.cli.session import session
+from openai_batch.cli.progress import progress_text
+from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import BatchError, UsageError
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
 
@@ -20,7 +23,7 @@ EPILOG = """Examples:
 
   $ obatch cancel 3 4 --yes
 
-What a batch has finished is kept, is billed, and can be downloaded."""
+Requests that have finished are billed, and their results can be downloaded."""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,45 +35,52 @@ def cancel(
     jobs: JobsArg = None,
     yes: YesOpt = False,
     give_up: Annotated[
-        bool, typer.Option("--give-up", help="Also end a job of which it is unknown whether a batch was created.")
+        bool, typer.Option("--give-up", help="Also end a job if it is unknown whether its batch was created.")
     ] = False,
     dry_run: DryRunOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Cancel jobs at their provider; one that cannot be does not keep the others running."""
-    from openai_batch.jobs.cancel import cancel as stop
-
+    """Cancel jobs at their provider; if one cannot be cancelled, the others still are."""
     with session(quiet=quiet) as current:
-        found = [current.find(reference, provider) for reference in (jobs or (None,))]
+        found = current.find_all(jobs, provider)
         if dry_run:
             for job in found:
-                errors.note(f"would cancel job {job.id} ({standing(job)})")
+                errors.note(f"would cancel job {job.id} ({progress_text(job)})")
             return
         if not yes and (len(found) > 1 or not jobs):
             _ask(", ".join(str(job.id) for job in found))
-        records = []
-        failed: list[BatchError] = []
-        for job in found:
-            current.job = job
-            if job.ended:
-                current.reporter.note(f"job {job.id} has ended already: {standing(job)}")
-            else:
-                try:
-                    stop(current.workflow, job, give_up=give_up)
-                except BatchError as exc:
-                    failed.append(exc)
-            records.append(job_record(current.workflow.registry.job(job.id)))
+        failed = _cancel_all(current, found, give_up=give_up)
         current.reporter.close()
-        Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")
+        registry = current.workflow.registry
+        show_jobs(Output(as_json=json, quiet=quiet), [registry.job(job.id) for job in found])
     for error in failed[:-1]:
         errors.warn(str(error))
     if failed:
         raise failed[-1]
 
 
+def _cancel_all(current: CommandSession, jobs: list[JobRecord], *, give_up: bool) -> list[BatchError]:
+    """Cancel the jobs that have not ended, and return the errors of those that could not be cancelled."""
+    from openai_batch.jobs.cancel import cancel as cancel_job
+
+    failed: list[BatchError] = []
+    for job in jobs:
+        current.follow(job)
+        if job.ended:
+            current.reporter.note(f"job {job.id} has ended already: {progress_text(job)}")
+            continue
+        try:
+            cancel_job(current.workflow, job, give_up=give_up)
+        except BatchError as exc:
+            failed.append(exc)
+    return failed
+
+
 def _ask(numbers: str) -> None:
+    """Ask for confirmation. Raises UsageError if standard input is not a terminal."""
     if not sys.stdin.isatty():
-        raise UsageError("will not cancel without being told so", hint="name one job, or add --yes")
+        message = "several jobs, or a job that is not named, are not cancelled without confirmation"
+        raise UsageError(message, hint="name one job, or add --yes")
     typer.confirm(f"Cancel job {numbers}?", abort=True, err=True)

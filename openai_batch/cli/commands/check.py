@@ -1,4 +1,4 @@
-"""`obatch check`: batch files against a provider's limits."""
+"""`obatch check`: check batch files against a provider's limits; nothing is sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.options import JsonOpt, ProviderOpt
-from openai_batch.cli.output import Output, counted, errors
+from openai_batch.cli.output import Output, count_text, errors
 from openai_batch.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Batch input files, each by itself; - is stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Batch input files, each checked by itself; - is stdin.")
+    ],
     provider: ProviderOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Check batch files: every problem, as file:line, and nothing is sent."""
+    """Check batch files and print every problem as file:line; nothing is sent."""
     from openai_batch.jobs.check import check_input
     from openai_batch.requests.join import globbed
 
@@ -48,21 +50,26 @@ def check(
         records = [_record(result) for result in results]
         all_ok = all(result.report.ok for result in results)
         output.record(records[0] if len(names) == 1 else {"ok": all_ok, "files": records}, "", [])
+    _raise_if_bad(results)
+    if len(names) > 1 and not json:
+        total = count_text(sum(result.report.requests for result in results), "request")
+        errors.note(f"{len(names):,} files: {total}, no problems")
+
+
+def _raise_if_bad(results: list[CheckResult]) -> None:
+    """Raise InputError if a file has problems."""
     bad = [result for result in results if not result.report.ok]
-    if len(names) > 1:
-        total = counted(sum(result.report.requests for result in results), "request")
-        if bad:
-            verb = "has" if len(bad) == 1 else "have"
-            raise InputError(f"{len(bad):,} of {len(names):,} files {verb} problems", hint="mend the files")
-        if not json:
-            errors.note(f"{len(names):,} files: {total}, all of them fit")
-    elif bad:
-        prompts = f"prompts are for `obatch run` or `obatch prepare {bad[0].name}`"
-        raise InputError(_summary(bad[0]), hint="mend the file" if bad[0].is_requests else prompts)
+    if not bad:
+        return
+    if len(results) > 1:
+        verb = "has" if len(bad) == 1 else "have"
+        raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
+    prompts = f"for a file of prompts: `obatch run` or `obatch prepare {bad[0].name}`"
+    raise InputError(_summary(bad[0]), hint="fix the file" if bad[0].is_requests else prompts)
 
 
 def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
-    """Print the problems of a file; the summary of a single bad one is the error of the command."""
+    """Print the problems of a file. If the only file is bad, its summary is the error of the command instead."""
     report = result.report
     output.lines(problem.located(result.name) for problem in report.problems)
     hidden = report.problem_count - len(report.errors)
@@ -75,10 +82,10 @@ def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
 def _summary(result: CheckResult) -> str:
     report = result.report
     if not report.ok:
-        return f"{result.name} has {counted(report.problem_count, 'problem')} for {result.provider}"
-    warnings = f", {counted(report.warning_count, 'warning')}" if report.warning_count else ""
-    requests = counted(report.requests, "request")
-    return f"{result.name}: {requests} for {report.endpoint}, fit for {result.provider}{warnings}"
+        return f"{result.name} has {count_text(report.problem_count, 'problem')} for {result.provider}"
+    warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
+    requests = count_text(report.requests, "request")
+    return f"{result.name}: {requests} for {report.endpoint}, within the limits of {result.provider}{warnings}"
 
 
 def _record(result: CheckResult) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`obatch config`: where things lie, and what is configured."""
+"""`obatch config`: print the paths in use and the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPILOG = """Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show where things lie and what is configured.")
+    group = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show the paths in use and the settings.")
     group.command("path", epilog=EPILOG)(path)
     group.command("show", epilog=EPILOG)(show)
     app.add_typer(group, name="config")
@@ -38,7 +38,7 @@ def path(json: JsonOpt = False) -> None:
 
 
 def show(json: JsonOpt = False) -> None:
-    """Print the settings and where each comes from; keys are never shown."""
+    """Print the settings and where each comes from; keys are never printed."""
     from openai_batch.providers.config import load
 
     settings = load()
@@ -53,8 +53,8 @@ def show(json: JsonOpt = False) -> None:
         "local": settings.local,
     }
     lines = [
-        ("configuration", f"{settings.path}" + ("" if record["exists"] else " (not there)")),
-        ("provider", f"{default} (from {origin})" if default else "by the model"),
+        ("configuration", f"{settings.path}" + ("" if record["exists"] else " (does not exist)")),
+        ("provider", f"{default} (from {origin})" if default else "chosen by the model"),
         ("profiles", ", ".join(record["profiles"])),
         ("local", ", ".join(f"{key} = {value}" for key, value in settings.local.items())),
     ]

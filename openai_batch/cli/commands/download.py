@@ -1,9 +1,9 @@
-"""`obatch download`: a job's results, checked and in input order."""
+"""`obatch download`: fetch a job's results, checked and in input order."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,10 @@ from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
-from openai_batch.cli.session import session
+from openai_batch.cli.session import CommandSession, session
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
 
@@ -25,6 +28,7 @@ EPILOG = """Examples:
   $ obatch download 3 --raw results/"""
 
 
+# By form: the ending of the output's name if the user gave none.
 _ENDINGS = {"csv": ".csv", "parquet": ".parquet"}
 
 
@@ -37,7 +41,8 @@ def download(
     job: JobArg = None,
     output: OutputOpt = None,
     raw: Annotated[
-        str | None, typer.Option("--raw", metavar="FOLDER", help="Fetch the provider's own files, byte for byte.")
+        str | None,
+        typer.Option("--raw", metavar="FOLDER", help="Fetch the provider's own files into this folder, unchanged."),
     ] = None,
     *,
     form: ExportOptions,
@@ -47,20 +52,14 @@ def download(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Fetch a job's results: one line a request, in input order; whatever its end, what exists is collected.
+    """Fetch a job's results: one line per request, in input order, also if the job failed or expired.
 
-    Without -o they go to where they went before, or to `job-N.results.jsonl`.
+    Without -o they go to the same file as before, or to `job-N.results.jsonl`.
     """
-    from openai_batch.jobs.collect import fetch_raw
-
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
         if raw is not None:
-            paths = fetch_raw(current.workflow, found, Path(raw).expanduser(), force=force)
-            current.reporter.close()
-            Output().lines(str(path) for path in paths)
-            if not paths:
-                errors.note(f"job {found.id} {found.status}: it left no files")
+            _fetch_raw(current, found, Path(raw).expanduser(), force=force)
             return
         name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form.form or '', '.jsonl')}"
         export = form.export(name)
@@ -68,3 +67,14 @@ def download(
         rest = Path(missing).expanduser() if missing else None
         collected = deliver(current, found, target, force=force, missing=rest, export=export)
         conclude(collected, as_json=json and output != "-", quiet=quiet)
+
+
+def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool) -> None:
+    """Fetch the provider's files of a job into a folder, and print their paths."""
+    from openai_batch.jobs.collect import fetch_raw
+
+    paths = fetch_raw(current.workflow, job, folder, force=force)
+    current.reporter.close()
+    Output().lines(str(path) for path in paths)
+    if not paths:
+        errors.note(f"job {job.id} {job.status}: the provider has no files of it")

@@ -1,4 +1,7 @@
-"""`obatch ls`: the jobs of the registry; nobody is asked."""
+"""`obatch ls`: list the jobs of the registry. No provider is asked.
+
+The columns of the table, of the pipe and of `--json` are in `cli/job_format.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 
@@ -18,7 +21,8 @@ EPILOG = """Examples:
 
   $ obatch ls --json | jq '.[].batch_ids'
 
-In a pipe: number, name, provider, status, ended requests, requests, model, time, batch ids; tab-separated."""
+Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
+creation, batch ids."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +33,15 @@ def register(app: typer.Typer) -> None:
 
 def ls(
     status: Annotated[
-        str | None, typer.Option("--status", metavar="WORDS", help="Only these statuses, separated by commas.")
+        str | None,
+        typer.Option("--status", metavar="WORDS", help="Only jobs with these statuses, separated by commas."),
     ] = None,
     provider: ProviderOpt = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most this many, the newest first; 0 for all.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Show at most this many jobs; 0 shows all.")] = 0,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """List the jobs, the newest first, as they were last seen."""
+    """List the jobs, newest first, as last seen."""
     from openai_batch.jobs.store.registry import Registry
 
     output = Output(as_json=json, quiet=quiet)
@@ -45,11 +50,6 @@ def ls(
     jobs = Registry().jobs(None if wanted else shown, provider)
     if wanted:
         jobs = [job for job in jobs if job.status in wanted][:shown]
-    output.listing(
-        [job_record(job) for job in jobs],
-        JOB_COLUMNS,
-        lambda record: str(record["id"]),
-        "no such jobs" if wanted or provider else "no jobs yet; `obatch submit FILE` starts one",
-    )
+    show_jobs(output, jobs, "no such jobs" if wanted or provider else "no jobs yet; `obatch submit FILE` starts one")
     if shown and len(jobs) == shown and not limit:
-        errors.note(f"the newest {shown}; --limit 0 shows all")
+        errors.note(f"these are the newest {shown}; --limit 0 shows all")

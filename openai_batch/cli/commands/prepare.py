@@ -1,4 +1,4 @@
-"""`obatch prepare`: prompts and tables to a batch input file."""
+"""`obatch prepare`: turn prompts or tables into a batch input file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import ForceOpt, ProviderOpt
-from openai_batch.cli.output import Output, counted, errors, safe
+from openai_batch.cli.output import Output, count_text, errors, escape_controls
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="FILE",
-            help="Prompts, one a line, or tables: CSV, TSV, JSON lines, Parquet, SQLite; - is stdin.",
+            help="Prompts, one per line, or tables: CSV, TSV, JSON lines, Parquet, SQLite; - is stdin.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +58,7 @@ def prepare(
     inputs: InputOptions,
     force: ForceOpt = False,
 ) -> None:
-    """Turn prompts or the rows of a table into a batch input file."""
+    """Turn prompts or the rows of tables into a batch input file."""
     from openai_batch.files.atomic import check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
     from openai_batch.jobs.make_requests import with_model
@@ -76,7 +76,7 @@ def prepare(
             with part_file(target) as (handle, part):
                 count = write(opened.tables(), spec, handle, limit=inputs.limit)
                 publish(handle, part, target, replace=force)
-            errors.note(f"{counted(count, 'request')} in {target}")
+            errors.note(f"{count_text(count, 'request')} in {target}")
             errors.hint(f"obatch submit {target}")
         else:
             with Path(folder, "requests.jsonl").open("w+b") as handle:
@@ -86,12 +86,12 @@ def prepare(
 
 
 def _show(inputs: Inputs, spec: RequestSpec, limit: int) -> None:
-    """Print the first requests: indented for a person, as they are for a program."""
+    """Print the first requests: indented on a terminal, as they are sent in a pipe."""
     from openai_batch.inputs.prepare import prepare as write
 
     lines = io.BytesIO()
     write(inputs.tables(), spec, lines, limit=limit)
     texts = lines.getvalue().decode().splitlines()
     if sys.stdout.isatty():
-        texts = [safe(json.dumps(json.loads(text), indent=2, ensure_ascii=False)) for text in texts]
+        texts = [escape_controls(json.dumps(json.loads(text), indent=2, ensure_ascii=False)) for text in texts]
     Output().lines(texts)

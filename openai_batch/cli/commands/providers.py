@@ -1,4 +1,4 @@
-"""`obatch providers`: which there are, whether their key is set, and a way to add one."""
+"""`obatch providers`: list the providers and whether their keys are set, and add one."""
 
 from __future__ import annotations
 
@@ -52,18 +52,21 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
 
 
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What -p will call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
     base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")],
     api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", metavar="NAME", help="The environment variable that holds its key.")
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key.")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--models", metavar="PATTERN", help="Models that it claims; repeatable.")
+        list[str] | None,
+        typer.Option("--models", metavar="PATTERN", help="Models that it serves, such as acme/*; repeatable."),
     ] = None,
-    max_requests: Annotated[int | None, typer.Option("--max-requests", help="Requests a file.")] = None,
-    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Bytes a file.")] = None,
+    max_requests: Annotated[
+        int | None, typer.Option("--max-requests", metavar="N", help="Most requests per file.")
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", metavar="N", help="Most bytes per file.")] = None,
 ) -> None:
-    """Add a provider to the configuration file; what the file holds stays as it is."""
+    """Add a provider to the configuration file; the rest of the file stays unchanged."""
     from openai_batch.providers.config import add_profile
 
     table: dict[str, Any] = {
@@ -74,7 +77,7 @@ def add(
         "max_bytes": max_bytes,
     }
     path = add_profile(name, {key: value for key, value in table.items() if value})
-    errors.note(f"[providers.{name}] is in {path}")
+    errors.note(f"added [providers.{name}] to {path}")
     errors.hint(f"obatch submit FILE -p {name}")
 
 

@@ -1,10 +1,10 @@
-"""`obatch recover`: find our batches again."""
+"""`obatch recover`: add batches that obatch created, and the registry does not know, to the registry."""
 
 from __future__ import annotations
 
 import typer
 
-from openai_batch.cli.job_format import JOB_COLUMNS, job_record
+from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
@@ -15,7 +15,7 @@ EPILOG = """Examples:
 
   $ obatch recover -p openai
 
-Use it after a crash, a lost registry, or on another machine with the same key. Doing it twice changes nothing."""
+Use it after a crash, when the registry is lost, or on another machine with the same key. It is safe to run twice."""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,17 +24,16 @@ def register(app: typer.Typer) -> None:
 
 
 def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
-    """Take in every batch that obatch created and that the registry does not know."""
-    from openai_batch.jobs.recover import recover as find_again
+    """Find batches that obatch created and the registry does not know, and add their jobs."""
+    from openai_batch.jobs.recover import recover as recover_jobs
     from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
     with session(quiet=quiet) as current:
         asked = [get_provider_by_name(provider)] if provider else askable_providers()
-        jobs = find_again(current.workflow, asked)
+        jobs = recover_jobs(current.workflow, asked)
         current.reporter.close()
         names = ", ".join(str(p.name) for p in asked)
         if not jobs and not quiet:
             errors.note(f"nothing new (asked: {names})")
         if jobs or json:
-            records = [job_record(job) for job in jobs]
-            Output(as_json=json, quiet=quiet).listing(records, JOB_COLUMNS, lambda r: str(r["id"]), "")
+            show_jobs(Output(as_json=json, quiet=quiet), jobs)

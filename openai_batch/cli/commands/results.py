@@ -1,4 +1,4 @@
-"""`obatch results`: a job's results as rows, joined with what was asked."""
+"""`obatch results`: show a job's results, or write them as a table with the columns of the input."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ EPILOG = """Examples:
 
   $ obatch results 3 | jq -r .answer
 
-A row is the custom id, the columns of the input table, with --fields those of the answer, and answer, finish_reason,
-model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and error_message."""
+Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer, \
+finish_reason, model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and \
+error_message."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +42,9 @@ def results(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show a job's results, or write them as a table: one row a request, in input order, joined with its columns.
+    """Show a job's results, or write them as a table: one row per request, in input order, with its input columns.
 
-    To a terminal goes a preview, to a pipe JSON lines; a file is CSV, Parquet or the provider's lines, by its name.
+    A terminal gets a preview, a pipe JSON lines. A file gets CSV, Parquet or the provider's lines, by its name.
     """
     path = Path(output).expanduser() if output not in (None, "-") else None
     export = form.export(output, default="raw" if path else "rows")

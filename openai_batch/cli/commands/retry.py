@@ -1,16 +1,20 @@
-"""`obatch retry`: send again what has no success."""
+"""`obatch retry`: send failed requests again."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, count_text, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.retry import Group
+    from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
 
@@ -18,8 +22,9 @@ EPILOG = """Examples:
 
   $ obatch retry 3 --where 429,batch_expired
 
-The new requests are parts of the same job: wait for it and download it as before."""
+They become new parts of the same job: wait for it and download it as before."""
 
+# The columns of the causes: heading, text in a terminal, text in a pipe.
 COLUMNS = tuple(
     (heading, lambda r, key=key: str(r[key]), lambda r, key=key: str(r[key]))
     for heading, key in (
@@ -46,16 +51,20 @@ def retry(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what is refused for what it asks, and what was withdrawn unsent.")
+        bool,
+        typer.Option(
+            "--all",
+            help="Also send requests that will probably fail again, and those withdrawn before they were sent.",
+        ),
     ] = False,
     dry_run: DryRunOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Send what has no success again, as new parts of the same job; what has one is not paid for twice."""
-    from openai_batch.jobs.retry import WITHDRAWN, survey, wanted_causes
+    """Send failed requests again, as new parts of the same job; requests that succeeded are not paid twice."""
     from openai_batch.jobs.retry import retry as send_again
+    from openai_batch.jobs.retry import survey, wanted_causes
 
     wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet) as current:
@@ -70,30 +79,42 @@ def retry(
         if chosen and not dry_run:
             found = send_again(current.workflow, found, seen, wanted)
         current.reporter.close()
-        _tell(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
-        if not chosen and groups:
-            unsent = all(group.cause == WITHDRAWN for group in groups)
-            why = "a later job has them, or they were cancelled" if unsent else "mend these requests"
-            raise IncompleteError(
-                f"job {found.id}: none of its {len(seen.rows):,} requests without a success would be sent again",
-                hint=f"{why}; --all sends them as they are",
-            )
+        _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
+        if groups and not chosen:
+            raise _nothing_sent(found, groups)
 
 
-def _tell(found: Any, records: list[dict[str, Any]], chosen: int, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
+    """Return the error for failed requests none of which is sent again."""
+    from openai_batch.jobs.retry import WITHDRAWN
+
+    if all(group.cause == WITHDRAWN for group in groups):
+        why = "a later job has them, or they were cancelled"
+    else:
+        why = "fix these requests"
+    failed = count_text(sum(group.count for group in groups), "failed request")
+    return IncompleteError(
+        f"job {job.id}: none of its {failed} would be sent again", hint=f"{why}; --all sends them as they are"
+    )
+
+
+def _show(
+    job: JobRecord, records: list[dict[str, Any]], chosen: int, *, dry_run: bool, as_json: bool, quiet: bool
+) -> None:
+    """Print the causes of failed requests (`records`), and how many requests are sent again (`chosen`)."""
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
-        output.record(job_record(found) | {"retried": 0 if dry_run else chosen, "groups": records}, "", [])
+        output.record(job_record(job) | {"retried": 0 if dry_run else chosen, "groups": records}, "", [])
         return
     if quiet:
-        output.lines([str(found.id)])
+        output.lines([str(job.id)])
         return
     if records:
         output.listing(records, COLUMNS, lambda r: str(r["cause"]), "")
     else:
-        errors.note(f"job {found.id}: every request has a success")
+        errors.note(f"job {job.id}: every request succeeded")
     if chosen:
         verb = "would be sent" if dry_run else "is sent" if chosen == 1 else "are sent"
-        errors.note(f"{chosen:,} {'request' if chosen == 1 else 'requests'} {verb} again")
+        errors.note(f"{count_text(chosen, 'request')} {verb} again")
     if chosen and not dry_run:
-        errors.hint(f"obatch wait {found.id}")
+        errors.hint(f"obatch wait {job.id}")

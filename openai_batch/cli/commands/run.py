@@ -1,14 +1,14 @@
-"""`obatch run`: prompts or a batch file to results, in one go."""
+"""`obatch run`: from prompts, a table or a batch file to results, in one command."""
 
 from __future__ import annotations
 
 from glob import has_magic
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.announce import announce, say_dry
+from openai_batch.cli.announce import announce, show_dry_run
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_options import JobOptions
@@ -30,6 +30,9 @@ from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 
+if TYPE_CHECKING:
+    from openai_batch.jobs.make_requests import Requests
+
 EPILOG = """Examples:
 
   $ obatch run --example --provider local
@@ -42,8 +45,8 @@ EPILOG = """Examples:
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
-The same command again goes on with the same job, wherever it was stopped. When FILE has grown since, only the rows
-that are new or changed are sent, and the output holds the answers to all."""
+Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and \
+changed rows are sent, and the output has the answers to all rows."""
 
 
 def register(app: typer.Typer) -> None:
@@ -55,12 +58,12 @@ def run(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE", help="Prompts, one a line, tables, or a batch input file; - is stdin.", show_default=False
+            metavar="FILE", help="Prompts, one per line, tables, or a batch input file; - is stdin.", show_default=False
         ),
     ] = None,
     output: OutputOpt = None,
     provider: ProviderOpt = None,
-    example: Annotated[bool, typer.Option("--example", help="Label the built-in reviews.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Run the built-in example, which labels reviews.")] = False,
     *,
     request: RequestOptions,
     inputs: InputOptions,
@@ -75,57 +78,62 @@ def run(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Run prompts, a table or a batch file to its end: prepare, submit, wait, download.
+    """Turn prompts, a table or a batch file into results: prepare, submit, wait and download.
 
-    Without -o the results of FILE go to FILE's name with `.results.jsonl`, those of stdin to stdout.
+    Without -o the results of `reviews.csv` go to `reviews.results.jsonl` here, and those of stdin to stdout.
     """
     from openai_batch.files.workspace import workspace
-    from openai_batch.jobs.job_spec import name_of_input
-    from openai_batch.jobs.make_requests import make_example, make_requests
     from openai_batch.jobs.retry import wait_and_retry
     from openai_batch.jobs.submit import preview, submit
 
     if (not files and inputs.sql is None) != example:
-        raise UsageError("name a file of prompts or requests, or --example", hint="obatch run --example -p local")
-    patience, target = seconds(timeout), _target(files, output, export.form)
-    table = export.export(output)
-    rest = Path(missing).expanduser() if missing else None
+        raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
+    limit, target = seconds(timeout), _target(files, output, export.form)
+    form = export.export(output)
+    failed = Path(missing).expanduser() if missing else None
     with session(quiet=quiet) as current, workspace() as folder:
-        if example:
-            made, input_name = make_example(folder, provider, request.model), None
-        else:
-            opened = inputs.open(files, folder)
-            made = make_requests(opened, folder, request.spec(), provider, limit=inputs.limit)
-            input_name = name_of_input(files or [], table=inputs.table, sql=inputs.sql, output=target)
+        made = _make_requests(folder, None if example else files or [], provider, request, inputs)
+        input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
         options = job.submit_options(
             dedup=made.columns is not None if dedup is None else dedup,
             reuse=True,
             output=target,
-            missing=rest,
+            missing=failed,
             force=force,
-            timeout=patience,
+            timeout=limit,
         )
         if dry_run:
-            say_dry(current, spec, preview(current.workflow, spec, folder, options))
+            show_dry_run(current, spec, preview(current.workflow, spec, folder, options))
             return
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
-        ended = wait_and_retry(current.workflow, started.job, timeout=patience, retries=retries)
+        ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
         earlier, requests = started.spec.earlier, spec.batch_file.path
         collected = deliver(
-            current, ended, target, force=force, earlier=earlier, missing=rest, requests=requests, export=table
+            current, ended, target, force=force, earlier=earlier, missing=failed, requests=requests, export=form
         )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
 
 
+def _make_requests(
+    folder: Path, files: list[str] | None, provider: str | None, request: RequestOptions, inputs: InputOptions
+) -> Requests:
+    """Return the requests made of the input in `folder`; those of the built-in example if `files` is None."""
+    from openai_batch.jobs.make_requests import make_example, make_requests
+
+    if files is None:
+        return make_example(folder, provider, request.model)
+    return make_requests(inputs.open(files, folder), folder, request.spec(), provider, limit=inputs.limit)
+
+
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
-    """Return the file to write; None for standard output."""
+    """Return the file for the results; None for standard output. Raises UsageError if -o is missing."""
     if output is not None:
         return None if output == "-" else Path(output).expanduser()
     if not files or files == ["-"]:
         return None
     if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):
-        raise UsageError("several inputs have no name for their results", hint="name one with -o")
+        raise UsageError("several inputs have no common name for their results", hint="name the output with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
     return Path(f"{Path(files[0]).stem}.results.{ending}")

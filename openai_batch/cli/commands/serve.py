@@ -1,14 +1,18 @@
-"""`obatch serve`: the local provider's server by hand."""
+"""`obatch serve`: run the server of the local provider by hand."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openai_batch.cli.output import errors
 from openai_batch.cli.progress import make_reporter
 from openai_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from openai_batch.local import LocalSettings
 
 EPILOG = """Examples:
 
@@ -18,7 +22,7 @@ EPILOG = """Examples:
 
   $ obatch serve --stop
 
-Any OpenAI client works against the address that it prints, with the token that it prints as the key."""
+Any OpenAI client can use the printed address, with the printed token as its key."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,52 +32,71 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     upstream: Annotated[
-        list[str] | None, typer.Option("--upstream", metavar="URL", help="What runs the requests; repeatable.")
+        list[str] | None,
+        typer.Option("--upstream", metavar="URL", help="OpenAI-compatible URL that runs the requests; repeatable."),
     ] = None,
     upstream_key_env: Annotated[
-        str | None, typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable of its key.")
+        str | None,
+        typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable with the key of the upstream."),
     ] = None,
     model_file: Annotated[
-        str | None, typer.Option("--model-file", metavar="FILE", help="A GGUF file for the engine.")
+        str | None, typer.Option("--model-file", metavar="FILE", help="GGUF model file for the embedded engine.")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option("--concurrency", help="Requests at once to each upstream.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", help="Requests at the same time to each upstream.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 chooses a free one.")] = 0,
     token_env: Annotated[
-        str | None, typer.Option("--token-env", metavar="NAME", help="Environment variable of the token to ask for.")
+        str | None,
+        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token that clients must send."),
     ] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the server that runs.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the running server.")] = False,
 ) -> None:
     """Serve an OpenAI-compatible Batch API on this machine, until interrupted."""
-    import os
-
     from openai_batch import local
     from openai_batch.local import launch
-    from openai_batch.local.model import ensure_model
-    from openai_batch.providers.config import load
 
     if stop:
-        errors.note("stopped" if launch.stop() else "no server runs")
+        errors.note("stopped" if launch.stop() else "no server is running")
         return
-    given: dict[str, Any] = {
-        "upstream": upstream,
-        "upstream_key_env": upstream_key_env,
-        "model_path": model_file,
-        "concurrency": concurrency,
-    }
-    settings = local.LocalSettings.from_mapping(load().local | {k: v for k, v in given.items() if v is not None})
-    token = os.environ.get(token_env or "") or None
-    if token_env and token is None:
-        raise UsageError(f"{token_env} is not set", hint=f"export {token_env}=…")
+    settings = _settings(
+        upstream=upstream, upstream_key_env=upstream_key_env, model_path=model_file, concurrency=concurrency
+    )
+    token = _token(token_env)
     if not settings.upstream and not settings.model_path:
-        reporter = make_reporter()
-        try:
-            ensure_model(reporter.progress)
-        finally:
-            reporter.close()
+        _download_model()
 
-    def say(endpoint: Any) -> None:
+    def show(endpoint: local.Endpoint) -> None:
         key = f"the one in {token_env}" if token else endpoint.token
-        errors.note(f"base URL  {endpoint.base_url}\nkey       {key}\nCtrl-C stops it; batches go on when it is back")
+        errors.note(f"base URL  {endpoint.base_url}\nkey       {key}")
+        errors.note("Ctrl-C stops the server; its batches continue when it starts again")
 
-    local.serve(settings, host=host, port=port, token=token, on_ready=say)
+    local.serve(settings, host=host, port=port, token=token, on_ready=show)
+
+
+def _settings(**options: Any) -> LocalSettings:
+    """Return the settings of the configuration file, replaced by the options that were given."""
+    from openai_batch.local import LocalSettings
+    from openai_batch.providers.config import load
+
+    return LocalSettings.from_mapping(load().local | {k: v for k, v in options.items() if v is not None})
+
+
+def _token(variable: str | None) -> str | None:
+    """Return the token in an environment variable. Raises UsageError if the variable is named but not set."""
+    token = os.environ.get(variable or "") or None
+    if variable and token is None:
+        raise UsageError(f"{variable} is not set", hint=f"export {variable}=…")
+    return token
+
+
+def _download_model() -> None:
+    """Download the default model if it is not on this machine, and show the progress."""
+    from openai_batch.local.model import ensure_model
+
+    reporter = make_reporter()
+    try:
+        ensure_model(reporter.progress)
+    finally:
+        reporter.close()

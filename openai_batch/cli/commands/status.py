@@ -1,4 +1,4 @@
-"""`obatch status`: how one job stands."""
+"""`obatch status`: show the status of one job."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from openai_batch.cli.job_format import job_lines, job_record
+from openai_batch.cli.job_format import show_job
 from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, counted
+from openai_batch.cli.output import Output, count_text
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError
 
@@ -29,18 +29,18 @@ def register(app: typer.Typer) -> None:
 def status(
     job: JobArg = None,
     provider: ProviderOpt = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Tell what was last seen; ask nobody.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Show the status as last seen; ask no provider.")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 5 if the job ended without a success for every request.")
+        bool, typer.Option("--exit-code", help="Exit with 5 if the job ended and some requests did not succeed.")
     ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show how a job stands. A batch made elsewhere is taken in by its id."""
+    """Show the status of a job. A batch that was created elsewhere is added by its id."""
     with session(quiet=True) as current:
         found = current.find(job, provider)
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
-        Output(as_json=json, quiet=quiet).record(job_record(found), found.status, job_lines(found))
-        if exit_code and found.ended and (found.status != "completed" or found.counts.failed):
-            raise IncompleteError(f"job {found.id} {found.status}, {counted(found.counts.failed, 'request')} failed")
+        show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
+        if exit_code and found.incomplete:
+            raise IncompleteError(f"job {found.id} {found.status}, {count_text(found.counts.failed, 'request')} failed")

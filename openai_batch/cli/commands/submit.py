@@ -1,18 +1,21 @@
-"""`obatch submit`: start the job of a batch file."""
+"""`obatch submit`: start a job with batch files."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.announce import awaited, say_dry
-from openai_batch.cli.job_format import job_lines, job_record
+from openai_batch.cli.announce import show_dry_run
+from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, errors
-from openai_batch.cli.session import CommandSession, session
+from openai_batch.cli.output import Output, errors, note_terminal_input
+from openai_batch.cli.session import session
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
 
@@ -24,7 +27,7 @@ EPILOG = """Examples:
 
   $ obatch prepare prompts.txt -p openai | obatch submit - -q
 
-The same command again goes on with the same job; --again starts a new one."""
+Run the same command again to continue the same job; --again starts a new one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,36 +44,36 @@ def submit(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Start a batch file's job: check it whole, upload it, create its batch once."""
+    """Start a job with batch files: check them, upload them, and create each batch once."""
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.job_spec import name_of_input
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.submit import submit as start
+    from openai_batch.jobs.submit import submit as submit_job
     from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet) as current, workspace() as folder:
-        source = open_joined([awaited(file) for file in globbed(files)], folder)
+        names = globbed(files)
+        note_terminal_input(names)
+        source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
         if dry_run:
-            say_dry(current, spec)
+            show_dry_run(current, spec)
             return
-        started = start(current.workflow, spec, folder, options.submit_options(), current.follow)
+        started = submit_job(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
         current.reporter.close()
         if not started.new:
-            own = f", and it is called {started.job.name}" if options.name not in (None, started.job.name) else ""
+            own = ""
+            if options.name not in (None, started.job.name):
+                own = f" with the name {started.job.name}" if started.job.name else " without a name"
             current.reporter.note(f"this is job {started.job.id}, started before{own}; --again starts a new one")
-        _show(current, as_json=json, quiet=quiet)
+        show_job(Output(as_json=json, quiet=quiet), started.job)
+        if not quiet:
+            _show_next(started.job)
 
 
-def _show(current: CommandSession, *, as_json: bool, quiet: bool) -> None:
-    job = current.job
-    if job is None:
-        return
-    Output(as_json=as_json, quiet=quiet).record(job_record(job), str(job.id), job_lines(job))
-    if not quiet:
-        if job.waiting:
-            errors.note(
-                f"{job.waiting} of {len(job.parts)} parts wait for room at the provider; `obatch wait` sends them"
-            )
-        errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")
+def _show_next(job: JobRecord) -> None:
+    """Say which parts are not sent yet, and the next command."""
+    if job.waiting:
+        errors.note(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider; `obatch wait` sends them")
+    errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")

@@ -1,17 +1,21 @@
-"""`obatch wait`: follow jobs to their end."""
+"""`obatch wait`: wait until jobs have ended."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import typer
 
-from openai_batch.cli.job_format import job_lines, job_record
+from openai_batch.cli.job_format import show_job, show_jobs
 from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, TimeoutOpt, seconds
 from openai_batch.cli.output import Output, errors
-from openai_batch.cli.progress import standing
-from openai_batch.cli.session import session
+from openai_batch.cli.progress import progress_text
+from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import BatchError, IncompleteError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
 
@@ -21,7 +25,7 @@ EPILOG = """Examples:
 
   $ obatch ls -q --status in_progress | xargs obatch wait
 
-Ctrl-C stops the waiting, never the job."""
+Ctrl-C stops waiting; it never cancels the job."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,35 +40,42 @@ def wait(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Wait until jobs have ended; errors that pass are waited out."""
+    """Wait until jobs have ended; after temporary errors the wait continues."""
     limit = seconds(timeout)
     deadline = None if limit is None else time.monotonic() + limit
     output = Output(as_json=json, quiet=quiet)
-    worst: BatchError | None = None
-    records = []
+    waited: list[JobRecord] = []
+    failed: list[BatchError] = []
     with session(quiet=quiet) as current:
-        found = [current.find(reference, provider) for reference in (jobs or (None,))]
-        for job in found:
-            current.job = job
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                job = current.workflow.wait(job, timeout=left)  # noqa: PLW2901 - the same job, later
-            except WaitTimeoutError as exc:
-                worst = worst or exc
-                job = current.workflow.registry.job(job.id)  # noqa: PLW2901
-            records.append(job_record(job))
+        found = current.find_all(jobs, provider)
+        for each in found:
+            job, error = _wait(current, each, deadline)
+            waited.append(job)
+            failed += [error] if error else []
             if len(found) == 1:
                 current.reporter.close()
-                output.record(job_record(job), str(job.id), job_lines(job))
+                show_job(output, job)
             elif not json:
-                output.lines([str(job.id)] if quiet else [f"{job.id}\t{standing(job)}"])
-            if job.ended and (job.status != "completed" or job.counts.failed):
-                worst = IncompleteError(
-                    f"job {job.id} {standing(job)}", hint=f"obatch download {job.id} collects what exists"
-                )
+                output.lines([str(job.id)] if quiet else [f"{job.id}\t{progress_text(job)}"])
         if json and len(found) != 1:
-            output.listing(records, [], lambda r: str(r["id"]), "")
-    if worst is not None:
-        raise worst
+            show_jobs(output, waited)
+    if failed:
+        # A job that ended with failures counts more than one that still runs.
+        raise next((error for error in reversed(failed) if isinstance(error, IncompleteError)), failed[0])
     if not quiet and len(found) == 1:
         errors.hint(f"obatch download {found[0].id} -o results.jsonl")
+
+
+def _wait(current: CommandSession, job: JobRecord, deadline: float | None) -> tuple[JobRecord, BatchError | None]:
+    """Wait for a job until `deadline` (monotonic seconds); return it as it is then, and the error to exit with."""
+    current.follow(job)
+    error: BatchError | None = None
+    try:
+        job = current.workflow.wait(job, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except WaitTimeoutError as exc:
+        error = exc
+        job = current.workflow.registry.job(job.id)
+    if job.incomplete:
+        hint = f"obatch download {job.id} collects the results that exist"
+        error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=hint)
+    return job, error

@@ -145,6 +145,11 @@ class JobRecord:
         return bool(self.parts) or self.skipped > 0
 
     @property
+    def incomplete(self) -> bool:
+        """Whether it ended and some requests did not succeed, as far as the provider's counts say."""
+        return self.ended and (self.status != "completed" or self.counts.failed > 0)
+
+    @property
     def status(self) -> str:
         """One word for the whole job: the status of its batch, or of several the one that matters most."""
         statuses = [part.status or part.state for part in self.parts]
