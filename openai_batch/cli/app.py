@@ -6,6 +6,8 @@ import sys
 
 import typer
 
+from .option_groups import with_groups
+
 # One line: help on a terminal keeps every line end of this text.
 EPILOG = (
     "Exit codes: 0 done, every request succeeded; 1 failed, running it again is safe; 2 usage or configuration;"
@@ -16,7 +18,10 @@ EPILOG = (
 
 
 def build_app() -> typer.Typer:
-    """Build the application: Rich help for people, plain help and one-line errors for pipes."""
+    """Build the application from the function that each command's file is named for.
+
+    People get Rich help; pipes get plain help and one-line errors.
+    """
     from .commands import (
         cancel,
         check,
@@ -61,7 +66,12 @@ def build_app() -> typer.Typer:
         config,
         serve,
     ):
-        module.register(app)
+        name = module.__name__.rpartition(".")[2]
+        if hasattr(module, "GROUP"):
+            app.add_typer(module.GROUP, name=name)
+        else:
+            app.command(name, epilog=module.EPILOG)(with_groups(getattr(module, name)))
+    app.command("list", hidden=True)(ls.ls)
     return app
 
 

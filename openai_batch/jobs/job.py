@@ -123,8 +123,18 @@ class Job:
                 self._known()
         return self
 
-    async def wait_async(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - the job goes on after it
+    async def wait_async(self, timeout: float | None = None, *, retries: int = 0) -> Self:  # noqa: ASYNC109
         """Wait like `wait`, without blocking the event loop. If the task is cancelled, the job keeps running."""
+        import asyncio
+
+        await self._wait_once_async(timeout)
+        for _ in range(retries):
+            if not await asyncio.to_thread(self._apart, Job._retry_once):
+                break
+            await self._wait_once_async(timeout)
+        return self
+
+    async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job goes on after it
         import asyncio
 
         with self._session.work() as workflow:
@@ -134,8 +144,17 @@ class Job:
             with poller.attempt():
                 await asyncio.to_thread(self._apart, Job._look)
             if self.ended:
-                return self
+                return
             await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
+
+    def _retry_once(self) -> bool:
+        """Send the failed requests again where that can help; return whether any were sent."""
+        from .retry import retry_once
+
+        with self._session.work() as workflow:
+            sent = retry_once(workflow, self._known())
+        self._known()
+        return sent
 
     def cancel(self) -> Self:
         """Ask the provider to stop the job, and never send its unsent parts. Returns the job itself.

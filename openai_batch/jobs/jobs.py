@@ -66,6 +66,7 @@ class Jobs:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         window: str | None = None,
+        output: str | os.PathLike[str] | None = None,
         dedup: bool = False,
         reuse: bool = False,
         again: bool = False,
@@ -77,7 +78,8 @@ class Jobs:
         `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get line-1,
         line-2, … by their place. Without `provider` the default provider is used, else the one that serves the first
         model. `name` is another way to refer to the job; `metadata` is added to each batch; `window` is the completion
-        window, such as "24h" (None: the provider's own).
+        window, such as "24h" (None: the provider's own). `output` is the path that the results will be downloaded to:
+        if it is taken, that is found out before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
         answered, also if the file has grown or changed since; it waits for an earlier job that still runs. `again`
@@ -86,7 +88,7 @@ class Jobs:
 
         Raises InputError with every problem, and nothing is sent; UnknownProviderError; AuthError without a key;
         ApiError if the provider refuses the job; UncertainError if it is unknown whether a batch was created;
-        RegistryError if another job has the name.
+        OutputExistsError if `output` is taken; RegistryError if another job has the name.
         """
         from openai_batch.files.workspace import workspace
 
@@ -106,7 +108,13 @@ class Jobs:
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )
-            options = SubmitOptions(dedup=dedup, reuse=reuse, again=again, resubmit_uncertain=resubmit_uncertain)
+            options = SubmitOptions(
+                dedup=dedup,
+                reuse=reuse,
+                again=again,
+                output=None if output is None else as_path(output),
+                resubmit_uncertain=resubmit_uncertain,
+            )
             row = submit_job(workflow, spec, folder, options).job
         return Job(self._session, row)
 

@@ -301,6 +301,34 @@ def test_a_retry_sends_only_what_it_can_help(workbench: Workbench, jobs: Jobs) -
     assert refused.retry(where="400") == 2
 
 
+def test_failed_requests_are_sent_again_while_waiting(workbench: Workbench, jobs: Jobs) -> None:
+    """`wait(retries=…)` does what `obatch run --retries` does, and sends only what failed."""
+    job = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait(retries=1)
+    assert len(job.batch_ids) == 2
+    sent = [batch.input.data.count(b"\n") for batch in workbench.server.batches.values()]
+    assert sent[0] == 4
+    assert sent[1] < 4
+
+
+def test_a_taken_output_is_found_out_before_anything_is_paid(workbench: Workbench, jobs: Jobs) -> None:
+    """With `output` nothing is sent if the results could not be written there."""
+    taken = workbench.folder / "taken.jsonl"
+    taken.write_text("mine\n")
+    with pytest.raises(OutputExistsError, match="already exists"):
+        jobs.submit(workbench.write("fault:"), provider="faulty", output=taken)
+    assert workbench.server.uploads == []
+    assert taken.read_text() == "mine\n"
+
+
+def test_results_that_were_downloaded_are_not_fetched_again(workbench: Workbench, jobs: Jobs) -> None:
+    """A second download to the same path asks the provider for nothing."""
+    job = jobs.submit(workbench.write("fault:"), provider="faulty").wait()
+    job.download(workbench.out)
+    asked = len(workbench.server.requests)
+    assert job.download(workbench.out) == workbench.out
+    assert len(workbench.server.requests) == asked
+
+
 def test_two_objects_of_one_job_agree(workbench: Workbench, jobs: Jobs) -> None:
     """What one has sent again the other waits for, and both have all results."""
     one = jobs.submit(workbench.write("fault:rows=absent", 2), provider="faulty").wait()

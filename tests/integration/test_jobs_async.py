@@ -39,6 +39,18 @@ def test_several_jobs_are_awaited_at_once(workbench: Workbench) -> None:
     asyncio.run(main())
 
 
+def test_an_awaited_job_sends_its_failed_requests_again(workbench: Workbench) -> None:
+    """`wait_async(retries=…)` sends what failed once more, and no more often than asked."""
+
+    async def main() -> None:
+        with Jobs() as jobs:
+            job = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty")
+            assert (await job.wait_async(retries=1)).ended
+            assert len(job.batch_ids) == 2
+
+    asyncio.run(main())
+
+
 def test_an_awaited_job_has_its_time(workbench: Workbench) -> None:
     """A time-out and a cancelled task both leave the job running, and the loop ends at once."""
 

@@ -26,11 +26,6 @@ EPILOG = """Examples:
 Requests that have finished are billed, and their results can be downloaded."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(cancel)
-
-
 def cancel(
     jobs: JobsArg = None,
     yes: YesOpt = False,

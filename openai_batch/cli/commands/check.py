@@ -22,11 +22,6 @@ EPILOG = """Examples:
   $ obatch check 'shards/*.jsonl'"""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(check)
-
-
 def check(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE", help="Batch input files, each checked by itself; - is stdin.")

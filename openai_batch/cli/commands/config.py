@@ -17,14 +17,10 @@ EPILOG = """Examples:
   $ obatch config show --json"""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show the paths in use and the settings.")
-    group.command("path", epilog=EPILOG)(path)
-    group.command("show", epilog=EPILOG)(show)
-    app.add_typer(group, name="config")
+GROUP = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show the paths in use and the settings.")
 
 
+@GROUP.command("path", epilog=EPILOG)
 def path(json: JsonOpt = False) -> None:
     """Print the paths of the configuration file, the registry and the cache."""
     from openai_batch.files import paths
@@ -37,6 +33,7 @@ def path(json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, record["config"], list(record.items()))
 
 
+@GROUP.command("show", epilog=EPILOG)
 def show(json: JsonOpt = False) -> None:
     """Print the settings and where each comes from; keys are never printed."""
     from openai_batch.providers.config import load

@@ -9,7 +9,6 @@ import typer
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
-from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
@@ -30,11 +29,6 @@ EPILOG = """Examples:
 
 # By form: the ending of the output's name if the user gave none.
 _ENDINGS = {"csv": ".csv", "parquet": ".parquet"}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(with_groups(download))
 
 
 def download(

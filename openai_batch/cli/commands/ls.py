@@ -25,12 +25,6 @@ Columns in a pipe, separated by tabs: number, name, provider, status, ended requ
 creation, batch ids."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command, and its other name."""
-    app.command(epilog=EPILOG)(ls)
-    app.command("list", hidden=True)(ls)
-
-
 def ls(
     status: Annotated[
         str | None,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import ForceOpt, ProviderOpt
 from openai_batch.cli.output import Output, count_text, errors, escape_controls
 from openai_batch.cli.request_options import InputOptions, RequestOptions
@@ -32,11 +31,6 @@ EPILOG = """Examples:
   $ obatch prepare - --system "Answer in French." --param temperature=0.2 < prompts.txt > input.jsonl
 
   $ obatch prepare --sql "SELECT title AS text FROM 'books.parquet' WHERE year > 2000" -e -o input.jsonl"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(with_groups(prepare))
 
 
 def prepare(

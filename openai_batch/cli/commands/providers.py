@@ -31,14 +31,10 @@ COLUMNS = tuple(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=False)
-    group.callback()(providers)
-    group.command("add", epilog=EPILOG)(add)
-    app.add_typer(group, name="providers")
+GROUP = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=False)
 
 
+@GROUP.callback()
 def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
     """List the providers: built in, and from the configuration file."""
     if context.invoked_subcommand is not None:
@@ -51,6 +47,7 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
 
 
+@GROUP.command("add", epilog=EPILOG)
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
     base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
@@ -16,11 +14,6 @@ EPILOG = """Examples:
   $ obatch recover -p openai
 
 Use it after a crash, when the registry is lost, or on another machine with the same key. It is safe to run twice."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(recover)
 
 
 def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:

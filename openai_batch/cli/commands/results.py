@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
-from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.session import session
 
@@ -25,11 +22,6 @@ EPILOG = """Examples:
 Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer, \
 finish_reason, model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and \
 error_message."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("results", epilog=EPILOG)(with_groups(results))
 
 
 def results(

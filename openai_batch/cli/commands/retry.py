@@ -37,11 +37,6 @@ COLUMNS = tuple(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(retry)
-
-
 def retry(
     job: JobArg = None,
     where: Annotated[

@@ -12,7 +12,6 @@ from openai_batch.cli.announce import announce, show_dry_run
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_options import JobOptions
-from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import (
     DedupOpt,
     DryRunOpt,
@@ -47,11 +46,6 @@ EPILOG = """Examples:
 
 Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and \
 changed rows are sent, and the output has the answers to all rows."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(with_groups(run))
 
 
 def run(

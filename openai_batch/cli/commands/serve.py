@@ -25,11 +25,6 @@ EPILOG = """Examples:
 Any OpenAI client can use the printed address, with the printed token as its key."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(serve)
-
-
 def serve(
     upstream: Annotated[
         list[str] | None,

@@ -21,11 +21,6 @@ EPILOG = """Examples:
   $ obatch status batch_abc123 -p openai"""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(status)
-
-
 def status(
     job: JobArg = None,
     provider: ProviderOpt = None,

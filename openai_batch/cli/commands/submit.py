@@ -9,7 +9,6 @@ import typer
 from openai_batch.cli.announce import show_dry_run
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
-from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors, note_terminal_input
 from openai_batch.cli.session import session
@@ -28,11 +27,6 @@ EPILOG = """Examples:
   $ obatch prepare prompts.txt -p openai | obatch submit - -q
 
 Run the same command again to continue the same job; --again starts a new one."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(with_groups(submit))
 
 
 def submit(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import typer
-
 from openai_batch.cli.job_format import show_job, show_jobs
 from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, TimeoutOpt, seconds
 from openai_batch.cli.output import Output, errors
@@ -26,11 +24,6 @@ EPILOG = """Examples:
   $ obatch ls -q --status in_progress | xargs obatch wait
 
 Ctrl-C stops waiting; it never cancels the job."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(wait)
 
 
 def wait(
