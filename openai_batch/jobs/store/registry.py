@@ -99,11 +99,7 @@ class Registry(Database):
 
     def by_identity(self, identity: str) -> JobRecord | None:
         """Return the newest job of that identity, or None. One that was withdrawn before it was sent does not count."""
-        with self.reading() as db:
-            if db is None:
-                return None
-            number = db.execute(_NEWEST, (identity,)).fetchone()[0]
-            return None if number is None else self._job(db, number)
+        return self._first(_NEWEST, identity)
 
     def earlier(self, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
         """Return the jobs of an endpoint with this `input_name`, or with results at this path, the newest first."""
@@ -128,19 +124,11 @@ class Registry(Database):
 
     def by_batch(self, batch_id: str) -> JobRecord | None:
         """Return the job that owns a batch, or None."""
-        with self.reading() as db:
-            if db is None:
-                return None
-            row = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchone()
-            return None if row is None else self._job(db, row[0])
+        return self._first("SELECT job FROM parts WHERE batch_id = ?", packed(batch_id))
 
     def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job with this mark, or None."""
-        with self.reading() as db:
-            if db is None:
-                return None
-            row = db.execute("SELECT id FROM jobs WHERE uid = ?", (uid,)).fetchone()
-            return None if row is None else self._job(db, row[0])
+        return self._first("SELECT id FROM jobs WHERE uid = ?", uid)
 
     def creating(self) -> list[PartRecord]:
         """Return the parts whose create request was sent, and whose answer is not stored."""
@@ -313,13 +301,7 @@ class Registry(Database):
         return row is not None
 
     def _insert_part(self, db: sqlite3.Connection, job: int, part: PartRecord) -> None:
-        values = {"job": job, "number": part.number, "state": part.state} | flat(
-            {
-                name: getattr(part, name)
-                for name in PartRecord.__dataclass_fields__
-                if name not in ("job", "number", "state")
-            }
-        )
+        values = flat({name: getattr(part, name) for name in PartRecord.__dataclass_fields__} | {"job": job})
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO parts ({', '.join(values)}) VALUES ({marks})", list(values.values()))  # noqa: S608
 
@@ -340,6 +322,12 @@ class Registry(Database):
             if row is not None and row[0] is not None:
                 return int(row[0])
         return None
+
+    def _first(self, sql: str, value: str | bytes) -> JobRecord | None:
+        """Return the job whose number a query with one value finds, or None."""
+        with self.reading() as db:
+            row = None if db is None else db.execute(sql, (value,)).fetchone()
+            return None if db is None or row is None or row[0] is None else self._job(db, row[0])
 
     def _job(self, db: sqlite3.Connection, number: int) -> JobRecord:
         row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
