@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
 
 from .option_groups import with_groups
+
+COMMANDS = (
+    *("run", "prepare", "check", "submit", "status", "wait", "download", "results", "retry", "cancel", "recover", "ls"),
+    *("providers", "config", "serve"),
+)
+"""The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 
 # One line: help on a terminal keeps every line end of this text.
 EPILOG = (
@@ -22,24 +29,6 @@ def build_app() -> typer.Typer:
 
     People get Rich help; pipes get plain help and one-line errors.
     """
-    from .commands import (
-        cancel,
-        check,
-        config,
-        download,
-        ls,
-        prepare,
-        providers,
-        recover,
-        results,
-        retry,
-        run,
-        serve,
-        status,
-        submit,
-        wait,
-    )
-
     app = typer.Typer(
         name="obatch",
         no_args_is_help=True,
@@ -49,29 +38,14 @@ def build_app() -> typer.Typer:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for module in (
-        run,
-        prepare,
-        check,
-        submit,
-        status,
-        wait,
-        download,
-        results,
-        retry,
-        cancel,
-        recover,
-        ls,
-        providers,
-        config,
-        serve,
-    ):
-        name = module.__name__.rpartition(".")[2]
+    for name in COMMANDS:
+        module = import_module(f".commands.{name}", __package__)
         if hasattr(module, "GROUP"):
             app.add_typer(module.GROUP, name=name)
         else:
             app.command(name, epilog=module.EPILOG)(with_groups(getattr(module, name)))
-    app.command("list", hidden=True)(ls.ls)
+        if name == "ls":
+            app.command("list", hidden=True)(module.ls)
     return app
 
 
