@@ -11,7 +11,7 @@ from openai_batch.files.lines import MAX_LINE_BYTES
 from openai_batch.providers.lookup import get_provider_by_model
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
-from openai_batch.requests.problems import problems_text
+from openai_batch.requests.report import problems_text
 
 from .warn import warn
 

@@ -58,7 +58,7 @@ class ImageColumns:
         if scheme in ("http", "https"):
             if not self._inline:
                 return value
-            from openai_batch.inputs.public_fetch import fetch_public
+            from .public_fetch import fetch_public
 
             return _image(fetch_public(value), value)
         if value.startswith("data:"):

@@ -19,7 +19,7 @@ from openai_batch.errors import InputError, Problem, UsageError
 from openai_batch.requests.build import request_line
 from openai_batch.requests.check import MAX_ID_CHARS
 from openai_batch.requests.endpoints import BatchType
-from openai_batch.requests.problems import problems_text
+from openai_batch.requests.report import problems_text
 
 from .readers import PROMPT, problem
 from .templates import Template, as_text, columns_text

@@ -16,7 +16,8 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
-from openai_batch.inputs.data_url import DOWNLOAD_TIMEOUT, MAX_DOWNLOAD_BYTES, READ_TIMEOUT, _HttpOnly
+
+from .data_url import DOWNLOAD_TIMEOUT, MAX_DOWNLOAD_BYTES, READ_TIMEOUT, _HttpOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,10 +22,10 @@ from openai_batch.errors import BatchError
 from .batches import Interrupted, fault, validate
 from .publish import publish
 from .result_lines import ResultRecord, error_line, response_line
-from .retry import final_response
 from .running_batch import RunningBatch
 from .store import RowResult
 from .upstream import CallError
+from .upstream_retry import final_response
 
 if TYPE_CHECKING:
     from .settings import LocalSettings

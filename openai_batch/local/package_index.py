@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from .download import FetchError, request
+from .model_download import FetchError, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

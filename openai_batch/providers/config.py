@@ -24,10 +24,10 @@ import msgspec
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
-from openai_batch.net.hosts import is_loopback, is_openai
 
 from .builtin import BUILT_IN
 from .config_file import local_table, parse, read_config, read_text, write_text
+from .keys import check_key_host
 from .provider import LOCAL_URL, Provider
 
 if TYPE_CHECKING:
@@ -157,7 +157,13 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
     profile = dataclasses.replace(base, **values)
-    _check_key_host(where, profile, str(profile.base_url))
+    check_key_host(
+        where,
+        str(profile.base_url),
+        variable=profile.api_key_env_var,
+        command=profile.api_key_command,
+        plain_http=profile.allow_plain_http,
+    )
     return profile
 
 
@@ -174,22 +180,6 @@ def _check_url(where: str, url: str) -> None:
         )
     if parts.username or parts.password:
         raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
-
-
-def _check_key_host(where: str, profile: Provider, url: str) -> None:
-    """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted."""
-    parts = urlsplit(url)
-    if profile.api_key_env_var == "OPENAI_API_KEY" and not is_openai(url):
-        raise ConfigError(
-            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
-            hint="put this provider's key into a variable of its own and name that in api_key_env",
-        )
-    keyed = profile.api_key_env_var or profile.api_key_command
-    if keyed and not profile.allow_plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ConfigError(
-            f"{where} {url} would send the key unencrypted",
-            hint="use https, or add allow_plain_http = true if you trust that network",
-        )
 
 
 def _same_host(one: str, other: str) -> bool:

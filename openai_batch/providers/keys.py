@@ -1,9 +1,9 @@
-"""Find the API key of a provider. A key goes only to the host of its own profile's base URL.
+"""Which key goes to which host: a key goes only to the host of its own profile's base URL.
 
-- This module reads only what that profile names: the key itself, an environment variable, or a command.
-- `config` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted to
-  another machine. A built-in profile that gets another host loses its variable; so does one with `--base-url`
-  (`batch/provider_arguments`).
+- `find_key` reads only what that profile names: the key itself, an environment variable, or a command.
+- `check_key_host` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted
+  to another machine. In `config`, a built-in profile that gets another host loses its variable; so does one with
+  `--base-url` (`batch/provider_arguments`).
 - `client` sends the key to the base URL only, and follows no redirect.
 """
 
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from openai_batch.errors import AuthError
+from openai_batch.errors import AuthError, ConfigError
+from openai_batch.net.hosts import is_loopback, is_openai
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,27 @@ _COMMAND_TIMEOUT = 60.0
 def key_from_environment(variable: str | None) -> str | None:
     """Return the variable's value, or None if it is unset or empty, or if `variable` is None."""
     return (os.environ.get(variable or "") or "").strip() or None
+
+
+def check_key_host(
+    where: str, base_url: str, *, variable: str | None, command: Sequence[str], plain_http: bool
+) -> None:
+    """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted.
+
+    `where` begins the message; `variable` and `command` are where the profile's key comes from; `plain_http` allows
+    a key to go unencrypted.
+    """
+    parts = urlsplit(base_url)
+    if variable == "OPENAI_API_KEY" and not is_openai(base_url):
+        raise ConfigError(
+            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
+            hint="put this provider's key into a variable of its own and name that in api_key_env",
+        )
+    if (variable or command) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigError(
+            f"{where} {base_url} would send the key unencrypted",
+            hint="use https, or add allow_plain_http = true if you trust that network",
+        )
 
 
 def find_key(name: str, *, given: str | None, variable: str | None, command: Sequence[str]) -> str | None:

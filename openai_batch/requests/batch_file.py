@@ -18,7 +18,7 @@ from openai_batch.files.lines import lines
 
 from .check import check_stream
 from .fingerprints import fingerprints
-from .problems import problems_text
+from .report import problems_text
 from .source import looks_like_requests
 from .split import Slice, Splitter, copy_requests
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openai_batch.errors import Problem
 
 
@@ -89,3 +91,17 @@ class Report:
     def errors(self) -> list[Problem]:
         """The listed problems without the warnings: the file cannot be sent with them."""
         return [p for p in self.problems if not p.warning]
+
+
+def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> str:
+    """Return one line for each problem, as `file:line: message: remedy`, and how many of `count` are not listed.
+
+    `name` is the file of all problems that do not name a file. With `outcome` ("nothing was sent"), the first line says
+    how many problems `name` has, and the outcome.
+    """
+    lines = [problem.located(name) for problem in problems]
+    if outcome is not None:
+        lines.insert(0, f"{name} has {count:,} {'problem' if count == 1 else 'problems'}; {outcome}")
+    if count > len(problems):
+        lines.append(f"… and {count - len(problems):,} more")
+    return "\n".join(lines)

@@ -1,4 +1,7 @@
-"""Find repeated ids. `IdHashes` only tells whether there are any; `unique_ids` also tells where each was seen first."""
+"""Find repeated ids. `IdHashes` only tells whether there are any; `unique_ids` also tells where each was seen first.
+
+The message about a repeated `custom_id` is in `check`.
+"""
 
 from __future__ import annotations
 

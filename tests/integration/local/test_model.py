@@ -12,7 +12,7 @@ import pytest
 
 from openai_batch.errors import BatchError
 from openai_batch.local import model
-from openai_batch.local.download import FetchError, download
+from openai_batch.local.model_download import FetchError, download
 from openai_batch.local.package_index import Sources, find_wheel
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from openai_batch.local.result_lines import error_line, response_line
-from openai_batch.local.retry import _worth_retry
 from openai_batch.local.store import FAILED, SUCCEEDED
 from openai_batch.local.upstream import Target, UpstreamResponse, base_url
+from openai_batch.local.upstream_retry import _worth_retry
 
 
 @pytest.mark.parametrize(
