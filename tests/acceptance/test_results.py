@@ -200,7 +200,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_sent(faulty: Fau
     """An unknown form, and --fields with the provider's own lines, are usage errors."""
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty", "--as", "xml").failed(2, "--as xml is not known", "parquet")
-    invoke("run", "in.jsonl", "-p", "faulty", "--fields").failed(2, "--fields is for rows", "--as rows")
+    invoke("run", "in.jsonl", "-p", "faulty", "--fields").failed(2, "--fields needs rows", "--as rows")
     assert faulty.requests == []
 
 

@@ -286,6 +286,6 @@ def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
     (here.work / "out.jsonl").write_text("precious")
     ended = here.run(*words)
     assert ended.code == 1, ended
-    assert "there already" in ended.err
+    assert "already exists" in ended.err
     assert (here.work / "out.jsonl").read_text() == "precious"
     here.check_tidy()

@@ -34,8 +34,8 @@ WARM = (
     *("openai", "openai.resources.batches", "openai.resources.files", "openai.types.batch", "typer", "rich.console"),
     *("rich.table", "rich.live", "rich.progress", "filecmp", "tempfile", "fcntl", "platformdirs", "encodings.idna"),
 )
-PACKAGES = ("openai_batch", "openai_batch.cli")
-"""Those whose modules are all imported, but for the programs among them."""
+COLD = ("openai_batch.local", "openai_batch.__main__")
+"""What is not imported before the fork: the local server, and the program itself."""
 
 
 class Points:
@@ -140,10 +140,9 @@ def main() -> None:
     """Serve until standard input ends."""
     for name in WARM:
         importlib.import_module(name)
-    for package in PACKAGES:
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            if not module.ispkg and module.name != "__main__":
-                importlib.import_module(f"{package}.{module.name}")
+    for module in pkgutil.walk_packages(importlib.import_module("openai_batch").__path__, "openai_batch."):
+        if not module.name.startswith(COLD):
+            importlib.import_module(module.name)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

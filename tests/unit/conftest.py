@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder."""
-    place = tmp_path / "work"
+    place = tmp_path / "here"
     place.mkdir()
     monkeypatch.chdir(place)
     return place

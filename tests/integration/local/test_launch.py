@@ -160,7 +160,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch, upstream: str | None, ex
     for name in ("uvicorn", "xllamacpp"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="uvicorn") as missing:
-        ensure_running(LocalSettings.from_mapping({"upstream": upstream}))
+        ensure_running(LocalSettings.from_mapping({"upstream": upstream} if upstream else {}))
     assert missing.value.hint == f"pip install 'openai-batch[{extra}]'"
 
 
