@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.command import Terminal, ids, invoke, request, see, write
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
     assert invoke("check", "in.jsonl").succeeded().err.startswith("in.jsonl: 2 requests for /v1/embeddings")
 
 
+@pytest.mark.slow
 def test_prepare_refuses_what_makes_no_sense() -> None:
     """Kinds that exclude each other, no prompt, bytes that are no text: two lines and the code that fits."""
     words = ("prepare", "-", "-m", "gpt-4o-mini")
@@ -150,6 +152,7 @@ def test_prepare_refuses_what_makes_no_sense() -> None:
     invoke("prepare", "-", stdin="a\n").failed(2, "which provider?", "-p")
 
 
+@pytest.mark.slow
 def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
     """`prepare | submit -` makes one job of prompts, and the registry keeps what a later retry needs."""
     requests = invoke("prepare", "-", "-p", "faulty", "-m", "echo-1", stdin="one\ntwo\n").succeeded().out

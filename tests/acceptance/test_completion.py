@@ -17,6 +17,9 @@ from openai_batch.cli.completion_scripts import read_commands
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
+pytestmark = pytest.mark.slow
+
+
 SCRIPTS = Path(__file__).parents[2] / "completions"
 SHELLS = {"obatch.bash": ["bash", "-n"], "_obatch": ["zsh", "-n"], "obatch.fish": ["fish", "--no-execute"]}
 
@@ -122,7 +125,6 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
     assert faulty.batches
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
 @pytest.mark.parametrize(
     ("typed", "completed"),

@@ -19,6 +19,9 @@ from openai_batch.jobs.store.reused_answers import AnswerFiles
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
+pytestmark = pytest.mark.slow
+
+
 PLAN = "fault:end=completed"
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from support.faults import FaultServer
     from support.servers import LocalServer
 
+pytestmark = pytest.mark.slow
+
+
 PLAN = "fault:end=completed"
 
 
@@ -112,7 +115,6 @@ def test_changed_and_moved_rows(faulty: FaultServer) -> None:
     assert Path("out.jsonl.1").read_bytes().splitlines() == list(before.values())
 
 
-@pytest.mark.slow
 def test_day_after_day(faulty: FaultServer) -> None:
     """Ten days of a growing table send each row once, and each day's results hold all rows."""
     for day in range(1, 11):
@@ -345,7 +347,6 @@ def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
     assert sent(faulty) == [["text 0", "text 1"], ["text 2"]]
 
 
-@pytest.mark.slow
 def test_many_other_questions_between(faulty: FaultServer) -> None:
     """The job that has the rows is found behind any number of others of the same input."""
     table("a", "b")

@@ -127,6 +127,7 @@ def test_every_exit_code_is_in_the_help() -> None:
     assert listed == codes | {0, 143}
 
 
+@pytest.mark.slow
 def test_help_and_listing_write_nothing(home: Path) -> None:
     """Commands that only look leave no file behind, and need no home that exists."""
     env = {"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CACHE_DIR": None, "OBATCH_CONFIG": None}
@@ -140,6 +141,7 @@ def test_help_and_listing_write_nothing(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
     """Where no job can be kept none is started, in two lines; what only looks works all the same."""
     (home / "file").write_text("", encoding="utf-8")

@@ -81,6 +81,7 @@ def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "coloured"),
     [
@@ -111,6 +112,7 @@ def test_colour_in_a_pipe() -> None:
     assert "\x1b" not in invoke("status", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).err
 
 
+@pytest.mark.slow
 def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
     """With an ASCII terminal and pipe everything works; what cannot be shown is escaped."""
     write("in.jsonl", [request("a", "modèle")])
@@ -124,6 +126,7 @@ def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_hostile_words_of_a_server_drive_no_terminal(faulty: FaultServer) -> None:
     """Control characters and markup in names, models, statuses and errors are shown as text."""
     write("in.jsonl", [request("a", f"fault:steps={HOSTILE},{HOSTILE},{HOSTILE}")])

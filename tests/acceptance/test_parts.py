@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from acceptance.conftest import KEY, configure
 from support.command import ids, invoke, request, write
 
 if TYPE_CHECKING:
-    import pytest
     from support.faults import FaultServer
     from support.servers import LocalServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_input_is_cut_and_joined(faulty: FaultServer) -> None:

@@ -15,6 +15,9 @@ from support.servers import wait_until
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
+pytestmark = pytest.mark.slow
+
+
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 300)
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 

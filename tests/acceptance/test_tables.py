@@ -28,6 +28,7 @@ def results(name: str) -> Path:
     return Path(f"{Path(name).stem}.results.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
 def test_a_table_becomes_requests(name: str) -> None:
     """The real command fills the template and takes the ids from their column, whatever the format."""
@@ -121,6 +122,7 @@ def test_what_looks_a_little_like_a_request() -> None:
         invoke("prepare", "odd.jsonl", "-m", "m").failed(2, "ready requests", "--format jsonl")
 
 
+@pytest.mark.slow
 def test_sqlite_tables_and_queries() -> None:
     """--table and --sql choose in a database, which is never changed; what is not there is named."""
     write_table(Path("t.db"), ROWS)
@@ -138,6 +140,7 @@ def test_sqlite_tables_and_queries() -> None:
     assert Path("t.db").read_bytes() == before
 
 
+@pytest.mark.slow
 @needs_duckdb
 def test_queries_over_local_files() -> None:
     """--sql alone reads the files that it names, in the order that it asks for, and changes nothing."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from support.workbench import Workbench
 
+pytestmark = pytest.mark.slow
+
+
 CALLS = "openat,open,write,pwrite64,writev,sendto,sendmsg,fsync,fdatasync,link,linkat,rename,renameat,renameat2,unlink"
 
 

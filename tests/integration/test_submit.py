@@ -92,6 +92,7 @@ def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench
     assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan", "state"),
     [

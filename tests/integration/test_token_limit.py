@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
 
+pytestmark = pytest.mark.slow
+
+
 ROWS = 12
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from openai.types import Batch
     from support.servers import EchoUpstream
 
+pytestmark = pytest.mark.slow
+
 
 def _counts(batch: Batch) -> tuple[int, int, int]:
     counts = batch.request_counts
