@@ -119,6 +119,7 @@ def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServ
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> None:
     """After a job no output and no file holds the key, and a refused key is exit 4 without it."""
     write("in.jsonl", [request("a")])

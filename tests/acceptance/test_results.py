@@ -183,6 +183,7 @@ def test_parquet_has_types(real: LocalServer) -> None:
     assert Path("t.results.parquet").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_json_lines_stay_the_providers_own(faulty: FaultServer) -> None:
     """A name that says nothing else, and --as raw or jsonl, give result lines; --as rows gives flat ones."""
     assert faulty.base_url

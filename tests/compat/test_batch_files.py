@@ -199,6 +199,7 @@ def test_options_reach_the_provider(stub: Stub) -> None:
     assert (call.headers["x-mine"], call.path) == ("1", "/v1/batches/batch_1?q=2")
 
 
+@pytest.mark.slow
 def test_a_cut_result_is_not_kept(stub: Stub) -> None:
     """A result that arrives shorter than announced is refused."""
     batch = Batch("in.jsonl")

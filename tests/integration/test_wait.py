@@ -104,6 +104,7 @@ def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch
     assert len(workbench.server.seen("GET", "/batches/.*")) == 2
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
     """With nobody listening the waiting goes on, and it ends when the provider is back."""
     workflow = workbench.workflow()

@@ -69,6 +69,7 @@ def test_nothing_follows_a_redirect(here: Workbench, call: str, status: int) -> 
     assert MARK not in told
 
 
+@pytest.mark.slow
 def test_a_provider_on_this_machine_is_reached_past_every_proxy(
     here: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
