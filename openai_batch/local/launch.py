@@ -263,7 +263,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
     while time.monotonic() < deadline:
         found = _find_server()
         if found is not None and found.usable(settings):
-            process.returncode = 0  # it goes on without us; else Python warns of a child that runs
+            process.returncode = 0  # the server keeps running; without this Python would warn about a running child
             return found.endpoint
         status = str(found.health.get("status")) if found is not None else "starting"
         if process.poll() is not None or status not in {"ok", "starting"}:

@@ -119,7 +119,7 @@ def add_profile(name: str, table: Mapping[str, Any]) -> Path:
     import tomli_w
 
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name for a provider", hint="use letters, digits, -, _ and .")
+        raise ConfigError(f"{name!r} is not a valid provider name", hint="use letters, digits, -, _ and .")
     path = paths.config_file()
     text = read_text(path)
     if name in parse(path, text).get("providers", {}):

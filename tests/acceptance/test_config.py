@@ -57,7 +57,7 @@ def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
         (["acme", "--base-url", "ftp://x/v1"], "is no http(s) URL"),
         (["acme", "--base-url", "https://me:secret@x/v1"], "user name or password"),
         (["acme", "--base-url", "http://api.example.com/v1", "--api-key-env", "K"], "unencrypted"),
-        (["two words", "--base-url", "https://x/v1"], "is no name for a provider"),
+        (["two words", "--base-url", "https://x/v1"], "is not a valid provider name"),
         (["taken", "--base-url", "https://x/v1"], "a [providers.taken] already"),
         (["acme", "--base-url", "https://x/v1", "--api-key-env", "OPENAI_API_KEY"], "OPENAI_API_KEY is OpenAI's key"),
         (["acme", "--base-url", "https://x/v1", "--max-requests", "-1"], "max_requests must be"),
