@@ -18,7 +18,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from openai_batch.errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
 from openai_batch.providers.batch_info import FINISHED as FINISHED_STATES
-from openai_batch.providers.lookup import Provider, all_providers, askable_providers, get_provider_by_model
+from openai_batch.providers.lookup import (
+    Provider,
+    all_providers,
+    askable_providers,
+    get_provider_by_model,
+    pick_provider,
+)
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
 
@@ -60,8 +66,8 @@ class Batch:
     - `output_file`, `error_file`: where `download` writes the results; by default files named after the batch id.
     - `custom_id_prefix`: the custom ids of the requests are `PREFIX-1`, `PREFIX-2`, …
     - `batch_id`: a batch that exists already, instead of new requests.
-    - `provider`: the provider of the batch. By default the model of the first request decides, or for a `batch_id` the
-      providers are asked which one has it.
+    - `provider`: the provider of the batch. By default the configured one, or the one that serves the model of the
+      first request; for a `batch_id` the providers are asked which one has it.
 
     An open file of the caller is never closed here. An existing file with other content is renamed to `NAME.1`, with a
     warning.
@@ -122,7 +128,7 @@ class Batch:
         if self.batch_id is not None or self._attempt is not None:
             raise UsageError("Adding to an existing batch is not supported", hint="make a new Batch()")
         request = build_request(kwargs, endpoint)
-        provider = self.provider or get_provider_by_model(request.model)
+        provider = self.provider or pick_provider(None, request.model)
         self._check_consistency(request, provider)
         line = request_line(f"{self.custom_id_prefix}-{self.n_requests + 1}", request.url, request.body)
         self._check_limits(line, provider)
@@ -372,12 +378,13 @@ class Batch:
         from openai_batch.providers.api import BatchApi
 
         if self._api is None or self._api.provider is not provider:
-            self._api = BatchApi(provider)
-            if provider.is_local:
-                weakref.finalize(self, self._api.close)
-            elif "_client" not in vars(provider):
+            new = not provider.is_local and "_client" not in vars(provider)
+            self._api = BatchApi(provider, client=None if provider.is_local else provider.get_client())
+            if new:
                 # The provider keeps this client for all batches, so it is closed together with the provider.
                 weakref.finalize(provider, provider.get_client().close)
+            elif provider.is_local:
+                weakref.finalize(self, self._api.close)
         return self._api
 
     def _collect(self, info: BatchInfo) -> tuple[Any, Any]:

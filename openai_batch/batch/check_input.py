@@ -8,7 +8,7 @@ import msgspec
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import MAX_LINE_BYTES
-from openai_batch.providers.lookup import get_provider_by_model
+from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.report import problems_text
@@ -26,13 +26,14 @@ BOM = b"\xef\xbb\xbf"
 
 
 def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[Report, Provider | None]:
-    """Check every line, and return the report and the provider: `provider`, else the one of the first line's model.
+    """Check every line, and return the report and the provider.
 
-    Gives a warning for what is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    That is `provider`, else the configured one, else the one that serves the first line's model. Gives a warning for
+    what is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
     """
     with input_file.reading() as stream:
         if provider is None and (model := _first_model(stream)) is not None:
-            provider = get_provider_by_model(model)
+            provider = pick_provider(None, model)
         stream.seek(0)
         report = check_stream(stream, provider.limits if provider else Limits())
     if not report.ok:

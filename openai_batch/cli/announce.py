@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def show_dry_run(current: CommandSession, spec: JobSpec, plan: ReusePlan | None = None) -> None:
     """Say what submitting `spec` would send; `plan` has the rows that need not be sent, if they were looked for."""
     from openai_batch.jobs.reuse import estimate
+    from openai_batch.jobs.submit import started_before
 
-    known = current.workflow.registry.by_identity(spec.identity)
+    known = started_before(current.workflow, spec)
     if known is not None:
         errors.note(f"this is job {known.id}, started before; nothing new would be sent without --again")
         return

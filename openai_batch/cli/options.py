@@ -29,8 +29,7 @@ ProviderOpt = Annotated[
         "--provider",
         "-p",
         metavar="NAME",
-        envvar="OBATCH_PROVIDER",
-        help="Provider profile; see `obatch providers`.",
+        help="Provider profile; see `obatch providers`. OBATCH_PROVIDER names the default.",
         autocompletion=_complete("providers"),
     ),
 ]

@@ -25,7 +25,7 @@ from .missing_rows import MissingRows
 from .output_file import check_output, publish_output
 from .result_order import result_order
 from .store import job_folder
-from .store.records import EarlierJobs, JobRecord, PartRecord, PartState
+from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
@@ -272,9 +272,9 @@ def _fetched(
 def _with_late_files(workflow: Workflow, api: BatchApi, part: PartRecord) -> PartRecord:
     """Wait a few seconds for file ids: some servers report the end of a batch before its files."""
     for delay in itertools.islice(delays(0.5, longest=4.0), _LATE_TRIES):
-        no_files = not part.output_file_id and not part.error_file_id
         no_output = part.counts.completed > 0 and not part.output_file_id
-        if not part.batch_id or part.status == "failed" or not (no_output or (no_files and part.counts.done)):
+        no_files = part.counts.failed > 0 and not part.output_file_id and not part.error_file_id
+        if not part.batch_id or part.status == "failed" or not (no_output or no_files or lacks_output(part)):
             break
         time.sleep(delay)
         info = api.get(part.batch_id)

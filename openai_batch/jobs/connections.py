@@ -1,4 +1,4 @@
-"""The connections of one workflow: one for each provider, made when it is first needed."""
+"""The connections of one workflow: one for each account, made when it is first needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import NotFoundError
 from openai_batch.providers.api import BatchApi
-from openai_batch.providers.lookup import get_provider_by_name
+from openai_batch.providers.lookup import get_provider_by_name, known_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,55 +17,75 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """Open connections by base URL. `starting` is called with the progress of starting the local server."""
+    """Open connections by account.
 
-    def __init__(self, starting: Callable[[str, int, int | None], None] | None = None) -> None:
+    `account` turns a `Provider.account` into the account that it stands for (`Registry.account`). `starting` is called
+    with the progress of starting the local server.
+    """
+
+    def __init__(
+        self, account: Callable[[str], str], starting: Callable[[str, int, int | None], None] | None = None
+    ) -> None:
+        self._account = account
         self._starting = starting
         self._apis: dict[str, BatchApi] = {}
+        self._given: dict[str, Provider] = {}
 
     def of(self, job: JobRecord) -> BatchApi:
-        """Return the connection to a job's provider.
+        """Return the connection to a job's account.
 
-        Raises UnknownProviderError if its profile is gone, and NotFoundError if the profile now has another base URL.
+        Raises UnknownProviderError if its profile is gone, and NotFoundError if the profile now has another base URL
+        or account.
         """
-        if job.base_url not in self._apis:
-            provider = get_provider_by_name(job.provider)
-            if not provider.is_at(job.base_url):
-                # The batch is still at the old URL, and the profile's key must not be sent there.
-                raise NotFoundError(
-                    f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {provider.base_url}",
-                    hint=f"give {job.base_url} a profile of its own",
-                )
-            self._apis[job.base_url] = self._open(provider)
-        return self._apis[job.base_url]
+        account = self._account(job.account)
+        if account not in self._apis:
+            self._apis[account] = self._open(self._given.get(account) or self._profile(job, account))
+        return self._apis[account]
 
     def to(self, provider: Provider) -> BatchApi:
         """Return the connection to a provider."""
-        url = str(provider.base_url)
-        if url not in self._apis:
-            self._apis[url] = self._open(provider)
-        return self._apis[url]
+        account = self._account(provider.account)
+        if account not in self._apis:
+            self._apis[account] = self._open(provider)
+        return self._apis[account]
 
     def renew(self, provider: Provider) -> BatchApi:
         """Replace the connection to a provider, so that its key is read again, and return the new one."""
-        self.drop(str(provider.base_url))
+        self.drop(provider.account)
         return self.to(provider)
 
-    def drop(self, base_url: str) -> None:
-        """Close the connection to a base URL, if there is one; the next use opens a new one."""
-        api = self._apis.pop(base_url, None)
+    def drop(self, account: str) -> None:
+        """Close the connection to an account, if there is one; the next use opens a new one."""
+        api = self._apis.pop(self._account(account), None)
         if api is not None:
             api.close()
 
     def add(self, given: Mapping[str, Provider]) -> None:
-        """Connect to these providers, by base URL. Another thread may have added some since the last call."""
-        for provider in tuple(given.values()):
-            self.to(provider)
+        """Use these providers for their accounts. Another thread may have added some since the last call."""
+        self._given = {self._account(source): provider for source, provider in tuple(given.items())}
 
     def close(self) -> None:
         """Close every connection."""
-        for url in tuple(self._apis):
-            self.drop(url)
+        for account in tuple(self._apis):
+            self.drop(account)
 
     def _open(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self._starting)
+
+    def _profile(self, job: JobRecord, account: str) -> Provider:
+        """Return the profile that reaches a job's account: the job's own, or else one that now has another name."""
+        profiles = known_providers()
+        found = [profile for profile in profiles.values() if self._account(profile.account) == account]
+        if found:
+            return next((profile for profile in found if profile.name == job.provider), found[0])
+        own = get_provider_by_name(job.provider)
+        # The key of another account must not be sent for this job.
+        if not own.is_at(job.base_url):
+            raise NotFoundError(
+                f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {own.base_url}",
+                hint=f"give {job.base_url} a profile of its own",
+            )
+        raise NotFoundError(
+            f"job {job.id} was started with another key source or account header than {job.provider} has now",
+            hint=f"obatch recover -p {job.provider} takes it over if its batches are in this account too",
+        )

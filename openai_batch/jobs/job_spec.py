@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openai_batch.providers.lookup import pick_provider
+from openai_batch.providers.marks import check_metadata
 from openai_batch.providers.provider import Provider, normal_url
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.source import first_model
@@ -40,7 +41,10 @@ class JobSpec:
 
     @property
     def identity(self) -> str:
-        """The hash by which the same spec is the same job: of the provider, the options and every byte of the input."""
+        """The hash by which the same spec is the same job of an account: of the options and every byte of the input.
+
+        It is 32 hexadecimal digits.
+        """
         facts = [
             normal_url(str(self.provider.base_url)),
             self.batch_file.report.endpoint,
@@ -49,7 +53,7 @@ class JobSpec:
             self.batch_file.sha256,
             *([] if self.dedup is None else ["once" if self.dedup else "each"]),
         ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def make_spec(
@@ -69,8 +73,9 @@ def make_spec(
 
     Without `provider` the default provider is used, else the one that serves the first model. `columns` is the file
     with the rows that the requests were made from. `on_warning` is called with each warning of the check. Raises
-    InputError with every problem, and UnknownProviderError.
+    InputError with every problem, UsageError for too much metadata, and UnknownProviderError.
     """
+    check_metadata(metadata or {})
     chosen = provider_for(source, provider)
     batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
     if on_warning is not None:

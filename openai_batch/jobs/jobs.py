@@ -71,6 +71,7 @@ class Jobs:
         reuse: bool = False,
         again: bool = False,
         resubmit_uncertain: bool = False,
+        check_remote: bool = False,
     ) -> Job:
         """Check the whole input and start its job, or continue the job that the same input started before.
 
@@ -82,9 +83,10 @@ class Jobs:
         if it is taken, that is found out before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
-        answered, also if the file has grown or changed since; it waits for an earlier job that still runs. `again`
-        starts a new job in any case. `resubmit_uncertain` sends a part again if it is unknown whether its batch was
-        created; it may be paid twice.
+        answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
+        earlier job that still runs. `again` starts a new job in any case. `resubmit_uncertain` sends a part again if it
+        is unknown whether its batch was created; it may be paid twice. `check_remote` first looks for batches that
+        another machine has started from the same input; without it, this is done once for each account.
 
         Raises InputError with every problem, and nothing is sent; UnknownProviderError; AuthError without a key;
         ApiError if the provider refuses the job; UncertainError if it is unknown whether a batch was created;
@@ -114,6 +116,7 @@ class Jobs:
                 again=again,
                 output=None if output is None else as_path(output),
                 resubmit_uncertain=resubmit_uncertain,
+                check_remote=check_remote,
             )
             row = submit_job(workflow, spec, folder, options).job
         return Job(self._session, row)

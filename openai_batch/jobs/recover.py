@@ -8,69 +8,164 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
-from openai_batch.providers import create_once
+from openai_batch.providers.create_once import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
+from openai_batch.providers.marks import TOKEN, is_ours, own_metadata, read_marks
 
 from .store import job_folder
-from .store.records import JobRecord, PartRecord, PartState
+from .store.records import FOREIGN, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
 
 if TYPE_CHECKING:
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.marks import Marks
     from openai_batch.providers.provider import Provider
 
+    from .job_spec import JobSpec
     from .workflow import Workflow
 
-_TOKEN = re.compile(r"[0-9a-f]{32}")
-_SENT_OF_ROWS = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
+
+_NO_LIST = frozenset({404, 405, 501})
+"""HTTP statuses of a server that has no list of batches."""
+
+_KEPT = 60 * 86400.0
+"""Seconds for which batches without metadata are looked at one by one. Providers delete files after 30 days."""
 
 
 def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[JobRecord]:
     """Add every batch of ours at these providers that the registry does not know; return the jobs that changed.
 
     A second call, also by another process at the same time, changes nothing more. If a provider cannot be asked, a
-    warning is reported and the others are asked; with `strict` its ApiError is raised. Raises AuthError if
+    warning is reported and the others are asked; with `strict` its BatchError is raised. Raises AuthError if
     `providers` is empty.
     """
     if not providers:
         raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider")
     changed: dict[int, None] = {}
-    with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
-        for provider in providers:
-            api = workflow.connections.to(provider)
-            try:
-                for info in sorted(api.batches(), key=lambda batch: batch.created_at or 0.0):
-                    job = _add_if_ours(workflow, api, provider, info)
-                    if job is not None:
-                        changed[job] = None
-                workflow.registry.set_recovered(str(provider.base_url))
-            except ApiError as exc:
-                if strict:
-                    raise
-                workflow.reporter.warn(f"{provider}: {exc}")
+    for provider in providers:
+        try:
+            changed |= dict.fromkeys(_look_through(workflow, provider))
+        except ApiError as exc:
+            if strict:
+                raise
+            workflow.reporter.warn(f"{provider}: {exc}")
     return [workflow.registry.job(number) for number in changed]
 
 
-def look_back(workflow: Workflow, provider: Provider, *, always: bool = False) -> None:
-    """Recover our batches at a provider before a new job is started: one of them may be the batch of that job.
+def recover_lost(workflow: Workflow, provider: Provider) -> None:
+    """Recover our batches at a provider, once after a registry was damaged or deleted.
 
-    With `always` each time, else once after a registry was damaged or deleted. Raises ApiError if the provider cannot
-    be asked.
+    Raises ApiError if the provider cannot be asked.
     """
     registry = workflow.registry
-    if not always and (not registry.lost_before() or registry.recovered(str(provider.base_url))):
-        return
-    workflow.reporter.note(f"looking for batches of ours at {provider} first")
-    recover(workflow, [provider], strict=True)
+    if registry.lost_before() and not registry.looked_through(provider.account):
+        workflow.reporter.note(f"looking for batches of ours at {provider} first")
+        recover(workflow, [provider], strict=True)
+
+
+def look_back(workflow: Workflow, spec: JobSpec, *, always: bool = False) -> None:
+    """Find the batches of a spec that the registry does not know, before its job is started.
+
+    They are on the account's list: this machine has lost its registry, or another machine has started them. The list is
+    read when the registry meets the account for the first time, or each time with `always`. Raises ApiError if the list
+    cannot be read, and UncertainError if a batch of ours on it may be one of this spec.
+    """
+    registry, provider = workflow.registry, spec.provider
+    recover_lost(workflow, provider)
+    if always or not registry.looked_through(provider.account):
+        try:
+            _look_through(workflow, provider, spec.identity)
+        except (ApiError, NotFoundError) as exc:
+            if always or getattr(exc, "status", 404) not in _NO_LIST:
+                raise
+            workflow.reporter.note(f"{provider} does not list its batches, so those of other machines are not found")
+    account = workflow.account(provider)
+    for batch_id in registry.elsewhere(account, spec.identity):
+        with contextlib.suppress(NotFoundError):  # the provider has deleted it
+            _add_if_ours(workflow, provider, *_get(workflow, provider, batch_id))
+    if registry.by_identity(spec.identity, account) is None:
+        _stop_if_unidentified(workflow, spec, account)
+
+
+def _look_through(workflow: Workflow, provider: Provider, identity: str | None = None) -> list[int]:
+    """Read an account's whole list, and add the batches of ours that the registry does not know; return their jobs.
+
+    With `identity`, only those of that job are added, and those that do not say what was asked for. Of the others it is
+    stored that they exist.
+    """
+    api, registry = workflow.connections.to(provider), workflow.registry
+    changed, others = [], []
+    with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
+        listed = sorted(api.batches(), key=lambda batch: batch.created_at or 0.0)
+        shows_metadata = any(batch.metadata for batch in listed)
+        for batch in listed:
+            known = registry.by_batch(batch.id)
+            if known is not None:
+                _merge_account(workflow, known, provider)
+                continue
+            hidden = not shows_metadata and (batch.created_at or time.time()) > time.time() - _KEPT
+            info, filename = _with_marks(api, batch) if hidden else (batch, None)
+            marks = read_marks(info.metadata, filename)
+            if identity is None or marks is None or marks.order == identity or _attempt_of(workflow, info):
+                changed.append(_add_if_ours(workflow, provider, info, filename))
+            else:
+                others.append((marks.order, info.id))
+        registry.set_looked_through(provider.account, others)
+    return [job for job in changed if job is not None]
+
+
+def _with_marks(api: BatchApi, batch: BatchInfo) -> tuple[BatchInfo, str | None]:
+    """Return a batch that was listed without metadata as the provider shows it, and the name of its input file.
+
+    Some servers drop metadata, and some leave it out of lists only.
+    """
+    filename = _input_filename(api, batch)
+    with contextlib.suppress(BatchError):
+        if not is_ours({}, filename):
+            return api.get(batch.id), filename
+    return batch, filename
+
+
+def _get(workflow: Workflow, provider: Provider, batch_id: str) -> tuple[BatchInfo, str | None]:
+    """Ask for a batch, and for the name of its input file if the batch itself has no marks. Raises BatchError."""
+    api = workflow.connections.to(provider)
+    info = api.get(batch_id)
+    return info, None if read_marks(info.metadata) else _input_filename(api, info)
+
+
+def _input_filename(api: BatchApi, batch: BatchInfo) -> str | None:
+    """Return the name of a batch's input file; None if the provider does not show it."""
+    with contextlib.suppress(BatchError):
+        return api.file(batch.input_file_id).filename if batch.input_file_id else None
+    return None
+
+
+def _merge_account(workflow: Workflow, job: JobRecord, provider: Provider) -> None:
+    """Store that a provider reaches the account of a job whose batch it lists: its key may have moved, for example."""
+    account = workflow.account(provider)
+    if job.account != account and provider.is_at(job.base_url):
+        workflow.registry.merge_accounts(provider.account, job.account)
+
+
+def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> None:
+    """Raise UncertainError if a batch of ours may be one of this spec, and its marks do not say."""
+    report = spec.batch_file.report
+    sizes = {0, report.requests, *(piece.requests for piece in spec.batch_file.slices)}
+    for job in workflow.registry.unidentified(account, str(report.endpoint)):
+        if job.status != "failed" and job.counts.total in sizes:
+            raise UncertainError(
+                f"batch {job.batch_ids[0]} at {spec.provider} was made by obatch, and does not show from which input:"
+                " it may be this one; nothing was sent",
+                hint=f"obatch status {job.id} shows it; --again sends this input all the same",
+            )
 
 
 def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> JobRecord:
@@ -100,64 +195,58 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
     asked = [provider] if provider else askable_providers()
     for candidate in asked:
         try:
-            info = workflow.connections.to(candidate).get(batch_id)
+            info, filename = _get(workflow, candidate, batch_id)
         except BatchError:
             if provider:
                 raise
             continue
-        return _add_foreign(workflow, candidate, info)
+        number = _add_if_ours(workflow, candidate, info, filename)
+        return _add_foreign(workflow, candidate, info) if number is None else workflow.registry.job(number)
     names = ", ".join(str(p.name) for p in asked) or "no provider, since no key is set"
     raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
 
 
 def _add_foreign(workflow: Workflow, provider: Provider, info: BatchInfo) -> JobRecord:
     """Store a batch that was made elsewhere as a new job with one part."""
-    job = JobRecord(
-        id=0,
-        identity=f"batch:{info.id}",
-        uid=create_once.new_token(),
-        provider=str(provider.name or provider.base_url),
-        base_url=str(provider.base_url),
-        endpoint=info.endpoint or "",
-        window=provider.completion_window,
-        created_at=info.created_at or time.time(),
-        metadata=info.metadata,
-        model=info.model,
-        requests=info.counts.total,
-    )
+    job = replace(_job(workflow, provider, info, new_token()), identity=f"{FOREIGN}{info.id}")
     part = PartRecord(0, 1, PartState.RUNNING, requests=info.counts.total, file_id=info.input_file_id, batch_id=info.id)
     job, _ = workflow.registry.add(job, [part])
     workflow.store_status(job.parts[0], info)
     return workflow.registry.job(job.id)
 
 
-def _add_if_ours(workflow: Workflow, api: BatchApi, provider: Provider, info: BatchInfo) -> int | None:
-    """Add a batch to the registry and return its job; None if the batch is known already, or is not ours."""
-    if workflow.registry.by_batch(info.id) is not None:
-        return None
+def _attempt_of(workflow: Workflow, info: BatchInfo) -> tuple[JobRecord, PartRecord] | None:
+    """Return the job and the part whose open attempt created a batch, or None."""
     for part in workflow.registry.creating():
         job = workflow.registry.job(part.job)
         if workflow.attempt_of(job, part).made(info):
-            workflow.adopt_found(part, info)
-            return job.id
-    if create_once.MARK not in info.metadata and not _has_our_file(api, info):
-        return None
-    if was_refused(info) is not None:
-        return None  # it never ran, and its part was sent again or will be
-    uid = _job_mark(info)
+            return job, part
+    return None
+
+
+def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filename: str | None) -> int | None:
+    """Add a batch that the registry does not know, and return its job; None if the batch is not ours."""
+    attempt = _attempt_of(workflow, info)
+    if attempt is not None:
+        workflow.adopt_found(attempt[1], info)
+        return attempt[0].id
+    if not is_ours(info.metadata, filename) or was_refused(info) is not None:
+        return None  # a refused batch never ran, and its part was sent again or will be
+    marks = read_marks(info.metadata, filename)
+    # The mark becomes the name of a folder.
+    uid = marks.job if marks else hashlib.sha256(info.id.encode()).hexdigest()[:32]
     known = workflow.registry.by_uid(uid)
-    number = info.metadata.get(create_once.PART_MARK, "1/1").partition("/")[0]
     part = PartRecord(
         job=0,
-        number=int(number) if number.isdigit() else 1,
+        number=max(1, marks.part) if marks else 1,
         state=PartState.RUNNING,
         requests=info.counts.total,
-        token=info.metadata.get(create_once.MARK),
+        token=info.metadata.get(TOKEN),
         file_id=info.input_file_id,
         batch_id=info.id,
     )
     if known is None:
-        known, _ = workflow.registry.add(_job(provider, info, uid), [part], again=True)
+        known, _ = workflow.registry.add(_job(workflow, provider, info, uid, marks), [part], again=True)
     else:
         taken = {other.number for other in known.parts}
         free = part.number if part.number not in taken else max(taken) + 1
@@ -166,47 +255,31 @@ def _add_if_ours(workflow: Workflow, api: BatchApi, provider: Provider, info: Ba
     return known.id
 
 
-def _job_mark(info: BatchInfo) -> str:
-    """Return the mark of a batch's job. It becomes the name of a folder, so only hexadecimal digits are accepted."""
-    mark = info.metadata.get(create_once.JOB_MARK, "")
-    return mark if _TOKEN.fullmatch(mark) else hashlib.sha256(info.id.encode()).hexdigest()[:32]
-
-
-def _rows(info: BatchInfo, uid: str) -> tuple[int, int]:
-    """Return how many rows a batch's job has, and how many are not sent, from the job's folder or the batch's mark."""
+def _rows(info: BatchInfo, uid: str, marks: Marks | None) -> tuple[int, int]:
+    """Return how many rows a batch's job has, and how many are not sent, from the job's folder or the batch's marks."""
     known = job_folder.rows_known(uid)
-    mark = _SENT_OF_ROWS.fullmatch(info.metadata.get(create_once.ROWS_MARK, ""))
-    sent, rows = map(int, mark.groups()) if mark else (0, 0)
+    sent, rows = (marks.sent, marks.rows) if marks else (0, 0)
     if known is None:
         return (rows, rows - sent) if rows > sent else (info.counts.total, 0)
     return known[0], known[1] or max(0, rows - sent)
 
 
-def _job(provider: Provider, info: BatchInfo, uid: str) -> JobRecord:
-    """Return the record of a job of ours that the registry has lost."""
-    requests, skipped = _rows(info, uid)
-    metadata = {key: value for key, value in info.metadata.items() if not key.startswith("obatch_")}
+def _job(workflow: Workflow, provider: Provider, info: BatchInfo, uid: str, marks: Marks | None = None) -> JobRecord:
+    """Return the record of a job that the registry has lost, or of a batch that was made elsewhere."""
+    requests, skipped = _rows(info, uid, marks)
     return JobRecord(
         id=0,
-        identity=info.metadata.get(create_once.ORDER_MARK) or f"batch:{info.id}",
+        identity=marks.order if marks else f"{UNIDENTIFIED}{info.id}",
         uid=uid,
         provider=str(provider.name or provider.base_url),
         base_url=str(provider.base_url),
+        account=workflow.account(provider),
         endpoint=info.endpoint or "",
         window=provider.completion_window,
         created_at=info.created_at or time.time(),
-        metadata=metadata,
+        metadata=own_metadata(info.metadata),
         model=info.model,
         requests=requests,
         input_name=job_folder.input_name_of(uid),
         skipped=skipped,
     )
-
-
-def _has_our_file(api: BatchApi, info: BatchInfo) -> bool:
-    """Tell by the name of its input file whether a batch without metadata is ours: some servers drop metadata."""
-    if info.metadata or not info.input_file_id:
-        return False
-    with contextlib.suppress(BatchError):
-        return create_once.is_upload_name(api.file(info.input_file_id).filename)
-    return False

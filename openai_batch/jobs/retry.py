@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError
 from openai_batch.files import paths
 from openai_batch.requests.split import RequestFiles
+from openai_batch.results.merge import NO_RESULT
 from openai_batch.results.tally import Tally
 
 from .collect import result_lines
 from .store import job_folder
-from .store.records import RETRY, PartRecord
+from .store.records import RETRY, PartRecord, lacks_output
 from .store.reused_answers import THIS_JOB, skipped_rows
 from .store.row_set import RowSet
 
@@ -36,6 +37,15 @@ _HOPELESS = re.compile(
 )
 WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
 """The cause of a request whose latest part ended without a batch. If it is sent again, it may be paid for twice."""
+
+NO_OUTPUT = "no output: the batch is completed, and shows no output file"
+"""The cause of a request without a result in such a batch. Its answer may exist, and was paid for."""
+
+_NOT_SENT = {
+    WITHDRAWN: "left to a later job, or cancelled, and not sent",
+    NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
+}
+"""What is said of requests that are not sent again for these causes."""
 
 # HTTP client errors that may pass by themselves.
 _PASSING = frozenset({"408", "409", "425", "429"})
@@ -68,7 +78,7 @@ class Survey:
 def can_help(cause: str) -> bool:
     """Tell whether a request that failed for this cause may succeed when it is sent again."""
     code = cause.partition(":")[0]
-    if cause == WITHDRAWN:
+    if cause in (WITHDRAWN, NO_OUTPUT):
         return False
     if code.isdigit():
         return code in _PASSING or not code.startswith("4")
@@ -95,12 +105,15 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
     result = Survey()
-    withdrawn = _withdrawn(job)
+    withdrawn = _rows_left_to(job, lambda part: part.withdrawn)
+    no_output = _rows_left_to(workflow.registry.job(job.id), lacks_output)
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
         if cause is not None:
             if row in withdrawn:
                 cause = WITHDRAWN
+            elif cause is NO_RESULT and row in no_output:
+                cause = NO_OUTPUT
             result.rows[row] = cause
             result.samples.setdefault(cause, custom_id)
 
@@ -110,14 +123,14 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     return result
 
 
-def _withdrawn(job: JobRecord) -> RowSet:
-    """Return the rows whose latest part ended without a batch."""
+def _rows_left_to(job: JobRecord, chosen: Callable[[PartRecord], bool]) -> RowSet:
+    """Return the rows whose latest part is one of the chosen parts."""
     rows = RowSet()
-    if not any(part.withdrawn for part in job.parts) or not job_folder.has_ids(job):
+    if not any(chosen(part) for part in job.parts) or not job_folder.has_ids(job):
         return rows
     for part in job.parts:  # in the order of their numbers: a retry comes later
         for row, _ in job_folder.rows_of(job, part) if job_folder.has_rows(job, part) else ():
-            if part.withdrawn:
+            if chosen(part):
                 rows.add(row)
             else:
                 rows.discard(row)
@@ -134,10 +147,11 @@ def retry(workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable
 
     Raises InputError if the job's input is gone or has changed, and the errors of `Workflow.add_parts`.
     """
-    withdrawn = sum(cause == WITHDRAWN for cause in failures.rows.values())
-    if withdrawn and not wanted(WITHDRAWN):
-        were = "request was" if withdrawn == 1 else "requests were"
-        workflow.reporter.note(f"job {job.id}: {withdrawn:,} {were} left to a later job, or cancelled, and not sent")
+    for cause, text in _NOT_SENT.items():
+        count = sum(each == cause for each in failures.rows.values())
+        if count and not wanted(cause):
+            were = "request was" if count == 1 else "requests were"
+            workflow.reporter.note(f"job {job.id}: {count:,} {were} {text}")
     if not any(wanted(cause) for cause in failures.rows.values()):
         return job
     source = job_folder.check_input(job)
@@ -178,8 +192,6 @@ def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None 
 
 def retry_once(workflow: Workflow, job: JobRecord) -> bool:
     """Send the failed requests of an ended job again if that can help; return whether any were sent."""
-    if job.status == "completed" and not job.counts.failed and job.counts.completed == job.counts.total:
-        return False
     again = retry(workflow, job, survey(workflow, job))
     if len(again.parts) == len(job.parts):
         return False

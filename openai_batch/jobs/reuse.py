@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import NotFoundError, UnknownProviderError
-from openai_batch.providers.provider import normal_url
 from openai_batch.requests.fingerprints import paired, repeats
 from openai_batch.requests.split import copy_requests
 
 from .collect import keep_answers
-from .recover import look_back
+from .recover import recover_lost
 from .store import job_folder
 from .store.records import EarlierJobs
 from .store.reused_answers import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
@@ -64,7 +63,7 @@ def find_reusable(
             skipped.add((row, THIS_JOB, first) for row, first in repeats(submit_plan.keys, folder))
         plan = ReusePlan(spec, replace(submit_plan, repeated=skipped.count()[0]), dedup, folder)
         if earlier:
-            look_back(workflow, spec.provider)
+            recover_lost(workflow, spec.provider)
             _compare(workflow, plan, skipped, output)
     return plan
 
@@ -75,7 +74,9 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
     used, grown = set(), set()
     seen = RowSet()
     compared = 0
-    numbers = workflow.registry.earlier(spec.input_name, output, spec.batch_file.report.endpoint)
+    numbers = workflow.registry.earlier(
+        workflow.account(spec.provider), spec.input_name, output, spec.batch_file.report.endpoint
+    )
     at_output = {} if output is None else workflow.registry.at_output(output)
     for number in numbers:
         if compared == MAX_EARLIER:
@@ -84,7 +85,7 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
             continue
         job = workflow.registry.job(number)
         other_keys = job_folder.keys_of(job)
-        if other_keys is None or not _same_place(spec, job):
+        if other_keys is None or job.identity == spec.identity:
             continue
         compared += 1
         pairs = plan.folder / f"pairs-{number}"
@@ -108,12 +109,6 @@ def _write_pairs(plan: ReusePlan, other_keys: Path, target: Path, skipped: Skipp
                 seen.add(row)
                 plan.common += 1
     return shared
-
-
-def _same_place(spec: JobSpec, job: JobRecord) -> bool:
-    """Tell whether another job than the spec's own ran at the same provider."""
-    same = normal_url(job.base_url) == normal_url(str(spec.provider.base_url))
-    return same and job.identity != spec.identity
 
 
 def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRecord], JobRecord] | None) -> JobSpec:

@@ -25,7 +25,7 @@ class Session:
     """A workflow for the objects of one thread, opened at its first use.
 
     `state` is the folder of the jobs, None for the user's own. `given` are the providers that the program has made, by
-    base URL.
+    account.
     """
 
     def __init__(self, state: Path | None, reporter: Reporter, given: dict[str, Provider]) -> None:
@@ -55,7 +55,7 @@ class Session:
         """
         if isinstance(provider, str):
             return get_provider_by_name(provider)
-        self._given[str(provider.base_url)] = provider
+        self._given[provider.account] = provider
         return provider
 
     def given(self, provider: str | Provider | None) -> str | Provider | None:

@@ -69,7 +69,7 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     output = None if options.output is None else str(options.output.absolute())
     earlier = options.reuse and not options.again
     plan = find_reusable(workflow, spec, folder, dedup=options.dedup, earlier=earlier, output=output)
-    known = _known(workflow, spec, options)
+    known = None if options.again else started_before(workflow, spec)
     if options.output is not None:
         check_output(workflow, options.output, known, plan.earlier, force=options.force)
     if options.missing is not None:
@@ -79,9 +79,9 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     return plan
 
 
-def _known(workflow: Workflow, spec: JobSpec, options: SubmitOptions) -> JobRecord | None:
+def started_before(workflow: Workflow, spec: JobSpec) -> JobRecord | None:
     """Return the job that the same spec has started before, or None."""
-    return None if options.again else workflow.registry.by_identity(spec.identity)
+    return workflow.registry.by_identity(spec.identity, workflow.account(spec.provider))
 
 
 def submit(
@@ -99,7 +99,7 @@ def submit(
     """
     while True:
         plan = preview(workflow, spec, folder, options)
-        known = _known(workflow, spec, options)
+        known = None if options.again else started_before(workflow, spec)
         if known is not None and job_folder.has_ids(known):
             planned = replace(spec, earlier=plan.earlier)  # its job was planned before
         else:
@@ -135,9 +135,11 @@ def start(
     # Without a key, or without the local server, no job is stored.
     workflow.connections.renew(spec.provider).make_ready()
     if check_remote or not again:
-        look_back(workflow, spec.provider, always=check_remote)
+        look_back(workflow, spec, always=check_remote)
     skipped = spec.submit_plan.count if spec.submit_plan else 0
-    job, new = workflow.registry.add(_new_job(spec, skipped), parts, again=again, earlier=spec.earlier)
+    job, new = workflow.registry.add(
+        _new_job(spec, workflow.account(spec.provider), skipped), parts, again=again, earlier=spec.earlier
+    )
     with workflow.alone(job):
         if not new:
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
@@ -149,8 +151,8 @@ def start(
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
 
 
-def _new_job(spec: JobSpec, skipped: int) -> JobRecord:
-    """Return the record of a spec's new job, of which `skipped` rows are not sent."""
+def _new_job(spec: JobSpec, account: str, skipped: int) -> JobRecord:
+    """Return the record of a spec's new job at an account, of which `skipped` rows are not sent."""
     batch_file, provider = spec.batch_file, spec.provider
     return JobRecord(
         id=0,
@@ -158,6 +160,7 @@ def _new_job(spec: JobSpec, skipped: int) -> JobRecord:
         uid=new_token(),
         provider=str(provider.name or provider.base_url),
         base_url=str(provider.base_url),
+        account=account,
         endpoint=str(batch_file.report.endpoint),
         window=spec.window or provider.completion_window,
         created_at=time.time(),

@@ -55,7 +55,7 @@ class EnqueuedTokens:
             # Batches of others fill the limit, and we cannot see when they end.
             pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
             return now >= (part.attempted_at or 0.0) + pause
-        guess = self.registry.limit(job.base_url, job.model, now - GUESSED_FOR, named=False)
+        guess = self.registry.limit(job.account, job.model, now - GUESSED_FOR, named=False)
         return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
     def learn(self, job: JobRecord, part: PartRecord, message: str) -> bool:
@@ -66,11 +66,11 @@ class EnqueuedTokens:
         """
         named = named_limit(message)
         if named:
-            self.registry.set_limit(job.base_url, job.model, named, named=True)
+            self.registry.set_limit(job.account, job.model, named, named=True)
         running, limit = self._running(job, time.time()), self.limit(job)
         if running and (limit is None or running + tokens(part) <= limit):
-            self.registry.set_limit(job.base_url, job.model, running, named=False)
-        return self.registry.ran_since(job.base_url, job.model, part.attempted_at or 0.0)
+            self.registry.set_limit(job.account, job.model, running, named=False)
+        return self.registry.ran_since(job.account, job.model, part.attempted_at or 0.0)
 
     def room_in_bytes(self, job: JobRecord, part: PartRecord) -> int | None:
         """Return how many bytes each part may have if this one is over the limit and must be cut; else None."""
@@ -79,11 +79,11 @@ class EnqueuedTokens:
 
     def limit(self, job: JobRecord) -> int | None:
         """Return the limit in tokens that the profile or the provider has named, or None."""
-        named = self.registry.limit(job.base_url, job.model, time.time() - NAMED_FOR, named=True)
+        named = self.registry.limit(job.account, job.model, time.time() - NAMED_FOR, named=True)
         return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
 
     def _running(self, job: JobRecord, now: float) -> int:
-        return sum(part.length for part in self.registry.running(job.base_url, job.model, now)) // BYTES_PER_TOKEN
+        return sum(part.length for part in self.registry.running(job.account, job.model, now)) // BYTES_PER_TOKEN
 
 
 def named_limit(message: str) -> int | None:

@@ -21,13 +21,14 @@ from openai_batch.errors import (
     UnreachableError,
 )
 from openai_batch.providers import create_once
+from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
 
 from .connections import Connections
 from .keep_batch_id import keep_id
 from .reporter import Reporter
 from .store import job_folder
-from .store.records import UNSENT, JobRecord, PartRecord, PartState
+from .store.records import UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -36,8 +37,15 @@ if TYPE_CHECKING:
 
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.provider import Provider
 
     from .store.registry import Registry
+
+NEW_BATCH = 120.0
+"""Seconds after its creation in which a provider may not find a batch yet."""
+
+LATE_FILES = 120.0
+"""Seconds for which the output file of a completed batch is waited for. Then the batch counts as ended."""
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -49,7 +57,7 @@ class Workflow:
     def __init__(self, registry: Registry, reporter: Reporter | None = None) -> None:
         self.registry = registry
         self.reporter = reporter or Reporter()
-        self.connections = Connections(self.reporter.progress)
+        self.connections = Connections(registry.account, self.reporter.progress)
 
     def close(self) -> None:
         """Close the connections and the registry."""
@@ -59,6 +67,10 @@ class Workflow:
     def api(self, job: JobRecord) -> BatchApi:
         """Return the connection to a job's provider. Raises the errors of `Connections.of`."""
         return self.connections.of(job)
+
+    def account(self, provider: Provider) -> str:
+        """Return the account that requests to a provider go to."""
+        return self.registry.account(provider.account)
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
         """Lock a job, so that only one process sends its parts at a time. A killed process holds no lock."""
@@ -130,7 +142,7 @@ class Workflow:
             if job.waiting:
                 self._poll_other_jobs(job)
         except AuthError:
-            self.connections.drop(job.base_url)  # the next poll reads the key again
+            self.connections.drop(job.account)  # the next poll reads the key again
             raise
         return job
 
@@ -168,12 +180,7 @@ class Workflow:
             token=str(part.token),
             at=part.attempted_at or 0.0,
             metadata=job.metadata,
-            marks={
-                create_once.JOB_MARK: job.uid,
-                create_once.ORDER_MARK: job.identity,
-                **({create_once.ROWS_MARK: f"{job.requests - job.skipped}/{job.requests}"} if job.skipped else {}),
-                create_once.PART_MARK: f"{part.number}/{len(job.parts)}",
-            },
+            marks=_marks(job, part),
         )
 
     def find_lost_batch(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> PartRecord:
@@ -206,19 +213,20 @@ class Workflow:
 
     def store_status(self, part: PartRecord, info: BatchInfo) -> PartRecord:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
+        late_since = (part.late_since or time.time()) if lacks_output(info) else None
+        ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
         return self.registry.set_part(
             part,
             same_batch=True,
-            state=(PartState.COLLECTED if part.state == PartState.COLLECTED else PartState.ENDED)
-            if info.finished
-            else part.state,
-            status=info.status,
+            state=PartState.ENDED if ended and part.state == PartState.RUNNING else part.state,
+            status="finalizing" if info.finished and not ended else info.status,
+            late_since=late_since,
             counts=info.counts,
             output_file_id=info.output_file_id,
             error_file_id=info.error_file_id,
             created_at=info.created_at,
             expires_at=info.expires_at,
-            ended_at=info.ended_at or (time.time() if info.finished else None),
+            ended_at=(info.ended_at or time.time()) if ended else None,
             checked_at=time.time(),
             faults=info.errors,
             usage=info.usage,
@@ -233,12 +241,15 @@ class Workflow:
             part = self.find_lost_batch(job, part, resubmit_uncertain=resubmit_uncertain)
         if part.state == PartState.UPLOADED:
             try:
-                self._create(api, job, part)
+                part, info = self._create(api, job, part)
+                refusal = was_refused(info)  # some providers accept a batch and fail it at once
             except ApiError as exc:
                 if not is_refusal(exc):
                     raise
-                # A refusal for a full queue proves that no batch was created: keep the file, and create it later.
-                self._put_back(job, part, str(exc), queue)
+                refusal = str(exc)
+            if refusal is not None:
+                # A refusal for a full queue proves that no batch runs: keep the file, and create it later.
+                self._put_back(job, part, refusal, queue)
                 return False
         return True
 
@@ -248,10 +259,11 @@ class Workflow:
         report = self.reporter.progress
         label = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
         with job_folder.opened(job, part, lambda done: report(label, done, part.length)) as content:
-            file = api.upload(content, create_once.upload_name(token, part.number))
+            file = api.upload(content, _marks(job, part).filename(token))
         return self.registry.set_part(part, expect=PartState.UPLOADING, state=PartState.UPLOADED, file_id=file.id)
 
-    def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> None:
+    def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> tuple[PartRecord, BatchInfo]:
+        """Create the batch of an uploaded part, and return the part and the batch."""
         # Row before request: after a kill, the token and the file in this row find the batch again.
         part = self.registry.set_part(
             part,
@@ -276,7 +288,7 @@ class Workflow:
             self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED)
             raise
         try:
-            self._adopt_batch(part, info, audits=AUDITS if unclear else part.audits)
+            return self._adopt_batch(part, info, audits=AUDITS if unclear else part.audits), info
         except RegistryError as exc:
             raise keep_id(job, info, exc) from exc
 
@@ -320,10 +332,15 @@ class Workflow:
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
 
     def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
-        info = self.api(job).get(str(part.batch_id), once=once)
+        try:
+            info = self.api(job).get(str(part.batch_id), once=once)
+        except NotFoundError:
+            if time.time() - (part.attempted_at or 0.0) > NEW_BATCH:
+                raise
+            return  # not every server of the provider knows the new batch yet
         message = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has stored it
-            # Some providers accept a batch and fail it at once when the queue is full. Such a part goes back too. Not
+            # A part whose batch was accepted, and failed because the queue is full, goes back too. Not
             # one that was recovered, which may have been sent again, nor one that is being cancelled.
             if message is None or part.sha256 is None or part.status == "cancelling":
                 self.store_status(part, info)
@@ -336,7 +353,7 @@ class Workflow:
 
         No other process may be polling them, and their end makes the room.
         """
-        for part in self.registry.running(job.base_url, job.model, time.time()):
+        for part in self.registry.running(job.account, job.model, time.time()):
             if part.job != job.id:
                 try:
                     self._poll_part(self.registry.job(part.job), part, once=True)
@@ -356,3 +373,9 @@ class Workflow:
                         f" {part.batch_id}; if you do not want it: obatch cancel {batch.id} -p {job.provider}"
                     )
             self.registry.set_part(part, audits=part.audits - 1)
+
+
+def _marks(job: JobRecord, part: PartRecord) -> Marks:
+    """Return the marks of a part's batch and of its file."""
+    sent, rows = (job.requests - job.skipped, job.requests) if job.skipped else (0, 0)
+    return Marks(job.uid, job.order, part.number, len(job.parts), sent, rows)

@@ -185,14 +185,13 @@ class BatchApi:
         seen: set[str] = set()
         after: str | None = None
         for _ in range(max_pages):
-            batches, more = self._page(after, page_size)
+            batches, after = self._page(after, page_size)
             fresh = [batch for batch in batches if batch.id not in seen]
             yield from fresh
             seen.update(batch.id for batch in fresh)
             # Some servers ignore `after`, and send the first page again and again.
-            if not fresh or not more:
+            if not fresh or after is None:
                 return
-            after = batches[-1].id
 
     def file(self, file_id: str) -> RemoteFile:
         """Ask for a file's record."""
@@ -225,7 +224,6 @@ class BatchApi:
         """Close the connections, and let the next call read the key again. A client from outside stays open."""
         if self._client is not None and not self._client_given:
             self._client.close()
-            self.provider.forget_client(self._client)
             self._client = None
 
     def download_to(
@@ -270,8 +268,10 @@ class BatchApi:
         except BatchError:
             return None  # some providers have no such record
 
-    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], bool]:
-        def request(client: OpenAI) -> tuple[list[BatchInfo], bool]:
+    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], str | None]:
+        """Return one page of the account's batches, and the id after which the next page begins; None at the end."""
+
+        def request(client: OpenAI) -> tuple[list[BatchInfo], str | None]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
             data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
             entries = data.get("data") if isinstance(data, dict) else data
@@ -281,7 +281,8 @@ class BatchApi:
             for entry in entries:
                 with contextlib.suppress(ValueError, AttributeError):
                     batches.append(read_batch(entry, self.provider.status_map))
-            return batches, not isinstance(data, dict) or bool(data.get("has_more", True))
+            more = batches and (not isinstance(data, dict) or data.get("has_more", True))
+            return batches, batches[-1].id if more else None
 
         return self._call("list the batches", request)
 
@@ -294,8 +295,8 @@ class BatchApi:
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
-            provider = self.provider
-            self._client = provider.new_client(self._starting) if provider.is_local else provider.get_client()
+            # A client of its own: others may use the provider's, and must not find it closed.
+            self._client = self.provider.new_client(self._starting)
         return self._client
 
     def _call(self, doing: str, request: Callable[[OpenAI], _T]) -> _T:

@@ -14,6 +14,7 @@ upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the 
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+PROVIDER_VARIABLE = "OBATCH_PROVIDER"
+"""The environment variable that names the default provider."""
 
 _SECRET_KEYS = ("api_key", "key", "token")
 """Keys of a table that would hold the API key itself; they are errors."""
@@ -91,6 +95,9 @@ class Settings:
     default_provider: str | None = None
     """Name of the provider to use if none is given."""
 
+    default_origin: str = ""
+    """Where that name is from: the variable OBATCH_PROVIDER, or the path of the configuration file."""
+
     local: dict[str, Any] = field(default_factory=dict)
     """Settings of the local provider's server, as they are in the file."""
 
@@ -104,10 +111,13 @@ def load() -> Settings:
     profiles = {name: _copy(profile) for name, profile in BUILT_IN.items()}
     for name, table in config.get("providers", {}).items():
         profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
-    default = config.get("provider")
+    default, origin = config.get("provider"), str(path)
     if default is not None and default not in profiles:
         raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
-    return Settings(path, profiles, frozenset(config.get("providers", {})), default, local_table(config))
+    if os.environ.get(PROVIDER_VARIABLE):
+        default, origin = os.environ[PROVIDER_VARIABLE], PROVIDER_VARIABLE
+    own = frozenset(config.get("providers", {}))
+    return Settings(path, profiles, own, default, origin, local_table(config))
 
 
 def add_profile(name: str, table: Mapping[str, Any]) -> Path:

@@ -6,53 +6,36 @@ uploaded file, which no other attempt uses, and a token in the metadata. `jobs/r
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import re
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, BatchError, UncertainError
+from openai_batch.errors import ApiError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.net.delays import delays
 
 from .api_errors import OutcomeUnknown
+from .marks import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .api import BatchApi
     from .batch_info import BatchInfo
-
-MARK = "obatch_token"
-"""The metadata key of an attempt's token."""
-
-JOB_MARK = "obatch_job"
-"""The metadata key of the job's random id."""
-
-ORDER_MARK = "obatch_order"
-"""The metadata key of the job's identity, a hash."""
-
-PART_MARK = "obatch_part"
-"""The metadata key of the part's number and of the number of parts, such as "2/20"."""
-
-ROWS_MARK = "obatch_rows"
-"""The metadata key of how many of a job's rows are sent, such as "3/5". It is there only if some are not sent."""
-
-MAX_METADATA = 16
-"""Pairs of metadata that a batch may have (OpenAI's API specification)."""
+    from .marks import Marks
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two searches of the list."""
 
-_OLDER = 3600.0
+_OLDER = 2 * 86400.0
 _OLD_IN_A_ROW = 200
-"""A search ends after this many batches in a row that were created over `_OLDER` seconds before the attempt."""
+"""In a list with the newest batch first, a search ends after this many batches in a row that were created over `_OLDER`
+seconds before the attempt. Clocks may differ by a day."""
 
 _MAX_TRIES = 4
 """Requests that are sent at most while the provider does not know the new file yet."""
-
-_UPLOAD_NAME = re.compile(r"obatch-[0-9a-f]{32}-p\d{4,}\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +54,22 @@ class Attempt:
     """When the attempt was made, in Unix seconds by this machine's clock."""
     metadata: Mapping[str, str] | None = None
     """The user's own metadata."""
-    marks: Mapping[str, str] | None = None
-    """Our other marks: the job, the order, the part, the rows."""
+    marks: Marks | None = None
+    """The marks of the job's part; None if the batch belongs to no job."""
 
     def marked_metadata(self) -> dict[str, str]:
-        """Return the metadata to send: the user's, the token, and as many of the other marks as MAX_METADATA allows."""
-        pairs = {**(self.metadata or {}), MARK: self.token, **(self.marks or {})}
-        return dict(list(pairs.items())[:MAX_METADATA])
+        """Return the metadata to send: our marks, then the user's own."""
+        ours = self.marks.metadata(self.token) if self.marks else {TOKEN: self.token}
+        return ours | dict(self.metadata or {})
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether this attempt created `batch`: it has the attempt's file or its token."""
-        return batch.input_file_id == self.file_id or batch.metadata.get(MARK) == self.token
+        return batch.input_file_id == self.file_id or batch.metadata.get(TOKEN) == self.token
 
 
 def new_token() -> str:
     """Return a new random id: 32 hexadecimal digits."""
     return uuid.uuid4().hex
-
-
-def upload_name(token: str, part: int) -> str:
-    """Return the name under which a part of a job is uploaded. It marks the file as ours if a server drops metadata."""
-    return f"obatch-{token}-p{part:04}.jsonl"
-
-
-def is_upload_name(name: str | None) -> bool:
-    """Tell whether `upload_name` made this name, for a part up to 9999."""
-    return _UPLOAD_NAME.fullmatch(name or "") is not None
 
 
 def create(
@@ -122,8 +95,12 @@ def create(
                 metadata=attempt.marked_metadata(),
                 token=attempt.token,
             )
-        except ApiError as exc:
-            # Some of the provider's servers may not know a new file yet. This error proves that nothing was created.
+        except (ApiError, NotFoundError) as exc:
+            # Such an answer says that nothing was created. One look in the list finds the batch of a server that
+            # answers so and creates it all the same.
+            if not isinstance(exc, UnreachableError) and (found := _find_if_listed(api, attempt)) is not None:
+                return found
+            # Some of the provider's servers may not know a new file yet.
             if delay is None or "find file" not in str(exc).lower():
                 raise
             sleep(delay)
@@ -172,11 +149,26 @@ def find_all(api: BatchApi, attempt: Attempt) -> list[BatchInfo]:
     """Search the account's batches once, and return all that this attempt created, the oldest first."""
     matches = []
     old = 0
-    for batch in api.batches():
+    first = last = None
+    newest_first = True
+    for listed in api.batches():
+        batch, created = listed, listed.created_at
+        if created is not None:
+            # Most providers list the newest batch first, but none promises it, and one batch may be out of order.
+            newest_first = newest_first and (last is None or created <= last)
+            first, last = created if first is None else first, created
+            old = old + 1 if created < attempt.at - _OLDER else 0
+            if old >= _OLD_IN_A_ROW and newest_first and created < first:
+                break
+        if not old and not batch.input_file_id and not batch.metadata:
+            batch = api.get(batch.id)  # some lists leave out both marks
         if attempt.made(batch):
             matches.append(batch)
-        # Most providers list the newest batch first, but none promises it. So one old batch does not end the search.
-        old = old + 1 if batch.created_at is not None and batch.created_at < attempt.at - _OLDER else 0
-        if old >= _OLD_IN_A_ROW:
-            break
     return sorted(matches, key=lambda batch: batch.created_at or 0.0)
+
+
+def _find_if_listed(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
+    """Search once; None also if the provider cannot be asked."""
+    with contextlib.suppress(BatchError):
+        return find(api, attempt)
+    return None

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,6 +28,24 @@ _COMMAND_TIMEOUT = 60.0
 def key_from_environment(variable: str | None) -> str | None:
     """Return the variable's value, or None if it is unset or empty, or if `variable` is None."""
     return (os.environ.get(variable or "") or "").strip() or None
+
+
+def key_source(given: str | None, variable: str | None, command: Sequence[str]) -> str:
+    """Return where a key comes from, as a text: a variable, a command, or a hash if the key itself is given.
+
+    A new key in the same variable still comes from the same source.
+    """
+    key = (given or "").strip()
+    if key and key != key_from_environment(variable):
+        return f"key:{short_hash(key)}"
+    if variable:
+        return f"${variable}"
+    return f"command:{shlex.join(command)}" if command else "no-key"
+
+
+def short_hash(text: str) -> str:
+    """Return a hash that tells texts apart and is too short to find the text."""
+    return hashlib.sha256(f"obatch {text}".encode()).hexdigest()[:12]
 
 
 def check_key_host(

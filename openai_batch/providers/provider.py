@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from openai_batch.requests.limits import Limits
 
-from .keys import find_key
+from .keys import find_key, key_source, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai import OpenAI
+
+_ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace", re.IGNORECASE)
+"""Headers whose names match choose an account."""
 
 LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""
@@ -133,10 +137,18 @@ class Provider:
         """
         return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
 
-    def forget_client(self, client: object) -> None:
-        """Forget a client that has been closed, so that `get_client` makes a new one."""
-        if vars(self).get("_client") is client:
-            del self._client
+    @property
+    def account(self) -> str:
+        """The account that requests go to, as a text: the base URL, where the key comes from, and account headers.
+
+        It never contains the key. The same account may be reached in several ways (`jobs/store/registry.account`).
+        """
+        source = key_source(self.api_key, self.api_key_env_var, self.api_key_command)
+        parts = [normal_url(str(self.base_url)), source]
+        headers = sorted((name.lower(), value) for name, value in self.headers.items() if _ACCOUNT.search(name))
+        if headers:
+            parts.append(f"headers:{short_hash(repr(headers))}")
+        return " ".join(parts)
 
     @property
     def is_local(self) -> bool:

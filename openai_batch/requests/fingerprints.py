@@ -13,11 +13,12 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import msgspec
 
 KEY_BYTES = 16
 """The size of a key: so large that two different requests never have the same key by chance."""
@@ -26,13 +27,27 @@ _PARTITION = 20_000  # keys
 _MOST_PARTITIONS = 64
 _RECORD = struct.Struct(f"<{KEY_BYTES}sQ")
 _AT_ONCE = 4096
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def fingerprints(url: str, bodies: Iterable[bytes | msgspec.Raw]) -> bytes:
-    """Return the keys of requests, one after the other: a hash of `url` and of the bytes of the body."""
+    """Return the keys of requests, one after the other: a hash of `url` and of the body.
+
+    Bodies that differ only in the order of keys, in white space or in the spelling of numbers and strings have the same
+    key.
+    """
     hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
     start = url.encode() + b"\n"
-    return b"".join([hashed(b"".join((start, body))).digest() for body in bodies])
+    return b"".join([hashed(start + _normal(body)).digest() for body in bodies])
+
+
+def _normal(body: bytes | msgspec.Raw) -> bytes:
+    """Return a body in one spelling. One that msgspec cannot read, such as half a surrogate pair, keeps its own."""
+    try:
+        return _encode(_decode(body))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return bytes(body)
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:

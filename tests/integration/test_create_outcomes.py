@@ -124,7 +124,10 @@ def test_a_listing_that_is_late_or_broken_is_asked_again(workbench: Workbench, l
     assert len(workbench.server.creates) == 1
 
 
-@pytest.mark.parametrize("shape", ["nometadata", "nofilemark", "oldestfirst", "nofilemark,oldestfirst,nohasmore"])
+@pytest.mark.parametrize(
+    "shape",
+    ["nometadata", "nofilemark", "oldestfirst", "nofilemark,oldestfirst,nohasmore", "nometadata,nofilemark"],
+)
 def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
     """The uploaded file's id or the token in the metadata is enough, in any order of the listing."""
     api = workbench.api()
@@ -142,7 +145,7 @@ def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
     """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
     workbench.hurry()
     with pytest.raises(UncertainError):
-        workbench.submit("fault:create=made.reset;shape=nometadata,nofilemark")
+        workbench.submit("fault:create=made.reset;shape=nometadata,noinput")
     assert len(workbench.server.batches) == len(workbench.server.creates) == 1
 
 

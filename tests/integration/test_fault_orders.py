@@ -159,7 +159,7 @@ class PortConnections(Connections):
     """Connections that all lead to the provider in memory."""
 
     def __init__(self, port: Any) -> None:
-        super().__init__()
+        super().__init__(lambda source: source)
         self._port = port
 
     def _open(self, _: Provider) -> Any:

@@ -38,7 +38,13 @@ def registry() -> Iterator[Registry]:
 
 def job(identity: str = "i", name: str | None = None, **values: object) -> JobRecord:
     """Return a job to be written."""
-    given: dict[str, object] = {"uid": identity + str(name), "provider": "p", "base_url": "http://x/v1", **values}
+    given: dict[str, object] = {
+        "uid": identity + str(name),
+        "provider": "p",
+        "base_url": "http://x/v1",
+        "account": "",
+        **values,
+    }
     return JobRecord(id=0, identity=identity, name=name, endpoint="/v1/e", window="24h", created_at=5.0, **given)  # type: ignore[arg-type]
 
 
@@ -73,7 +79,7 @@ def test_the_same_order_is_the_same_job(registry: Registry) -> None:
     assert registry.add(job(), [PartRecord(0, 1)]) == (first, False)
     second, new = registry.add(job(uid="other"), [PartRecord(0, 1)], again=True)
     assert new
-    assert registry.by_identity("i") == second
+    assert registry.by_identity("i", "") == second
     registry.add(job("other", "taken"), [PartRecord(0, 1)])
     with pytest.raises(RegistryError, match="named"):
         registry.add(job("another", "taken"), [PartRecord(0, 1)])

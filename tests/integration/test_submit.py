@@ -175,8 +175,8 @@ from openai_batch.jobs.store.registry import Registry
 registry = Registry()
 name = sys.argv[1]
 def order(identity, uid):
-    job = JobRecord(id=0, identity=identity, uid=uid, provider="p", base_url="http://x", endpoint="/v1/c", window="24h",
-              created_at=1.0)
+    job = JobRecord(id=0, identity=identity, uid=uid, provider="p", base_url="http://x", account="", endpoint="/v1/c",
+              window="24h", created_at=1.0)
     return registry.add(job, [PartRecord(0, 1)])[0]
 job = order(name, name)
 part = job.parts[0]

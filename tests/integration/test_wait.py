@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import ApiError, AuthError, NotFoundError, UnreachableError, WaitTimeoutError
+from openai_batch.jobs import workflow
 from openai_batch.jobs.cancel import cancel
 from openai_batch.jobs.retry import retry, survey
 from openai_batch.jobs.store.records import PartState
@@ -99,6 +100,7 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
 def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
+    monkeypatch.setattr(workflow, "NEW_BATCH", 0.0)
     with pytest.raises(NotFoundError):
         workbench.workflow().wait(workbench.submit("fault:poll=404*9"), timeout=60)
     assert len(workbench.server.seen("GET", "/batches/.*")) == 2

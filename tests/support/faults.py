@@ -7,7 +7,9 @@
 Effects come first and faults after: the only order that finds a batch that was paid for twice. Each connection
 serves one request. The ledger is also at GET /_ledger. Words of the plan's `shape` setting: nocounts, nullcounts,
 emptyids, upper (statuses in upper case), errorslist, errorsstrings, noerrors, tokenlimit, nofilemark (listings
-without input_file_id), nometadata (metadata is dropped), nohasmore, oldestfirst, noafter (`after` is ignored).
+without input_file_id), noinput (no answer has it),
+nometadata (metadata is dropped), nohasmore, oldestfirst,
+noafter (`after` is ignored), barelist (listings without metadata).
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class StoredBatch:
     endpoint: str
     metadata: dict[str, str]
     created: float
+    key: str = ""
     looks: int = 0
     cancelled: bool = False
     ended: bool = False
@@ -64,7 +67,9 @@ class FaultServer:
     """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
 
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
-    refused at once, else its batch is created and fails; `queue_words` is what it says.
+    refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
+    `queue_words` is what it says. `clock` is how many seconds its clock is ahead. With `by_key` each key is an account
+    of its own, and `trespasses` are the requests for a batch of another key.
     """
 
     def __init__(self) -> None:
@@ -75,6 +80,10 @@ class FaultServer:
         self.queue_bytes: int | None = None
         self.queue_refuses = True
         self.queue_words = QUEUE_FULL
+        self.queue_fails_at_once = False
+        self.clock = 0.0
+        self.by_key = False
+        self.trespasses: list[Request] = []
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -242,7 +251,8 @@ class FaultServer:
             exchange.misbehave(fault, b"{}", self._elsewhere)
         batch = self._make(file, body)
         batch.refused = full
-        view = self._view(batch)
+        batch.key = request.headers.get("authorization", "")
+        view = self._view(batch, polled=full and self.queue_fails_at_once)
         if fault and fault.kind == "wrongfile":
             view |= {"id": "batch_of_somebody_else", "input_file_id": "file-of-somebody-else"}
             fault = None
@@ -257,7 +267,7 @@ class FaultServer:
         with self._lock:
             metadata = {} if "nometadata" in file.plan.words("shape") else dict(body.get("metadata") or {})
             number = next(self._numbers)
-            batch = StoredBatch(f"batch_{number}", file, body["endpoint"], metadata, time.time())
+            batch = StoredBatch(f"batch_{number}", file, body["endpoint"], metadata, time.time() + self.clock)
             self.batches[batch.id] = batch
             return batch
 
@@ -266,6 +276,8 @@ class FaultServer:
             plans = list(self._plans.values())
             shapes = {word for plan in plans for word in plan.words("shape")}
             batches = sorted(self.batches.values(), key=lambda b: b.created, reverse="oldestfirst" not in shapes)
+        if self.by_key:
+            batches = [batch for batch in batches if batch.key == request.headers.get("authorization", "")]
         for plan in plans:
             fault = plan.peek("list")
             if fault and fault.kind == "hide":
@@ -283,6 +295,8 @@ class FaultServer:
         data = [self._view(batch, polled=batch.ended) for batch in batches[:limit]]
         for view in data if "nofilemark" in shapes else []:
             view["input_file_id"] = None
+        for view in data if "barelist" in shapes else []:
+            view["metadata"] = None
         page: dict[str, Any] = {"object": "list", "data": data}
         if "nohasmore" not in shapes:
             page["has_more"] = len(batches) > limit or "noafter" in shapes
@@ -290,6 +304,9 @@ class FaultServer:
 
     def _poll(self, exchange: Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
         batch = self.batches.get(batch_id)
+        if batch is not None and self.by_key and batch.key != request.headers.get("authorization", ""):
+            self.trespasses.append(request)
+            batch = None
         if batch is None:
             exchange.refuse(404, f"No batch found with id '{batch_id}'.")
             return
@@ -332,6 +349,8 @@ class FaultServer:
             view["status"] = steps[0]
         if "upper" in shape:
             view["status"] = view["status"].upper()
+        if "noinput" in shape:
+            view["input_file_id"] = None
         if "emptyids" in shape:
             view |= {key: view.get(key) or "" for key in ("output_file_id", "error_file_id")}
         return view

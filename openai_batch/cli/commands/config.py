@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import typer
@@ -39,9 +38,7 @@ def show(json: JsonOpt = False) -> None:
     from openai_batch.providers.config import load
 
     settings = load()
-    default, origin = settings.default_provider, str(settings.path)
-    if os.environ.get("OBATCH_PROVIDER"):
-        default, origin = os.environ["OBATCH_PROVIDER"], "OBATCH_PROVIDER"
+    default, origin = settings.default_provider, settings.default_origin
     record: dict[str, Any] = {
         "path": str(settings.path),
         "exists": settings.path.exists(),

@@ -32,7 +32,7 @@ from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
 
-from .records import PartRecord
+from .records import FOREIGN, PartRecord
 from .reused_answers import AnswerFile, count_skipped
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
     """
     path = input_path(job, part)
     if part is None and job.input_sha256 is None:
-        elsewhere = job.identity.startswith("batch:")
+        elsewhere = job.identity.startswith(FOREIGN)
         raise InputError(
             f"job {job.id} was {'made elsewhere' if elsewhere else 'found again'}, and its input is not known here",
             hint="submit a file of those requests" if elsewhere else "run the same command with its input again",

@@ -11,6 +11,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT UNIQUE,
             provider TEXT NOT NULL,
             base_url TEXT NOT NULL,
+            account TEXT NOT NULL,
             endpoint TEXT NOT NULL,
             window TEXT NOT NULL,
             model TEXT,
@@ -53,6 +54,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             checked_at REAL,
             faults TEXT NOT NULL DEFAULT '[]',
             usage TEXT NOT NULL DEFAULT '{}',
+            late_since REAL,
             audits INTEGER NOT NULL DEFAULT 0,
             refusals INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (job, number)
@@ -65,13 +67,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (path, job)
         ) WITHOUT ROWID""",
         """CREATE TABLE limits (
-            base_url TEXT NOT NULL,
+            account TEXT NOT NULL,
             model TEXT NOT NULL,
             named INTEGER NOT NULL,
             tokens INTEGER NOT NULL,
             learned_at REAL NOT NULL,
-            PRIMARY KEY (base_url, model, named)
+            PRIMARY KEY (account, model, named)
         ) WITHOUT ROWID""",
-        "CREATE TABLE recovered (base_url TEXT PRIMARY KEY) WITHOUT ROWID",
+        """CREATE TABLE accounts (
+            source TEXT PRIMARY KEY,
+            account TEXT NOT NULL,
+            looked_through INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID""",
+        """CREATE TABLE elsewhere (
+            account TEXT NOT NULL,
+            identity TEXT NOT NULL,
+            batch_id TEXT NOT NULL,
+            PRIMARY KEY (account, identity, batch_id)
+        ) WITHOUT ROWID""",
     ),
 )

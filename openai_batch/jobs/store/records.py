@@ -7,6 +7,7 @@ Each arrow is one durable commit. It is made before the step that it announces.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +18,7 @@ from openai_batch.providers.batch_info import FINISHED, BatchFault, Counts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.requests.split import Slice
 
 
@@ -40,6 +42,12 @@ DONE = (PartState.ENDED, PartState.COLLECTED)
 
 RETRY = "retry-"
 """The `source` of a part begins with this if it sends failed requests again."""
+
+FOREIGN = "batch:"
+"""The identity of a job begins with this, and ends with the batch's id, if its batch was made elsewhere."""
+
+UNIDENTIFIED = "unknown:"
+"""The same if its batch is ours, and its marks do not say what was asked for."""
 
 QUEUED = "queued"
 """The status of a job if some of its parts have ended and others wait for room at the provider."""
@@ -76,6 +84,7 @@ class PartRecord:
     checked_at: float | None = None  # when we last saw the batch, by our clock
     faults: tuple[BatchFault, ...] = ()  # why the batch failed as a whole
     usage: dict[str, int] = field(default_factory=dict)  # tokens used, by kind
+    late_since: float | None = None  # when we first saw its batch completed without an output file, by our clock
     audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
     refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
 
@@ -113,6 +122,7 @@ class JobRecord:
     identity: str  # the hash of what was asked; the same request again has the same hash (`JobSpec.identity`)
     provider: str  # the provider's name
     base_url: str  # where its batches are
+    account: str  # the account that they belong to (`Provider.account`)
     endpoint: str  # the path that its requests call; empty if it is not known
     window: str  # the completion window, such as "24h"
     created_at: float
@@ -129,6 +139,13 @@ class JobRecord:
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
+
+    @property
+    def order(self) -> str:
+        """The mark of the identity: 32 hexadecimal digits."""
+        if self.identity.startswith((FOREIGN, UNIDENTIFIED)):
+            return hashlib.sha256(self.identity.encode()).hexdigest()[:32]
+        return self.identity
 
     @property
     def ended(self) -> bool:
@@ -222,6 +239,16 @@ class JobRecord:
             for kind, count in part.usage.items():
                 total[kind] = total.get(kind, 0) + count
         return total
+
+
+def lacks_output(batch: BatchInfo | PartRecord) -> bool:
+    """Tell whether a completed batch has not shown the file of its results yet, as far as its counts tell.
+
+    Some servers show the end of a batch before its files. A batch in which every request failed has an error file only.
+    """
+    counts = batch.counts
+    all_failed = bool(batch.error_file_id) and 0 < counts.total <= counts.failed
+    return batch.status == "completed" and not batch.output_file_id and not all_failed
 
 
 def _summed(counts: Iterable[Counts]) -> tuple[int, int]:

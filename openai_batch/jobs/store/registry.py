@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import NotFoundError, RegistryError
 
 from .database import Database, check_whole
-from .records import JobRecord, PartRecord, PartState
+from .records import UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_job, read_part
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from .records import EarlierJobs
 
-_NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND (
+_NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND account = ? AND (
     NOT EXISTS (SELECT 1 FROM parts WHERE job = jobs.id) OR EXISTS (
         SELECT 1 FROM parts WHERE job = jobs.id AND (batch_id IS NOT NULL OR state NOT IN ('ended', 'collected'))))"""
 
@@ -43,7 +44,7 @@ class Registry(Database):
     def add(
         self, job: JobRecord, parts: list[PartRecord], *, again: bool = False, earlier: EarlierJobs | None = None
     ) -> tuple[JobRecord, bool]:
-        """Store a new job with its parts and return it with True, or the newest job of that identity with False.
+        """Store a new job with its parts and return it with True, or the account's newest job of that identity.
 
         A job that was withdrawn before any part was sent does not count. `again` makes a new job in any case. The
         `id` in `job` is ignored. `earlier` are the jobs that it was compared with: it takes over the name if one of
@@ -51,15 +52,16 @@ class Registry(Database):
         has the name.
         """
         with self.writing() as db:
-            known = db.execute(_NEWEST, (job.identity,)).fetchone()[0]
+            known = db.execute(_NEWEST, (job.identity, job.account)).fetchone()[0]
             if known is not None and not again:
                 return self._job(db, known), False
             # A new job will be paid for. A damaged file might hide that the job exists already.
             check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
                 # Only jobs that planning again would compare with: any other one would raise this error for ever.
-                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ?"
-                if (db.execute(sql, (job.endpoint, packed(job.input_name))).fetchone()[0] or 0) > earlier.newest:
+                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ? AND account = ?"
+                same = (job.endpoint, packed(job.input_name), job.account)
+                if (db.execute(sql, same).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, earlier)
             values = [packed(getattr(job, name)) for name in JOB_FIELDS]
@@ -97,20 +99,26 @@ class Registry(Database):
             raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
         raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
 
-    def by_identity(self, identity: str) -> JobRecord | None:
-        """Return the newest job of that identity, or None. One that was withdrawn before it was sent does not count."""
-        return self._first(_NEWEST, identity)
+    def by_identity(self, identity: str, account: str) -> JobRecord | None:
+        """Return an account's newest job of that identity, or None.
 
-    def earlier(self, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
-        """Return the jobs of an endpoint with this `input_name`, or with results at this path, the newest first."""
+        One that was withdrawn before it was sent does not count.
+        """
+        return self._first(_NEWEST, identity, account)
+
+    def earlier(self, account: str, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
+        """Return an account's jobs of an endpoint with this input, or with results at this path, the newest first.
+
+        Without `input_name`, those whose input has no name either count as the same input.
+        """
         with self.reading() as db:
             if db is None:
                 return []
             sql = (
-                "SELECT id FROM jobs WHERE endpoint = ? AND"
-                " (input_name = ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
+                "SELECT id FROM jobs WHERE account = ? AND endpoint = ? AND"
+                " (input_name IS ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
             )
-            return [row[0] for row in db.execute(sql, (endpoint, packed(input_name), packed(output_path)))]
+            return [row[0] for row in db.execute(sql, (account, endpoint, packed(input_name), packed(output_path)))]
 
     def at_output(self, path: str) -> dict[int, str | None]:
         """Return the jobs whose results are, or may be, at a path, each with the stamp of the file that it published.
@@ -137,8 +145,8 @@ class Registry(Database):
                 return []
             return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
 
-    def running(self, base_url: str, model: str | None, now: float) -> list[PartRecord]:
-        """Return the parts whose batches run for a model at a provider, as last seen.
+    def running(self, account: str, model: str | None, now: float) -> list[PartRecord]:
+        """Return the parts whose batches run for a model at an account, as last seen.
 
         A batch that should have expired over an hour before `now` (Unix seconds) does not count: nobody polls it.
         """
@@ -147,22 +155,22 @@ class Registry(Database):
                 return []
             sql = (
                 "SELECT parts.* FROM parts JOIN jobs ON jobs.id = parts.job WHERE parts.state = 'running'"
-                " AND jobs.base_url = ? AND jobs.model IS ? AND (parts.expires_at IS NULL OR parts.expires_at > ?)"
+                " AND jobs.account = ? AND jobs.model IS ? AND (parts.expires_at IS NULL OR parts.expires_at > ?)"
             )
-            return [read_part(row) for row in db.execute(sql, (base_url, model, now - 3600))]
+            return [read_part(row) for row in db.execute(sql, (account, model, now - 3600))]
 
-    def ran_since(self, base_url: str, model: str | None, since: float) -> bool:
-        """Tell whether a batch of ours for a model has run at a provider at any time after `since` (Unix seconds)."""
+    def ran_since(self, account: str, model: str | None, since: float) -> bool:
+        """Tell whether a batch of ours for a model has run at an account at any time after `since` (Unix seconds)."""
         with self.reading() as db:
             if db is None:
                 return False
             sql = (
-                "SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job WHERE jobs.base_url = ? AND jobs.model IS ?"
+                "SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model IS ?"
                 " AND (parts.state = 'running' OR (parts.batch_id IS NOT NULL AND parts.checked_at >= ?))"
             )
-            return db.execute(sql, (base_url, model, since)).fetchone() is not None
+            return db.execute(sql, (account, model, since)).fetchone() is not None
 
-    def limit(self, base_url: str, model: str | None, since: float, *, named: bool) -> int | None:
+    def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
         With `named` it is the limit that the provider named, else the one that we guessed.
@@ -170,15 +178,15 @@ class Registry(Database):
         with self.reading() as db:
             if db is None:
                 return None
-            sql = "SELECT tokens FROM limits WHERE base_url = ? AND model = ? AND named = ? AND learned_at > ?"
-            row = db.execute(sql, (base_url, model or "", named, since)).fetchone()
+            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ? AND learned_at > ?"
+            row = db.execute(sql, (account, model or "", named, since)).fetchone()
             return None if row is None else int(row[0])
 
-    def set_limit(self, base_url: str, model: str | None, tokens: int, *, named: bool) -> None:
-        """Store a model's limit of enqueued tokens at a provider, which was named or guessed just now."""
+    def set_limit(self, account: str, model: str | None, tokens: int, *, named: bool) -> None:
+        """Store a model's limit of enqueued tokens at an account, which was named or guessed just now."""
         with self.writing() as db:
-            sql = "INSERT OR REPLACE INTO limits (base_url, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
-            db.execute(sql, (base_url, model or "", named, tokens, time.time()))
+            sql = "INSERT OR REPLACE INTO limits (account, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
+            db.execute(sql, (account, model or "", named, tokens, time.time()))
 
     def add_part(self, part: PartRecord) -> PartRecord:
         """Store one more part of a job, and return it."""
@@ -276,17 +284,62 @@ class Registry(Database):
         with self.reading() as db:
             return db is None or bool(folders - {row[0] for row in db.execute("SELECT uid FROM jobs")})
 
-    def recovered(self, base_url: str) -> bool:
-        """Tell whether the batches at `base_url` have been looked through since this registry was created."""
+    def account(self, source: str) -> str:
+        """Return the account that a `Provider.account` stands for: the one that it was merged into, or itself."""
         with self.reading() as db:
-            return db is not None and bool(
-                db.execute("SELECT 1 FROM recovered WHERE base_url = ?", (base_url,)).fetchone()
+            row = (
+                None
+                if db is None
+                else db.execute("SELECT account FROM accounts WHERE source = ?", (source,)).fetchone()
             )
+            return source if row is None else str(row[0])
 
-    def set_recovered(self, base_url: str) -> None:
-        """Store that the batches at `base_url` have been looked through."""
+    def merge_accounts(self, source: str, account: str) -> None:
+        """Store that `source` is another way to reach `account`: a batch of that account was listed there."""
         with self.writing() as db:
-            db.execute("INSERT OR IGNORE INTO recovered (base_url) VALUES (?)", (base_url,))
+            db.execute("INSERT OR IGNORE INTO accounts (source, account) VALUES (?, ?)", (source, account))
+            db.execute("UPDATE accounts SET account = ? WHERE account = ? OR source = ?", (account, source, source))
+            db.execute("UPDATE jobs SET account = ? WHERE account = ?", (account, source))
+            db.execute("UPDATE OR IGNORE elsewhere SET account = ? WHERE account = ?", (account, source))
+
+    def looked_through(self, source: str) -> bool:
+        """Tell whether the batches of an account have been looked through since this registry was created."""
+        with self.reading() as db:
+            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through"
+            return db is not None and db.execute(sql, (source,)).fetchone() is not None
+
+    def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
+        """Store that the batches of an account have been looked through.
+
+        `elsewhere` are (identity, batch id) of batches that another machine started, or this one before it lost its
+        registry. They are no jobs here until the same input is submitted.
+        """
+        account = self.account(source)
+        with self.writing() as db:
+            db.execute("INSERT OR IGNORE INTO accounts (source, account) VALUES (?, ?)", (source, account))
+            db.execute("UPDATE accounts SET looked_through = 1 WHERE source = ?", (source,))
+            rows = [(account, identity, batch_id) for identity, batch_id in elsewhere]
+            db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
+
+    def elsewhere(self, account: str, identity: str) -> list[str]:
+        """Return the batches of a job that were seen at an account and belong to no job here."""
+        with self.reading() as db:
+            if db is None:
+                return []
+            sql = (
+                "SELECT batch_id FROM elsewhere WHERE account = ? AND identity = ?"
+                " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.batch_id = elsewhere.batch_id)"
+            )
+            return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
+
+    def unidentified(self, account: str, endpoint: str) -> list[JobRecord]:
+        """Return the jobs of batches of ours whose marks do not say what was asked for (`UNIDENTIFIED`)."""
+        with self.reading() as db:
+            if db is None:
+                return []
+            sql = "SELECT id FROM jobs WHERE account = ? AND endpoint IN (?, '') AND identity LIKE ?"
+            numbers = db.execute(sql, (account, endpoint, f"{UNIDENTIFIED}%")).fetchall()
+            return [self._job(db, row[0]) for row in numbers]
 
     def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> None:
         """Take a name away from the earlier job that has it. Raises RegistryError if another job has it."""
@@ -323,10 +376,10 @@ class Registry(Database):
                 return int(row[0])
         return None
 
-    def _first(self, sql: str, value: str | bytes) -> JobRecord | None:
-        """Return the job whose number a query with one value finds, or None."""
+    def _first(self, sql: str, *values: str | bytes) -> JobRecord | None:
+        """Return the job whose number a query with these values finds, or None."""
         with self.reading() as db:
-            row = None if db is None else db.execute(sql, (value,)).fetchone()
+            row = None if db is None else db.execute(sql, values).fetchone()
             return None if db is None or row is None or row[0] is None else self._job(db, row[0])
 
     def _job(self, db: sqlite3.Connection, number: int) -> JobRecord:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 JOB_FIELDS = (
-    *("identity", "uid", "name", "provider", "base_url", "endpoint", "window", "model", "metadata", "created_at"),
-    *("input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
+    *("identity", "uid", "name", "provider", "base_url", "account", "endpoint", "window", "model", "metadata"),
+    *("created_at", "input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
     *("input_name", "skipped"),
 )
 

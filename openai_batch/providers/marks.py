@@ -1,0 +1,93 @@
+"""Our marks: they find a batch again without the registry, after a kill, or on another machine with the same key.
+
+A batch has them in its metadata. Its uploaded file has them in the name, since some servers drop metadata, or leave it
+out of their lists.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
+"""The metadata key of an attempt's token, a random id."""
+
+JOB = "obatch_job"
+"""The metadata key of the other marks."""
+
+OURS = "obatch"
+"""Every metadata key of ours and every name of a file of ours begins with this."""
+
+MAX_METADATA = 16
+"""Pairs of metadata that a batch may have (OpenAI's API specification)."""
+
+MAX_OWN_METADATA = MAX_METADATA - len((TOKEN, JOB))
+"""Pairs of metadata that a user may add to them."""
+
+_TEXT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})-p(\d{1,9})of(\d{1,9})(?:-r(\d{1,15})of(\d{1,15}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the marks of a batch say."""
+
+    job: str
+    """The random id of its job: 32 hexadecimal digits."""
+    order: str
+    """The identity of its job, a hash of what was asked for: 32 hexadecimal digits."""
+    part: int = 1
+    """The number of its part, from 1."""
+    parts: int = 1
+    """How many parts the job had when it was sent."""
+    sent: int = 0
+    """How many of the job's rows are sent; 0 if all are."""
+    rows: int = 0
+    """How many rows the job has, if some are not sent; else 0."""
+
+    def __str__(self) -> str:
+        """Return the marks as one text, such as `JOB-ORDER-p2of20-r3of5`."""
+        rows = f"-r{self.sent}of{self.rows}" if self.rows else ""
+        return f"{self.job}-{self.order}-p{self.part}of{self.parts}{rows}"
+
+    def metadata(self, token: str) -> dict[str, str]:
+        """Return the metadata of a batch that is created with this token. It comes before the user's own."""
+        return {TOKEN: token, JOB: str(self)}
+
+    def filename(self, token: str) -> str:
+        """Return the name under which a part's file is uploaded; the token makes it unlike any other."""
+        return f"{OURS}-{self}-{token}.jsonl"
+
+
+def is_ours(metadata: Mapping[str, str], filename: str | None = None) -> bool:
+    """Tell whether a batch with this metadata, or with an input file of this name, was created by this program."""
+    return (filename or "").startswith(f"{OURS}-") or any(key.startswith(f"{OURS}_") for key in metadata)
+
+
+def read_marks(metadata: Mapping[str, str], filename: str | None = None) -> Marks | None:
+    """Return the marks in a batch's metadata, else those in the name of its file; None if there are none."""
+    found = _TEXT.search(metadata.get(JOB, "")) or _TEXT.search(filename or "")
+    return None if found is None else Marks(found[1], found[2], *(int(number or 0) for number in found.groups()[2:]))
+
+
+def own_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's own part of a batch's metadata."""
+    return {key: value for key, value in metadata.items() if not key.startswith(f"{OURS}_")}
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise UsageError if a user's metadata leaves no room for our marks, or uses their names."""
+    if len(metadata) > MAX_OWN_METADATA:
+        raise UsageError(
+            f"{len(metadata)} pairs of metadata: a batch may have {MAX_METADATA}, and obatch needs"
+            f" {MAX_METADATA - MAX_OWN_METADATA} of them to find it again",
+            hint=f"give at most {MAX_OWN_METADATA}",
+        )
+    for key in metadata:
+        if key.startswith(f"{OURS}_"):
+            raise UsageError(f"metadata keys that begin with {OURS}_ are obatch's own: {key}", hint="use another key")

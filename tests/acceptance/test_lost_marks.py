@@ -1,0 +1,93 @@
+"""After a lost registry the same command finds what was paid for, or stops, whatever the server shows of a batch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import environment, invoke, request, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+RUN = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--force")
+
+
+def lose_everything() -> None:
+    """Be another machine with the same key."""
+    shutil.rmtree(Path(environment()["OBATCH_STATE_DIR"]))
+
+
+def start(plan: str = "", *words: str) -> None:
+    """Run a job to its end, and lose everything that this machine knows of it."""
+    write("in.jsonl", [request(f"r{n}", f"fault:{plan}") for n in range(3)])
+    invoke(*RUN, *words).succeeded()
+    lose_everything()
+
+
+@pytest.mark.parametrize("shape", ["", "barelist", "nometadata", "barelist,oldestfirst", "nometadata,nohasmore"])
+def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shape: str) -> None:
+    """The marks are found in the list, in the batch itself or in the name of its file."""
+    start(f"shape={shape}")
+    invoke(*RUN).succeeded()
+    assert len(faulty.batches) == 1
+    assert len(faulty.uploads) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--check-remote",)])
+def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServer, words: tuple[str, ...]) -> None:
+    """`status BATCH` reads the marks too, so that the same command then finds its job."""
+    start()
+    (batch_id,) = faulty.batches
+    invoke("status", batch_id, "-p", "faulty").succeeded()
+    invoke(*RUN, *words).succeeded()
+    assert len(faulty.batches) == 1
+    assert [job["id"] for job in invoke("ls", "--json").succeeded().json] == [1]
+
+
+def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
+    """As many pairs as a batch may have beside our two are sent, and the job is found again; more are refused."""
+    pairs = [word for n in range(14) for word in ("--metadata", f"key{n}=value")]
+    start("", *pairs)
+    assert len(next(iter(faulty.batches.values())).metadata) == 16
+    invoke(*RUN, *pairs).succeeded()
+    assert len(faulty.batches) == 1
+    before = len(faulty.requests)
+    invoke(*RUN, *pairs, "--metadata", "one=more").failed(2, "15 pairs of metadata", "at most 14")
+    invoke(*RUN, "--metadata", "obatch_job=mine").failed(2, "obatch_job")
+    assert len(faulty.requests) == before
+
+
+def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -> None:
+    """If its marks do not say which input it has, nothing is sent until the user decides."""
+    start()
+    (batch,) = faulty.batches.values()
+    del batch.metadata["obatch_job"]
+    batch.input.name = "input.jsonl"
+    assert batch.id in invoke(*RUN).failed(7, "nothing was sent", "--again").err
+    invoke(*RUN).failed(7, batch.id)
+    assert len(faulty.uploads) == 1
+    invoke(*RUN, "--again").succeeded()
+    assert len(faulty.batches) == 2
+
+
+def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
+    """A provider that cannot list its batches is told about, and the job runs; with --check-remote it does not."""
+    write("in.jsonl", [request("a", "fault:list=404*9")])
+    faulty.files["warm-up"] = faulty._store("in", "x", b"", faulty._plan_of(Path("in.jsonl").read_bytes()), "batch")
+    invoke(*RUN, "--check-remote").failed(6, "could not list the batches")
+    assert "does not list its batches" in invoke(*RUN).succeeded().err
+    assert len(faulty.batches) == 1
+
+
+def test_jobs_of_others_are_not_taken_over(faulty: FaultServer) -> None:
+    """A new machine lists only what it submits, though the account has jobs of other machines."""
+    start()
+    write("other.jsonl", [request("x")])
+    invoke("submit", "other.jsonl", "-p", "faulty").succeeded()
+    assert len(invoke("ls", "--json").succeeded().json) == 1
+    invoke(*RUN).succeeded()
+    assert len(faulty.batches) == 2
+    assert len(faulty.seen("GET", "/batches")) == 1 + 1  # once for each machine

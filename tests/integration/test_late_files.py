@@ -1,0 +1,96 @@
+"""A completed batch whose files, counts or answers come late is waited for, and never sent again meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.faults import StoredBatch, StoredFile
+from support.plan import Plan
+
+from openai_batch.jobs import workflow as steps
+from openai_batch.jobs.collect import collect, raise_if_incomplete
+from openai_batch.jobs.retry import NO_OUTPUT, retry_once, survey, wait_and_retry
+from openai_batch.jobs.submit import start
+from openai_batch.providers.batch_info import Counts
+
+if TYPE_CHECKING:
+    from support.workbench import Workbench
+
+
+@pytest.mark.parametrize("counts", ["", "shape=nullcounts;", "shape=nocounts,emptyids;"])
+def test_an_output_file_that_comes_late_is_no_reason_to_send_again(workbench: Workbench, counts: str) -> None:
+    """Whatever the counts say, retries wait for the file, and send nothing."""
+    workflow = workbench.workflow()
+    job = start(workflow, workbench.spec(f"fault:{counts}late=2"))[0]
+    job = wait_and_retry(workflow, job, timeout=60, retries=2)
+    raise_if_incomplete(collect(workflow, job, workbench.out))
+    assert len(workbench.server.batches) == 1
+
+
+def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch ends after a while; its requests are not sent again unless that is asked for."""
+    monkeypatch.setattr(steps, "LATE_FILES", 0.5)
+    monkeypatch.setattr("openai_batch.jobs.collect._LATE_TRIES", 1)
+    workflow = workbench.workflow()
+    job = wait_and_retry(workflow, start(workflow, workbench.spec("fault:shape=nullcounts;late=99"))[0], retries=2)
+    assert (job.status, len(workbench.server.batches)) == ("completed", 1)
+    assert set(survey(workflow, job).rows.values()) == {NO_OUTPUT}
+    assert any("output file may still appear" in text for text in workbench.reporter.notes)
+
+
+def test_retries_look_at_the_answers(workbench: Workbench) -> None:
+    """A batch whose counts say that all is well, and whose rows are absent, is sent again."""
+    workflow = workbench.workflow()
+    job = workflow.wait(start(workflow, workbench.spec("fault:rows=absent"))[0], timeout=60)
+    workflow.registry.set_part(job.parts[0], counts=Counts(4, 4, 0))
+    job = workflow.registry.job(job.id)
+    assert retry_once(workflow, job)
+    assert len(workbench.server.batches) == 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 422])
+def test_a_refusal_that_created_a_batch_all_the_same(workbench: Workbench, status: int) -> None:
+    """After an answer that nothing was created, one look in the list finds what was."""
+    job = workbench.submit(f"fault:create=made.{status}")
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
+
+
+def test_a_full_queue_in_the_answer_to_the_create(workbench: Workbench) -> None:
+    """A batch that comes back as failed because the queue is full waits like any other, and its file is kept."""
+    workbench.server.queue_bytes = 0
+    workbench.server.queue_refuses, workbench.server.queue_fails_at_once = False, True
+    workflow = workbench.workflow()
+    job = start(workflow, workbench.spec("fault:"))[0]
+    assert (job.waiting, job.faults) == (1, [])
+    workbench.server.queue_bytes = None
+    workflow.registry.set_part(job.parts[0], refusals=0)
+    job = workflow.wait(job, timeout=60)
+    assert (job.status, len(workbench.server.uploads)) == ("completed", 1)
+
+
+@pytest.mark.parametrize("order", ["", "shape=oldestfirst;"])
+@pytest.mark.parametrize("clock", [-86400.0, 86400.0])
+def test_a_lost_create_among_thousands_of_batches(workbench: Workbench, order: str, clock: float) -> None:
+    """It is found in either order, with the server's clock a day off."""
+    server = workbench.server
+    file = StoredFile("file-x", "x.jsonl", b"", Plan())
+    for number in range(3000):
+        created = time.time() + clock - 3 * 86400 - number
+        server.batches[f"batch_x{number}"] = StoredBatch(
+            f"batch_x{number}", file, "/v1/embeddings", {"by": "x"}, created
+        )
+    server.clock = clock
+    job = workbench.submit(f"fault:{order}create=made.reset")
+    assert job.batch_ids == list(server.batches)[3000:]
+
+
+def test_a_batch_that_the_provider_does_not_find_at_first(workbench: Workbench) -> None:
+    """A `get` may lag behind the create: that is neither an error nor a warning."""
+    workflow = workbench.workflow()
+    job = start(workflow, workbench.spec("fault:poll=404*4"))[0]
+    assert workflow.refresh(job).status == "validating"
+    assert workflow.wait(job, timeout=60).status == "completed"
+    assert workbench.reporter.warnings == []
