@@ -35,9 +35,8 @@ UPSTREAM_ENDPOINTS = (
     "/v1/score",
     "/v1/rerank",
     "/v1/images/generations",
-    "/v1/audio/speech",
 )
-"""Endpoints with JSON bodies that an upstream may have; whether it does is found out by asking it."""
+"""Endpoints with JSON in both directions that an upstream may have; whether it does is found out by asking it."""
 
 _MAX_WINDOW = 14 * 86_400
 """The longest completion window in seconds."""

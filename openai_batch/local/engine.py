@@ -111,7 +111,8 @@ class Engines:
             process.stdin.write(json.dumps({**self._config, "token": token}).encode() + b"\n")
             await process.stdin.drain()
             line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
-            target.base = json.loads(line)["url"] + "/v1"
+            answer = json.loads(line)
+            target.base, target.tools = answer["url"] + "/v1", answer["tools"]
         except (OSError, ValueError, TimeoutError):
             with suppress(ProcessLookupError):
                 process.kill()

@@ -29,17 +29,20 @@ _WRITE_AT_ONCE = 1 << 20
 _UNFINISHED = {
     "expired": ("batch_expired", "the completion window ended before this request had its answer"),
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request had its answer"),
+    "failed": ("batch_failed", "the batch failed before this request had its answer"),
 }
 
 
-def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> None:
-    """Write the files of a batch that is `finalizing` or `cancelling`, and end it.
+def publish(store: Store, batch: BatchRecord, files: Path, journal: Path, failure: str | None = None) -> None:
+    """Write the files of a batch that is `finalizing` or `cancelling`, or has met a `failure` (as JSON), and end it.
 
     `files` is the folder of files, `journal` the file with the batch's result lines. The ids of the files are made from
     the batch's id, so that the same again after a crash gives the same files. If the batch is cancelled meanwhile, its
     status stays, and this must be called again. Raises OSError or BatchError.
     """
-    if batch.status == "cancelling":
+    if failure is not None:
+        end = "failed"
+    elif batch.status == "cancelling":
         end = "cancelled"
     else:
         end = "expired" if store.rows(batch.seq, after=0, limit=1, pending=True) else "completed"
@@ -67,6 +70,9 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path) -> Non
             files=[record for record in records if record],
             output_file_id=records[0].id if records[0] else None,
             error_file_id=records[1].id if records[1] else None,
+            completed=output.lines,
+            failed=errors.lines,
+            errors=failure,
             **{f"{end}_at": now},
         )
 
@@ -92,6 +98,8 @@ class _ResultFile:
     """The file's id, which is its name as well."""
     size: int = 0
     """Bytes on the disk."""
+    lines: int = 0
+    """Lines so far."""
     _handle: int = -1
     """The descriptor of the part file."""
     _waiting: bytearray = field(default_factory=bytearray)
@@ -113,6 +121,7 @@ class _ResultFile:
         return self.folder / f"{self.id}.part"
 
     def write(self, data: bytes) -> None:
+        self.lines += 1
         self._waiting += data
         if len(self._waiting) >= _WRITE_AT_ONCE:
             self._flush()
