@@ -45,7 +45,7 @@ class Engines:
 
     def __init__(self, settings: LocalSettings, model: Path) -> None:
         count = settings.concurrency or usable_cores()
-        self.targets = [Target(base="", key=None, limit=1, alive=False) for _ in range(count)]
+        self.targets = [Target(base="", key=None, limit=1, alive=False, embedded=True) for _ in range(count)]
         self._config = {
             "model": str(model),
             "name": model_names(settings)[0],
@@ -111,8 +111,7 @@ class Engines:
             process.stdin.write(json.dumps({**self._config, "token": token}).encode() + b"\n")
             await process.stdin.drain()
             line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
-            answer = json.loads(line)
-            target.base, target.tools = answer["url"] + "/v1", answer["tools"]
+            target.base = json.loads(line)["url"] + "/v1"
         except (OSError, ValueError, TimeoutError):
             with suppress(ProcessLookupError):
                 process.kill()

@@ -1,7 +1,7 @@
 """One engine process: llama.cpp's server with one model, for its parent alone.
 
-It reads its configuration as one line of JSON from stdin, writes one line of JSON to stdout (its URL, and whether the
-model can call tools), and runs until stdin closes, which the system does however the parent ends.
+It reads its configuration as one line of JSON from stdin, writes one line of JSON with its URL to stdout, and runs
+until stdin closes, which the system does however the parent ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import urllib.request
 from typing import Any
 
 
@@ -20,11 +19,9 @@ def main() -> None:
     config = json.loads(sys.stdin.readline())
     try:
         server = _start(config)
-        url = server.listening_address.rstrip("/")
-        answer = {"url": url, "tools": _has_tools(url, config["token"])}
     except (OSError, RuntimeError, ValueError) as exc:
         sys.exit(f"error: the engine cannot load {config['model']}: {exc}")
-    os.write(answers, json.dumps(answer).encode() + b"\n")
+    os.write(answers, json.dumps({"url": server.listening_address.rstrip("/")}).encode() + b"\n")
     os.close(answers)
     while sys.stdin.read(4096):
         pass
@@ -65,13 +62,6 @@ def _start(config: dict[str, Any]) -> Any:
         if hasattr(params, name):
             setattr(params, name, value)
     return xllamacpp.Server(params)
-
-
-def _has_tools(url: str, token: str) -> bool:
-    """Tell whether the chat template of the model knows tools; the engine ignores them otherwise."""
-    request = urllib.request.Request(f"{url}/props", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - ours
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
-        return bool(json.load(reply).get("chat_template_caps", {}).get("supports_tool_calls"))
 
 
 if __name__ == "__main__":

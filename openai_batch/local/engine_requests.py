@@ -33,12 +33,9 @@ _HONOURED = {
     "/v1/chat/completions": {"messages", "response_format", "logprobs", "top_logprobs", *_SAMPLING, *_TEMPLATE},
     "/v1/completions": {"prompt", "n_probs", "post_sampling_probs", *_SAMPLING},
     "/v1/embeddings": {"input", "embd_normalize"},
-    "/v1/responses": {"input", "instructions", "max_output_tokens", *_SAMPLING, *_TEMPLATE},
+    "/v1/responses": {"input", "instructions", "max_output_tokens", "response_format", *_SAMPLING, *_TEMPLATE},
 }
 """The parameters of each endpoint that change its answers."""
-
-_TOOLS = {"tools", "tool_choice"}
-"""Parameters of chats and responses that need a model with tools."""
 
 _ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("n", "best_of"), (1,)),
@@ -57,28 +54,23 @@ _ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
 _TEXT_PARTS = {"text", "input_text", "output_text", "refusal"}
 
 
-def check_request(endpoint: str, body: bytes, *, tools: bool) -> None:
+def check_request(endpoint: str, body: bytes) -> None:
     """Raise Refused for a request that the engine would answer as if a part of it were not there.
 
-    `tools` says whether the model's chat template knows tools. What is wrong with a value, the engine itself says.
+    Values of the wrong type are left to the engine, which refuses them.
     """
     try:
         request = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return
-    chat = endpoint in {"/v1/chat/completions", "/v1/responses"}
-    honoured = _HARMLESS | _HONOURED[endpoint] | (_TOOLS if tools and chat else set())
+    honoured = _HARMLESS | _HONOURED[endpoint]
     for name, value in request.items():
         if name not in honoured and value is not None and value not in _ASKS_FOR_NOTHING.get(name, ()):
-            raise _refused(name, f"the embedded engine cannot honour {name}")
-    if chat:
+            raise _refused(name, f"the embedded engine cannot do what {name} asks for")
+    if endpoint in {"/v1/chat/completions", "/v1/responses"}:
         name = "messages" if "messages" in request else "input"
         for kind in _kinds(request.get(name)):
-            if not (tools and kind.startswith(("function", "tool"))):
-                raise _refused(name, f"the embedded engine takes only text, not {kind}")
-        for tool in _objects(request.get("tools")):
-            if tool.get("type") != "function":
-                raise _refused("tools", f"the embedded engine has no tool {tool.get('type')}")
+            raise _refused(name, f"the embedded engine takes only text, not {kind}")
 
 
 def _kinds(messages: Any) -> Iterator[str]:
@@ -87,7 +79,7 @@ def _kinds(messages: Any) -> Iterator[str]:
         if item.get("type", "message") != "message":
             yield str(item["type"])
         if item.get("role") in {"tool", "function"}:
-            yield f"{item['role']} messages"
+            yield f"the role {item['role']}"
         yield from (name for name in ("tool_calls", "function_call", "audio") if item.get(name))
         yield from (str(p.get("type")) for p in _objects(item.get("content")) if p.get("type") not in _TEXT_PARTS)
 

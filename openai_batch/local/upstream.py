@@ -70,8 +70,8 @@ class Target:
     """Requests that it may have at a time when all is well."""
     alive: bool = True
     """Whether it can be asked at all."""
-    tools: bool | None = None
-    """For the embedded engine, whether its model can call tools; None for an upstream, which judges for itself."""
+    embedded: bool = False
+    """Whether it is the embedded engine: an upstream refuses by itself what it cannot do."""
     trouble: str | None = None
     """Why the last request there has to be sent again; None if it has not."""
     active: int = 0
@@ -163,7 +163,7 @@ class Upstream:
             text = content[:_EXCERPT].decode("utf-8", "replace")
             what = f"not with a JSON object: {text}" if text.strip() else "with an empty body"
             raise CallError("invalid_response", f"the upstream answered HTTP {status}, but {what}")
-        if target.tools is not None and _TOO_LONG in content:
+        if target.embedded and _TOO_LONG in content:
             status = 400
         return UpstreamResponse(status, reply.headers, content)
 
@@ -236,8 +236,8 @@ class Upstream:
         seconds: float,
         content_type: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if target.tools is not None and body is not None:
-            check_request(path, body, tools=target.tools)
+        if target.embedded and body is not None:
+            check_request(path, body)
         headers = {"Accept-Encoding": "identity", "User-Agent": "openai-batch"}
         if body is not None:
             headers["Content-Type"] = content_type
