@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -147,7 +148,7 @@ class Routes:
         """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
-            self._create, batches.parse(body), batches.digest(body), request.headers.get("idempotency-key")
+            self._create, batches.parse(body), sha256(body).hexdigest(), request.headers.get("idempotency-key")
         )
         if isinstance(record, str):
             return Response(record, media_type="application/json")

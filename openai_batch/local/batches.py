@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -82,11 +81,6 @@ def parse(body: bytes) -> CreateBatch:
         raise Refused(400, str(exc), code=code, param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
-
-
-def digest(body: bytes) -> str:
-    """Return the SHA-256 of a create request: an idempotency key stands for one such request only."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> BatchRecord:

@@ -57,6 +57,9 @@ class UpstreamResponse:
     body: bytes
     """The body as it came."""
 
+    def __str__(self) -> str:
+        return f"the upstream answers HTTP {self.status}"
+
 
 @dataclass(slots=True, eq=False)
 class Target:

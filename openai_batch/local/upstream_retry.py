@@ -44,8 +44,9 @@ async def final_response(
                 except CallError as exc:
                     outcome = exc
         again = _worth_retry(outcome)
-        target.trouble = _trouble(outcome) if again else None
-        spent += 1 / _PATIENCE if _is_away(outcome) else 1
+        target.trouble = str(outcome) if again else None
+        away = outcome.code == "connection_error" if isinstance(outcome, CallError) else outcome.status == _TOO_MANY
+        spent += 1 / _PATIENCE if away else 1
         if not again or spent >= settings.max_tries or run.stopped:
             if isinstance(outcome, CallError):
                 raise outcome
@@ -55,12 +56,6 @@ async def final_response(
         await asyncio.sleep(pause if asked is None else asked)
 
 
-def _is_away(outcome: UpstreamResponse | CallError) -> bool:
-    if isinstance(outcome, CallError):
-        return outcome.code == "connection_error"
-    return outcome.status == _TOO_MANY
-
-
 def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:
     """Tell whether the trouble may pass; an account without credit (`insufficient_quota`) does not refill."""
     if isinstance(outcome, CallError):
@@ -68,9 +63,3 @@ def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:
     if outcome.status == _TOO_MANY:
         return b"insufficient_quota" not in outcome.body
     return outcome.status in {408, 425} or (outcome.status >= 500 and outcome.status != 501)  # noqa: PLR2004 - HTTP's
-
-
-def _trouble(outcome: UpstreamResponse | CallError) -> str:
-    if isinstance(outcome, CallError):
-        return str(outcome)
-    return f"the upstream answers HTTP {outcome.status}"
