@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,6 +44,7 @@ _DEFAULT_PAGE = {"files": 10_000, "batches": 20}
 _FORWARDED = (
     *batches.UPSTREAM_ENDPOINTS,
     "/v1/images/edits",
+    "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
 )
@@ -145,7 +148,7 @@ class Routes:
         """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
-            self._create, batches.parse(body), batches.digest(body), request.headers.get("idempotency-key")
+            self._create, batches.parse(body), sha256(body).hexdigest(), request.headers.get("idempotency-key")
         )
         if isinstance(record, str):
             return Response(record, media_type="application/json")
@@ -177,12 +180,19 @@ class Routes:
         after = self._after(request, self._store.batch)
         found = self._store.batches(after=after, limit=limit + 1)
         return api_objects.json_response(
-            api_objects.list_object([api_objects.batch_object(b) for b in found[:limit]], has_more=len(found) > limit)
+            api_objects.list_object([self._shown(b) for b in found[:limit]], has_more=len(found) > limit)
         )
 
     def get_batch(self, request: Request) -> Response:
         """Describe one batch."""
-        return api_objects.json_response(api_objects.batch_object(_found(self._store.batch, request, "batch")))
+        return api_objects.json_response(self._shown(_found(self._store.batch, request, "batch")))
+
+    def _shown(self, record: BatchRecord) -> dict[str, Any]:
+        """Return a batch as the API shows it; one that makes no progress shows in `errors` why."""
+        trouble = self._upstream.trouble if record.status == "in_progress" else None
+        if trouble is not None:
+            record = replace(record, errors=batches.fault("upstream_unavailable", f"{trouble}; it is tried again"))
+        return api_objects.batch_object(record)
 
     async def cancel_batch(self, request: Request) -> Response:
         """Cancel a batch that has not ended."""

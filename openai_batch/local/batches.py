@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -35,9 +34,8 @@ UPSTREAM_ENDPOINTS = (
     "/v1/score",
     "/v1/rerank",
     "/v1/images/generations",
-    "/v1/audio/speech",
 )
-"""Endpoints with JSON bodies that an upstream may have; whether it does is found out by asking it."""
+"""Endpoints with JSON in both directions that an upstream may have; whether it does is found out by asking it."""
 
 _MAX_WINDOW = 14 * 86_400
 """The longest completion window in seconds."""
@@ -83,11 +81,6 @@ def parse(body: bytes) -> CreateBatch:
         raise Refused(400, str(exc), code=code, param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
-
-
-def digest(body: bytes) -> str:
-    """Return the SHA-256 of a create request: an idempotency key stands for one such request only."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> BatchRecord:

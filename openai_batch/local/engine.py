@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .model import NAME
 from .upstream import Target
 
 if TYPE_CHECKING:
     from .settings import LocalSettings
     from .upstream import Upstream
 
-MODEL_NAME = "SmolLM2-135M-Instruct"
 _START_SECONDS = 180
 """Seconds that an engine process may take to load the model."""
 
@@ -36,7 +36,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def model_names(settings: LocalSettings) -> list[str]:
     """Return the model names that the engine accepts: the small model's, or that of the given file."""
-    name = Path(settings.model_path).stem if settings.model_path else MODEL_NAME
+    name = Path(settings.model_path).stem if settings.model_path else NAME
     return list(dict.fromkeys((name, name.lower())))
 
 
@@ -45,7 +45,7 @@ class Engines:
 
     def __init__(self, settings: LocalSettings, model: Path) -> None:
         count = settings.concurrency or usable_cores()
-        self.targets = [Target(base="", key=None, limit=1, alive=False) for _ in range(count)]
+        self.targets = [Target(base="", key=None, limit=1, alive=False, embedded=True) for _ in range(count)]
         self._config = {
             "model": str(model),
             "name": model_names(settings)[0],

@@ -19,11 +19,12 @@ import msgspec
 
 from openai_batch.errors import BatchError
 
+from .api_objects import Refused
 from .batches import Interrupted, fault, validate
 from .publish import publish
 from .result_lines import ResultRecord, error_line, response_line
 from .running_batch import RunningBatch
-from .store import RowResult
+from .store import ACTIVE, RowResult
 from .upstream import CallError
 from .upstream_retry import final_response
 
@@ -118,7 +119,7 @@ class Executor:
         self._tasks[batch_id] = asyncio.create_task(self._carry(batch_id))
 
     async def cancel(self, batch_id: str) -> bool:
-        """Cancel a batch; return False if it has ended already, or does not exist."""
+        """Cancel a batch, keeping the requests at the upstream; return False if it has ended or does not exist."""
         moved = await asyncio.to_thread(self._store.move, batch_id, _STOPPABLE, "cancelling", cancelling_at=time.time())
         if moved:
             self._cancelled.add(batch_id)
@@ -166,14 +167,17 @@ class Executor:
         return True
 
     async def _fail(self, batch_id: str, message: str) -> None:
-        await asyncio.to_thread(
-            self._store.move,
-            batch_id,
-            (*_STOPPABLE, "cancelling"),
-            "failed",
-            failed_at=time.time(),
-            errors=fault("internal_error", message),
-        )
+        """End a batch as failed, with the answers that it has."""
+        try:
+            batch = await asyncio.to_thread(self._store.batch, batch_id)
+            if batch is not None and batch.status in ACTIVE:
+                if batch.status == "validating":
+                    await asyncio.to_thread(self._store.drop_rows, batch.seq)
+                failure = fault("internal_error", message)
+                await asyncio.to_thread(publish, self._store, batch, self._files, self._journals / batch_id, failure)
+        except (OSError, BatchError) as exc:
+            _log(f"{batch_id}: {exc}; trying again")
+            await asyncio.sleep(_PAUSE_AFTER_FAULT)
 
     async def _validate(self, batch: BatchRecord) -> None:
         models = await self._upstream.models()
@@ -256,18 +260,13 @@ class Executor:
             body = bytes(_parse(raw).body)
         except (OSError, msgspec.MsgspecError) as exc:
             return error_line(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
-        run.calling.add(task)
+        run.waiting.add(task)
         try:
-            answer = await final_response(
-                self._upstream,
-                run.batch.endpoint,
-                body,
-                deadline=run.batch.expires_at,
-                seconds=self._settings.timeout_seconds,
-                max_tries=self._settings.max_tries,
-            )
+            answer = await final_response(self._upstream, run, body, self._settings)
+        except Refused as exc:
+            return response_line(row.custom_id, exc.status, None, bytes(exc.response().body))
         except CallError as exc:
-            late = run.broken_off or time.time() >= run.batch.expires_at
+            late = run.stopped or time.time() >= run.batch.expires_at
             return None if late else error_line(row.custom_id, exc.code, str(exc))
         except asyncio.CancelledError:
             if self._closing:
@@ -278,7 +277,7 @@ class Executor:
             _log(f"{run.batch.id}, line {row.line}: {exc!r}")
             return error_line(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
         finally:
-            run.calling.discard(task)
+            run.waiting.discard(task)
         return response_line(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
 
     async def _commit(self) -> None:

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
+from openai_batch.errors import BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
 from openai_batch.files.locks import is_held, locked
 
@@ -102,7 +102,7 @@ def ensure_running(
                 hint="wait until its batches have ended, or cancel them, and try again",
             )
         check_extras(settings)
-        _check_key(settings, environment)
+        settings.upstream_key(environment)
         _make_model_ready(settings, progress)
         stop()
         return _start(settings, environment)
@@ -209,12 +209,6 @@ def _signal(pid: object, number: signal.Signals) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
     return True
-
-
-def _check_key(settings: LocalSettings, env: Mapping[str, str]) -> None:
-    name = settings.upstream_key_env
-    if settings.upstream and name and not env.get(name, "").strip():
-        raise AuthError(f"the key of the upstream is missing: {name} is not set", hint=f"export {name}=...")
 
 
 def _make_model_ready(settings: LocalSettings, progress: Progress | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ class ResultRecord(NamedTuple):
 
 
 class _Body(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw(b"null")
-    """The error in the response's body, as JSON."""
+    error: Any = None
+    """The error in the response's body."""
     usage: msgspec.Raw = msgspec.Raw(b"null")
     """The usage in it, as JSON."""
 
@@ -37,9 +38,14 @@ _scan = msgspec.json.Decoder(_Body).decode
 
 
 def response_line(custom_id: str, status: int, request_id: str | None, body: bytes) -> ResultRecord:
-    """Return the line of a request with an HTTP response; it succeeded if the status is 2xx and there is no error."""
-    body, scanned = _embeddable(body)
-    good = 200 <= status < 300 and (scanned is None or bytes(scanned.error) == b"null")  # noqa: PLR2004 - HTTP's
+    """Return the line of a request with an HTTP response.
+
+    It succeeded if the status is 2xx and the body is a JSON object without an error. JSON is kept byte for byte, except
+    for line ends, if it is JSON for everyone; what is not JSON becomes a JSON string.
+    """
+    found = _read(body)
+    body, scanned = (_encode(body.decode("utf-8", "replace")), None) if found is None else found
+    good = 200 <= status < 300 and scanned is not None and not scanned.error  # noqa: PLR2004 - HTTP's
     data = b'{"id":%b,"custom_id":%b,"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null}\n' % (
         _new_id(),
         _encode(custom_id),
@@ -62,25 +68,30 @@ def _new_id() -> bytes:
     return b'"batch_req_%b"' % secrets.token_hex(12).encode()
 
 
-def _embeddable(body: bytes) -> tuple[bytes, _Body | None]:
-    """Return `body` as one JSON value on one line, and its error and usage if it is an object.
+def is_object(body: bytes) -> bool:
+    """Tell whether `body` is a JSON object."""
+    found = _read(body)
+    return found is not None and found[1] is not None
 
-    JSON is kept byte for byte, except for line ends between its tokens; anything else becomes a JSON string.
+
+def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
+    """Return a body that is JSON as one line of JSON, with what matters in it if it is an object; else None.
+
+    What only Python takes for JSON (NaN, half of a surrogate pair, a byte order mark) counts, and is written anew.
     """
-    scanned: _Body | None = None
     try:
-        text = body.decode()
-        try:
-            scanned = _scan(body)
-        except msgspec.ValidationError:
-            msgspec.json.decode(body, type=msgspec.Raw)
-        if b"\n" in body or b"\r" in body:
-            body = msgspec.json.format(body, indent=-1)
-    except UnicodeDecodeError:
-        return _encode(body.decode("utf-8", "replace")), None
-    except (msgspec.DecodeError, RecursionError):
-        return _encode(text), None
-    return body, scanned
+        body.decode()
+        return body.replace(b"\n", b" ").replace(b"\r", b" "), _scan(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        value = json.loads(body)
+        line = json.dumps(value).encode()
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return line, None
+    return line, _Body(value.get("error"), msgspec.Raw(json.dumps(value.get("usage")).encode()))
 
 
 def _tokens(raw: msgspec.Raw) -> tuple[int, int, int, int, int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .store import BatchRecord, RowRecord, Store
@@ -16,7 +18,7 @@ _PAGE = 1000
 
 
 class RunningBatch:
-    """Hands out the pending rows of one batch to workers, and knows which of them are at a call."""
+    """Hands out the pending rows of one batch to workers, and knows which of them wait before a call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
         self.batch = batch
@@ -25,8 +27,8 @@ class RunningBatch:
         self.journal = os.open(journals / batch.id, os.O_WRONLY | os.O_CREAT, 0o600)
         self.journal_end = store.journal_end(batch.seq)
         self.ended = asyncio.Event()
-        self.calling: set[asyncio.Task[None]] = set()
-        self.broken_off = False
+        self.waiting: set[asyncio.Task[None]] = set()
+        self.stopped = False
         self._busy = 0
         self._page: deque[RowRecord] = deque()
         self._cursor = 0
@@ -62,11 +64,22 @@ class RunningBatch:
         self._busy -= 1
         self._check_end()
 
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Note that this task's request is at the upstream: its answer is kept, even if the batch is stopped."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - workers are tasks
+        self.waiting.discard(task)
+        try:
+            yield
+        finally:
+            self.waiting.add(task)
+
     def stop(self) -> None:
-        """Hand out no more rows, and cancel the calls that are running."""
-        self.broken_off = self._exhausted = True
+        """Hand out no more rows and start no more calls; those that were sent are finished."""
+        self.stopped = self._exhausted = True
         self._page.clear()
-        for task in self.calling:
+        for task in self.waiting:
             task.cancel()
         self._check_end()
 

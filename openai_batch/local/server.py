@@ -13,11 +13,11 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from openai_batch.errors import AuthError, BatchError, UsageError
+from openai_batch.errors import BatchError, UsageError
 from openai_batch.files import paths
 from openai_batch.net.hosts import is_loopback
 
@@ -107,7 +107,7 @@ def serve(
         )
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise UsageError("the token has characters that no header can carry", hint="use letters and digits")
-    key = upstream_key(settings, os.environ)
+    key = settings.upstream_key(os.environ)
     if settings.model_path is not None and not settings.upstream:
         check_model_file(settings.model_path)
     paths.private_dir(paths.local_dir())
@@ -119,19 +119,6 @@ def serve(
         endpoint = Endpoint(f"http://{name}:{bound}/v1", token)
         address = _Address(listener, endpoint, None if open_to_network else loopback_hosts(bound))
         asyncio.run(_serve(settings, model, key, address, on_ready, forever=forever))
-
-
-def upstream_key(settings: LocalSettings, env: Any) -> str | None:
-    """Return the upstream's key from the variable that the settings name, if any. Raises AuthError if it is not set."""
-    if settings.upstream_key_env is None or not settings.upstream:
-        return None
-    key = env.get(settings.upstream_key_env, "").strip()
-    if not key:
-        raise AuthError(
-            f"the key of the upstream is missing: {settings.upstream_key_env} is not set",
-            hint=f"export {settings.upstream_key_env}=...",
-        )
-    return str(key)
 
 
 @contextlib.contextmanager

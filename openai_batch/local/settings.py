@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from openai_batch.errors import ConfigError
+from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
 from openai_batch.files.typed_table import Count, Seconds, Text, read_table
 
@@ -100,6 +100,18 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def as_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values, which `from_mapping` takes back."""
         return msgspec.structs.asdict(self) | {"upstream": list(self.upstream)}
+
+    def upstream_key(self, env: Mapping[str, str]) -> str | None:
+        """Return the upstream's key from `env`, None if it needs none. Raises AuthError if the variable is not set."""
+        if self.upstream_key_env is None or not self.upstream:
+            return None
+        key = env.get(self.upstream_key_env, "").strip()
+        if not key:
+            raise AuthError(
+                f"the key of the upstream is missing: {self.upstream_key_env} is not set",
+                hint=f"export {self.upstream_key_env}=...",
+            )
+        return key
 
     @property
     def is_default(self) -> bool:

@@ -222,10 +222,10 @@ class Store:
         )
         return [row["id"] for row in rows]
 
-    def delete_file(self, file_id: str) -> bool:
-        """Remove the file's record; return whether there was one."""
+    def delete_file(self, file_id: str) -> None:
+        """Remove the file's record, if there is one."""
         with self._transaction() as db:
-            return db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
+            db.execute("DELETE FROM files WHERE id = ?", (file_id,))
 
     def expired_files(self, now: float) -> list[str]:
         """Return the ids of the files that have expired and that no unfinished batch reads."""

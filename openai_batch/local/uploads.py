@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from openai_batch.files.atomic import sync_folder
+from openai_batch.files.atomic import part_file, publish
 
 from .api_objects import Refused, read_body
 from .store import FileRecord
@@ -47,22 +45,14 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 1 <= len(boundary) <= 70:  # noqa: PLR2004 - RFC 2046 says 70
         raise Refused(400, "the upload has no usable multipart boundary", code="invalid_multipart")
-    file_id = new_id("file-")
-    part = folder / f"{file_id}.part"
-    try:
-        # Writes go to the page cache of the system: that is faster than a thread for each.
-        with open(part, "xb", opener=_private) as out:  # noqa: ASYNC230
-            form = _Form(write=out.write, max_bytes=max_bytes)
-            await _feed(request, form, boundary, max_bytes)
-            form.finish()
-            out.flush()
-            os.fsync(out.fileno())
-        record = _record(form, file_id)
-        part.rename(folder / file_id)
-        sync_folder(folder)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
+    target = folder / new_id("file-")
+    # Writes go to the page cache of the system: that is faster than a thread for each.
+    with part_file(target) as (out, part):
+        form = _Form(write=out.write, max_bytes=max_bytes)
+        await _feed(request, form, boundary, max_bytes)
+        form.finish()
+        record = _record(form, target.name)
+        publish(out, part, target, private=True)
     return record
 
 
@@ -220,7 +210,3 @@ def _record(form: _Form, file_id: str) -> FileRecord:
         purpose=_PURPOSE,
         sha256=form.sha256.hexdigest(),
     )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -18,25 +18,32 @@ import msgspec
 
 from openai_batch.net.hosts import is_loopback
 
+from .engine_requests import check_request
+from .result_lines import is_object
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_SECONDS = 10
-_MODELS_SECONDS = 60.0
 _SHRINK_EVERY = 1.0
 
 
-class CallError(Exception):
-    """There was no response: `code` is `connection_error`, `timeout`, `engine_failed` or `response_too_large`.
+_EXCERPT = 200
 
-    `target` is where the request was sent, None if it was not sent.
+_TOO_LONG = b"too large to process"
+"""What the embedded engine says, as a server error, of an input that is longer than its context."""
+
+
+class CallError(Exception):
+    """There was no response that can be used.
+
+    `code` is `connection_error`, `timeout`, `invalid_response`, `engine_failed` or `response_too_large`.
     """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.target: Target | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +56,9 @@ class UpstreamResponse:
     """The headers; names may be looked up in any case."""
     body: bytes
     """The body as it came."""
+
+    def __str__(self) -> str:
+        return f"the upstream answers HTTP {self.status}"
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +73,10 @@ class Target:
     """Requests that it may have at a time when all is well."""
     alive: bool = True
     """Whether it can be asked at all."""
+    embedded: bool = False
+    """Whether it is the embedded engine: an upstream refuses by itself what it cannot do."""
+    trouble: str | None = None
+    """Why the last request there has to be sent again; None if it has not."""
     active: int = 0
     """Requests that it has now."""
     allowed: float = field(init=False)
@@ -103,7 +117,6 @@ class Upstream:
     def __init__(self, targets: Sequence[Target], models: Sequence[str] | None = None) -> None:
         self.targets = list(targets)
         self._fixed_models = models
-        self._listed: tuple[float, list[str] | None] = (-_MODELS_SECONDS, None)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failure: str | None = None
         # Proxies in the environment are for other hosts, never for this machine.
@@ -135,20 +148,27 @@ class Upstream:
                 waiter.set_result(None)
                 count -= 1
 
-    async def call(
-        self, path: str, body: bytes, *, seconds: float, avoid: Target | None = None
-    ) -> tuple[Target, UpstreamResponse]:
-        """Send one request to a free target (`avoid` only if no other is free); return the target and its response.
+    @property
+    def trouble(self) -> str | None:
+        """Why no target answers as it should; None if one of them does."""
+        troubles = [target.trouble for target in self.targets]
+        return troubles[0] if all(troubles) else None
 
-        Raises CallError if there is no response within `seconds`.
+    async def call(self, target: Target, path: str, body: bytes, *, seconds: float) -> UpstreamResponse:
+        """Send one request to a target and return its response.
+
+        Raises CallError if there is none within `seconds`, or one of success without a JSON object, and Refused for a
+        request that the embedded engine cannot run.
         """
-        async with self._slot(avoid) as target:
-            try:
-                async with self._request(target, "POST", path, body, seconds=seconds) as reply:
-                    return target, UpstreamResponse(reply.status, reply.headers, await _read(reply))
-            except CallError as exc:
-                exc.target = target
-                raise
+        async with self._request(target, "POST", path, body, seconds=seconds) as reply:
+            status, content = reply.status, await _read(reply)
+        if 200 <= status < 300 and not is_object(content):  # noqa: PLR2004 - HTTP's own numbers
+            text = content[:_EXCERPT].decode("utf-8", "replace")
+            what = f"not with a JSON object: {text}" if text.strip() else "with an empty body"
+            raise CallError("invalid_response", f"the upstream answered HTTP {status}, but {what}")
+        if target.embedded and _TOO_LONG in content:
+            status = 400
+        return UpstreamResponse(status, reply.headers, content)
 
     @asynccontextmanager
     async def forward(
@@ -156,7 +176,7 @@ class Upstream:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a client's own request to a free target, and give the response as it arrives. Raises CallError."""
         async with (
-            self._slot(None) as target,
+            self.slot(None) as target,
             self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
         ):
             yield reply
@@ -165,14 +185,9 @@ class Upstream:
         """Return the model names that the targets list; None if one of them does not list its models."""
         if self._fixed_models is not None:
             return list(self._fixed_models)
-        stamp, names = self._listed
-        if time.monotonic() - stamp >= _MODELS_SECONDS:
-            lists = await asyncio.gather(*(self._models_of(target) for target in self.targets))
-            known = [item for item in lists if item is not None]
-            names = sorted({name for item in known for name in item}) if len(known) == len(lists) else None
-            if names is not None:
-                self._listed = (time.monotonic(), names)
-        return names
+        lists = await asyncio.gather(*(self._models_of(target) for target in self.targets))
+        known = [item for item in lists if item is not None]
+        return sorted({name for item in known for name in item}) if len(known) == len(lists) else None
 
     async def _models_of(self, target: Target) -> list[str] | None:
         try:
@@ -180,12 +195,14 @@ class Upstream:
                 if reply.status != 200:  # noqa: PLR2004 - HTTP's OK
                     return None
                 listed = msgspec.json.decode(await _read(reply), type=_Models)
+                target.trouble = None
         except (CallError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return [item.id for item in listed.data]
 
     @asynccontextmanager
-    async def _slot(self, avoid: Target | None) -> AsyncIterator[Target]:
+    async def slot(self, avoid: Target | None) -> AsyncIterator[Target]:
+        """Wait for a free target (`avoid` only if no other is free), and keep one of its places. Raises CallError."""
         target = await self._acquire(avoid)
         try:
             yield target
@@ -222,6 +239,8 @@ class Upstream:
         seconds: float,
         content_type: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if target.embedded and body is not None:
+            check_request(path, body)
         headers = {"Accept-Encoding": "identity", "User-Agent": "openai-batch"}
         if body is not None:
             headers["Content-Type"] = content_type

@@ -11,6 +11,8 @@ from openai_batch.net.delays import delays, retry_after
 from .upstream import CallError, Target, UpstreamResponse
 
 if TYPE_CHECKING:
+    from .running_batch import RunningBatch
+    from .settings import LocalSettings
     from .upstream import Upstream
 
 _PATIENCE = 4
@@ -20,40 +22,44 @@ _TOO_MANY = 429
 
 
 async def final_response(
-    upstream: Upstream, path: str, body: bytes, *, deadline: float, seconds: float, max_tries: int
+    upstream: Upstream, run: RunningBatch, body: bytes, settings: LocalSettings
 ) -> UpstreamResponse:
-    """Return the final response to one request: the first that is not worth a retry, or the last one.
+    """Return the final response to one request of a batch: the first that is not worth a retry, or the last one.
 
-    `deadline` is in Unix seconds: no try starts and no pause ends after it. `seconds` is the time limit of one call.
-    Raises CallError if the last try brought no response at all.
+    No call goes on after the batch's window, and none starts after the batch was stopped. A pause may be longer than
+    the window: the end of the window breaks it off. Raises CallError if the last try brought no response, Refused if
+    the embedded engine cannot run the request, and CancelledError if the batch is stopped between two tries.
     """
     spent = 0.0
     pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
     avoid: Target | None = None
     while True:
-        left = deadline - time.time()
         pause = next(pauses)
         outcome: UpstreamResponse | CallError
-        try:
-            avoid, outcome = await upstream.call(path, body, seconds=max(0.001, min(seconds, left)), avoid=avoid)
-        except CallError as exc:
-            outcome, avoid = exc, exc.target
-            spent += 1 / _PATIENCE if exc.code == "connection_error" else 1
-            final = exc.code not in {"connection_error", "timeout"}
-        else:
-            spent += 1 / _PATIENCE if outcome.status == _TOO_MANY else 1
-            final = not _worth_retry(outcome)
-            asked = retry_after(outcome.headers)
-            pause = pause if asked is None else asked
-        if final or spent >= max_tries or time.time() + pause >= deadline:
+        async with upstream.slot(avoid) as target:
+            with run.sending():
+                seconds = min(settings.timeout_seconds, run.batch.expires_at - time.time())
+                try:
+                    outcome = await upstream.call(target, run.batch.endpoint, body, seconds=max(0.001, seconds))
+                except CallError as exc:
+                    outcome = exc
+        again = _worth_retry(outcome)
+        target.trouble = str(outcome) if again else None
+        away = outcome.code == "connection_error" if isinstance(outcome, CallError) else outcome.status == _TOO_MANY
+        spent += 1 / _PATIENCE if away else 1
+        if not again or spent >= settings.max_tries or run.stopped:
             if isinstance(outcome, CallError):
                 raise outcome
             return outcome
-        await asyncio.sleep(pause)
+        asked = None if isinstance(outcome, CallError) else retry_after(outcome.headers)
+        avoid = target
+        await asyncio.sleep(pause if asked is None else asked)
 
 
-def _worth_retry(response: UpstreamResponse) -> bool:
+def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:
     """Tell whether the trouble may pass; an account without credit (`insufficient_quota`) does not refill."""
-    if response.status == _TOO_MANY:
-        return b"insufficient_quota" not in response.body
-    return response.status in {408, 425} or (response.status >= 500 and response.status != 501)  # noqa: PLR2004 - HTTP's
+    if isinstance(outcome, CallError):
+        return outcome.code in {"connection_error", "timeout", "invalid_response"}
+    if outcome.status == _TOO_MANY:
+        return b"insufficient_quota" not in outcome.body
+    return outcome.status in {408, 425} or (outcome.status >= 500 and outcome.status != 501)  # noqa: PLR2004 - HTTP's

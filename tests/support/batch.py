@@ -70,3 +70,12 @@ def wait_for_successes(client: OpenAI, batch: Batch, count: int) -> Batch:
 
     found: Batch = wait_until(look, f"{count} successes of {batch.id}")
     return found
+
+
+def counts_of(client: OpenAI, batch: Batch) -> tuple[int, int, int]:
+    """Return the counts of a batch that has ended: total, completed, failed; they must be the lines of its files."""
+    counts = batch.request_counts
+    assert counts is not None
+    assert counts.completed == len(lines(client, batch.output_file_id))
+    assert counts.failed == len(lines(client, batch.error_file_id))
+    return counts.total, counts.completed, counts.failed

@@ -6,10 +6,12 @@ It prints its base URL, and answers until it is killed or its stdin closes. The 
     !status=400      fail every call of this text with 400
     !sleep=1.5       answer after 1.5 seconds
     !drop=1          close the connection without an answer, once
-    !plain           answer with text that is not JSON
+    !later=3600      fail the first call of this text with 429 and this Retry-After, then answer
+    !raw=html,1      answer the first call of this text with this body of RAW; without a number every call
     !pretty          answer with JSON over several lines
 
-GET /_calls gives the number of calls of each text, and the largest number of calls under way at once.
+GET /_calls gives the number of calls of each text, and the largest number of calls under way at once. POST /_models
+adds the model whose name is the body.
 """
 
 from __future__ import annotations
@@ -27,7 +29,21 @@ from typing import Any
 from aiohttp import web
 
 MODELS = ["echo-1", "echo-embed", "llama:latest"]
-_DIRECTIVE = re.compile(r"!(status|sleep|drop|plain|pretty)(?:=([0-9.]+))?(?:,([0-9]+))?")
+_DIRECTIVE = re.compile(r"!(status|sleep|drop|later|raw|pretty)(?:=([0-9a-z.]+))?(?:,([0-9]+))?")
+RAW = {
+    "empty": b"",
+    "html": b"<html>busy</html>",
+    "text": b'plain "text"\n',
+    "events": b'data: {"choices":[]}\n\n',
+    "string": b'"{}"',
+    "array": b"[{}]",
+    "null": b"null",
+    "cut": b'{"choices":[{"message"',
+    "bytes": b'{"a":"\xff"}',
+    "nan": b'{"choices":[],\n"score":NaN,"usage":{"prompt_tokens":7,"total_tokens":7}}',
+    "half": b'{"choices":[],\n"text":"\\ud83d"}',
+    "bom": b'\xef\xbb\xbf{"choices":[]}',
+}
 _PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
@@ -47,6 +63,11 @@ class Echo:
             raise web.HTTPNotFound
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "echo"} for name in self.models]
         return web.json_response({"object": "list", "data": data})
+
+    async def add_model(self, request: web.Request) -> web.Response:
+        """List one more model from now on."""
+        self.models = [*(self.models or ()), await request.text()]
+        return web.Response()
 
     async def show_calls(self, _request: web.Request) -> web.Response:
         """Tell what was asked, how often."""
@@ -89,8 +110,10 @@ class Echo:
             count = self.calls[text]
             if name == "sleep":
                 await asyncio.sleep(float(value))
-            elif name == "plain":
-                return web.Response(text='plain "text"\n')
+            elif name == "raw" and (not times or count <= int(times)):
+                return web.Response(body=RAW[value], content_type="application/json")
+            elif name == "later" and count == 1:
+                return web.Response(status=429, text=_error("later"), headers={"Retry-After": value})
             elif name == "drop" and count <= float(value or 1):
                 assert request.transport is not None
                 request.transport.abort()
@@ -200,6 +223,7 @@ async def main() -> None:
     app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/v1/models", echo.list_models)
     app.router.add_get("/_calls", echo.show_calls)
+    app.router.add_post("/_models", echo.add_model)
     app.router.add_post("/v1/{path:.*}", echo.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -52,6 +52,11 @@ class EchoUpstream:
         """Return the largest number of calls that were under way at once."""
         return int(self._counts()["most"])
 
+    def add_model(self, name: str) -> None:
+        """Let it list one more model from now on."""
+        url = self.base_url.removesuffix("/v1") + "/_models"
+        urllib.request.urlopen(url, name.encode(), timeout=10).close()  # noqa: S310
+
     def _counts(self) -> Any:
         with urllib.request.urlopen(self.base_url.removesuffix("/v1") + "/_calls", timeout=10) as reply:  # noqa: S310
             return json.loads(reply.read())

@@ -6,11 +6,12 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from support.batch import chat_file, finish, lines, start, wait_for_successes
+from support.batch import chat_file, counts_of, finish, lines, start, wait_for_successes
 from support.servers import local_server, wait_until
 
 if TYPE_CHECKING:
@@ -70,18 +71,12 @@ def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:
             expires_at = batch.expires_at
         server.kill()
         assert expires_at is not None
-        wait_until(lambda: _now() > expires_at + 1, "the end of the window")
+        wait_until(lambda: time.time() > expires_at + 1, "the end of the window")
         server.start()
         with server.client() as client:
             done = finish(client, batch)
             assert done.status == "expired"
-            assert len(lines(client, done.output_file_id)) == 1
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
+            assert counts_of(client, done) == (2, 1, 1)
 
 
 def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
@@ -93,7 +88,30 @@ def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
         server.kill()
         server.start()
         with server.client() as client:
-            assert finish(client, batch).status == "cancelled"
+            done = finish(client, batch)
+            assert done.status == "cancelled"
+            counts_of(client, done)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0, 1.4])
+def test_counts_agree_with_the_files(tmp_path: Path, echo: EchoUpstream, seconds: float) -> None:
+    """Wherever a crash falls, before or after a cancel, the counts are the lines of the two files."""
+    texts = [f"!sleep=0.02{' !status=400' if i % 3 else ''} {seconds} {i} {tmp_path.name}" for i in range(400)]
+    with local_server(tmp_path, upstream=echo.base_url, concurrency=8) as server:
+        with server.client() as client:
+            batch = wait_for_successes(client, start(client, chat_file(texts)), 5)
+        time.sleep(seconds / 4)
+        server.kill()
+        server.start()
+        with server.client() as client:
+            time.sleep(seconds)
+            if client.batches.retrieve(batch.id).status == "in_progress":
+                client.batches.cancel(batch.id)
+        server.kill()
+        server.start()
+        with server.client() as client:
+            total, completed, failed = counts_of(client, finish(client, batch))
+            assert total == completed + failed == 400
 
 
 def test_one_server_for_one_state(tmp_path: Path, echo: EchoUpstream) -> None:

@@ -107,6 +107,39 @@ def test_engine(engine: LocalServer) -> None:
         assert [e.code for e in failed.errors.data or []] == ["model_not_found"]
 
 
+@pytest.mark.slow
+@pytest.mark.model
+def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
+    """What the engine would ignore or never manage is refused with 400, in a batch and in a single call."""
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"tools": [tool], "tool_choice": "required"},
+        {"messages": [{"role": "user", "content": [image]}]},
+        {"n": 2},
+    ]
+    content = "".join(json.dumps({**_line(i), "body": {**chat, **body}}) + "\n" for i, body in enumerate(bodies))
+    long = {"custom_id": "e", "method": "POST", "url": "/v1/embeddings", "body": {"model": MODEL, "input": "a " * 5000}}
+    with engine.client() as client:
+        done = finish(client, start(client, content.encode()))
+        assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
+        responses = [line["response"] for line in lines(client, done.error_file_id)]
+        assert [(r["status_code"], r["body"]["error"]["param"]) for r in responses] == [
+            (400, "tools"),
+            (400, "messages"),
+            (400, "n"),
+        ]
+        failed = finish(client, start(client, json.dumps(long).encode(), endpoint="/v1/embeddings"))
+        (error,) = lines(client, failed.error_file_id)
+        assert error["response"]["status_code"] == 400
+        with pytest.raises(openai.BadRequestError, match="tool_choice"):
+            client.chat.completions.create(
+                model=MODEL, messages=[{"role": "user", "content": "hi"}], tool_choice="required"
+            )
+
+
 def test_usable_cores() -> None:
     """There is one core at least, and no more than the process may use."""
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)

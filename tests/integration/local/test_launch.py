@@ -103,7 +103,7 @@ def test_other_settings(echo: EchoUpstream) -> None:
     second = ensure_running(_settings(echo, concurrency=3))
     assert second != first
     with _client(second) as client:
-        batch = start(client, chat_file(["!sleep=60 busy"]))
+        batch = start(client, chat_file(["!sleep=3 busy"]))
         with pytest.raises(BatchError, match="at work with other settings") as refused:
             ensure_running(_settings(echo))
         assert refused.value.hint

@@ -78,6 +78,15 @@ def test_model_names_of_upstreams(client: OpenAI) -> None:
     assert finish(client, start(client, content.encode())).status == "completed"
 
 
+def test_model_that_came_meanwhile(tmp_path: Path) -> None:
+    """A model that the upstream has got since it was asked last is known at once."""
+    with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
+        assert "new-model" not in {model.id for model in client.models.list()}
+        assert finish(client, start(client, chat_file(["x"], model="new-model"))).status == "failed"
+        echo.add_model("new-model")
+        assert finish(client, start(client, chat_file(["x"], model="new-model"))).status == "completed"
+
+
 def test_upstream_without_a_list(tmp_path: Path) -> None:
     """Where the upstream does not list its models, every name is sent."""
     with echo_upstream(models=False) as echo, local_server(tmp_path, upstream=echo.base_url) as server:
@@ -121,6 +130,55 @@ def test_retries_end(client: OpenAI, echo: EchoUpstream) -> None:
     assert echo.calls()["!status=500 always"] == 2
 
 
+ODD = ("empty", "html", "text", "events", "string", "array", "null", "cut", "bytes")
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_success_without_an_object(client: OpenAI, echo: EchoUpstream, odd: str) -> None:
+    """A success without a JSON object is tried again, and in the end it is an error of its row, not an answer."""
+    passing, lasting = f"!raw={odd},1 passing", f"!raw={odd} lasting"
+    done = finish(client, start(client, chat_file([passing, lasting])))
+    assert (done.status, _counts(done)) == ("completed", (2, 1, 1))
+    assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
+    (error,) = lines(client, done.error_file_id)
+    assert (error["custom_id"], error["response"], error["error"]["code"]) == ("r1", None, "invalid_response")
+    assert "HTTP 200" in error["error"]["message"]
+    assert (echo.calls()[passing], echo.calls()[lasting]) == (2, 2)
+
+
+def test_json_that_only_python_reads(client: OpenAI, echo: EchoUpstream) -> None:
+    """NaN, half of a surrogate pair and a byte order mark are no reason to lose an answer, or to pay for it again."""
+    texts = ["!raw=nan", "!raw=half", "!raw=bom"]
+    done = finish(client, start(client, chat_file(texts)))
+    assert _counts(done) == (3, 3, 0)
+    bodies = [line["response"]["body"] for line in lines(client, done.output_file_id)]
+    assert [body["choices"] for body in bodies] == [[], [], []]
+    assert str(bodies[0]["score"]) == "nan"
+    assert bodies[1]["text"] == "\ud83d"
+    assert done.usage is not None
+    assert done.usage.total_tokens == 7
+    assert {echo.calls()[text] for text in texts} == {1}
+
+
+def test_trouble_is_shown(tmp_path: Path) -> None:
+    """A batch that waits for its upstream shows why while it does, and no longer when it goes on."""
+    with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
+        batch = start(client, chat_file(["!later=2 a"]))
+        wait_until(lambda: client.batches.retrieve(batch.id).errors, "the reason")
+        assert finish(client, batch).errors is None
+        batch = wait_for_successes(client, start(client, chat_file(["c", "!sleep=60 d"])), 1)
+        assert batch.errors is None
+        echo.kill()
+
+        def look() -> bool:
+            found = client.batches.retrieve(batch.id)
+            return found.errors is not None and "could not be reached" in str(found.errors)
+
+        wait_until(look, "the reason")
+        (listed,) = [found for found in client.batches.list() if found.id == batch.id]
+        assert (listed.status, _faults(listed)) == ("in_progress", [("upstream_unavailable", None, None)])
+
+
 def test_no_answer_at_all(tmp_path: Path) -> None:
     """When the upstream is away for good, each request says so in the error file, without a response."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url, max_tries=1) as server:
@@ -154,33 +212,52 @@ def test_second_upstream(tmp_path: Path, echo: EchoUpstream) -> None:
         assert _counts(done) == (100, 100, 0)
 
 
-def test_cancel(client: OpenAI, echo: EchoUpstream) -> None:
-    """Cancelling keeps what is there, breaks off what runs, and names every request that has no answer."""
-    texts = [f"cancel {i}" for i in range(10)] + ["!sleep=60 never"] * 70
-    batch = wait_for_successes(client, start(client, chat_file(texts)), 10)
-    assert client.batches.cancel(batch.id).status in {"cancelling", "cancelled"}
+def test_cancel(tmp_path: Path, echo: EchoUpstream) -> None:
+    """Cancelling keeps what is there and what is at the upstream, starts no more, and names what has no answer."""
+    texts = [f"cancel {i}" for i in range(10)] + [f"!sleep=3 in flight {i}" for i in range(20)]
+    with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
+        batch = wait_for_successes(client, start(client, chat_file(texts)), 10)
+        wait_until(lambda: sum("in flight" in text for text in echo.calls()) == 4, "four requests at the upstream")
+        assert client.batches.cancel(batch.id).status == "cancelling"
+        done = finish(client, batch)
+        assert done.status == "cancelled"
+        assert done.cancelling_at
+        assert done.cancelled_at
+        assert _counts(done) == (30, 14, 16)
+        assert [line["custom_id"] for line in lines(client, done.output_file_id)] == [f"r{i}" for i in range(14)]
+        errors = lines(client, done.error_file_id)
+        assert [e["custom_id"] for e in errors] == [f"r{i}" for i in range(14, 30)]
+        assert {e["error"]["code"] for e in errors} == {"batch_cancelled"}
+        assert sum("in flight" in text for text in echo.calls()) == 4
+        assert client.batches.cancel(batch.id).status == "cancelled"
+
+
+@pytest.mark.parametrize("text", ["!later=3600 cancelled", "!status=503 cancelled"])
+def test_cancel_between_two_tries(client: OpenAI, echo: EchoUpstream, text: str) -> None:
+    """A request that waits for its next try is not tried again once its batch is cancelled."""
+    batch = start(client, chat_file([text]))
+    wait_until(lambda: echo.calls().get(text), "the first try")
+    client.batches.cancel(batch.id)
     done = finish(client, batch)
-    assert done.status == "cancelled"
-    assert done.cancelling_at
-    assert done.cancelled_at
-    assert _counts(done) == (80, 10, 0)
-    assert [line["custom_id"] for line in lines(client, done.output_file_id)] == [f"r{i}" for i in range(10)]
-    errors = lines(client, done.error_file_id)
-    assert [e["custom_id"] for e in errors] == [f"r{i}" for i in range(10, 80)]
-    assert {e["error"]["code"] for e in errors} == {"batch_cancelled"}
-    assert echo.calls()["!sleep=60 never"] <= 64
-    assert client.batches.cancel(batch.id).status == "cancelled"
+    assert (done.status, _counts(done)) == ("cancelled", (1, 0, 1))
+    assert echo.calls()[text] == 1
 
 
-def test_cancel_at_any_moment(client: OpenAI) -> None:
-    """Whenever it is cancelled, a batch ends soon: none of its calls is waited for."""
+def test_cancel_at_any_moment(client: OpenAI, echo: EchoUpstream) -> None:
+    """Whenever it is cancelled, a batch ends soon, with an answer to each request that was sent."""
     batches = []
     for pause in range(20):
-        batch = start(client, chat_file(["!sleep=100 moment"] * 20))
+        texts = [f"!sleep=0.5 moment {pause} {i}" for i in range(100)]
+        batch = start(client, chat_file(texts))
         time.sleep(pause / 500)
         client.batches.cancel(batch.id)
-        batches.append(batch)
-    assert {finish(client, batch).status for batch in batches} == {"cancelled"}
+        batches.append((batch, texts))
+    for batch, texts in batches:
+        done = finish(client, batch)
+        assert done.status == "cancelled"
+        answers = lines(client, done.output_file_id)
+        assert len(answers) == sum(echo.calls().get(text, 0) for text in texts)
+        assert _counts(done)[1:] == (len(answers), len(lines(client, done.error_file_id)))
 
 
 def test_cancel_after_the_end(client: OpenAI) -> None:
@@ -199,10 +276,39 @@ def test_expiry(client: OpenAI) -> None:
     assert done.status == "expired"
     assert done.expired_at
     assert done.expires_at == done.created_at + 4
-    assert _counts(done) == (3, 2, 0)
+    assert _counts(done) == (3, 2, 1)
     assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0", "r2"]
     (error,) = lines(client, done.error_file_id)
     assert (error["custom_id"], error["response"], error["error"]["code"]) == ("r1", None, "batch_expired")
+
+
+def test_retry_after_beyond_the_window(client: OpenAI, echo: EchoUpstream) -> None:
+    """A request that may only be tried again after the window waits until its end, and is expired, not failed."""
+    text = "!later=3600 beyond"
+    done = finish(client, start(client, chat_file(["paid", text]), window="4s"))
+    assert (done.status, _counts(done)) == ("expired", (2, 1, 1))
+    assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
+    (error,) = lines(client, done.error_file_id)
+    assert (error["response"], error["error"]["code"]) == (None, "batch_expired")
+    assert done.expired_at is not None
+    assert done.expired_at >= done.created_at + 4
+    assert echo.calls()[text] == 1
+
+
+def test_input_lost_under_way(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A batch whose input is gone from the disk fails, with the answers that it had."""
+    with local_server(tmp_path, upstream=echo.base_url) as server:
+        with server.client() as client:
+            batch = wait_for_successes(client, start(client, chat_file(["paid", "!sleep=60 lost"])), 1)
+        server.kill()
+        (tmp_path / "local" / "files" / batch.input_file_id).unlink()
+        server.start()
+        with server.client() as client:
+            done = finish(client, batch)
+            assert (done.status, _counts(done)) == ("failed", (2, 1, 1))
+            assert _faults(done) == [("internal_error", None, None)]
+            assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
+            assert [line["error"]["code"] for line in lines(client, done.error_file_id)] == ["batch_failed"]
 
 
 def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> None:
