@@ -11,6 +11,7 @@ from .option_groups import with_groups
 
 COMMANDS = (
     *("run", "prepare", "check", "submit", "status", "wait", "download", "results", "retry", "cancel", "recover", "ls"),
+    *("rm", "prune"),
     *("providers", "config", "serve"),
 )
 """The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""

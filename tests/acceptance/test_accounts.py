@@ -63,6 +63,7 @@ def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: 
     invoke("wait", "1").succeeded()
 
 
+@pytest.mark.slow
 def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new key in the same variable goes on with the jobs of the old one."""
     server.by_key = False
@@ -73,6 +74,7 @@ def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeyp
     assert len(server.batches) == 1
 
 
+@pytest.mark.slow
 def test_one_account_with_two_profiles_pays_once(server: FaultServer) -> None:
     """Two profiles of one account share its jobs as soon as its list shows that."""
     server.by_key = False

@@ -27,6 +27,7 @@ def start(plan: str = "", *words: str) -> None:
     lose_everything()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "barelist", "nometadata", "barelist,oldestfirst", "nometadata,nohasmore"])
 def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shape: str) -> None:
     """The marks are found in the list, in the batch itself or in the name of its file."""
@@ -47,6 +48,7 @@ def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServ
     assert [job["id"] for job in invoke("ls", "--json").succeeded().json] == [1]
 
 
+@pytest.mark.slow
 def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
     """As many pairs as a batch may have beside our two are sent, and the job is found again; more are refused."""
     pairs = [word for n in range(14) for word in ("--metadata", f"key{n}=value")]
@@ -60,6 +62,7 @@ def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
     assert len(faulty.requests) == before
 
 
+@pytest.mark.slow
 def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -> None:
     """If its marks do not say which input it has, nothing is sent until the user decides."""
     start()
@@ -73,6 +76,7 @@ def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -
     assert len(faulty.batches) == 2
 
 
+@pytest.mark.slow
 def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
     """A provider that cannot list its batches is told about, and the job runs; with --check-remote it does not."""
     write("in.jsonl", [request("a", "fault:list=404*9")])
@@ -82,6 +86,7 @@ def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_jobs_of_others_are_not_taken_over(faulty: FaultServer) -> None:
     """A new machine lists only what it submits, though the account has jobs of other machines."""
     start()

@@ -9,6 +9,7 @@ jobs/UID/keys             the fingerprint of each request (`requests/fingerprint
 jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
 jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
+jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
 jobs/UID/lock             locked while the job's parts are sent
 """
 
@@ -33,7 +34,7 @@ from openai_batch.files.slice import FileSlice
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
 
 from .records import FOREIGN, PartRecord
-from .reused_answers import AnswerFile, count_skipped
+from .reused_answers import AnswerFile, count_skipped, skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .reused_answers import SubmitPlan
 
 COLUMNS, IDS, KEYS, INPUT_NAME, REUSED = "columns", "ids", "keys", "input_name", "reused.sqlite"
+RESULTS = "results"
 _REWRITTEN = frozenset({INPUT_NAME, REUSED})
 """Small files that are overwritten when a spec is planned again. A job needs copies of them, not links."""
 
@@ -246,6 +248,33 @@ def answers_of(job: JobRecord) -> AnswerFile:
     """Return where the answers of an ended job's own batches are stored. The file may not exist yet."""
     stem = paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
     return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
+
+
+def folder_of(job: JobRecord) -> Path:
+    """Return the job's folder, which may not exist."""
+    return paths.job_dir(job.uid)
+
+
+def all_files(job: JobRecord) -> list[Path]:
+    """Return every file of a job's folder."""
+    return [path for path in folder_of(job).rglob("*") if path.is_file()]
+
+
+def kept_results(job: JobRecord) -> list[Path]:
+    """Return the files of a job that the provider can give again: its results, and its answers for later jobs."""
+    folder = folder_of(job)
+    return [*folder.glob(f"{RESULTS}/*"), *folder.glob("answers-*")]
+
+
+def users_of_answers(job: JobRecord) -> list[str]:
+    """Return the marks of the other jobs whose rows have answers of this job."""
+    users = []
+    for table in paths.state_dir().glob(f"jobs/*/{REUSED}"):
+        if table.parent.name != job.uid:
+            with skipped_rows(table) as skipped:
+                if any(name.startswith(f"{job.uid}/") for name in skipped.files()):
+                    users.append(table.parent.name)
+    return users
 
 
 def rows_of(job: JobRecord, part: PartRecord) -> Iterator[tuple[int, str]]:

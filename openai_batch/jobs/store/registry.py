@@ -332,6 +332,15 @@ class Registry(Database):
             )
             return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
 
+    def remove(self, job: JobRecord) -> None:
+        """Forget a job. Its batches are remembered (`elsewhere`), so that the same input finds them again."""
+        with self.writing() as db:
+            rows = [(job.account, job.identity, batch_id) for batch_id in job.batch_ids]
+            db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
+            for table in ("outputs", "parts"):
+                db.execute(f"DELETE FROM {table} WHERE job = ?", (job.id,))  # noqa: S608 - a constant
+            db.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+
     def unidentified(self, account: str, endpoint: str) -> list[JobRecord]:
         """Return the jobs of batches of ours whose marks do not say what was asked for (`UNIDENTIFIED`)."""
         with self.reading() as db:

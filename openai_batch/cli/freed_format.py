@@ -1,0 +1,32 @@
+"""How freed space is printed, for `rm` and `prune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .output import count_text, errors
+from .progress import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from openai_batch.jobs.prune import Freed
+
+    from .output import Output
+
+
+def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool) -> None:
+    """Print the jobs and how many bytes were freed, or would be; the total is a message."""
+    records: list[dict[str, Any]] = [
+        {"id": each.job.id, "name": each.job.name, "bytes": each.n_bytes, "dry_run": dry_run} for each in freed
+    ]
+    columns = [
+        ("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
+        ("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
+        ("size", lambda record: size_text(record["bytes"]), lambda record: str(record["bytes"])),
+    ]
+    output.listing(records, columns, lambda record: str(record["id"]), "nothing to delete")
+    if freed and not output.quiet:
+        would = "would free" if dry_run else "freed"
+        total = size_text(sum(each.n_bytes for each in freed))
+        errors.note(f"{would} {total} of {count_text(len(freed), 'job')}")
