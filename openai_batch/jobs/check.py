@@ -33,6 +33,8 @@ class CheckResult:
     report: Report
     # Whether its first line looks like a request, not like a prompt.
     is_requests: bool
+    # Whether it has more than one batch may have, so that a job splits it.
+    splits: bool = False
 
 
 def check_input(name: str, provider: str | Provider | None = None) -> CheckResult:
@@ -50,11 +52,10 @@ def check_input(name: str, provider: str | Provider | None = None) -> CheckResul
             return CheckResult(source.name, chosen, report, is_requests=False)
         with source.path.open("rb") as handle:
             report = check_stream(handle, chosen.limits.of_lines())
-    if report.ok:
-        warnings = list(_splits(report, chosen.limits))
-        report.problems += warnings
-        report.warning_count += len(warnings)
-    return CheckResult(source.name, chosen, report, is_requests=True)
+    warnings = list(_splits(report, chosen.limits)) if report.ok else []
+    report.problems += warnings
+    report.warning_count += len(warnings)
+    return CheckResult(source.name, chosen, report, is_requests=True, splits=bool(warnings))
 
 
 def _splits(report: Report, limits: Limits) -> Iterator[Problem]:

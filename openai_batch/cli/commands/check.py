@@ -80,7 +80,12 @@ def _summary(result: CheckResult) -> str:
         return f"{result.name} has {count_text(report.problem_count, 'problem')} for {result.provider}"
     warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
     requests = count_text(report.requests, "request")
-    return f"{result.name}: {requests} for {report.endpoint}, within the limits of {result.provider}{warnings}"
+    fits = (
+        f"within the limits of {result.provider}"
+        if not result.splits
+        else f"too much for one file of {result.provider}"
+    )
+    return f"{result.name}: {requests} for {report.endpoint}, {fits}{warnings}"
 
 
 def _record(result: CheckResult) -> dict[str, Any]:
