@@ -125,7 +125,7 @@ PromptOpt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEMPLATE",
-        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default the column prompt, text or messages.",
+        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default column prompt, text or messages.",
     ),
 ]
 EndpointOpt = Annotated[

@@ -365,10 +365,13 @@ class _Problems:
         if not self.count:
             return
         shown = self._shown()
-        general = "fix the input; if a file was taken for another kind, say what it is with --format"
+        remedies = {item.remedy for item in shown}
+        hint = remedies.pop() if len(remedies) == 1 else "fix the input"
+        if self.count > 1:
+            hint += "; if a file was taken for another kind, say what it is with --format"
         raise InputError(
             problems_text("the input", shown, self.count, outcome="nothing was prepared"),
-            hint=shown[0].remedy if len({item.remedy for item in shown}) == 1 else general,
+            hint=hint,
             problems=shown,
         )
 

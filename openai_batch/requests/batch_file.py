@@ -19,7 +19,7 @@ from openai_batch.files.lines import lines
 from .check import check_stream
 from .fingerprints import fingerprints
 from .report import problems_text
-from .source import looks_like_requests, not_requests
+from .source import require_requests
 from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
@@ -62,10 +62,8 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     `folder` is for the files that this makes. Raises InputError with the problems (a limited number of them) if the
     file cannot be sent.
     """
-    if source.line_origins is None and not looks_like_requests(source):
-        problem = not_requests(source)
-        hint = "for prompts and tables use `obatch run`, or `obatch prepare` first"
-        raise InputError(f"{source.name}: it is not a batch file; nothing was sent", hint=hint, problems=[problem])
+    if source.line_origins is None:
+        require_requests(source)
     ids, keys = folder / "ids", folder / "keys"
     splitter = Splitter(limits)
     encode_lines = msgspec.json.Encoder().encode_lines

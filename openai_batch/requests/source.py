@@ -131,6 +131,14 @@ def not_requests(source: Source) -> Problem:
     return Problem(1, "invalid_json_line", message, None, f"`obatch run {source.name}` takes these")
 
 
+def require_requests(source: Source) -> None:
+    """Raise InputError if a file does not look like requests at all."""
+    if not looks_like_requests(source):
+        hint = "for prompts and tables use `obatch run`, or `obatch prepare` first"
+        message = f"{source.name}: it is not a batch file; nothing was sent"
+        raise InputError(message, hint=hint, problems=[not_requests(source)])
+
+
 def first_model(source: Source) -> str | None:
     """Return the model that the first request names, or None. It can decide the provider before the check."""
     with source.path.open("rb") as handle:
