@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
@@ -16,17 +17,25 @@ _ENCODINGS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
-    (b"{\0", "utf-16-le"),
-    (b"\0{", "utf-16-be"),
 )
+_ASCII = re.compile(rb"[\t\r\n\x20-\x7e]{2}")
 _CHUNK = 1 << 18
 
 
 def wide_encoding(path: Path) -> str | None:
-    """Return the encoding of a file of UTF-16 or UTF-32, by its first bytes; None for any other file."""
+    """Return the encoding of a file of UTF-16 or UTF-32, by its first bytes; None for any other file.
+
+    UTF-16 without a byte order mark is found if it begins with two ASCII characters.
+    """
     with path.open("rb") as handle:
         head = handle.read(4)
-    return next((encoding for mark, encoding in _ENCODINGS if head.startswith(mark)), None)
+    for mark, encoding in _ENCODINGS:
+        if head.startswith(mark):
+            return encoding
+    for zeros, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if head[zeros::2] == b"\0\0" and _ASCII.fullmatch(head[1 - zeros :: 2]):
+            return encoding
+    return None
 
 
 def to_utf8(path: Path, name: str, target: Path, encoding: str) -> None:

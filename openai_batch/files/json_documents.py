@@ -1,4 +1,4 @@
-"""Turn a JSON array of objects, or objects that go over several lines, into JSON lines. Memory holds one object."""
+"""Turn a JSON array of objects or of texts, or objects that go over several lines, into JSON lines. Memory holds one object."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ if TYPE_CHECKING:
 _SNIFF = 1 << 16
 _CHUNK = 1 << 16
 _SPACE = re.compile(r"[ \t\r\n]*")
-_ARRAY = re.compile(r"\[[ \t\r\n]*(?=\{)")
+_ARRAY = re.compile(r"\[[ \t\r\n]*(?=[{\"\]])")
+_IN_ARRAY = re.compile(r"[ \t\r\n]*[,\]]")
+_BROKEN = re.compile(r"\{[ \t\r]*\n\s*\"|\[[ \t\r]*\n\s*\{\s*\"")  # what cannot be read, but can only be meant as JSON
 _REMEDY = "fix the file, or write one JSON object per line"
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def is_json_document(path: Path) -> bool:
-    """Tell whether a file is a JSON array of objects, or begins with an object that goes over several lines."""
+    """Tell whether a file is a JSON array of objects or texts, or begins with an object that goes over several lines."""
     with path.open("rb") as handle:
         head = handle.read(_SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if not head.startswith((b"{", b"[")):
         return False
-    if head.partition(b"\n")[0].strip() in (b"{", b"["):
-        return True
     text = head.decode("utf-8", "replace")
     array = _ARRAY.match(text)
     start = array.end() if array is not None else 0
+    if text.startswith("]", start):
+        return True
     try:
         value, end = _scan(text, start)
     except (ValueError, RecursionError):
-        return False
+        return _BROKEN.match(text) is not None
+    if isinstance(value, str):
+        return _IN_ARRAY.match(text, end) is not None and (len(head) == _SNIFF or text.rstrip().endswith("]"))
     return array is not None or (isinstance(value, dict) and "\n" in text[:end])
 
 
@@ -44,14 +48,15 @@ def to_lines(path: Path, name: str, target: Path) -> None:
     """Write the objects of `path` to `target`, one per line; `name` is what messages call it.
 
     An object is on the line on which it begins in `path`, if no other one begins there. Its text is not changed, but
-    for line ends between its parts. Raises InputError if the file is not valid JSON, or if the disk is full.
+    for line ends between its parts; a text becomes an object with the key `prompt`. Raises InputError if the file is not valid JSON, or if the disk is full.
     """
     lines = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream, target.open("w", encoding="utf-8") as out:
             for line, value in _values(_Text(stream, name)):
                 out.write("\n" * (line - 1 - lines))  # nothing if the number is negative
-                out.write(value.replace("\r", " ").replace("\n", " ") + "\n")
+                row = f'{{"prompt":{value}}}' if value.startswith('"') else value
+                out.write(row.replace("\r", " ").replace("\n", " ") + "\n")
                 lines = max(lines + 1, line)
     except UnicodeDecodeError:
         raise InputError(f"{name}: not UTF-8 after line {lines}", hint="save the file as UTF-8") from None
@@ -66,6 +71,8 @@ def _values(text: _Text) -> Iterator[tuple[int, str]]:
     is_array = text.next() == "["
     if is_array:
         text.skip(1)
+        if text.next() == "]":
+            raise text.error("the JSON array is empty")
     while (char := text.next()) and not (is_array and char == "]"):
         yield text.value()
         if is_array and text.next() == ",":

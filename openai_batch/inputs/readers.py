@@ -31,6 +31,7 @@ Line: TypeAlias = "tuple[int, str | Problem]"
 PROMPT = "prompt"
 """The name of the only column of a file of prompts."""
 
+_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
 _CHUNK_BYTES = 1 << 15  # the system would give and take back a larger buffer each time
 
 
@@ -83,6 +84,8 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
     feed = _csv_feed(stream, line_problems)
     first = next(feed, "")
     delimiter = delimiter_of(first, usual)
+    if (said := _SEPARATOR.fullmatch(first)) is not None:
+        first, delimiter = "\n", said[1]
     reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     begin = 1
@@ -122,7 +125,7 @@ def delimiter_of(header: str, usual: str = ",") -> str:
     plain = re.sub('"[^"]*"', "", header)
     if usual != "," and usual in plain:
         return usual
-    most = max(",;\t|", key=plain.count)
+    most = max("\t,;|", key=plain.count)
     return most if most in plain else usual
 
 

@@ -14,7 +14,7 @@ from support.sample_tables import prompts, requests, write_csv
 from openai_batch.errors import InputError, UsageError
 
 ROWS = [{"id": 1, "text": "The phone, great"}, {"id": 2, "text": "é; it|broke\tdown"}]
-TEXTS = [row["text"] for row in ROWS]
+TEXTS = [str(row["text"]) for row in ROWS]
 needs_calamine = pytest.mark.skipif(find_spec("python_calamine") is None, reason="python-calamine is not installed")
 
 
@@ -82,13 +82,15 @@ def test_problems_in_an_array_have_their_line() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("[]", "t.json:1: the JSON array is empty"),
+        ("[\n\n]", "t.json:3: the JSON array is empty"),
         ('[\n{"text": "a"},\n{"text": "b"}\n', "t.json:4: the JSON array is not closed"),
         ('[\n{"text": "a"}\n{"text": "b"}\n]', "t.json:3: not valid JSON: a comma is missing"),
         ('[\n{"text": "a"},\n{"text": b}\n]', "t.json:3: not valid JSON: Expecting value"),
         ('[\n{"text": "a"}\n]\n{"text": "b"}', "t.json:4: something follows the JSON array"),
         ('{\n"text": "a"\n}\n{\n"text": \n}', "t.json:6: not valid JSON"),
         ('[\n{"text": ' + "[" * 99999, "t.json:2: the JSON is nested too deeply"),
-        ('[\n{"text": "a"},\n"b"\n]', "t.json:3: the line is not a JSON object"),
+        ('[\n{"text": "a"},\n7\n]', "t.json:3: the line is not a JSON object"),
     ],
 )
 def test_a_broken_document_is_one_problem(text: str, told: str) -> None:
@@ -97,6 +99,32 @@ def test_a_broken_document_is_one_problem(text: str, told: str) -> None:
     with pytest.raises(InputError) as caught:
         requests("t.json")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_array_of_texts_is_prompts(indent: int | None) -> None:
+    """The texts of a JSON array are prompts."""
+    Path("t.json").write_text(json.dumps(TEXTS, indent=indent), encoding="utf-8")
+    assert prompts(requests("t.json")) == TEXTS
+
+
+def test_prompts_that_begin_like_json_are_prompts() -> None:
+    """Brackets at the start of prompts do not make them JSON."""
+    for lines in (
+        ["{", "code", "}"],
+        ["[INST] a [/INST]", "b"],
+        ["{name} is nice", "x"],
+        ['["a", "b"] is a list?', "x"],
+    ):
+        Path("t.txt").write_text("\n".join(lines), encoding="utf-8")
+        assert prompts(requests("t.txt")) == lines
+
+
+def test_excels_line_with_the_delimiter_is_no_header() -> None:
+    """`sep=;` above the header, which Excel understands, says what the delimiter is."""
+    Path("t.csv").write_text("sep=|\r\nid|text, short, or not\r\n1|a\r\n2\r\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"t\.csv:4: the row has 1 cell"):
+        requests("t.csv", prompt="{{ id }}")
 
 
 def test_a_large_array_is_read_object_by_object() -> None:
@@ -118,6 +146,13 @@ def test_wide_encodings_are_read(name: str, encoding: str) -> None:
     }[name]
     Path(name).write_bytes(text.encode(encoding))
     assert prompts(requests(name)) == TEXTS
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_wide_text_without_a_mark_is_read(encoding: str) -> None:
+    """UTF-16 is told by its zero bytes too."""
+    Path("t.csv").write_bytes("id,text\n1,é\n".encode(encoding))
+    assert prompts(requests("t.csv")) == ["é"]
 
 
 def test_half_a_wide_character_is_a_problem() -> None:
