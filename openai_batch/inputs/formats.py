@@ -55,6 +55,7 @@ _SUFFIXES = {
     ".ods": "xlsx",
 }
 _MAGIC = ((b"PAR1", "parquet"), (b"SQLite format 3\0", "sqlite"))
+_OBJECT_OR_ARRAY = re.compile(rb"^\s*[{\[]", re.MULTILINE)
 _NAME = re.compile(r"[^\W\d](?:[\w .()/#%-]{0,38}[\w)%])?")  # of a column; a sentence is longer, or has other marks
 
 
@@ -225,7 +226,7 @@ def kind_of(source: Source) -> str:
             )
         return found or "txt"
     known = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if known == "jsonl" and head.strip() and not head.lstrip().startswith((b"{", b"[")) and other_kind(head) is None:
+    if known == "jsonl" and head.strip() and not _OBJECT_OR_ARRAY.search(head) and other_kind(head) is None:
         raise UsageError(
             f"{source.name} has no JSON objects", hint=f"say what it is: --format {_table_like(head) or 'txt'}"
         )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.command import invoke
+from support.sample_results import read_csv
 from support.sample_tables import prompts, requests, write_table
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
 
 CASES = {
     "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, but the header has 2"),
@@ -116,3 +121,15 @@ def test_a_dry_run_counts_rows() -> None:
     result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).succeeded()
     assert "2 requests for /v1/chat/completions" in result.err
     assert json.dumps("x") not in result.out
+
+
+def test_run_skips_empty_rows(faulty: FaultServer) -> None:
+    """`run --skip-empty` says how many rows it skipped, and joins each answer with its own row."""
+    Path("t.csv").write_text("id,text\n1,a\n2,\n3,c\n", encoding="utf-8")
+    words = ("run", "t.csv", "-p", "faulty", "-m", "echo-1", "-o", "out.csv")
+    invoke(*words).failed(3, "t.csv:3: the prompt is empty", "--skip-empty")
+    result = invoke(*words, "--skip-empty").succeeded()
+    assert "prompts from column text\n1 empty row skipped\n" in result.err
+    assert [(row["custom_id"], row["id"]) for row in read_csv("out.csv")] == [("line-1", "1"), ("line-3", "3")]
+    assert len(faulty.batches) == 1
+    invoke("run", "none*.csv", "-p", "faulty").failed(3, "none*.csv: no file matches", "name a file")

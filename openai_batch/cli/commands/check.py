@@ -59,7 +59,7 @@ def _raise_if_bad(results: list[CheckResult]) -> None:
     if len(results) > 1:
         verb = "has" if len(bad) == 1 else "have"
         raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
-    prompts = f"for a file of prompts: `obatch run` or `obatch prepare {bad[0].name}`"
+    prompts = f"for prompts and tables: `obatch run` or `obatch prepare {bad[0].name}`"
     raise InputError(_summary(bad[0]), hint="fix the file" if bad[0].is_requests else prompts)
 
 

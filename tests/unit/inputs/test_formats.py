@@ -252,3 +252,6 @@ def test_json_lines_that_are_none() -> None:
     with pytest.raises(UsageError, match=r"t\.jsonl has no JSON objects") as caught:
         requests("t.jsonl")
     assert "--format txt" in caught.value.hint
+    Path("t.jsonl").write_text('# a comment\n{"text":"a"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"t\.jsonl:1: not valid JSON"):
+        requests("t.jsonl")
