@@ -124,7 +124,7 @@ PromptOpt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEMPLATE",
-        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default the column prompt or text.",
+        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default column prompt, text or messages.",
     ),
 ]
 EndpointOpt = Annotated[
@@ -146,9 +146,11 @@ InlineOpt = Annotated[bool, typer.Option("--inline-images", help="Download image
 IdOpt = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.")]
 FormatOpt = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", help="Input format: txt, csv, tsv, jsonl, parquet or sqlite."),
+    typer.Option("--format", metavar="NAME", help="Input format: txt, csv, tsv, jsonl, parquet, sqlite or xlsx."),
 ]
-TableOpt = Annotated[str | None, typer.Option("--table", metavar="NAME", help="Table of a SQLite database.")]
+TableOpt = Annotated[
+    str | None, typer.Option("--table", metavar="NAME", help="Table of a SQLite database, or sheet of a workbook.")
+]
 SqlOpt = Annotated[
     str | None,
     typer.Option(
@@ -156,12 +158,15 @@ SqlOpt = Annotated[
     ),
 ]
 LimitOpt = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.")]
+SkipEmptyOpt = Annotated[bool, typer.Option("--skip-empty", help="Skip rows whose prompt is empty.")]
 EmbeddingsOpt = Annotated[bool, typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.")]
 ScoreOpt = Annotated[str | None, typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.")]
 RerankOpt = Annotated[
     str | None, typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.")
 ]
-PrefixOpt = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Start of each custom id.")]
+PrefixOpt = Annotated[
+    str, typer.Option("--prefix", metavar="TEXT", help="Start of each custom id; the line or row number follows.")
+]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

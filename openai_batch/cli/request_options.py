@@ -21,16 +21,18 @@ from .options import (
     RerankOpt,
     SchemaOpt,
     ScoreOpt,
+    SkipEmptyOpt,
     SqlOpt,
     SystemOpt,
     TableOpt,
     params,
     text_or_file,
 )
-from .output import note_terminal_input
+from .output import count_text, errors, note_terminal_input
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
 
 
@@ -82,6 +84,7 @@ class InputOptions:
     table: TableOpt = None
     sql: SqlOpt = None
     limit: LimitOpt = None
+    skip_empty: SkipEmptyOpt = False
 
     def open(self, files: list[str] | None, folder: Path) -> Inputs:
         """Return the input: these files, else the query, else standard input. `folder` is for temporary files."""
@@ -96,3 +99,11 @@ class InputOptions:
         from openai_batch.jobs.job_spec import name_of_input
 
         return name_of_input(files or [], table=self.table, sql=self.sql, output=output)
+
+
+def note_prepared(made: Prepared) -> None:
+    """Say which column has the prompts if nobody named it, and how many rows were skipped."""
+    if made.column is not None:
+        errors.note(f"prompts from column {made.column}")
+    if made.skipped:
+        errors.note(f"{count_text(made.skipped, 'empty row')} skipped")

@@ -1,7 +1,7 @@
 """Read prompts, tables and query results from files, globs, pipes and databases.
 
-The format of a file is `--format` if given. Otherwise its first bytes decide, then the suffix of its name (without
-`.gz` and `.zst`), then what its first lines look like.
+The format of a file is `--format` if given. Otherwise its first bytes decide, and whether its first line is a JSON
+object, then the suffix of its name (without `.gz` and `.zst`), then what its first lines look like.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from openai_batch.errors import UsageError
+from openai_batch.errors import InputError, UsageError
 from openai_batch.files.lines import lines
+from openai_batch.files.signatures import other_kind
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
 
-from .readers import csv_rows, jsonl_rows, txt_rows
+from .readers import csv_rows, delimiter_of, jsonl_rows, txt_rows
+from .workbook import is_workbook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .readers import Rows
 
-FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "sqlite")
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "sqlite", "xlsx")
 REQUESTS = "requests"
 """The kind of a batch input file, which contains requests and not a table."""
 
@@ -37,6 +39,7 @@ _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
+    ".psv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
@@ -45,9 +48,15 @@ _SUFFIXES = {
     ".db": "sqlite",
     ".sqlite": "sqlite",
     ".sqlite3": "sqlite",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xlsb": "xlsx",
+    ".xls": "xlsx",
+    ".ods": "xlsx",
 }
 _MAGIC = ((b"PAR1", "parquet"), (b"SQLite format 3\0", "sqlite"))
-_NAME = re.compile(r"[^\W\d][\w.-]*")
+_OBJECT_OR_ARRAY = re.compile(rb"^\s*[{\[]", re.MULTILINE)
+_NAME = re.compile(r"[^\W\d](?:[\w .()/#%-]{0,38}[\w)%])?")  # of a column; a sentence is longer, or has other marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class Inputs:
     format: str | None = None
     """One of FORMATS, or None: the content and the name of each file decide."""
     table: str | None = None
-    """The table to read from SQLite databases."""
+    """The table to read from SQLite databases, or the sheet of workbooks."""
     sql: str | None = None
     """A query for each SQLite database, or for local files if there are no names."""
     _opened: dict[int, Source] = field(default_factory=dict, init=False)  # by index in `names`
@@ -128,6 +137,9 @@ class Inputs:
                 raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
             with _closed(query_rows(self.sql, self._work_folder(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
+        if self.names and all(_is_empty(self._open(number)) for number in range(len(self.names))):
+            what = "the file is empty" if len(self.names) == 1 else "all files are empty"
+            raise InputError(f"{self._open(0).name}: {what}", hint="write one prompt per line, or a table")
         for number, name in enumerate(self.names):
             yield from self._table(self._open(number), name, self._work_folder(number))
             self._close(number)
@@ -142,10 +154,11 @@ class Inputs:
                 f"{source.name} has ready requests, which are sent as they are",
                 hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
             )
-        if kind != "sqlite" and (self.table is not None or self.sql is not None):
+        if (self.table is not None and kind not in ("sqlite", "xlsx")) or (self.sql is not None and kind != "sqlite"):
             what = "--table" if self.table is not None else "--sql with a file"
+            kinds = "SQLite databases and workbooks" if self.table is not None else "SQLite databases"
             raise UsageError(
-                f"{what} is for SQLite databases, and {source.name} is not one",
+                f"{what} is for {kinds}, and {source.name} is not one",
                 hint="to query other files, name them in the query: --sql \"SELECT … FROM 'x.parquet'\"",
             )
         if kind in ("parquet", "sqlite"):
@@ -158,11 +171,16 @@ class Inputs:
             with _closed(opened) as rows:
                 yield Table(source.name, kind, rows, origin)
             return
+        if kind == "xlsx":
+            from .workbook import workbook_rows
+
+            yield Table(source.name, kind, workbook_rows(source.path, source.name, self.table), origin)
+            return
         with source.path.open("rb") as stream:
             if kind == "jsonl":
                 yield Table(source.name, kind, jsonl_rows(stream), origin)
             elif kind in ("csv", "tsv"):
-                yield Table(source.name, kind, csv_rows(stream, "\t" if kind == "tsv" else None), origin)
+                yield Table(source.name, kind, csv_rows(stream, "\t" if kind == "tsv" else ","), origin)
             else:
                 yield Table(source.name, kind, txt_rows(stream), origin)
 
@@ -174,7 +192,8 @@ class Inputs:
     def _open(self, number: int) -> Source:
         """Return an input. It is opened only once, since a pipe cannot be read twice."""
         if number not in self._opened:
-            self._opened[number] = open_source(self.names[number], self._work_folder(number))
+            documents = self.format in (None, "jsonl")
+            self._opened[number] = open_source(self.names[number], self._work_folder(number), documents=documents)
         return self._opened[number]
 
     def _close(self, number: int) -> None:
@@ -182,22 +201,36 @@ class Inputs:
 
 
 def kind_of(source: Source) -> str:
-    """Return what a file is: one of FORMATS, or REQUESTS."""
+    """Return what a file is: one of FORMATS, or REQUESTS.
+
+    Raises UsageError for a table in a file whose name says that it has prompts.
+    """
     with source.path.open("rb") as handle:
         head = handle.read(SNIFF)
     for mark, kind in _MAGIC:
         if head.startswith(mark):
             return kind
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"{") and _is_request(source):
-        return REQUESTS
-    path = Path(source.name.lower())
-    suffix = path.suffix if path.suffix not in (".gz", ".zst", ".zstd") else Path(path.stem).suffix
-    if (known := _SUFFIXES.get(suffix)) is not None:
-        return known
-    if text.startswith((b"{", b"[{")):
-        return "jsonl"
-    return _table_like(head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")) or "txt"
+    if is_workbook(source.path, head):
+        return "xlsx"
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    if head.lstrip().startswith(b"{") and (first := _first_line(source)) is not None:
+        return REQUESTS if _is_request(first) else "jsonl"
+    suffixes = [suffix for suffix in Path(source.name.lower()).suffixes if suffix not in (".gz", ".zst", ".zstd")]
+    if suffixes[-1:] == [".txt"]:
+        suffixes.pop()
+        found = _SUFFIXES.get(suffixes[-1]) if suffixes else None  # such as `reviews.csv.txt`
+        if found is None and (found := _table_like(head)) is not None:
+            raise UsageError(
+                f"{source.name} looks like a table, but a .txt file has prompts",
+                hint=f"say which one it is: --format {found} or --format txt",
+            )
+        return found or "txt"
+    known = _SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if known == "jsonl" and head.strip() and not _OBJECT_OR_ARRAY.search(head) and other_kind(head) is None:
+        raise UsageError(
+            f"{source.name} has no JSON objects", hint=f"say what it is: --format {_table_like(head) or 'txt'}"
+        )
+    return known or _table_like(head) or "txt"
 
 
 class _Request(msgspec.Struct):
@@ -209,17 +242,14 @@ class _Request(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
-def _is_request(source: Source) -> bool:
-    """Tell whether the first line that is not blank is a request; some fields may be missing.
+def _is_request(line: _Request) -> bool:
+    """Tell whether a line is a request; some fields may be missing.
 
     A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
     """
-    request = _first_line(source)
-    if request is None:
-        return False
-    others = (request.custom_id, request.method, request.url)
+    others = (line.custom_id, line.method, line.url)
     known = sum(value is not msgspec.UNSET for value in others)
-    return known == len(others) or (known > 0 and isinstance(request.body, dict))
+    return known == len(others) or (known > 0 and isinstance(line.body, dict))
 
 
 def _first_line(source: Source) -> _Request | None:
@@ -253,25 +283,22 @@ def _mixed(table: Source, ready: Source) -> UsageError:
     )
 
 
-def _table_like(text: str) -> str | None:
+def _table_like(head: bytes) -> str | None:
     """Return tsv or csv if the first lines are a header of two names or more and rows of that length, else None."""
+    text = head.decode("utf-8", "replace")
     whole = text if len(text) < SNIFF // 4 else text[: text.rfind("\n") + 1]
-    for kind, delimiter in (("tsv", "\t"), ("csv", ",")):
-        try:
-            header, *records = [row for row in csv.reader(whole.split("\n")[:50], delimiter=delimiter) if row]
-        except (csv.Error, ValueError):
-            continue
-        # The last record may be incomplete, since its cell may continue after these lines.
-        even = all(len(row) == len(header) for row in records[: max(1, len(records) - 1)])
-        if (
-            len(header) > 1
-            and len(set(header)) == len(header)
-            and records
-            and even
-            and all(map(_NAME.fullmatch, header))
-        ):
-            return kind
-    return None
+    lines = whole.split("\n")[:50]
+    delimiter = delimiter_of(lines[0])
+    try:
+        header, *records = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except (csv.Error, ValueError):
+        return None
+    # The last record may be incomplete, since its cell may continue after these lines.
+    even = all(len(row) == len(header) for row in records[: max(1, len(records) - 1)])
+    is_table = (
+        len(header) > 1 and len(set(header)) == len(header) and records and even and all(map(_NAME.fullmatch, header))
+    )
+    return ("tsv" if delimiter == "\t" else "csv") if is_table else None
 
 
 @contextmanager

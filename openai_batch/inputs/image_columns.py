@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import InputError
 
 from .data_url import MAX_DOWNLOAD_BYTES, data_url, guess_mime
+from .templates import no_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ class ImageColumns:
         urls = []
         for column in self._columns:
             if column not in row:
-                raise InputError(f"there is no column {column!r} for --image", hint=f"the columns are {', '.join(row)}")
+                raise no_column(column, row, f"there is no column {column!r} for --image")
             cell = row[column]
             for value in cell if isinstance(cell, list) else [cell]:
                 if value is not None and value not in ("", b""):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
@@ -21,14 +20,16 @@ from openai_batch.requests.check import MAX_ID_CHARS
 from openai_batch.requests.endpoints import BatchType
 from openai_batch.requests.report import problems_text
 
+from .default_column import cell_of, column_reader, default_column, is_stored_by_columns, messages_of
 from .readers import PROMPT, problem
-from .templates import Template, as_text, columns_text
+from .source_rows import encoded_row
+from .templates import ColumnError, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .formats import Table
-    from .readers import Row, Rows
+    from .readers import Row
     from .request_spec import RequestSpec
 
     _MakeLine = Callable[[int, Row, int | None], bytes]  # of (number of the request, row, place of the row)
@@ -37,67 +38,147 @@ MAX_SHOWN = 100
 """The most problems that are listed; more are only counted."""
 
 _FLUSH_BYTES = 1 << 20
+_BY_ROWS = 'write it by rows: to_json(FILE, orient="records", lines=True)'
 _encode = msgspec.json.encode
 
 
-def prepare(tables: Iterable[Table], spec: RequestSpec, target: BinaryIO, *, limit: int | None = None) -> int:
-    """Write one request for each row to `target`, at most `limit`, and return how many rows were read.
+@dataclass(slots=True)
+class Prepared:
+    """What was made of the rows."""
 
-    Raises InputError if there is a problem or no row. It lists at most MAX_SHOWN problems, each as
-    `file:line: message: remedy`. Raises UsageError if `spec` does not fit.
+    requests: int = 0
+    """The number of requests."""
+    skipped: int = 0
+    """The number of rows that were skipped because their prompt is empty."""
+    column: str | None = None
+    """The column with the prompts if nobody named it and the input is not only prompts; else None."""
+
+
+def prepare(
+    tables: Iterable[Table],
+    spec: RequestSpec,
+    target: BinaryIO,
+    *,
+    limit: int | None = None,
+    skip_empty: bool = False,
+    rows_to: BinaryIO | None = None,
+) -> Prepared:
+    """Write one request for each row to `target`, at most `limit`, and return what was made.
+
+    With `skip_empty`, rows with an empty prompt are skipped. Each row that became a request is written to `rows_to`
+    (see `source_rows`). Raises InputError if there is a problem or no request. It lists at most MAX_SHOWN problems,
+    each as `file:line: message: remedy`. Raises UsageError if `spec` does not fit.
     """
-    count = 0
     problems = _Problems()
     first_name = ""
     kinds = set()
     with ExitStack() as stack:
-        compiled = _CompiledSpec(spec, stack)
+        writer = _Writer(_CompiledSpec(spec, stack), problems, target, rows_to, limit, skip_empty=skip_empty)
         for table in tables:
             first_name = first_name or table.name
             kinds.add(table.kind)
-            rows = islice(table.rows, None if limit is None else limit - count)
-            count = _write_rows(table, rows, compiled, target, count, problems)
-            if count == limit:
+            writer.write(table)
+            if writer.full:
                 break
     problems.raise_if_any()
-    if not count:
+    made = writer.made
+    if not made.requests:
+        if made.skipped:
+            raise InputError(f"{first_name}: every prompt is empty", hint="fill them in, or choose another --prompt")
         if kinds <= {"txt"}:
             raise InputError(f"{first_name}: there is no prompt", hint="write one prompt per line")
         raise InputError(f"{first_name}: there is no row", hint="write at least one row below the header")
-    return count
+    return made
 
 
-def _write_rows(
-    table: Table, rows: Rows, compiled: _CompiledSpec, target: BinaryIO, count: int, problems: _Problems
-) -> int:
-    """Write the requests for the rows of one table and return the new count of rows."""
-    make_line: _MakeLine | None = None
-    out: list[bytes] = []
-    size = 0
-    for where, row in rows:
-        if isinstance(row, Problem):
-            problems.add(table.name, row)
-            count += 1
-            continue
-        try:
-            if make_line is None:
-                make_line = compiled.line_maker(row, table)
-            count += 1
-            line = make_line(count, row, where)
-        except InputError as exc:
-            problems.add(table.name, problem(where, str(exc), exc.hint))
-            if make_line is None:
-                return count + 1  # every row of this table has the same problem
-            continue
-        if not problems.count:
-            out.append(line)
-            size += len(line)
-            if size > _FLUSH_BYTES:
-                target.write(b"".join(out))
-                out.clear()
-                size = 0
-    target.write(b"".join(out))
-    return count
+class _Writer:
+    """Writes the requests for the rows of one table after the other."""
+
+    def __init__(
+        self,
+        compiled: _CompiledSpec,
+        problems: _Problems,
+        target: BinaryIO,
+        rows_to: BinaryIO | None,
+        limit: int | None,
+        *,
+        skip_empty: bool,
+    ) -> None:
+        self._compiled = compiled
+        self._problems = problems
+        self._target = target
+        self._rows_to = rows_to
+        self._left = limit
+        self._skip_empty = skip_empty
+        self._make_line: _MakeLine | None = None
+        self._number = 0  # of the last row, or of the last line of prompts
+        self._lines: list[bytes] = []
+        self._rows: list[bytes] = []
+        self._size = 0
+        self.made = Prepared()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many requests as the limit allows."""
+        return self._left == 0
+
+    def write(self, table: Table) -> None:
+        """Write the requests for the rows of one table."""
+        before = self._number
+        self._make_line = None
+        for where, row in table.rows:
+            # Prompts have the number of their line, which blank lines count in.
+            self._number = before + where if table.kind == "txt" and where is not None else self._number + 1
+            if isinstance(row, Problem):
+                self._problems.add(table.name, row)
+            else:
+                try:
+                    self._add(row, where, table)
+                except _EmptyPromptError as exc:
+                    if self._skip_empty:
+                        self.made.skipped += 1
+                        continue
+                    self._problems.add(table.name, problem(where, str(exc), exc.hint))
+                except InputError as exc:
+                    once = isinstance(exc, ColumnError)
+                    self._problems.add(table.name, problem(where, str(exc), exc.hint), once=once)
+                    if self._make_line is None:
+                        return  # every row of this table has the same problem
+            if self._left is not None:
+                self._left -= 1
+                if not self._left:
+                    break
+        self._flush()
+
+    def _add(self, row: Row, where: int | None, table: Table) -> None:
+        """Add the request for a row. Raises InputError."""
+        make_line = self._make_line
+        if make_line is None:
+            make_line, column = self._compiled.line_maker(row, table)
+            self._make_line = make_line
+            self.made.column = self.made.column or column
+        line = make_line(self._number, row, where)
+        if self._problems.count:
+            return
+        self.made.requests += 1
+        self._lines.append(line)
+        self._size += len(line)
+        if self._rows_to is not None:
+            self._rows.append(encoded_row(row))
+        if self._size > _FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._target.write(b"".join(self._lines))
+        if self._rows_to is not None:
+            self._rows_to.write(b"".join(self._rows))
+        self._lines.clear()
+        self._rows.clear()
+        self._size = 0
+
+
+class _EmptyPromptError(InputError):
+    """The prompt of a row is empty."""
 
 
 class _CompiledSpec:
@@ -120,35 +201,66 @@ class _CompiledSpec:
             from openai_batch.requests.unique_ids import unique_ids
 
             self._earlier_place = stack.enter_context(unique_ids())
-        self._line_format, self._fields = self._encode_fixed_parts()
+        self._prompt_parts = self._encode_fixed_parts()
 
-    def line_maker(self, row: Row, table: Table) -> _MakeLine:
+    def line_maker(self, row: Row, table: Table) -> tuple[_MakeLine, str | None]:
         """Return the function that makes the line for each row of a table with the columns of `row`.
 
-        Raises InputError if no column holds the prompt.
+        Return also the column with the prompts, if nobody named it and the input is not only prompts. Raises InputError
+        if no column holds the prompt.
         """
+        if is_stored_by_columns(row):
+            raise ColumnError("the table is stored by columns, as pandas' to_json() does", hint=_BY_ROWS)
+        column = None
+        if self._prompt is None:
+            rerank = self._kind is BatchType.RERANK and "documents" in row
+            column = "documents" if rerank else default_column(row, chats=self._has_chats)
+        messages = column == "messages" and self._has_chats
         encoders = {name: _text_encoder(template) for name, template in self._texts.items()}
-        encoders["prompt"] = self._prompt_encoder(row, table)
-        fields, line_format = [encoders[name] for name in self._fields], self._line_format
+        encoders["prompt"] = self._messages_encoder() if messages else self._prompt_encoder(column, table)
+        line_format, names = self._encode_fixed_parts(messages=True) if messages else self._prompt_parts
+        make_line = self._joined(line_format, [encoders[name] for name in names], table.name)
+        return make_line, column if table.kind != "txt" else None
+
+    @property
+    def _has_chats(self) -> bool:
+        """Whether a request can have a list of messages in place of a prompt."""
+        return self._kind in (BatchType.CHAT_COMPLETION, BatchType.RESPONSES) and not self._spec.images
+
+    def _joined(self, line_format: bytes, fields: list[Callable[[Row], bytes]], table_name: str) -> _MakeLine:
+        """Return the function that makes the line of (number of the request, row, place of the row)."""
         if self._spec.id_column is None:
             if len(fields) == 1:  # the usual case, made faster
                 encode = fields[0]
                 return lambda number, row, _where: line_format % (number, encode(row))
             return lambda number, row, _where: line_format % (number, *[encode(row) for encode in fields])
-        make_id = self._id_maker(self._spec.id_column, table.name)
-        return lambda _number, row, where: line_format % (make_id(row, where), *[encode(row) for encode in fields])
+        make_id = self._id_maker(self._spec.id_column, table_name)
 
-    def _encode_fixed_parts(self) -> tuple[bytes, list[str]]:
-        """Return the format of a line, for the % operator, and the names of its fields after the id."""
+        def line_with_id(_number: int, row: Row, where: int | None) -> bytes:
+            cells = [encode(row) for encode in fields]  # first, so that the id of a row that is skipped stays free
+            return line_format % (make_id(row, where), *cells)
+
+        return line_with_id
+
+    def _encode_fixed_parts(self, *, messages: bool = False) -> tuple[bytes, list[str]]:
+        """Return the format of a line, for the % operator, and the names of its fields after the id.
+
+        With `messages`, the prompt is a list of messages; in a chat request it includes the system message.
+        """
         token = secrets.token_hex(8)  # no text of the user contains it
+        in_messages = messages and self._kind is BatchType.CHAT_COMPLETION
+        texts = {} if in_messages else self._texts
         fields = {
             name: f"{token}:{name}" if template.constant is None else template.constant
-            for name, template in self._texts.items()
+            for name, template in texts.items()
         }
-        line = request_line(f"{token}:id", self._url, self._spec.body(f"{token}:prompt", fields))
+        body = self._spec.body(f"{token}:prompt", fields)
+        if in_messages and "messages" not in self._spec.params:
+            body["messages"] = f"{token}:prompt"
+        line = request_line(f"{token}:id", self._url, body)
         fixed = re.split(rb'"%b:([a-z]+)"' % token.encode(), line.replace(b"%", b"%%"))
         names = [name.decode() for name in fixed[3::2]]
-        expected = {"prompt", *(name for name, template in self._texts.items() if template.constant is None)}
+        expected = {"prompt", *(name for name, template in texts.items() if template.constant is None)}
         if set(names) != expected:
             raise UsageError("a --param replaces a parameter made from the rows", hint="leave that parameter out")
         if self._spec.id_column is None:
@@ -157,19 +269,31 @@ class _CompiledSpec:
             custom_id = b"%b"
         return fixed[0] + custom_id + b"%b".join(fixed[2::2]), names
 
-    def _prompt_encoder(self, row: Row, table: Table) -> Callable[[Row], bytes]:
-        """Return the function that encodes the prompt of a row, with images or as documents if asked for."""
-        if self._kind is BatchType.RERANK and self._prompt is None and "documents" in row:
+    def _prompt_encoder(self, column: str | None, table: Table) -> Callable[[Row], bytes]:
+        """Return the function that encodes the prompt of a row: of its `column`, or from the template."""
+        if column == "documents" and self._kind is BatchType.RERANK:
             return _encode_documents
-        text = self._prompt.text if self._prompt is not None else _column_reader(_default_column(row))
-
+        text = self._prompt.text if self._prompt is not None else column_reader(column or PROMPT)
         wrap = self._prompt_wrapper(table)
 
         def encode(row: Row) -> bytes:
             value = text(row)
             if not value or value.isspace():
-                raise InputError("the prompt is empty", hint="fill it in, or leave the row out")
+                raise _EmptyPromptError("the prompt is empty", hint="fill it in, or skip such rows with --skip-empty")
             return _json(value if wrap is None else wrap(value, row))
+
+        return encode
+
+    def _messages_encoder(self) -> Callable[[Row], bytes]:
+        """Return the function that encodes the messages of a row, after the system message of a chat request."""
+        system = self._texts.get("system") if self._kind is BatchType.CHAT_COMPLETION else None
+
+        def encode(row: Row) -> bytes:
+            messages = messages_of(row)
+            if not messages:
+                raise _EmptyPromptError("there is no message", hint="fill it in, or skip such rows with --skip-empty")
+            first = [{"role": "system", "content": system.text(row)}] if system is not None else []
+            return _json([*first, *messages])
 
         return encode
 
@@ -189,7 +313,7 @@ class _CompiledSpec:
         """Return the function that encodes the id of (row, place of the row), which is in `column`."""
 
         def custom_id(row: Row, where: int | None) -> bytes:
-            value = _cell(row, column)
+            value = cell_of(row, column)
             text = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
             if not isinstance(text, str) or not text:
                 raise InputError(f"{column} is not an id: {_shown(value)}", hint="an id is a text or a whole number")
@@ -212,51 +336,44 @@ class _Problems:
     def __init__(self) -> None:
         self.count = 0
         self._first: list[Problem] = []
+        self._rows: dict[tuple[str | None, str], int] = {}  # by file and the start of the message
 
-    def add(self, file: str, new: Problem) -> None:
-        """Count a problem in the file `file`, and keep it if there is room."""
+    def add(self, file: str, new: Problem, *, once: bool = False) -> None:
+        """Count a problem in the file `file`, and keep it if there is room.
+
+        With `once`, a problem that other rows of the file have as well is one problem.
+        """
+        if once:
+            key = (file, new.message.partition(";")[0])
+            self._rows[key] = self._rows.get(key, 0) + 1
+            if self._rows[key] > 1:
+                return
         self.count += 1
         if self.count <= MAX_SHOWN:
             self._first.append(replace(new, file=file))
+
+    def _shown(self) -> list[Problem]:
+        """Return the problems to list; one that several rows have says how many."""
+        shown = []
+        for item in self._first:
+            rows = self._rows.get((item.file, item.message.partition(";")[0]), 1)
+            shown.append(item if rows == 1 else replace(item, message=f"{item.message} (in {rows:,} rows)"))
+        return shown
 
     def raise_if_any(self) -> None:
         """Raise InputError if there is a problem."""
         if not self.count:
             return
-        general = "fix the input; if a file was taken for another kind, say what it is with --format"
+        shown = self._shown()
+        remedies = {item.remedy for item in shown}
+        hint = remedies.pop() if len(remedies) == 1 else "fix the input"
+        if self.count > 1:
+            hint += "; if a file was taken for another kind, say what it is with --format"
         raise InputError(
-            problems_text("the input", self._first, self.count, outcome="nothing was prepared"),
-            hint=self._first[0].remedy if self.count == 1 else general,
-            problems=self._first,
+            problems_text("the input", shown, self.count, outcome="nothing was prepared"),
+            hint=hint,
+            problems=shown,
         )
-
-
-def _default_column(row: Row) -> str:
-    """Return the column with the prompt: prompt, text or the only one. Raises InputError if there is none of these."""
-    for name in (PROMPT, "text"):
-        if name in row:
-            return name
-    if len(row) == 1:
-        return next(iter(row))
-    raise InputError(f"no column is called prompt or text; {columns_text(row)}", hint='--prompt "{{ column }}"')
-
-
-def _cell(row: Row, column: str) -> Any:
-    """Return a cell. Raises InputError if the row does not have that column."""
-    try:
-        return row[column]
-    except KeyError:
-        raise InputError(f"there is no column {column!r}; {columns_text(row)}", hint="fix the row") from None
-
-
-def _column_reader(column: str) -> Callable[[Row], str]:
-    """Return the function that returns the cell of `column` as text."""
-
-    def text(row: Row) -> str:
-        value = row.get(column)
-        return value if isinstance(value, str) else as_text(_cell(row, column))
-
-    return text
 
 
 def _text_encoder(template: Template) -> Callable[[Row], bytes]:
@@ -265,7 +382,7 @@ def _text_encoder(template: Template) -> Callable[[Row], bytes]:
 
 def _encode_documents(row: Row) -> bytes:
     """Encode the column `documents`: a list of texts, the JSON text of one, or one text."""
-    value = _cell(row, "documents")
+    value = cell_of(row, "documents")
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = msgspec.json.decode(value)

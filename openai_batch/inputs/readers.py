@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -17,7 +18,7 @@ import msgspec
 from openai_batch.errors import Problem
 from openai_batch.files.lines import MAX_LINE_BYTES, lines
 from openai_batch.files.signatures import other_kind
-from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep
+from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ Line: TypeAlias = "tuple[int, str | Problem]"
 PROMPT = "prompt"
 """The name of the only column of a file of prompts."""
 
+_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
 _CHUNK_BYTES = 1 << 15  # the system would give and take back a larger buffer each time
 
 
@@ -62,8 +64,7 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
         except RecursionError:
             yield number, problem(number, "the JSON is nested too deeply", "flatten the row")
         except (msgspec.DecodeError, UnicodeError) as exc:
-            reason = str(exc).removeprefix("JSON is malformed: ")
-            yield number, problem(number, f"not valid JSON: {reason}", remedy)
+            yield number, problem(number, *json_fault(text, exc, remedy))
         else:
             deep = len(text) > MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH
             if deep and is_too_deep(text.encode(), row):
@@ -72,18 +73,19 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
                 yield number, row
 
 
-def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
+def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
     """Yield the records below the header, as text.
 
-    Without `delimiter` it is the comma, or the semicolon if the header has one and no comma. Quoted cells may contain
-    newlines; the place of a row is the line on which it begins. Blank lines between records are skipped.
+    `usual` is the usual delimiter of such a file (see `delimiter_of`). Quoted cells may contain newlines; the place of
+    a row is the line on which it begins. Blank lines between records are skipped.
     """
     csv.field_size_limit(MAX_LINE_BYTES)  # a long document has more than the default 131,072 characters
     line_problems: list[Problem] = []
     feed = _csv_feed(stream, line_problems)
     first = next(feed, "")
-    if delimiter is None:
-        delimiter = ";" if ";" in first and "," not in first else ","
+    delimiter = delimiter_of(first, usual)
+    if (said := _SEPARATOR.fullmatch(first)) is not None:
+        first, delimiter = "\n", said[1]
     reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     begin = 1
@@ -99,8 +101,8 @@ def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
                 continue
             elif header is None:
                 header = record
-                if (header_problem := _header_problem(place, record)) is not None:
-                    yield place, header_problem
+                if (wrong := header_problem(place, record)) is not None:
+                    yield place, wrong
                     return
             elif len(record) != len(header):
                 message = f"the row has {_cells(len(record))}, but the header has {len(header):,}"
@@ -113,6 +115,18 @@ def csv_rows(stream: BinaryIO, delimiter: str | None = None) -> Rows:
     except csv.Error as exc:
         yield begin, problem(begin, *_csv_problem(str(exc)))
     yield from ((item.line, item) for item in line_problems)
+
+
+def delimiter_of(header: str, usual: str = ",") -> str:
+    """Return the comma, semicolon, tab or pipe that occurs most often in a header, outside of quotes.
+
+    A `usual` one other than the comma only has to occur. If none occurs, it is the `usual` one.
+    """
+    plain = re.sub('"[^"]*"', "", header)
+    if usual != "," and usual in plain:
+        return usual
+    most = max("\t,;|", key=plain.count)
+    return most if most in plain else usual
 
 
 def problem(line: int | None, message: str, remedy: str) -> Problem:
@@ -186,7 +200,8 @@ def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _header_problem(place: int, header: list[str]) -> Problem | None:
+def header_problem(place: int, header: list[str]) -> Problem | None:
+    """Return the problem of a header in which a name occurs twice, else None."""
     repeated = next((name for n, name in enumerate(header) if name in header[:n]), None)
     if repeated is None:
         return None

@@ -37,7 +37,7 @@ class RequestSpec:
     endpoint: str | None = None
     """The path or a short name of the endpoint; None: the other fields decide, and chat is the default."""
     prompt: str | None = None
-    """The prompt; None means the column `prompt` or `text`, or the only column."""
+    """The prompt; None means the column `prompt`, `text` or `messages` (of a chat), or the only column."""
     system: str | None = None
     """The system message, for chat and responses."""
     embeddings: bool = False
@@ -47,7 +47,7 @@ class RequestSpec:
     rerank: str | None = None
     """The query that the documents of each row are ranked by."""
     prefix: str = "line"
-    """Ids are this prefix, `-` and the number of the request from 1, unless there is an `id_column`."""
+    """Ids are this prefix, `-` and the line of a prompt or the number of a row, unless there is an `id_column`."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Parameters for every body; they replace parameters of the same name."""
     schema: Mapping[str, Any] | None = None

@@ -6,34 +6,18 @@ Each row is one line of JSON, in the order of the requests. Cells of bytes are l
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from openai_batch.errors import Problem
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from .formats import Table
-    from .readers import PlacedRow, Row, Rows
-
-
-def recording(tables: Iterable[Table], out: BinaryIO) -> Iterator[Table]:
-    """Yield the tables. Reading a row of one also writes it to `out`."""
-    for table in tables:
-        yield replace(table, rows=_recorded(table.rows, out))
+    from .readers import Row
 
 
-def _recorded(rows: Rows, out: BinaryIO) -> Iterator[PlacedRow]:
-    for where, row in rows:
-        if not isinstance(row, Problem):
-            out.write(_encoded(row))
-        yield where, row
-
-
-def _encoded(row: Row) -> bytes:
+def encoded_row(row: Row) -> bytes:
+    """Return the line of a row."""
     kept = {name: value for name, value in row.items() if not isinstance(value, bytes | bytearray | memoryview)}
     try:
         return msgspec.json.encode(kept, enc_hook=str) + b"\n"
@@ -43,7 +27,7 @@ def _encoded(row: Row) -> bytes:
 
 
 def read_rows(stream: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Yield the rows that `recording` wrote."""
+    """Yield the rows of these lines."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for line in stream:
         yield decode(line)

@@ -2,12 +2,15 @@
 
 A text is a template if it contains `{{` or `{%`. A template that only names columns is filled in here, five times as
 fast as with Jinja; Jinja's sandbox fills in all others. There, values are only data: a template cannot use attributes
-that begin with an underscore, or anything that changes the row.
+that begin with an underscore, or anything that changes the row. Jinja's own filters and functions work, except for
+`random` and `lipsum`: the same input must give the same requests.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,14 +18,21 @@ import msgspec
 from openai_batch.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from jinja2 import Environment
 
     from .readers import Row
 
 
+_FUNCTIONS = ("range", "dict", "cycler", "joiner", "namespace")
 _COLUMN = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
-_NO_COLUMNS = {"row", "range", "self", "true", "false", "none", "True", "False", "None"}
+_NO_COLUMNS = {*_FUNCTIONS, "row", "self", "true", "false", "none", "True", "False", "None"}
 _JINJA = ("{{", "{%", "{#", "}}")
+
+
+class ColumnError(InputError):
+    """A column is missing, or cannot be used in this way: most often, all rows of the table have the same problem."""
 
 
 class Template:
@@ -43,7 +53,7 @@ class Template:
 def as_text(value: Any) -> str:
     """Return a cell as text: strings unchanged, lists, objects and booleans as JSON, None as an empty text.
 
-    Raises InputError for bytes.
+    What else has items, such as the results of many filters, becomes a list. Raises InputError for bytes and functions.
     """
     if isinstance(value, str):
         return value
@@ -52,8 +62,19 @@ def as_text(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         raise InputError("the cell contains bytes, not text", hint="choose another column")
     if isinstance(value, bool | dict | list | tuple | set):
-        return msgspec.json.encode(value).decode()
+        return _to_json(value)
+    if isinstance(value, Iterable) and not isinstance(value, type):
+        return _to_json(list(value))
+    if callable(value):
+        raise InputError("the template writes a function itself", hint='call it with (), or write row["name"]')
     return str(value)
+
+
+def no_column(name: str, row: Row, message: str | None = None) -> ColumnError:
+    """Return the error for a column that a row does not have."""
+    near = get_close_matches(name, map(str, row), 1)
+    hint = f"did you mean {near[0]}?" if near else "fix the name, or the row"
+    return ColumnError(f"{message or f'there is no column {name!r}'}; {columns_text(row)}", hint=hint)
 
 
 def columns_text(columns: Iterable[str]) -> str:
@@ -82,14 +103,41 @@ def _column_renderer(fixed: list[str], names: list[str]) -> Callable[[Row], str]
                 value = row[name]
                 parts += (value if isinstance(value, str) else as_text(value), after)
         except KeyError as exc:
-            raise _undefined(f"{exc.args[0]!r} is undefined", row) from None
+            raise no_column(exc.args[0], row, f"{exc.args[0]!r} is undefined") from None
         return "".join(parts)
 
     return render
 
 
 def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
-    from jinja2 import StrictUndefined, TemplateError, UndefinedError, nodes
+    from jinja2 import TemplateError, UndefinedError, nodes
+
+    environment = _environment()
+    try:
+        if any(node.name == "self" for node in environment.parse(text).find_all(nodes.Name)):
+            raise UsageError(f"{flag}: `self` is Jinja's own name", hint='write {{ row["self"] }} for that column')
+        template = environment.from_string(text)
+    except TemplateError as exc:
+        line = getattr(exc, "lineno", 1)
+        own = str(exc.message).startswith("No filter")
+        hint = "the filters are Jinja's own, without random" if own else "write columns as {{ name }}"
+        raise UsageError(f"{flag}: line {line} is not a valid template: {exc.message}", hint=hint) from None
+
+    def render(row: Row) -> str:
+        try:
+            return template.render(row if "row" in row else {**row, "row": _Columns(row)})
+        except UndefinedError as exc:
+            raise _undefined(exc.message or "a value is undefined", row) from None
+        except InputError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - an expression with the values of a row may raise anything
+            raise InputError(f"the template fails: {_plain_reason(exc)}", hint="fix the template") from None
+
+    return render
+
+
+def _environment() -> Environment:
+    from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -98,32 +146,37 @@ def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
         keep_trailing_newline=True,
         autoescape=False,  # prompts are not HTML
     )
-    limited_range = environment.globals["range"]  # the sandbox limits its length
-    environment.globals.clear()
-    environment.globals["range"] = limited_range
-    environment.filters["tojson"] = lambda value: msgspec.json.encode(value).decode()
-    try:
-        if any(node.name == "self" for node in environment.parse(text).find_all(nodes.Name)):
-            raise UsageError(f"{flag}: `self` is Jinja's own name", hint='write {{ row["self"] }} for that column')
-        template = environment.from_string(text)
-    except TemplateError as exc:
-        line = getattr(exc, "lineno", 1)
-        hint = "write columns as {{ name }}"
-        raise UsageError(f"{flag}: line {line} is not a valid template: {exc.message}", hint=hint) from None
-
-    def render(row: Row) -> str:
-        try:
-            return template.render(row if "row" in row else {**row, "row": row})
-        except UndefinedError as exc:
-            raise _undefined(exc.message, row) from None
-        except InputError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - an expression with the values of a row may raise anything
-            reason = str(exc) if isinstance(exc, TemplateError) else f"{type(exc).__name__}: {exc}"
-            raise InputError(f"the template fails: {reason}", hint="fix the template") from None
-
-    return render
+    known = environment.globals  # the sandbox limits the length of `range`
+    environment.globals = {name: known[name] for name in _FUNCTIONS}
+    environment.filters["tojson"] = _to_json
+    del environment.filters["random"]
+    return environment
 
 
-def _undefined(message: str | None, row: Row) -> InputError:
-    return InputError(f"{message}; {columns_text(row)}", hint="fix the template or the row")
+def _to_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON, for the filter `tojson`. Jinja's own also writes some characters as escapes, for HTML."""
+    text = msgspec.json.encode(value, enc_hook=str)
+    return (msgspec.json.format(text, indent=indent) if indent is not None else text).decode()
+
+
+def _plain_reason(exc: Exception) -> str:
+    """Return what an exception says, without the names of Jinja's own functions."""
+    text = re.sub(r"[\w.<>]*<locals>\.(?:<lambda>)?|\b(?:sync_)?do_(?=\w+\(\))", "", str(exc)).strip()
+    return text.replace("_to_json()", "tojson()").replace("'_Columns'", "row") or type(exc).__name__
+
+
+class _Columns(dict[str, Any]):
+    """A row within a template; what Jinja says about it is told from what it says about an object in a cell."""
+
+
+_UNDEFINED = re.compile(r"'([^']*)' is undefined|'[\w.]*_Columns object' has no attribute '([^']*)'")
+_KINDS = {"str": "a text", "dict": "an object", "list": "a list", "int": "a number", "float": "a number"}
+
+
+def _undefined(message: str, row: Row) -> InputError:
+    """Return the error for an undefined value: a column, or an attribute of a value."""
+    found = _UNDEFINED.fullmatch(message)
+    if found is not None and (name := found[1] or found[2]) not in row:
+        return no_column(name, row, f"{name!r} is undefined")
+    plain = re.sub(r"'(\w+) object'", lambda kind: _KINDS.get(kind[1], kind[0]), message)
+    return InputError(plain, hint=f"fix the template or the row; {columns_text(row)}")

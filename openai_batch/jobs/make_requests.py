@@ -9,7 +9,6 @@ from openai_batch.errors import UsageError
 from openai_batch.inputs.example import write_example
 from openai_batch.inputs.prepare import prepare
 from openai_batch.inputs.request_spec import RequestSpec
-from openai_batch.inputs.source_rows import recording
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.endpoints import BatchType
 from openai_batch.requests.source import Source
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.prepare import Prepared
     from openai_batch.providers.provider import Provider
 
 
@@ -33,19 +33,29 @@ class Requests:
     provider: str | None
     # The file with the rows that the requests were made from; None for ready requests.
     columns: Path | None = None
+    # What was made of the rows; None for ready requests.
+    prepared: Prepared | None = None
 
 
 def make_requests(
-    inputs: Inputs, folder: Path, spec: RequestSpec, provider: str | None = None, *, limit: int | None = None
+    inputs: Inputs,
+    folder: Path,
+    spec: RequestSpec,
+    provider: str | None = None,
+    *,
+    limit: int | None = None,
+    skip_empty: bool = False,
 ) -> Requests:
     """Return the requests of a ready batch file, or make them in `folder` from the first `limit` rows (None: all).
+
+    With `skip_empty`, rows with an empty prompt are skipped.
 
     Raises UsageError if an option would change ready requests, and InputError for rows that cannot become requests.
     """
     ready = inputs.requests()
     if ready is not None:
         plain = RequestSpec("", prefix=spec.prefix, inline_images=spec.inline_images)
-        if limit is not None or spec != plain:
+        if limit is not None or skip_empty or spec != plain:
             raise UsageError(
                 "the file holds ready requests, which the options for prompts do not change",
                 hint="leave out --model, --prompt, --system and the others, or say what it is with --format jsonl",
@@ -54,8 +64,9 @@ def make_requests(
     chosen = pick_provider(provider, spec.model or None)
     path, columns = folder / "prepared.jsonl", folder / COLUMNS
     with path.open("wb") as handle, columns.open("wb") as kept:
-        prepare(recording(inputs.tables(), kept), with_model(spec, chosen), handle, limit=limit)
-    return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns)
+        full_spec = with_model(spec, chosen)
+        made = prepare(inputs.tables(), full_spec, handle, limit=limit, skip_empty=skip_empty, rows_to=kept)
+    return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns, made)
 
 
 def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:

@@ -19,7 +19,7 @@ from openai_batch.files.lines import lines
 from .check import check_stream
 from .fingerprints import fingerprints
 from .report import problems_text
-from .source import looks_like_requests
+from .source import require_requests
 from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     `folder` is for the files that this makes. Raises InputError with the problems (a limited number of them) if the
     file cannot be sent.
     """
+    if source.line_origins is None:
+        require_requests(source)
     ids, keys = folder / "ids", folder / "keys"
     splitter = Splitter(limits)
     encode_lines = msgspec.json.Encoder().encode_lines
@@ -92,9 +94,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
 
 def problems_error(source: Source, report: Report) -> InputError:
     """Return the error with the problems of a batch file, one a line."""
-    if not looks_like_requests(source):
-        hint = "requests are JSON; for prompts, use `obatch run`, or `obatch prepare` first"
-    elif source.line_origins is not None:
+    if source.line_origins is not None:
         hint = "fix the files, then run the same command again"
     elif source.origin is None:
         hint = "fix the input"

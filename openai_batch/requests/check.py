@@ -18,11 +18,11 @@ from openai_batch.files.signatures import other_kind
 from .fast_check import chunk_of, count_inputs, read_chunk
 from .limits import MAX_EMBEDDING_INPUTS, Limits
 from .report import Report, RequestChunk, Row
-from .strict_json import MAX_DEPTH, is_too_deep, repeated_key
+from .strict_json import MAX_DEPTH, is_too_deep, json_fault, repeated_key
 from .unique_ids import IdHashes, unique_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .source import LineOrigins
 
@@ -199,32 +199,10 @@ class _Checker:
         """Check the file as a whole, and return the report with its problems in the order of their lines."""
         report, limits = self._report, self._limits
         if not report.requests and not report.problem_count:
-            self._add(None, "empty_file", "the file has no requests", None, "write one JSON object per line")
-        if limits.max_requests is not None and report.requests > limits.max_requests:
-            self._add(
-                None,
-                "too_many_tasks",
-                f"{report.requests:,} requests; the provider accepts {limits.max_requests:,} per file",
-                None,
-                "split the file",
-            )
-        if limits.max_bytes is not None and report.n_bytes > limits.max_bytes:
-            self._add(
-                None,
-                "file_too_large",
-                f"{report.n_bytes:,} bytes; the provider accepts {limits.max_bytes:,} per file",
-                None,
-                "split the file",
-            )
-        max_inputs = limits.max_embedding_inputs
-        if report.endpoint == "/v1/embeddings" and max_inputs is not None and report.embedding_inputs > max_inputs:
-            self._add(
-                None,
-                "too_many_tasks",
-                f"{report.embedding_inputs:,} embedding inputs; one file may have {max_inputs:,}",
-                None,
-                "split the file",
-            )
+            message = "the file has no requests" if report.lines else "the file is empty, so it has no requests"
+            self._add(None, "empty_file", message, None, "write one JSON object per line")
+        for code, message in over_limits(report, limits):
+            self._add(None, code, message, None, "split the file")
         if self._long_id_line is not None:
             self._warn(
                 self._long_id_line, "long_custom_id", "custom_id has over 64 characters", "some providers refuse it"
@@ -252,7 +230,7 @@ class _Checker:
                 remedy = "write one JSON object per line, without an array around them"
                 self._add(number, "invalid_json_line", "the line is not a JSON object", None, remedy)
         except msgspec.DecodeError as exc:
-            self._add(number, "invalid_json_line", f"not valid JSON: {_reason(exc)}", None, _json_remedy(number, raw))
+            self._add(number, "invalid_json_line", *_json_fault(number, raw, exc))
         else:
             return parsed
         return None
@@ -286,7 +264,7 @@ class _Checker:
         elif parsed.method != "POST":
             self._add(number, "invalid_request", f"method is {_show(parsed.method)}", "method", 'it must be "POST"')
         self._url(number, parsed.url)
-        inputs = count_inputs(parsed.body)
+        inputs = count_inputs(parsed.url, parsed.body.get("input") if isinstance(parsed.body, dict) else None)
         model = self._body(number, parsed.body, inputs)
         if not isinstance(parsed.custom_id, str) or not isinstance(parsed.url, str):
             return None
@@ -296,8 +274,10 @@ class _Checker:
         if value is msgspec.UNSET:
             self._missing(number, "custom_id", "give each line its own id")
         elif not isinstance(value, str) or not value:
-            message = f"custom_id is {_show(value)}"
-            self._add(number, "invalid_request", message, "custom_id", "it must be a string of one character or more")
+            remedy = "it must be a string of one character or more"
+            if isinstance(value, int) and not isinstance(value, bool):
+                remedy = f'write it as a string: "{value}"'
+            self._add(number, "invalid_request", f"custom_id is {_show(value)}", "custom_id", remedy)
         else:
             first = self._seen(value, str(number))
             if first is not None:
@@ -380,13 +360,20 @@ class _Checker:
             report.problems.append(Problem(number, code, message, param, remedy))
 
 
+def over_limits(report: Report, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Yield (code, message) for each limit of a file that the file as a whole exceeds."""
+    if limits.max_requests is not None and report.requests > limits.max_requests:
+        yield "too_many_tasks", f"{report.requests:,} requests; the provider accepts {limits.max_requests:,} per file"
+    if limits.max_bytes is not None and report.n_bytes > limits.max_bytes:
+        yield "file_too_large", f"{report.n_bytes:,} bytes; the provider accepts {limits.max_bytes:,} per file"
+    inputs, max_inputs = report.embedding_inputs, limits.max_embedding_inputs
+    if report.endpoint == "/v1/embeddings" and max_inputs is not None and inputs > max_inputs:
+        yield "too_many_tasks", f"{inputs:,} embedding inputs; one file may have {max_inputs:,}"
+
+
 def _show(value: object) -> str:
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - fits a line of a terminal
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc).removeprefix("JSON is malformed: ")
 
 
 def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
@@ -397,12 +384,12 @@ def _bad_byte(raw: bytes, exc: UnicodeDecodeError) -> int:
     return exc.start + 1
 
 
-def _json_remedy(number: int, raw: bytes) -> str:
+def _json_fault(number: int, raw: bytes, exc: Exception) -> tuple[str, None, str]:
+    """Return what is wrong with a line that is not valid JSON, the parameter, and what to do."""
     text = raw.strip()
+    message, remedy = json_fault(raw, exc, "write one whole JSON object per line")
     if b"\0" in raw:
-        return "the line contains NUL bytes, perhaps after a crash: write the file again"
-    if number == 1 and text in (b"[", b"{"):
-        return "write one whole JSON object per line"
-    if b"\r{" in raw:
-        return "the file has old Mac line ends: write \\n line ends"
-    return "write one whole JSON object per line"
+        remedy = "the line contains NUL bytes, perhaps after a crash: write the file again"
+    elif b"\r{" in raw and not (number == 1 and text in (b"[", b"{")):
+        remedy = "the file has old Mac line ends: write \\n line ends"
+    return message, None, remedy

@@ -69,8 +69,9 @@ def read_chunk(block: bytes) -> RequestChunk | None:
         or any(body.get("stream") for body in bodies)
     ):
         return None
-    inputs = [count_inputs(body) for body in bodies]
-    return RequestChunk(block, lines, urls.pop(), ids, models, inputs, [request.body for request in requests])
+    url = urls.pop()
+    inputs = [count_inputs(url, body.get("input")) for body in bodies]
+    return RequestChunk(block, lines, url, ids, models, inputs, [request.body for request in requests])
 
 
 def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
@@ -86,10 +87,14 @@ def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
     )
 
 
-def count_inputs(body: object) -> int:
-    """Return how many texts an embedding request embeds; 1 for any other body."""
-    inputs = body.get("input") if isinstance(body, dict) else None
-    return len(inputs) if isinstance(inputs, list) else 1
+def count_inputs(url: object, inputs: object) -> int:
+    """Return how many texts an embedding request with these `inputs` embeds; 1 for any other request.
+
+    A list of numbers is the tokens of one text.
+    """
+    if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], int | float):
+        return 1
+    return len(inputs) if isinstance(url, str) and url.endswith("/embeddings") else 1
 
 
 def _may_repeat(line: bytes, request: _Request) -> bool:

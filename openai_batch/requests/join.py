@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, InputError, UsageError
 
-from .source import LineOrigins, Source, open_source
+from .source import LineOrigins, Source, open_source, require_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +53,7 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
     """Copy the lines of several files into one file in `folder`.
 
     Each source is read before the next one is opened. Lines are not changed; a last line without a newline gets one.
-    Raises BatchError if the disk is full.
+    Raises InputError if a file has no requests at all, BatchError if the disk is full.
     """
     target = folder / "joined.jsonl"
     names: list[str] = []
@@ -62,6 +62,7 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
     try:
         with target.open("wb") as out:
             for source in sources:
+                require_requests(source)
                 names.append(source.name)
                 starts.append(line)
                 line += _append(source.path, out)

@@ -1,4 +1,4 @@
-"""Read only the id, the model and the input of a request line."""
+"""Read only the id, the endpoint, the model and the input of a request line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class RequestBody(msgspec.Struct):
 
     model: str | None = None
     """The model that the request names, or None."""
-    input: msgspec.Raw | None = None
-    """The input of an embedding request, not decoded; None for other requests."""
+    input: msgspec.Raw = msgspec.Raw()
+    """The input, for example of an embedding request, not decoded; empty if there is none."""
 
 
 class RequestLine(msgspec.Struct):
@@ -21,6 +21,8 @@ class RequestLine(msgspec.Struct):
     """The body."""
     custom_id: str = ""
     """The custom id; empty if there is none."""
+    url: str = ""
+    """The endpoint; empty if there is none."""
 
 
 decode_request = msgspec.json.Decoder(RequestLine).decode

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from openai_batch.errors import BatchError, InputError
+from openai_batch.errors import BatchError, InputError, Problem
 from openai_batch.files.compression import expand, is_compressed
+from openai_batch.files.encodings import to_utf8, wide_encoding
+from openai_batch.files.json_documents import is_json_document, to_lines
 from openai_batch.files.lines import lines
+from openai_batch.files.signatures import other_kind
 
 from .request_line import decode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from openai_batch.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +65,25 @@ class Source:
     """Which file each line comes from, if several files were joined."""
 
 
-def open_source(name: str, folder: Path, stdin: BinaryIO | None = None) -> Source:
-    """Return the file called `name`.
+def open_source(name: str, folder: Path, stdin: BinaryIO | None = None, *, documents: bool = True) -> Source:
+    """Return the file called `name`, as text in UTF-8 with one JSON object per line if it is text or JSON.
 
     Standard input (`-`) and pipes are copied into `folder`, since they can be read only once. Files compressed with
-    gzip or zstd are unpacked there. Raises InputError if there is no such file, if it is not a regular file, or if it
-    cannot be unpacked.
+    gzip or zstd are unpacked there, and UTF-16 becomes UTF-8. With `documents`, a JSON array of objects and objects
+    over several lines become JSON lines. Raises InputError if there is no such file, if it is not a regular file, or if
+    it cannot be unpacked or converted.
     """
     source = _regular(name, folder, stdin)
-    if not is_compressed(source.path):
-        return source
-    target = folder / "unpacked"
-    expand(source.path, source.name, target)
-    return Source(target, source.name, None)
+    if is_compressed(source.path):
+        expand(source.path, source.name, folder / "unpacked")
+        source = Source(folder / "unpacked", source.name, None)
+    if (encoding := wide_encoding(source.path)) is not None:
+        to_utf8(source.path, source.name, folder / "utf-8", encoding)
+        source = Source(folder / "utf-8", source.name, None)
+    if documents and is_json_document(source.path):
+        to_lines(source.path, source.name, folder / "lines")
+        source = Source(folder / "lines", source.name, None)
+    return source
 
 
 def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
@@ -97,10 +104,39 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
 
 
 def looks_like_requests(source: Source) -> bool:
-    """Tell a batch input file from a file of prompts, by its first line that is not blank."""
+    """Tell whether one of the first lines looks like a request; prompts and tables have no such line.
+
+    Files that cannot be text also return True: the check says what they are.
+    """
     with source.path.open("rb") as handle:
-        head = handle.read(SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return head.startswith((b"{", b"["))
+        head = handle.read(SNIFF).removeprefix(b"\xef\xbb\xbf")
+    if other_kind(head) is not None or not head.strip():
+        return True
+    found = next((line for line in map(bytes.strip, head.split(b"\n")) if line.startswith((b"{", b"["))), None)
+    if found is None:
+        return False
+    try:
+        row = msgspec.json.decode(found)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True
+    return not isinstance(row, dict) or not _KEYS.isdisjoint(row)
+
+
+_KEYS = {"custom_id", "method", "url", "body"}
+
+
+def not_requests(source: Source) -> Problem:
+    """Return the problem of a file that does not look like requests."""
+    message = f"the line is no request: {source.name} looks like prompts or a table"
+    return Problem(1, "invalid_json_line", message, None, f"`obatch run {source.name}` takes these")
+
+
+def require_requests(source: Source) -> None:
+    """Raise InputError if a file does not look like requests at all."""
+    if not looks_like_requests(source):
+        hint = "for prompts and tables use `obatch run`, or `obatch prepare` first"
+        message = f"{source.name}: it is not a batch file; nothing was sent"
+        raise InputError(message, hint=hint, problems=[not_requests(source)])
 
 
 def first_model(source: Source) -> str | None:

@@ -17,6 +17,7 @@ import msgspec
 from openai_batch.errors import InputError
 from openai_batch.files.atomic import create
 
+from .fast_check import count_inputs
 from .limits import Limits
 from .request_line import RequestLine, decode_request
 
@@ -160,7 +161,7 @@ class RequestFiles:
         request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
         inputs = request.body.input
-        count = len(msgspec.json.decode(inputs)) if inputs is not None and bytes(inputs)[:1] == b"[" else 1
+        count = count_inputs(request.url, msgspec.json.decode(inputs)) if bytes(inputs)[:1] == b"[" else 1
         for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
             handle.write(data)
         self._splitter.add(line, len(custom_id), count, request.body.model)

@@ -1,9 +1,13 @@
-"""Find JSON that parses here and may be refused or read differently elsewhere: nested too deeply, or a key twice."""
+"""Find JSON that parses here and may be refused or read differently elsewhere, and tell what is wrong with JSON.
+
+JSON is refused elsewhere if it is nested too deeply, and read differently if a key is there twice.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +17,29 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 200
 """The most levels of nesting; many JSON parsers accept no more, or only a few more."""
+
+
+_NOT_FINITE = re.compile(r"\b(?:NaN|Infinity)\b")
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
+
+
+def json_fault(raw: str | bytes, exc: Exception, remedy: str) -> tuple[str, str]:
+    """Return what is wrong with the text `raw`, for which msgspec raised `exc`, and what to do: else `remedy`."""
+    reason = str(exc).removeprefix("JSON is malformed: ")
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    try:
+        json.loads(text, parse_int=str, parse_float=str)  # accepts these two faults, but no others
+    except (ValueError, RecursionError):
+        return f"not valid JSON: {reason}", remedy
+    if (half := _HALF.search(text)) is not None:
+        return (
+            f"not valid JSON: {half.group()} is half of a surrogate pair",
+            "a text was cut within a character: fix it",
+        )
+    if (found := _NOT_FINITE.search(text)) is not None:
+        return f"not valid JSON: it contains {found.group()}", "write null, or leave it out"
+    return f"not valid JSON: {reason}", remedy
 
 
 def is_too_deep(raw: bytes, value: Any) -> bool:

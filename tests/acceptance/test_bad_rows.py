@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.command import invoke
+from support.sample_results import read_csv
 from support.sample_tables import prompts, requests, write_table
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
 
 CASES = {
     "few cells": ("t.csv", b"a,text\n1\n2,x\n", ":2: the row has 1 cell, but the header has 2"),
@@ -22,12 +27,13 @@ CASES = {
     "same names": ("t.csv", b"a,a\n1,2\n", ":1: two columns are called 'a'"),
     "bad bytes": ("t.csv", b"a,text\n1,ok\n2,\xff\n", ":3: not UTF-8 (byte 3)"),
     "bad header": ("t.csv", b"\xc3,text\n1,ok\n", ":1: not UTF-8 (byte 1)"),
-    "UTF-16": ("t.csv", "a,text\n1,x\n".encode("utf-16"), ":1: the file is UTF-16"),
+    "bzip2": ("t.csv", b"BZh91AY", ":1: the file is compressed with bzip2"),
     "empty cell": ("t.csv", b"a,text\n1,x\n2, \n", ":3: the prompt is empty"),
     "long cell": ("t.csv", b"text\n" + b'"' + b"x\n" * (MAX_LINE_BYTES // 2 + 1) + b'"\n', ":2: a cell has more than"),
     "tabs": ("t.tsv", b"a\ttext\n1\n", ":2: the row has 1 cell, but the header has 2"),
     "no JSON": ("t.jsonl", b'{"text":"x"}\n{"text":}\n', ":2: not valid JSON"),
-    "half a pair": ("t.jsonl", b'{"text":"\\ud800"}\n', ":1: not valid JSON"),
+    "half a pair": ("t.jsonl", b'{"text":"\\ud800"}\n', ":1: not valid JSON: \\ud800 is half of a surrogate pair"),
+    "not finite": ("t.jsonl", b'{"text":"x","a":NaN}\n', ":1: not valid JSON: it contains NaN"),
     "no object": ("t.jsonl", b'{"text":"x"}\n["x"]\n', ":2: the line is not a JSON object"),
     "deep": ("t.jsonl", b'{"text":' + b"[" * 300 + b"]" * 300 + b"}\n", ":1: the JSON is nested too deeply"),
     "deeper": ("t.jsonl", b'{"text":' + b"[" * 90000 + b"]" * 90000 + b"}\n", ":1: the JSON is nested too deeply"),
@@ -67,10 +73,10 @@ def test_template_faults_name_the_row_and_the_columns() -> None:
     """An undefined column, simple or within an expression, lists the columns; other failures tell what they are."""
     Path("t.jsonl").write_text('{"a":1,"text":"x"}\n{"text":"x"}\n', encoding="utf-8")
     for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}", "{{ a|upper }} {{ text }}"):
-        result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the row")
+        result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the name")
         assert "t.jsonl:2: 'a' is undefined; the only column is text" in result.err
     result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", "{{ text / 2 }}").failed(3, "2 problems", "fix")
-    assert "t.jsonl:1: the template fails: TypeError" in result.err
+    assert "t.jsonl:1: the template fails: unsupported operand" in result.err
 
 
 def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
@@ -115,3 +121,15 @@ def test_a_dry_run_counts_rows() -> None:
     result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).succeeded()
     assert "2 requests for /v1/chat/completions" in result.err
     assert json.dumps("x") not in result.out
+
+
+def test_run_skips_empty_rows(faulty: FaultServer) -> None:
+    """`run --skip-empty` says how many rows it skipped, and joins each answer with its own row."""
+    Path("t.csv").write_text("id,text\n1,a\n2,\n3,c\n", encoding="utf-8")
+    words = ("run", "t.csv", "-p", "faulty", "-m", "echo-1", "-o", "out.csv")
+    invoke(*words).failed(3, "t.csv:3: the prompt is empty", "--skip-empty")
+    result = invoke(*words, "--skip-empty").succeeded()
+    assert "prompts from column text\n1 empty row skipped\n" in result.err
+    assert [(row["custom_id"], row["id"]) for row in read_csv("out.csv")] == [("line-1", "1"), ("line-3", "3")]
+    assert len(faulty.batches) == 1
+    invoke("run", "none*.csv", "-p", "faulty").failed(3, "none*.csv: no file matches", "name a file")

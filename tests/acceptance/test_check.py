@@ -87,20 +87,29 @@ def test_a_good_file() -> None:
 
 
 def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
-    """Limits of the profile are told before anything is sent."""
+    """Limits of the profile are told, and that a job splits the file, as `run` does."""
     with Path("../home/config.toml").open("a", encoding="utf-8") as handle:
         handle.write("max_requests = 2\nmax_bytes = 200\n")
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
-    result = invoke("check", "in.jsonl", "-p", "faulty")
-    assert result.code == 3
-    assert "3 requests; the provider accepts 2 per file" in result.out
+    result = invoke("check", "in.jsonl", "-p", "faulty").succeeded()
+    assert "3 requests; the provider accepts 2 per file: `obatch run` and `submit` split the file" in result.out
     assert "bytes; the provider accepts 200 per file" in result.out
+    assert "too much for one file of faulty, 2 warnings" in result.err
+    assert faulty.requests == []
+
+
+def test_check_and_run_agree_on_mixed_models(faulty: FaultServer) -> None:
+    """Where a provider accepts one model per file, `check` says that the file will be split, and `run` splits it."""
+    write("in.jsonl", [request("a", "m1"), request("b", "m2"), request("c", "m1")])
+    result = invoke("check", "in.jsonl", "-p", "faulty").succeeded()
+    assert "2 models; the provider accepts one per file: `obatch run` and `submit` split the file" in result.out
+    assert "2 batches" in invoke("run", "in.jsonl", "-p", "faulty", "-n").succeeded().err
     assert faulty.requests == []
 
 
 def test_many_problems_are_capped() -> None:
     """A file that is bad all over shows a hundred problems and the number of the rest."""
-    Path("bad.jsonl").write_text("{\n" * 250, encoding="utf-8")
+    Path("bad.jsonl").write_text("{x}\n" * 250, encoding="utf-8")
     result = invoke("check", "bad.jsonl", "-p", "openai")
     assert len(result.out.splitlines()) == 100
     assert "150 more" in result.err
@@ -123,7 +132,7 @@ def test_prompts_of_every_shape_become_requests() -> None:
     result = invoke("prepare", "-", "--model", "gpt-4o-mini", "--param", "temperature=0.5", stdin=prompts).succeeded()
     lines = [json.loads(line) for line in result.out.splitlines()]
     assert [line["body"]["messages"][0]["content"] for line in lines] == ["one", "  two ", "three"]
-    assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
+    assert [line["custom_id"] for line in lines] == ["line-1", "line-3", "line-4"]
     assert {line["body"]["temperature"] for line in lines} == {0.5}
     assert result.out.endswith("\n")
 
@@ -167,8 +176,14 @@ def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
 def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
     """Who submits or checks a file of prompts is told which command takes prompts."""
     Path("prompts.txt").write_text("Tell me a joke\n", encoding="utf-8")
-    invoke("submit", "prompts.txt", "-p", "faulty").failed(3, "prompts.txt:1: not valid JSON", "obatch run")
-    invoke("check", "prompts.txt", "-p", "faulty").failed(3, "1 problem", "obatch prepare prompts.txt")
+    Path("table.jsonl").write_text('{"id":1,"text":"a"}\n' * 20, encoding="utf-8")
+    Path("many.txt").write_text("Tell me a joke\n" * 20, encoding="utf-8")
+    for name in ("prompts.txt", "many.txt", "table.jsonl"):
+        result = invoke("submit", name, "-p", "faulty").failed(3, f"{name}: it is not a batch file", "obatch run")
+        assert len(result.err.splitlines()) == 2
+        result = invoke("check", name, "-p", "faulty").failed(3, "1 problem", f"obatch prepare {name}")
+        assert f"{name}:1: the line is no request" in result.out
+    invoke("submit", "prompts.txt", "many.txt", "-p", "faulty").failed(3, "prompts.txt: it is not a batch file")
     invoke("submit", "/dev/null", "-p", "faulty").failed(3, "not a regular file", "standard input")
     invoke("submit", "-", "-p", "faulty").failed(3, "has no requests")
     assert faulty.requests == []

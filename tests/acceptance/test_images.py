@@ -106,7 +106,7 @@ def test_files_out_of_bounds_are_refused() -> None:
     for number, words_told in enumerate(told.values(), 1):
         assert lines[number].startswith(f"../in/t.jsonl:{number}: image: "), lines[number]
         assert words_told in lines[number]
-    invoke("prepare", "in/t.jsonl", "-m", "m", "--image", "nope").failed(3, "there is no column 'nope'", "--format")
+    invoke("prepare", "in/t.jsonl", "-m", "m", "--image", "nope").failed(3, "there is no column 'nope'", "the name")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
             tmp_path,
             a=line("one") + b"\n" + line("two"),
             b=b"{not json\n" + line("three") + b"\n\n" + line("two") + b"\n",
-            c=line("four").decode().encode("utf-16"),
+            c=b"BZh91AY" + line("four"),
             d=line("five", url="/v1/embeddings") + b"\n" + line("one"),
         )
     text = str(told.value).replace(f"{tmp_path}/", "")
@@ -72,7 +72,7 @@ def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
         "the input of 4 files has 5 problems",
         "b.jsonl:1: not valid JSON",
         'b.jsonl:4: custom_id "two" is also in a.jsonl:2:',
-        "c.jsonl:1: the file is UTF-16",
+        "c.jsonl:1: the file is compressed with bzip2",
         "d.jsonl:1: url is /v1/embeddings, but the batch's endpoint is /v1/chat/completions: send each one separately",
         'd.jsonl:2: custom_id "one" is also in a.jsonl:1:',
     ):

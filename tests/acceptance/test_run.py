@@ -26,7 +26,7 @@ def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
     Path("prompts.txt").write_text("!sleep=0.3 first\n\nsecond\nthird\n", encoding="utf-8")
     result = invoke("run", "prompts.txt", "-p", "real", "-m", "echo-1").succeeded()
     lines = [json.loads(line) for line in Path("prompts.results.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["custom_id"] for line in lines] == ["line-1", "line-2", "line-3"]
+    assert [line["custom_id"] for line in lines] == ["line-1", "line-3", "line-4"]
     texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
     assert texts == ["echo: !sleep=0.3 first", "echo: second", "echo: third"]
     assert result.out == ""

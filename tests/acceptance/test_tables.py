@@ -166,7 +166,8 @@ def test_show_prints_and_writes_nothing() -> None:
     write_table(Path("t.csv"), ROWS)
     words = ("prepare", "t.csv", "-m", "m", "--show", "1", "-o", "out.jsonl")
     assert [json.loads(line)["custom_id"] for line in invoke(*words).succeeded().out.splitlines()] == ["line-1"]
-    shown = plain(see(*words).succeeded().out)
+    note, _, shown = plain(see(*words).succeeded().out).partition("\n")
+    assert note == "prompts from column text"
     assert json.loads(shown)["body"]["messages"][0]["content"] == ROWS[0]["text"]
     assert '  "custom_id": "line-1"' in shown
     assert [path.name for path in Path().iterdir()] == ["t.csv"]

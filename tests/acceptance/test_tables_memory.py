@@ -38,15 +38,17 @@ def peak(*words: str) -> int:
     return int(done.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.txt"])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.txt"])
 def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
     """Sixty megabytes of rows with ids pass in less memory than they take up."""
     text = "x" * 400
-    head = {"t.csv": "id,text\n"}.get(name, "")
-    form = {"t.csv": "{},{}\n", "t.jsonl": '{{"id":"{}","text":"{}"}}\n', "t.txt": "{} {}\n"}[name]
+    head = {"t.csv": "id,text\n", "t.json": '[{"id":"first","text":"x"}'}.get(name, "")
+    row = '{{"id":"{}","text":"{}"}}'
+    form = {"t.csv": "{},{}\n", "t.jsonl": f"{row}\n", "t.json": f",\n{row}", "t.txt": "{} {}\n"}[name]
     with Path(name).open("w", encoding="utf-8") as handle:
         handle.write(head)
         handle.writelines(form.format(number, text) for number in range(150_000))
+        handle.write("]" if name == "t.json" else "")
     words = ["--id", "id"] if name != "t.txt" else []
     assert peak("prepare", name, *words) < LIMIT
     assert Path("out.jsonl").stat().st_size > 60_000_000

@@ -86,10 +86,10 @@ def requests(*names: str | Path, choice: dict[str, str] | None = None, **recipe:
     limit = recipe.pop("limit", None)
     with TemporaryDirectory() as folder:
         inputs = Inputs([str(name) for name in names], Path(folder), **(choice or {}))
-        count = prepare(inputs.tables(), RequestSpec("echo-1", **recipe), target, limit=limit)
+        made = prepare(inputs.tables(), RequestSpec("echo-1", **recipe), target, limit=limit)
     lines = target.getvalue().split(b"\n")
     assert lines.pop() == b""
-    assert len(lines) == count
+    assert len(lines) == made.requests
     return [json.loads(line) for line in lines]
 
 

@@ -59,7 +59,7 @@ def _raise_if_bad(results: list[CheckResult]) -> None:
     if len(results) > 1:
         verb = "has" if len(bad) == 1 else "have"
         raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
-    prompts = f"for a file of prompts: `obatch run` or `obatch prepare {bad[0].name}`"
+    prompts = f"for prompts and tables: `obatch run` or `obatch prepare {bad[0].name}`"
     raise InputError(_summary(bad[0]), hint="fix the file" if bad[0].is_requests else prompts)
 
 
@@ -80,7 +80,12 @@ def _summary(result: CheckResult) -> str:
         return f"{result.name} has {count_text(report.problem_count, 'problem')} for {result.provider}"
     warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
     requests = count_text(report.requests, "request")
-    return f"{result.name}: {requests} for {report.endpoint}, within the limits of {result.provider}{warnings}"
+    fits = (
+        f"within the limits of {result.provider}"
+        if not result.splits
+        else f"too much for one file of {result.provider}"
+    )
+    return f"{result.name}: {requests} for {report.endpoint}, {fits}{warnings}"
 
 
 def _record(result: CheckResult) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import typer
 
 from openai_batch.cli.options import ForceOpt, ProviderOpt
 from openai_batch.cli.output import Output, count_text, errors, escape_controls
-from openai_batch.cli.request_options import InputOptions, RequestOptions
+from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
@@ -38,7 +38,7 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="FILE",
-            help="Prompts, one per line, or tables: CSV, TSV, JSON lines, Parquet, SQLite; - is stdin.",
+            help="Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.",
             show_default=False,
         ),
     ] = None,
@@ -65,26 +65,28 @@ def prepare(
     with TemporaryDirectory(prefix="obatch-") as folder:
         opened = inputs.open(files, Path(folder))
         if show:
-            _show(opened, spec, min(filter(None, (inputs.limit, show))))
+            _show(opened, spec, min(filter(None, (inputs.limit, show))), skip_empty=inputs.skip_empty)
         elif target is not None:
             with part_file(target) as (handle, part):
-                count = write(opened.tables(), spec, handle, limit=inputs.limit)
+                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
                 publish(handle, part, target, replace=force)
-            errors.note(f"{count_text(count, 'request')} in {target}")
+            note_prepared(made)
+            errors.note(f"{count_text(made.requests, 'request')} in {target}")
             errors.hint(f"obatch submit {target}")
         else:
             with Path(folder, "requests.jsonl").open("w+b") as handle:
-                write(opened.tables(), spec, handle, limit=inputs.limit)
+                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
+                note_prepared(made)
                 handle.seek(0)
                 shutil.copyfileobj(handle, sys.stdout.buffer, 1 << 20)
 
 
-def _show(inputs: Inputs, spec: RequestSpec, limit: int) -> None:
+def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool) -> None:
     """Print the first requests: indented on a terminal, as they are sent in a pipe."""
     from openai_batch.inputs.prepare import prepare as write
 
     lines = io.BytesIO()
-    write(inputs.tables(), spec, lines, limit=limit)
+    note_prepared(write(inputs.tables(), spec, lines, limit=limit, skip_empty=skip_empty))
     texts = lines.getvalue().decode().splitlines()
     if sys.stdout.isatty():
         texts = [escape_controls(json.dumps(json.loads(text), indent=2, ensure_ascii=False)) for text in texts]

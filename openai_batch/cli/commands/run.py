@@ -25,9 +25,10 @@ from openai_batch.cli.options import (
     TimeoutOpt,
     seconds,
 )
-from openai_batch.cli.request_options import InputOptions, RequestOptions
+from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
+from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
     from openai_batch.jobs.make_requests import Requests
@@ -87,6 +88,8 @@ def run(
     failed = Path(missing).expanduser() if missing else None
     with session(quiet=quiet) as current, workspace() as folder:
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)
+        if made.prepared is not None and not quiet:
+            note_prepared(made.prepared)
         input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
         options = job.submit_options(
@@ -118,7 +121,8 @@ def _make_requests(
 
     if files is None:
         return make_example(folder, provider, request.model)
-    return make_requests(inputs.open(files, folder), folder, request.spec(), provider, limit=inputs.limit)
+    opened, spec = inputs.open(files, folder), request.spec()
+    return make_requests(opened, folder, spec, provider, limit=inputs.limit, skip_empty=inputs.skip_empty)
 
 
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
@@ -128,6 +132,7 @@ def _target(files: list[str] | None, output: str | None, form: str | None) -> Pa
     if not files or files == ["-"]:
         return None
     if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):
+        globbed(files)  # a pattern without a match is the first thing to say
         raise UsageError("several inputs have no common name for their results", hint="name the output with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
     return Path(f"{Path(files[0]).stem}.results.{ending}")

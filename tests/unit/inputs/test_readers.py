@@ -91,7 +91,7 @@ def test_a_limit_stops_within_a_chunk() -> None:
     """With a limit, only that many prompts become requests."""
     out = io.BytesIO()
     rows = txt_rows(io.BytesIO(b"a\n\nb\nc\n"))
-    assert prepare([Table("t", "txt", rows, None)], RequestSpec("m"), out, limit=2) == 2
+    assert prepare([Table("t", "txt", rows, None)], RequestSpec("m"), out, limit=2).requests == 2
     assert out.getvalue().count(b"\n") == 2
 
 

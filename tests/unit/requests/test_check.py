@@ -117,6 +117,7 @@ BAD: list[tuple[bytes, int | None, str, str]] = [
     (line(body=[], x="url"), 1, "invalid_request", "object"),
     (line(body="url"), 1, "invalid_request", "object"),
     (body(model=None), 1, "missing_required_parameter", "body.model"),
+    (line(custom_id=7), 1, "invalid_request", 'write it as a string: "7"'),
     (line(custom_id=""), 1, "invalid_request", "custom_id"),
     (line(custom_id=7), 1, "invalid_request", "custom_id"),
     (line(custom_id="a\nb"), 1, "invalid_request", "control"),

@@ -74,6 +74,36 @@ def test_bytes_are_cut_exactly_at_the_limit(tmp_path: Path, slack: int, expected
     assert [piece.requests for piece in result.slices] == expected
 
 
+def embeddings(inputs: list[object], url: str = "/v1/embeddings", models: str = "mm") -> bytes:
+    """Write one request for each input; the models repeat."""
+    rows = [
+        {
+            "custom_id": f"r-{n}",
+            "method": "POST",
+            "url": url,
+            "body": {"model": models[n % len(models)], "input": value},
+        }
+        for n, value in enumerate(inputs)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.mark.parametrize("models", ["m", "mn"])
+def test_tokens_are_one_input(tmp_path: Path, models: str) -> None:
+    """A list of numbers is one input, a list of texts or of lists as many as it has; sorted by model or not."""
+    limits = Limits(max_embedding_inputs=4)
+    for value, expected in (
+        ([1, 2, 3, 4, 5], [4, 4]),
+        ("text", [4, 4]),
+        (["a", "b"], [2] * 4),
+        ([[1, 2], [3]], [2] * 4),
+    ):
+        data = embeddings([value] * 8, models=models)
+        assert [piece.requests for piece in checked(tmp_path, data, limits).slices] == expected
+    data = embeddings([["a", "b"]] * 8, "/v1/responses", models)
+    assert [piece.requests for piece in checked(tmp_path, data, limits).slices] == [4, 4]
+
+
 def test_embedding_inputs_are_cut_by_their_sum() -> None:
     """A request with many inputs fills a slice faster."""
     splitter = Splitter(Limits(max_embedding_inputs=10))
