@@ -1,0 +1,89 @@
+"""`rm` and `prune`: space is freed, nothing that was not collected is lost, and nothing is paid twice afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import environment, invoke, request, write
+
+from openai_batch.jobs.store.registry import Registry
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+RUN = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--force")
+
+
+def folders() -> list[Path]:
+    """Return the folders of jobs."""
+    return list((Path(environment()["OBATCH_STATE_DIR"]) / "jobs").iterdir())
+
+
+def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:
+    """A collected job is removed with its files, a dry run removes nothing, and the same input finds its batch."""
+    write("in.jsonl", [request("a"), request("b")])
+    invoke(*RUN).succeeded()
+    would = invoke("rm", "1", "--dry-run", "--json").succeeded().json
+    assert [(each["id"], each["dry_run"]) for each in would] == [(1, True)]
+    assert would[0]["bytes"] > 0
+    assert folders()
+    assert invoke("rm", "1", "-q").succeeded().out == "1\n"
+    assert folders() == []
+    assert invoke("ls", "--json").succeeded().json == []
+    invoke(*RUN).succeeded()
+    assert len(faulty.batches) == 1
+    invoke("rm", "99").failed(6, "no job")
+    invoke("rm").failed(2, "name the jobs")
+
+
+def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
+    """A job that runs, is uncertain or has results to collect is refused; one that was never sent is not."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
+    invoke("rm", "1", "--force").failed(1, "still runs")
+    invoke("wait", "1").succeeded()
+    invoke("prune", "--older-than", "0s").succeeded()
+    invoke("rm", "1").failed(1, "were not collected", "obatch download 1")
+    invoke("rm", "1", "--force").succeeded()
+    write("never.jsonl", [request("a", "fault:upload=400")])
+    assert invoke("submit", "never.jsonl", "-p", "faulty").code == 1
+    assert invoke("rm", "2").succeeded()
+    assert len(faulty.batches) == 1
+
+
+@pytest.mark.slow
+def test_results_are_read_without_the_provider_until_they_are_pruned(faulty: FaultServer) -> None:
+    """What was downloaded once is not downloaded again; after `prune` it is."""
+    write("in.jsonl", [request(f"r{n}") for n in range(20)])
+    invoke(*RUN).succeeded()
+    seen = len(faulty.requests)
+    assert invoke("results", "1", "--as", "csv").succeeded().out.count("answer to r") == 20
+    invoke("download", "1", "-o", "again.jsonl").succeeded()
+    invoke("retry", "1", "--dry-run")
+    assert len(faulty.requests) == seen
+    assert invoke("prune", "-q").succeeded().out == ""
+    assert invoke("prune", "--older-than", "0s", "--dry-run", "--json").succeeded().json[0]["bytes"] > 1000
+    invoke("prune", "--older-than", "0s").succeeded()
+    assert invoke("prune", "--older-than", "0s", "-q").succeeded().out == ""
+    invoke("download", "1", "-o", "third.jsonl").succeeded()
+    assert Path("third.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    assert len(faulty.requests) > seen
+    assert len(faulty.batches) == 1
+
+
+@pytest.mark.slow
+def test_answers_that_other_jobs_use_are_kept(faulty: FaultServer) -> None:
+    """Neither command deletes answers that a later job has no copy of."""
+    lines = [request("a"), request("b"), request("c")]
+    write("in.jsonl", lines[:2])
+    invoke(*RUN).succeeded()
+    write("in.jsonl", lines)
+    invoke(*RUN).succeeded()
+    assert [job.skipped for job in Registry().jobs()] == [2, 0]
+    invoke("rm", "1").failed(1, "job 2 uses answers of job 1", "obatch rm 2")
+    invoke("prune", "--older-than", "0s").succeeded()
+    faulty.files.clear()
+    invoke("download", "1", "-o", "first.jsonl").failed(6, "")
+    invoke("rm", "2", "1").succeeded()
