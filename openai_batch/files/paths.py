@@ -79,6 +79,11 @@ def job_dir(uid: str) -> Path:
     return jobs_dir() / uid
 
 
+def job_lock(uid: str) -> Path:
+    """Return the file that is locked while the parts of a job are sent."""
+    return job_dir(uid) / "lock"
+
+
 def local_dir() -> Path:
     """Return the folder of the local provider's server: its store, files, log and address."""
     return state_dir() / "local"

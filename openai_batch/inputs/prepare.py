@@ -161,7 +161,7 @@ class _CompiledSpec:
         """Return the function that encodes the prompt of a row, with images or as documents if asked for."""
         if self._kind is BatchType.RERANK and self._prompt is None and "documents" in row:
             return _encode_documents
-        text = self._prompt.text if self._prompt is not None else _column_reader(_default_column(row))
+        text = self._prompt.text if self._prompt is not None else _column_reader(default_column(row))
 
         wrap = self._prompt_wrapper(table)
 
@@ -231,7 +231,7 @@ class _Problems:
         )
 
 
-def _default_column(row: Row) -> str:
+def default_column(row: Row) -> str:
     """Return the column with the prompt: prompt, text or the only one. Raises InputError if there is none of these."""
     for name in (PROMPT, "text"):
         if name in row:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import UsageError
 from openai_batch.inputs.example import write_example
-from openai_batch.inputs.prepare import prepare
+from openai_batch.inputs.prepare import default_column, prepare
+from openai_batch.inputs.readers import PROMPT
 from openai_batch.inputs.request_spec import RequestSpec
-from openai_batch.inputs.source_rows import recording
+from openai_batch.inputs.source_rows import read_rows, recording
+from openai_batch.net.hosts import is_openai
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.endpoints import BatchType
 from openai_batch.requests.source import Source
@@ -33,6 +35,8 @@ class Requests:
     provider: str | None
     # The file with the rows that the requests were made from; None for ready requests.
     columns: Path | None = None
+    # The column with the prompts, if the user did not name it and it is one of a table.
+    column: str | None = None
 
 
 def make_requests(
@@ -55,7 +59,17 @@ def make_requests(
     path, columns = folder / "prepared.jsonl", folder / COLUMNS
     with path.open("wb") as handle, columns.open("wb") as kept:
         prepare(recording(inputs.tables(), kept), with_model(spec, chosen), handle, limit=limit)
-    return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns)
+    source = Source(path, f"requests made of {inputs.name}", None)
+    return Requests(source, str(chosen.name), columns, _prompt_column(spec, columns))
+
+
+def _prompt_column(spec: RequestSpec, columns: Path) -> str | None:
+    """Return the column with the prompts, unless the user has named it, or it is a file of prompts without columns."""
+    if spec.prompt is not None or spec.rerank is not None:
+        return None
+    with columns.open("rb") as handle:
+        row = next(read_rows(handle), {})
+    return default_column(row) if row and set(row) != {PROMPT} else None
 
 
 def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:
@@ -63,18 +77,26 @@ def make_example(folder: Path, provider: str | None = None, model: str | None = 
     chosen = pick_provider(provider, model)
     path = folder / "example.jsonl"
     with path.open("wb") as handle:
-        write_example(handle, model or chosen.default_chat_model)
+        write_example(handle, with_model(RequestSpec(model or ""), chosen).model)
     return Requests(Source(path, "example", None), str(chosen.name))
 
 
 def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
-    """Return the spec with a model: its own or the provider's default. Raises UsageError if there is no default."""
+    """Return the spec with a model: its own, or the one that the provider's profile names for such requests.
+
+    Raises UsageError if there is none: a model is never guessed.
+    """
     if spec.model:
         return spec
     kind, path = spec.target
-    if kind is BatchType.IMAGE_GENERATION:
-        raise UsageError(f"requests for {path} have no default model", hint="name one with --model")
-    if kind is BatchType.MODERATION:
-        return replace(spec, model="omni-moderation-latest")
-    default = provider.default_embedding_model if kind is BatchType.EMBEDDING else provider.default_chat_model
-    return replace(spec, model=str(default))
+    default, key = "", ""
+    if kind is BatchType.EMBEDDING:
+        default, key = provider.default_embedding_model, "embedding_model"
+    elif kind is BatchType.MODERATION:
+        default = "omni-moderation-latest" if is_openai(str(provider.base_url)) else ""
+    elif kind is not BatchType.IMAGE_GENERATION:
+        default, key = provider.default_chat_model, "chat_model"
+    if not default:
+        always = f"; {key} in [providers.{provider.name}] is the default" if key else ""
+        raise UsageError(f"which model? {provider} has no default for {path}", hint=f"name it with -m{always}")
+    return replace(spec, model=default)

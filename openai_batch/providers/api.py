@@ -18,7 +18,7 @@ from openai_batch.files.slice import FileSlice
 from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import OutcomeUnknown, translated, without_sent_key
-from .batch_info import BatchInfo, read_batch
+from .batch_info import BatchInfo, read_batch, read_id, read_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -333,13 +333,13 @@ def _json_object(answer: Any) -> dict[str, Any]:
 
 
 def _read_file(data: dict[str, Any]) -> RemoteFile:
-    file_id, size, created = data.get("id"), data.get("bytes"), data.get("created_at")
-    if not isinstance(file_id, str) or not file_id:
+    file_id, size = read_id(data.get("id")), data.get("bytes")
+    if file_id is None:
         raise ApiError("the answer holds no file id", hint="is the base URL the provider's API?")
     return RemoteFile(
         id=file_id,
         size=size if isinstance(size, int) and size > 0 else None,
-        created_at=created if isinstance(created, int | float) else None,
+        created_at=read_time(data.get("created_at")),
         filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
     )
 
