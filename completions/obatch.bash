@@ -16,9 +16,9 @@ _obatch() {
         'config show') options='--json -h --help'; commands=''; argument='' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --force -h --help'; commands=''; argument='files' ;;
+        'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --force --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
-        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
+        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes --json -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
         'results') options='--output -o --as --fields --inert --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;

@@ -44,6 +44,11 @@ def config_file() -> Path:
     return user_config_path(APP, appauthor=False) / "config.toml"
 
 
+def config_is_chosen() -> bool:
+    """Tell whether the user has chosen the configuration file, which then must exist."""
+    return bool(os.environ.get("OBATCH_CONFIG"))
+
+
 def state_dir() -> Path:
     """Return the folder of the registry and of running work (`state_at` overrides it, then `OBATCH_STATE_DIR`)."""
     if (chosen := _CHOSEN.get()) is not None:

@@ -139,7 +139,7 @@ class Job:
             await self._wait_once_async(timeout)
         return self
 
-    async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job goes on after it
+    async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job keeps running after it
         import asyncio
 
         with self._session.work() as workflow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import (
@@ -77,7 +78,7 @@ class Workflow:
         with self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
-                raise _not_sent(job)
+                raise _not_sent(replace(job, busy=False))
             return self.send_parts(job, resubmit_uncertain=False)
 
     def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:

@@ -276,7 +276,7 @@ class BatchApi:
             data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
             entries = data.get("data") if isinstance(data, dict) else data
             if not isinstance(entries, list):
-                raise ApiError(f"{self.provider} answered with something that is no list of batches")
+                raise ApiError(f"{self.provider} answered with something that is not a list of batches")
             batches = []
             for entry in entries:
                 with contextlib.suppress(ValueError, AttributeError):
@@ -290,7 +290,7 @@ class BatchApi:
         try:
             return read_batch(data, self.provider.status_map, raw)
         except ValueError as exc:
-            raise ApiError(f"{self.provider} answered with something that is no batch: {exc}") from None
+            raise ApiError(f"{self.provider} answered with something that is not a batch: {exc}") from None
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
@@ -322,13 +322,13 @@ def _parse(answer: Any) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")[:80]
-        raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
+        raise ApiError(f"the answer is not JSON: {text!r}", hint="is the base URL the provider's API?") from None
 
 
 def _json_object(answer: Any) -> dict[str, Any]:
     data = _parse(answer)
     if not isinstance(data, dict):
-        raise ApiError("the answer is no JSON object", hint="is the base URL the provider's API?")
+        raise ApiError("the answer is not a JSON object", hint="is the base URL the provider's API?")
     return data
 
 

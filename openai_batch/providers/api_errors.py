@@ -45,6 +45,8 @@ _STATUS_HINTS = {
     413: "the file is too large for this provider: set max_bytes in its profile, and the input is cut",
 }
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+
 _SHORTEST_SECRET = 16
 """Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
 
@@ -128,7 +130,7 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
         chain.append(link)
         link = link.__cause__
     sent = type(exc).__name__ not in _NEVER_SENT
-    reason = next((text for text in map(_reason, reversed(chain)) if text), type(exc).__name__)
+    reason = next(filter(None, map(_reason, reversed(chain))), type(exc).__name__)
     if "Timeout" in type(exc).__name__:
         reason = "no answer in time"
     hint = f"check the network, and the provider's base URL, {provider.base_url}"
@@ -147,7 +149,7 @@ def _reason(exc: BaseException) -> str:
     """Return what the system said, without its number, or else the text of the exception."""
     if isinstance(exc, OSError) and exc.strerror and not isinstance(exc, ssl.SSLError):
         return exc.strerror[:1].lower() + exc.strerror[1:]
-    return str(exc)
+    return _ERRNO.sub("", str(exc))
 
 
 def _server_message(exc: Any) -> str:

@@ -5,7 +5,6 @@ Shell completion reads the file too, so this module imports only what loads fast
 
 from __future__ import annotations
 
-import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def read_config() -> dict[str, Any]:
     if OBATCH_CONFIG names a file that does not exist.
     """
     path = paths.config_file()
-    if os.environ.get("OBATCH_CONFIG") and not path.exists():
+    if paths.config_is_chosen() and not path.exists():
         raise ConfigError(f"OBATCH_CONFIG names {path}, and there is no such file", hint="correct it, or unset it")
     data = parse(path, read_text(path))
     for key in data:

@@ -58,7 +58,7 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
     assert invoke("submit", "in.jsonl", "-p", "faulty").succeeded().err.endswith("hint: obatch wait 1\n")
     assert invoke("wait").succeeded().err.endswith("hint: obatch download 1 -o results.jsonl\n")
     again = invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    assert "this is job 1, started before" in again.err
+    assert "resuming job 1 (--again would start a new one)" in again.err
     assert again.err.endswith("hint: obatch download 1\n")
     assert len(faulty.creates) == 1
 
@@ -146,7 +146,7 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     submit("two", RUNS_ON)
     invoke("cancel").failed(2, "without confirmation", "--yes")
     invoke("cancel", "1", "2").failed(2, "without confirmation", "--yes")
-    assert "would cancel job 1" in invoke("cancel", "1", "2", "-n").succeeded().err
+    assert [row[:2] for row in invoke("cancel", "1", "2", "-n").succeeded().rows] == [["1", "cancel"], ["2", "cancel"]]
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("cancel", "1").succeeded().rows[0][3] in ("cancelling", "cancelled")
     assert [row[0] for row in invoke("cancel", "1", "2", "-y").succeeded().rows] == ["1", "2"]

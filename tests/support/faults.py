@@ -64,7 +64,7 @@ class FaultServer:
     """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
 
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
-    refused at once, else its batch is created and fails; `queue_words` is what it says.
+    refused at once, else its batch is created and fails; `queue_words` is what it says. `also` is shown in each batch.
     """
 
     def __init__(self) -> None:
@@ -75,6 +75,7 @@ class FaultServer:
         self.queue_bytes: int | None = None
         self.queue_refuses = True
         self.queue_words = QUEUE_FULL
+        self.also: dict[str, Any] = {}
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -334,7 +335,7 @@ class FaultServer:
             view["status"] = view["status"].upper()
         if "emptyids" in shape:
             view |= {key: view.get(key) or "" for key in ("output_file_id", "error_file_id")}
-        return view
+        return view | self.also
 
     def _end(self, batch: StoredBatch, view: dict[str, Any], beyond: int) -> None:
         plan = batch.input.plan

@@ -147,8 +147,8 @@ class JobRecord:
     succeeded: int | None = None  # how many requests succeeded; None before its results are collected
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
-    used_at: float = 0.0  # when a command last used it
-    busy: bool = False  # whether a process is sending its parts right now
+    used_at: float = field(default=0.0, compare=False)  # when a command last used it
+    busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
 
     @property
