@@ -183,7 +183,9 @@ def _program() -> int:
         raise _interrupted(options, outcome) from None
     except UncertainError as exc:
         # This program stores nothing, so another run would create a second batch.
-        exc.hint = "look at the provider's list of batches; if it is there, continue it with --resume ID, else run this again"
+        exc.hint = (
+            "look at the provider's list of batches; if it is there, continue it with --resume ID, else run this again"
+        )
         raise
     except BatchError as exc:
         if outcome.batch_id:
@@ -196,7 +198,8 @@ def _program() -> int:
 def _interrupted(options: argparse.Namespace, outcome: BatchOutcome) -> StoppedError:
     if outcome.batch_id:
         return StoppedError(
-            f"interrupted; batch {outcome.batch_id} keeps running", hint=f"resume with: {_resume_command(options, outcome)}"
+            f"interrupted; batch {outcome.batch_id} keeps running",
+            hint=f"resume with: {_resume_command(options, outcome)}",
         )
     return StoppedError(
         "interrupted before the provider confirmed a batch",

@@ -40,7 +40,7 @@ def config(home: Path) -> Path:
 def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is no error, and reading makes none; a file that OBATCH_CONFIG names must exist."""
     config.unlink()
-    with pytest.raises(ConfigError, match="OBATCH_CONFIG names .*, and there is no such file"):
+    with pytest.raises(ConfigError, match=r"OBATCH_CONFIG names .*, and there is no such file"):
         load()
     monkeypatch.delenv("OBATCH_CONFIG")
     assert load().profiles.keys() == BUILT_IN.keys()

@@ -253,7 +253,9 @@ def test_lone_surrogates_are_replaced() -> None:
     assert (info.status, info.model, info.metadata) == ("?", "m?", {"k": "?"})
 
 
-@pytest.mark.parametrize("value", ["", None, 7, "b\ud800", "a b", "a\tb", "a\x1b[2J", "b\n", "../x y", "é", "b" * 513, ["b"]])
+@pytest.mark.parametrize(
+    "value", ["", None, 7, "b\ud800", "a b", "a\tb", "a\x1b[2J", "b\n", "../x y", "é", "b" * 513, ["b"]]
+)
 def test_what_is_no_id_is_refused(value: Any) -> None:
     """An id is stored, shown and put into a URL: one with other characters than ids have is as good as none."""
     with pytest.raises(ValueError, match="no batch id"):
