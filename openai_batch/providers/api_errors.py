@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -146,10 +145,10 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
 
 
 def _reason(exc: BaseException) -> str:
-    """Return what the system said, without its number, or else the text of the exception."""
-    if isinstance(exc, OSError) and exc.strerror and not isinstance(exc, ssl.SSLError):
-        return exc.strerror[:1].lower() + exc.strerror[1:]
-    return _ERRNO.sub("", str(exc))
+    """Return the text of an exception; of one of the system's, without its number."""
+    text = str(exc)
+    plain = _ERRNO.sub("", text)
+    return text if plain == text else plain[:1].lower() + plain[1:]
 
 
 def _server_message(exc: Any) -> str:

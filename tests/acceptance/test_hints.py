@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import configure
 from support.command import inside, request, write
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ def submit(fault: str, provider: str = "faulty") -> list[str]:
 
 def test_an_unreachable_provider_is_named_with_the_cause() -> None:
     """Whatever was asked for, the cause is that of the network, and the hint names the address."""
-    configure("dead", "http://127.0.0.1:9/v1", api_key_env="HOME")
+    profile = '[providers.dead]\nbase_url = "http://127.0.0.1:9/v1"\n'
+    Path(os.environ["OBATCH_CONFIG"]).write_text(profile, encoding="utf-8")
     for words in (["status", "batch_x", "-p", "dead"], submit("", "dead"), ["recover", "-p", "dead"]):
         result = inside(*words)
         assert "dead cannot be reached (connection refused)" in result.err

@@ -32,7 +32,7 @@ def same_file(way: str) -> str:
 
 @pytest.mark.parametrize("way", ["name", "detour", "hard link", "symlink"])
 def test_an_input_is_never_replaced(faulty: FaultServer, way: str) -> None:
-    """`run`, `prepare`, `download` and `results` never write to their input, whatever it is called, with --force too."""
+    """`run`, `download` and `results` never write to their input, whatever it is called, with --force too."""
     other = same_file(way)
     run = ["run", "in.csv", "-p", "faulty", "-m", "echo-1"]
     inside(*run, "-o", other, "--force").failed(2, "is an input, which is never replaced", "another name")
@@ -96,9 +96,7 @@ def test_python_honours_the_ending(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-@pytest.mark.parametrize(
-    "words", ["run p.txt", "run p.txt -e", "prepare p.txt --endpoint moderations", "prepare p.txt"]
-)
+@pytest.mark.parametrize("words", ["run p.txt", "run p.txt -e", "run p.txt --endpoint moderations", "prepare p.txt"])
 def test_no_model_is_chosen_in_silence(faulty: FaultServer, words: str) -> None:
     """A profile that names no model has no default: the command asks for one, and nothing is sent."""
     Path("p.txt").write_text("hi\n", encoding="utf-8")

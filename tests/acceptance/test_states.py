@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.command import COMMAND, environment, inside, request, write
 
+from openai_batch.jobs.store.completion import candidates
+
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
@@ -30,8 +32,7 @@ def states(number: str = "1") -> set[tuple[str, int, int, int]]:
     (listed,) = [job for job in inside("ls", "--json").json if str(job["id"]) == number]
     shown = [listed, *(inside(command, number, "--json", *more).json for command, more in VIEWS)]
     status = listed["status"]
-    (word,) = [line for line in inside("__complete", "jobs", number).out.splitlines() if line.startswith(f"{number}\t")]
-    assert word.split()[-1] == status
+    assert dict(candidates("jobs", number))[number].split()[-1] == status
     (row,) = [row for row in inside("ls").rows if row[0] == number]
     counts = listed["requests"]
     assert (row[3], row[4], row[5]) == (status, str(counts["completed"] + counts["failed"]), str(counts["total"]))

@@ -86,8 +86,9 @@ def inside(*words: str, env: Mapping[str, str | None] | None = None) -> Result:
     before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in STOPS}
     written = [io.BytesIO(), io.BytesIO()]
     streams = [io.TextIOWrapper(each, encoding="utf-8", write_through=True) for each in written]
+    changed = environment(env)
     os.environ.clear()
-    os.environ.update(environment(env))
+    os.environ.update(changed)
     try:
         with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
             code = main(list(words))
