@@ -64,6 +64,7 @@ def retry(
     """Send failed requests again, as new parts of the same job; requests that succeeded are not paid twice."""
     from openai_batch.jobs.retry import retry as send_again
     from openai_batch.jobs.retry import survey, wanted_causes
+    from openai_batch.jobs.store.job_folder import check_input
 
     wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet) as current:
@@ -75,7 +76,9 @@ def retry(
             for g in groups
         ]
         chosen = sum(g.count for g in groups if wanted(g.cause))
-        if chosen and not dry_run:
+        if chosen and dry_run:
+            check_input(found)  # the same command without --dry-run would fail there
+        elif chosen:
             found = send_again(current.workflow, found, seen, wanted)
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
