@@ -26,12 +26,13 @@ def submit(name: str, model: str = "echo-1", *words: str) -> str:
 
 
 def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultServer) -> None:
-    """Every command takes a job by its number, its name or its batch id; without any it takes the latest."""
+    """Every command takes a job by its number, its name or its batch id; without any it takes the one used last."""
     first, second = submit("one"), submit("two")
     assert list(faulty.batches) == [first, second]
     for reference in ("1", "one", first):
         assert invoke("status", reference, "--json", "--offline").succeeded().json["id"] == 1
-    assert invoke("status", "--json").succeeded().json["batch_ids"] == [second]
+    assert invoke("status", "--json").succeeded().json["batch_ids"] == [first]
+    assert invoke("status", "two", "--json").succeeded().json["batch_ids"] == [second]
     assert invoke("wait", "one", "-q").succeeded().out == "1\n"
     invoke("download", first, "-o", "one.out").succeeded()
     assert ids("one.out") == ["one"]
