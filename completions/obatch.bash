@@ -4,11 +4,11 @@ _obatch() {
     local path='' options='' commands='' argument='' word
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "${path:+$path }$word" in
-            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'recover'|'results'|'retry'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
+            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'prune'|'recover'|'results'|'retry'|'rm'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
         esac
     done
     case "$path" in
-        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers recover results retry run serve status submit wait'; argument='' ;;
+        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers prune recover results retry rm run serve status submit wait'; argument='' ;;
         'cancel') options='--yes -y --give-up --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'check') options='--provider -p --json -h --help'; commands=''; argument='files' ;;
         'config') options='-h --help'; commands='path show'; argument='' ;;
@@ -16,12 +16,14 @@ _obatch() {
         'config show') options='--json -h --help'; commands=''; argument='' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force -h --help'; commands=''; argument='files' ;;
+        'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
-        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
+        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes --json -h --help'; commands=''; argument='files' ;;
+        'prune') options='--older-than --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
         'results') options='--output -o --as --fields --inert --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'rm') options='--force --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --again --resubmit-uncertain --check-remote --timeout --as --fields --inert --missing --retries --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
@@ -30,7 +32,7 @@ _obatch() {
     esac
     case "$previous" in
         --provider|-p) _obatch_dynamic providers "$current"; return ;;
-        --output|-o|--raw|--as|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--where|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --output|-o|--raw|--as|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--older-than|--where|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
     esac
     if [[ $current == -* || -z $commands$argument ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$current"))

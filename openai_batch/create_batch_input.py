@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .batch.batch import Batch
 from .batch.provider_arguments import add_provider_arg, provider_of
-from .errors import InputError
+from .errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +75,10 @@ def _request_arguments(options: argparse.Namespace, prompt: str) -> dict[str, An
 def _default_model(provider: Provider | None, *, embedding: bool) -> str:
     if provider is None or provider.name == "openai":
         return DEFAULT_EMBEDDING_MODEL if embedding else DEFAULT_CHAT_MODEL
-    return provider.default_embedding_model if embedding else provider.default_chat_model
+    default = provider.default_embedding_model if embedding else provider.default_chat_model
+    if not default:
+        raise UsageError(f"which model? {provider} has no default", hint="name it with --model")
+    return default
 
 
 @contextlib.contextmanager

@@ -51,7 +51,8 @@ __all__ = [
 ]
 
 
-_PASSING = frozenset({408, 409, 425, 429})
+PASSING = frozenset({408, 409, 425, 429})
+"""HTTP client errors that may pass by themselves."""
 
 
 class BatchError(Exception):
@@ -136,7 +137,8 @@ class ApiError(BatchError):
     """The provider answered with an error.
 
     `status` is the HTTP status (None if there was no valid answer), `api_code` the provider's own code for the error,
-    and `retry_after` the seconds after which the provider asks to try again; each may be None.
+    and `retry_after` the seconds after which the provider asks to try again; each may be None. `lasting` says that
+    waiting does not help, for example if the account has no credit, or a certificate is not accepted.
     """
 
     def __init__(
@@ -147,9 +149,11 @@ class ApiError(BatchError):
         status: int | None = None,
         api_code: str | None = None,
         retry_after: float | None = None,
+        lasting: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.lasting = lasting
         self.api_code = api_code
         self.retry_after = retry_after
 
@@ -159,27 +163,22 @@ class ApiError(BatchError):
 
         An answer that is not from an API (`status` None) may pass: it may come from a gateway or a hotel's login page.
         """
-        return self.status is None or self.status in _PASSING or self.status >= 500  # noqa: PLR2004 - HTTP's own
+        if self.lasting:
+            return False
+        return self.status is None or self.status in PASSING or self.status >= 500  # noqa: PLR2004 - HTTP's own
 
 
 class UnreachableError(ApiError):
     """The provider could not be reached.
 
-    `sent` says whether the request may have reached it: False only if it certainly did not. `lasting` says that
-    waiting does not help, for example if a certificate is not accepted.
+    `sent` says whether the request may have reached it: False only if it certainly did not.
     """
 
-    remedy = "look at the network and the base URL; then run the same command again, nothing is paid twice"
+    remedy = "check the network and the provider's base URL"
 
     def __init__(self, message: str, *, hint: str = "", sent: bool = True, lasting: bool = False) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, lasting=lasting)
         self.sent = sent
-        self.lasting = lasting
-
-    @property
-    def passes(self) -> bool:
-        """Whether the connection may come back."""
-        return not self.lasting
 
 
 class DownloadError(BatchError):

@@ -41,12 +41,12 @@ def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  #
     parser = argparse.ArgumentParser(
         prog="python -m openai_batch.run",
         description="Start a batch, wait for it, and download its results.",
-        epilog="exit codes: 0 every request succeeded, 5 some did not, 130 interrupted (the batch goes on)",
+        epilog="exit codes: 0 every request succeeded, 5 some did not, 130 interrupted (the batch keeps running)",
     )
     parser.add_argument("input_file", nargs="?", help="batch input (.jsonl); '-' is standard input")
     parser.add_argument("--output-file", "-o", metavar="FILE", help="where results go; '-' is standard output")
     parser.add_argument("--error-file", "-e", metavar="FILE", help="where failed requests go; '-' is standard error")
-    parser.add_argument("--resume", metavar="ID", help="go on with a batch that exists")
+    parser.add_argument("--resume", metavar="ID", help="continue a batch that exists")
     parser.add_argument("--create", "-c", action="store_true", help="only create the batch, do not wait for it")
     parser.add_argument("--dry-run", "-n", action="store_true", help="check everything, send and write nothing")
     add_provider_args(parser)
@@ -183,11 +183,13 @@ def _program() -> int:
         raise _interrupted(options, outcome) from None
     except UncertainError as exc:
         # This program stores nothing, so another run would create a second batch.
-        exc.hint = "look at the provider's list of batches; if it is there go on with --resume ID, else run this again"
+        exc.hint = (
+            "look at the provider's list of batches; if it is there, continue it with --resume ID, else run this again"
+        )
         raise
     except BatchError as exc:
         if outcome.batch_id:
-            exc.hint = f"batch {outcome.batch_id} goes on; resume with: {_resume_command(options, outcome)}"
+            exc.hint = f"batch {outcome.batch_id} keeps running; resume with: {_resume_command(options, outcome)}"
         raise
     _require_success(outcome, _resume_command(options, outcome))
     return 0
@@ -196,7 +198,8 @@ def _program() -> int:
 def _interrupted(options: argparse.Namespace, outcome: BatchOutcome) -> StoppedError:
     if outcome.batch_id:
         return StoppedError(
-            f"interrupted; batch {outcome.batch_id} goes on", hint=f"resume with: {_resume_command(options, outcome)}"
+            f"interrupted; batch {outcome.batch_id} keeps running",
+            hint=f"resume with: {_resume_command(options, outcome)}",
         )
     return StoppedError(
         "interrupted before the provider confirmed a batch",

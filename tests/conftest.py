@@ -63,5 +63,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OBATCH_STATE_DIR", str(folder / "state"))
     monkeypatch.setenv("OBATCH_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setenv("OBATCH_CONFIG", str(folder / "config.toml"))
+    (folder / "config.toml").touch()
     monkeypatch.setenv("TERM", "xterm-256color")
     return folder

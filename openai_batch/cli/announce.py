@@ -2,44 +2,89 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .output import count_text, errors
+from .job_format import job_record
+from .output import Output, count_text, errors
+from .progress import progress_text
 
 if TYPE_CHECKING:
+    from openai_batch.inputs.prepare import Prepared
+    from openai_batch.jobs.dry_run import DryRun
     from openai_batch.jobs.job_spec import JobSpec
-    from openai_batch.jobs.reuse import ReusePlan
     from openai_batch.jobs.submit import Submitted
 
     from .session import CommandSession
 
 
-def show_dry_run(current: CommandSession, spec: JobSpec, plan: ReusePlan | None = None) -> None:
-    """Say what submitting `spec` would send; `plan` has the rows that need not be sent, if they were looked for."""
-    from openai_batch.jobs.reuse import estimate
-    from openai_batch.jobs.submit import started_before
+_MODELS = 3
+"""How many models are named."""
 
-    known = started_before(current.workflow, spec)
-    if known is not None:
-        errors.note(f"this is job {known.id}, started before; nothing new would be sent without --again")
-        return
-    if plan is not None:
-        spec = estimate(plan)
-    report, slices = spec.batch_file.report, spec.batch_file.slices
-    model = f" with model {report.model}" if report.model else ""
-    requests = sum(piece.requests for piece in slices)
-    if not requests:
-        errors.note(f"nothing would be sent: {count_text(report.requests, 'row')} were in earlier jobs")
-        return
-    batches = "a batch" if len(slices) == 1 else f"{len(slices):,} batches"
-    errors.note(
-        f"would upload {sum(piece.length for piece in slices):,} bytes to {spec.provider} and create {batches} of"
-        f" {count_text(requests, 'request')} for {report.endpoint}{model}; nothing was sent"
+
+def show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | None = None) -> None:
+    """Say what is about to be sent: how many prompts or requests, from which column, and the model.
+
+    `prepared` says what was made of the rows of a table; None for ready requests.
+    """
+    report = spec.batch_file.report
+    noun = "request" if prepared is None else "prompt"
+    source = f" from column {prepared.column}" if prepared is not None and prepared.column else ""
+    skipped = (
+        f", {count_text(prepared.skipped, 'empty row')} skipped" if prepared is not None and prepared.skipped else ""
     )
-    if text := skipped_rows_text(spec):
+    models = ", ".join(list(report.models)[:_MODELS]) + (", …" if len(report.models) > _MODELS else "")
+    named = f", {'model' if len(report.models) == 1 else 'models'} {models}" if models else ""
+    current.reporter.note(f"{count_text(report.requests, noun)}{source}{named}{skipped}")
+
+
+def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
+    """Say what the same command without --dry-run would do."""
+    if as_json:
+        Output(as_json=True).record(_dry_run_record(dry), "", [])
+        return
+    spec, job = dry.spec, dry.job
+    report = spec.batch_file.report
+    start = "" if job is None else f"this is job {job.id} ({progress_text(job)}): "
+    if dry.unclear:
+        errors.note(f"{start}it is unknown whether a batch was created; the provider's list would be searched first")
+        start = ""
+    if dry.parts:
+        model = f" with model {report.model}" if report.model else ""
+        batches = "a batch" if len(dry.parts) == 1 else f"{len(dry.parts):,} batches"
+        errors.note(
+            f"{start}would upload {dry.upload_bytes:,} bytes to {spec.provider} and create {batches} of"
+            f" {count_text(dry.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
+        )
+        if spec.provider.needs_key and not (spec.provider.api_key or spec.provider.api_key_command):
+            errors.warn(f"{spec.provider.api_key_env_var} is not set: without a key, nothing can be sent")
+    elif job is None:
+        errors.note(f"nothing would be sent: {count_text(report.requests, 'row')} were in earlier jobs")
+    elif not dry.unclear:
+        errors.note(f"{start}nothing would be sent; --again would start a new job")
+    if dry.parts and (text := skipped_rows_text(spec)):
         errors.note(text)
-    if plan is not None and plan.common:
+    if dry.parts and dry.common:
         errors.note("rows that earlier jobs did not answer would be sent as well")
+
+
+def _dry_run_record(dry: DryRun) -> dict[str, Any]:
+    spec, report = dry.spec, dry.spec.batch_file.report
+    plan = spec.submit_plan
+    return {
+        "dry_run": True,
+        "job": None if dry.job is None else job_record(dry.job),
+        "provider": str(spec.provider.name or spec.provider.base_url),
+        "base_url": str(spec.provider.base_url),
+        "endpoint": report.endpoint,
+        "models": list(report.models),
+        "rows": report.requests,
+        "requests": dry.requests,
+        "batches": len(dry.parts),
+        "bytes": dry.upload_bytes,
+        "repeated": plan.repeated if plan else 0,
+        "answered": plan.answered if plan else 0,
+        "unclear": dry.unclear,
+    }
 
 
 def skipped_rows_text(spec: JobSpec) -> str:
@@ -60,11 +105,12 @@ def announce(current: CommandSession, started: Submitted) -> None:
     """Say which job was started or continued, and how many of its rows are not sent."""
     job = started.job
     current.follow(job)
-    again = "" if started.new else ", started before; --again starts a new one"
+    again = "" if started.new else " (--again would start a new one)"
     ids = job.batch_ids
     what = f"batch {ids[0]}" if len(ids) == 1 else f"{len(ids)} batches"
     if not job.parts:
         what = "nothing to send"
-    current.reporter.note(f"job {job.id}: {what} at {job.provider}{again}")
+    start = "" if started.new else "resuming "
+    current.reporter.note(f"{start}job {job.id}: {what} at {job.provider}{again}")
     if text := skipped_rows_text(started.spec):
         current.reporter.note(f"job {job.id}: {text}")

@@ -67,5 +67,5 @@ def _root(
 
     Never pays twice for a batch, never loses a result that was paid for, never gives you half a file.
 
-    A job is named by its number, its name or its batch id; most commands use the latest job by default.
+    A job is named by its number, its name or its batch id; most commands use the job used last by default.
     """

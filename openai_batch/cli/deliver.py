@@ -6,10 +6,10 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from .job_format import job_record
-from .output import Output, errors
+from .output import JsonArray, Output, errors
 
 if TYPE_CHECKING:
     from openai_batch.jobs.collect import Collected
@@ -32,8 +32,11 @@ def deliver(
     missing: Path | None = None,
     requests: Path | None = None,
     export: Export | None = None,
+    as_json: bool = False,
 ) -> Collected:
     """Write a job's results to `target`; None is standard output, where a terminal gets a table.
+
+    With `as_json`, standard output gets one JSON array.
 
     `missing` is the file for failed and missing requests, `requests` the batch file, for the prompts of the table.
     """
@@ -44,6 +47,10 @@ def deliver(
         collected = download(
             current.workflow, job, target, force=force, earlier=earlier, missing=missing, export=export
         )
+    elif as_json:
+        array = JsonArray()
+        collected = collect(current.workflow, job, cast("BinaryIO", array), missing=missing, export=export)
+        array.finish()
     elif sys.stdout.isatty():
         collected = _show_table(current, job, missing, requests)
     else:
@@ -114,11 +121,12 @@ def _short(text: str) -> str:
 def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
     """Print the summary of a job's results. Raises IncompleteError unless every request succeeded."""
     from openai_batch.jobs.collect import raise_if_incomplete
+    from openai_batch.jobs.retry import can_help
 
     job, tally = collected.job, collected.tally
     if as_json:
         Output(as_json=True).record(result_record(collected), "", [])
-    raise_if_incomplete(collected)
+    raise_if_incomplete(collected, can_help)
     if not quiet:
         tokens = job.usage.get("total_tokens")
         used = f", {tokens:,} tokens" if tokens else ""

@@ -28,12 +28,13 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "provider": job.provider,
         "base_url": job.base_url,
         "status": job.status,
+        "reason": job.reason,
         "ended": job.ended,
         "endpoint": job.endpoint,
         "model": job.model,
         "window": job.window,
         "requests": {"total": counts.total, "completed": counts.completed, "failed": counts.failed},
-        "spared": job.skipped,
+        "reused": job.skipped,
         "succeeded": job.succeeded,
         "parts": {"total": len(job.parts), "waiting": job.waiting},
         "batch_ids": job.batch_ids,
@@ -64,10 +65,14 @@ def time_ago(text: str | None) -> str:
 
 
 def done_text(record: dict[str, Any]) -> str:
-    """Return how many of a job's requests have ended, and how many failed: `20/20, 1 failed`."""
+    """Return how many requests have ended (`12/20, 1 failed`); of an ended job, how many succeeded."""
     counts = record["requests"]
-    text = f"{counts['completed'] + counts['failed']:,}/{counts['total']:,}"
-    return f"{text}, {counts['failed']:,} failed" if counts["failed"] else text
+    total, done = counts["total"], counts["completed"] + counts["failed"]
+    if record["ended"] and not done:
+        return f"{total:,}"  # the provider does not count
+    if record["ended"] and counts["failed"]:
+        return f"{counts['completed']:,}/{total:,} succeeded"
+    return f"{done:,}/{total:,}" + (f", {counts['failed']:,} failed" if counts["failed"] else "")
 
 
 def _field(key: str) -> CellText:
@@ -96,11 +101,12 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
     lines = [
         ("job", f"{job.id}" + (f" ({job.name})" if job.name else "")),
         ("status", job.status),
+        ("reason", job.reason or ""),
         ("provider", job.provider),
         ("endpoint", job.endpoint),
         ("model", job.model or ""),
         ("requests", done_text(record)),
-        ("not sent", f"{count_text(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
+        ("reused", f"{count_text(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
         ("parts", f"{len(job.parts) - job.waiting} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
         ("batch", " ".join(job.batch_ids)),
         ("created", str(record["created_at"] or "")),

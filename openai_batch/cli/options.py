@@ -42,7 +42,7 @@ JobArg = Annotated[
     str | None,
     typer.Argument(
         metavar="JOB",
-        help="Number, name or batch id of a job; the latest one by default.",
+        help="Number, name or batch id of a job; by default the one used last.",
         autocompletion=_complete("jobs"),
         show_default=False,
     ),
@@ -51,7 +51,7 @@ JobsArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="JOB",
-        help="Numbers, names or batch ids of jobs; the latest one by default.",
+        help="Numbers, names or batch ids of jobs; by default the one used last.",
         autocompletion=_complete("jobs"),
         show_default=False,
     ),
@@ -108,7 +108,8 @@ RetriesOpt = Annotated[
     ),
 ]
 ModelOpt = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME", help="Model; by default the provider's.")
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help="Model; by default the one that the profile names, if any."),
 ]
 SystemOpt = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System message of each request; may be a template.")

@@ -6,6 +6,7 @@ Text from servers, models and files is never read as markup, and its control cha
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -99,6 +100,26 @@ def note_terminal_input(files: list[str], text: str = "reading from the terminal
         errors.note(text)
 
 
+class JsonArray(io.RawIOBase):
+    """A binary stream that turns the JSON lines written to it into one JSON array on standard output."""
+
+    def __init__(self) -> None:
+        self._before = b"["
+
+    def write(self, data: Any) -> int:
+        """Write some of the lines."""
+        lines = bytes(data)
+        body = lines.removesuffix(b"\n")
+        sys.stdout.buffer.write(self._before + body.replace(b"\n", b",\n"))
+        self._before = b",\n" if body != lines else b""
+        return len(lines)
+
+    def finish(self) -> None:
+        """End the array."""
+        sys.stdout.buffer.write(b"[]\n" if self._before == b"[" else b"]\n")
+        sys.stdout.buffer.flush()
+
+
 class Output:
     """Standard output, in the form that `--json`, `-q` and the terminal decide."""
 
@@ -129,7 +150,7 @@ class Output:
         else:
             self._table(records, columns)
 
-    def record(self, record: dict[str, Any], quiet: str, lines: Iterable[tuple[str, str]]) -> None:
+    def record(self, record: dict[str, Any] | list[Any], quiet: str, lines: Iterable[tuple[str, str]]) -> None:
         """Print one record: `lines` are labels and values for terminals and pipes, `quiet` is the text for -q."""
         if self.as_json:
             self._document(record)

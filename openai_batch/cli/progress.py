@@ -143,12 +143,21 @@ def progress_text(job: JobRecord) -> str:
     """Return the status and progress of a job as a short text."""
     counts = job.counts
     texts = [job.status.replace("_", " ")]
-    if counts.total:
+    if job.not_sent and job.reason:
+        return f"{texts[0]}: {job.reason}"
+    if counts.total and job.ended:
+        texts.append(
+            f"{counts.completed:,} of {counts.total:,} requests succeeded"
+            if counts.done
+            else f"{counts.total:,} requests"
+        )
+    elif counts.total:
         texts.append(f"{counts.done:,} of {counts.total:,} requests")
-    if counts.failed:
-        texts.append(f"{counts.failed:,} failed")
-    if job.waiting and len(job.parts) > 1:
-        texts.append(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider")
+        texts += [f"{counts.failed:,} failed"] if counts.failed else []
+    if any(part.queued for part in job.parts if part.unsent) and len(job.parts) > 1:
+        texts.append(f"{job.waiting} of {len(job.parts)} parts wait: the provider's queue is full")
+    elif job.waiting and job.waiting < len(job.parts):
+        texts.append(f"{job.waiting} of {len(job.parts)} parts not sent yet")
     if not job.ended and job.expires_at:
         texts.append(f"time left {duration_text(max(0.0, job.expires_at - time.time()))}")
     return ", ".join(texts)

@@ -54,6 +54,12 @@ class RequestOptions:
     rerank: RerankOpt = None
     prefix: PrefixOpt = "line"
 
+    def files(self) -> list[Path]:
+        """Return the files that these options name: they are inputs, too."""
+        values = [self.prompt, self.system, self.score, self.rerank, *((p.partition("=")[2]) for p in self.param or ())]
+        named = [value[1:] for value in values if value and value.startswith("@")]
+        return [Path(name).expanduser() for name in (*named, self.schema) if name]
+
     def spec(self) -> RequestSpec:
         """Return the request spec; files named with @ are read. Raises UsageError."""
         from openai_batch.inputs.json_schema import load_schema
@@ -96,7 +102,7 @@ class InputOptions:
 
     def name(self, files: list[str] | None, output: Path | None) -> str | None:
         """Return the text that identifies this input in later runs, when it may have grown."""
-        from openai_batch.jobs.job_spec import name_of_input
+        from openai_batch.jobs.input_name import name_of_input
 
         return name_of_input(files or [], table=self.table, sql=self.sql, output=output)
 

@@ -31,20 +31,27 @@ class CommandSession:
         """Remember the job that the command works on."""
         self.job = job
 
-    def find(self, reference: str | None, provider: str | None = None) -> JobRecord:
-        """Return the job with this number, name or batch id (None: the latest); a batch of no known job is adopted.
+    def find(self, reference: str | None, provider: str | None = None, *, use: bool = True) -> JobRecord:
+        """Return the job with this number, name or batch id; None is the one used last, and it is said which that is.
 
-        Raises NotFoundError.
+        A batch of no known job is adopted. With `use` the job is now the one used last. Raises NotFoundError.
         """
         from openai_batch.jobs.recover import find_job
 
         job = find_job(self.workflow, reference, provider)
+        if reference is None:
+            named = f" ({job.name})" if job.name else ""
+            self.reporter.note(f"job {job.id}{named}, the one used last")
+        if use:
+            self.workflow.registry.touch(job.id)
         self.job = job
         return job
 
-    def find_all(self, references: Sequence[str] | None, provider: str | None = None) -> list[JobRecord]:
-        """Return the jobs with these numbers, names or batch ids; the latest job if none is named."""
-        return [self.find(reference, provider) for reference in (references or (None,))]
+    def find_all(
+        self, references: Sequence[str] | None, provider: str | None = None, *, use: bool = True
+    ) -> list[JobRecord]:
+        """Return the jobs with these numbers, names or batch ids; the one used last if none is named."""
+        return [self.find(reference, provider, use=use) for reference in (references or (None,))]
 
     def ended(self, reference: str | None, provider: str | None = None) -> JobRecord:
         """Find a job and ask its provider whether it has ended. Raises BatchError if it still runs."""
@@ -73,8 +80,11 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
         job = current.job
         if job is None:
             raise stopped_error(exc, "interrupted", "run the same command again to continue") from None
-        state = "it keeps running" if job.submitted else "run the same command again to continue it"
-        message = f"interrupted; job {job.id} was not cancelled: {state}"
+        job = registry.job(job.id)
+        if job.not_sent:
+            hint = "run the same command again to send it"
+            raise stopped_error(exc, f"interrupted; job {job.id} was not sent", hint) from None
+        message = f"interrupted; job {job.id} was not cancelled: it keeps running"
         raise stopped_error(exc, message, f"obatch wait {job.id}") from None
     finally:
         reporter.close()

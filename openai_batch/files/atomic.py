@@ -15,13 +15,14 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import BatchError, OutputExistsError
+from openai_batch.errors import BatchError, OutputExistsError, UsageError
 
 from .locks import clear_away, hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
@@ -131,5 +132,7 @@ def _umask() -> int:
 
 
 def as_path(name: str | os.PathLike[str]) -> Path:
-    """Return `name` as a path, with `~` for the home folder."""
+    """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL."""
+    if _URL.match(str(name)):
+        raise UsageError(f"{name} is a URL, and only local files are possible here", hint="name a local file")
     return Path(name).expanduser()

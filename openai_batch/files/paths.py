@@ -44,6 +44,11 @@ def config_file() -> Path:
     return user_config_path(APP, appauthor=False) / "config.toml"
 
 
+def config_is_chosen() -> bool:
+    """Tell whether the user has chosen the configuration file, which then must exist."""
+    return bool(os.environ.get("OBATCH_CONFIG"))
+
+
 def state_dir() -> Path:
     """Return the folder of the registry and of running work (`state_at` overrides it, then `OBATCH_STATE_DIR`)."""
     if (chosen := _CHOSEN.get()) is not None:
@@ -77,6 +82,11 @@ def jobs_dir() -> Path:
 def job_dir(uid: str) -> Path:
     """Return the folder of a job's files. Its name is the job's mark: another registry may have the same numbers."""
     return jobs_dir() / uid
+
+
+def job_lock(uid: str) -> Path:
+    """Return the file that is locked while the parts of a job are sent."""
+    return job_dir(uid) / "lock"
 
 
 def local_dir() -> Path:

@@ -21,15 +21,16 @@ from openai_batch.results.index import as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.tally import Tally
 
+from .advice import advice
 from .missing_rows import MissingRows
-from .output_file import check_output, publish_output
+from .output_file import check_missing, check_output, inputs_of, publish_output
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from openai_batch.providers.api import BatchApi
     from openai_batch.results.export import Export
@@ -76,7 +77,7 @@ def collect(
     if isinstance(target, Path):
         check_output(workflow, target, job, earlier, force=force)
     if missing is not None:
-        check_target(missing, force=force or job.output_path is not None)
+        check_missing(missing, target, inputs_of(job), force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else paths.private_dir(paths.state_dir() / "spool") / "results"
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
@@ -142,8 +143,11 @@ def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool =
     return paths
 
 
-def raise_if_incomplete(collected: Collected) -> None:
-    """Raise IncompleteError, with the causes, unless every request succeeded."""
+def raise_if_incomplete(collected: Collected, can_help: Callable[[str], bool] = bool) -> None:
+    """Raise IncompleteError, with the causes, unless every request succeeded.
+
+    `can_help` tells whether requests that failed for a cause may succeed when they are sent again.
+    """
     job, tally = collected.job, collected.tally
     if tally.complete:
         return
@@ -153,12 +157,14 @@ def raise_if_incomplete(collected: Collected) -> None:
     lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
-    if job.faults and not job.skipped:
-        hint = "fix the input, or add --again to submit the same one once more"
+    if job.faults and not tally.succeeded and not job.skipped:
+        hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
     elif tally.requests - tally.succeeded <= sum(part.requests for part in job.parts if part.withdrawn):
         hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
-    else:
+    elif not tally.causes or tally.missing_count or any(map(can_help, tally.causes)):
         hint = f"obatch retry {job.id} sends again the requests that may succeed"
+    else:
+        hint = "fix these requests: sent again as they are, they would fail again"
     raise IncompleteError("\n".join(lines), hint=where + hint)
 
 

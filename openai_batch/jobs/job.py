@@ -75,7 +75,8 @@ class Job:
     def status(self) -> str:
         """The status of its batch, such as "in_progress" or "completed"; of several batches, the one that matters most.
 
-        Before it has a batch, it is the state of its upload; "queued" if parts wait for room at the provider.
+        Before it has a batch, it is the state of its upload, "not_sent" if nobody is sending it, and "queued" if it
+        waits for room at the provider. It is "withdrawn" if it ended without any batch.
         """
         return self._row.status
 
@@ -86,7 +87,10 @@ class Job:
 
     @property
     def counts(self) -> Counts:
-        """How many requests it has (`total`), and how many are `completed` and `failed`, as the provider counts."""
+        """How many requests it sends (`total`), and how many are `completed` and `failed`.
+
+        The provider's counts, until it has ended: then every request that did not succeed is `failed`.
+        """
         return self._row.counts
 
     @property
@@ -110,9 +114,10 @@ class Job:
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
         """Wait until the job has ended. Returns the job itself.
 
-        Parts that a killed program did not send are sent first. After a lost connection or a busy server it asks again
-        later. Raises WaitTimeoutError when `timeout` seconds have passed; the job keeps running. Failed requests are
-        sent again up to `retries` times if that can help, with a new timeout each time.
+        Parts of a started job that are not sent yet are sent first. After a lost connection or a busy server it asks
+        again later. Raises BatchError if no part of the job was ever sent (submit it again), and WaitTimeoutError when
+        `timeout` seconds have passed; the job keeps running. Failed requests are sent again up to `retries` times if
+        that can help, with a new timeout each time.
         """
         from .retry import wait_and_retry
 
@@ -134,7 +139,7 @@ class Job:
             await self._wait_once_async(timeout)
         return self
 
-    async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job goes on after it
+    async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job keeps running after it
         import asyncio
 
         with self._session.work() as workflow:
@@ -170,20 +175,30 @@ class Job:
     cancel_async = async_method(cancel)
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write one result line for each request to `path`, in the order of the input, and return the path.
+        """Write one result for each request to `path`, in the order of the input, and return the path.
+
+        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON.
 
         The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
         or its result is missing; OutputExistsError if the path is taken and `force` is False; DownloadError if a file
         does not arrive as the provider stores it; BatchError if the job still runs.
         """
+        from openai_batch.results.export import RAW, Export, form_of
+
         from .collect import raise_if_incomplete
         from .download import download
+        from .output_file import check_ending
+        from .retry import can_help
 
+        target = as_path(path)
+        check_ending(target)
+        form = form_of(target, None)
         with self._session.work() as workflow:
-            collected = download(workflow, self._ended(), as_path(path), force=force)
+            export = None if form == RAW else Export(form)
+            collected = download(workflow, self._ended(), target, force=force, export=export)
         self._row = collected.job
-        raise_if_incomplete(collected)
-        return as_path(path)
+        raise_if_incomplete(collected, can_help)
+        return target
 
     download_async = async_method(download)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openai_batch.providers.lookup import pick_provider
@@ -17,7 +16,8 @@ from openai_batch.requests.source import first_model
 from .store.records import EarlierJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from openai_batch.requests.batch_file import BatchFile
     from openai_batch.requests.source import Source
@@ -93,16 +93,3 @@ def provider_for(source: Source, provider: str | Provider | None) -> Provider:
         return provider
     # A file whose first line names no model fails the check with the limits of any provider.
     return pick_provider(provider, first_model(source) or "gpt")
-
-
-def name_of_input(
-    files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
-) -> str | None:
-    """Return a text that identifies an input later, when it may have grown: the names of its files.
-
-    Standard input has no name, so the path of the output is used instead; None if there is none.
-    """
-    if "-" in files:
-        return None if output is None else f"-> {output.absolute()}"
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
-    return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"

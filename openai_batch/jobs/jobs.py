@@ -18,8 +18,9 @@ from openai_batch.providers.lookup import askable_providers
 from openai_batch.requests.from_python import open_input
 
 from .async_methods import async_method
+from .input_name import name_of_input
 from .job import Job
-from .job_spec import make_spec, name_of_input
+from .job_spec import make_spec
 from .reporter import Reporter
 from .session import Session
 
@@ -94,9 +95,13 @@ class Jobs:
         """
         from openai_batch.files.workspace import workspace
 
+        from .output_file import check_ending
         from .submit import SubmitOptions
         from .submit import submit as submit_job
 
+        target = None if output is None else as_path(output)
+        if target is not None:
+            check_ending(target)
         with self._session.work() as workflow, workspace() as folder:
             source = open_input(input, folder)
             spec = make_spec(
@@ -114,7 +119,7 @@ class Jobs:
                 dedup=dedup,
                 reuse=reuse,
                 again=again,
-                output=None if output is None else as_path(output),
+                output=target,
                 resubmit_uncertain=resubmit_uncertain,
                 check_remote=check_remote,
             )
@@ -124,7 +129,7 @@ class Jobs:
     submit_async = async_method(submit)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
-        """Return a job by its number, its name or a batch id; the latest one for None.
+        """Return a job by its number, its name or a batch id; the one used last for None.
 
         A batch that is in no job becomes a new job: it is looked for at `provider`, or, if the id begins with `batch`,
         at every provider whose key is set. Raises NotFoundError if there is no such job or batch.
@@ -134,6 +139,7 @@ class Jobs:
         with self._session.work() as workflow:
             text = None if reference is None else str(reference)
             row = find_job(workflow, text, self._session.given(provider))
+            workflow.registry.touch(row.id)
         return Job(self._session, row)
 
     get_async = async_method(get)

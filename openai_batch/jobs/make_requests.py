@@ -9,6 +9,7 @@ from openai_batch.errors import UsageError
 from openai_batch.inputs.example import write_example
 from openai_batch.inputs.prepare import prepare
 from openai_batch.inputs.request_spec import RequestSpec
+from openai_batch.net.hosts import is_openai
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.endpoints import BatchType
 from openai_batch.requests.source import Source
@@ -74,18 +75,26 @@ def make_example(folder: Path, provider: str | None = None, model: str | None = 
     chosen = pick_provider(provider, model)
     path = folder / "example.jsonl"
     with path.open("wb") as handle:
-        write_example(handle, model or chosen.default_chat_model)
+        write_example(handle, with_model(RequestSpec(model or ""), chosen).model)
     return Requests(Source(path, "example", None), str(chosen.name))
 
 
 def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
-    """Return the spec with a model: its own or the provider's default. Raises UsageError if there is no default."""
+    """Return the spec with a model: its own, or the one that the provider's profile names for such requests.
+
+    Raises UsageError if there is none: a model is never guessed.
+    """
     if spec.model:
         return spec
     kind, path = spec.target
-    if kind is BatchType.IMAGE_GENERATION:
-        raise UsageError(f"requests for {path} have no default model", hint="name one with --model")
-    if kind is BatchType.MODERATION:
-        return replace(spec, model="omni-moderation-latest")
-    default = provider.default_embedding_model if kind is BatchType.EMBEDDING else provider.default_chat_model
-    return replace(spec, model=str(default))
+    default, key = "", ""
+    if kind is BatchType.EMBEDDING:
+        default, key = provider.default_embedding_model, "embedding_model"
+    elif kind is BatchType.MODERATION:
+        default = "omni-moderation-latest" if is_openai(str(provider.base_url)) else ""
+    elif kind is not BatchType.IMAGE_GENERATION:
+        default, key = provider.default_chat_model, "chat_model"
+    if not default:
+        always = f"; {key} in [providers.{provider.name}] is the default" if key else ""
+        raise UsageError(f"which model? {provider} has no default for {path}", hint=f"name it with -m{always}")
+    return replace(spec, model=default)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import OutputExistsError
+from openai_batch.errors import OutputExistsError, UsageError
 from openai_batch.files.atomic import check_target, publish, stamp
 from openai_batch.files.backups import move_to_backup
 
+from .input_name import input_files
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from .store.records import EarlierJobs, JobRecord
     from .workflow import Workflow
+
+
+LINES = (".jsonl", ".ndjson")
+"""Endings of files of JSON lines."""
+
+RESULTS = (*LINES, ".csv", ".parquet", ".pq")
+"""Endings of files that results are written to in the form that the ending says."""
+
+_OTHER_FORMS = frozenset(
+    [
+        *(".arrow", ".avro", ".bz2", ".csv", ".db", ".docx", ".duckdb", ".feather", ".gz", ".html", ".json", ".md"),
+        *(".ods", ".orc", ".parquet", ".pdf", ".pickle", ".pkl", ".pq", ".sqlite", ".sqlite3", ".tab", ".tar"),
+        *(".toml", ".tsv", ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml", ".zip", ".zst"),
+    ]
+)
+"""Endings of files in another form than JSON lines. Any other ending says nothing about the form."""
 
 
 class Existing(StrEnum):
@@ -45,15 +65,62 @@ def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earli
     return Existing.MAYBE_OURS if planned_here else Existing.FOREIGN
 
 
-def check_output(workflow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs, *, force: bool) -> None:
-    """Raise OutputExistsError if results may not be written to `target`. Called before anything is paid."""
+def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
+    """Raise UsageError if the name of a file to write says that it has a form that is not written."""
+    ending = target.suffix.lower()
+    if ending in _OTHER_FORMS and ending not in endings:
+        known = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
+        raise UsageError(f"{target}: {ending} files are not written here", hint=f"choose a name that ends in {known}")
+
+
+def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
+    """Raise UsageError if a file to write is one of the inputs, under whatever name."""
+    for path in inputs:
+        with contextlib.suppress(OSError):
+            if path and target.samefile(path):
+                raise UsageError(
+                    f"{target} is an input, which is never replaced", hint="choose another name for the output"
+                )
+
+
+def inputs_of(job: JobRecord) -> list[Path | str | None]:
+    """Return the files that a job was made from, as far as they are known and exist."""
+    return [job.input_path, *input_files(job.input_name)]
+
+
+def check_output(
+    workflow: Workflow,
+    target: Path,
+    job: JobRecord | None,
+    earlier: EarlierJobs,
+    *,
+    force: bool,
+    inputs: Iterable[Path | str | None] = (),
+) -> None:
+    """Raise an error if results may not be written to `target`. Called before anything is paid.
+
+    Raises OutputExistsError, and UsageError if it is one of `inputs`, or of the inputs of `job`.
+    """
+    check_no_input(target, [*inputs, *(inputs_of(job) if job is not None else ())])
     existing = existing_file(workflow, target, job, earlier)
     if existing == Existing.FOREIGN and not force and (others := workflow.registry.at_output(str(target.absolute()))):
         raise OutputExistsError(
-            f"{target} holds the results of job {max(others)}, which asked something else",
+            f"{target} holds the results of job {max(others)}",
             hint="--force replaces it, or choose another name with -o",
         )
     check_target(target, force=force or existing not in (Existing.NOTHING, Existing.FOREIGN))
+
+
+def check_missing(target: Path, output: object, inputs: Iterable[Path | str | None], *, force: bool) -> None:
+    """Raise an error if the failed requests may not be written to `target`, as `check_output` does.
+
+    `output` is where the results go: both cannot go to one file.
+    """
+    check_ending(target, LINES)
+    if isinstance(output, Path) and target.absolute() == output.absolute():
+        raise UsageError(f"{target} is the output, too", hint="choose another name for --missing")
+    check_no_input(target, inputs)
+    check_target(target, force=force)
 
 
 def publish_output(

@@ -169,7 +169,7 @@ def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> No
 
 
 def find_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> JobRecord:
-    """Return a job by its number, its name or a batch id; the latest one for None.
+    """Return a job by its number, its name or a batch id; the one used last for None.
 
     An unknown batch becomes a job: it is looked for at `provider`, or, if the id begins with `batch`, at every
     provider whose key is set. Raises NotFoundError.

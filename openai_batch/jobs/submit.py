@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from openai_batch.files.atomic import check_target
 from openai_batch.providers.create_once import new_token
 
 from .cancel import withdraw
-from .output_file import check_output
+from .input_name import input_files
+from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
@@ -70,10 +70,11 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     earlier = options.reuse and not options.again
     plan = find_reusable(workflow, spec, folder, dedup=options.dedup, earlier=earlier, output=output)
     known = None if options.again else started_before(workflow, spec)
+    inputs = [spec.batch_file.origin, *input_files(spec.input_name)]
     if options.output is not None:
-        check_output(workflow, options.output, known, plan.earlier, force=options.force)
+        check_output(workflow, options.output, known, plan.earlier, force=options.force, inputs=inputs)
     if options.missing is not None:
-        check_target(options.missing, force=options.force or known is not None)
+        check_missing(options.missing, options.output, inputs, force=options.force or known is not None)
     if known is None:
         workflow.registry.check_name(spec.name, plan.earlier)
     return plan
@@ -131,15 +132,15 @@ def start(
     refuses the job, AuthError without a key, OvertakenError if another process has started a job of the same input,
     and UncertainError if it is unknown whether an earlier attempt created a batch.
     """
-    parts = [PartRecord.of(bounds, 0, number) for number, bounds in enumerate(spec.batch_file.slices, 1)]
+    parts = planned_parts(spec)
     # Without a key, or without the local server, no job is stored.
     workflow.connections.renew(spec.provider).make_ready()
     if check_remote or not again:
         look_back(workflow, spec, always=check_remote)
     skipped = spec.submit_plan.count if spec.submit_plan else 0
-    job, new = workflow.registry.add(
-        _new_job(spec, workflow.account(spec.provider), skipped), parts, again=again, earlier=spec.earlier
-    )
+    new_job = _new_job(spec, workflow.account(spec.provider), skipped)
+    job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
+    workflow.registry.touch(job.id)
     with workflow.alone(job):
         if not new:
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
@@ -149,6 +150,25 @@ def start(
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+
+
+def planned_parts(spec: JobSpec) -> list[PartRecord]:
+    """Return the parts of a planned spec's new job."""
+    return [PartRecord.of(bounds, 0, number) for number, bounds in enumerate(spec.batch_file.slices, 1)]
+
+
+def missing_parts(job: JobRecord, planned: list[PartRecord]) -> list[PartRecord]:
+    """Return the planned parts that a recovered job lacks: they were never sent."""
+    known = {part.number for part in job.parts}
+    return [replace(part, job=job.id) for part in planned if part.number not in known] if _fits(job, planned) else []
+
+
+def _fits(job: JobRecord, planned: list[PartRecord]) -> bool:
+    """Tell whether a job was recovered without the places of its parts, and these planned parts are its parts."""
+    known = {part.number: part for part in job.parts}
+    return not all(part.sha256 for part in job.parts) and all(
+        known[part.number].requests in (0, part.requests) for part in planned if part.number in known
+    )
 
 
 def _new_job(spec: JobSpec, account: str, skipped: int) -> JobRecord:
@@ -193,17 +213,15 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
 
 def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRecord]) -> JobRecord:
     """Give a recovered job the places of its parts in the input, and the parts that were never sent."""
-    known = {part.number: part for part in job.parts}
-    if all(part.sha256 for part in job.parts) or any(
-        known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
-    ):
+    if not _fits(job, planned):
         return job
+    known = {part.number: part for part in job.parts}
     for part in planned:
         if part.number in known:
             places = {name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")}
             workflow.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
-        else:
-            workflow.registry.add_part(replace(part, job=job.id))
+    for part in missing_parts(job, planned):
+        workflow.registry.add_part(part)
     return workflow.registry.job(job.id)
 
 

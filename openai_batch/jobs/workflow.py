@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import (
     ApiError,
     AuthError,
     BatchError,
+    InputError,
     NotFoundError,
     RegistryError,
     UncertainError,
@@ -28,7 +30,7 @@ from .connections import Connections
 from .keep_batch_id import keep_id
 from .reporter import Reporter
 from .store import job_folder
-from .store.records import UNSENT, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -78,12 +80,18 @@ class Workflow:
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )
 
-    def advance(self, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
-        """Send the parts of a job that are not sent yet, and return the job. Raises the errors of `send_parts`."""
+    def advance(self, job: JobRecord) -> JobRecord:
+        """Send the parts of a started job that are not sent yet, and return the job. Waiting never starts a job.
+
+        Raises BatchError if no part of it was ever sent, and the errors of `send_parts`.
+        """
         if job.submitted:
             return job
         with self.alone(job):
-            return self.send_parts(self.registry.job(job.id), resubmit_uncertain=resubmit_uncertain)
+            job = self.registry.job(job.id)
+            if job.not_sent:
+                raise _not_sent(replace(job, busy=False))
+            return self.send_parts(job, resubmit_uncertain=False)
 
     def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:
         """Add the parts that `plan` returns to an ended job, send them, and return the job.
@@ -109,9 +117,15 @@ class Workflow:
         job = self._split_large_parts(job, queue)
         for part in job.parts:
             if part.state in UNSENT and not queue.has_room(job, part):
+                if not part.queued:
+                    self.registry.set_part(part, queued=True, last_error=None)
                 break  # the later parts wait behind this one
-            if not self._send(job, part, queue, resubmit_uncertain=resubmit_uncertain):
-                break
+            try:
+                if not self._send(job, part, queue, resubmit_uncertain=resubmit_uncertain):
+                    break
+            except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
+                self.registry.set_part(part, last_error=str(exc))
+                raise
         return self.registry.job(job.id)
 
     def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
@@ -161,15 +175,19 @@ class Workflow:
         return job
 
     def ended(self, job: JobRecord) -> JobRecord:
-        """Return the job as it is now, if it has ended. Unsent parts are sent first.
+        """Return the job as it is now, if it has ended. Nothing is sent.
 
-        Raises BatchError if it still runs.
+        Raises BatchError if it has not ended, UncertainError if it is unknown whether a part has a batch.
         """
         if not job.ended:
-            job = self.refresh(self.advance(job))
-        if not job.ended:
-            raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
-        return job
+            job = self.refresh(job)
+        if job.ended:
+            return job
+        if job.not_sent and not job.busy:
+            raise _not_sent(job)
+        if job.status == UNCERTAIN:
+            raise UncertainError(f"job {job.id}: {job.reason}", hint=f"obatch wait {job.id} looks for its batch")
+        raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
 
     def attempt_of(self, job: JobRecord, part: PartRecord) -> create_once.Attempt:
         """Return a part's latest attempt to create a batch, with the marks that are in the metadata of its batch."""
@@ -255,7 +273,9 @@ class Workflow:
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
         token = create_once.new_token()
-        part = self.registry.set_part(part, expect=part.state, state=PartState.UPLOADING, token=token)
+        part = self.registry.set_part(
+            part, expect=part.state, state=PartState.UPLOADING, token=token, queued=False, last_error=None
+        )
         report = self.reporter.progress
         label = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
         with job_folder.opened(job, part, lambda done: report(label, done, part.length)) as content:
@@ -271,6 +291,8 @@ class Workflow:
             state=PartState.CREATING,
             token=create_once.new_token(),
             attempted_at=time.time(),
+            queued=False,
+            last_error=None,
         )
         unclear: list[str] = []
 
@@ -328,7 +350,7 @@ class Workflow:
             part, same_batch=True, state=PartState.UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
         )
         ours = queue.learn(job, part, message)
-        self.registry.set_part(part, refusals=0 if ours else part.refusals + 1)
+        self.registry.set_part(part, refusals=0 if ours else part.refusals + 1, queued=True)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
 
     def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
@@ -379,3 +401,10 @@ def _marks(job: JobRecord, part: PartRecord) -> Marks:
     """Return the marks of a part's batch and of its file."""
     sent, rows = (job.requests - job.skipped, job.requests) if job.skipped else (0, 0)
     return Marks(job.uid, job.order, part.number, len(job.parts), sent, rows)
+
+
+def _not_sent(job: JobRecord) -> BatchError:
+    """Return the error for a job that would have to be started first."""
+    why = f": {job.reason}" if job.reason else ""
+    hint = f"run the command that started it again, which sends it; obatch cancel {job.id} withdraws it"
+    return BatchError(f"job {job.id} was not sent{why}", hint=hint)

@@ -18,7 +18,7 @@ from openai_batch.files.slice import FileSlice
 from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import OutcomeUnknown, translated, without_sent_key
-from .batch_info import BatchInfo, read_batch
+from .batch_info import BatchInfo, read_batch, read_id, read_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -276,7 +276,7 @@ class BatchApi:
             data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
             entries = data.get("data") if isinstance(data, dict) else data
             if not isinstance(entries, list):
-                raise ApiError(f"{self.provider} answered with something that is no list of batches")
+                raise ApiError(f"{self.provider} answered with something that is not a list of batches")
             batches = []
             for entry in entries:
                 with contextlib.suppress(ValueError, AttributeError):
@@ -291,7 +291,7 @@ class BatchApi:
         try:
             return read_batch(data, self.provider.status_map, raw)
         except ValueError as exc:
-            raise ApiError(f"{self.provider} answered with something that is no batch: {exc}") from None
+            raise ApiError(f"{self.provider} answered with something that is not a batch: {exc}") from None
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
@@ -323,24 +323,24 @@ def _parse(answer: Any) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")[:80]
-        raise ApiError(f"the answer is no JSON: {text!r}", hint="is the base URL the provider's API?") from None
+        raise ApiError(f"the answer is not JSON: {text!r}", hint="is the base URL the provider's API?") from None
 
 
 def _json_object(answer: Any) -> dict[str, Any]:
     data = _parse(answer)
     if not isinstance(data, dict):
-        raise ApiError("the answer is no JSON object", hint="is the base URL the provider's API?")
+        raise ApiError("the answer is not a JSON object", hint="is the base URL the provider's API?")
     return data
 
 
 def _read_file(data: dict[str, Any]) -> RemoteFile:
-    file_id, size, created = data.get("id"), data.get("bytes"), data.get("created_at")
-    if not isinstance(file_id, str) or not file_id:
+    file_id, size = read_id(data.get("id")), data.get("bytes")
+    if file_id is None:
         raise ApiError("the answer holds no file id", hint="is the base URL the provider's API?")
     return RemoteFile(
         id=file_id,
         size=size if isinstance(size, int) and size > 0 else None,
-        created_at=created if isinstance(created, int | float) else None,
+        created_at=read_time(data.get("created_at")),
         filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
     )
 

@@ -6,10 +6,11 @@ A provider's refusal because its queue is full is an ordinary ApiError here; `jo
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
 from openai_batch.net.delays import retry_after
 
 if TYPE_CHECKING:
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
 
 # Exceptions which prove that the request was not sent, by name: the HTTP library is never imported here.
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
+
+# What a provider says when trying again does not help, and what does.
+_REMEDIES = (
+    (
+        re.compile(
+            r"insufficient_quota|exceeded your current quota|billing|insufficient.{0,20}(balance|credit|fund)",
+            re.IGNORECASE,
+        ),
+        "top up the account at the provider, or raise its limit; trying again does not help before that",
+    ),
+    (
+        re.compile(
+            r"model_not_found|\bmodel\b.{0,80}(does not exist|not found|not available|not supported|unknown)",
+            re.IGNORECASE,
+        ),
+        "name another model with -m; the provider's documentation lists those for batches",
+    ),
+)
+
+_STATUS_HINTS = {
+    402: "top up the account at the provider; trying again does not help before that",
+    413: "the file is too large for this provider: set max_bytes in its profile, and the input is cut",
+}
+
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 _SHORTEST_SECRET = 16
 """Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
@@ -61,28 +87,52 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
         return AuthError(what, hint=f"check the key{variable} and what it may do")
+    code = _without_key(key, str(exc.code)) if exc.code else None
+    hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
-        return NotFoundError(what, hint="is it the account, project and provider that made it?")
+        whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
+        unknown = "is it the account, project and provider that made it?"
+        return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
         location = _without_key(key, exc.response.headers.get("location", ""))
         target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
-    code = _without_key(key, str(exc.code)) if exc.code else None
-    return ApiError(what, status=status, api_code=code, retry_after=retry_after(exc.response.headers))
+    lasting = 400 <= status < 500 and (bool(hint) or status not in PASSING)  # noqa: PLR2004 - HTTP's own
+    if lasting and not hint:
+        hint = _STATUS_HINTS.get(status, "it would be refused again: change what the message names")
+    return ApiError(
+        what,
+        hint=hint,
+        status=status,
+        api_code=code,
+        retry_after=retry_after(exc.response.headers),
+        lasting=lasting,
+    )
+
+
+def remedy(code: str | None, message: str) -> str:
+    """Return what to do about a provider's error that stays until somebody does it; an empty text for any other one."""
+    text = f"{code or ''} {message}"
+    return next((hint for pattern, hint in _REMEDIES if pattern.search(text)), "")
+
+
+def _base_url_hint(provider: Provider) -> str:
+    return f"check the provider's base URL, {provider.base_url}: most end in /v1"
 
 
 def _from_connection(provider: Provider, doing: str, exc: BaseException, key: str) -> UnreachableError:
+    # Only explicit causes: the context may be an unrelated error that was being handled when the request was sent.
     chain: list[BaseException] = []
     link: BaseException | None = exc
     while link is not None and link not in chain:
         chain.append(link)
-        link = link.__cause__ or link.__context__
+        link = link.__cause__
     sent = type(exc).__name__ not in _NEVER_SENT
-    reason = next((text for text in (str(item) for item in reversed(chain)) if text), type(exc).__name__)
+    reason = next(filter(None, map(_reason, reversed(chain))), type(exc).__name__)
     if "Timeout" in type(exc).__name__:
         reason = "no answer in time"
-    hint = ""
+    hint = f"check the network, and the provider's base URL, {provider.base_url}"
     lasting = "CERTIFICATE" in reason.upper()
     if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
@@ -92,6 +142,13 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
         sent=sent,
         lasting=lasting,
     )
+
+
+def _reason(exc: BaseException) -> str:
+    """Return the text of an exception; of one of the system's, without its number."""
+    text = str(exc)
+    plain = _ERRNO.sub("", text)
+    return text if plain == text else plain[:1].lower() + plain[1:]
 
 
 def _server_message(exc: Any) -> str:

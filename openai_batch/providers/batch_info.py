@@ -1,9 +1,14 @@
-"""Read a provider's batch object. Servers leave out different fields, and spell the statuses in different ways."""
+"""Read a provider's batch object. Servers leave out different fields, and spell the statuses in different ways.
+
+This is the one place where ids, statuses, counts and times of a server are checked: what comes out of here can be
+stored, shown and put into a URL.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +18,19 @@ FINISHED = ("failed", "completed", "expired", "cancelled")
 """The final statuses. Every other one, known or not, means that the batch still runs."""
 
 _LARGEST = 2**53
-"""A larger count or time is taken as absent."""
+"""A larger count is taken as absent."""
+
+_ID = re.compile(r"[\w.:/@=+~-]{1,512}", re.ASCII)
+"""What an id looks like, with the characters that known servers use."""
+
+_FIRST, _LAST = 946_684_800.0, 4_102_444_800.0
+"""The years 2000 to 2099 in Unix seconds: any other time is taken as absent."""
+
+_UNITS = (1.0, 1e3, 1e6, 1e9)
+"""What a time is divided by until it is plausible: some servers give milliseconds, microseconds or nanoseconds."""
+
+_MAX_STATUS, _MAX_TEXT, _MAX_ERRORS = 64, 2000, 1000
+"""Characters of a status and of any other text, and entries of `errors`, that are kept."""
 
 _SYNONYMS = {
     "canceled": "cancelled",
@@ -92,34 +109,63 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
     """Read a batch object. A value that is missing, null, empty or of a wrong type is taken as absent.
 
     `status_map` maps the provider's own status words to the standard ones. `raw` is the SDK's object of the batch.
-    Raises ValueError if there is no id.
+    Raises ValueError if there is no id, or one with characters that no id has.
     """
     inner = data.get("job")
     if isinstance(inner, dict) and "id" not in data:
         data = inner  # one provider wraps a batch that it has just created
-    batch_id = data.get("id")
-    if not isinstance(batch_id, str) or not batch_id:
+    batch_id = read_id(data.get("id"))
+    if batch_id is None:
         raise ValueError("the answer holds no batch id")
-    word = _clean(str(data.get("status") or "unknown").lower())
+    word = " ".join(_clean(str(data.get("status") or "unknown").lower()).split())[:_MAX_STATUS]
     status = (status_map or {}).get(word) or _SYNONYMS.get(word, word)
-    ended = [_time(data.get(f"{name}_at")) for name in FINISHED]
+    ended = [read_time(data.get(f"{name}_at")) for name in FINISHED]
     return BatchInfo(
-        id=_clean(batch_id),
+        id=batch_id,
         status=status,
         endpoint=_text(data.get("endpoint")),
         model=_text(data.get("model")),
-        input_file_id=_text(data.get("input_file_id")),
-        output_file_id=_text(data.get("output_file_id")),
-        error_file_id=_text(data.get("error_file_id")),
+        input_file_id=read_id(data.get("input_file_id")),
+        output_file_id=read_id(data.get("output_file_id")),
+        error_file_id=read_id(data.get("error_file_id")),
         counts=_counts(data.get("request_counts")),
         errors=_errors(data.get("errors")),
         metadata={_clean(str(k)): _clean(str(v)) for k, v in (_dict(data.get("metadata"))).items()},
-        created_at=_time(data.get("created_at")),
-        expires_at=_time(data.get("expires_at")),
+        created_at=read_time(data.get("created_at")),
+        expires_at=read_time(data.get("expires_at")),
         ended_at=next((time for time in ended if time is not None), None),
-        usage={k: v for k, v in _dict(data.get("usage")).items() if isinstance(v, int)},
+        usage={_clean(k): _count(v) for k, v in _dict(data.get("usage")).items() if _count(v)},
         raw=raw,
     )
+
+
+def read_id(value: Any) -> str | None:
+    """Return the id of a batch or file; None if it is missing, or has characters that no id has."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def read_time(value: Any) -> float | None:
+    """Return a time in Unix seconds, also if the server has given it in a smaller unit or as ISO 8601.
+
+    None if it is missing or not plausible.
+    """
+    number: float | None = None
+    if isinstance(value, str):
+        try:
+            number = float(value) if value.isdecimal() else _iso(value)
+        except (ValueError, OverflowError):
+            return None
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LAST * _UNITS[-1]:
+        number = float(value)
+    if number is None:
+        return None
+    return next((number / unit for unit in _UNITS if _FIRST <= number / unit < _LAST), None)
+
+
+def _iso(text: str) -> float:
+    """Return an ISO 8601 time in Unix seconds; one without an offset is UTC."""
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: Any) -> str | None:
@@ -127,8 +173,8 @@ def _text(value: Any) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Return `text` without lone surrogates: JSON may hold them, and SQLite and UTF-8 files cannot."""
-    return text.encode("utf-8", "replace").decode()
+    """Return the start of `text` without lone surrogates: JSON may hold them, and SQLite and UTF-8 files cannot."""
+    return text[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -137,19 +183,11 @@ def _dict(value: Any) -> dict[str, Any]:
 
 def _counts(value: Any) -> Counts:
     known = _dict(value)
-    numbers = [known.get(name) for name in ("total", "completed", "failed")]
-    return Counts(*(n if isinstance(n, int) and 0 < n < _LARGEST else 0 for n in numbers))
+    return Counts(*(_count(known.get(name)) for name in ("total", "completed", "failed")))
 
 
-def _time(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST:
-        return float(value)
-    if isinstance(value, str) and value:
-        try:
-            return datetime.fromisoformat(value).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return None
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LARGEST else 0
 
 
 def _errors(value: Any) -> tuple[BatchFault, ...]:
@@ -157,14 +195,13 @@ def _errors(value: Any) -> tuple[BatchFault, ...]:
     if not isinstance(entries, list):
         return ()
     found = []
-    for entry in entries:
+    for entry in entries[:_MAX_ERRORS]:
         if isinstance(entry, dict):
-            line = entry.get("line")
             found.append(
                 BatchFault(
                     code=_text(entry.get("code")),
                     message=_text(entry.get("message")) or "no reason given",
-                    line=line if isinstance(line, int) and line < _LARGEST else None,
+                    line=_count(entry.get("line")) or None,
                     param=_text(entry.get("param")),
                 )
             )

@@ -7,6 +7,7 @@ disputed, the smaller one is used.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from .provider import LOCAL_URL, Provider
 
@@ -76,8 +77,14 @@ local_provider = Provider(
 all_providers = [openai_provider, parasail_provider]
 """The providers of 0.3.4."""
 
+
+def _other(**values: Any) -> Provider:
+    """Return a profile that names no default models, unless `values` has them."""
+    return Provider(**{"default_chat_model": "", "default_embedding_model": "", **values})
+
+
 _OTHERS = [
-    Provider(
+    _other(
         name="groq",
         display_name="Groq",
         base_url="https://api.groq.com/openai/v1",
@@ -86,7 +93,7 @@ _OTHERS = [
         batch_input_max_bytes=100_000_000,
         endpoints=("/v1/chat/completions",),
     ),
-    Provider(
+    _other(
         name="nebius",
         display_name="Nebius Token Factory",
         base_url="https://api.tokenfactory.nebius.com/v1",
@@ -95,14 +102,14 @@ _OTHERS = [
         batch_input_max_bytes=10_000_000_000,
         endpoints=("/v1/chat/completions", "/v1/embeddings"),
     ),
-    Provider(
+    _other(
         name="doubleword",
         display_name="Doubleword",
         base_url="https://api.doubleword.ai/v1",
         api_key_env_var="DOUBLEWORD_API_KEY",
         batch_input_max_bytes=200_000_000,
     ),
-    Provider(
+    _other(
         name="deepinfra",
         display_name="DeepInfra",
         base_url="https://api.deepinfra.com/v1/openai",
@@ -110,7 +117,7 @@ _OTHERS = [
         batch_input_max_bytes=100_000_000,
         endpoints=("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
     ),
-    Provider(
+    _other(
         name="dashscope",
         display_name="DashScope",
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
@@ -118,7 +125,7 @@ _OTHERS = [
         batch_input_max_bytes=100_000_000,
         batch_input_max_line_bytes=1_000_000,
     ),
-    Provider(
+    _other(
         name="cerebras",
         display_name="Cerebras",
         base_url="https://api.cerebras.ai/v1",

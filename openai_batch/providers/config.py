@@ -158,7 +158,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
                 hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
             )
     values = _present(read_table(where, table, _ProfileTable))
-    base = _copy(BUILT_IN.get(name) or Provider(name=name))
+    base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
     if "base_url" in values:
         _check_url(where, values["base_url"])
         if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
@@ -186,7 +186,7 @@ def _check_url(where: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"{where} base_url {url!r} is no http(s) URL", hint='for example "https://api.example.com/v1"'
+            f"{where} base_url {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
         )
     if parts.username or parts.password:
         raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")

@@ -26,9 +26,12 @@ _CLIENT_KEYS = frozenset({"chat_model", "embedding_model"})
 def read_config() -> dict[str, Any]:
     """Return the configuration file's `provider` (a string) and `providers` (a dict of dicts), as far as it has them.
 
-    Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else.
+    Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else, or
+    if OBATCH_CONFIG names a file that does not exist.
     """
     path = paths.config_file()
+    if paths.config_is_chosen() and not path.exists():
+        raise ConfigError(f"OBATCH_CONFIG names {path}, and there is no such file", hint="correct it, or unset it")
     data = parse(path, read_text(path))
     for key in data:
         if key not in _TOP_KEYS:
@@ -65,7 +68,7 @@ def read_text(path: Path) -> str:
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which is no configuration file")
+        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which is not a configuration file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

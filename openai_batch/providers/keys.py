@@ -79,7 +79,11 @@ def find_key(name: str, *, given: str | None, variable: str | None, command: Seq
     if not key and command:
         key = _key_from_command(name, command)
     if not key and variable:
-        raise AuthError(f"no key for {name}: {variable} is not set", hint=f"export {variable}=…")
+        raise AuthError(
+            f"no key for {name}: {variable} is not set",
+            hint=f"export {variable}=…, or set api_key_env or api_key_command in the provider's profile"
+            " (`obatch config path`)",
+        )
     if not key and command:
         raise AuthError(
             f"no key for {name}: its api_key_command {command[0]!r} printed nothing",

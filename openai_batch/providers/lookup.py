@@ -8,13 +8,17 @@ provider = get_provider_by_name("parasail")
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UnknownProviderError, UsageError
 
 from .builtin import all_providers, is_openai_model, openai_provider, parasail_provider
 from .keys import key_from_environment
 from .provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "Provider",
@@ -78,10 +82,14 @@ def get_provider_by_name(name: str) -> Provider:
 
     profiles = load().profiles
     if name not in profiles:
-        raise UnknownProviderError(
-            f"No provider found with name: {name}", hint=f"known providers: {', '.join(sorted(profiles))}"
-        )
+        raise UnknownProviderError(f"No provider found with name: {name}", hint=_known_names(name, profiles))
     return with_key(profiles[name])
+
+
+def _known_names(name: str, profiles: Iterable[str]) -> str:
+    """Return a hint with the nearest name, if there is one, and all names."""
+    near = get_close_matches(name, profiles, n=1)
+    return "".join(f"did you mean {match}? " for match in near) + f"known providers: {', '.join(sorted(profiles))}"
 
 
 def get_provider_by_model(model: str) -> Provider:

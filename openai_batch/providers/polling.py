@@ -91,7 +91,7 @@ class Poller:
         """
         left = None if self._deadline is None else self._deadline - time.monotonic()
         if left is not None and left <= 0:
-            raise WaitTimeoutError(f"{subject} is still {status}; it goes on", hint=hint)
+            raise WaitTimeoutError(f"{subject} is still {status}", hint=hint)
         delay = next(self._schedule) if self._error_delay is None else self._error_delay
         return delay if left is None else min(delay, left)
 

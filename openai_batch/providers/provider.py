@@ -54,10 +54,10 @@ class Provider:
     """Largest batch input file, in bytes."""
 
     default_chat_model: str = "meta-llama/Meta-Llama-3-8B-Instruct"
-    """The model for chat requests if none is given."""
+    """The model for chat requests if none is given; empty if there is no default."""
 
     default_embedding_model: str = "intfloat/e5-mistral-7b-instruct"
-    """The model for embedding requests if none is given."""
+    """The model for embedding requests if none is given; empty if there is no default."""
 
     requires_consistency: bool = True
     """Whether all requests of one batch must name the same model."""

@@ -54,7 +54,7 @@ def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["acme", "--base-url", "ftp://x/v1"], "is no http(s) URL"),
+        (["acme", "--base-url", "ftp://x/v1"], "is not an http(s) URL"),
         (["acme", "--base-url", "https://me:secret@x/v1"], "user name or password"),
         (["acme", "--base-url", "http://api.example.com/v1", "--api-key-env", "K"], "unencrypted"),
         (["two words", "--base-url", "https://x/v1"], "is not a valid provider name"),

@@ -77,7 +77,7 @@ def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
     assert plan.read_bytes() == before
     assert sent(faulty) == [2, 1]
     record = invoke("status", "1", "--json").succeeded().json
-    assert (record["requests"]["total"], record["spared"]) == (2, 2)
+    assert (record["requests"]["total"], record["reused"]) == (2, 2)
     assert invoke("download", "1", "-o", "one.jsonl").succeeded()
     assert asked("one.jsonl") == ["1", "1", "3", "3"]
 
@@ -110,7 +110,7 @@ def test_another_machine(faulty: FaultServer, lost: str) -> None:
     assert run("--force") == ["1", "2", "1"]
     assert run(output="two.jsonl") == ["1", "2", "1"]
     record = invoke("status", "1", "--json").succeeded().json
-    assert (record["requests"]["total"], record["spared"]) == (2, 1)
+    assert (record["requests"]["total"], record["reused"]) == (2, 1)
     assert sent(faulty) == [2]
 
 

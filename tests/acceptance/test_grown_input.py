@@ -60,7 +60,7 @@ def test_the_same_question_is_asked_once(real: LocalServer) -> None:
     assert ids("out.jsonl") == [f"line-{n}" for n in range(1, 7)]
     assert answers() == [f"echo: {text}" for text in "abacab"]
     record = invoke("status", "--json").succeeded().json
-    assert record["requests"]["total"] == record["spared"] == 3
+    assert record["requests"]["total"] == record["reused"] == 3
     assert record["succeeded"] == 6
 
 

@@ -26,12 +26,13 @@ def submit(name: str, model: str = "echo-1", *words: str) -> str:
 
 
 def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultServer) -> None:
-    """Every command takes a job by its number, its name or its batch id; without any it takes the latest."""
+    """Every command takes a job by its number, its name or its batch id; without any it takes the one used last."""
     first, second = submit("one"), submit("two")
     assert list(faulty.batches) == [first, second]
     for reference in ("1", "one", first):
         assert invoke("status", reference, "--json", "--offline").succeeded().json["id"] == 1
-    assert invoke("status", "--json").succeeded().json["batch_ids"] == [second]
+    assert invoke("status", "--json").succeeded().json["batch_ids"] == [first]
+    assert invoke("status", "two", "--json").succeeded().json["batch_ids"] == [second]
     assert invoke("wait", "one", "-q").succeeded().out == "1\n"
     invoke("download", first, "-o", "one.out").succeeded()
     assert ids("one.out") == ["one"]
@@ -58,7 +59,7 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
     assert invoke("submit", "in.jsonl", "-p", "faulty").succeeded().err.endswith("hint: obatch wait 1\n")
     assert invoke("wait").succeeded().err.endswith("hint: obatch download 1 -o results.jsonl\n")
     again = invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    assert "this is job 1, started before" in again.err
+    assert "resuming job 1 (--again would start a new one)" in again.err
     assert again.err.endswith("hint: obatch download 1\n")
     assert len(faulty.creates) == 1
 
@@ -146,7 +147,7 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     submit("two", RUNS_ON)
     invoke("cancel").failed(2, "without confirmation", "--yes")
     invoke("cancel", "1", "2").failed(2, "without confirmation", "--yes")
-    assert "would cancel job 1" in invoke("cancel", "1", "2", "-n").succeeded().err
+    assert [row[:2] for row in invoke("cancel", "1", "2", "-n").succeeded().rows] == [["1", "cancel"], ["2", "cancel"]]
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("cancel", "1").succeeded().rows[0][3] in ("cancelling", "cancelled")
     assert [row[0] for row in invoke("cancel", "1", "2", "-y").succeeded().rows] == ["1", "2"]

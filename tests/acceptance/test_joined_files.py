@@ -136,7 +136,7 @@ def test_shards_are_run_as_one_job() -> None:
     invoke(*command, stdin=more).succeeded()
     expected = ["one-0", "one-1", "one-2", "2-0", "2-1", "3-0", "3-1", "stdin"]
     assert ids("out.jsonl") == expected
-    assert "started before" in invoke(*command, stdin=more).succeeded().err
+    assert "resuming job" in invoke(*command, stdin=more).succeeded().err
     assert invoke("submit", "shard-*", "-", "-p", "real", "-q", stdin=more).succeeded().out == "1\n"
     assert invoke("ls", "-q").succeeded().out == "1\n"
 

@@ -47,9 +47,9 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").succeeded().json
     assert list(record) == [
-        *("id", "name", "provider", "base_url", "status", "ended", "endpoint", "model", "window", "requests"),
+        *("id", "name", "provider", "base_url", "status", "reason", "ended", "endpoint", "model", "window", "requests"),
         *(
-            "spared",
+            "reused",
             "succeeded",
             "parts",
             "batch_ids",

@@ -26,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OBATCH_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").touch()
     monkeypatch.setenv("OBATCH_STATE_DIR", str(tmp_path / "state"))
     return place
 

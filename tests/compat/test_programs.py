@@ -155,7 +155,7 @@ def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     done = python("-m", "openai_batch.run", "in.jsonl", "-p", "openai", check=False)
     assert done.returncode == 4
-    hint = "hint: batch batch_1 goes on; resume with: python -m openai_batch.run --resume batch_1 -p openai"
+    hint = "hint: batch batch_1 keeps running; resume with: python -m openai_batch.run --resume batch_1 -p openai"
     assert done.stderr.splitlines()[-1] == hint
 
 
@@ -200,7 +200,7 @@ def test_control_c_says_how_to_go_on(stub: Stub) -> None:
         said = process.stderr.read()
     assert process.returncode == 130
     assert said.splitlines() == [
-        "error: interrupted; batch batch_1 goes on",
+        "error: interrupted; batch batch_1 keeps running",
         "hint: resume with: python -m openai_batch.run --resume batch_1 -p openai -o o",
     ]
     assert stub.seen("POST", "cancel") == []

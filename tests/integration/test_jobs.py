@@ -191,15 +191,20 @@ async def waited(job: Job) -> Job:
     return await job.wait_async()
 
 
-def test_waiting_sends_what_is_not_sent_yet(workbench: Workbench, jobs: Jobs) -> None:
-    """Who only waits, in either way, for a job whose batch was refused the first time, sends it first."""
+def test_waiting_starts_no_job(workbench: Workbench, jobs: Jobs) -> None:
+    """Who only waits, in either way, for a job whose batch was refused is told why; submitting it again sends it."""
     for number in (1, 2):
+        batch_file = workbench.write(f"fault:create=400:not today {number}", number)
         with pytest.raises(ApiError, match="not today"):
-            jobs.submit(workbench.write(f"fault:create=400:not today {number}", number), provider="faulty")
+            jobs.submit(batch_file, provider="faulty")
         job = jobs.get()
-        assert (job.status, job.batch_ids) == ("uploaded", [])
-        assert (job.wait() if number == 1 else asyncio.run(waited(job))).status == "completed"
-        assert len(workbench.server.batches) == number
+        assert (job.status, job.batch_ids) == ("not_sent", [])
+        with pytest.raises(BatchError, match=f"job {number} was not sent: .*not today {number}"):
+            job.wait() if number == 1 else asyncio.run(waited(job))
+        with pytest.raises(BatchError, match="was not sent"):
+            list(job.results())
+        assert len(workbench.server.creates) == 2 * number - 1
+        assert jobs.submit(batch_file, provider="faulty").wait().status == "completed"
 
 
 def test_a_job_has_many_names(workbench: Workbench, jobs: Jobs) -> None:

@@ -37,8 +37,12 @@ def config(home: Path) -> Path:
     return home / "config.toml"
 
 
-def test_without_a_file_the_built_in_profiles_stand_alone(config: Path) -> None:
-    """No file is no error, and reading makes none."""
+def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is no error, and reading makes none; a file that OBATCH_CONFIG names must exist."""
+    config.unlink()
+    with pytest.raises(ConfigError, match=r"OBATCH_CONFIG names .*, and there is no such file"):
+        load()
+    monkeypatch.delenv("OBATCH_CONFIG")
     assert load().profiles.keys() == BUILT_IN.keys()
     assert tuple(BUILT_IN) == BUILT_IN_NAMES
     assert not config.exists()
@@ -80,8 +84,8 @@ OFF: list[tuple[str, str]] = [
     (ACME + "headers = { a = 1 }", "headers"),
     (ACME + "create_grace = -1", "create_grace"),
     (ACME + "display_name = ''", "display_name"),
-    (ACME.replace("https", "ftp"), "no http"),
-    (ACME.replace("https://", ""), "no http"),
+    (ACME.replace("https", "ftp"), "not an http"),
+    (ACME.replace("https://", ""), "not an http"),
     (ACME.replace("https://", "https://me:secret@"), "user name"),
     (ACME + 'api_key_env = "OPENAI_API_KEY"', "OpenAI's key"),
     (ACME.replace("https", "http") + 'api_key_env = "ACME_KEY"', "unencrypted"),

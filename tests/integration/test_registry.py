@@ -118,7 +118,7 @@ def test_reading_creates_nothing(home: Path, registry: Registry) -> None:
     for reference in (None, "1", "x"):
         with pytest.raises(NotFoundError):
             registry.find(reference)
-    assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] == ["config.toml"]
 
 
 def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:

@@ -85,6 +85,7 @@ def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench
         time.sleep(0.02)
     second = workbench.command("submit", str(path), "-p", "faulty")
     assert second.stderr is not None
+    assert second.stderr.readline().startswith("4 requests, model")
     assert "another obatch is sending" in second.stderr.readline()
     workbench.server.settle()
     outputs = [process.communicate(timeout=60) for process in (first, second)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "openai_batch"]
 PATIENCE = 90
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,29 @@ def invoke(*words: str, stdin: str | bytes = b"", env: Mapping[str, str | None] 
     result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
     assert "Traceback" not in result.err, result.err
     return result
+
+
+def inside(*words: str, env: Mapping[str, str | None] | None = None) -> Result:
+    """Run `obatch` with these words in this process, which is faster; no traceback may be seen."""
+    from openai_batch.cli.main import main
+
+    before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in STOPS}
+    written = [io.BytesIO(), io.BytesIO()]
+    streams = [io.TextIOWrapper(each, encoding="utf-8", write_through=True) for each in written]
+    changed = environment(env)
+    os.environ.clear()
+    os.environ.update(changed)
+    try:
+        with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+            code = main(list(words))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    out, err = (each.getvalue().decode() for each in written)
+    assert "Traceback" not in err, err
+    return Result(code, out, err)
 
 
 class Terminal:

@@ -69,7 +69,7 @@ class FaultServer:
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
     refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
     `queue_words` is what it says. `clock` is how many seconds its clock is ahead. With `by_key` each key is an account
-    of its own, and `trespasses` are the requests for a batch of another key.
+    of its own, and `trespasses` are the requests for a batch of another key. `also` is shown in each batch.
     """
 
     def __init__(self) -> None:
@@ -84,6 +84,7 @@ class FaultServer:
         self.clock = 0.0
         self.by_key = False
         self.trespasses: list[Request] = []
+        self.also: dict[str, Any] = {}
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -353,7 +354,7 @@ class FaultServer:
             view["input_file_id"] = None
         if "emptyids" in shape:
             view |= {key: view.get(key) or "" for key in ("output_file_id", "error_file_id")}
-        return view
+        return view | self.also
 
     def _end(self, batch: StoredBatch, view: dict[str, Any], beyond: int) -> None:
         plan = batch.input.plan

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.job_format import show_jobs
+from openai_batch.cli.job_format import job_record, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, count_text, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import BatchError, UsageError
@@ -26,6 +26,13 @@ EPILOG = """Examples:
 Requests that have finished are billed, and their results can be downloaded."""
 
 
+# The columns of a dry run: heading, text in a terminal, text in a pipe.
+PLAN_COLUMNS = tuple(
+    (heading, lambda r, key=key: str(r[key]), lambda r, key=key: str(r[key]))
+    for heading, key in (("job", "id"), ("would", "would"), ("because", "because"))
+)
+
+
 def cancel(
     jobs: JobsArg = None,
     yes: YesOpt = False,
@@ -38,18 +45,20 @@ def cancel(
     quiet: QuietOpt = False,
 ) -> None:
     """Cancel jobs at their provider; if one cannot be cancelled, the others still are."""
+    output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet) as current:
-        found = current.find_all(jobs, provider)
+        found = current.find_all(jobs, provider, use=not dry_run)
         if dry_run:
-            for job in found:
-                errors.note(f"would cancel job {job.id} ({progress_text(job)})")
+            plans = [job_record(job) | dict(zip(("would", "because"), _plan(job), strict=True)) for job in found]
+            output.listing(plans, PLAN_COLUMNS, lambda record: str(record["id"]), "")
             return
-        if not yes and (len(found) > 1 or not jobs):
-            _ask(", ".join(str(job.id) for job in found))
+        running = [job for job in found if not job.ended]
+        if not yes and running and (len(running) > 1 or not jobs):
+            _ask(running)
         failed = _cancel_all(current, found, give_up=give_up)
         current.reporter.close()
         registry = current.workflow.registry
-        show_jobs(Output(as_json=json, quiet=quiet), [registry.job(job.id) for job in found])
+        show_jobs(output, [registry.job(job.id) for job in found])
     for error in failed[:-1]:
         errors.warn(str(error))
     if failed:
@@ -59,6 +68,7 @@ def cancel(
 def _cancel_all(current: CommandSession, jobs: list[JobRecord], *, give_up: bool) -> list[BatchError]:
     """Cancel the jobs that have not ended, and return the errors of those that could not be cancelled."""
     from openai_batch.jobs.cancel import cancel as cancel_job
+    from openai_batch.jobs.store.records import WITHDRAWN
 
     failed: list[BatchError] = []
     for job in jobs:
@@ -67,15 +77,37 @@ def _cancel_all(current: CommandSession, jobs: list[JobRecord], *, give_up: bool
             current.reporter.note(f"job {job.id} has ended already: {progress_text(job)}")
             continue
         try:
-            cancel_job(current.workflow, job, give_up=give_up)
+            ended = cancel_job(current.workflow, job, give_up=give_up)
         except BatchError as exc:
             failed.append(exc)
+        else:
+            if ended.status == WITHDRAWN:
+                current.reporter.note(f"job {job.id} is withdrawn; {_nothing_sent(ended)}")
     return failed
 
 
-def _ask(numbers: str) -> None:
+def _plan(job: JobRecord) -> tuple[str, str]:
+    """Return what cancelling a job would do (nothing, search, cancel or withdraw), and a text with the reason."""
+    from openai_batch.jobs.store.records import PartState
+
+    if job.ended:
+        return "nothing", f"it has ended already: {progress_text(job)}"
+    if any(part.state == PartState.CREATING for part in job.parts):
+        return "search", "it is unknown whether a batch was created; a batch that is found would be cancelled"
+    if not job.batch_ids:
+        return "withdraw", _nothing_sent(job)
+    return "cancel", progress_text(job)
+
+
+def _nothing_sent(job: JobRecord) -> str:
+    uploaded = any(part.file_id for part in job.parts)
+    return "its file was uploaded, but no batch was created" if uploaded else "nothing had been sent"
+
+
+def _ask(jobs: list[JobRecord]) -> None:
     """Ask for confirmation. Raises UsageError if standard input is not a terminal."""
     if not sys.stdin.isatty():
         message = "several jobs, or a job that is not named, are not cancelled without confirmation"
         raise UsageError(message, hint="name one job, or add --yes")
-    typer.confirm(f"Cancel job {numbers}?", abort=True, err=True)
+    names = ", ".join(f"{job.id} ({job.name})" if job.name else str(job.id) for job in jobs)
+    typer.confirm(f"Cancel {count_text(len(jobs), 'job')}: {names}?", abort=True, err=True)

@@ -9,9 +9,11 @@ import typer
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
+from openai_batch.files.atomic import as_path
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
@@ -53,22 +55,26 @@ def download(
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
         if raw is not None:
-            _fetch_raw(current, found, Path(raw).expanduser(), force=force)
+            _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
             return
         name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form.form or '', '.jsonl')}"
-        export = form.export(name)
-        target = None if name == "-" else Path(name).expanduser()
-        rest = Path(missing).expanduser() if missing else None
-        collected = deliver(current, found, target, force=force, missing=rest, export=export)
+        export = form.export(name, as_json=json)
+        target = None if name == "-" else as_path(name)
+        rest = as_path(missing) if missing else None
+        collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
         conclude(collected, as_json=json and output != "-", quiet=quiet)
 
 
-def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool) -> None:
+def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool, as_json: bool) -> None:
     """Fetch the provider's files of a job into a folder, and print their paths."""
     from openai_batch.jobs.collect import fetch_raw
 
     paths = fetch_raw(current.workflow, job, folder, force=force)
     current.reporter.close()
-    Output().lines(str(path) for path in paths)
+    names = [str(path) for path in paths]
+    if as_json:
+        Output(as_json=True).record(job_record(job) | {"files": names}, "", [])
+        return
+    Output().lines(names)
     if not paths:
         errors.note(f"job {job.id} {job.status}: the provider has no files of it")

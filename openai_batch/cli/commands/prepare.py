@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import sys
+from json import dumps, loads
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.options import ForceOpt, ProviderOpt
-from openai_batch.cli.output import Output, count_text, errors, escape_controls
+from openai_batch.cli.options import ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.output import JsonArray, Output, count_text, errors, escape_controls
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 
 if TYPE_CHECKING:
@@ -51,43 +51,68 @@ def prepare(
     request: RequestOptions,
     inputs: InputOptions,
     force: ForceOpt = False,
+    json: JsonOpt = False,
 ) -> None:
     """Turn prompts or the rows of tables into a batch input file."""
-    from openai_batch.files.atomic import check_target, part_file, publish
+    from openai_batch.files.atomic import as_path, check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
+    from openai_batch.jobs.input_name import input_files
     from openai_batch.jobs.make_requests import with_model
+    from openai_batch.jobs.output_file import LINES, check_ending, check_no_input
     from openai_batch.providers.lookup import pick_provider
 
     spec = with_model(request.spec(), pick_provider(provider, request.model))
-    target = None if output == "-" or show else Path(output).expanduser()
+    target = None if output == "-" or show else as_path(output)
     if target is not None:
+        check_ending(target, LINES)
+        check_no_input(target, [*request.files(), *input_files(inputs.name(files or ["-"], target))])
         check_target(target, force=force)
     with TemporaryDirectory(prefix="obatch-") as folder:
         opened = inputs.open(files, Path(folder))
         if show:
-            _show(opened, spec, min(filter(None, (inputs.limit, show))), skip_empty=inputs.skip_empty)
+            _show(
+                opened,
+                spec,
+                min(filter(None, (inputs.limit, show))),
+                skip_empty=inputs.skip_empty,
+                as_json=json,
+            )
         elif target is not None:
             with part_file(target) as (handle, part):
                 made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
                 publish(handle, part, target, replace=force)
             note_prepared(made)
-            errors.note(f"{count_text(made.requests, 'request')} in {target}")
-            errors.hint(f"obatch submit {target}")
+            _conclude(spec, made.requests, target, as_json=json)
         else:
             with Path(folder, "requests.jsonl").open("w+b") as handle:
                 made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
                 note_prepared(made)
                 handle.seek(0)
-                shutil.copyfileobj(handle, sys.stdout.buffer, 1 << 20)
+                array = JsonArray() if json else None
+                shutil.copyfileobj(handle, array or sys.stdout.buffer, 1 << 20)
+                if array is not None:
+                    array.finish()
 
 
-def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool) -> None:
-    """Print the first requests: indented on a terminal, as they are sent in a pipe."""
+def _conclude(spec: RequestSpec, count: int, target: Path, *, as_json: bool) -> None:
+    if as_json:
+        record = {"output": str(target), "requests": count, "model": spec.model, "endpoint": spec.target[1]}
+        Output(as_json=True).record(record, "", [])
+        return
+    errors.note(f"{count_text(count, 'request')} in {target}, model {spec.model}")
+    errors.hint(f"obatch submit {target}")
+
+
+def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as_json: bool) -> None:
+    """Print the first requests: indented on a terminal, as they are sent in a pipe, or as one JSON array."""
     from openai_batch.inputs.prepare import prepare as write
 
     lines = io.BytesIO()
     note_prepared(write(inputs.tables(), spec, lines, limit=limit, skip_empty=skip_empty))
     texts = lines.getvalue().decode().splitlines()
+    if as_json:
+        Output(as_json=True).record([loads(text) for text in texts], "", [])
+        return
     if sys.stdout.isatty():
-        texts = [escape_controls(json.dumps(json.loads(text), indent=2, ensure_ascii=False)) for text in texts]
+        texts = [escape_controls(dumps(loads(text), indent=2, ensure_ascii=False)) for text in texts]
     Output().lines(texts)

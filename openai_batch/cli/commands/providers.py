@@ -62,6 +62,7 @@ def add(
         int | None, typer.Option("--max-requests", metavar="N", help="Most requests per file.")
     ] = None,
     max_bytes: Annotated[int | None, typer.Option("--max-bytes", metavar="N", help="Most bytes per file.")] = None,
+    json: JsonOpt = False,
 ) -> None:
     """Add a provider to the configuration file; the rest of the file stays unchanged."""
     from openai_batch.providers.config import add_profile
@@ -74,6 +75,9 @@ def add(
         "max_bytes": max_bytes,
     }
     path = add_profile(name, {key: value for key, value in table.items() if value})
+    if json:
+        Output(as_json=True).record({"name": name, "config": str(path)}, "", [])
+        return
     errors.note(f"added [providers.{name}] to {path}")
     errors.hint(f"obatch submit FILE -p {name}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.session import session
+from openai_batch.files.atomic import as_path
 
 EPILOG = """Examples:
 
@@ -36,11 +35,12 @@ def results(
 ) -> None:
     """Show a job's results, or write them as a table: one row per request, in input order, with its input columns.
 
-    A terminal gets a preview, a pipe JSON lines. A file gets CSV, Parquet or the provider's lines, by its name.
+    A terminal gets a preview, a pipe JSON lines, with --json one JSON array. A file gets CSV, Parquet or the provider's
+    lines, by its name.
     """
-    path = Path(output).expanduser() if output not in (None, "-") else None
-    export = form.export(output, default="raw" if path else "rows")
+    path = as_path(output) if output is not None and output != "-" else None
+    export = form.export(output, default="raw" if path else "rows", as_json=json)
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
-        collected = deliver(current, found, path, force=force, export=export)
+        collected = deliver(current, found, path, force=force, export=export, as_json=json)
         conclude(collected, as_json=json and path is not None, quiet=quiet)

@@ -26,15 +26,19 @@ They become new parts of the same job: wait for it and download it as before."""
 
 # The columns of the causes: heading, text in a terminal, text in a pipe.
 COLUMNS = tuple(
-    (heading, lambda r, key=key: str(r[key]), lambda r, key=key: str(r[key]))
+    (heading, lambda r, key=key: _cell(r[key]), lambda r, key=key: _cell(r[key]))
     for heading, key in (
         ("requests", "count"),
-        ("sent again", "sent"),
-        ("helps", "helps"),
+        ("will retry", "sent"),
+        ("can succeed", "helps"),
         ("cause", "cause"),
         ("for example", "sample"),
     )
 )
+
+
+def _cell(value: Any) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def retry(
@@ -49,7 +53,7 @@ def retry(
         bool,
         typer.Option(
             "--all",
-            help="Also send requests that will probably fail again, and those withdrawn before they were sent.",
+            help="Also send requests rejected as invalid, or cancelled before sending.",
         ),
     ] = False,
     dry_run: DryRunOpt = False,
@@ -60,6 +64,7 @@ def retry(
     """Send failed requests again, as new parts of the same job; requests that succeeded are not paid twice."""
     from openai_batch.jobs.retry import retry as send_again
     from openai_batch.jobs.retry import survey, wanted_causes
+    from openai_batch.jobs.store.job_folder import check_input
 
     wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet) as current:
@@ -71,7 +76,9 @@ def retry(
             for g in groups
         ]
         chosen = sum(g.count for g in groups if wanted(g.cause))
-        if chosen and not dry_run:
+        if chosen and dry_run:
+            check_input(found)  # the same command without --dry-run would fail there
+        elif chosen:
             found = send_again(current.workflow, found, seen, wanted)
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
@@ -99,7 +106,12 @@ def _show(
     """Print the causes of failed requests (`records`), and how many requests are sent again (`chosen`)."""
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
-        output.record(job_record(job) | {"retried": 0 if dry_run else chosen, "groups": records}, "", [])
+        output.record(
+            job_record(job)
+            | {"dry_run": dry_run, "chosen": chosen, "retried": 0 if dry_run else chosen, "groups": records},
+            "",
+            [],
+        )
         return
     if quiet:
         output.lines([str(job.id)])

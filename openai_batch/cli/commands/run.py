@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.announce import announce, show_dry_run
+from openai_batch.cli.announce import announce, show_dry_run, show_requests
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_options import JobOptions
@@ -25,9 +25,10 @@ from openai_batch.cli.options import (
     TimeoutOpt,
     seconds,
 )
-from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
+from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
+from openai_batch.files.atomic import as_path
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
@@ -78,18 +79,20 @@ def run(
     Without -o the results of `reviews.csv` go to `reviews.results.jsonl` here, and those of stdin to stdout.
     """
     from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.dry_run import dry_run as predict
+    from openai_batch.jobs.output_file import check_no_input
     from openai_batch.jobs.retry import wait_and_retry
-    from openai_batch.jobs.submit import preview, submit
+    from openai_batch.jobs.submit import submit
 
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
     limit, target = seconds(timeout), _target(files, output, export.form)
-    form = export.export(output)
-    failed = Path(missing).expanduser() if missing else None
+    form = export.export(output, as_json=json and target is None)
+    failed = as_path(missing) if missing else None
+    for path in filter(None, (target, failed)):
+        check_no_input(path, request.files())
     with session(quiet=quiet) as current, workspace() as folder:
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)
-        if made.prepared is not None and not quiet:
-            note_prepared(made.prepared)
         input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
         options = job.submit_options(
@@ -100,15 +103,24 @@ def run(
             force=force,
             timeout=limit,
         )
+        show_requests(current, spec, made.prepared)
         if dry_run:
-            show_dry_run(current, spec, preview(current.workflow, spec, folder, options))
+            show_dry_run(predict(current.workflow, spec, folder, options), as_json=json)
             return
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
         ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
         earlier, requests = started.spec.earlier, spec.batch_file.path
         collected = deliver(
-            current, ended, target, force=force, earlier=earlier, missing=failed, requests=requests, export=form
+            current,
+            ended,
+            target,
+            force=force,
+            earlier=earlier,
+            missing=failed,
+            requests=requests,
+            export=form,
+            as_json=json,
         )
         conclude(collected, as_json=json and target is not None, quiet=quiet)
 
@@ -128,7 +140,7 @@ def _make_requests(
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
     """Return the file for the results; None for standard output. Raises UsageError if -o is missing."""
     if output is not None:
-        return None if output == "-" else Path(output).expanduser()
+        return None if output == "-" else as_path(output)
     if not files or files == ["-"]:
         return None
     if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):

@@ -24,7 +24,9 @@ EPILOG = """Examples:
 def status(
     job: JobArg = None,
     provider: ProviderOpt = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Show the status as last seen; ask no provider.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Show the status as last seen; do not contact the provider.")
+    ] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 5 if the job ended and some requests did not succeed.")
     ] = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.announce import show_dry_run
+from openai_batch.cli.announce import show_dry_run, show_requests
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
@@ -40,7 +40,8 @@ def submit(
 ) -> None:
     """Start a job with batch files: check them, upload them, and create each batch once."""
     from openai_batch.files.workspace import workspace
-    from openai_batch.jobs.job_spec import name_of_input
+    from openai_batch.jobs.dry_run import dry_run as predict
+    from openai_batch.jobs.input_name import name_of_input
     from openai_batch.jobs.make_requests import Requests
     from openai_batch.jobs.submit import submit as submit_job
     from openai_batch.requests.join import globbed, open_joined
@@ -50,8 +51,9 @@ def submit(
         note_terminal_input(names)
         source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
+        show_requests(current, spec)
         if dry_run:
-            show_dry_run(current, spec)
+            show_dry_run(predict(current.workflow, spec, folder, options.submit_options()), as_json=json)
             return
         started = submit_job(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
@@ -60,7 +62,7 @@ def submit(
             own = ""
             if options.name not in (None, started.job.name):
                 own = f" with the name {started.job.name}" if started.job.name else " without a name"
-            current.reporter.note(f"this is job {started.job.id}, started before{own}; --again starts a new one")
+            current.reporter.note(f"resuming job {started.job.id}{own} (--again would start a new one)")
         show_job(Output(as_json=json, quiet=quiet), started.job)
         if not quiet:
             _show_next(started.job)
@@ -69,5 +71,6 @@ def submit(
 def _show_next(job: JobRecord) -> None:
     """Say which parts are not sent yet, and the next command."""
     if job.waiting:
-        errors.note(f"{job.waiting} of {len(job.parts)} parts wait for room at the provider; `obatch wait` sends them")
+        parts = f"{job.waiting} of {len(job.parts)} parts wait" if len(job.parts) > 1 else "the job waits"
+        errors.note(f"{parts}: the provider's queue is full; `obatch wait` sends them when there is room")
     errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")

@@ -10,7 +10,7 @@ from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, Ti
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
-from openai_batch.errors import BatchError, IncompleteError, WaitTimeoutError
+from openai_batch.errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
@@ -33,7 +33,11 @@ def wait(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Wait until jobs have ended; after temporary errors the wait continues."""
+    """Wait until jobs have ended; temporary errors are retried.
+
+    Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
+    room. A job that was never sent is not started.
+    """
     limit = seconds(timeout)
     deadline = None if limit is None else time.monotonic() + limit
     output = Output(as_json=json, quiet=quiet)
@@ -65,10 +69,19 @@ def _wait(current: CommandSession, job: JobRecord, deadline: float | None) -> tu
     error: BatchError | None = None
     try:
         job = current.workflow.wait(job, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-    except WaitTimeoutError as exc:
+    except BatchError as exc:
         error = exc
         job = current.workflow.registry.job(job.id)
     if job.incomplete:
-        hint = f"obatch download {job.id} collects the results that exist"
-        error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=hint)
+        error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=_next_step(job))
     return job, error
+
+
+def _next_step(job: JobRecord) -> str:
+    """Return what to do about a job that ended, and not every request succeeded."""
+    from openai_batch.jobs.advice import advice
+
+    if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
+        return f"obatch download {job.id} collects the results that exist"
+    again = "there is nothing to download; the command that started it, with --again, starts a new job"
+    return advice(job.faults) or again

@@ -13,6 +13,8 @@ from openai_batch.files import paths
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.config_file import read_config
 
+from .rows import read_jobs
+
 NEWEST = 50
 """How many jobs are offered at most."""
 
@@ -29,34 +31,33 @@ def candidates(kind: str, prefix: str) -> list[tuple[str, str]]:
     """Return (word, description) pairs; an empty list if anything fails."""
     try:
         pairs = _jobs(prefix) if kind == "jobs" else _provider_names() if kind == "providers" else []
-    except (OSError, sqlite3.Error, ValueError, RecursionError, AttributeError):
+    except (OSError, sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, AttributeError):
         return []
     return [(word, description) for word, description in pairs if word.startswith(prefix)]
 
 
 def _jobs(prefix: str) -> list[tuple[str, str]]:
     db = sqlite3.connect(f"{paths.registry_file().absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)
+    db.row_factory = sqlite3.Row
     try:
-        rows = db.execute(
-            "SELECT jobs.id, name, batch_id, coalesce(status, state), provider FROM jobs"
-            " LEFT JOIN parts ON parts.job = jobs.id AND parts.number = 1 ORDER BY jobs.id DESC LIMIT ?",
-            (NEWEST,),
-        ).fetchall()
+        rows = db.execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (NEWEST,)).fetchall()
         if prefix and not prefix.isdigit():
             rows += db.execute(
-                "SELECT job, NULL, batch_id, status, '' FROM parts WHERE batch_id >= ? AND batch_id < ? LIMIT ?",
+                "SELECT DISTINCT jobs.* FROM jobs JOIN parts ON parts.job = jobs.id"
+                " WHERE batch_id >= ? AND batch_id < ? LIMIT ?",
                 (prefix, prefix + "\U0010ffff", NEWEST),
             ).fetchall()
+        jobs = read_jobs(db, rows)
     finally:
         db.close()
     described: dict[str, str] = {}
-    for number, name, batch_id, status, provider in rows:
-        description = " ".join(str(word) for word in (provider, status) if word)
+    for job in jobs:
+        description = f"{job.provider} {job.status}"
         if not prefix or prefix.isdigit():
-            described.setdefault(str(number), description)
-        for word in (name, batch_id):
+            described.setdefault(str(job.id), description)
+        for word in (job.name, *job.batch_ids):
             if word and prefix:
-                described.setdefault(str(word), description)
+                described.setdefault(word, description)
     return list(described.items())
 
 

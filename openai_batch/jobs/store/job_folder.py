@@ -330,4 +330,5 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
 
 def alone(job: JobRecord, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
     """Lock a job while its parts are sent. `waiting` is called once if another process has the lock."""
-    return locked(paths.private_dir(paths.job_dir(job.uid)) / "lock", waiting)
+    paths.private_dir(paths.job_dir(job.uid))
+    return locked(paths.job_lock(job.uid), waiting)

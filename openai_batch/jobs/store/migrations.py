@@ -24,7 +24,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             succeeded INTEGER,
             input_name TEXT,
             skipped INTEGER NOT NULL DEFAULT 0,
-            created_at REAL NOT NULL
+            created_at REAL NOT NULL,
+            used_at REAL NOT NULL DEFAULT 0
         )""",
         "CREATE INDEX jobs_identity ON jobs (identity)",
         """CREATE TABLE parts (
@@ -57,6 +58,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             late_since REAL,
             audits INTEGER NOT NULL DEFAULT 0,
             refusals INTEGER NOT NULL DEFAULT 0,
+            queued INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT,
             PRIMARY KEY (job, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX parts_batch ON parts (batch_id)",

@@ -50,7 +50,19 @@ UNIDENTIFIED = "unknown:"
 """The same if its batch is ours, and its marks do not say what was asked for."""
 
 QUEUED = "queued"
-"""The status of a job if some of its parts have ended and others wait for room at the provider."""
+"""The status of a job that has no running batch and waits for room at the provider."""
+
+NOT_SENT = "not_sent"
+"""The status of a job that was stored, and no batch of it was requested. Nobody is sending it now."""
+
+PARTLY_SENT = "partly_sent"
+"""The status of a job with ended batches and parts that were not sent, for another reason than a full queue."""
+
+UNCERTAIN = "uncertain"
+"""The status of a job if it is unknown whether a batch was created, and nobody is looking for it now."""
+
+WITHDRAWN = "withdrawn"
+"""The status of a job that ended without any batch."""
 
 # The status of an ended job is the first of these that one of its parts has.
 _WORST_FIRST = ("failed", "expired", "cancelled", "completed")
@@ -87,11 +99,18 @@ class PartRecord:
     late_since: float | None = None  # when we first saw its batch completed without an output file, by our clock
     audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
     refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
+    queued: bool = False  # whether it is not sent because the provider's queue is full
+    last_error: str | None = None  # why the last try to send it failed
 
     @property
     def sent_again(self) -> bool:
         """Whether its requests failed in earlier parts and are sent again (`jobs/retry`)."""
         return (self.source or "").startswith(RETRY)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether it has no known batch and still needs one."""
+        return not self.batch_id and self.state not in DONE
 
     @property
     def withdrawn(self) -> bool:
@@ -138,6 +157,8 @@ class JobRecord:
     succeeded: int | None = None  # how many requests succeeded; None before its results are collected
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
+    used_at: float = field(default=0.0, compare=False)  # when a command last used it
+    busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
 
     @property
@@ -158,28 +179,55 @@ class JobRecord:
         return self._has_rows and not self.waiting
 
     @property
+    def not_sent(self) -> bool:
+        """Whether no batch of it was ever requested, and it does not just wait for room at the provider."""
+        return not self.ended and all(
+            part.unsent and part.state != PartState.CREATING and not part.queued for part in self.parts
+        )
+
+    @property
+    def reason(self) -> str | None:
+        """Why its next part is not sent; None if every part is, or if a process is sending it right now."""
+        part = next((part for part in self.parts if part.unsent), None)
+        if part is None or self.busy:
+            return None
+        if part.queued:
+            return "the provider's queue is full"
+        return part.last_error or (None if part.state == PartState.PLANNED else "the last try was interrupted")
+
+    @property
     def _has_rows(self) -> bool:
         return bool(self.parts) or self.skipped > 0
 
     @property
     def incomplete(self) -> bool:
-        """Whether it ended and some requests did not succeed, as far as the provider's counts say."""
+        """Whether it ended and some requests did not succeed, as far as its counts say."""
         return self.ended and (self.status != "completed" or self.counts.failed > 0)
 
     @property
     def status(self) -> str:
-        """One word for the whole job: the status of its batch, or of several the one that matters most."""
-        statuses = [part.status or part.state for part in self.parts]
+        """One word for the whole job: the status of its batch, or of several the one that matters most.
+
+        Without a batch it is the step that a process is at, or one of the words at the top of this file.
+        """
         if self.ended:
+            if self.parts and all(part.withdrawn for part in self.parts):
+                return WITHDRAWN
+            statuses = [part.status for part in self.parts]
             if any(part.sent_again for part in self.parts) and self.counts.completed == self.counts.total:
                 return "completed"  # even if an earlier batch failed
             return next((status for status in _WORST_FIRST if status in statuses), "completed")
         running = [part.status for part in self.parts if part.batch_id and part.status not in FINISHED]
         if running:
             return running[0] or PartState.RUNNING
-        if any(part.batch_id for part in self.parts):
+        unsent = [part for part in self.parts if part.unsent]
+        if self.busy and unsent:
+            return unsent[0].state
+        if any(part.state == PartState.CREATING for part in unsent):
+            return UNCERTAIN
+        if any(part.queued for part in unsent):
             return QUEUED
-        return next((status for status in statuses if status), PartState.PLANNED)
+        return PARTLY_SENT if self.batch_ids else NOT_SENT
 
     @property
     def collected(self) -> bool:
@@ -189,17 +237,28 @@ class JobRecord:
     @property
     def waiting(self) -> int:
         """How many parts have no batch yet and still need one."""
-        return sum(1 for part in self.parts if not part.batch_id and part.state not in DONE)
+        return sum(part.unsent for part in self.parts)
 
     @property
     def counts(self) -> Counts:
-        """The provider's counts of the requests that are sent, summed over the parts; the total is our own count."""
+        """How many of the requests that are sent have ended. The total is our own count.
+
+        While it runs, and before its results are collected, the others are the provider's, summed over the parts. In a
+        job that has ended, every request that did not succeed counts as failed, also one without a result. They are
+        all 0 but the total if the provider does not count.
+        """
         sent = self.requests - self.skipped
         total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
-        again = [part for part in self.parts if part.sent_again]
-        if again and self.collected and self.succeeded is not None:
+        if self.collected and self.succeeded is not None:
             failed = min(total, self.requests - self.succeeded)
             return Counts(total, total - failed, failed)
+        completed, failed = self._provider_counts(total)
+        uncounted = any(part.status == "completed" and part.requests and not part.counts.done for part in self.parts)
+        return Counts(total, completed, total - completed if self.ended and not uncounted else failed)
+
+    def _provider_counts(self, total: int) -> tuple[int, int]:
+        """Return how many of `total` requests are completed, and how many failed, as the provider says."""
+        again = [part for part in self.parts if part.sent_again]
         completed, failed = _summed(part.counts for part in self.parts if not part.sent_again)
         for _, parts in itertools.groupby(again, key=lambda part: part.source):
             # Requests that are sent again failed before, even if the provider counted them as completed then.
@@ -208,7 +267,7 @@ class JobRecord:
             good, bad = _summed(part.counts for part in batches)
             completed, failed = min(completed, total - count) + good, max(0, failed - count) + bad
         completed = min(total, completed)
-        return Counts(total, completed, min(total - completed, failed))
+        return completed, min(total - completed, failed)
 
     @property
     def batch_ids(self) -> list[str]:

@@ -7,14 +7,16 @@ times and paths, but no prompt, no answer and no key. Reading never creates the 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import NotFoundError, RegistryError
 
 from .database import Database, check_whole
 from .records import UNIDENTIFIED, JobRecord, PartRecord, PartState
-from .rows import JOB_FIELDS, flat, packed, read_job, read_part
+from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
 
 if TYPE_CHECKING:
     import sqlite3
@@ -64,7 +66,7 @@ class Registry(Database):
                 if (db.execute(sql, same).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, earlier)
-            values = [packed(getattr(job, name)) for name in JOB_FIELDS]
+            values = [packed(getattr(replace(job, used_at=time.time()), name)) for name in JOB_FIELDS]
             marks = ", ".join("?" * len(JOB_FIELDS))
             sql = f"INSERT INTO jobs ({', '.join(JOB_FIELDS)}) VALUES ({marks})"  # noqa: S608 - names of our own
             number = db.execute(sql, values).lastrowid
@@ -86,7 +88,7 @@ class Registry(Database):
             return self._job(db, number)
 
     def find(self, reference: str | None) -> JobRecord:
-        """Return the job that a user means by a number, a name or a batch id; the latest one for None.
+        """Return the job that a user means by a number, a name or a batch id; the one used last for None.
 
         Raises NotFoundError.
         """
@@ -202,12 +204,7 @@ class Registry(Database):
             where, values = ("WHERE provider = ? ", [provider]) if provider else ("", [])
             sql = f"SELECT * FROM jobs {where}ORDER BY id DESC LIMIT ?"  # noqa: S608 - a constant
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
-            if not rows:
-                return []
-            parts: dict[int, list[PartRecord]] = {}
-            for row in db.execute("SELECT * FROM parts WHERE job >= ? ORDER BY job, number", (rows[-1]["id"],)):
-                parts.setdefault(row["job"], []).append(read_part(row))
-            return [read_job(row, parts.get(row["id"], [])) for row in rows]
+            return read_jobs(db, rows)
 
     def set_part(
         self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
@@ -236,6 +233,11 @@ class Registry(Database):
         with self.writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(packed(value) for value in values.values()), number])
+
+    def touch(self, number: int) -> None:
+        """Store that a job is the one used last; if the registry cannot be written, it is not."""
+        with contextlib.suppress(RegistryError):
+            self.set_job(number, used_at=time.time())
 
     def set_output(self, number: int, path: str, stamp: str | None = None) -> None:
         """Store where a job's results will be written; with `stamp`, that the file with this stamp is there now.
@@ -371,7 +373,7 @@ class Registry(Database):
         """Return the number of the job that a user means, or None."""
         queries: list[tuple[str, tuple[Any, ...]]]
         if reference is None:
-            queries = [("SELECT max(id) FROM jobs", ())]
+            queries = [("SELECT id FROM jobs ORDER BY used_at DESC, id DESC LIMIT 1", ())]
         else:
             queries = [
                 ("SELECT id FROM jobs WHERE name = ?", (packed(reference),)),
@@ -396,8 +398,7 @@ class Registry(Database):
         if row is None:
             check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
-        parts = db.execute("SELECT * FROM parts WHERE job = ? ORDER BY number", (number,)).fetchall()
-        return read_job(row, [read_part(part) for part in parts])
+        return read_jobs(db, [row])[0]
 
 
 def _moved_on(job: int) -> MovedOnError:

@@ -6,17 +6,20 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.files import paths
+from openai_batch.files.locks import is_held
 from openai_batch.providers.batch_info import BatchFault, Counts
 
 from .records import JobRecord, PartRecord, PartState
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 JOB_FIELDS = (
     *("identity", "uid", "name", "provider", "base_url", "account", "endpoint", "window", "model", "metadata"),
     *("created_at", "input_path", "input_sha256", "input_bytes", "requests", "output_path", "succeeded"),
-    *("input_name", "skipped"),
+    *("input_name", "skipped", "used_at"),
 )
 
 
@@ -47,11 +50,29 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
-    """Return the job that a row stores, with these parts."""
+def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[JobRecord]:
+    """Return the jobs that these rows store, with their parts. Raises ValueError for a state that does not exist."""
+    parts: dict[int, list[PartRecord]] = {row["id"]: [] for row in rows}
+    span = (min(parts, default=0), max(parts, default=0))
+    for row in db.execute("SELECT * FROM parts WHERE job BETWEEN ? AND ? ORDER BY job, number", span):
+        if row["job"] in parts:
+            parts[row["job"]].append(read_part(row))
+    return [_read_job(row, parts[row["id"]]) for row in rows]
+
+
+def _read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
     values = {name: _unpacked(row[name]) for name in JOB_FIELDS}
     values["metadata"] = json.loads(values["metadata"])
-    return JobRecord(id=row["id"], parts=tuple(parts), **values)
+    busy = any(part.unsent for part in parts) and _is_locked(values["uid"])
+    return JobRecord(id=row["id"], parts=tuple(parts), busy=busy, **values)
+
+
+def _is_locked(uid: str) -> bool:
+    """Tell whether a process is sending the parts of a job."""
+    try:
+        return is_held(paths.job_lock(uid))
+    except OSError:
+        return False
 
 
 def read_part(row: sqlite3.Row) -> PartRecord:
@@ -60,4 +81,5 @@ def read_part(row: sqlite3.Row) -> PartRecord:
     counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
     faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
     state, usage = PartState(values.pop("state")), json.loads(values.pop("usage"))
-    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, **values)
+    queued = bool(values.pop("queued"))
+    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, queued=queued, **values)

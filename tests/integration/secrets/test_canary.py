@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 COMMANDS = (
-    ("prepare", "prompts.txt", "-p", "faulty", "-o", "prepared.jsonl"),
+    ("prepare", "prompts.txt", "-p", "faulty", "-m", "m", "-o", "prepared.jsonl"),
     ("check", "in.jsonl", "-p", "faulty"),
     ("submit", "in.jsonl", "-p", "faulty", "--name", "one"),
     ("status", "one", "--json"),
@@ -44,8 +44,8 @@ COMMANDS = (
 PROGRAMS = (
     ("run", "in.jsonl", "-p", "faulty", "-o", "old.out"),
     ("run", "mixed.jsonl", "-p", "faulty", "-o", "old.mixed", "-e", "old.errors"),
-    ("create_batch", "prompts.txt", "created.jsonl", "-p", "faulty"),
-    ("create_batch_input", "prompts.txt", "input.jsonl", "-p", "faulty"),
+    ("create_batch", "prompts.txt", "created.jsonl", "-p", "faulty", "--model", "m"),
+    ("create_batch_input", "prompts.txt", "input.jsonl", "-p", "faulty", "--model", "m"),
     ("create_input", "prompts.txt", "input2.jsonl"),
     ("example_prompts", "example.txt", "-n", "2"),
 )

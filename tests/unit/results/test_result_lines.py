@@ -249,8 +249,37 @@ def test_what_has_no_id_is_no_batch(data: dict[str, Any]) -> None:
 
 def test_lone_surrogates_are_replaced() -> None:
     """JSON can hold half a character; what is read can be written into a file or a table."""
-    info = read_batch({"id": "b\ud800", "status": "\udfff", "model": "m\ud800", "metadata": {"k": "\ud800"}})
-    assert (info.id, info.status, info.model, info.metadata) == ("b?", "?", "m?", {"k": "?"})
+    info = read_batch({"id": "b", "status": "\udfff", "model": "m\ud800", "metadata": {"k": "\ud800"}})
+    assert (info.status, info.model, info.metadata) == ("?", "m?", {"k": "?"})
+
+
+@pytest.mark.parametrize(
+    "value", ["", None, 7, "b\ud800", "a b", "a\tb", "a\x1b[2J", "b\n", "../x y", "é", "b" * 513, ["b"]]
+)
+def test_what_is_no_id_is_refused(value: Any) -> None:
+    """An id is stored, shown and put into a URL: one with other characters than ids have is as good as none."""
+    with pytest.raises(ValueError, match="no batch id"):
+        read_batch({"id": value})
+    assert read_batch({"id": "b", "output_file_id": value}).output_file_id is None
+
+
+@pytest.mark.parametrize("value", ["batch_68f1", "batches/a-1", "projects/p/x:y", "0f-4e.a~b=", "abc@2024+1"])
+def test_ids_of_known_servers_are_taken(value: str) -> None:
+    """Ids of any server that we know come through as they are."""
+    assert read_batch({"id": value, "error_file_id": value}).id == value
+
+
+def test_texts_of_a_server_are_bounded() -> None:
+    """However much a server says: a status, a message, the list of errors and usage stay small."""
+    errors = [{"message": "m" * 10**5, "line": -4}] * 2000
+    usage = {"total_tokens": 10**30, "a": True, "b": -1, "c": 3}
+    info = read_batch({"id": "b", "status": "s\n" * 10**5, "errors": errors, "usage": usage})
+    assert len(info.status) <= 64
+    assert "\n" not in info.status
+    assert len(info.errors) == 1000
+    assert len(info.errors[0].message) == 2000
+    assert info.errors[0].line is None
+    assert info.usage == {"c": 3}
 
 
 def test_a_batch_in_a_wrapper() -> None:
@@ -261,9 +290,20 @@ def test_a_batch_in_a_wrapper() -> None:
 @pytest.mark.parametrize(
     ("value", "time"),
     [
-        (5, 5.0),
-        (5.5, 5.5),
-        ("1970-01-01T00:00:05+00:00", 5.0),
+        (1764086400, 1764086400.0),
+        (1764086400.5, 1764086400.5),
+        (1764086400000, 1764086400.0),
+        (1764086400000000, 1764086400.0),
+        (1764086400000000000, 1764086400.0),
+        ("1764086400000", 1764086400.0),
+        ("2025-11-25T16:00:00+00:00", 1764086400.0),
+        ("2025-11-25T16:00:00Z", 1764086400.0),
+        ("2025-11-25T16:00:00", 1764086400.0),
+        (5, None),
+        ("1970-01-01T00:00:05+00:00", None),
+        (2**63 - 1, None),
+        (1e300, None),
+        (float("nan"), None),
         (0, None),
         (-1, None),
         (True, None),
@@ -274,7 +314,7 @@ def test_a_batch_in_a_wrapper() -> None:
     ],
 )
 def test_times_of_any_shape(value: Any, time: float | None) -> None:
-    """Seconds and ISO times are read; the rest is absent."""
+    """Times in seconds or smaller units and ISO times are read; what is not plausible is absent."""
     assert read_batch({"id": "b", "created_at": value}).created_at == time
 
 

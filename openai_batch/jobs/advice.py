@@ -1,0 +1,17 @@
+"""What to do about a batch that failed as a whole, where the provider's reason tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai_batch.providers.api_errors import remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from openai_batch.providers.batch_info import BatchFault
+
+
+def advice(faults: Iterable[BatchFault]) -> str:
+    """Return the remedy for the first fault that has one; an empty text if there is none."""
+    return next(filter(None, (remedy(fault.code, fault.message) for fault in faults)), "")

@@ -1,0 +1,58 @@
+"""Tell what submitting a spec would do: which job it continues, and what would be uploaded and created."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .reuse import estimate
+from .store import job_folder
+from .store.records import UNSENT, PartRecord, PartState
+from .submit import missing_parts, planned_parts, preview, started_before
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .job_spec import JobSpec
+    from .store.records import JobRecord
+    from .submit import SubmitOptions
+    from .workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What submitting a spec would do."""
+
+    spec: JobSpec  # as planned: without the rows that need not be sent
+    job: JobRecord | None  # the job that would be continued; None for a new one
+    parts: list[PartRecord]  # the parts that would be sent
+    common: int  # how many rows are in earlier jobs; those that they did not answer would be sent as well
+
+    @property
+    def requests(self) -> int:
+        """How many requests would be sent."""
+        return sum(part.requests for part in self.parts)
+
+    @property
+    def upload_bytes(self) -> int:
+        """How many bytes would be uploaded; a part whose file is at the provider already needs no upload."""
+        return sum(part.length for part in self.parts if not part.file_id)
+
+    @property
+    def unclear(self) -> int:
+        """How many parts may have a batch already: it would be looked for first."""
+        return sum(part.state == PartState.CREATING for part in self.job.parts) if self.job else 0
+
+
+def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> DryRun:
+    """Tell what `submit` with these arguments would do. Nothing is sent. Raises the errors of `preview`."""
+    plan = preview(workflow, spec, folder, options)
+    job = None if options.again else started_before(workflow, spec)
+    if job is None:
+        planned = estimate(plan)
+        return DryRun(planned, None, planned_parts(planned), plan.common)
+    planned = spec if job_folder.has_ids(job) else estimate(plan)
+    if not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
+        return DryRun(planned, job, planned_parts(planned), plan.common)
+    unsent = [part for part in job.parts if part.state in UNSENT]
+    return DryRun(planned, job, unsent + missing_parts(job, planned_parts(planned)), 0)

@@ -1,0 +1,36 @@
+"""The text that identifies an input later, when it may have grown, and the files that it stands for."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def name_of_input(
+    files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
+) -> str | None:
+    """Return a text that identifies an input later, when it may have grown: the names of its files.
+
+    Standard input has no name, so the path of the output is used instead; None if there is none.
+    """
+    if "-" in files:
+        return None if output is None else f"-> {output.absolute()}"
+    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
+
+
+def input_files(input_name: str | None) -> list[Path]:
+    """Return the files of an input that `name_of_input` has named, as far as they exist."""
+    if input_name is None:
+        return []
+    if input_name.startswith("-> "):
+        return [Path("/dev/stdin")]
+    words = json.loads(input_name) if input_name.startswith("[") else [input_name]
+    in_queries = [name for word in words for name in re.findall("'([^']+)'", word)]
+    return [Path(path) for word in [*words, *in_queries] for path in glob.glob(word)]  # noqa: PTH207 - absolute patterns

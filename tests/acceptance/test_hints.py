@@ -1,0 +1,87 @@
+"""Errors name their real cause, and hints the remedy that helps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import inside, request, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+RETRY_HINTS = ("run the same command again", "obatch retry", "--again")
+
+
+def submit(fault: str, provider: str = "faulty") -> list[str]:
+    """Write a batch file with this plan, and return the command that submits it."""
+    return ["submit", str(write("in.jsonl", [request("a", f"fault:{fault}")])), "-p", provider]
+
+
+def test_an_unreachable_provider_is_named_with_the_cause() -> None:
+    """Whatever was asked for, the cause is that of the network, and the hint names the address."""
+    profile = '[providers.dead]\nbase_url = "http://127.0.0.1:9/v1"\n'
+    Path(os.environ["OBATCH_CONFIG"]).write_text(profile, encoding="utf-8")
+    for words in (["status", "batch_x", "-p", "dead"], submit("", "dead"), ["recover", "-p", "dead"]):
+        result = inside(*words)
+        assert "dead cannot be reached (connection refused)" in result.err
+        assert "no job" not in result.err
+        assert "the same command" not in result.err
+    inside("status", "batch_x", "-p", "dead").failed(1, "connection refused", "http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "hint"),
+    [
+        ("upload=404", "said 404", "check the provider's base URL, http://127.0.0.1"),
+        ("create=400:You exceeded your current quota", "quota", "top up the account"),
+        ("create=400:insufficient_quota", "insufficient_quota", "top up the account"),
+        ("create=400:metadata is too long", "metadata", "would be refused again"),
+        ("create=422", "said 422", "would be refused again"),
+        ("create=400:The model `x` does not exist", "does not exist", "-m"),
+        ("create=413", "said 413", "max_bytes"),
+        ("upload=401", "said 401", "check the key in TEST_KEY"),
+    ],
+)
+def test_hints_fit_a_refusal(faulty: FaultServer, fault: str, message: str, hint: str) -> None:
+    """What would be refused again gets no hint to run it again, but the thing to change."""
+    result = inside(*submit(fault))
+    assert message in result.err
+    (told,) = [line for line in result.err.splitlines() if line.startswith("hint:")]
+    assert hint in told
+    assert not any(words in told for words in RETRY_HINTS)
+    assert not faulty.batches
+
+
+def test_hints_fit_a_job_that_ended(faulty: FaultServer) -> None:
+    """With nothing to collect nobody is sent to `download`; where retrying cannot help there is no hint to retry."""
+    inside(*submit("steps=in_progress,in_progress,in_progress,in_progress;rows=allerrors")).succeeded()
+    inside("wait", "1").failed(5, "job 1 completed", "obatch download 1")
+    failed = inside("download", "1", "-o", "x.jsonl")
+    assert "obatch retry" not in failed.err.partition("hint:")[2]
+    faulty.also = {"errors": {"data": [{"code": "model_not_found", "message": "no such model"}]}}
+    inside(*submit("end=failed")).succeeded()
+    inside("wait", "2").failed(5, "job 2 failed", "name another model with -m")
+    inside("download", "2").failed(5, "no such model", "-m")
+    assert len(faulty.batches) == 2
+
+
+def test_a_configuration_that_is_not_there(faulty: FaultServer) -> None:
+    """OBATCH_CONFIG that names no file is an error of every command that reads it; `providers add` makes the file."""
+    env = {"OBATCH_CONFIG": str(Path("nowhere.toml").absolute())}
+    for words in (["providers"], submit(""), ["config", "show"]):
+        inside(*words, env=env).failed(2, "nowhere.toml, and there is no such file", "unset it")
+    inside("providers", "add", "acme", "--base-url", "https://acme.example/v1", env=env).succeeded()
+    assert "acme" in inside("providers", env=env).succeeded().out
+    assert not faulty.requests
+
+
+def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
+    """The hint for a missing key names the variable and the keys of the profile."""
+    told = inside(*submit(""), env={"TEST_KEY": None}).failed(4, "TEST_KEY is not set", "export TEST_KEY=…")
+    assert "api_key_command in the provider's profile" in told.err
+    assert "did you mean faulty?" in inside("status", "batch_x", "-p", "faultty").failed(6, "faultty").err
+    assert os.environ["TEST_KEY"]
+    assert not faulty.requests
