@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -10,8 +12,8 @@ class RequestBody(msgspec.Struct):
 
     model: str | None = None
     """The model that the request names, or None."""
-    input: msgspec.Raw | None = None
-    """The input of an embedding request, not decoded; None for other requests."""
+    input: Any = None
+    """The input, such as the texts of an embedding request; None for other requests."""
 
 
 class RequestLine(msgspec.Struct):

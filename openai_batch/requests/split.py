@@ -17,6 +17,7 @@ import msgspec
 from openai_batch.errors import InputError
 from openai_batch.files.atomic import create
 
+from .fast_check import count_inputs
 from .limits import Limits
 from .request_line import RequestLine, decode_request
 
@@ -159,8 +160,7 @@ class RequestFiles:
         """Add the request of a row of the input; `line` ends with a newline."""
         request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
-        inputs = request.body.input
-        count = len(msgspec.json.decode(inputs)) if inputs is not None and bytes(inputs)[:1] == b"[" else 1
+        count = count_inputs({"input": request.body.input})
         for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
             handle.write(data)
         self._splitter.add(line, len(custom_id), count, request.body.model)

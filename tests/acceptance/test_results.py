@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 needs_duckdb = pytest.mark.skipif(
     find_spec("duckdb") is None, reason="DuckDB is not installed: pip install 'openai-batch[tables]'"
 )
-TABLE = 'id,text,status,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1\n'
+TABLE = 'id,text,outcome,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1\n'
 
 
 def run(*words: str, rows: str = "", **good: Any) -> None:
@@ -35,10 +35,10 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
     words = ("run", "t.csv", "--id", "id", "-p", "real", "-m", "echo-1", "-o", "out.csv")
     invoke(*words).succeeded()
     first, second = read_csv("out.csv")
-    assert list(first)[:6] == ["custom_id", "id", "text", "input_status", "n", "answer"]
+    assert list(first)[:6] == ["custom_id", "id", "text", "input_outcome", "n", "answer"]
     assert first["text"] == "'=1+1, then\nmore"
     assert first["answer"] == "echo: =1+1, then\nmore"
-    assert (first["custom_id"], first["status"], first["input_status"], first["n"]) == ("b", "success", "old", "-5")
+    assert (first["custom_id"], first["outcome"], first["input_outcome"], first["n"]) == ("b", "success", "old", "-5")
     assert (second["text"], second["n"], second["model"]) == ("Grüße 🦜", "+1", "echo-1")
     assert (first["finish_reason"], first["prompt_tokens"], first["completion_tokens"]) == ("stop", "3", "4")
     invoke("results", "-o", "raw.csv", "--no-inert").succeeded()
@@ -66,7 +66,7 @@ def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
     rows = read_csv("out.csv")
     assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
     assert [row["text"] for row in rows] == ["text 0", "text 1", "text 2", "text 3"]
-    assert [row["status"] for row in rows] == ["success", "error", "missing", "missing"]
+    assert [row["outcome"] for row in rows] == ["success", "error", "missing", "missing"]
     assert [row["answer"] for row in rows] == ["answer to r0", "", "", ""]
     assert (rows[1]["error_code"], rows[1]["error_message"]) == ("400", "refused r1")
     piped = invoke("results")
@@ -81,7 +81,7 @@ def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultS
     words = ("run", "p.txt", "-p", "faulty", "-m", "fault:end=failed", "--missing", "rest.jsonl")
     assert invoke(*words, "-o", "out.csv").code == 5
     rows = read_csv("out.csv")
-    assert [(row["prompt"], row["status"]) for row in rows] == [("one", "missing"), ("two", "missing")]
+    assert [(row["prompt"], row["outcome"]) for row in rows] == [("one", "missing"), ("two", "missing")]
     assert ids("rest.jsonl") == ["line-1", "line-2"]
 
 

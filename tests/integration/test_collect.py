@@ -18,6 +18,7 @@ from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
+from openai_batch.results.outcome import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: s
     assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(7)]
     assert workbench.out.read_bytes().count(b"\n") == 7
     assert b"\r" not in workbench.out.read_bytes()
-    assert (done.tally.succeeded, done.tally.requests) == (7, 7)
+    assert (done.tally.succeeded, done.tally.requests) == (True, 7)
     assert all(row["response"]["status_code"] == 200 for row in workbench.rows())
     assert {part.state for part in done.job.parts} == {PartState.COLLECTED}
     raise_if_incomplete(done)
@@ -76,7 +77,8 @@ def test_each_end_is_collected(workbench: Workbench, plan: str, succeeded: int, 
     """Whatever the last status, all rows that exist come home, and the verdict says that some are lacking."""
     done = workbench.run(f"fault:{plan}")
     tally = done.tally
-    assert (tally.succeeded, tally.failed, tally.missing_count) == (succeeded, failed, missing)
+    counts = [tally.outcomes[outcome] for outcome in (Outcome.SUCCESS, Outcome.ERROR, Outcome.MISSING)]
+    assert counts == [succeeded, failed, missing]
     assert len(workbench.rows()) == succeeded + failed
     with pytest.raises(IncompleteError) as told:
         raise_if_incomplete(done)
@@ -135,7 +137,7 @@ def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
     with pytest.raises(BatchError, match="cannot tell which"):
         collect(workflow, job, workbench.out, missing=rest)
     assert not rest.exists()
-    with pytest.raises(IncompleteError, match=r"2 of 4 requests succeeded; 2 missing$"):
+    with pytest.raises(IncompleteError, match=r"2 of 4 answered: 2 succeeded, 2 missing$"):
         raise_if_incomplete(collect(workflow, job, workbench.out))
     assert any("in the provider's order" in text for text in workbench.reporter.warnings)
 
@@ -153,7 +155,7 @@ def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbe
     assert not workbench.out.exists()
     assert not [text for text in workbench.reporter.warnings if "in the provider's order" in text]
     given.plan.faults.clear()
-    assert collect(workflow, job, workbench.out).tally.missing_count == 2
+    assert collect(workflow, job, workbench.out).tally.outcomes[Outcome.MISSING] == 2
 
 
 def adopted(workbench: Workbench, workflow: Workflow) -> JobRecord:

@@ -9,7 +9,7 @@ import typer
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
-from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 
@@ -41,6 +41,7 @@ def download(
     *,
     form: ExportOptions,
     missing: MissingOpt = None,
+    strict: StrictOpt = False,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
     json: JsonOpt = False,
@@ -60,7 +61,7 @@ def download(
         target = None if name == "-" else Path(name).expanduser()
         rest = Path(missing).expanduser() if missing else None
         collected = deliver(current, found, target, force=force, missing=rest, export=export)
-        conclude(collected, as_json=json and output != "-", quiet=quiet)
+        conclude(collected, export, strict=strict, as_json=json and output != "-", quiet=quiet)
 
 
 def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool) -> None:

@@ -17,6 +17,7 @@ from openai_batch.requests.limits import Limits
 from openai_batch.requests.source import Source
 from openai_batch.requests.split import ROW_NUMBER, Splitter
 from openai_batch.results.merge import OrderedResult, complete, merged, read_rows, write_rows
+from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
 
 if TYPE_CHECKING:
@@ -155,9 +156,9 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
         for row in mine:
             success = dice.random() < 0.5
             best[row] = best.get(row, False) or success
-            body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
+            body: dict[str, object] = {"status_code": 200 if success else 500, "body": "x"}
             line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
-            results.append(OrderedResult(row, success, line))
+            results.append(OrderedResult(row, Outcome.SUCCESS if success else Outcome.ERROR, line))
         file = io.BytesIO()
         write_rows(results, file)
         files.append(read_rows(file))
@@ -165,4 +166,8 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
     lines = [json.loads(line) for line in complete(map(str, range(rows)), merged(files), tally)]
     assert [int(line["custom_id"]) for line in lines] == sorted(best)
     assert [line["response"]["status_code"] == 200 for line in lines] == [best[row] for row in sorted(best)]
-    assert (tally.requests, tally.succeeded, tally.missing_count) == (rows, sum(best.values()), rows - len(best))
+    assert [tally.outcomes[each] for each in (Outcome.SUCCESS, Outcome.MISSING)] == [
+        sum(best.values()),
+        rows - len(best),
+    ]
+    assert tally.requests == rows

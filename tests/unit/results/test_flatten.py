@@ -40,7 +40,7 @@ def test_each_kind_of_answer_is_read(body: Any, told: tuple[Any, ...]) -> None:
     """Chat, completions, several choices, responses, vectors in numbers or bytes, others, and bodies as strings."""
     (row,) = rows(answered("a", body))
     assert (row["answer"], row["finish_reason"], row["prompt_tokens"], row["completion_tokens"]) == told
-    assert row["status"] == "success"
+    assert row["outcome"] == "success"
     assert row["error_code"] is row["error_message"] is None
 
 
@@ -62,7 +62,7 @@ def test_each_kind_of_error_is_read(line: dict[str, Any], told: tuple[Any, ...])
     """An error has its code, or else the HTTP status, and its message, wherever the provider wrote them."""
     (row,) = rows(line)
     assert (row["error_code"], row["error_message"]) == told
-    assert row["status"] == "error"
+    assert row["outcome"] == "error"
     assert row["answer"] is None
 
 
@@ -92,7 +92,7 @@ def test_without_fields_an_answer_is_one_column() -> None:
 
 def test_fields_that_are_called_like_columns_get_other_names() -> None:
     """A field never hides a column of the result, nor one that differs by its case alone."""
-    (row,) = rows(chat("a", '{"Status": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
-    assert row["status"] == "success"
-    told = {name: row[name] for name in ("answer_Status", "x", "answer_X", "answer_answer_X", "answer_")}
+    (row,) = rows(chat("a", '{"Outcome": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
+    assert row["outcome"] == "success"
+    told = {name: row[name] for name in ("answer_Outcome", "x", "answer_X", "answer_answer_X", "answer_")}
     assert list(told.values()) == [1, 2, 3, 4, 5]
