@@ -32,7 +32,7 @@ def flat(result: Result) -> tuple[Any, ...]:
     error = result.error
     model = result.body.get("model") if isinstance(result.body, dict) else None
     return (
-        cell_of(result.answer) if result.answer not in (None, "") or error is not None else result.refusal,
+        cell_of(result.answer) if error is not None else cell_of(result.answer) or result.refusal or result.answer,
         result.finish_reason,
         model,
         _first(result.usage, "prompt_tokens", "input_tokens"),

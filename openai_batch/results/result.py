@@ -116,7 +116,7 @@ def _judge(result: ResultLine, status: int | None, body: Any) -> tuple[ResultErr
     if isinstance(body, str) and body.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
         return ResultError(None, f"the response is a web page: {body.strip()}", retryable=True), Answer()
     answer = answer_in(body)
-    return failed_with(answer.failure) if answer.failure is not None else None, answer
+    return (None, answer) if answer.failure is None else (failed_with(answer.failure), Answer())
 
 
 def _outcome(error: ResultError | None, answer: Answer) -> Outcome:

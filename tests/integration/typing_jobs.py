@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
-from openai_batch import Job, Jobs, Provider, Result
+from openai_batch import Job, Jobs, Outcome, Provider, Result
 from openai_batch.jobs import Reporter
 
 
