@@ -68,7 +68,6 @@ def test_a_file_becomes_results_in_the_order_of_the_input(workbench: Workbench, 
         body=results[3].body,
         answer="answer to id-3",
         texts=("answer to id-3",),
-        finish_reason="stop",
         usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
     )
     assert results[3].body["choices"][0]["message"]["content"] == "answer to id-3"
