@@ -14,15 +14,15 @@ _obatch() {
         'config') options='-h --help'; commands='path show'; argument='' ;;
         'config path') options='--json -h --help'; commands=''; argument='' ;;
         'config show') options='--json -h --help'; commands=''; argument='' ;;
-        'download') options='--output -o --raw --as --fields --inert --missing --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --force -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes -h --help'; commands=''; argument='files' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
-        'results') options='--output -o --as --fields --inert --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'results') options='--output -o --as --fields --inert --provider -p --force --strict --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --again --resubmit-uncertain --check-remote --timeout --as --fields --inert --missing --retries --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --name --metadata --window --again --resubmit-uncertain --check-remote --timeout --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;

@@ -98,7 +98,7 @@ def _row_text(row: dict[str, Any]) -> str:
     value = next((row[name] for name in ("prompt", "text") if row.get(name)), None)
     if value is None:
         value = next(iter(row.values()), "") if len(row) == 1 else row
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _short(text: str) -> str:

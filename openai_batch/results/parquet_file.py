@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -38,6 +39,8 @@ def type_of(value: Any) -> str | None:
         return TEXT if not -_LONG <= value < _LONG else INTEGER if -_EXACT <= value <= _EXACT else LONG
     if isinstance(value, float):
         return NUMBER
+    if isinstance(value, date):
+        return "DATE" if not isinstance(value, datetime) else "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"
     if isinstance(value, list) and value:
         if set(map(type, value)) == {float}:
             return f"{NUMBER}[]"  # a vector
