@@ -79,7 +79,7 @@ def _several(answers: list[Answer]) -> Answer:
     failed = [answer for answer in answers if answer.failure is not None]
     reasons = [answer.finish_reason for answer in answers if answer.finish_reason]
     return Answer(
-        value=[answer.value for answer in answers] or None,
+        value=[answer.value or answer.refusal or answer.value for answer in answers] or None,
         texts=tuple(text for answer in answers for text in answer.texts),
         finish_reason=max(reasons, key=_weight, default=None),
         refusal=next((answer.refusal for answer in answers if answer.refusal is not None), None),

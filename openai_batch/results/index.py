@@ -99,6 +99,7 @@ class _Body(msgspec.Struct, gc=False):
     error: Any = None
     status: Any = None
     object: Any = None
+    success: Any = None
     incomplete_details: Any = None
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
@@ -126,7 +127,7 @@ def _is_plain(line: _Line) -> bool:
     body = response.body
     if type(body) is not _Body or body.error or body.incomplete_details or body.status not in (None, "completed"):
         return False
-    if body.object == "error" or not (body.object or body.choices or body.output):
+    if body.object == "error" or body.success is False or not (body.object or body.choices or body.output):
         return False
     for choice in body.choices or ():
         message = choice.message

@@ -26,7 +26,7 @@ _HOPELESS = re.compile(
 _PASSING = frozenset({408, 409, 425, 429})
 
 # Where a message is, in an error or in a body.
-_MESSAGES = ("message", "detail", "msg", "error_message", "reason", "errors")
+_MESSAGES = ("message", "detail", "msg", "error_message", "reason", "errors", "error")
 
 # The words of a body that says itself that it is no answer, in its `status`.
 _UNFINISHED = frozenset({"failed", "cancelled", "canceled", "expired", "queued", "in_progress", "error"})
@@ -79,7 +79,7 @@ def own_failure(body: Any) -> Any:
     status = body.get("status")
     if isinstance(status, str) and status.lower() in _UNFINISHED:
         return {"code": status.lower(), "message": f"the provider reports this answer as {status}"}
-    return body if body.get("object") == "error" else None
+    return body if body.get("object") == "error" or body.get("success") is False else None
 
 
 def has_content(value: Any) -> bool:

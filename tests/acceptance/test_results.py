@@ -214,3 +214,43 @@ def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
     invoke(*words, "-o", "two.csv").succeeded()
     assert len(faulty.creates) == 1
     assert [read_csv(name)[0]["k"] for name in ("one.csv", "two.csv")] == ["1", "2"]
+
+
+def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
+    """They are counted by outcome, and nothing is sent again for them unasked; --strict makes them exit with 5."""
+    Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")
+    words = (
+        "run",
+        "t.csv",
+        "--id",
+        "id",
+        "-p",
+        "faulty",
+        "-m",
+        "fault:rows=declined,cut",
+        "-o",
+        "out.csv",
+        "--retries",
+        "2",
+    )
+    summary = "4 of 4 answered: 2 succeeded, 1 cut, 1 refused"
+    assert summary in invoke(*words, "--retries", "2", "--missing", "rest.jsonl").succeeded().err
+    rows = read_csv("out.csv")
+    assert [row["outcome"] for row in rows] == ["success", "refused", "cut", "success"]
+    assert [row["answer"] for row in rows][1:3] == ["I can't.", "answer to r2"]
+    assert Path("rest.jsonl").read_bytes() == b""
+    for command in (words, ("results",), ("download", "-o", "raw.jsonl")):
+        invoke(*command, "--strict").failed(5, summary, "--where refused,cut")
+    told = invoke("download", "-o", "raw.jsonl", "--json").succeeded().json["results"]
+    assert [told[name] for name in ("answered", "succeeded", "cut", "refused", "failed", "missing")] == [
+        4,
+        2,
+        1,
+        1,
+        0,
+        0,
+    ]
+    assert "would be sent" not in invoke("retry", "--dry-run", "--all").succeeded().err
+    invoke("retry", "--where", "cut").succeeded()
+    assert len(faulty.creates) == 2
+    assert len(faulty.uploads[1].body.split(b"custom_id")) == 2

@@ -128,6 +128,12 @@ ANSWERS: dict[str, tuple[Any, Any, str, str | None]] = {
         "cut",
         "error",
     ),
+    "one choice of two refused": (
+        {"choices": [{"message": {"content": "a"}}, {"message": {"refusal": "No."}, "finish_reason": "stop"}]},
+        ["a", "No."],
+        "refused",
+        "stop",
+    ),
     "no choices": ({"object": "chat.completion", "choices": []}, None, "success", None),
     "response": (response(REASONING, message("Hi")), "Hi", "success", "completed"),
     "parts of a message": (response(message("H", "i")), "Hi", "success", "completed"),
