@@ -167,7 +167,7 @@ def _require_success(outcome: BatchOutcome, resume: str) -> None:
     missing = (outcome.requests or 0) - (outcome.answered or 0)
     if missing > 0:
         raise IncompleteError(
-            f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} were not answered",
+            f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} did not succeed",
             hint="the error file says why",
         )
 
