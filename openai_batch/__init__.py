@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .providers.lookup import get_provider_by_base_url, get_provider_by_model, get_provider_by_name
     from .providers.provider import Provider
     from .requests.endpoints import BatchType
+    from .results.outcome import Outcome
     from .results.result import Result
 
     __version__: str
@@ -32,6 +33,7 @@ _MODULE_OF = {
     "Job": "jobs.job",
     "Jobs": "jobs.jobs",
     "Provider": "providers.provider",
+    "Outcome": "results.outcome",
     "Result": "results.result",
     "data_url": "inputs.data_url",
     "get_provider_by_base_url": "providers.lookup",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "BatchType",
     "Job",
     "Jobs",
+    "Outcome",
     "Provider",
     "Result",
     "__version__",

@@ -1,6 +1,6 @@
 """Run a batch from start to finish: `python -m openai_batch.run batch.jsonl`.
 
-The exit code is 0 if every request succeeded, 5 if not, else that of the error (see `errors`).
+The exit code is 0 if every request was answered, 5 if not, else that of the error (see `errors`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BatchOutcome:
 
     batch_id: str | None = None  # None: no batch is known to exist
     ended: OpenAIBatch | None = None  # the batch after its end
-    succeeded: int | None = None  # requests that succeeded; None if unknown
+    answered: int | None = None  # requests that were answered; None if unknown
     requests: int | None = None  # requests in the batch; None if unknown
 
 
@@ -41,7 +41,7 @@ def get_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:  #
     parser = argparse.ArgumentParser(
         prog="python -m openai_batch.run",
         description="Start a batch, wait for it, and download its results.",
-        epilog="exit codes: 0 every request succeeded, 5 some did not, 130 interrupted (the batch keeps running)",
+        epilog="exit codes: 0 every request was answered, 5 some were not, 130 interrupted (the batch keeps running)",
     )
     parser.add_argument("input_file", nargs="?", help="batch input (.jsonl); '-' is standard input")
     parser.add_argument("--output-file", "-o", metavar="FILE", help="where results go; '-' is standard output")
@@ -122,9 +122,9 @@ def _real_run(batch: Batch, options: argparse.Namespace, outcome: BatchOutcome, 
     counts = ended.request_counts
     outcome.requests = batch.n_requests or (counts.total if counts else None)
     if results is None or (isinstance(results, str) and Path(results).is_file()):
-        outcome.succeeded = _count_succeeded(Path(results)) if results else 0
+        outcome.answered = _count_answered(Path(results)) if results else 0
     elif counts:
-        outcome.succeeded = counts.completed
+        outcome.answered = counts.completed
 
 
 def _printer(options: argparse.Namespace) -> Callable[[str], None]:
@@ -145,27 +145,26 @@ def _handle(name: str | None, standard: str) -> Any:
     return getattr(sys, standard) if name == "-" else name
 
 
-def _count_succeeded(results: Path) -> int:
-    """Count the requests that succeeded. The provider's own count may be wrong."""
-    import msgspec
-
-    from .results.result_line import answer_text
+def _count_answered(results: Path) -> int:
+    """Count the requests that were answered. The provider's own count may be wrong."""
+    from .results.result import Result
+    from .results.result_line import UNREADABLE
 
     count = 0
     with results.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):  # a line that is cut off
-                count += answer_text(line)[1]
+            with contextlib.suppress(*UNREADABLE):
+                count += Result.of(line).outcome.answered
     return count
 
 
 def _require_success(outcome: BatchOutcome, resume: str) -> None:
-    """Raise IncompleteError if the batch has ended and not every request succeeded."""
+    """Raise IncompleteError if the batch has ended and not every request was answered."""
     if outcome.ended is None:
         return
     if outcome.ended.status != "completed":
         raise IncompleteError(f"batch {outcome.batch_id} ended as {outcome.ended.status}", hint=f"see: {resume}")
-    missing = (outcome.requests or 0) - (outcome.succeeded or 0)
+    missing = (outcome.requests or 0) - (outcome.answered or 0)
     if missing > 0:
         raise IncompleteError(
             f"{missing} of {outcome.requests} requests of batch {outcome.batch_id} did not succeed",

@@ -80,7 +80,7 @@ def _copy(api: BatchApi, file_id: str, handle: Any) -> None:
         binary = getattr(handle, "buffer", None)
         if binary is None and isinstance(handle, io.TextIOBase):
             for line in copy:
-                handle.write(line.decode())
+                handle.write(line.decode("utf-8", "replace"))
         else:
             handle.flush()
             shutil.copyfileobj(copy, binary or handle)

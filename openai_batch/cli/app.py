@@ -18,7 +18,7 @@ COMMANDS = (
 
 # One line: help on a terminal keeps every line end of this text.
 EPILOG = (
-    "Exit codes: 0 done, every request succeeded; 1 failed, running it again is safe; 2 usage or configuration;"
+    "Exit codes: 0 done, every request was answered; 1 failed, running it again is safe; 2 usage or configuration;"
     " 3 input has problems, nothing sent; 4 key missing or refused; 5 ended, but some requests did not succeed;"
     " 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice;"
     " 124 time is up, the job keeps running; 130 or 143 interrupted, the job keeps running."

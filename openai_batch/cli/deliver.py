@@ -75,11 +75,11 @@ def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, r
 
 def preview(path: Path, total: int, prompts: dict[str, str]) -> None:
     """Show the first of `total` results on a terminal; `prompts` are by custom id, where they are known."""
-    from openai_batch.results.result_line import answer_text
+    from openai_batch.results.result import Result
 
     with path.open("rb") as handle:
-        answers = [answer_text(line) for line in itertools.islice(handle, PREVIEW)]
-    rows = [(custom_id, prompts.get(custom_id, ""), success, _short(text)) for custom_id, success, text in answers]
+        results = [Result.of(line) for line in itertools.islice(handle, PREVIEW)]
+    rows = [(each.custom_id, prompts.get(each.custom_id, ""), each.ok, _short(each.summary)) for each in results]
     Output().answers(rows, more=max(0, total - len(rows)))
 
 
@@ -105,7 +105,7 @@ def _row_text(row: dict[str, Any]) -> str:
     value = next((row[name] for name in ("prompt", "text") if row.get(name)), None)
     if value is None:
         value = next(iter(row.values()), "") if len(row) == 1 else row
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _short(text: str) -> str:
@@ -118,34 +118,43 @@ def _short(text: str) -> str:
     return text
 
 
-def conclude(collected: Collected, *, as_json: bool = False, quiet: bool = False) -> None:
-    """Print the summary of a job's results. Raises IncompleteError unless every request succeeded."""
+def conclude(
+    collected: Collected,
+    export: Export | None = None,
+    *,
+    strict: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Print the summary of a job's results. Raises IncompleteError as `raise_if_incomplete` does."""
     from openai_batch.jobs.collect import raise_if_incomplete
-    from openai_batch.jobs.retry import can_help
 
     job, tally = collected.job, collected.tally
     if as_json:
         Output(as_json=True).record(result_record(collected), "", [])
-    raise_if_incomplete(collected, can_help)
+    if export is not None and export.without_fields:
+        verb = "is" if export.without_fields == 1 else "are"
+        errors.warn(f"{export.without_fields:,} of {tally.answered:,} answers {verb} not a JSON object, without fields")
+    raise_if_incomplete(collected, strict=strict)
     if not quiet:
         tokens = job.usage.get("total_tokens")
-        used = f", {tokens:,} tokens" if tokens else ""
+        used = f"; {tokens:,} tokens" if tokens else ""
         where = f"; the results are in {collected.path}" if collected.path else ""
-        errors.note(
-            f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests succeeded{used}{where}"
-        )
+        errors.note(f"job {job.id} {job.status}: {tally}{used}{where}")
 
 
 def result_record(collected: Collected) -> dict[str, Any]:
     """Return the JSON record of a collected job."""
+    from openai_batch.results.tally import OUTCOME_WORDS
+
     tally = collected.tally
     return job_record(collected.job) | {
         "results": {
             "path": str(collected.path) if collected.path else None,
             "requests": tally.requests,
-            "succeeded": tally.succeeded,
-            "failed": tally.failed,
-            "missing": tally.missing_count,
+            "answered": tally.answered,
+            **{word: tally.outcomes[outcome] for outcome, word in OUTCOME_WORDS.items()},
+            "unreadable": tally.unreadable_count,
             "missing_sample": tally.missing,
             "causes": dict(tally.causes.most_common(20)),
         }

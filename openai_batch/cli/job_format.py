@@ -35,7 +35,7 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "window": job.window,
         "requests": {"total": counts.total, "completed": counts.completed, "failed": counts.failed},
         "reused": job.skipped,
-        "succeeded": job.succeeded,
+        "answered": job.answered,
         "parts": {"total": len(job.parts), "waiting": job.waiting},
         "batch_ids": job.batch_ids,
         "created_at": iso_time(job.created_at),

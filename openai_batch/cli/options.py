@@ -76,6 +76,7 @@ AsOpt = Annotated[
     ),
 ]
 FieldsOpt = Annotated[bool, typer.Option("--fields", help="Add a column for each field of JSON answers.")]
+StrictOpt = Annotated[bool, typer.Option("--strict", help="Exit with 5 also for refused requests and cut answers.")]
 InertOpt = Annotated[bool, typer.Option("--inert/--no-inert", help="In CSV, put an apostrophe before formulas.")]
 NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the job.")]
 MetadataOpt = Annotated[

@@ -5,7 +5,9 @@ Each row is one line of JSON, in the order of the requests. Cells of bytes are l
 
 from __future__ import annotations
 
+import contextlib
 import json
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -16,9 +18,17 @@ if TYPE_CHECKING:
     from .readers import Row
 
 
+_TIME = "obatch:time"  # the key of a date or a time, which JSON does not have
+_DATE_LENGTH = len("2026-01-31")
+
+
 def encoded_row(row: Row) -> bytes:
     """Return the line of a row."""
-    kept = {name: value for name, value in row.items() if not isinstance(value, bytes | bytearray | memoryview)}
+    kept = {
+        name: {_TIME: value.isoformat()} if isinstance(value, date) else value
+        for name, value in row.items()
+        if not isinstance(value, bytes | bytearray | memoryview)
+    }
     try:
         return msgspec.json.encode(kept, enc_hook=str) + b"\n"
     except (UnicodeEncodeError, OverflowError, TypeError, ValueError):
@@ -30,4 +40,9 @@ def read_rows(stream: BinaryIO) -> Iterator[dict[str, Any]]:
     """Yield the rows of these lines."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for line in stream:
-        yield decode(line)
+        row = decode(line)
+        for name, value in row.items() if _TIME.encode() in line else ():
+            if isinstance(value, dict) and isinstance(text := value.get(_TIME), str):
+                with contextlib.suppress(ValueError):  # the table itself has such a key
+                    row[name] = (date if len(text) == _DATE_LENGTH else datetime).fromisoformat(text)
+        yield row

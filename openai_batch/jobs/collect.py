@@ -17,8 +17,9 @@ from openai_batch.errors import BatchError, IncompleteError, NotFoundError
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.net.delays import delays
-from openai_batch.results.index import as_received, index
+from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
+from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
 
 from .advice import advice
@@ -30,12 +31,12 @@ from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from openai_batch.providers.api import BatchApi
     from openai_batch.results.export import Export
-    from openai_batch.results.index import Place
     from openai_batch.results.merge import Note, OrderedResult
+    from openai_batch.results.outcome import Verdict
 
     from .result_order import ResultOrder, Rows
     from .workflow import Workflow
@@ -50,7 +51,7 @@ class Collected:
 
     job: JobRecord  # the job afterwards
     path: Path | None  # the file with its results; None if they went to a stream, or there are none
-    tally: Tally = field(default_factory=Tally)  # how many requests succeeded, failed and are missing
+    tally: Tally = field(default_factory=Tally)  # how the requests ended
 
 
 def collect(
@@ -98,8 +99,8 @@ def collect(
                 _copy(out, target)
     for part in job.parts:
         workflow.registry.set_part(part, state=PartState.COLLECTED)
-    workflow.registry.set_job(job.id, succeeded=tally.succeeded, requests=tally.requests)
-    if tally.complete:
+    workflow.registry.set_job(job.id, answered=tally.answered, requests=tally.requests)
+    if tally.succeeded:
         job_folder.drop_inputs(job)
     return Collected(workflow.registry.job(job.id), path, tally)
 
@@ -108,9 +109,9 @@ def _notify_all(*listeners: MissingRows | Export | None) -> Note | None:
     """Return a function that calls the `note` method of each listener that is not None; None if there are none."""
     notes = [listener.note for listener in listeners if listener is not None]
 
-    def note(row: int, custom_id: str, cause: str | None) -> None:
+    def note(row: int, custom_id: str, verdict: Verdict) -> None:
         for call in notes:
-            call(row, custom_id, cause)
+            call(row, custom_id, verdict)
 
     return note if notes else None
 
@@ -138,41 +139,42 @@ def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool =
             if file_id:
                 path = folder / f"job-{job.id}{suffix}-{kind}.jsonl"
                 check_target(path, force=force)
-                workflow.api(job).download_to(file_id, path, replace=force, progress=_progress(workflow))
+                api = workflow.api(job)
+                api.download_to(file_id, path, replace=force, progress=_progress(workflow), check_record=False)
                 paths.append(path)
     return paths
 
 
-def raise_if_incomplete(collected: Collected, can_help: Callable[[str], bool] = bool) -> None:
-    """Raise IncompleteError, with the causes, unless every request succeeded.
-
-    `can_help` tells whether requests that failed for a cause may succeed when they are sent again.
-    """
+def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
+    """Raise IncompleteError, with the causes, unless every request was answered; if `strict`, unless all succeeded."""
     job, tally = collected.job, collected.tally
-    if tally.complete:
+    if tally.succeeded or (tally.complete and not strict):
         return
-    facts = [f"{tally.failed:,} failed" if tally.failed else "", _missing_summary(tally)]
-    rest = "; ".join(fact for fact in facts if fact) or "there are no results"
-    lines = [f"job {job.id} {job.status}: {tally.succeeded:,} of {tally.requests:,} requests succeeded; {rest}"]
-    lines += [f"{count:,} {'request' if count == 1 else 'requests'}: {c}" for c, count in tally.causes.most_common(5)]
+    lines = [f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"]
+    lines += [
+        f"{count:,} {'request' if count == 1 else 'requests'}: {cause}" for cause, count in tally.causes.most_common(5)
+    ]
+    lines += tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
-    if job.faults and not tally.succeeded and not job.skipped:
+    if tally.complete:
+        hint = f"obatch retry {job.id} --where refused,cut sends these requests again"
+    elif tally.unreadable_count and tally.outcomes[Outcome.MISSING]:
+        hint = f"obatch download {job.id} --raw FOLDER fetches the provider's own files as they are"
+    elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
-    elif tally.requests - tally.succeeded <= sum(part.requests for part in job.parts if part.withdrawn):
+    elif tally.requests - tally.answered <= sum(part.requests for part in job.parts if part.withdrawn):
         hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
-    elif not tally.causes or tally.missing_count or any(map(can_help, tally.causes)):
+    elif tally.retryable:
         hint = f"obatch retry {job.id} sends again the requests that may succeed"
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
     raise IncompleteError("\n".join(lines), hint=where + hint)
 
 
-def _missing_summary(tally: Tally) -> str:
-    if not tally.missing_count:
-        return ""
-    names = ", ".join(tally.missing[:5]) + (", …" if tally.missing_count > 5 else "")  # noqa: PLR2004 - a line's worth
-    return f"{tally.missing_count:,} missing" + (f" ({names})" if names else "")
+def _missing_ids(tally: Tally) -> str:
+    more = ", …" if tally.outcomes[Outcome.MISSING] > 5 else ""  # noqa: PLR2004 - a line's worth
+    return f" ({', '.join(tally.missing[:5])}{more})" if tally.missing else ""
 
 
 def result_lines(
@@ -181,7 +183,7 @@ def result_lines(
     """Yield the job's result lines in input order, and count the outcomes in `tally`.
 
     Downloads are temporary files in the folder of the path `beside`. `note` is called for each request with its row
-    number, its id, and why it failed (None: it succeeded). Raises BatchError if the answers of unsent rows are not
+    number, its id, and how it ended. Raises BatchError if the answers of unsent rows are not
     known here, NotFoundError if they are gone, and DownloadError.
     """
     path = job_folder.skipped_of(job)
@@ -197,8 +199,10 @@ def result_lines(
                 yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
-        tally.missing_count += missing
+        tally.outcomes[Outcome.MISSING] += missing
+        tally.retryable += missing
         tally.requests += missing
+        _warn_of(workflow, tally)
         return
     with contextlib.ExitStack() as stack:
         results = _own_results(workflow, job, order, beside, tally, stack)
@@ -209,12 +213,23 @@ def result_lines(
             _, scratch = stack.enter_context(part_file(beside))
             results = completed(results, skipped, files, scratch)
         yield from complete(order.ids(), results, tally, note, rename=path is not None)
+    _warn_of(workflow, tally)
+
+
+def _warn_of(workflow: Workflow, tally: Tally) -> None:
+    """Warn of lines in the provider's files that are in no result."""
     if tally.unknown_ids:
         workflow.reporter.warn(f"{tally.unknown_ids:,} results have ids that were not asked for; they are left out")
+    if tally.repeats:
+        results = "result repeats a request" if tally.repeats == 1 else "results repeat requests"
+        workflow.reporter.warn(f"{tally.repeats:,} {results} that already had one; the best result of each is kept")
+    if tally.unreadable_count:
+        lines = "line is not a result" if tally.unreadable_count == 1 else "lines are not results"
+        workflow.reporter.warn(f"{tally.unreadable_count:,} {lines}: {tally.unreadable[0]}")
 
 
 def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:
-    """Store the successful answers of an ended job's own batches, for later jobs with the same requests.
+    """Store the answers of an ended job's own batches, for later jobs with the same requests.
 
     Returns where they are. Raises NotFoundError if the provider no longer has the results.
     """
@@ -258,11 +273,11 @@ def _part_results(
 @contextlib.contextmanager
 def _fetched(
     workflow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally
-) -> Iterator[tuple[list[BinaryIO], dict[str, Place]]]:
+) -> Iterator[tuple[list[BinaryIO], Places]]:
     """Download a part's files and index their lines. The copies are deleted at the end."""
     api = workflow.api(job)
     part = _with_late_files(workflow, api, part)
-    places: dict[str, Place] = {}
+    places = Places()
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
         for file_id in (part.output_file_id, part.error_file_id):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.results.outcome import NO_RESULT
+from openai_batch.results.result import Result
+from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
 from .collect import Collected, collect
@@ -27,7 +31,7 @@ def download(
     missing: Path | None = None,
     export: Export | None = None,
 ) -> Collected:
-    """Write an ended job's results to `target`, and return how many requests succeeded and failed.
+    """Write an ended job's results to `target`, and return how its requests ended.
 
     The options are those of `collect`. Results that were written there before are not downloaded again, unless `force`
     is True or `export` is given, since its options may have changed. Raises the errors of `collect`.
@@ -36,9 +40,20 @@ def download(
     if not written_before or force or export is not None:
         return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
     workflow.reporter.note(f"job {job.id} was downloaded before")
-    succeeded = job.succeeded or 0
-    failed = job.requests - succeeded
-    if missing is not None and failed:
+    tally = _tally_of(target, job.requests)
+    if missing is not None and not tally.complete:
         with Path(os.devnull).open("wb") as nowhere:
             collect(workflow, job, nowhere, missing=missing)
-    return Collected(job, target, Tally(requests=job.requests, succeeded=succeeded, failed=failed))
+    return Collected(job, target, tally)
+
+
+def _tally_of(path: Path, requests: int) -> Tally:
+    """Count how the requests ended whose result lines are in a file. Those without a line are missing."""
+    tally = Tally()
+    with path.open("rb") as handle:
+        for line in handle:
+            with contextlib.suppress(*UNREADABLE):  # somebody has changed the file
+                tally.count(Result.of(line).verdict)
+    for _ in range(requests - tally.requests):
+        tally.count(NO_RESULT)
+    return tally

@@ -11,7 +11,7 @@ import msgspec
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_path, part_file
 from openai_batch.providers.polling import Poller, job_delays
-from openai_batch.results.merge import NO_RESULT
+from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
 from openai_batch.results.tally import Tally
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch.providers.batch_info import BatchFault, Counts
+    from openai_batch.results.outcome import Verdict
 
     from .session import Session
     from .store.records import JobRecord
@@ -174,21 +175,21 @@ class Job:
 
     cancel_async = async_method(cancel)
 
-    def download(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
 
         A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON.
 
         The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
-        or its result is missing; OutputExistsError if the path is taken and `force` is False; DownloadError if a file
-        does not arrive as the provider stores it; BatchError if the job still runs.
+        or its result is missing (with `strict` also if it was refused, or its answer is cut); OutputExistsError if the
+        path is taken and `force` is False; DownloadError if a file does not arrive as the provider stores it;
+        BatchError if the job still runs.
         """
         from openai_batch.results.export import RAW, Export, form_of
 
         from .collect import raise_if_incomplete
         from .download import download
         from .output_file import check_ending
-        from .retry import can_help
 
         target = as_path(path)
         check_ending(target)
@@ -197,7 +198,7 @@ class Job:
             export = None if form == RAW else Export(form)
             collected = download(workflow, self._ended(), target, force=force, export=export)
         self._row = collected.job
-        raise_if_incomplete(collected, can_help)
+        raise_if_incomplete(collected, strict=strict)
         return target
 
     download_async = async_method(download)
@@ -226,18 +227,19 @@ class Job:
         """Send failed and missing requests again, as part of the same job, and return how many there are.
 
         Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
-        selects by the code that `Result.error` begins with ("429", "batch_expired", "missing"; several in a list or
-        separated by commas), or is a function that gets the error and returns whether to send the request. Raises
+        selects by the outcome ("refused", "cut", "missing"), or by a code that the error as text begins with ("429",
+        "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause, which is
+        the error as text, and returns whether to send the request. Raises
         BatchError if the job still runs, InputError if its input is gone or has changed, and UncertainError if it is
         unknown whether a batch was created.
         """
         from .retry import retry, survey, wanted_causes
 
-        wanted = where if callable(where) else wanted_causes(where)
+        wanted = (lambda verdict: where(verdict.cause)) if callable(where) else wanted_causes(where)
         with self._session.work() as workflow:
             failures = survey(workflow, self._ended())
             self._row = retry(workflow, self._row, failures, wanted)
-        return sum(group.count for group in failures.groups() if wanted(group.cause))
+        return sum(group.count for group in failures.groups() if wanted(group.verdict))
 
     retry_async = async_method(retry)
 
@@ -270,11 +272,9 @@ class Job:
                 scratch = paths.private_dir(paths.state_dir() / "spool") / "results"
                 out, _ = stack.enter_context(part_file(scratch))
 
-                def note(_row: int, custom_id: str, cause: str | None) -> None:
-                    if cause is NO_RESULT:
-                        code, _, message = NO_RESULT.partition(": ")
-                        line = {"custom_id": custom_id, "error": {"code": code, "message": message}}
-                        out.write(msgspec.json.encode(line) + b"\n")
+                def note(_row: int, custom_id: str, verdict: Verdict) -> None:
+                    if verdict.outcome is Outcome.MISSING:
+                        out.write(msgspec.json.encode({"custom_id": custom_id}) + b"\n")
 
                 for line in result_lines(workflow, self._row, scratch, Tally(), note):
                     out.write(line)

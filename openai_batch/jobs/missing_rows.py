@@ -13,26 +13,28 @@ from .store.row_set import RowSet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from openai_batch.results.outcome import Verdict
+
     from .store.records import JobRecord
 
 
 class MissingRows:
-    """Collects which requests of a job did not succeed, and writes their lines, for `--missing`."""
+    """Collects which requests of a job were not answered, and writes their lines, for `--missing`."""
 
     def __init__(self, job: JobRecord) -> None:
         self._job = job
         self._answered = RowSet()
-        self._rows = self._successes = 0
+        self._rows = self._answers = 0
 
-    def note(self, row: int, _custom_id: str, cause: str | None) -> None:
-        """Store how a request ended; `cause` is why it failed, None if it succeeded."""
+    def note(self, row: int, _custom_id: str, verdict: Verdict) -> None:
+        """Store how a request ended."""
         self._rows += 1
-        if cause is None:
-            self._successes += 1
+        if verdict.outcome.answered:
+            self._answers += 1
             self._answered.add(row)
 
     def write(self, target: Path, *, replace: bool) -> None:
-        """Write the lines of the requests that did not succeed. If all did, the input is not needed.
+        """Write the lines of the requests that were not answered. If all were, the input is not needed.
 
         Raises BatchError if the order of the requests is not known, InputError if the input is gone or has changed,
         and OutputExistsError if the target exists and `replace` is False.
@@ -43,7 +45,7 @@ class MissingRows:
                 hint="leave --missing out",
             )
         with part_file(target) as (out, part):
-            if self._successes < self._rows:
+            if self._answers < self._rows:
                 with job_folder.check_input(self._job).open("rb") as source:
                     for row, line in enumerate(source):
                         if row not in self._answered:

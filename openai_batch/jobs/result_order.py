@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import itertools
+from codecs import BOM_UTF8
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import DownloadError, NotFoundError
 from openai_batch.files import paths
 from openai_batch.files.atomic import part_file
+from openai_batch.results.result_line import UNREADABLE, id_of
 
 from .store import job_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from openai_batch.results.index import Place
 
@@ -62,24 +63,31 @@ def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
             lambda part, _: job_folder.rows_of(job, part),
             consecutive,
         )
-    ids = job_folder.read_ids(job) if kept else _uploaded_ids(workflow, job)
-    if ids is None:
+    known: Sequence[Iterable[str]] | None = [job_folder.read_ids(job)] if kept else _uploaded_ids(workflow, job)
+    if known is None:
         return None
-    numbers: dict[str, int] = {}
-    for custom_id in ids:  # a request that was sent again has its id twice
-        numbers.setdefault(custom_id, len(numbers))
+    ids: list[str] = []
+    rows: dict[str, list[int]] = {}
+    for part_ids in known:
+        seen: Counter[str] = Counter()
+        for custom_id in part_ids:
+            seen[custom_id] += 1
+            # A batch made elsewhere may ask for an id twice. A request that was sent again has its id in two parts.
+            if seen[custom_id] > len(rows.setdefault(custom_id, [])):
+                rows[custom_id].append(len(ids))
+                ids.append(custom_id)
     return ResultOrder(
-        functools.partial(iter, numbers),
+        functools.partial(iter, ids),
         list(job.parts),
-        lambda _, places: sorted((numbers[custom_id], custom_id) for custom_id in places if custom_id in numbers),
+        lambda _, places: sorted((row, custom_id) for custom_id in places for row in rows.get(custom_id, ())),
         consecutive=len(job.parts) == 1,
     )
 
 
-def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[str] | None:
-    """Return the ids in the uploaded files of a job's parts; None if the provider does not have them all."""
+def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[list[str]] | None:
+    """Return the ids in the uploaded file of each part of a job; None if they are not all known."""
     api = workflow.api(job)
-    ids: list[str] = []
+    ids: list[list[str]] = []
     for part in job.parts:
         if not part.file_id:
             return None
@@ -92,17 +100,27 @@ def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[str] | None:
                 )
                 return None
             handle.seek(0)
-            try:
-                ids += [msgspec.json.decode(line, type=_Request).custom_id for line in handle if line.strip()]
-            except msgspec.MsgspecError as exc:
+            found, problem = _ids_in(handle)
+        if problem is not None:
+            what = f"file {part.file_id}, the input of batch {part.batch_id}: {problem}"
+            if not found:
                 raise DownloadError(
-                    f"file {part.file_id}, the input of batch {part.batch_id}, is not a file of requests ({exc})",
-                    hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files",
-                ) from exc
+                    what, hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files"
+                )
+            workflow.reporter.warn(f"{what}; results come in the provider's order")
+            return None
+        ids.append(found)
     return ids
 
 
-class _Request(msgspec.Struct):
-    """The part of a request line that is needed here."""
-
-    custom_id: str  # the request's id
+def _ids_in(handle: BinaryIO) -> tuple[list[str], str | None]:
+    """Return the ids of a file of requests, and what is wrong with the first line that has none."""
+    ids: list[str] = []
+    problem = None
+    for number, line in enumerate(handle, 1):
+        if line.strip():
+            try:
+                ids.append(id_of(line.removeprefix(BOM_UTF8) if number == 1 else line))
+            except UNREADABLE as exc:
+                problem = problem or f"line {number} is not a request ({exc})"
+    return ids, problem

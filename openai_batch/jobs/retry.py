@@ -1,12 +1,11 @@
 """Send the failed and missing requests of a job again, as new parts of the same job.
 
-These are the requests of the input minus those that succeeded. The error file and the provider's counts are not used:
-they may be incomplete.
+These are the requests of the input minus those that were answered. The error file and the provider's counts are not
+used: they may be incomplete.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError
 from openai_batch.files import paths
 from openai_batch.requests.split import RequestFiles
-from openai_batch.results.merge import NO_RESULT
+from openai_batch.results.outcome import NO_RESULT, Outcome, Verdict
 from openai_batch.results.tally import Tally
 
 from .collect import result_lines
@@ -30,75 +29,62 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-# In a provider's message, these say that the request itself must change: it would fail again.
-_HOPELESS = re.compile(
-    r"context_length|context length|maximum context|content_filter|content_policy|refus|invalid_request|invalid_type"
-    r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist"
-)
-WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
-"""The cause of a request whose latest part ended without a batch. If it is sent again, it may be paid for twice."""
+WITHDRAWN = Verdict(Outcome.MISSING, "withdrawn: never sent; left to a later job, or cancelled")
+"""The verdict on a request whose latest part ended without a batch. If it is sent again, it may be paid for twice."""
 
-NO_OUTPUT = "no output: the batch is completed, and shows no output file"
-"""The cause of a request without a result in such a batch. Its answer may exist, and was paid for."""
+NO_OUTPUT = Verdict(Outcome.MISSING, "no output: the batch is completed, and shows no output file")
+"""The verdict on a request without a result in such a batch. Its answer may exist, and was paid for."""
 
 _NOT_SENT = {
     WITHDRAWN: "left to a later job, or cancelled, and not sent",
     NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
 }
-"""What is said of requests that are not sent again for these causes."""
-
-# HTTP client errors that may pass by themselves.
-_PASSING = frozenset({"408", "409", "425", "429"})
+"""What is said of requests that are not sent again for these verdicts."""
 
 
 @dataclass(slots=True)
 class Group:
-    """The requests that failed for the same cause."""
+    """The requests that ended in the same way, for the same cause."""
 
-    cause: str  # why they failed: a code, and a message after a colon
+    verdict: Verdict  # how they ended
     count: int  # how many there are
     sample: str  # the id of one of them
-    helps: bool  # whether sending them again can help
 
 
 @dataclass(slots=True)
 class Survey:
-    """Which requests of an ended job failed, and why."""
+    """Which requests of an ended job did not succeed, and why."""
 
-    tally: Tally = field(default_factory=Tally)  # how many requests succeeded, failed and are missing
-    rows: dict[int, str] = field(default_factory=dict)  # the cause by row number, for each failed or missing request
-    samples: dict[str, str] = field(default_factory=dict)  # one request id by cause
+    tally: Tally = field(default_factory=Tally)  # how the requests ended
+    rows: dict[int, Verdict] = field(default_factory=dict)  # the verdict by row number, for each that is no success
+    samples: dict[Verdict, str] = field(default_factory=dict)  # one request id by verdict
 
     def groups(self) -> list[Group]:
-        """Return the failed requests by cause, the most frequent cause first."""
+        """Return these requests by verdict, the most frequent one first."""
         counts = Counter(self.rows.values())
-        return [Group(cause, n, self.samples[cause], can_help(cause)) for cause, n in counts.most_common()]
+        return [Group(verdict, n, self.samples[verdict]) for verdict, n in counts.most_common()]
 
 
-def can_help(cause: str) -> bool:
-    """Tell whether a request that failed for this cause may succeed when it is sent again."""
-    code = cause.partition(":")[0]
-    if cause in (WITHDRAWN, NO_OUTPUT):
-        return False
-    if code.isdigit():
-        return code in _PASSING or not code.startswith("4")
-    return _HOPELESS.search(cause.lower()) is None
+def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[Verdict], bool]:
+    """Return a function that tells whether requests with a verdict are sent again.
 
-
-def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[str], bool]:
-    """Return a function that tells whether requests that failed for a cause are sent again.
-
-    `codes` are the codes that causes begin with ("429", "batch_expired", "missing"), as a list or separated by commas.
-    Without them, it is True for each cause where sending again can help, or for every cause with `everything`.
+    `codes` are outcomes, or codes that causes begin with ("429", "batch_expired", "missing", "cut"), as a list or
+    separated by commas. Without them, it is True where sending again can help, or always with `everything`.
     """
     if codes is None:
-        return (lambda _: True) if everything else can_help
+        return lambda verdict: verdict.retryable or (everything and not verdict.outcome.answered)
     wanted = {code.strip() for code in (codes.split(",") if isinstance(codes, str) else codes)}
-    return lambda cause: cause.partition(":")[0] in wanted
+
+    def is_wanted(verdict: Verdict) -> bool:
+        codes = verdict.cause.partition(":")[0].split()
+        # A withdrawn request is missing too, but it is sent only if it is named as withdrawn.
+        return not wanted.isdisjoint(codes if verdict == WITHDRAWN else (*codes, verdict.outcome))
+
+    return is_wanted
 
 
 def survey(workflow: Workflow, job: JobRecord) -> Survey:
-    """Find the failed and missing requests of an ended job.
+    """Find the requests of an ended job that did not succeed.
 
     Raises BatchError if it still runs, and the errors of `collect.result_lines`.
     """
@@ -108,14 +94,14 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     withdrawn = _rows_left_to(job, lambda part: part.withdrawn)
     no_output = _rows_left_to(workflow.registry.job(job.id), lacks_output)
 
-    def note(row: int, custom_id: str, cause: str | None) -> None:
-        if cause is not None:
+    def note(row: int, custom_id: str, verdict: Verdict) -> None:
+        if verdict.outcome is not Outcome.SUCCESS:
             if row in withdrawn:
-                cause = WITHDRAWN
-            elif cause is NO_RESULT and row in no_output:
-                cause = NO_OUTPUT
-            result.rows[row] = cause
-            result.samples.setdefault(cause, custom_id)
+                verdict = WITHDRAWN
+            elif verdict is NO_RESULT and row in no_output:
+                verdict = NO_OUTPUT
+            result.samples.setdefault(verdict, custom_id)
+            result.rows[row] = verdict
 
     scratch = paths.private_dir(paths.state_dir() / "spool") / "survey"
     for _ in result_lines(workflow, job, scratch, result.tally, note):
@@ -142,17 +128,22 @@ def _rows_left_to(job: JobRecord, chosen: Callable[[PartRecord], bool]) -> RowSe
     return rows
 
 
-def retry(workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable[[str], bool] = can_help) -> JobRecord:
-    """Send the requests of `failures` whose cause is `wanted` again, as new parts, and return the job.
+def retry(
+    workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable[[Verdict], bool] | None = None
+) -> JobRecord:
+    """Send the requests of `failures` that are `wanted` again, as new parts, and return the job.
+
+    If `wanted` is None, those are sent for which it can help.
 
     Raises InputError if the job's input is gone or has changed, and the errors of `Workflow.add_parts`.
     """
-    for cause, text in _NOT_SENT.items():
-        count = sum(each == cause for each in failures.rows.values())
-        if count and not wanted(cause):
+    wanted = wanted or wanted_causes(None)
+    for verdict, text in _NOT_SENT.items():
+        count = sum(each == verdict for each in failures.rows.values())
+        if count and not wanted(verdict):
             were = "request was" if count == 1 else "requests were"
             workflow.reporter.note(f"job {job.id}: {count:,} {were} {text}")
-    if not any(wanted(cause) for cause in failures.rows.values()):
+    if not any(map(wanted, failures.samples)):
         return job
     source = job_folder.check_input(job)
     limits = workflow.api(job).provider.limits
@@ -167,8 +158,8 @@ def retry(workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable
                 # A row that has the result of another row gets the new result of that row.
                 skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
                 for row, line in enumerate(handle):
-                    cause = failures.rows.get(row)
-                    if cause is not None and wanted(cause) and row not in skipped:
+                    verdict = failures.rows.get(row)
+                    if verdict is not None and wanted(verdict) and row not in skipped:
                         files.add(row, line)
         finally:
             files.close()

@@ -102,7 +102,7 @@ class Workflow:
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
             parts = plan()
-            self.registry.set_job(job.id, succeeded=None)  # the collected results are no longer complete
+            self.registry.set_job(job.id, answered=None)  # the collected results are no longer complete
             for part in parts:
                 self.registry.add_part(part)
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=False)

@@ -8,6 +8,7 @@ Memory holds one row (for Parquet, a group of rows), and the disk holds two copi
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,11 +23,15 @@ from openai_batch.inputs.sql import load_duckdb
 from . import parquet_file
 from .csv_file import write_csv
 from .flatten import MISSING_ROW, RESULT_COLUMNS, flat
-from .merge import NO_RESULT
+from .outcome import Outcome
+from .result import Result
+from .result_line import UNREADABLE, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from .outcome import Verdict
 
 RAW = "raw"
 FORMS = ("csv", "jsonl", "parquet", RAW, "rows")
@@ -36,6 +41,7 @@ MAX_COLUMNS = 1000
 """The most columns of the input and of the answers together."""
 
 _ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_FENCE = re.compile(r"```[\w-]*\s*\n(.*?)\s*```", re.DOTALL)
 _FIXED = {"prompt_tokens": parquet_file.INTEGER, "completion_tokens": parquet_file.INTEGER}
 
 
@@ -63,6 +69,8 @@ class Export:
     """Whether CSV cells that would be formulas are escaped."""
     columns: Path | None = None
     """The file with the rows that the requests were made from (`job_folder.columns_of`), if there is one."""
+    without_fields: int = field(default=0, init=False)
+    """With `fields`: how many answers are not a JSON object, so that they have no fields."""
     _spool: BinaryIO = field(init=False)  # the temporary file of rows
     _rows: Iterator[dict[str, Any]] = field(init=False)  # the rows of `columns`
     _input_row: dict[str, Any] = field(default_factory=dict, init=False)  # the row of the request noted last
@@ -77,11 +85,11 @@ class Export:
         self._input, self._answer = _Columns(), _Columns()
         self._result = _Columns(dict.fromkeys(("custom_id", *RESULT_COLUMNS)) | _FIXED)
 
-    def note(self, _row: int, custom_id: str, cause: str | None) -> None:
-        """Take the next request, and why it failed (None: it did not). Its line, if any, is the next one in `write`."""
+    def note(self, _row: int, custom_id: str, verdict: Verdict) -> None:
+        """Take the next request, and how it ended. Its line, if it has one, is the next one in `write`."""
         self._input_row = next(self._rows, {})
-        if cause is NO_RESULT:
-            self._keep(custom_id, MISSING_ROW)
+        if verdict.outcome is Outcome.MISSING:
+            self._keep(custom_id, MISSING_ROW, {})
 
     def write(self, lines: Iterable[bytes], out: BinaryIO) -> None:
         """Write the results, and rows for the missing ones that `note` was called for, to `out`. Raises BatchError."""
@@ -92,15 +100,22 @@ class Export:
                 self._rows = read_rows(stack.enter_context(self.columns.open("rb")))
             self._spool = stack.enter_context((folder / "spool").open("w+b"))
             for line in lines:
-                self._keep(*flat(line))
+                result = Result.of(line)
+                self._keep(result.custom_id, flat(result), self._fields(result))
             if self._spool.tell():
                 self._publish(folder, out)
 
-    def _keep(self, custom_id: str, result: tuple[Any, ...]) -> None:
+    def _fields(self, result: Result) -> dict[str, Any]:
+        """Return the fields of the answer, if they are asked for."""
+        if not self.fields or result.outcome not in (Outcome.SUCCESS, Outcome.CUT):
+            return {}
+        fields = fields_of(result.texts)
+        self.without_fields += fields is None
+        return fields or {}
+
+    def _keep(self, custom_id: str, result: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Write a row to the temporary file, and remember its columns and their types."""
         input_row, self._input_row = self._input_row, {}
-        answer = result[0] if self.fields else None
-        fields = _fields(answer) if isinstance(answer, str) else {}
         values = (custom_id, *result)
         self._input.add(input_row)
         self._answer.add(fields)
@@ -173,12 +188,12 @@ class _Columns:
         return [kind or parquet_file.TEXT for kind in self.types.values()]
 
 
-def _fields(answer: str) -> dict[str, Any]:
-    """Return the fields of an answer that is a JSON object, and no fields for any other answer."""
-    if not answer.lstrip().startswith("{"):
-        return {}
-    try:
-        value = msgspec.json.decode(answer)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def fields_of(texts: Sequence[str]) -> dict[str, Any] | None:
+    """Return the fields of the last text that is a JSON object, in a code fence or not; None if none is one."""
+    for text in reversed(texts):
+        fenced = _FENCE.fullmatch(text.strip())
+        found = fenced[1] if fenced else text.strip()
+        if found.startswith("{"):
+            with contextlib.suppress(*UNREADABLE):
+                return dict(read_json(found))
+    return None

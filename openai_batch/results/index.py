@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,7 +17,10 @@ import msgspec
 from openai_batch.errors import DownloadError
 from openai_batch.files.lines import lines
 
-from .result_line import failure_cause, judge, read_line
+from .outcome import SUCCEEDED, Outcome
+from .result import Result
+from .result_line import UNREADABLE
+from .tally import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +34,10 @@ _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
 
 _BLOCK = 1 << 18
+_OK = 200
+
+RAW_HINT = "obatch download --raw FOLDER fetches the provider's own files as they are"
+"""What to do where the results cannot be read."""
 
 
 class Place(msgspec.Struct, gc=False):
@@ -38,12 +46,63 @@ class Place(msgspec.Struct, gc=False):
     stream: int  # the number of the file among those of the batch
     offset: int  # where the line begins, in bytes
     length: int  # of the line, in bytes, without its end
-    success: bool  # whether it is a success, not an error
+    outcome: Outcome  # how the request ended
 
 
-# The fields that tell a plain success from anything else. The body of a plain success is an object.
+class Places(dict[str, Place]):
+    """Where the best result of each id is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: dict[str, list[Place]] = {}
+        """Where the other results of an id are, if it has several, in the order of the files."""
+
+    def put(self, custom_id: str, place: Place) -> None:
+        """Add a result. A line without a response and an error is none."""
+        if place.outcome is Outcome.MISSING:
+            return
+        known = self.get(custom_id)
+        if known is None:
+            self[custom_id] = place
+            return
+        if place.outcome.number < known.outcome.number:
+            self[custom_id], place = place, known
+        self.others.setdefault(custom_id, []).append(place)
+
+    def take(self, custom_id: str) -> Place | None:
+        """Remove and return a result of an id: the best one, and after it the others in their order."""
+        others = self.others.get(custom_id)
+        return self.pop(custom_id, None) or (others.pop(0) if others else None)
+
+
+# The fields that tell a plain success from anything else.
+class _Part(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    refusal: Any = None
+    content: str | list[_Part] | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: Any = None
+    error: Any = None
+    message: _Message | None = None
+
+
+class _Item(msgspec.Struct, gc=False):
+    content: str | list[_Part] | None = None
+
+
 class _Body(msgspec.Struct, gc=False):
     error: Any = None
+    status: Any = None
+    object: Any = None
+    success: Any = None
+    incomplete_details: Any = None
+    choices: list[_Choice] | None = None
+    output: list[_Item] | None = None
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -57,25 +116,53 @@ class _Line(msgspec.Struct, gc=False):
     error: Any = None
 
 
-def index(stream: BinaryIO, number: int, name: str, places: dict[str, Place], tally: Tally) -> None:
-    """Add the place of each result of `stream` to `places`. A success replaces an error of the same id.
+_PLAIN_ENDS = ("stop", "tool_calls", "function_call", None)
 
-    `number` is the number of the stream, `name` its name for messages. Raises DownloadError if a line is not a result:
-    then the download is not the provider's file.
+
+def _is_plain(line: _Line) -> bool:
+    """Tell whether a line is a success as `Result` judges it. False means that its typed fields do not show it."""
+    response = line.response
+    if response is None or line.error or type(response.status_code) is not int or response.status_code != _OK:
+        return False
+    body = response.body
+    if type(body) is not _Body or body.error or body.incomplete_details or body.status not in (None, "completed"):
+        return False
+    if body.object == "error" or body.success is False or not (body.object or body.choices or body.output):
+        return False
+    for choice in body.choices or ():
+        message = choice.message
+        if choice.finish_reason not in _PLAIN_ENDS or choice.error:
+            return False
+        if message is not None and (message.refusal or _refuses(message.content)):
+            return False
+    return not any(_refuses(item.content) for item in body.output or ())
+
+
+def _refuses(content: str | list[_Part] | None) -> bool:
+    return type(content) is list and any(part.type == "refusal" for part in content)
+
+
+def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally) -> None:
+    """Add the place of each result of `stream` to `places`. A better result takes the place of another one of its id.
+
+    `number` is the number of the stream, `name` its name for messages. Lines that are not results are counted. Raises
+    DownloadError if no line is a result: then the download is not the provider's file.
     """
-    collector = _PlaceCollector(number, places, tally)
+    collector = _PlaceCollector(number, name, places, tally)
     decode = msgspec.json.Decoder(_Line).decode_lines
-    line = offset = 0
+    stream.seek(0)
+    line, offset = 0, len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
     while block := _block(stream, offset):
         parsed = _parsed(block, decode)
         if parsed is None:
-            line = _by_line(stream, offset, len(block), line, name, collector)
+            line = _by_line(stream, offset, len(block), line, collector)
         else:
             collector.add_block(offset, *parsed)
             line += len(parsed[0])
         offset += len(block)
     # The rest: a last line without a newline, or one that is longer than a block.
-    _by_line(stream, offset, None, line, name, collector)
+    _by_line(stream, offset, None, line, collector)
+    collector.finish()
 
 
 def _block(stream: BinaryIO, offset: int) -> bytes:
@@ -103,28 +190,22 @@ def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[
     return (parsed, raws) if len(parsed) == len(raws) else None
 
 
-def _by_line(
-    stream: BinaryIO, offset: int, length: int | None, before: int, name: str, collector: _PlaceCollector
-) -> int:
+def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, collector: _PlaceCollector) -> int:
     """Add the results of a part of a file line by line. Return the number of lines from the start of the file."""
     stream.seek(offset)
     line = before
     for number, begin, raw in lines(stream, MAX_RESULT_BYTES):
         line = before + number
         if isinstance(raw, int):
-            raise DownloadError(f"{name}: line {line} is too long to be a result ({raw:,} bytes)")
-        if raw.strip():
+            collector.skip(line, f"it is too long to be a result ({raw:,} bytes)", b"")
+        elif raw.strip():
             try:
-                result = read_line(raw)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
-                shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
-                raise DownloadError(
-                    f"{name}: line {line} is not a result ({exc}): {shown}",
-                    hint="run the same command again to download it again; nothing was published",
-                ) from None
-            success, _, _ = judge(result.response, result.error)
-            collector.add(result.custom_id, offset + begin, len(raw), success=success)
-        if length is not None and begin + len(raw) + 1 >= length:
+                result = Result.of(raw)
+            except UNREADABLE as exc:
+                collector.skip(line, str(exc), raw)
+            else:
+                collector.add(result, offset + begin, len(raw))
+        if length is not None and begin + (raw if isinstance(raw, int) else len(raw)) + 1 >= length:
             break
     return line
 
@@ -132,38 +213,44 @@ def _by_line(
 class _PlaceCollector:
     """Adds the results of one stream to the places by id."""
 
-    def __init__(self, stream: int, places: dict[str, Place], tally: Tally) -> None:
+    def __init__(self, stream: int, name: str, places: Places, tally: Tally) -> None:
         self._stream = stream
+        self._name = name
         self._places = places
         self._tally = tally
+        self._read = self._skipped = 0
+        self._first = ""  # the first line that is not a result
 
     def add_block(self, offset: int, parsed: list[_Line], raws: list[bytes]) -> None:
         """Add the results of a block that begins at `offset`."""
         stream, places = self._stream, self._places
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(parsed, raws, begins, strict=False):
-            response = line.response
-            plain = (
-                response is not None
-                and not line.error
-                and type(response.body) is _Body
-                and not response.body.error
-                and type(response.status_code) is int
-                and 200 <= response.status_code < 300  # noqa: PLR2004 - HTTP's own numbers
-            )
-            if plain and line.custom_id not in places:
-                places[line.custom_id] = Place(stream, begin, len(raw), True)
+            if line.custom_id not in places and _is_plain(line):
+                places[line.custom_id] = Place(stream, begin, len(raw), Outcome.SUCCESS)
             else:
-                self.add(line.custom_id, begin, len(raw), success=plain or not failure_cause(raw))
+                self.add(Result.of(raw), begin, len(raw))
+        self._read += len(parsed)
 
-    def add(self, custom_id: str, begin: int, length: int, *, success: bool) -> None:
+    def add(self, result: Result, begin: int, length: int) -> None:
         """Add one result."""
-        known = self._places.get(custom_id)
-        if known is not None:
-            self._tally.repeats += 1
-            if known.success or not success:
-                return
-        self._places[custom_id] = Place(self._stream, begin, length, success)
+        self._read += 1
+        self._places.put(result.custom_id, Place(self._stream, begin, length, result.outcome))
+
+    def skip(self, line: int, reason: str, raw: bytes) -> None:
+        """Count a line that is not a result, and remember what it says."""
+        shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
+        text = f"{self._name}: line {line} is not a result ({reason})" + (f": {shown}" if shown else "")
+        self._skipped += 1
+        self._first = self._first or text
+        self._tally.unreadable_count += 1
+        if len(self._tally.unreadable) < SAMPLES:
+            self._tally.unreadable.append(text)
+
+    def finish(self) -> None:
+        """Raise DownloadError if there are lines, and none of them is a result."""
+        if self._skipped and not self._read:
+            raise DownloadError(self._first, hint=f"run the same command again to download it again; {RAW_HINT}")
 
 
 def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
@@ -185,15 +272,15 @@ def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
     return read
 
 
-def as_received(streams: list[BinaryIO], places: dict[str, Place], tally: Tally) -> Iterator[bytes]:
-    r"""Yield the result lines of a batch whose input is not known, in the order of its files, each ended by `\n`."""
+def as_received(streams: list[BinaryIO], places: Places, tally: Tally) -> Iterator[bytes]:
+    r"""Yield the result lines of a batch whose input is not known, in the order of its files, each ended by `\n`.
+
+    An id may have been asked for more than once: then each of its answers is yielded.
+    """
     read = reader(streams)
-    for place in places.values():
-        line = read(place)
-        tally.requests += 1
-        if place.success:
-            tally.succeeded += 1
-        else:
-            tally.failed += 1
-            tally.causes[failure_cause(line)] += 1
-        yield line
+    for custom_id, best in places.items():
+        answers = [place for place in places.others.get(custom_id, ()) if place.outcome.answered]
+        for place in (best, *answers):
+            line = read(place)
+            tally.count(SUCCEEDED if place.outcome is Outcome.SUCCESS else Result.of(line).verdict)
+            yield line

@@ -13,69 +13,74 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from .index import reader
-from .result_line import failure_cause, with_id
-from .tally import SAMPLES
+from .outcome import NO_RESULT, OUTCOMES, SUCCEEDED, Outcome
+from .result import Result
+from .result_line import with_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from .index import Place
+    from .index import Places
+    from .outcome import Verdict
     from .tally import Tally
 
-    Note = Callable[[int, str, str | None], None]
-    """Called for each request with its row number, its id, and why it failed (None: it succeeded)."""
+    Note = Callable[[int, str, Verdict], None]
+    """Called for each request with its row number, its id, and how it ended."""
 
 _row = itemgetter(0)
 _RECORD = struct.Struct("<QBI")
-
-NO_RESULT = "missing: no result"
-"""The cause of a request without any result."""
 
 
 class OrderedResult(NamedTuple):
     """The result of one row of the input."""
 
     row: int  # the number of the row, from 0
-    success: bool  # whether it is a success, not an error
+    outcome: Outcome  # how it ended
     line: bytes  # the result line, with its newline
 
 
 def rows_in_order(
-    rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: dict[str, Place], tally: Tally
+    rows: Iterable[tuple[int, str]], streams: list[BinaryIO], places: Places, tally: Tally
 ) -> Iterator[OrderedResult]:
     """Yield the results of one part in the order of `rows`, which are (row number, id) pairs.
 
-    Removes them from `places`. Places that are left have ids that are not in `rows`; they are only counted.
+    Removes them from `places`. Places that are left are only counted: their ids are not in `rows`, or not so often.
     """
     read = reader(streams)
     for row, custom_id in rows:
-        place = places.pop(custom_id, None)
+        place = places.take(custom_id)
         if place is not None:
-            yield OrderedResult(row, place.success, read(place))
+            yield OrderedResult(row, place.outcome, read(place))
+    for custom_id, others in places.others.items():
+        if custom_id not in places:
+            tally.repeats += len(others)
     tally.unknown_ids += len(places)
 
 
 def write_rows(results: Iterable[OrderedResult], target: BinaryIO) -> None:
     """Write results to a file, for `read_rows`."""
-    for row, success, line in results:
-        target.write(_RECORD.pack(row, success, len(line)) + line)
+    for row, outcome, line in results:
+        target.write(_RECORD.pack(row, outcome.number, len(line)) + line)
     target.seek(0)
 
 
 def read_rows(source: BinaryIO) -> Iterator[OrderedResult]:
     """Yield the results that `write_rows` wrote."""
     while head := source.read(_RECORD.size):
-        row, success, length = _RECORD.unpack(head)
-        yield OrderedResult(row, bool(success), source.read(length))
+        row, number, length = _RECORD.unpack(head)
+        yield OrderedResult(row, OUTCOMES[number], source.read(length))
 
 
 def merged(parts: Iterable[Iterator[OrderedResult]]) -> Iterator[OrderedResult]:
-    """Merge parts by row number. If a row has several results, yield the first success, or else the last error."""
+    """Merge parts by row number. If a row has several results, yield the best one; of equal ones a success stays first.
+
+    Of other equal ones, the last is yielded.
+    """
     ordered = heapq.merge(*parts, key=_row)
     for _, group in itertools.groupby(ordered, key=_row):
         best = None
         for result in group:
-            if best is None or not best.success:
+            if best is None or (best.outcome is not Outcome.SUCCESS and result.outcome.number <= best.outcome.number):
                 best = result
         if best is not None:
             yield best
@@ -96,24 +101,15 @@ def complete(
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
-        tally.requests += 1
-        if following is None or following.row != row:
-            tally.missing_count += 1
-            if len(tally.missing) < SAMPLES:
-                tally.missing.append(custom_id)
-            if note is not None:
-                note(row, custom_id, NO_RESULT)
-            continue
-        _, success, line = following
-        if rename:
-            line = with_id(line, custom_id)
-        cause = None if success else failure_cause(line)
-        if cause is None:
-            tally.succeeded += 1
+        found = following if following is not None and following.row == row else None
+        line = b"" if found is None else with_id(found.line, custom_id) if rename else found.line
+        if found is None:
+            verdict = NO_RESULT
         else:
-            tally.failed += 1
-            tally.causes[cause] += 1
+            verdict = SUCCEEDED if found.outcome is Outcome.SUCCESS else Result.of(line).verdict
+        tally.count(verdict, custom_id)
         if note is not None:
-            note(row, custom_id, cause)
-        yield line
-        following = next(results, None)
+            note(row, custom_id, verdict)
+        if found is not None:
+            yield line
+            following = next(results, None)

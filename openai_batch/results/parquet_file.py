@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -19,31 +21,48 @@ _LONG = 1 << 63
 
 TEXT = "VARCHAR"
 INTEGER = "BIGINT"
+LONG = "LONG"  # DuckDB's other name of BIGINT; here, the type of whole numbers that a DOUBLE cannot hold exactly
 NUMBER = "DOUBLE"
+_EXACT = 1 << 53
 
 
 def type_of(value: Any) -> str | None:
-    """Return the column type for a value; None for None, which fits any type. Nested values are JSON text."""
+    """Return the column type for a value; None for None, which fits any type.
+
+    A list of values of one type is a list. Other nested values are JSON text.
+    """
     if value is None:
         return None
     if isinstance(value, bool):
         return "BOOLEAN"
     if isinstance(value, int):
-        return INTEGER if -_LONG <= value < _LONG else TEXT
+        return TEXT if not -_LONG <= value < _LONG else INTEGER if -_EXACT <= value <= _EXACT else LONG
     if isinstance(value, float):
         return NUMBER
-    if isinstance(value, list) and value and all(type(item) in (int, float) for item in value):
-        return "DOUBLE[]"
+    if isinstance(value, date):
+        return "DATE" if not isinstance(value, datetime) else "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"
+    if isinstance(value, list) and value:
+        if set(map(type, value)) == {float}:
+            return f"{NUMBER}[]"  # a vector
+        kinds = set(map(type_of, value))
+        if kinds == {TEXT}:
+            return f"{TEXT}[]" if all(isinstance(item, str) for item in value) else TEXT
+        inner = functools.reduce(common_type, kinds)
+        return f"{inner}[]" if inner is not None and inner != TEXT else TEXT
     return TEXT
 
 
 def common_type(first: str | None, second: str | None) -> str | None:
-    """Return the column type that fits the values of both types; None stands for no value yet."""
+    """Return the column type that fits the values of both types exactly; None stands for no value yet."""
     if first == second or second is None:
         return first
     if first is None:
         return second
-    return NUMBER if {first, second} == {INTEGER, NUMBER} else TEXT
+    if first.endswith("[]") and second.endswith("[]"):
+        inner = common_type(first[:-2], second[:-2])
+        return TEXT if inner == TEXT else f"{inner}[]"
+    kinds = {first, second}
+    return NUMBER if kinds == {INTEGER, NUMBER} else LONG if kinds == {INTEGER, LONG} else TEXT
 
 
 def write_parquet(

@@ -1,11 +1,16 @@
-"""One request's result as a Python object."""
+"""One request's result: a result line, read and judged. This is the only place that judges one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .result_line import read_outcome, text_of
+import msgspec
+
+from .answers import Answer, answer_in
+from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
+from .reasons import ResultError, failed_with, has_content, own_failure
+from .result_line import UNREADABLE, ResultLine, read_json, read_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,30 +19,129 @@ class Result:
 
     custom_id: str
     """The id of the request."""
-    ok: bool
-    """Whether the request succeeded."""
+    outcome: Outcome
+    """How it ended: success, refused, cut, error or missing."""
     status_code: int | None = None
     """The HTTP status; None if there was no response."""
     body: Any = None
     """The body of the response, decoded; None if there was none."""
-    error: str | None = None
-    """Why the request failed, in a few words; None if it succeeded."""
-    text: str | None = None
-    """The answer as text; None if the request failed. Tool calls are JSON; vectors and images are in the `body`."""
+    answer: Any = None
+    """The answer: a text, a vector, a number, tool calls; a list if there are several; None if there is none.
+
+    Reasoning and commentary are in the `body` only.
+    """
+    texts: tuple[str, ...] = ()
+    """The texts that the model wrote as its answer: one for each choice or message."""
+    finish_reason: str | None = None
+    """Why the answer ends, in the provider's word; of several choices, the reason that matters most."""
+    refusal: str | None = None
+    """The words with which the model or a filter declined; empty if there are none, None if the request was not
+    refused."""
+    error: ResultError | None = None
+    """Why the request failed, or was refused with an error: `code`, `message`, `retryable`; as text a summary."""
     usage: dict[str, Any] = field(default_factory=dict)
     """The tokens that the provider counted, by kind."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether the request succeeded: the answer is there, and whole."""
+        return self.outcome is Outcome.SUCCESS
+
+    @property
+    def text(self) -> str | None:
+        """The answer as text, and as JSON if it is not text; None if there is none."""
+        if self.answer is None or isinstance(self.answer, str):
+            return self.answer
+        return msgspec.json.encode(self.answer).decode()
+
+    @property
+    def summary(self) -> str:
+        """The answer as a person reads it in a list: a vector by its length, a failure by its cause."""
+        if self.outcome.answered and isinstance(self.answer, list) and set(map(type, self.answer)) == {float}:
+            return f"[{len(self.answer)} numbers]"
+        answer = self.text if self.outcome.answered else None
+        return answer or self.refusal or self.verdict.cause
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome with its cause."""
+        if self.outcome is Outcome.SUCCESS:
+            return SUCCEEDED
+        if self.error is not None:
+            return Verdict(self.outcome, str(self.error), self.error.retryable)
+        reason = self.finish_reason if self.finish_reason not in (None, "stop", "completed") else None
+        return Verdict(self.outcome, f"{self.outcome}: {reason}" if reason else str(self.outcome))
+
     @classmethod
     def of(cls, line: bytes) -> Self:
-        """Read a result line, as `Job.download` writes it."""
-        outcome = read_outcome(line)
-        usage = outcome.body.get("usage") if isinstance(outcome.body, dict) else None
+        """Read a result line, as `Job.download` writes it. Raises ValueError or RecursionError if it is not one."""
+        result = read_line(line)
+        if result.response is None and not has_content(result.error):
+            return cls.missing(result.custom_id)
+        status = _status(result)
+        body = _body(result.response.body if result.response is not None else None)
+        usage = body.get("usage") if isinstance(body, dict) else None
+        error, answer = _judge(result, status, body)
         return cls(
-            custom_id=outcome.custom_id,
-            ok=outcome.success,
-            status_code=outcome.status if isinstance(outcome.status, int) else None,
-            body=outcome.body,
-            error=None if outcome.success else outcome.cause,
-            text=text_of(outcome.body) if outcome.success else None,
+            custom_id=result.custom_id,
+            outcome=_outcome(error, answer),
+            status_code=status,
+            body=body,
+            answer=answer.value,
+            texts=answer.texts,
+            finish_reason=answer.finish_reason,
+            refusal=error.message if error is not None and error.declined else answer.refusal,
+            error=error,
             usage=usage if isinstance(usage, dict) else {},
         )
+
+    @classmethod
+    def missing(cls, custom_id: str) -> Self:
+        """Return the result of a request that has none."""
+        code, _, message = NO_RESULT.cause.partition(": ")
+        return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, NO_RESULT.retryable))
+
+
+def _judge(result: ResultLine, status: int | None, body: Any) -> tuple[ResultError | None, Answer]:
+    """Return the error of a result, if it has one, and the answer."""
+    if has_content(result.error):
+        return failed_with(result.error), Answer()
+    if status is None or not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own numbers
+        return failed_with(body, status) if status else ResultError(None, "no HTTP status", retryable=True), Answer()
+    failure = own_failure(body)
+    if failure is not None:
+        return failed_with(failure), Answer()
+    if body is None or body in ("", {}, []):
+        return ResultError(None, "the response is empty", retryable=True), Answer()
+    if isinstance(body, str) and body.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
+        return ResultError(None, f"the response is a web page: {body.strip()}", retryable=True), Answer()
+    answer = answer_in(body)
+    return (None, answer) if answer.failure is None else (failed_with(answer.failure), Answer())
+
+
+def _outcome(error: ResultError | None, answer: Answer) -> Outcome:
+    if error is not None:
+        return Outcome.REFUSED if error.declined else Outcome.ERROR
+    if answer.refusal is not None:
+        return Outcome.REFUSED
+    return Outcome.CUT if answer.cut else Outcome.SUCCESS
+
+
+def _status(result: ResultLine) -> int | None:
+    """Return the HTTP status; some servers write it as text or with a decimal point."""
+    status = result.response.status_code if result.response is not None else None
+    try:
+        return int(status) if isinstance(status, int | float | str) and not isinstance(status, bool) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _body(body: Any) -> Any:
+    """Return a body that is a string of JSON as what it holds; plain text stays what it is."""
+    if not isinstance(body, str) or not body.lstrip().startswith(("{", "[", '"')):
+        return body
+    try:
+        value = read_json(body)
+    except UNREADABLE:
+        return body
+    return value if isinstance(value, dict | list | str) else body

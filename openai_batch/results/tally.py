@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .outcome import OUTCOMES, Outcome
+
+if TYPE_CHECKING:
+    from .outcome import Verdict
 
 SAMPLES = 20
 """How many ids of missing requests are remembered."""
@@ -15,22 +21,61 @@ class Tally:
 
     requests: int = 0
     """The number of all requests."""
-    succeeded: int = 0
-    """Requests that succeeded."""
-    failed: int = 0
-    """Requests that failed."""
-    missing_count: int = 0
-    """Requests without any result."""
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    """The number of requests by outcome."""
+    causes: Counter[str] = field(default_factory=Counter)
+    """The number of failed requests by cause."""
+    retryable: int = 0
+    """The number of failed and missing requests that may succeed when they are sent again."""
     missing: list[str] = field(default_factory=list)
     """The ids of the first SAMPLES requests without any result."""
     unknown_ids: int = 0
     """Results with an id that the job does not have."""
     repeats: int = 0
     """Results of a request that already had one."""
-    causes: Counter[str] = field(default_factory=Counter)
-    """The number of failed requests by cause."""
+    unreadable_count: int = 0
+    """Lines of the provider's files that are not results."""
+    unreadable: list[str] = field(default_factory=list)
+    """The first SAMPLES of these lines: the file, the number of the line, and why."""
+
+    def count(self, verdict: Verdict, custom_id: str | None = None) -> None:
+        """Count one request. `custom_id` is remembered if the request is missing."""
+        self.requests += 1
+        self.outcomes[verdict.outcome] += 1
+        self.retryable += verdict.retryable
+        if verdict.outcome is Outcome.ERROR:
+            self.causes[verdict.cause] += 1
+        elif verdict.outcome is Outcome.MISSING and custom_id is not None and len(self.missing) < SAMPLES:
+            self.missing.append(custom_id)
+
+    @property
+    def answered(self) -> int:
+        """Requests with an answer, if only a part of one or a refusal."""
+        return sum(count for outcome, count in self.outcomes.items() if outcome.answered)
 
     @property
     def complete(self) -> bool:
+        """Whether every request was answered."""
+        return self.answered == self.requests > 0
+
+    @property
+    def succeeded(self) -> bool:
         """Whether every request succeeded."""
-        return self.succeeded == self.requests and self.requests > 0
+        return self.outcomes[Outcome.SUCCESS] == self.requests > 0
+
+    def __str__(self) -> str:
+        """Return a summary such as `20 of 20 answered: 17 succeeded, 2 refused, 1 cut`."""
+        if self.succeeded:
+            return f"{self.requests:,} of {self.requests:,} succeeded"
+        ended = ", ".join(f"{self.outcomes[each]:,} {OUTCOME_WORDS[each]}" for each in OUTCOMES if self.outcomes[each])
+        return f"{self.answered:,} of {self.requests:,} answered" + (f": {ended}" if ended else "")
+
+
+OUTCOME_WORDS = {
+    Outcome.SUCCESS: "succeeded",
+    Outcome.CUT: "cut",
+    Outcome.REFUSED: "refused",
+    Outcome.ERROR: "failed",
+    Outcome.MISSING: "missing",
+}
+"""The word for the requests that ended in each way."""

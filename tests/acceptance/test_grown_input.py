@@ -61,7 +61,7 @@ def test_the_same_question_is_asked_once(real: LocalServer) -> None:
     assert answers() == [f"echo: {text}" for text in "abacab"]
     record = invoke("status", "--json").succeeded().json
     assert record["requests"]["total"] == record["reused"] == 3
-    assert record["succeeded"] == 6
+    assert record["answered"] == 6
 
 
 def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:

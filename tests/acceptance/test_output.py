@@ -50,7 +50,7 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
         *("id", "name", "provider", "base_url", "status", "reason", "ended", "endpoint", "model", "window", "requests"),
         *(
             "reused",
-            "succeeded",
+            "answered",
             "parts",
             "batch_ids",
             "created_at",

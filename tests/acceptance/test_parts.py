@@ -90,14 +90,14 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
     assert real.token
     prompts = ["one", "two !status=500,6", "three !status=400", "four"]
     write("in.jsonl", [request(f"r{n}", "echo-1", text) for n, text in enumerate(prompts)])
-    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "2 of 4 requests succeeded", "obatch retry")
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "2 of 4 answered", "obatch retry")
     dry = invoke("retry", "--dry-run", "--json").succeeded()
     groups = {group["cause"].split(":")[0]: group for group in json.loads(dry.out)["groups"]}
     assert (groups["500"]["count"], groups["500"]["helps"], groups["500"]["sample"]) == (1, True, "r1")
     assert groups["400"]["helps"] is False
     invoke("retry").succeeded()
     invoke("wait").failed(5, "1 failed")
-    invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 requests succeeded; 1 failed")
+    invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 answered: 3 succeeded, 1 failed")
     assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
     (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 2

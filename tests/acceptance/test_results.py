@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 needs_duckdb = pytest.mark.skipif(
     find_spec("duckdb") is None, reason="DuckDB is not installed: pip install 'openai-batch[tables]'"
 )
-TABLE = 'id,text,status,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1\n'
+TABLE = 'id,text,outcome,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1\n'
 
 
 def run(*words: str, rows: str = "", **good: Any) -> None:
@@ -35,10 +35,10 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
     words = ("run", "t.csv", "--id", "id", "-p", "real", "-m", "echo-1", "-o", "out.csv")
     invoke(*words).succeeded()
     first, second = read_csv("out.csv")
-    assert list(first)[:6] == ["custom_id", "id", "text", "input_status", "n", "answer"]
+    assert list(first)[:6] == ["custom_id", "id", "text", "input_outcome", "n", "answer"]
     assert first["text"] == "'=1+1, then\nmore"
     assert first["answer"] == "echo: =1+1, then\nmore"
-    assert (first["custom_id"], first["status"], first["input_status"], first["n"]) == ("b", "success", "old", "-5")
+    assert (first["custom_id"], first["outcome"], first["input_outcome"], first["n"]) == ("b", "success", "old", "-5")
     assert (second["text"], second["n"], second["model"]) == ("Grüße 🦜", "+1", "echo-1")
     assert (first["finish_reason"], first["prompt_tokens"], first["completion_tokens"]) == ("stop", "3", "4")
     invoke("results", "-o", "raw.csv", "--no-inert").succeeded()
@@ -66,7 +66,7 @@ def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
     rows = read_csv("out.csv")
     assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
     assert [row["text"] for row in rows] == ["text 0", "text 1", "text 2", "text 3"]
-    assert [row["status"] for row in rows] == ["success", "error", "missing", "missing"]
+    assert [row["outcome"] for row in rows] == ["success", "error", "missing", "missing"]
     assert [row["answer"] for row in rows] == ["answer to r0", "", "", ""]
     assert (rows[1]["error_code"], rows[1]["error_message"]) == ("400", "refused r1")
     piped = invoke("results")
@@ -81,7 +81,7 @@ def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultS
     words = ("run", "p.txt", "-p", "faulty", "-m", "fault:end=failed", "--missing", "rest.jsonl")
     assert invoke(*words, "-o", "out.csv").code == 5
     rows = read_csv("out.csv")
-    assert [(row["prompt"], row["status"]) for row in rows] == [("one", "missing"), ("two", "missing")]
+    assert [(row["prompt"], row["outcome"]) for row in rows] == [("one", "missing"), ("two", "missing")]
     assert ids("rest.jsonl") == ["line-1", "line-2"]
 
 
@@ -214,3 +214,43 @@ def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
     invoke(*words, "-o", "two.csv").succeeded()
     assert len(faulty.creates) == 1
     assert [read_csv(name)[0]["k"] for name in ("one.csv", "two.csv")] == ["1", "2"]
+
+
+def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
+    """They are counted by outcome, and nothing is sent again for them unasked; --strict makes them exit with 5."""
+    Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")
+    words = (
+        "run",
+        "t.csv",
+        "--id",
+        "id",
+        "-p",
+        "faulty",
+        "-m",
+        "fault:rows=declined,cut",
+        "-o",
+        "out.csv",
+        "--retries",
+        "2",
+    )
+    summary = "4 of 4 answered: 2 succeeded, 1 cut, 1 refused"
+    assert summary in invoke(*words, "--retries", "2", "--missing", "rest.jsonl").succeeded().err
+    rows = read_csv("out.csv")
+    assert [row["outcome"] for row in rows] == ["success", "refused", "cut", "success"]
+    assert [row["answer"] for row in rows][1:3] == ["I can't.", "answer to r2"]
+    assert Path("rest.jsonl").read_bytes() == b""
+    for command in (words, ("results",), ("download", "-o", "raw.jsonl")):
+        invoke(*command, "--strict").failed(5, summary, "--where refused,cut")
+    told = invoke("download", "-o", "raw.jsonl", "--json").succeeded().json["results"]
+    assert [told[name] for name in ("answered", "succeeded", "cut", "refused", "failed", "missing")] == [
+        4,
+        2,
+        1,
+        1,
+        0,
+        0,
+    ]
+    assert "would be sent" not in invoke("retry", "--dry-run", "--all").succeeded().err
+    invoke("retry", "--where", "cut").succeeded()
+    assert len(faulty.creates) == 2
+    assert len(faulty.uploads[1].body.split(b"custom_id")) == 2

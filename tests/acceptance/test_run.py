@@ -30,7 +30,7 @@ def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
     texts = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
     assert texts == ["echo: !sleep=0.3 first", "echo: second", "echo: third"]
     assert result.out == ""
-    assert "3 of 3 requests succeeded" in result.err
+    assert "3 of 3 succeeded" in result.err
 
 
 def test_the_local_provider_starts_its_server_on_demand() -> None:
@@ -101,7 +101,7 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     """Refused requests are in the results, are named on standard error, and are written out ready to submit."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
-    result.failed(5, "2 of 4 requests succeeded; 2 failed", "sent again as they are, they would fail again")
+    result.failed(5, "2 of 4 answered: 2 succeeded, 2 failed", "sent again as they are, they would fail again")
     assert "1 request: 400: refused r1" in result.err
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert ids("rest.jsonl") == ["r1", "r3"]
@@ -132,7 +132,7 @@ def test_a_batch_that_failed_whole_says_why(faulty: FaultServer) -> None:
 def test_expired_batches_keep_what_was_paid(faulty: FaultServer) -> None:
     """An expired batch's partial output is written, and the exit code tells that it is partial."""
     write("in.jsonl", [request(f"r{n}", "fault:end=expired;rows=expired") for n in range(4)])
-    invoke("run", "in.jsonl", "-p", "faulty").failed(5, "job 1 expired: 2 of 4 requests succeeded")
+    invoke("run", "in.jsonl", "-p", "faulty").failed(5, "job 1 expired: 2 of 4 answered")
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert len(faulty.batches) == 1
 
@@ -164,7 +164,7 @@ def test_the_example_runs_and_a_terminal_sees_a_table(real: LocalServer) -> None
     shown = plain(see("run", "--example", "-p", "real", "-m", "echo-1").succeeded().out)
     assert "review-12" in shown
     assert "echo: " in shown
-    assert "12 of 12 requests succeeded" in shown
+    assert "12 of 12 succeeded" in shown
     assert "custom_id" not in shown
     assert not list(Path().glob("*.jsonl"))
 

@@ -30,6 +30,8 @@ from openai_batch.errors import (
     WaitTimeoutError,
 )
 from openai_batch.jobs import Reporter, Result
+from openai_batch.results.outcome import Outcome
+from openai_batch.results.reasons import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,15 +63,16 @@ def test_a_file_becomes_results_in_the_order_of_the_input(workbench: Workbench, 
     assert [result.custom_id for result in results] == [f"id-{n}" for n in range(5)]
     assert results[3] == Result(
         custom_id="id-3",
-        ok=True,
+        outcome=Outcome.SUCCESS,
         status_code=200,
         body=results[3].body,
-        text="answer to id-3",
+        answer="answer to id-3",
+        texts=("answer to id-3",),
         usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
     )
     assert results[3].body["choices"][0]["message"]["content"] == "answer to id-3"
     with pytest.raises(dataclasses.FrozenInstanceError):
-        results[0].ok = False  # type: ignore[misc]
+        results[0].outcome = Outcome.ERROR  # type: ignore[misc]
 
 
 def test_parameters_of_calls_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
@@ -253,9 +256,9 @@ def test_a_failed_batch_says_why(workbench: Workbench, jobs: Jobs) -> None:
     job = jobs.submit(workbench.write("fault:end=failed", 2), provider="faulty").wait()
     assert job.status == "failed"
     assert job.faults
-    assert [(result.custom_id, result.ok, result.error) for result in job.results()] == [
-        ("id-0", False, "missing: no result"),
-        ("id-1", False, "missing: no result"),
+    assert [(result.custom_id, result.outcome, str(result.error)) for result in job.results()] == [
+        ("id-0", Outcome.MISSING, "missing: no result"),
+        ("id-1", Outcome.MISSING, "missing: no result"),
     ]
 
 
@@ -264,10 +267,10 @@ def test_each_request_has_a_result_even_without_an_answer(workbench: Workbench, 
     mixed = jobs.submit(workbench.write("fault:rows=mixed"), provider="faulty").wait()
     refused = [result for result in mixed.results() if not result.ok]
     assert [(result.status_code, result.text, result.usage) for result in refused] == [(400, None, {})] * 2
-    assert refused[0].error == f"400: refused {refused[0].custom_id}"
+    assert refused[0].error == ResultError(400, f"refused {refused[0].custom_id}", retryable=False, status=400)
     absent = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait()
     results = list(absent.results())
-    assert [(result.custom_id, result.error) for result in results] == [
+    assert [(result.custom_id, result.error and str(result.error)) for result in results] == [
         ("id-0", None),
         ("id-1", None),
         ("id-2", "missing: no result"),

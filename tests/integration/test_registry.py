@@ -63,11 +63,11 @@ def test_what_is_written_is_read(registry: Registry) -> None:
         faults=faults,
         usage={"t": 1},
     )
-    registry.set_job(made.id, succeeded=2)
+    registry.set_job(made.id, answered=2)
     assert new
     for other in (registry, Registry()):
         read = other.job(made.id)
-        assert (read.metadata, read.model, read.input_path, read.succeeded) == ({"a": "é"}, "m", "/in", 2)
+        assert (read.metadata, read.model, read.input_path, read.answered) == ({"a": "é"}, "m", "/in", 2)
         assert read.parts == (part,)
         assert (part.counts, part.faults, part.usage, part.length) == (Counts(3, 2, 1), faults, {"t": 1}, 9)
         other.close()

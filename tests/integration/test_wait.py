@@ -141,8 +141,8 @@ def test_a_job_that_is_sent_again_is_not_collected(workbench: Workbench, sent: b
     found = survey(workflow, job)
     workbench.server.queue_bytes = None if sent else 1
     job = retry(workflow, job, found)
-    assert (job.collected, job.succeeded) == (False, None)
-    workflow.registry.set_job(job.id, succeeded=2)  # by another process that had just begun to collect
+    assert (job.collected, job.answered) == (False, None)
+    workflow.registry.set_job(job.id, answered=2)  # by another process that had just begun to collect
     assert not workflow.registry.job(job.id).collected
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
-from openai_batch import Job, Jobs, Provider, Result
+from openai_batch import Job, Jobs, Outcome, Provider, Result
 from openai_batch.jobs import Reporter
 
 
@@ -38,7 +38,16 @@ def use(job: Job) -> dict[str, str | None]:
     assert_type(job.retry() + job.retry("429") + job.retry(["missing"]) + job.retry(lambda error: "429" in error), int)
     first: Result = next(job.results())
     assert_type(first.status_code, int | None)
-    return {result.custom_id: result.text if result.ok else result.error for result in job.results()}
+    assert_type(first.outcome, Outcome)
+    assert_type(first.ok, bool)
+    assert_type(first.text, str | None)
+    assert_type(first.finish_reason, str | None)
+    assert_type(first.refusal, str | None)
+    assert_type(first.usage, dict[str, Any])
+    if first.error is not None:
+        assert_type(first.error.retryable, bool)
+        assert_type(first.error.message, str)
+    return {result.custom_id: result.text if result.ok else str(result.error) for result in job.results()}
 
 
 async def look(job: Job) -> int:

@@ -90,14 +90,14 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(database, "MIGRATIONS", steps)
     monkeypatch.setattr(database, "VERSION", len(steps))
     opened = registry.Registry(here.state / "registry.db")
-    opened.set_job(1, succeeded=4)
-    assert opened.job(1).succeeded == 4
+    opened.set_job(1, answered=4)
+    assert opened.job(1).answered == 4
     opened.close()
     copy = here.state / f"registry.db.schema-{len(steps) - 1}"
     assert copy.stat().st_mode & 0o777 == 0o600
     with contextlib.closing(sqlite3.connect(copy)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(steps) - 1,)
-        assert db.execute("SELECT succeeded FROM jobs").fetchall() == [(None,)]
+        assert db.execute("SELECT answered FROM jobs").fetchall() == [(None,)]
     ended = here.run("submit", "in.jsonl")
     assert ended.code == 1
     assert "newer obatch" in ended.err

@@ -37,13 +37,14 @@ QUEUE_FULL = "Enqueued token limit reached for this model (token_limit_exceeded)
 
 @dataclass
 class StoredFile:
-    """A file: an input that came, or a result of a batch."""
+    """A file: an input that came, or a result of a batch; `recorded` is a size on record that is not its own."""
 
     id: str
     name: str
     data: bytes
     plan: Plan
     purpose: str = "batch"
+    recorded: int | None = None
 
 
 @dataclass
@@ -66,6 +67,7 @@ class StoredBatch:
 class FaultServer:
     """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
 
+    `stored_elsewhere` is the answer to each stray (None: none).
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
     refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
     `queue_words` is what it says. `clock` is how many seconds its clock is ahead. With `by_key` each key is an account
@@ -77,6 +79,7 @@ class FaultServer:
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, StoredBatch] = {}
         self.strays: list[bytes] = []
+        self.stored_elsewhere: bytes | None = None
         self.queue_bytes: int | None = None
         self.queue_refuses = True
         self.queue_words = QUEUE_FULL
@@ -156,6 +159,8 @@ class FaultServer:
     def _note_stray(self, connection: socket.socket) -> None:
         with connection:
             self.strays.append(connection.recv(1 << 16))
+            if (data := self.stored_elsewhere) is not None:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(Dropped, OSError):
@@ -408,7 +413,8 @@ class FaultServer:
 
 
 def _file_view(file: StoredFile) -> dict[str, Any]:
-    facts = {"id": file.id, "object": "file", "bytes": len(file.data), "created_at": int(time.time())}
+    size = len(file.data) if file.recorded is None else file.recorded
+    facts = {"id": file.id, "object": "file", "bytes": size, "created_at": int(time.time())}
     return facts | {"filename": file.name, "purpose": file.purpose, "status": "processed"}
 
 

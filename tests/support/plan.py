@@ -124,13 +124,17 @@ def results(rows: list[str], ids: list[str]) -> Results:
 
     mixed (every other one refused), allerrors, absent (the second half is in no file), expired (it is in the error
     file), inline (the refused ones are in the output file), shuffled, twice (the first row again), conflict (the
-    first success also as an error), strangers, string (bodies as JSON strings), nonewline, noerrors (a zero-byte
-    error file), crlf, blank.
+    first success also as an error), declined and cut (of each, one row of three), strangers, string (bodies as JSON
+    strings), nonewline, noerrors (a zero-byte error file), crlf, blank.
     """  # noqa: D400 - the sentence ends below its list
     good, bad = _judged(rows, ids)
     completed, failed = len(good), len(bad)
     if "conflict" in rows:
         bad.append(bad_row(good[0]["custom_id"], 99))
+    for row in good[1::3] if "declined" in rows else []:
+        row["response"]["body"]["choices"][0]["message"] = {"content": None, "refusal": "I can't."}
+    for row in good[2::3] if "cut" in rows else []:
+        row["response"]["body"]["choices"][0]["finish_reason"] = "length"
     if "inline" in rows:
         good, bad = good + bad, []
     if "shuffled" in rows:

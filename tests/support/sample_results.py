@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.results.export import Export
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def chat(custom_id: str, *texts: str, **body: Any) -> dict[str, Any]:
@@ -25,10 +25,16 @@ def answered(custom_id: str, body: Any, status: int = 200) -> dict[str, Any]:
     return {"custom_id": custom_id, "response": {"status_code": status, "body": body}, "error": None}
 
 
-def exported(export: Export, lines: Iterable[dict[str, Any]]) -> bytes:
-    """Return what an export makes of result lines."""
+def exported(export: Export, lines: Iterable[dict[str, Any]], note: Callable[[int], None] = lambda _: None) -> bytes:
+    """Return what an export makes of result lines; `note` is called with the number of each before it is read."""
+
+    def noted() -> Iterator[bytes]:
+        for number, line in enumerate(lines):
+            note(number)
+            yield json.dumps(line).encode() + b"\n"
+
     out = io.BytesIO()
-    export.write([json.dumps(line).encode() + b"\n" for line in lines], out)
+    export.write(noted(), out)
     return out.getvalue()
 
 

@@ -10,7 +10,7 @@ import typer
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.files.atomic import as_path
@@ -43,6 +43,7 @@ def download(
     *,
     form: ExportOptions,
     missing: MissingOpt = None,
+    strict: StrictOpt = False,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
     json: JsonOpt = False,
@@ -62,7 +63,7 @@ def download(
         target = None if name == "-" else as_path(name)
         rest = as_path(missing) if missing else None
         collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
-        conclude(collected, as_json=json and output != "-", quiet=quiet)
+        conclude(collected, export, strict=strict, as_json=json and output != "-", quiet=quiet)
 
 
 def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool, as_json: bool) -> None:

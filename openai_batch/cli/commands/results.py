@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
-from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.session import session
 from openai_batch.files.atomic import as_path
 
@@ -19,8 +19,8 @@ EPILOG = """Examples:
   $ obatch results 3 | jq -r .answer
 
 Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer, \
-finish_reason, model, prompt_tokens, completion_tokens, status (success, error or missing), error_code and \
-error_message."""
+finish_reason, model, prompt_tokens, completion_tokens, outcome (success, refused, cut, error or missing), \
+error_code and error_message."""
 
 
 def results(
@@ -30,6 +30,7 @@ def results(
     form: ExportOptions,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
+    strict: StrictOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -43,4 +44,4 @@ def results(
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
         collected = deliver(current, found, path, force=force, export=export, as_json=json)
-        conclude(collected, as_json=json and path is not None, quiet=quiet)
+        conclude(collected, export, strict=strict, as_json=json and path is not None, quiet=quiet)

@@ -31,6 +31,7 @@ COLUMNS = tuple(
         ("requests", "count"),
         ("will retry", "sent"),
         ("can succeed", "helps"),
+        ("outcome", "outcome"),
         ("cause", "cause"),
         ("for example", "sample"),
     )
@@ -46,7 +47,9 @@ def retry(
     where: Annotated[
         str | None,
         typer.Option(
-            "--where", metavar="CODES", help="Only these error codes or statuses, or `missing`; comma-separated."
+            "--where",
+            metavar="CODES",
+            help="Only these outcomes (cut, refused, missing) or error codes (429); comma-separated.",
         ),
     ] = None,
     everything: Annotated[
@@ -72,25 +75,33 @@ def retry(
         seen = survey(current.workflow, found)
         groups = seen.groups()
         records = [
-            {"cause": g.cause, "count": g.count, "sample": g.sample, "helps": g.helps, "sent": wanted(g.cause)}
+            {
+                "outcome": str(g.verdict.outcome),
+                "cause": g.verdict.cause,
+                "count": g.count,
+                "sample": g.sample,
+                "helps": g.verdict.retryable,
+                "sent": wanted(g.verdict),
+            }
             for g in groups
         ]
-        chosen = sum(g.count for g in groups if wanted(g.cause))
+        chosen = sum(g.count for g in groups if wanted(g.verdict))
         if chosen and dry_run:
             check_input(found)  # the same command without --dry-run would fail there
         elif chosen:
             found = send_again(current.workflow, found, seen, wanted)
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
-        if groups and not chosen:
-            raise _nothing_sent(found, groups)
+        failed = [group for group in groups if not group.verdict.outcome.answered]
+        if failed and not chosen:
+            raise _nothing_sent(found, failed)
 
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
     """Return the error for failed requests none of which is sent again."""
     from openai_batch.jobs.retry import WITHDRAWN
 
-    if all(group.cause == WITHDRAWN for group in groups):
+    if all(group.verdict == WITHDRAWN for group in groups):
         why = "a later job has them, or they were cancelled"
     else:
         why = "fix these requests"

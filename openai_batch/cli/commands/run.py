@@ -22,6 +22,7 @@ from openai_batch.cli.options import (
     ProviderOpt,
     QuietOpt,
     RetriesOpt,
+    StrictOpt,
     TimeoutOpt,
     seconds,
 )
@@ -68,6 +69,7 @@ def run(
     export: ExportOptions,
     missing: MissingOpt = None,
     retries: RetriesOpt = 0,
+    strict: StrictOpt = False,
     force: ForceOpt = False,
     dedup: DedupOpt = None,
     dry_run: DryRunOpt = False,
@@ -122,7 +124,7 @@ def run(
             export=form,
             as_json=json,
         )
-        conclude(collected, as_json=json and target is not None, quiet=quiet)
+        conclude(collected, form, strict=strict, as_json=json and target is not None, quiet=quiet)
 
 
 def _make_requests(

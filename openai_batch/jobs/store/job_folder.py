@@ -62,7 +62,7 @@ def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None =
         wanted.append((batch_file.columns, COLUMNS))
     if submit_plan is not None:
         wanted += _files_of(submit_plan, job, whole=whole)
-    if batch_file.origin is None and (not job.submitted or job.succeeded != job.requests):
+    if batch_file.origin is None and (not job.submitted or job.answered != job.requests):
         wanted.append((batch_file.path, "input.jsonl"))
     if not job.submitted:
         for stem in {part.source for part in job.parts if part.source}:

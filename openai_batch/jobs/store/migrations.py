@@ -21,7 +21,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             input_bytes INTEGER NOT NULL DEFAULT 0,
             requests INTEGER NOT NULL DEFAULT 0,
             output_path TEXT,
-            succeeded INTEGER,
+            answered INTEGER,
             input_name TEXT,
             skipped INTEGER NOT NULL DEFAULT 0,
             created_at REAL NOT NULL,

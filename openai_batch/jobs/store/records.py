@@ -154,7 +154,7 @@ class JobRecord:
     input_bytes: int = 0  # their size
     requests: int = 0  # how many requests it has, with those that are not sent
     output_path: str | None = None  # where its results were last written
-    succeeded: int | None = None  # how many requests succeeded; None before its results are collected
+    answered: int | None = None  # how many requests were answered; None before its results are collected
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
@@ -232,7 +232,7 @@ class JobRecord:
     @property
     def collected(self) -> bool:
         """Whether its results were collected, and nothing was sent after that."""
-        return self.succeeded is not None and all(part.state == PartState.COLLECTED for part in self.parts)
+        return self.answered is not None and all(part.state == PartState.COLLECTED for part in self.parts)
 
     @property
     def waiting(self) -> int:
@@ -249,8 +249,8 @@ class JobRecord:
         """
         sent = self.requests - self.skipped
         total = sent if self.requests else sum(part.counts.total or part.requests for part in self.parts)
-        if self.collected and self.succeeded is not None:
-            failed = min(total, self.requests - self.succeeded)
+        if self.collected and self.answered is not None:
+            failed = min(total, self.requests - self.answered)
             return Counts(total, total - failed, failed)
         completed, failed = self._provider_counts(total)
         uncounted = any(part.status == "completed" and part.requests and not part.counts.done for part in self.parts)

@@ -246,7 +246,7 @@ class Registry(Database):
         """
         with self.writing() as db:
             if stamp is None:
-                db.execute("UPDATE jobs SET output_path = ?, succeeded = NULL WHERE id = ?", (packed(path), number))
+                db.execute("UPDATE jobs SET output_path = ?, answered = NULL WHERE id = ?", (packed(path), number))
                 db.execute("INSERT OR IGNORE INTO outputs (path, job) VALUES (?, ?)", (packed(path), number))
             else:
                 db.execute("DELETE FROM outputs WHERE path = ? AND job != ?", (packed(path), number))

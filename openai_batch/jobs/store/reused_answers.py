@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from openai_batch.errors import BatchError, NotFoundError
 from openai_batch.results.merge import OrderedResult
+from openai_batch.results.outcome import OUTCOMES
+from openai_batch.results.result import Result
 
 from .row_set import RowSet
 
@@ -162,18 +164,18 @@ class SubmitPlan:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFile:
-    """The successful answers of a job's own batches, stored for later jobs with the same requests."""
+    """The answers of a job's own batches, stored for later jobs with the same requests."""
 
     lines: Path
-    """One result line for each success, in the order of the rows."""
+    """One result line for each answer, in the order of the rows."""
     offsets: Path
     """Eight bytes for each row, little-endian: where its line begins, plus 1; 0 if it has none."""
 
     def write(self, results: Iterator[OrderedResult], lines: BinaryIO, offsets: BinaryIO) -> None:
-        """Write the successes of `results`, which come in the order of the rows."""
+        """Write the answers among `results`, which come in the order of the rows."""
         offset = done = 0
-        for row, success, line in results:
-            if success:
+        for row, outcome, line in results:
+            if outcome.answered:
                 offsets.write(bytes(_OFFSET.size * (row - done)) + _OFFSET.pack(offset + 1))
                 done = row + 1
                 lines.write(line)
@@ -229,14 +231,15 @@ def completed(
     """
     originals = skipped.originals()
     with _database(scratch, "mode=rw&nolock=1") as shared:
-        shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, success INTEGER NOT NULL, line BLOB NOT NULL)")
+        shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, line BLOB NOT NULL)")
         shared.execute("BEGIN")
 
         def reused(row: int, file: int, place: int) -> OrderedResult | None:
             if file != THIS_JOB:
-                return OrderedResult(row, True, files.line(file, place))
-            original = shared.execute("SELECT success, line FROM shared WHERE row = ?", (place,)).fetchone()
-            return None if original is None else OrderedResult(row, bool(original[0]), original[1])
+                line = files.line(file, place)
+                return OrderedResult(row, Result.of(line).outcome, line)
+            original = shared.execute("SELECT outcome, line FROM shared WHERE row = ?", (place,)).fetchone()
+            return None if original is None else OrderedResult(row, OUTCOMES[original[0]], original[1])
 
         following = iter(skipped)
         record = next(following, None)
@@ -249,7 +252,7 @@ def completed(
             if result is None or (record is not None and record.row == result.row):
                 continue
             if result.row in originals:
-                shared.execute("INSERT INTO shared VALUES (?, ?, ?)", result)
+                shared.execute("INSERT INTO shared VALUES (?, ?, ?)", (result.row, result.outcome.number, result.line))
             yield result
 
 

@@ -10,8 +10,9 @@ from support.servers import echo_upstream
 
 from openai_batch.errors import BatchError
 from openai_batch.jobs.cancel import cancel
-from openai_batch.jobs.collect import collect, fetch_raw
+from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.submit import start
+from openai_batch.net import transfer
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ def _collect(workflow: Workflow, job: JobRecord, workbench: Workbench) -> object
     return collect(workflow, workflow.wait(job, timeout=30), workbench.out)
 
 
-def _fetch(workflow: Workflow, job: JobRecord, workbench: Workbench) -> object:
-    return fetch_raw(workflow, workflow.wait(job, timeout=30), workbench.folder)
-
-
 CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Workbench], object]]] = {
     "upload": ("upload={}", _wait),
     "create": ("create={}", _wait),
@@ -46,15 +43,14 @@ CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Workbench], object]]]
     "list": ("create=made.reset;list={}*2", _wait),
     "look": ("poll={}", _wait),
     "cancel": ("cancel={};steps=in_progress", _cancel),
-    "results": ("content={}", _collect),
-    "the record of a file": ("file={}", _fetch),
+    "the record of a file": ("file={}", _collect),
 }
 """Each kind of request: the plan that redirects it, and what sends it."""
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", CALLS)
-def test_nothing_follows_a_redirect(here: Workbench, call: str, status: int) -> None:
+def test_no_other_request_follows_a_redirect(here: Workbench, call: str, status: int) -> None:
     """No request goes on to another address: no key, no header, no prompt, not even a connection."""
     here.configure(create_timeout=0.2, create_grace=0.1)
     plan, act = CALLS[call]
@@ -67,6 +63,29 @@ def test_nothing_follows_a_redirect(here: Workbench, call: str, status: int) -> 
     assert str(status) in [request.fault.kind for request in here.server.requests if request.fault]
     assert here.server.strays == []
     assert MARK not in told
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_an_object_store_gets_nothing_of_ours(here: Workbench, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the provider keeps at another host is read there, with no key, no header of a profile, no cookie."""
+    here.configure()
+    with (here.home / "config.toml").open("a") as config:
+        config.write(f'headers = {{ "X-Secret" = "{MARK}" }}\n')
+    workflow = here.workflow()
+    job = workflow.wait(start(workflow, here.spec(f"fault:content={status}*9"))[0], timeout=30)
+    monkeypatch.setattr(transfer, "MAX_TRIES", 1)
+    with pytest.raises(BatchError) as told:
+        collect(workflow, job, here.out)
+    assert MARK not in f"{told.value} {told.value.hint}"
+    (here.server.stored_elsewhere,) = (
+        file.data for file in here.server.files.values() if file.purpose == "batch_output"
+    )
+    raise_if_incomplete(collect(workflow, job, here.out))
+    assert [row["custom_id"] for row in here.rows()] == [f"id-{n}" for n in range(4)]
+    for request in here.server.strays:
+        head, *headers = request.decode().strip().split("\r\n")
+        assert head == "GET /v1/elsewhere HTTP/1.1"
+        assert {line.partition(":")[0].lower() for line in headers} == {"host", "accept-encoding", "connection"}
 
 
 @pytest.mark.slow

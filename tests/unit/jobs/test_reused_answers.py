@@ -22,9 +22,15 @@ from openai_batch.jobs.store.reused_answers import (
 )
 from openai_batch.jobs.store.row_set import RowSet
 from openai_batch.results.merge import OrderedResult
+from openai_batch.results.outcome import OUTCOMES, Outcome
 
 # How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")
+
+
+def answer(row: int) -> bytes:
+    """Return the result line of a row."""
+    return b'{"custom_id": "%d", "response": {"status_code": 200, "body": "taken"}}\n' % row
 
 
 def all_results(table: Path, results: list[OrderedResult], files: list[Path]) -> list[OrderedResult]:
@@ -57,14 +63,16 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) 
                 expected[row] = expected[original]._replace(row=row)
         elif kind == "taken":
             file = data.draw(st.integers(0, 1))
-            line = b"taken %d\n" % row
+            line = answer(row)
             records.append((row, file + 1, len(stored[file])))
             stored[file] += line
-            expected[row] = OrderedResult(row, True, line)
+            expected[row] = OrderedResult(row, Outcome.SUCCESS, line)
         else:
             sent.append(row)
             if kind != "lost":
-                expected[row] = OrderedResult(row, kind == "good", b"%s %d\n" % (kind.encode(), row))
+                expected[row] = OrderedResult(
+                    row, Outcome.SUCCESS if kind == "good" else Outcome.ERROR, b"%s %d\n" % (kind.encode(), row)
+                )
                 results.append(expected[row])
     for path, lines in zip(files, stored, strict=True):
         path.write_bytes(lines)
@@ -79,22 +87,23 @@ def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
         skipped.add([(1, 1, 0)])
-    results = [OrderedResult(0, True, b"a\n"), OrderedResult(1, False, b"b\n"), OrderedResult(3, True, b"d\n")]
-    (tmp_path / "answers").write_bytes(b"theirs\n")
+    good, bad = Outcome.SUCCESS, Outcome.ERROR
+    results = [OrderedResult(0, good, b"a\n"), OrderedResult(1, bad, b"b\n"), OrderedResult(3, good, b"d\n")]
+    (tmp_path / "answers").write_bytes(answer(1))
     found = all_results(table, results, [tmp_path / "answers"])
-    assert found == [(0, True, b"a\n"), (1, True, b"theirs\n"), (3, True, b"d\n")]
+    assert found == [results[0], OrderedResult(1, good, answer(1)), results[2]]
 
 
-@given(rows=st.lists(st.tuples(st.booleans(), st.binary(max_size=9)), max_size=30))
-def test_answers_are_found_by_row(rows: list[tuple[bool, bytes]]) -> None:
-    """Of the results that are kept for later jobs each success is found by its row, and nothing else is."""
+@given(rows=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.binary(max_size=9)), max_size=30))
+def test_answers_are_found_by_row(rows: list[tuple[Outcome, bytes]]) -> None:
+    """Of the results that are kept for later jobs each answer is found by its row, and nothing else is."""
     answers = AnswerFile(Path(), Path())
     lines, offsets = io.BytesIO(), io.BytesIO()
     texts = [text.replace(b"\n", b"") + b"\n" for _, text in rows]
-    answers.write((OrderedResult(row, good, texts[row]) for row, (good, _) in enumerate(rows)), lines, offsets)
-    for row, (good, _) in enumerate(rows):
+    answers.write((OrderedResult(row, outcome, texts[row]) for row, (outcome, _) in enumerate(rows)), lines, offsets)
+    for row, (outcome, _) in enumerate(rows):
         offset = answers.offset_of(row, offsets)
-        assert (offset is not None) == good
+        assert (offset is not None) == outcome.answered
         if offset is not None:
             lines.seek(offset)
             assert lines.readline() == texts[row]

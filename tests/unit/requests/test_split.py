@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from openai_batch.requests import split
 from openai_batch.requests.batch_file import check_file
+from openai_batch.requests.endpoints import ENDPOINTS, BatchType
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.source import Source
-from openai_batch.requests.split import ROW_NUMBER, Splitter
+from openai_batch.requests.split import ROW_NUMBER, Splitter, copy_requests
 from openai_batch.results.merge import OrderedResult, complete, merged, read_rows, write_rows
+from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
 
 if TYPE_CHECKING:
@@ -185,9 +187,9 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
         for row in mine:
             success = dice.random() < 0.5
             best[row] = best.get(row, False) or success
-            body: dict[str, object] = {"status_code": 200 if success else 500, "body": {}}
+            body: dict[str, object] = {"status_code": 200 if success else 500, "body": "x"}
             line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
-            results.append(OrderedResult(row, success, line))
+            results.append(OrderedResult(row, Outcome.SUCCESS if success else Outcome.ERROR, line))
         file = io.BytesIO()
         write_rows(results, file)
         files.append(read_rows(file))
@@ -195,4 +197,22 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
     lines = [json.loads(line) for line in complete(map(str, range(rows)), merged(files), tally)]
     assert [int(line["custom_id"]) for line in lines] == sorted(best)
     assert [line["response"]["status_code"] == 200 for line in lines] == [best[row] for row in sorted(best)]
-    assert (tally.requests, tally.succeeded, tally.missing_count) == (rows, sum(best.values()), rows - len(best))
+    assert [tally.outcomes[each] for each in (Outcome.SUCCESS, Outcome.MISSING)] == [
+        sum(best.values()),
+        rows - len(best),
+    ]
+    assert tally.requests == rows
+
+
+@pytest.mark.parametrize("kind", BatchType)
+def test_requests_of_every_endpoint_are_copied(tmp_path: Path, kind: BatchType) -> None:
+    """Whatever a body holds, its request is copied byte for byte: texts, lists, tokens, objects, or no input."""
+    inputs: list[object] = ["a", ["a", "b"], [1, 2], [[1], [2]], [{"role": "user", "content": "a"}], {"x": 1}, None]
+    bodies = [{"model": "m", "messages": []}, *({"model": "m", "input": value} for value in inputs)]
+    lines = [
+        json.dumps({"custom_id": str(n), "method": "POST", "url": ENDPOINTS[kind], "body": body}).encode() + b"\n"
+        for n, body in enumerate(bodies)
+    ]
+    (part,) = copy_requests(io.BytesIO(b"".join(lines)), tmp_path, Limits(), by_model=False)
+    assert (tmp_path / f"{part.source}.jsonl").read_bytes() == b"".join(lines)
+    assert part.requests == len(bodies)

@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-from array import array
+import json
 from typing import Any
 
 import pytest
-from support.sample_results import answered, chat, rows
+from support.sample_results import answered, chat, exported, rows
 
-VECTOR = [0.5, -1.0, 0.25]
-PACKED = base64.b64encode(array("f", VECTOR).tobytes()).decode()
-RESPONSE = {
-    "output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
-    "status": "incomplete",
-    "incomplete_details": {"reason": "max_output_tokens"},
-    "usage": {"input_tokens": 2, "output_tokens": 3},
-}
-DONE = {"output": [], "status": "completed"}
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        ({"choices": [{"message": {"content": "Hi"}, "finish_reason": "length"}]}, ("Hi", "length", None, None)),
-        ({"choices": [{"text": "Hi"}], "usage": {"prompt_tokens": 0}}, ("Hi", None, 0, None)),
-        ({"choices": [{"message": {"content": text}} for text in "ab"]}, (["a", "b"], None, None, None)),
-        (RESPONSE, ("Hi", "max_output_tokens", 2, 3)),
-        (DONE, ("", "completed", None, None)),
-        ({"data": [{"embedding": VECTOR}]}, (VECTOR, None, None, None)),
-        ({"data": [{"embedding": PACKED}]}, (VECTOR, None, None, None)),
-        ({"data": [{"embedding": "no vector"}]}, ("no vector", None, None, None)),
-        ({"data": [{"embedding": [1.5]}, {"embedding": [2.5]}]}, ([[1.5], [2.5]], None, None, None)),
-        ({"results": [{"index": 0}]}, ('{"results":[{"index":0}]}', None, None, None)),
-        ('{"choices": [{"text": "Hi"}]}', ("Hi", None, None, None)),
-    ],
-)
-def test_each_kind_of_answer_is_read(body: Any, told: tuple[Any, ...]) -> None:
-    """Chat, completions, several choices, responses, vectors in numbers or bytes, others, and bodies as strings."""
-    (row,) = rows(answered("a", body))
-    assert (row["answer"], row["finish_reason"], row["prompt_tokens"], row["completion_tokens"]) == told
-    assert row["status"] == "success"
-    assert row["error_code"] is row["error_message"] is None
+from openai_batch.results.export import Export
 
 
 @pytest.mark.parametrize(
@@ -49,20 +16,19 @@ def test_each_kind_of_answer_is_read(body: Any, told: tuple[Any, ...]) -> None:
     [
         (answered("a", {"error": {"message": "no", "code": "bad"}}, 400), ("bad", "no")),
         (answered("a", {"error": {"message": "no", "code": None}}, 429), (429, "no")),
-        (answered("a", "<html>", 502), (502, "502: <html>")),
+        (answered("a", "<html>", 502), (502, "<html>")),
         (
             {"custom_id": "a", "response": None, "error": {"code": "batch_expired", "message": "late"}},
             ("batch_expired", "late"),
         ),
         ({"custom_id": "a", "response": None, "error": "broken"}, (None, "broken")),
-        ({"custom_id": "a", "response": None, "error": None}, (None, "no response")),
     ],
 )
 def test_each_kind_of_error_is_read(line: dict[str, Any], told: tuple[Any, ...]) -> None:
     """An error has its code, or else the HTTP status, and its message, wherever the provider wrote them."""
     (row,) = rows(line)
     assert (row["error_code"], row["error_message"]) == told
-    assert row["status"] == "error"
+    assert row["outcome"] == "error"
     assert row["answer"] is None
 
 
@@ -92,7 +58,27 @@ def test_without_fields_an_answer_is_one_column() -> None:
 
 def test_fields_that_are_called_like_columns_get_other_names() -> None:
     """A field never hides a column of the result, nor one that differs by its case alone."""
-    (row,) = rows(chat("a", '{"Status": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
-    assert row["status"] == "success"
-    told = {name: row[name] for name in ("answer_Status", "x", "answer_X", "answer_answer_X", "answer_")}
+    (row,) = rows(chat("a", '{"Outcome": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
+    assert row["outcome"] == "success"
+    told = {name: row[name] for name in ("answer_Outcome", "x", "answer_X", "answer_answer_X", "answer_")}
     assert list(told.values()) == [1, 2, 3, 4, 5]
+
+
+def test_the_fields_of_what_the_model_wrote() -> None:
+    """Fences and a first draft are seen through; calls, refusals and payloads have no fields; the rest is counted."""
+    draft = {"type": "message", "content": [{"type": "output_text", "text": '{"n": 1, "x'}]}
+    whole = {"type": "message", "content": [{"type": "output_text", "text": '{"n": 2}'}]}
+    lines = [
+        chat("a", '```json\n{"n": 1}\n```'),
+        answered("b", {"output": [draft, whole]}),
+        answered("c", {"choices": [{"message": {"content": None, "refusal": '{"n": 3}'}}]}),
+        answered("d", {"choices": [{"message": {"tool_calls": [{"n": 4}]}}]}),
+        answered("e", {"results": [{"n": 5}]}),
+        answered("f", {"error": {"message": "no"}}, 500),
+        chat("g", '{"n": NaN}'),
+        chat("h", '{"n": 6'),
+    ]
+    export = Export("rows", fields=True)
+    found = [json.loads(line) for line in exported(export, lines).splitlines()]
+    assert [row["n"] for row in found] == [1, 2, None, None, None, None, None, None]
+    assert export.without_fields == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 import pytest
@@ -14,51 +15,111 @@ from support.plan import bad_row, expired_row, good_row
 from openai_batch.errors import DownloadError
 from openai_batch.providers.batch_info import BatchFault, Counts, read_batch
 from openai_batch.results import index as module
-from openai_batch.results.index import Place, as_received, index
+from openai_batch.results.flatten import flat
+from openai_batch.results.index import Place, Places, as_received, index
 from openai_batch.results.merge import complete, rows_in_order
-from openai_batch.results.result_line import Response, answer_text, judge, read_line
+from openai_batch.results.outcome import Outcome
+from openai_batch.results.result import Result
+from openai_batch.results.result_line import with_id
 from openai_batch.results.tally import Tally
 
 OK = {"choices": [{"message": {"content": "hi"}}]}
 
 
 @pytest.mark.parametrize(
-    ("response", "error", "success", "cause"),
+    ("response", "error", "outcome", "cause"),
     [
-        (Response(200, OK), None, True, ""),
-        (Response(201, {}), None, True, ""),
-        (Response(200, None), None, True, ""),
-        (Response(200, json.dumps(OK)), None, True, ""),
-        (Response(200, {"error": None}), None, True, ""),
-        (Response(200, OK), {}, True, ""),
-        (Response(200, {"error": {"message": "no"}}), None, False, "200: no"),
-        (Response(200, "not json"), None, False, "the body is not JSON"),
-        (Response(400, {"error": {"message": "bad  \n request"}}), None, False, "400: bad request"),
-        (Response(500, {}), None, False, "500"),
-        (Response(429, '{"error": {"message": "slow down"}}'), None, False, "429: slow down"),
-        (Response(429, "slow down"), None, False, "429"),
-        (Response(0, {}), None, False, "unknown error"),
-        (Response(None, OK), None, False, "unknown error"),
-        (Response("200", OK), None, False, "200"),
-        (Response(200, OK), {"code": "x", "message": "y"}, False, "x: y"),
-        (None, {"code": "batch_expired", "message": "too late"}, False, "batch_expired: too late"),
-        (None, "broken", False, "broken"),
-        (None, ["broken"], False, "['broken']"),
-        (None, None, False, "no response"),
+        ((200, OK), None, "success", ""),
+        ((201, {"x": 1}), None, "success", ""),
+        ((200, json.dumps(OK)), None, "success", ""),
+        ((200, OK | {"error": None}), None, "success", ""),
+        ((200, OK), {}, "success", ""),
+        ((200, OK), {"code": None, "message": ""}, "success", ""),
+        ((200, OK | {"error": {"code": None, "details": []}}), None, "success", ""),
+        (("200", OK), None, "success", ""),
+        ((200.0, OK), None, "success", ""),
+        ((200, "plain text"), None, "success", ""),
+        ((200, "7"), None, "success", ""),
+        ((200, None), None, "error", "the response is empty"),
+        ((200, ""), None, "error", "the response is empty"),
+        ((200, {}), None, "error", "the response is empty"),
+        ((200, "<!DOCTYPE html><p>busy"), None, "error", "the response is a web page: <!DOCTYPE html><p>busy"),
+        ((200, {"error": {"message": "no"}}), None, "error", "no"),
+        ((200, {"error": {"message": "no", "code": "server_error"}}), None, "error", "server_error: no"),
+        ((200, {"error": {"message": "no", "code": "invalid_prompt"}}), None, "refused", "invalid_prompt: no"),
+        ((200, {"object": "error", "message": "no", "code": 40}), None, "error", "40: no"),
+        (
+            (200, {"status": "failed", "output": []}),
+            None,
+            "error",
+            "failed: the provider reports this answer as failed",
+        ),
+        (
+            (200, {"status": "queued", "error": None}),
+            None,
+            "error",
+            "queued: the provider reports this answer as queued",
+        ),
+        ((400, {"error": {"message": "bad  \n request"}}), None, "error", "400: bad request"),
+        ((400, {"error": {"message": "no", "code": "content_filter"}}), None, "refused", "400 content_filter: no"),
+        (
+            (400, {"error": {"message": "no", "code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+            None,
+            "refused",
+            "400 ResponsibleAIPolicyViolation: no",
+        ),
+        ((400, {"message": "too long", "code": 400}), None, "error", "400: too long"),
+        ((200, {"success": False, "errors": [{"code": 7, "message": "no"}]}), None, "error", "no"),
+        ((400, [{"error": {"code": 400, "message": "no"}}]), None, "error", "400: no"),
+        ((404, {"detail": "Not Found"}), None, "error", "404: Not Found"),
+        ((422, {"detail": [{"loc": ["body", "n"], "msg": "too low"}]}), None, "error", "422: body.n: too low"),
+        ((500, {}), None, "error", "500"),
+        ((500, {"oops": [1]}), None, "error", '500: {"oops":[1]}'),
+        ((429, '{"error": {"message": "slow down"}}'), None, "error", "429: slow down"),
+        ((429, "slow down"), None, "error", "429: slow down"),
+        ((429, {"error": "slow down"}), None, "error", "429: slow down"),
+        ((None, OK), None, "error", "no HTTP status"),
+        ((True, OK), None, "error", "no HTTP status"),
+        ((200, OK), {"code": "x", "message": "y"}, "error", "x: y"),
+        (None, {"code": "batch_expired", "message": "too late"}, "error", "batch_expired: too late"),
+        (None, "broken", "error", "broken"),
+        (None, ["broken"], "error", "broken"),
+        (None, None, "missing", "missing: no result"),
     ],
 )
-def test_success_needs_no_error_a_2xx_and_a_body_without_one(
-    response: Response | None, error: Any, success: bool, cause: str
-) -> None:
-    """Every way in which a line can be a success or an error, with what is said of it."""
-    judged, told, _ = judge(response, error)
-    assert judged is success
-    assert told.startswith(cause) if cause in ("429", "200") else told == cause
+def test_the_outcome_and_the_reason(response: tuple[Any, Any] | None, error: Any, outcome: str, cause: str) -> None:
+    """Every way in which a line can be a success or a failure, with the provider's own reason."""
+    told = response and {"status_code": response[0], "body": response[1]}
+    result = Result.of(json.dumps({"custom_id": "a", "response": told, "error": error}).encode())
+    assert (result.outcome, result.verdict.cause) == (outcome, cause)
+    assert result.ok == (outcome == "success")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "helps"),
+    [
+        (429, {"error": {"message": "the limit of unsupported calls"}}, True),
+        (503, "busy", True),
+        (400, {"error": {"message": "bad"}}, False),
+        (400, {"error": {"message": "no", "code": "content_filter"}}, False),
+        (200, {"error": {"message": "no", "code": "server_error"}}, True),
+        (200, {"error": {"message": "no", "code": "image_content_policy_violation"}}, False),
+        (200, {"error": {"message": "maximum context length"}}, False),
+        (200, {"status": "cancelled"}, True),
+        (200, None, True),
+        (200, {"choices": [{"message": {"refusal": "No."}}]}, False),
+        (200, {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, False),
+    ],
+)
+def test_what_is_worth_sending_again(status: int, body: Any, *, helps: bool) -> None:
+    """Neither a request that was refused for its content nor one that is wrong is sent again by itself."""
+    line = json.dumps({"custom_id": "a", "response": {"status_code": status, "body": body}}).encode()
+    assert Result.of(line).verdict.retryable is helps
 
 
 def merged(*files: bytes, ids: list[str] | None) -> tuple[list[dict[str, Any]], Tally]:
     """Index files and put them into order."""
-    places: dict[str, Place] = {}
+    places = Places()
     tally = Tally()
     streams: list[Any] = [io.BytesIO(data) for data in files]
     for number, stream in enumerate(streams):
@@ -83,7 +144,11 @@ def test_the_union_of_the_files_in_input_order() -> None:
     rows, tally = merged(output, errors, ids=["a", "b", "c", "d"])
     assert [row["custom_id"] for row in rows] == ["a", "b", "c"]
     assert [row["error"] is None for row in rows] == [True, False, True]
-    assert (tally.requests, tally.succeeded, tally.failed, tally.missing) == (4, 2, 1, ["d"])
+    assert (tally.requests, str(tally), tally.missing) == (
+        4,
+        "2 of 4 answered: 2 succeeded, 1 failed, 1 missing",
+        ["d"],
+    )
     assert (tally.unknown_ids, tally.repeats) == (1, 3)
     assert tally.causes == {"batch_expired: the window has passed": 1}
     assert not tally.complete
@@ -115,27 +180,88 @@ def test_a_result_may_be_longer_than_a_request() -> None:
     assert tally.complete
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"<!doctype html><p>sign in</p>",
-        b'{"error": {"message": "try again"}}\n',
-        b'{"custom_id": null}\n',
-        b'{"custom_id": 7, "response": null}\n',
-        b'{"custom_id": "a", "response": "x"}\n',
-        b"[]\n",
-        b"\x00\x00\x00",
-        b"\xff\xfe{\x00",
-        jsonl(good_row("a"))[:-20],
-        jsonl(good_row("a")) + b'{"custom_id": "b", "resp',
-        b"[" * 100_000,
-        b'{"custom_id": "a", "error": ' + b"[" * 100_000,
-    ],
-)
-def test_what_is_no_result_is_refused(data: bytes) -> None:
-    """A page, an error, or half a line is not the file that the provider holds."""
-    with pytest.raises(DownloadError, match="line"):
-        merged(data, ids=["a"])
+NO_RESULTS = [
+    b"<!doctype html><p>sign in</p>",
+    b'{"error": {"message": "try again"}}',
+    b'{"custom_id": null}',
+    b'{"custom_id": ["a"]}',
+    b'{"custom_id": "a", "response": "x"}',
+    b"[]",
+    b"\x00\x00\x00",
+    b"\xff\xfe{\x00",
+    b'{"custom_id": "a", "error": "\xe4"}',
+    b'{"custom_id": "a", "response": null,}',
+    jsonl(good_row("a"))[:-20],
+    b"[" * 100_000,
+    b'{"custom_id": "a", "error": ' + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", NO_RESULTS)
+def test_what_is_no_result_is_refused(line: bytes) -> None:
+    """A page, an error, or half a line alone is not the file that the provider holds."""
+    with pytest.raises(DownloadError, match=r"f: line 1 is not a result.*") as told:
+        merged(line + b"\n", ids=["a"])
+    assert "--raw" in told.value.hint
+
+
+@pytest.mark.parametrize("line", NO_RESULTS)
+@pytest.mark.parametrize("blocks", [1, 1 << 18])
+def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the file is read, the other results are there, and the line is named by its number in the file."""
+    monkeypatch.setattr(module, "_BLOCK", blocks)
+    rows, tally = merged(jsonl(good_row("b"), good_row("c")) + line + b"\n" + jsonl(good_row("d")), ids=list("abcd"))
+    assert [row["custom_id"] for row in rows] == ["b", "c", "d"]
+    assert (tally.unreadable_count, tally.missing) == (1, ["a"])
+    assert tally.unreadable[0].startswith("f: line 3 is not a result (")
+    assert not tally.complete
+
+
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"', "1e999", "9" * 400])
+def test_what_python_reads_is_a_result(odd: str) -> None:
+    """Servers write what Python's own module writes; the bytes stay, and half a character spoils no table."""
+    line = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % odd.encode())
+    places, tally = Places(), Tally()
+    stream = io.BytesIO(line)
+    index(stream, 0, "f", places, tally)
+    assert list(as_received([stream], places, tally)) == [line]
+    assert tally.succeeded
+    assert '"answer to a"' in json.dumps(flat(Result.of(line)))
+    assert Result.of(line.replace(b"answer to", b"\\udc00 to")).text == "\ufffd to a"
+
+
+@pytest.mark.parametrize("number", ["7", "7.50", "123456789012345678901234567890"])
+def test_an_id_may_be_a_number(number: str) -> None:
+    """It is the id of the request whose id is the text of that number; renamed, the line keeps the rest."""
+    line = jsonl(good_row("a")).replace(b'"a"', number.encode(), 1)
+    rows, tally = merged(line, ids=[number])
+    assert tally.succeeded
+    assert len(rows) == 1
+    assert with_id(line, number) == line
+    assert json.loads(with_id(line, "b"))["custom_id"] == "b"
+
+
+def test_a_mark_at_the_start_is_no_part_of_a_result() -> None:
+    """A byte order mark before the first line does not cost that row, and is not in the results."""
+    rows, tally = merged(BOM_UTF8 + jsonl(good_row("b"), good_row("a")), ids=["a", "b"])
+    assert tally.succeeded
+    assert [row["custom_id"] for row in rows] == ["a", "b"]
+
+
+def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
+    """A line that only Python reads gets another id too."""
+    line = b'{"custom_id": "a", "x": NaN}\n'
+    assert with_id(line, "b") == b'{"custom_id": "b", "x": NaN}\n'
+
+
+def test_both_answers_to_an_id_that_was_asked_for_twice() -> None:
+    """Each request gets a result in the order of the file; what is left over is counted, and a better one is used."""
+    data = jsonl(bad_row("a"), good_row("a"), good_row("a") | {"n": 2}, good_row("b"), good_row("b"))
+    rows, tally = merged(data, ids=["a", "a", "b"])
+    assert [(row["custom_id"], row["response"]["status_code"]) for row in rows] == [("a", 200), ("a", 400), ("b", 200)]
+    assert tally.repeats == 2
+    rows, tally = merged(data, ids=None)
+    assert [row["custom_id"] for row in rows] == ["a", "a", "b", "b"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=20), st.sets(st.sampled_from("abcdefg")))
@@ -144,30 +270,9 @@ def test_each_request_is_counted_once(rows: list[tuple[str, bool]], asked: set[s
     ids = sorted(asked)
     data = jsonl(*(good_row(name) if good else bad_row(name) for name, good in rows))
     out, tally = merged(data, ids=ids)
-    assert tally.requests == len(ids) == tally.succeeded + tally.failed + tally.missing_count
-    assert tally.succeeded == len({name for name, good in rows if good} & asked)
+    assert tally.requests == len(ids) == tally.outcomes.total()
+    assert tally.outcomes[Outcome.SUCCESS] == len({name for name, good in rows if good} & asked)
     assert [row["custom_id"] for row in out] == [name for name in ids if name in {row[0] for row in rows}]
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (OK, "hi"),
-        (json.dumps(OK), "hi"),
-        ({"choices": [{"text": "plain"}]}, "plain"),
-        ({"choices": [{"message": {"content": None, "tool_calls": []}}]}, '{"content":null,"tool_calls":[]}'),
-        ({"output": [{"content": [{"text": "one "}, {"text": "two"}]}, {"content": None}]}, "one two"),
-        ({"data": [{"embedding": [0.1, 0.2]}]}, "[2 numbers]"),
-        ({"data": [{"embedding": "AAAA"}]}, "[a vector]"),
-        ({"results": []}, '{"results":[]}'),
-        ({"choices": []}, '{"choices":[]}'),
-        ([1], "[1]"),
-    ],
-)
-def test_the_answer_that_a_person_wants(body: Any, text: str) -> None:
-    """The text is found in each endpoint's body."""
-    line = json.dumps({"custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}).encode()
-    assert answer_text(line) == ("a", True, text)
 
 
 def test_a_batch_as_openai_shows_it() -> None:
@@ -365,6 +470,24 @@ def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
 
 
 ODDITIES: list[Any] = [
+    {"custom_id": "h", "response": {"status_code": 200, "body": chat_body}}
+    for chat_body in (
+        {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]},
+        {"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": [{"type": "refusal", "refusal": "no"}]}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": "x"}, "finish_reason": {"a": 1}}]},
+        {"choices": [{"error": {"message": "x"}, "finish_reason": "stop"}]},
+        {"object": "response", "output": [{"content": [{"type": "refusal", "refusal": "no"}]}], "status": "completed"},
+        {"object": "response", "output": [{"content": "x"}], "status": "incomplete"},
+        {"object": "response", "output": [], "incomplete_details": {"reason": "max_output_tokens"}},
+        {"object": "response", "status": "failed"},
+        {"object": "error", "message": "x"},
+        {"object": "x", "success": False, "choices": []},
+        {"object": "list", "data": []},
+        {"data": [1]},
+        {},
+    )
+] + [
     {"custom_id": "a", "response": {"status_code": 200, "body": {"error": None}}},
     {"custom_id": "b", "response": {"status_code": 200, "body": {"error": {"message": "no"}}}, "error": None},
     {"custom_id": "a", "response": {"status_code": 200, "body": '{"choices": []}'}},
@@ -388,46 +511,27 @@ def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, 
     """Wherever blocks end, what is found is what each line says when it is read by itself."""
     text = "".join(json.dumps(row, ensure_ascii=False) + end for row, end in rows)
     data = (text if ended else text.rstrip()).encode()
-    places: dict[str, Place] = {}
+    places = Places()
     tally = Tally()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", size)
         index(io.BytesIO(data), 1, "f", places, tally)
-    expected: dict[str, Place] = {}
-    begin = repeats = 0
+    expected = Places()
+    begin = 0
     for raw in data.split(b"\n"):
         if raw.strip():
-            line = read_line(raw)
-            success, _, _ = judge(line.response, line.error)
-            repeats += line.custom_id in expected
-            if line.custom_id not in expected or (success and not expected[line.custom_id].success):
-                expected[line.custom_id] = Place(1, begin, len(raw), success)
+            line = Result.of(raw)
+            if line.outcome is not Outcome.MISSING:
+                expected.put(line.custom_id, Place(1, begin, len(raw), line.outcome))
         begin += len(raw) + 1
-    assert (places, tally.repeats) == (expected, repeats)
+    assert (places, places.others) == (expected, expected.others)
 
 
 def test_values_that_are_not_lines() -> None:
     """Two results on one line, and one on two, are no result lines, though a parser of values takes them."""
     one, two = (json.dumps(good_row(name)).encode() for name in "ab")
-    for data in (one + b" " + two + b"\n \n", one + b"\n" + two.replace(b", ", b",\n", 1) + b"\n", one + two + b"\n\n"):
+    for data in (one + b" " + two + b"\n \n", one + two + b"\n\n"):
         with pytest.raises(DownloadError, match="is not a result"):
             merged(data, ids=["a", "b"])
-
-
-@pytest.mark.parametrize("blocks", [1, 1 << 18])
-def test_the_line_at_fault_is_named(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the file is read, an error names the line by its number in the file."""
-    monkeypatch.setattr(module, "_BLOCK", blocks)
-    data = jsonl(*(good_row(str(n)) for n in range(7))) + b"<html>\n" + jsonl(good_row("x"))
-    with pytest.raises(DownloadError, match="f: line 8 is not a result"):
-        merged(data, ids=[])
-
-
-@pytest.mark.parametrize("value", ["1e999", "9" * 400, "[-1e5000]"])
-def test_a_number_beyond_all_bounds_loses_no_result(value: str) -> None:
-    """What a program cannot hold somewhere in a body is no reason to lose a result that was paid for."""
-    data = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % value.encode())
-    rows, tally = merged(data, ids=["a"])
-    assert tally.complete
-    assert rows[0]["custom_id"] == "a"
-    assert answer_text(data.rstrip()) == ("a", True, "answer to a")
+    rows, tally = merged(one + b"\n" + two.replace(b", ", b",\n", 1) + b"\n", ids=["a", "b"])
+    assert (len(rows), tally.unreadable_count) == (1, 2)

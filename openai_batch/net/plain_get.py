@@ -1,0 +1,73 @@
+"""Read a file from the address that a server redirects to, such as one in an object store.
+
+The address itself is the permission to read. So nothing of ours is sent: no key, no cookie, no header of a profile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import urllib.error
+import urllib.request
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from openai_batch.errors import ApiError, UnreachableError
+
+from .transfer import DownloadResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CHUNK = 1 << 18
+
+
+@contextlib.contextmanager
+def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too: bool) -> Iterator[DownloadResponse]:
+    """Ask once for `url`, with no other headers than `headers`. Without `http_too`, only https is used.
+
+    Raises ApiError if the server refuses, UnreachableError if it does not answer or the connection breaks.
+    """
+    schemes = ("https", "http") if http_too else ("https",)
+    host = urlsplit(url).hostname
+    try:
+        request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - the scheme is checked
+        _check(url, schemes)
+        opener = urllib.request.build_opener(_Redirects(schemes))
+        opener.addheaders = []  # not even a User-Agent
+        with opener.open(request, timeout=timeout) as response:
+            names = {name.lower(): value for name, value in response.headers.items()}
+            yield DownloadResponse(response.status, names, _chunks(response, host))
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise ApiError(f"{host}, where the file is, said {exc.code}", status=exc.code) from None
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        reason = getattr(exc, "reason", None) or exc
+        raise UnreachableError(f"{host}, where the file is, cannot be reached ({reason})") from None
+
+
+def _chunks(response: Any, host: str | None) -> Iterator[bytes]:
+    try:
+        while chunk := response.read1(_CHUNK):
+            yield chunk
+    except (OSError, http.client.HTTPException) as exc:
+        raise UnreachableError(f"the connection to {host} broke ({exc})") from None
+
+
+def _check(url: str, schemes: tuple[str, ...]) -> None:
+    if urlsplit(url).scheme not in schemes:
+        raise ApiError("the file is at an address that is not https", hint="ask the provider for its files over https")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the allowed schemes only."""
+
+    def __init__(self, schemes: tuple[str, ...]) -> None:
+        self._schemes = schemes
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Check the next address."""
+        _check(newurl, self._schemes)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,0 +1,55 @@
+"""How a request ended: the five outcomes, and what they mean for a job."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    SUCCESS = "success"
+    """The model gave its whole answer."""
+    CUT = "cut"
+    """The answer ends early, most often at the limit of tokens."""
+    REFUSED = "refused"
+    """The model or a filter declined."""
+    ERROR = "error"
+    """The request failed."""
+    MISSING = "missing"
+    """There is no result that can be read."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the request has an answer, if only a part of one or a refusal."""
+        return self in (Outcome.SUCCESS, Outcome.CUT, Outcome.REFUSED)
+
+    @property
+    def number(self) -> int:
+        """Its place in the list, the best one first: of several results for a request, the best one is used."""
+        return _NUMBERS[self]
+
+
+OUTCOMES = tuple(Outcome)
+"""All outcomes, the best one first."""
+
+_NUMBERS = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+
+
+class Verdict(NamedTuple):
+    """How a request ended, in short."""
+
+    outcome: Outcome
+    """How it ended."""
+    cause: str = ""
+    """Why it is no success: a code, and a message after a colon. Empty for a success."""
+    retryable: bool = False
+    """Whether sending it again can help."""
+
+
+SUCCEEDED = Verdict(Outcome.SUCCESS)
+"""The verdict on a success."""
+
+NO_RESULT = Verdict(Outcome.MISSING, "missing: no result", retryable=True)
+"""The verdict on a request without any result."""
