@@ -142,7 +142,7 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ("prepare", "prompts.txt", "-o", "in.jsonl", "-m", "text-embedding-3-small", "--embeddings")
     result = invoke(*words).succeeded()
-    assert result.err == "2 requests in in.jsonl\nhint: obatch submit in.jsonl\n"
+    assert result.err == "2 requests in in.jsonl, model text-embedding-3-small\nhint: obatch submit in.jsonl\n"
     assert ids("in.jsonl") == ["line-1", "line-2"]
     invoke(*words).failed(1, "in.jsonl already exists", "--force")
     invoke(*words, "--force").succeeded()

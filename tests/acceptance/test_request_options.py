@@ -162,7 +162,9 @@ def test_options_that_do_not_fit() -> None:
     invoke(*words, "-e", "--endpoint", "chat").failed(2, "--embeddings goes with embedding", "leave it out")
     invoke(*words, "--format", "xls").failed(2, "--format xls", "parquet")
     invoke(*words, "--table", "x").failed(2, "--table is for SQLite", "--sql")
-    invoke("prepare", "t.csv", "-p", "openai", "--endpoint", "images").failed(2, "no default model", "--model")
+    invoke("prepare", "t.csv", "-p", "openai", "--endpoint", "images").failed(
+        2, "which model? OpenAI has no default", "-m"
+    )
 
 
 def test_ids_come_from_their_column() -> None:
