@@ -25,6 +25,7 @@ from openai_batch.results.tally import Tally
 from .advice import advice
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
+from .provider_files import forget_file, open_file
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
@@ -33,7 +34,6 @@ from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_ro
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_batch.providers.api import BatchApi
     from openai_batch.results.export import Export
     from openai_batch.results.merge import Note, OrderedResult
     from openai_batch.results.outcome import Verdict
@@ -182,7 +182,7 @@ def result_lines(
 ) -> Iterator[bytes]:
     """Yield the job's result lines in input order, and count the outcomes in `tally`.
 
-    Downloads are temporary files in the folder of the path `beside`. `note` is called for each request with its row
+    Temporary files are in the folder of the path `beside`. `note` is called for each request with its row
     number, its id, and how it ended. Raises BatchError if the answers of unsent rows are not
     known here, NotFoundError if they are gone, and DownloadError.
     """
@@ -195,7 +195,7 @@ def result_lines(
     order = result_order(workflow, job)
     if order is None:
         for part in job.parts:
-            with _fetched(workflow, part, job, beside, tally) as (streams, places):
+            with _fetched(workflow, part, job, tally) as (streams, places):
                 yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
@@ -252,7 +252,7 @@ def _own_results(
     workflow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[OrderedResult]:
     """Return the results of the job's own batches, in the order of the rows."""
-    parts = [_part_results(workflow, part, job, beside, tally, order.rows) for part in order.parts]
+    parts = [_part_results(workflow, part, job, tally, order.rows) for part in order.parts]
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -264,33 +264,33 @@ def _own_results(
 
 
 def _part_results(
-    workflow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally, rows: Rows
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, rows: Rows
 ) -> Iterator[OrderedResult]:
-    with _fetched(workflow, part, job, beside, tally) as (streams, places):
+    with _fetched(workflow, part, job, tally) as (streams, places):
         yield from rows_in_order(rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
 def _fetched(
-    workflow: Workflow, part: PartRecord, job: JobRecord, beside: Path, tally: Tally
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally
 ) -> Iterator[tuple[list[BinaryIO], Places]]:
-    """Download a part's files and index their lines. The copies are deleted at the end."""
-    api = workflow.api(job)
-    part = _with_late_files(workflow, api, part)
+    """Open a part's files, which are downloaded if they are not kept yet, and index their lines."""
+    part = _with_late_files(workflow, job, part)
     places = Places()
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
-                handle, _ = stack.enter_context(part_file(beside))
-                api.download(file_id, handle, _progress(workflow))
-                handle.seek(0)
+                handle = open_file(workflow, job, file_id, stack)
+                unreadable = tally.unreadable_count
                 index(handle, len(streams), f"file {file_id}", places, tally)
+                if tally.unreadable_count > unreadable:
+                    forget_file(job, file_id)
                 streams.append(handle)
         yield streams, places
 
 
-def _with_late_files(workflow: Workflow, api: BatchApi, part: PartRecord) -> PartRecord:
+def _with_late_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
     """Wait a few seconds for file ids: some servers report the end of a batch before its files."""
     for delay in itertools.islice(delays(0.5, longest=4.0), _LATE_TRIES):
         no_output = part.counts.completed > 0 and not part.output_file_id
@@ -298,7 +298,7 @@ def _with_late_files(workflow: Workflow, api: BatchApi, part: PartRecord) -> Par
         if not part.batch_id or part.status == "failed" or not (no_output or no_files or lacks_output(part)):
             break
         time.sleep(delay)
-        info = api.get(part.batch_id)
+        info = workflow.api(job).get(part.batch_id)
         part = workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
     return part
 

@@ -6,14 +6,14 @@ import functools
 import itertools
 from codecs import BOM_UTF8
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import DownloadError, NotFoundError
-from openai_batch.files import paths
-from openai_batch.files.atomic import part_file
 from openai_batch.results.result_line import UNREADABLE, id_of
 
+from .provider_files import open_file
 from .store import job_folder
 
 if TYPE_CHECKING:
@@ -86,20 +86,18 @@ def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
 
 def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[list[str]] | None:
     """Return the ids in the uploaded file of each part of a job; None if they are not all known."""
-    api = workflow.api(job)
     ids: list[list[str]] = []
     for part in job.parts:
         if not part.file_id:
             return None
-        with part_file(paths.private_dir(paths.job_dir(job.uid)) / "found") as (handle, _):
+        with ExitStack() as stack:
             try:
-                api.download(part.file_id, handle)
+                handle = open_file(workflow, job, part.file_id, stack)
             except NotFoundError as exc:
                 workflow.reporter.warn(
                     f"cannot get the input of batch {part.batch_id} ({exc}); results come in the provider's order"
                 )
                 return None
-            handle.seek(0)
             found, problem = _ids_in(handle)
         if problem is not None:
             what = f"file {part.file_id}, the input of batch {part.batch_id}: {problem}"

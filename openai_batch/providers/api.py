@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.slice import FileSlice
+from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.transfer import DownloadResponse, transfer
 
@@ -34,6 +37,9 @@ CHUNK = 1 << 18
 """Bytes read from a download at a time."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_SIZE_TRIES = 3
+"""How often a file is downloaded whose size is not the one on record."""
 
 _LINE_END = 2
 """The most bytes of a line end."""
@@ -221,18 +227,22 @@ class BatchApi:
         DownloadError if the number of bytes is not the one in the answer's header, or (with `check_record`) in the
         file's record.
         """
-        count, announced = transfer(
-            lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
-        )
-        recorded = self._size_on_record(file_id) if check_record else None
-        # If the bytes match the header, a record of fewer bytes is wrong. Some records do not count the last line end.
-        checked = recorded is not None and abs(count - recorded) > _LINE_END
-        if recorded is not None and checked and (count < recorded or announced is None):
-            raise DownloadError(
-                f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-                hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
+        for delay in (*itertools.islice(delays(1.0), _SIZE_TRIES - 1), None):
+            count, announced = transfer(
+                lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
             )
-        return count
+            recorded = self._size_on_record(file_id) if check_record else None
+            # If the bytes match the header, a record of fewer bytes is wrong. Some do not count the last line end.
+            checked = recorded is not None and abs(count - recorded) > _LINE_END
+            if recorded is None or not checked or (count > recorded and announced is not None):
+                return count
+            if delay is None:
+                raise DownloadError(
+                    f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
+                    hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
+                )
+            time.sleep(delay)
+        raise AssertionError  # the loop returns or raises
 
     def close(self) -> None:
         """Close the connections, and let the next call read the key again. A client from outside stays open."""

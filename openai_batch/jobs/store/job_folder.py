@@ -255,6 +255,11 @@ def folder_of(job: JobRecord) -> Path:
     return paths.job_dir(job.uid)
 
 
+def result_file(job: JobRecord, file_id: str) -> Path:
+    """Return where a file of the provider is kept; its id is a text of the provider, so only a hash is in the path."""
+    return folder_of(job) / RESULTS / f"{hashlib.sha256(file_id.encode()).hexdigest()[:32]}.jsonl"
+
+
 def all_files(job: JobRecord) -> list[Path]:
     """Return every file of a job's folder."""
     return [path for path in folder_of(job).rglob("*") if path.is_file()]
