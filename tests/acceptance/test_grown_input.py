@@ -294,11 +294,12 @@ def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> No
 
 
 def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -> None:
-    """Where the provider has dropped an earlier job's results, it is said, and --again is needed to pay once more."""
+    """Where an earlier job's results are neither here nor at the provider, it is said, and --again is needed to pay once more."""
     table("a", "b")
     run()
     for name in [name for name, file in faulty.files.items() if file.purpose != "batch"]:
         del faulty.files[name]
+    invoke("prune", "--older-than", "0s").succeeded()
     table("a", "b", "c")
     told = run(code=6)
     assert "--again" in told
