@@ -231,7 +231,7 @@ def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
     assert "has not sent yet are left to the new job" in told.err, told
     invoke("wait", "1")
     assert len(faulty.batches) <= 1
-    assert invoke("status", "1", "--json").json["status"] == "cancelled"
+    assert invoke("status", "1", "--json").json["status"] == "withdrawn"
 
 
 def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
