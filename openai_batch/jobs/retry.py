@@ -21,7 +21,7 @@ from openai_batch.results.tally import Tally
 from .collect import result_lines
 from .store import job_folder
 from .store.records import RETRY, PartRecord, lacks_output
-from .store.reused_answers import THIS_JOB, skipped_rows
+from .store.reused_answers import THIS_JOB, count_skipped, skipped_rows
 from .store.row_set import RowSet
 
 if TYPE_CHECKING:
@@ -41,8 +41,12 @@ WITHDRAWN = "withdrawn: never sent; left to a later job, or cancelled"
 NO_OUTPUT = "no output: the batch is completed, and shows no output file"
 """The cause of a request without a result in such a batch. Its answer may exist, and was paid for."""
 
+ANSWERED_ELSEWHERE = "elsewhere: an earlier job, which this machine does not know, has answered some of these rows"
+"""The cause of a request without a result in a job that was found again without its plan of unsent rows."""
+
 _NOT_SENT = {
     WITHDRAWN: "left to a later job, or cancelled, and not sent",
+    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have answered them",
     NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
 }
 """What is said of requests that are not sent again for these causes."""
@@ -78,7 +82,7 @@ class Survey:
 def can_help(cause: str) -> bool:
     """Tell whether a request that failed for this cause may succeed when it is sent again."""
     code = cause.partition(":")[0]
-    if cause in (WITHDRAWN, NO_OUTPUT):
+    if cause in _NOT_SENT:
         return False
     if code.isdigit():
         return code in _PASSING or not code.startswith("4")
@@ -107,6 +111,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     result = Survey()
     withdrawn = _rows_left_to(job, lambda part: part.withdrawn)
     no_output = _rows_left_to(workflow.registry.job(job.id), lacks_output)
+    path = job_folder.skipped_of(job)
+    lacks_answers = job.skipped > (count_skipped(path) if path is not None else 0)
 
     def note(row: int, custom_id: str, cause: str | None) -> None:
         if cause is not None:
@@ -114,6 +120,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
                 cause = WITHDRAWN
             elif cause is NO_RESULT and row in no_output:
                 cause = NO_OUTPUT
+            elif cause is NO_RESULT and lacks_answers:
+                cause = ANSWERED_ELSEWHERE
             result.rows[row] = cause
             result.samples.setdefault(cause, custom_id)
 

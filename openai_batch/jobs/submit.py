@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import BatchError
 from openai_batch.files.atomic import check_target
 from openai_batch.providers.create_once import new_token
 
@@ -20,6 +22,8 @@ from .store.registry import OvertakenError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from openai_batch.providers.api import BatchApi
 
     from .job_spec import JobSpec
     from .workflow import Workflow
@@ -194,8 +198,8 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
 def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRecord]) -> JobRecord:
     """Give a recovered job the places of its parts in the input, and the parts that were never sent."""
     known = {part.number: part for part in job.parts}
-    if all(part.sha256 for part in job.parts) or any(
-        known[part.number].requests not in (0, part.requests) for part in planned if part.number in known
+    if all(part.sha256 for part in job.parts) or not all(
+        _is_same_slice(workflow.api(job), known[part.number], part) for part in planned if part.number in known
     ):
         return job
     for part in planned:
@@ -205,6 +209,17 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
         else:
             workflow.registry.add_part(replace(part, job=job.id))
     return workflow.registry.job(job.id)
+
+
+def _is_same_slice(api: BatchApi, found: PartRecord, planned: PartRecord) -> bool:
+    """Tell whether a part that was found again has the requests of a planned one: its limits may have been others."""
+    requests = found.requests or found.counts.total
+    if requests or found.file_id is None:
+        return requests in (0, planned.requests)
+    # A batch that has just been created often has no counts yet.
+    with contextlib.suppress(BatchError):
+        return api.file(found.file_id).size in (None, planned.length)
+    return True
 
 
 def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:
