@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from openai_batch.errors import BatchError, IncompleteError, NotFoundError
+from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.net.delays import delays
@@ -275,7 +275,7 @@ def _fetched(
     workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally
 ) -> Iterator[tuple[list[BinaryIO], Places]]:
     """Open a part's files, which are downloaded if they are not kept yet, and index their lines."""
-    part = _with_late_files(workflow, job, part)
+    part = _with_current_files(workflow, job, _with_late_files(workflow, job, part))
     places = Places()
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
@@ -283,11 +283,35 @@ def _fetched(
             if file_id:
                 handle = open_file(workflow, job, file_id, stack)
                 unreadable = tally.unreadable_count
-                index(handle, len(streams), f"file {file_id}", places, tally)
+                try:
+                    index(handle, len(streams), f"file {file_id}", places, tally)
+                except DownloadError:
+                    forget_file(job, file_id)
+                    raise
                 if tally.unreadable_count > unreadable:
                     forget_file(job, file_id)
                 streams.append(handle)
         yield streams, places
+
+
+def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
+    """Download a part's files; if one is not found, ask the batch for its file ids again: some servers change them.
+
+    Raises NotFoundError if the batch still shows the same files.
+    """
+    ids = (part.output_file_id, part.error_file_id)
+    try:
+        with contextlib.ExitStack() as stack:
+            for file_id in filter(None, ids):
+                open_file(workflow, job, file_id, stack)
+    except NotFoundError:
+        if not part.batch_id:
+            raise
+        info = workflow.api(job).get(part.batch_id)
+        if (info.output_file_id, info.error_file_id) == ids:
+            raise
+        return workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
+    return part
 
 
 def _with_late_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:

@@ -17,7 +17,7 @@ from openai_batch.files import paths
 from openai_batch.files.locks import locked
 from openai_batch.providers.create_once import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
-from openai_batch.providers.marks import TOKEN, is_ours, own_metadata, read_marks
+from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
 
 from .store import job_folder
 from .store.records import FOREIGN, UNIDENTIFIED, JobRecord, PartRecord, PartState
@@ -37,7 +37,8 @@ _NO_LIST = frozenset({404, 405, 501})
 """HTTP statuses of a server that has no list of batches."""
 
 _KEPT = 60 * 86400.0
-"""Seconds for which batches without metadata are looked at one by one. Providers delete files after 30 days."""
+"""Seconds before the newest batch for which batches whose marks are not listed are looked at one by one. Providers
+delete files after 30 days."""
 
 
 def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = False) -> list[JobRecord]:
@@ -82,7 +83,7 @@ def look_back(workflow: Workflow, spec: JobSpec, *, always: bool = False) -> Non
     recover_lost(workflow, provider)
     if always or not registry.looked_through(provider.account):
         try:
-            _look_through(workflow, provider, spec.identity)
+            _look_through(workflow, provider, spec)
         except (ApiError, NotFoundError) as exc:
             if always or getattr(exc, "status", 404) not in _NO_LIST:
                 raise
@@ -95,26 +96,28 @@ def look_back(workflow: Workflow, spec: JobSpec, *, always: bool = False) -> Non
         _stop_if_unidentified(workflow, spec, account)
 
 
-def _look_through(workflow: Workflow, provider: Provider, identity: str | None = None) -> list[int]:
+def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None = None) -> list[int]:
     """Read an account's whole list, and add the batches of ours that the registry does not know; return their jobs.
 
-    With `identity`, only those of that job are added, and those that do not say what was asked for. Of the others it is
+    With `spec`, only those of its job are added, and those that do not say what was asked for. Of the others it is
     stored that they exist.
     """
     api, registry = workflow.connections.to(provider), workflow.registry
     changed, others = [], []
     with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
         listed = sorted(api.batches(), key=lambda batch: batch.created_at or 0.0)
-        shows_metadata = any(batch.metadata for batch in listed)
+        unknown = []
         for batch in listed:
-            known = registry.by_batch(batch.id)
+            known = _known(workflow, provider, batch)
             if known is not None:
                 _merge_account(workflow, known, provider)
-                continue
-            hidden = not shows_metadata and (batch.created_at or time.time()) > time.time() - _KEPT
-            info, filename = _with_marks(api, batch) if hidden else (batch, None)
+            else:
+                unknown.append(batch)
+        shown = _shown_singly(api, listed, unknown, spec)
+        for batch in unknown:
+            info, filename = shown.get(batch.id, (batch, None))
             marks = read_marks(info.metadata, filename)
-            if identity is None or marks is None or marks.order == identity or _attempt_of(workflow, info):
+            if spec is None or marks is None or marks.order == spec.identity or _attempt_of(workflow, info):
                 changed.append(_add_if_ours(workflow, provider, info, filename))
             else:
                 others.append((marks.order, info.id))
@@ -122,14 +125,51 @@ def _look_through(workflow: Workflow, provider: Provider, identity: str | None =
     return [job for job in changed if job is not None]
 
 
+def _shown_singly(
+    api: BatchApi, listed: list[BatchInfo], unknown: list[BatchInfo], spec: JobSpec | None
+) -> dict[str, tuple[BatchInfo, str | None]]:
+    """Ask for the unknown batches whose marks the list may hide; return each with the name of its input file, by id.
+
+    To ask for each takes long in a large account. So if the list shows some metadata, only those are asked for whose
+    size fits the spec, and the rest if one of these is ours, or without a spec if the list shows no marks at all.
+    """
+    newest = max((batch.created_at or 0.0 for batch in listed), default=0.0)
+    hidden = [
+        batch
+        for batch in unknown
+        if read_marks(batch.metadata) is None and (batch.created_at or newest) > newest - _KEPT
+    ]
+    sizes = set() if spec is None else _sizes(spec)
+    likely = [batch for batch in hidden if is_ours(batch.metadata) or batch.counts.total in sizes]
+    shown = {batch.id: _with_marks(api, batch) for batch in likely}
+    lists_no_marks = all(read_marks(batch.metadata) is None for batch in listed)
+    if (
+        not any(batch.metadata for batch in listed)
+        or (spec is None and lists_no_marks)
+        or any(_ours(*shown[batch.id]) and not is_ours(batch.metadata) for batch in likely)
+    ):
+        shown |= {batch.id: _with_marks(api, batch) for batch in hidden if batch.id not in shown}
+    return shown
+
+
+def _ours(info: BatchInfo, filename: str | None) -> bool:
+    """Tell whether a batch with this file name is ours."""
+    return is_ours(info.metadata, filename)
+
+
+def _sizes(spec: JobSpec) -> set[int]:
+    """Return how many requests a batch of this spec may show; 0 stands for a batch that does not say."""
+    return {0, spec.batch_file.report.requests, *(piece.requests for piece in spec.batch_file.slices)}
+
+
 def _with_marks(api: BatchApi, batch: BatchInfo) -> tuple[BatchInfo, str | None]:
     """Return a batch that was listed without metadata as the provider shows it, and the name of its input file.
 
-    Some servers drop metadata, and some leave it out of lists only.
+    Some servers drop metadata, and some leave it, or a part of it, out of lists only.
     """
     filename = _input_filename(api, batch)
     with contextlib.suppress(BatchError):
-        if not is_ours({}, filename):
+        if read_marks({}, filename) is None:
             return api.get(batch.id), filename
     return batch, filename
 
@@ -148,6 +188,16 @@ def _input_filename(api: BatchApi, batch: BatchInfo) -> str | None:
     return None
 
 
+def _known(workflow: Workflow, provider: Provider, batch: BatchInfo) -> JobRecord | None:
+    """Return the job that has a batch of this provider, or None. Another provider's batch may have the same id."""
+    for job in workflow.registry.by_batch(batch.id):
+        part = next(part for part in job.parts if part.batch_id == batch.id)
+        files = {part.file_id, batch.input_file_id} - {None}
+        if provider.is_at(job.base_url) and len(files) < 2:  # noqa: PLR2004 - the same file, or it is not shown
+            return job
+    return None
+
+
 def _merge_account(workflow: Workflow, job: JobRecord, provider: Provider) -> None:
     """Store that a provider reaches the account of a job whose batch it lists: its key may have moved, for example."""
     account = workflow.account(provider)
@@ -157,9 +207,8 @@ def _merge_account(workflow: Workflow, job: JobRecord, provider: Provider) -> No
 
 def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> None:
     """Raise UncertainError if a batch of ours may be one of this spec, and its marks do not say."""
-    report = spec.batch_file.report
-    sizes = {0, report.requests, *(piece.requests for piece in spec.batch_file.slices)}
-    for job in workflow.registry.unidentified(account, str(report.endpoint)):
+    sizes = _sizes(spec)
+    for job in workflow.registry.unidentified(account, str(spec.batch_file.report.endpoint)):
         if job.status != "failed" and job.counts.total in sizes:
             raise UncertainError(
                 f"batch {job.batch_ids[0]} at {spec.provider} was made by obatch, and does not show from which input:"
@@ -189,9 +238,9 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
 
     Without `provider` every provider whose key is set is asked. Raises NotFoundError, and with `provider` its ApiError.
     """
-    known = workflow.registry.by_batch(batch_id)
-    if known is not None:
-        return known
+    known = [job for job in workflow.registry.by_batch(batch_id) if provider is None or provider.is_at(job.base_url)]
+    if known:
+        return known[0]
     asked = [provider] if provider else askable_providers()
     for candidate in asked:
         try:
@@ -229,6 +278,7 @@ def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filena
     attempt = _attempt_of(workflow, info)
     if attempt is not None:
         workflow.adopt_found(attempt[1], info)
+        _merge_account(workflow, attempt[0], provider)
         return attempt[0].id
     if not is_ours(info.metadata, filename) or was_refused(info) is not None:
         return None  # a refused batch never ran, and its part was sent again or will be
@@ -241,7 +291,7 @@ def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filena
         number=max(1, marks.part) if marks else 1,
         state=PartState.RUNNING,
         requests=info.counts.total,
-        token=info.metadata.get(TOKEN),
+        token=token_of(info.metadata),
         file_id=info.input_file_id,
         batch_id=info.id,
     )
@@ -251,6 +301,7 @@ def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filena
         taken = {other.number for other in known.parts}
         free = part.number if part.number not in taken else max(taken) + 1
         workflow.registry.add_part(replace(part, job=known.id, number=free))
+        _merge_account(workflow, known, provider)
     workflow.store_batch(workflow.registry.job(known.id), info)
     return known.id
 

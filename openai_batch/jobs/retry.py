@@ -20,7 +20,7 @@ from openai_batch.results.tally import Tally
 from .collect import result_lines
 from .store import job_folder
 from .store.records import RETRY, PartRecord, lacks_output
-from .store.reused_answers import THIS_JOB, skipped_rows
+from .store.reused_answers import THIS_JOB, count_skipped, skipped_rows
 from .store.row_set import RowSet
 
 if TYPE_CHECKING:
@@ -35,8 +35,14 @@ WITHDRAWN = Verdict(Outcome.MISSING, "withdrawn: never sent; left to a later job
 NO_OUTPUT = Verdict(Outcome.MISSING, "no output: the batch is completed, and shows no output file")
 """The verdict on a request without a result in such a batch. Its answer may exist, and was paid for."""
 
+ANSWERED_ELSEWHERE = Verdict(
+    Outcome.MISSING, "elsewhere: an earlier job, which this machine does not know, has answered some of these rows"
+)
+"""The verdict on a request without a result in a job that was found again without its plan of unsent rows."""
+
 _NOT_SENT = {
     WITHDRAWN: "left to a later job, or cancelled, and not sent",
+    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have answered them",
     NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
 }
 """What is said of requests that are not sent again for these verdicts."""
@@ -93,6 +99,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     result = Survey()
     withdrawn = _rows_left_to(job, lambda part: part.withdrawn)
     no_output = _rows_left_to(workflow.registry.job(job.id), lacks_output)
+    path = job_folder.skipped_of(job)
+    lacks_answers = job.skipped > (count_skipped(path) if path is not None else 0)
 
     def note(row: int, custom_id: str, verdict: Verdict) -> None:
         if verdict.outcome is not Outcome.SUCCESS:
@@ -100,6 +108,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
                 verdict = WITHDRAWN
             elif verdict is NO_RESULT and row in no_output:
                 verdict = NO_OUTPUT
+            elif verdict is NO_RESULT and lacks_answers:
+                verdict = ANSWERED_ELSEWHERE
             result.samples.setdefault(verdict, custom_id)
             result.rows[row] = verdict
 

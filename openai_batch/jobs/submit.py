@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import BatchError
 from openai_batch.providers.create_once import new_token
 
 from .cancel import withdraw
@@ -20,6 +22,8 @@ from .store.registry import OvertakenError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from openai_batch.providers.api import BatchApi
 
     from .job_spec import JobSpec
     from .workflow import Workflow
@@ -163,11 +167,14 @@ def missing_parts(job: JobRecord, planned: list[PartRecord]) -> list[PartRecord]
     return [replace(part, job=job.id) for part in planned if part.number not in known] if _fits(job, planned) else []
 
 
-def _fits(job: JobRecord, planned: list[PartRecord]) -> bool:
-    """Tell whether a job was recovered without the places of its parts, and these planned parts are its parts."""
+def _fits(job: JobRecord, planned: list[PartRecord], api: BatchApi | None = None) -> bool:
+    """Tell whether a job was recovered without the places of its parts, and these planned parts are its parts.
+
+    With `api`, the provider is asked for the size of a part's file where the number of its requests is not known.
+    """
     known = {part.number: part for part in job.parts}
     return not all(part.sha256 for part in job.parts) and all(
-        known[part.number].requests in (0, part.requests) for part in planned if part.number in known
+        _is_same_slice(api, known[part.number], part) for part in planned if part.number in known
     )
 
 
@@ -213,7 +220,7 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
 
 def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRecord]) -> JobRecord:
     """Give a recovered job the places of its parts in the input, and the parts that were never sent."""
-    if not _fits(job, planned):
+    if not _fits(job, planned, workflow.api(job)):
         return job
     known = {part.number: part for part in job.parts}
     for part in planned:
@@ -223,6 +230,17 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
     for part in missing_parts(job, planned):
         workflow.registry.add_part(part)
     return workflow.registry.job(job.id)
+
+
+def _is_same_slice(api: BatchApi | None, found: PartRecord, planned: PartRecord) -> bool:
+    """Tell whether a part that was found again has the requests of a planned one: its limits may have been others."""
+    requests = found.requests or found.counts.total
+    if api is None or requests or found.file_id is None:
+        return requests in (0, planned.requests)
+    # A batch that has just been created often has no counts yet.
+    with contextlib.suppress(BatchError):
+        return api.file(found.file_id).size in (None, planned.length)
+    return True
 
 
 def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:

@@ -284,6 +284,7 @@ class Workflow:
 
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> tuple[PartRecord, BatchInfo]:
         """Create the batch of an uploaded part, and return the part and the batch."""
+        sent_before = part.attempted_at is not None
         # Row before request: after a kill, the token and the file in this row find the batch again.
         part = self.registry.set_part(
             part,
@@ -302,7 +303,8 @@ class Workflow:
 
         try:
             # One POST for each `creating` row, without retries: a repeated POST may create, and bill, a second batch.
-            info = create_once.create(api, self.attempt_of(job, part), note=note)
+            attempt = self.attempt_of(job, part)
+            info = (sent_before and _created_before(api, attempt)) or create_once.create(api, attempt, note=note)
         except UncertainError:
             raise
         except BatchError:
@@ -322,10 +324,9 @@ class Workflow:
             )
         except RegistryError:
             # Two processes may look for one lost batch at the same time. The second takes what the first has stored.
-            known = self.registry.by_batch(info.id)
-            if known is None:
+            part = next((p for p in self.registry.job(part.job).parts if p.batch_id == info.id), part)
+            if part.batch_id != info.id:
                 raise
-            part = next(p for p in known.parts if p.batch_id == info.id)
         return self.store_status(part, info)
 
     def _split_large_parts(self, job: JobRecord, queue: EnqueuedTokens) -> JobRecord:
@@ -408,3 +409,10 @@ def _not_sent(job: JobRecord) -> BatchError:
     why = f": {job.reason}" if job.reason else ""
     hint = f"run the command that started it again, which sends it; obatch cancel {job.id} withdraws it"
     return BatchError(f"job {job.id} was not sent{why}", hint=hint)
+
+
+def _created_before(api: BatchApi, attempt: create_once.Attempt) -> BatchInfo | None:
+    """Return the batch that an earlier attempt with the same file has created, although it was refused."""
+    with contextlib.suppress(BatchError):  # without a list, the refusal is believed
+        return next((batch for batch in create_once.find_all(api, attempt) if was_refused(batch) is None), None)
+    return None

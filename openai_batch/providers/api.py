@@ -24,6 +24,7 @@ from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import OutcomeUnknown, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
+from .marks import has_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -142,9 +143,10 @@ class BatchApi:
     ) -> BatchInfo:
         """Send the request that creates a batch, which costs money, once. `create_once` decides what follows.
 
-        `token` is the idempotency key; it is sent only if the profile has `idempotent_create`. Returns the batch if the
-        answer shows that it was created from `input_file_id`. Raises ApiError, AuthError or NotFoundError if no batch
-        was created, UnreachableError with `sent` False if the request was not sent, OutcomeUnknown in all other cases.
+        `token` is the one in `metadata`, and the idempotency key if the profile has `idempotent_create`. Returns the
+        batch if its answer, or the batch itself, shows that it was created from `input_file_id` or with `token`. Raises
+        ApiError, AuthError or NotFoundError if no batch was created, UnreachableError with `sent` False if the request
+        was not sent, OutcomeUnknown in all other cases.
         """
         provider = self.provider
         if provider.is_local:
@@ -167,8 +169,14 @@ class BatchApi:
             if exc.status in _CERTAINLY_NOT_CREATED:
                 raise
             raise OutcomeUnknown(str(exc)) from exc
+        if info.input_file_id is None:
+            # Some answers hold little more than the id.
+            with contextlib.suppress(BatchError):
+                info = self.get(info.id)
+        if info.input_file_id is None and token and has_token(info.metadata, token):
+            return info
         if info.input_file_id != input_file_id:
-            raise OutcomeUnknown(f"{provider} answered with a batch of another file")
+            raise OutcomeUnknown(f"{provider} answered with batch {info.id}, and it does not show our file")
         return info
 
     def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
@@ -196,15 +204,19 @@ class BatchApi:
     def batches(self, page_size: int = 100, max_pages: int = 1000) -> Iterator[BatchInfo]:
         """Yield the account's batches in the provider's order, most often the newest first."""
         seen: set[str] = set()
-        after: str | None = None
+        cursors: list[str | None] = [None]
         for _ in range(max_pages):
-            batches, after = self._page(after, page_size)
-            fresh = [batch for batch in batches if batch.id not in seen]
+            for after in cursors:
+                batches, following = self._page(after, page_size)
+                fresh = [batch for batch in batches if batch.id not in seen]
+                if fresh:
+                    break
             yield from fresh
             seen.update(batch.id for batch in fresh)
             # Some servers ignore `after`, and send the first page again and again.
-            if not fresh or after is None:
+            if not fresh or not following:
                 return
+            cursors = following
 
     def file(self, file_id: str) -> RemoteFile:
         """Ask for a file's record."""
@@ -307,21 +319,26 @@ class BatchApi:
         except BatchError:
             return None  # some providers have no such record
 
-    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], str | None]:
-        """Return one page of the account's batches, and the id after which the next page begins; None at the end."""
+    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], list[str | None]]:
+        """Return one page of the account's batches, and the cursors to try for the next page; none at the end."""
 
-        def request(client: OpenAI) -> tuple[list[BatchInfo], str | None]:
+        def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None]]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
             data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
-            entries = data.get("data") if isinstance(data, dict) else data
+            answer = data if isinstance(data, dict) else {"data": data}
+            entries = answer.get("data")
             if not isinstance(entries, list):
                 raise ApiError(f"{self.provider} answered with something that is not a list of batches")
             batches = []
             for entry in entries:
                 with contextlib.suppress(ValueError, AttributeError):
                     batches.append(read_batch(entry, self.provider.status_map))
-            more = batches and (not isinstance(data, dict) or data.get("has_more", True))
-            return batches, batches[-1].id if more else None
+            # A full page may be followed by another one, whatever the server says.
+            if not batches or (answer.get("has_more") is False and len(entries) < limit):
+                return batches, []
+            named = answer.get("last_id")  # some cursors are no ids
+            ids = [named, batches[-1].id] if isinstance(named, str) and named else [batches[-1].id]
+            return batches, list(dict.fromkeys(ids))
 
         return self._call("list the batches", request)
 

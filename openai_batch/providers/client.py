@@ -30,7 +30,8 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
     sent: dict[str, Any] = dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
     if not is_openai(base_url):
-        sent |= {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
+        own = {name.lower() for name in sent}
+        sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
     hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(

@@ -13,11 +13,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, BatchError, NotFoundError, UncertainError, UnreachableError
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.net.delays import delays
 
 from .api_errors import OutcomeUnknown
-from .marks import TOKEN
+from .marks import TOKEN, has_token, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ class Attempt:
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether this attempt created `batch`: it has the attempt's file or its token."""
-        return batch.input_file_id == self.file_id or batch.metadata.get(TOKEN) == self.token
+        return batch.input_file_id == self.file_id or has_token(batch.metadata, self.token)
 
 
 def new_token() -> str:
@@ -95,7 +95,7 @@ def create(
                 metadata=attempt.marked_metadata(),
                 token=attempt.token,
             )
-        except (ApiError, NotFoundError) as exc:
+        except (ApiError, AuthError, NotFoundError) as exc:
             # Such an answer says that nothing was created. One look in the list finds the batch of a server that
             # answers so and creates it all the same.
             if not isinstance(exc, UnreachableError) and (found := _find_if_listed(api, attempt)) is not None:
@@ -160,7 +160,7 @@ def find_all(api: BatchApi, attempt: Attempt) -> list[BatchInfo]:
             old = old + 1 if created < attempt.at - _OLDER else 0
             if old >= _OLD_IN_A_ROW and newest_first and created < first:
                 break
-        if not old and not batch.input_file_id and not batch.metadata:
+        if not old and not batch.input_file_id and not is_ours(batch.metadata):
             batch = api.get(batch.id)  # some lists leave out both marks
         if attempt.made(batch):
             matches.append(batch)

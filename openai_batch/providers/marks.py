@@ -32,6 +32,9 @@ MAX_OWN_METADATA = MAX_METADATA - len((TOKEN, JOB))
 
 _TEXT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})-p(\d{1,9})of(\d{1,9})(?:-r(\d{1,15})of(\d{1,15}))?", re.ASCII)
 
+_NAME = re.compile(rf"{OURS}-[0-9a-f]{{8}}")
+"""What the name of a file of ours contains, even if the provider has put something before it or cut its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -66,18 +69,46 @@ class Marks:
 
 def is_ours(metadata: Mapping[str, str], filename: str | None = None) -> bool:
     """Tell whether a batch with this metadata, or with an input file of this name, was created by this program."""
-    return (filename or "").startswith(f"{OURS}-") or any(key.startswith(f"{OURS}_") for key in metadata)
+    return (
+        any(map(_is_own_key, metadata))
+        or read_marks(metadata, filename) is not None
+        or _NAME.search((filename or "").lower()) is not None
+    )
 
 
 def read_marks(metadata: Mapping[str, str], filename: str | None = None) -> Marks | None:
-    """Return the marks in a batch's metadata, else those in the name of its file; None if there are none."""
-    found = _TEXT.search(metadata.get(JOB, "")) or _TEXT.search(filename or "")
-    return None if found is None else Marks(found[1], found[2], *(int(number or 0) for number in found.groups()[2:]))
+    """Return the marks in a batch's metadata, else those in the name of its file; None if there are none.
+
+    Some servers change keys and the letter case, so every value is searched.
+    """
+    for text in (*metadata.values(), filename or ""):
+        if found := _TEXT.search(text.lower()):
+            return Marks(found[1], found[2], *(int(number or 0) for number in found.groups()[2:]))
+    return None
+
+
+def has_token(metadata: Mapping[str, str], token: str) -> bool:
+    """Tell whether a batch's metadata has the token of an attempt, under whatever key."""
+    return any(value.lower() == token for value in metadata.values())
+
+
+def token_of(metadata: Mapping[str, str]) -> str | None:
+    """Return the token in a batch's metadata, or None."""
+    return next((value.lower() for key, value in metadata.items() if _plain(key) == TOKEN), None)
 
 
 def own_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the user's own part of a batch's metadata."""
-    return {key: value for key, value in metadata.items() if not key.startswith(f"{OURS}_")}
+    return {key: value for key, value in metadata.items() if not _is_own_key(key) and not _TEXT.search(value.lower())}
+
+
+def _is_own_key(key: str) -> bool:
+    return _plain(key).startswith(f"{OURS}_")
+
+
+def _plain(key: str) -> str:
+    """Return a key of metadata as we wrote it: some servers change its letter case or its underscores."""
+    return key.lower().replace("-", "_")
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
@@ -89,5 +120,5 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
             hint=f"give at most {MAX_OWN_METADATA}",
         )
     for key in metadata:
-        if key.startswith(f"{OURS}_"):
+        if _is_own_key(key):
             raise UsageError(f"metadata keys that begin with {OURS}_ are obatch's own: {key}", hint="use another key")

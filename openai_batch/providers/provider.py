@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from openai import OpenAI
 
-_ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace", re.IGNORECASE)
-"""Headers whose names match choose an account."""
+_ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
+"""Headers whose names match choose an account, or hold a key."""
 
 LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.command import invoke, request, write
+from support.faults import fault_server
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -81,4 +83,57 @@ def test_one_account_with_two_profiles_pays_once(server: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     for team in "aba":
         invoke("run", "in.jsonl", "-p", f"team-{team}", "-o", f"{team}.jsonl", "--force").succeeded()
+    assert len(server.batches) == 1
+
+
+@pytest.mark.slow
+def test_two_hosts_may_give_the_same_id(server: FaultServer) -> None:
+    """A batch of one provider is never taken for that of another one with the same id."""
+    write("in.jsonl", [request("a")])
+    with fault_server() as other:
+        table = f'[providers.other]\nbase_url = "{other.base_url}"\napi_key_env = "KEY_B"\n'
+        with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+            handle.write(table)
+        for _ in range(2):
+            for name in ("team-a", "other"):
+                invoke("run", "in.jsonl", "-p", name, "-o", f"{name}.jsonl", "--force").succeeded()
+            shutil.rmtree(os.environ["OBATCH_STATE_DIR"])
+        assert list(server.batches) == list(other.batches)
+        assert len(server.batches) == 1
+
+
+@pytest.mark.slow
+def test_an_account_that_a_header_selects(server: FaultServer) -> None:
+    """A key or a project in a header of the profile is sent, and is part of the account."""
+    for number, header in enumerate(("X-Api-Key", "OpenAI-Project")):
+        tables = [
+            f'[providers.{name}]\nbase_url = "{server.base_url}"\nheaders = {{ "{header}" = "{name}-0123456789" }}\n'
+            for name in ("one", "two")
+        ]
+        Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")
+        write("in.jsonl", [request(f"a{number}")])
+        for name in ("one", "two"):
+            invoke("submit", "in.jsonl", "-p", name, "--again").succeeded()
+        invoke("wait", str(2 * number + 1), str(2 * number + 2)).succeeded()
+        for batch, name in zip(list(server.batches)[-2:], ("one", "two"), strict=True):
+            asked = server.seen("GET", f"/batches/{batch}")
+            assert {each.headers[header.lower()] for each in asked} == {f"{name}-0123456789"}
+
+
+@pytest.mark.slow
+def test_a_lost_create_is_found_with_a_key_that_moved(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch of an interrupted job is taken over by the account that lists it, and nothing is sent again."""
+    write("in.jsonl", [request("a", "fault:create=made.reset;list=hide")])
+    with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+        handle.write(
+            f'[providers.c]\nbase_url = "{server.base_url}"\napi_key_env = "KEY_A"\n'
+            "create_timeout = 1\ncreate_grace = 0.5\n"
+        )
+    invoke("submit", "in.jsonl", "-p", "c").failed(7, "unknown whether")
+    for batch in server.batches.values():
+        batch.key = f"Bearer {KEYS['KEY_A']}"
+    server.settle()
+    monkeypatch.setenv("NEW_KEY_A", KEYS["KEY_A"])
+    configure(server, c="NEW_KEY_A")
+    invoke("run", "in.jsonl", "-p", "team-c", "-o", "out.jsonl").succeeded()
     assert len(server.batches) == 1

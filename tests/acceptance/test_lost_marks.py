@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from acceptance.conftest import configure
 from support.command import environment, invoke, request, write
 
 if TYPE_CHECKING:
@@ -35,6 +36,47 @@ def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shap
     invoke(*RUN).succeeded()
     assert len(faulty.batches) == 1
     assert len(faulty.uploads) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "nometadata",
+        "barelist",
+        "userlist",
+        "nometadata,prefixname",
+        "upperkeys,othername",
+        "cutvalues",
+    ],
+)
+def test_marks_are_found_among_the_batches_of_others(faulty: FaultServer, shape: str) -> None:
+    """Other programs' batches with metadata are no reason to take ours for theirs."""
+    start(f"shape={shape}", "--metadata", "run=5")
+    faulty.add_strangers(3)
+    invoke(*RUN, "--metadata", "run=5").succeeded()
+    assert len(faulty.uploads) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["", "lastid", "falsemore"])
+def test_every_page_of_the_list_is_read(faulty: FaultServer, shape: str) -> None:
+    """Ours is on the second page, and the batches of others are not asked for one by one."""
+    start(f"shape={shape}")
+    faulty.add_strangers(130)
+    before = len(faulty.requests)
+    invoke(*RUN).succeeded()
+    assert len(faulty.uploads) == 1
+    assert len(faulty.requests) - before < 20
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_months_behind(faulty: FaultServer) -> None:
+    """How old a batch is, is told by the provider's own clock."""
+    faulty.clock = -90 * 86400.0
+    start("shape=nometadata")
+    invoke(*RUN).succeeded()
+    assert len(faulty.batches) == 1
 
 
 @pytest.mark.parametrize("words", [(), ("--check-remote",)])
@@ -96,3 +138,30 @@ def test_jobs_of_others_are_not_taken_over(faulty: FaultServer) -> None:
     invoke(*RUN).succeeded()
     assert len(faulty.batches) == 2
     assert len(faulty.seen("GET", "/batches")) == 1 + 1  # once for each machine
+
+
+@pytest.mark.slow
+def test_other_limits_on_another_machine(faulty: FaultServer) -> None:
+    """A part that was found before its batch has counts is not taken for a part of another size."""
+    configure("small", faulty.base_url, max_requests=3)
+    write("in.jsonl", [request(f"r{n}", "fault:steps=" + ",".join(["in_progress"] * 4)) for n in range(6)])
+    invoke("submit", "in.jsonl", "-p", "small").succeeded()
+    lose_everything()
+    configure("narrow", faulty.base_url, max_requests=2)
+    invoke("run", "in.jsonl", "-p", "narrow", "-o", "out.jsonl").succeeded()
+    assert len(faulty.batches) == 2
+
+
+@pytest.mark.slow
+def test_rows_of_an_earlier_job_are_not_paid_again_by_themselves(faulty: FaultServer) -> None:
+    """A grown job that is found without the earlier one says so; only `retry --all` sends the rest."""
+    words = ("run", "t.csv", "-m", "m", "-p", "faulty", "-o", "out.jsonl", "--force")
+    for texts in ("a\nb\n", "a\nb\nc\n"):
+        Path("t.csv").write_text("text\n" + texts, encoding="utf-8")
+        invoke(*words).succeeded()
+    lose_everything()
+    assert "not sent again" in invoke(*words, "--retries", "2").failed(5, "1 of 3 requests succeeded").err
+    assert "an earlier job" in invoke("retry").out
+    assert len(faulty.batches) == 2
+    invoke("retry", "--all").succeeded()
+    assert len(faulty.batches) == 3

@@ -141,6 +141,24 @@ def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
     assert set(job.batch_ids) == set(workbench.server.batches) - strangers
 
 
+def test_an_answer_with_the_id_alone(workbench: Workbench) -> None:
+    """The batch itself is asked for, and no list is needed."""
+    job = workbench.submit("fault:list=404*99;shape=onlyid")
+    assert job.batch_ids == list(workbench.server.batches)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429])
+def test_a_refusal_that_created_a_batch_is_found_before_the_next_try(workbench: Workbench, status: int) -> None:
+    """If the list shows the batch only after the error was reported, the same command still does not send it again."""
+    spec = workbench.spec(f"fault:create=made.{status};list=lag:1")
+    with pytest.raises(BatchError):
+        start(workbench.workflow(), spec)
+    workbench.server.settle()
+    job = start(workbench.workflow(), spec)[0]
+    assert job.batch_ids == list(workbench.server.batches)
+    assert len(workbench.server.creates) == 1
+
+
 def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
     """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
     workbench.hurry()

@@ -94,3 +94,15 @@ def test_a_batch_that_the_provider_does_not_find_at_first(workbench: Workbench) 
     assert workflow.refresh(job).status == "validating"
     assert workflow.wait(job, timeout=60).status == "completed"
     assert workbench.reporter.warnings == []
+
+
+def test_an_output_file_that_has_another_id_later(workbench: Workbench) -> None:
+    """If a file is not found, the batch is asked for its files once more."""
+    workflow = workbench.workflow()
+    job = workflow.wait(start(workflow, workbench.spec("fault:"))[0], timeout=60)
+    (batch,) = workbench.server.batches.values()
+    file = workbench.server.files.pop(str(job.parts[0].output_file_id))
+    workbench.server.files["file-moved"] = file
+    batch.view["output_file_id"] = "file-moved"
+    raise_if_incomplete(collect(workflow, job, workbench.out))
+    assert len(workbench.rows()) == 4

@@ -114,7 +114,7 @@ def test_a_step_is_taken_once(registry: Registry) -> None:
 def test_reading_creates_nothing(home: Path, registry: Registry) -> None:
     """Asking an empty home for jobs leaves it empty."""
     assert registry.jobs() == []
-    assert registry.by_batch("b") is None
+    assert registry.by_batch("b") == []
     for reference in (None, "1", "x"):
         with pytest.raises(NotFoundError):
             registry.find(reference)

@@ -6,10 +6,9 @@
 
 Effects come first and faults after: the only order that finds a batch that was paid for twice. Each connection
 serves one request. The ledger is also at GET /_ledger. Words of the plan's `shape` setting: nocounts, nullcounts,
-emptyids, upper (statuses in upper case), errorslist, errorsstrings, noerrors, tokenlimit, nofilemark (listings
-without input_file_id), noinput (no answer has it),
-nometadata (metadata is dropped), nohasmore, oldestfirst,
-noafter (`after` is ignored), barelist (listings without metadata).
+emptyids, upper (statuses in upper case), errorslist, errorsstrings, noerrors, tokenlimit, noinput (no answer has
+input_file_id), onlyid (the answer to a create has the id alone), nohasmore, falsemore (has_more is false), oldestfirst,
+noafter (`after` is ignored), lastid (a cursor that is no id), and those of `support.altered`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from support.altered import kept, listed, renamed
 from support.content import send_content
 from support.exchange import Dropped, Exchange, Request
 from support.plan import Plan, model_in, read_plan, results
@@ -203,6 +203,17 @@ class FaultServer:
                 "files": [{"id": f.id, "name": f.name, "bytes": len(f.data)} for f in self.files.values()],
             }
 
+    def add_strangers(self, count: int) -> None:
+        """Add newer batches of another program, with metadata of their own."""
+        file = self._store("in", "theirs.jsonl", b"{}\n" * 7, Plan(), "batch")
+        for number in range(count):
+            name = f"batch_theirs{number}"
+            created = time.time() + self.clock + 60
+            self.batches[name] = StoredBatch(
+                name, file, "/v1/chat/completions", {"team": "theirs"}, created, ended=True
+            )
+            self.batches[name].view = {"request_counts": {"total": 7, "completed": 7, "failed": 0}}
+
     def _store(self, kind: str, name: str, data: bytes, plan: Plan, purpose: str) -> StoredFile:
         with self._lock:
             file = StoredFile(f"file-{kind}{next(self._numbers)}", name, data, plan, purpose)
@@ -259,6 +270,8 @@ class FaultServer:
         batch.refused = full
         batch.key = request.headers.get("authorization", "")
         view = self._view(batch, polled=full and self.queue_fails_at_once)
+        if "onlyid" in file.plan.words("shape"):
+            view = {"id": batch.id}
         if fault and fault.kind == "wrongfile":
             view |= {"id": "batch_of_somebody_else", "input_file_id": "file-of-somebody-else"}
             fault = None
@@ -271,7 +284,7 @@ class FaultServer:
 
     def _make(self, file: StoredFile, body: Mapping[str, Any]) -> StoredBatch:
         with self._lock:
-            metadata = {} if "nometadata" in file.plan.words("shape") else dict(body.get("metadata") or {})
+            metadata = kept(body.get("metadata"), file.plan.words("shape"))
             number = next(self._numbers)
             batch = StoredBatch(f"batch_{number}", file, body["endpoint"], metadata, time.time() + self.clock)
             self.batches[batch.id] = batch
@@ -295,17 +308,15 @@ class FaultServer:
                 exchange.misbehave(fault, b'{"object": "list", "data": [], "has_more": false}', self._elsewhere)
         after = request.query.get("after", [""])[0]
         if after and "noafter" not in shapes:
-            ids = [batch.id for batch in batches]
+            ids = [("next-" if "lastid" in shapes else "") + batch.id for batch in batches]
             batches = batches[ids.index(after) + 1 :] if after in ids else []
         limit = int(request.query.get("limit", ["20"])[0])
-        data = [self._view(batch, polled=batch.ended) for batch in batches[:limit]]
-        for view in data if "nofilemark" in shapes else []:
-            view["input_file_id"] = None
-        for view in data if "barelist" in shapes else []:
-            view["metadata"] = None
+        data = [listed(self._view(batch, polled=batch.ended), shapes) for batch in batches[:limit]]
         page: dict[str, Any] = {"object": "list", "data": data}
+        if "lastid" in shapes and data:
+            page["last_id"] = f"next-{data[-1]['id']}"
         if "nohasmore" not in shapes:
-            page["has_more"] = len(batches) > limit or "noafter" in shapes
+            page["has_more"] = "falsemore" not in shapes and (len(batches) > limit or "noafter" in shapes)
         exchange.answer(page)
 
     def _poll(self, exchange: Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
@@ -415,7 +426,11 @@ class FaultServer:
 def _file_view(file: StoredFile) -> dict[str, Any]:
     size = len(file.data) if file.recorded is None else file.recorded
     facts = {"id": file.id, "object": "file", "bytes": size, "created_at": int(time.time())}
-    return facts | {"filename": file.name, "purpose": file.purpose, "status": "processed"}
+    return facts | {
+        "filename": renamed(file.name, file.plan.words("shape")),
+        "purpose": file.purpose,
+        "status": "processed",
+    }
 
 
 def _form(request: Request) -> tuple[str, str, bytes]:

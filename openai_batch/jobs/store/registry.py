@@ -132,9 +132,13 @@ class Registry(Database):
                 return {}
             return dict(db.execute("SELECT job, stamp FROM outputs WHERE path = ?", (packed(path),)).fetchall())
 
-    def by_batch(self, batch_id: str) -> JobRecord | None:
-        """Return the job that owns a batch, or None."""
-        return self._first("SELECT job FROM parts WHERE batch_id = ?", packed(batch_id))
+    def by_batch(self, batch_id: str) -> list[JobRecord]:
+        """Return the jobs that have a batch of this id: two providers may give two batches the same one."""
+        with self.reading() as db:
+            if db is None:
+                return []
+            numbers = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchall()
+            return [self._job(db, row[0]) for row in numbers]
 
     def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job with this mark, or None."""
@@ -330,7 +334,8 @@ class Registry(Database):
                 return []
             sql = (
                 "SELECT batch_id FROM elsewhere WHERE account = ? AND identity = ?"
-                " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.batch_id = elsewhere.batch_id)"
+                " AND NOT EXISTS (SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job"
+                " WHERE parts.batch_id = elsewhere.batch_id AND jobs.account = elsewhere.account)"
             )
             return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
 
