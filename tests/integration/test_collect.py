@@ -20,6 +20,7 @@ from openai_batch.jobs.retry import survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
+from openai_batch.providers import api
 from openai_batch.results.outcome import NO_RESULT, Outcome
 
 if TYPE_CHECKING:
@@ -229,8 +230,11 @@ TRUNCATIONS = (
 
 
 @pytest.mark.parametrize("fault", TRUNCATIONS)
-def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str) -> None:
+def test_what_is_no_whole_file_is_not_published(
+    workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
+    monkeypatch.setattr(api, "_SIZE_TRIES", 1)
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
     with pytest.raises(BatchError) as told:
@@ -250,8 +254,22 @@ def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str
     assert workbench.server.strays == []
 
 
-def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(workbench: Workbench) -> None:
+@pytest.mark.parametrize("fault", ["short:90", "nolength", "html"])
+def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault: str) -> None:
+    """Two broken downloads in a row do not end a command, and what arrived at last is kept."""
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
+    for _ in range(2):
+        raise_if_incomplete(collect(workflow, job, workbench.out, force=True))
+    assert len(workbench.rows()) == 4
+    assert len(workbench.server.seen("GET", "/files/.*/content")) == 3
+
+
+def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half a file that ends with a whole line, under a length that fits, is still not the file."""
+    monkeypatch.setattr(api, "_SIZE_TRIES", 1)
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
     job = workflow.registry.job(job.id)
@@ -336,6 +354,7 @@ def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off
     raise_if_incomplete(collect(workflow, job, workbench.out))
     assert len(workbench.rows()) == 4
     output.recorded = len(output.data) + 1000
+    workbench.forget_downloads(job)
     with pytest.raises(DownloadError, match="arrived with") as told:
         collect(workflow, job, workbench.out, force=True)
     assert "--raw" in told.value.hint
@@ -380,5 +399,6 @@ def test_a_batch_made_elsewhere_may_have_odd_requests(workbench: Workbench, odd:
     assert done.tally.succeeded
     assert [row["custom_id"] for row in workbench.rows()] == ["id-0", "id-0", "id-2", 7]
     given.data = given.data[:-20] + b"\n"
+    workbench.forget_downloads(job)
     assert collect(workflow, job, workbench.out, force=True).tally.requests == 4
     assert any("is not a request" in text for text in workbench.reporter.warnings)

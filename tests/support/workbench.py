@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.jobs.collect import Collected, collect
 from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.reporter import Reporter
+from openai_batch.jobs.store import job_folder
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.workflow import Workflow
@@ -97,6 +99,10 @@ class Workbench:
         workflow = self.workflow()
         job = workflow.wait(start(workflow, self.spec(plan, requests))[0], timeout=60)
         return collect(workflow, job, self.out)
+
+    def forget_downloads(self, job: JobRecord) -> None:
+        """Delete the files of the provider that are kept with a job."""
+        shutil.rmtree(job_folder.folder_of(job) / job_folder.RESULTS)
 
     @property
     def out(self) -> Path:
