@@ -114,6 +114,17 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
     assert '"custom_id"' not in shown
 
 
+def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
+    """Missing results are no further rows of the preview: the summary names them."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
+    assert invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 5
+    shown = plain(see("results").out)
+    assert "answer to r1" in shown
+    assert "2 missing (r2, r3)" in shown
+    assert "more" not in shown
+    assert faulty.batches
+
+
 def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
     """A job made of a batch file, or elsewhere, gives rows with what is known of its results."""
     write("in.jsonl", [request("a"), request("b")])

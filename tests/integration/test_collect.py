@@ -232,7 +232,7 @@ TRUNCATIONS = (
 def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str) -> None:
     """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
     workflow = workbench.workflow()
-    job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
+    job = workflow.wait(workbench.submit(f"fault:content={fault}*3"), timeout=30)
     with pytest.raises(BatchError) as told:
         collect(workflow, job, workbench.out)
     assert "canary" not in str(told.value)
@@ -240,7 +240,7 @@ def test_what_is_no_whole_file_is_not_published(workbench: Workbench, fault: str
     assert no_leftovers(workbench.folder)
     job = workflow.registry.job(job.id)
     assert job.parts[0].state != PartState.COLLECTED
-    for _ in range(2):  # what was not retried left a fault for the next try
+    for _ in range(3):  # what was not retried left a fault for the next try
         try:
             raise_if_incomplete(collect(workflow, job, workbench.out))
             break
@@ -258,7 +258,7 @@ def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(workbench: Workbench)
     (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
     cut = output.data.index(b"\n") + 1
     for fault in (f"short:{cut}", "nolength"):
-        output.plan.faults.update(read_plan(f"fault:content={fault}").faults)
+        output.plan.faults.update(read_plan(f"fault:content={fault}*3").faults)
         with pytest.raises(DownloadError, match="arrived with"):
             collect(workflow, job, workbench.out)
     assert not workbench.out.exists()
