@@ -129,7 +129,7 @@ def test_run_skips_empty_rows(faulty: FaultServer) -> None:
     words = ("run", "t.csv", "-p", "faulty", "-m", "echo-1", "-o", "out.csv")
     invoke(*words).failed(3, "t.csv:3: the prompt is empty", "--skip-empty")
     result = invoke(*words, "--skip-empty").succeeded()
-    assert "prompts from column text\n1 empty row skipped\n" in result.err
+    assert "2 prompts from column text, model echo-1, 1 empty row skipped\n" in result.err
     assert [(row["custom_id"], row["id"]) for row in read_csv("out.csv")] == [("line-1", "1"), ("line-3", "3")]
     assert len(faulty.batches) == 1
     invoke("run", "none*.csv", "-p", "faulty").failed(3, "none*.csv: no file matches", "name a file")

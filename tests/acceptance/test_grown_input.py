@@ -236,7 +236,7 @@ def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
     assert "has not sent yet are left to the new job" in told.err, told
     invoke("wait", "1")
     assert len(faulty.batches) <= 1
-    assert invoke("status", "1", "--json").json["status"] == "cancelled"
+    assert invoke("status", "1", "--json").json["status"] == "withdrawn"
 
 
 def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
@@ -299,11 +299,12 @@ def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> No
 
 
 def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -> None:
-    """Where the provider has dropped an earlier job's results, it is said, and --again is needed to pay once more."""
+    """Where an earlier job's results are neither here nor at the provider, it is said, and --again is needed to pay once more."""
     table("a", "b")
     run()
     for name in [name for name, file in faulty.files.items() if file.purpose != "batch"]:
         del faulty.files[name]
+    invoke("prune", "--older-than", "0s").succeeded()
     table("a", "b", "c")
     told = run(code=6)
     assert "--again" in told

@@ -29,6 +29,8 @@ CALLS = {
     "retry": ("retry 1 --dry-run", "retry 1"),
     "cancel": ("cancel 3 --dry-run", "cancel 1 --dry-run", "cancel 3"),
     "recover": ("recover -p faulty",),
+    "rm": ("rm 1 --dry-run", "rm 1"),
+    "prune": ("prune --dry-run", "prune"),
     "ls": ("ls", "ls -p nobody"),
     "providers": ("providers",),
     "providers add": ("providers add acme --base-url https://acme.example/v1",),

@@ -96,7 +96,7 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
     assert (groups["500"]["count"], groups["500"]["helps"], groups["500"]["sample"]) == (1, True, "r1")
     assert groups["400"]["helps"] is False
     invoke("retry").succeeded()
-    invoke("wait").failed(5, "1 failed")
+    invoke("wait").failed(5, "3 of 4 requests succeeded")
     invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 answered: 3 succeeded, 1 failed")
     assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
     (job,) = json.loads(invoke("ls", "--json").succeeded().out)
@@ -128,7 +128,7 @@ def test_two_retries_at_once_send_once(real: LocalServer) -> None:
     """Two shells that retry one job at the same time send what has no success once."""
     assert real.token
     write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=500,6")])
-    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "1 of 2 requests")
+    invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "1 of 2 answered")
     words = [sys.executable, "-m", "openai_batch", "retry"]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     told = [process.communicate()[1] for process in both]

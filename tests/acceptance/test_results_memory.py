@@ -18,10 +18,11 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from openai_batch.results.export import Export
+from openai_batch.results.outcome import SUCCEEDED
 
 def lines():
     for n in range(150_000):
-        export.note(n, f"r{n}", None)
+        export.note(n, f"r{n}", SUCCEEDED)
         yield b'{"custom_id":"r%d","response":{"status_code":200,"body":{"choices":[{"text":"%b"}]}}}' % (n, b"x" * 400)
 
 Path("columns").write_bytes(b"".join(b'{"n":%d}\\n' % n for n in range(150_000)))

@@ -56,7 +56,7 @@ def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
     """A command that sleeps before its next attempt ends well before that sleep would."""
     write("in.jsonl", [request("a", "fault:poll=429:600*9")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    process = start("wait")
+    process = start("wait", "1")
     assert process.stderr is not None
     assert "trying again in" in process.stderr.readline()
     asked = len(faulty.requests)
@@ -108,7 +108,7 @@ def test_cancel_can_be_declined(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("cancel")
-    terminal.child.expect("Cancel job 1")
+    terminal.child.expect("Cancel 1 job: 1")
     terminal.child.sendline("n")
     assert terminal.finish().code == 1
     assert not faulty.seen("POST", "/batches/.*/cancel")
