@@ -63,8 +63,8 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
         errors.note(f"{start}nothing would be sent; --again would start a new job")
     if dry.parts and (text := skipped_rows_text(spec)):
         errors.note(text)
-    if dry.parts and dry.common:
-        errors.note("rows that earlier jobs did not answer would be sent as well")
+    if not dry.certain:
+        errors.note("rows that earlier jobs did not answer would be sent too; their results are not here")
 
 
 def _dry_run_record(dry: DryRun) -> dict[str, Any]:
@@ -84,6 +84,7 @@ def _dry_run_record(dry: DryRun) -> dict[str, Any]:
         "repeated": plan.repeated if plan else 0,
         "answered": plan.answered if plan else 0,
         "unclear": dry.unclear,
+        "certain": dry.certain,
     }
 
 

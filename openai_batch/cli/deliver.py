@@ -62,6 +62,7 @@ def deliver(
 def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import collect
+    from openai_batch.results.outcome import Outcome
 
     with workspace() as folder:
         path = folder / "results.jsonl"
@@ -69,7 +70,8 @@ def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, r
             collected = collect(current.workflow, job, handle, missing=missing)
         current.reporter.close()
         if path.stat().st_size:
-            preview(path, collected.tally.requests, _prompts(job, requests))
+            written = collected.tally.requests - collected.tally.outcomes[Outcome.MISSING]
+            preview(path, written, _prompts(job, requests))
     return collected
 
 
@@ -133,8 +135,9 @@ def conclude(
     if as_json:
         Output(as_json=True).record(result_record(collected), "", [])
     if export is not None and export.without_fields:
-        verb = "is" if export.without_fields == 1 else "are"
-        errors.warn(f"{export.without_fields:,} of {tally.answered:,} answers {verb} not a JSON object, without fields")
+        one = export.without_fields == 1
+        why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
+        errors.warn(f"{export.without_fields:,} of {tally.answered:,} answers {why}")
     raise_if_incomplete(collected, strict=strict)
     if not quiet:
         tokens = job.usage.get("total_tokens")

@@ -65,13 +65,13 @@ def time_ago(text: str | None) -> str:
 
 
 def done_text(record: dict[str, Any]) -> str:
-    """Return how many requests have ended (`12/20, 1 failed`); of an ended job, how many succeeded."""
+    """Return how many requests have ended (`12/20, 1 failed`); of an ended job, how many were answered."""
     counts = record["requests"]
     total, done = counts["total"], counts["completed"] + counts["failed"]
     if record["ended"] and not done:
         return f"{total:,}"  # the provider does not count
     if record["ended"] and counts["failed"]:
-        return f"{counts['completed']:,}/{total:,} succeeded"
+        return f"{counts['completed']:,}/{total:,} answered"
     return f"{done:,}/{total:,}" + (f", {counts['failed']:,} failed" if counts["failed"] else "")
 
 

@@ -147,7 +147,7 @@ def progress_text(job: JobRecord) -> str:
         return f"{texts[0]}: {job.reason}"
     if counts.total and job.ended:
         texts.append(
-            f"{counts.completed:,} of {counts.total:,} requests succeeded"
+            f"{counts.completed:,} of {counts.total:,} requests answered"
             if counts.done
             else f"{counts.total:,} requests"
         )

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError
 from openai_batch.files import paths
@@ -25,7 +25,7 @@ from openai_batch.results.tally import Tally
 from .advice import advice
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
-from .provider_files import forget_file, open_file
+from .provider_files import copy_file, download_once_more, forget_file, open_file
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
@@ -128,9 +128,10 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
 
 
 def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
-    """Download the provider's own output and error files into a folder, byte for byte, and return their paths.
+    """Write the provider's own output and error files into a folder, byte for byte, and return their paths.
 
-    Raises OutputExistsError if a file exists and `force` is False, and DownloadError.
+    Those that are kept are not downloaded again. Raises OutputExistsError if a file exists and `force` is False, and
+    DownloadError.
     """
     paths = []
     for part in job.parts:
@@ -139,8 +140,7 @@ def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool =
             if file_id:
                 path = folder / f"job-{job.id}{suffix}-{kind}.jsonl"
                 check_target(path, force=force)
-                api = workflow.api(job)
-                api.download_to(file_id, path, replace=force, progress=_progress(workflow), check_record=False)
+                copy_file(workflow, job, file_id, path, replace=force)
                 paths.append(path)
     return paths
 
@@ -224,8 +224,8 @@ def _warn_of(workflow: Workflow, tally: Tally) -> None:
         results = "result repeats a request" if tally.repeats == 1 else "results repeat requests"
         workflow.reporter.warn(f"{tally.repeats:,} {results} that already had one; the best result of each is kept")
     if tally.unreadable_count:
-        lines = "line is not a result" if tally.unreadable_count == 1 else "lines are not results"
-        workflow.reporter.warn(f"{tally.unreadable_count:,} {lines}: {tally.unreadable[0]}")
+        more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
+        workflow.reporter.warn(f"{tally.unreadable[0]}{more}")
 
 
 def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:
@@ -289,7 +289,7 @@ def _fetched(
                     forget_file(job, file_id)
                     raise
                 if tally.unreadable_count > unreadable:
-                    forget_file(job, file_id)
+                    download_once_more(job, file_id)
                 streams.append(handle)
         yield streams, places
 
@@ -325,7 +325,3 @@ def _with_late_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> Pa
         info = workflow.api(job).get(part.batch_id)
         part = workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
     return part
-
-
-def _progress(workflow: Workflow) -> Any:
-    return lambda done, total: workflow.reporter.progress("download", done, total)

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openai_batch.results.outcome import NO_RESULT
+from openai_batch.results.outcome import NO_RESULT, Outcome
 from openai_batch.results.result import Result
 from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
 from .collect import Collected, collect
+from .provider_files import all_kept
 
 if TYPE_CHECKING:
     from openai_batch.results.export import Export
@@ -33,27 +34,35 @@ def download(
 ) -> Collected:
     """Write an ended job's results to `target`, and return how its requests ended.
 
-    The options are those of `collect`. Results that were written there before are not downloaded again, unless `force`
-    is True or `export` is given, since its options may have changed. Raises the errors of `collect`.
+    The options are those of `collect`. Result lines that were written there before are not written again, unless
+    `force` is True, or some requests have no answer and the results are kept, so that these requests can be named.
+    Raises the errors of `collect`.
     """
-    written_before = job.output_path == str(target.absolute()) and target.exists() and job.collected
-    if not written_before or force or export is not None:
+    tally = None if force or export is not None else _written_before(job, target)
+    if tally is None or (not tally.complete and all_kept(job)):
         return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
     workflow.reporter.note(f"job {job.id} was downloaded before")
-    tally = _tally_of(target, job.requests)
     if missing is not None and not tally.complete:
         with Path(os.devnull).open("wb") as nowhere:
             collect(workflow, job, nowhere, missing=missing)
     return Collected(job, target, tally)
 
 
-def _tally_of(path: Path, requests: int) -> Tally:
-    """Count how the requests ended whose result lines are in a file. Those without a line are missing."""
+def _written_before(job: JobRecord, path: Path) -> Tally | None:
+    """Count how the requests ended whose result lines are in a file; requests without a line are missing.
+
+    Returns None if the file does not have the result lines of the job: its results were not written to it, or in
+    another form, or somebody has changed it.
+    """
+    if not job.collected or job.output_path != str(path.absolute()) or not path.exists():
+        return None
     tally = Tally()
     with path.open("rb") as handle:
         for line in handle:
-            with contextlib.suppress(*UNREADABLE):  # somebody has changed the file
+            with contextlib.suppress(*UNREADABLE):
                 tally.count(Result.of(line).verdict)
-    for _ in range(requests - tally.requests):
+    if tally.outcomes[Outcome.MISSING] or tally.answered != job.answered:
+        return None
+    for _ in range(job.requests - tally.requests):
         tally.count(NO_RESULT)
     return tally

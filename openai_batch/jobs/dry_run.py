@@ -26,7 +26,7 @@ class DryRun:
     spec: JobSpec  # as planned: without the rows that need not be sent
     job: JobRecord | None  # the job that would be continued; None for a new one
     parts: list[PartRecord]  # the parts that would be sent
-    common: int  # how many rows are in earlier jobs; those that they did not answer would be sent as well
+    certain: bool = True  # False if it is not known here which rows earlier jobs answered: the others would be sent too
 
     @property
     def requests(self) -> int:
@@ -49,10 +49,10 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     plan = preview(workflow, spec, folder, options)
     job = None if options.again else started_before(workflow, spec)
     if job is None:
-        planned = estimate(plan)
-        return DryRun(planned, None, planned_parts(planned), plan.common)
-    planned = spec if job_folder.has_ids(job) else estimate(plan)
+        planned, certain = estimate(workflow, plan)
+        return DryRun(planned, None, planned_parts(planned), certain)
+    planned, certain = (spec, True) if job_folder.has_ids(job) else estimate(workflow, plan)
     if not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
-        return DryRun(planned, job, planned_parts(planned), plan.common)
+        return DryRun(planned, job, planned_parts(planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]
-    return DryRun(planned, job, unsent + missing_parts(job, planned_parts(planned)), 0)
+    return DryRun(planned, job, unsent + missing_parts(job, planned_parts(planned)))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import BatchError
 from openai_batch.files import paths
 from openai_batch.files.atomic import part_file, publish
 
 from .store import job_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
+    from pathlib import Path
     from typing import BinaryIO
 
     from .store.records import JobRecord
@@ -26,15 +30,64 @@ def open_file(workflow: Workflow, job: JobRecord, file_id: str, stack: ExitStack
     path = job_folder.result_file(job, file_id)
     if not path.exists():
         paths.private_dir(path.parent)
-        with part_file(path) as (handle, part):
-            workflow.api(job).download(
-                file_id, handle, lambda done, total: workflow.reporter.progress("download", done, total)
-            )
-            publish(handle, part, path, replace=True, private=True)
+        try:
+            with part_file(path) as (handle, part):
+                workflow.api(job).download(file_id, handle, _progress(workflow))
+                publish(handle, part, path, replace=True, private=True)
+        except BatchError:
+            path = _first_copy(path)
+            if not path.exists():
+                raise
     return stack.enter_context(path.open("rb"))
 
 
+def download_once_more(job: JobRecord, file_id: str) -> None:
+    """Have a file that has lines which cannot be read downloaded once more: it may have arrived damaged.
+
+    Its first copy is kept, in case the provider no longer has it. If it arrives like that again, it is left alone.
+    """
+    path = job_folder.result_file(job, file_id)
+    first = _first_copy(path)
+    if path.exists():
+        with contextlib.suppress(OSError):  # on some systems an open file cannot be renamed
+            if first.exists():
+                first.write_bytes(b"")
+            else:
+                path.replace(first)
+
+
 def forget_file(job: JobRecord, file_id: str) -> None:
-    """Delete a kept file with lines that cannot be read: it may have arrived damaged, so it is downloaded again."""
+    """Delete a kept file that is not the provider's: it is downloaded again the next time."""
     with contextlib.suppress(OSError):  # on some systems an open file cannot be deleted
         job_folder.result_file(job, file_id).unlink(missing_ok=True)
+
+
+def copy_file(workflow: Workflow, job: JobRecord, file_id: str, target: Path, *, replace: bool) -> None:
+    """Write a file of a job's batches to `target`, byte for byte: the kept one, else the provider's.
+
+    Raises OutputExistsError if `target` exists and `replace` is False, DownloadError and ApiError.
+    """
+    kept = job_folder.result_file(job, file_id)
+    if not kept.exists():
+        workflow.api(job).download_to(
+            file_id, target, replace=replace, progress=_progress(workflow), check_record=False
+        )
+        return
+    with part_file(target) as (handle, part), kept.open("rb") as source:
+        shutil.copyfileobj(source, handle, 1 << 20)
+        publish(handle, part, target, replace=replace)
+
+
+def all_kept(job: JobRecord) -> bool:
+    """Tell whether all results of a job are kept, so that nothing must be downloaded to read them."""
+    ids = [file_id for part in job.parts for file_id in (part.output_file_id, part.error_file_id) if file_id]
+    return job.collected and all(job_folder.result_file(job, file_id).exists() for file_id in ids)
+
+
+def _first_copy(path: Path) -> Path:
+    """Return where the first copy of a file is that is downloaded once more; empty after the second one."""
+    return path.with_suffix(".first")
+
+
+def _progress(workflow: Workflow) -> Callable[[int, int | None], None]:
+    return lambda done, total: workflow.reporter.progress("download", done, total)

@@ -16,6 +16,7 @@ from openai_batch.requests.fingerprints import paired, repeats
 from openai_batch.requests.split import copy_requests
 
 from .collect import keep_answers
+from .provider_files import all_kept
 from .recover import recover_lost
 from .store import job_folder
 from .store.records import EarlierJobs
@@ -128,13 +129,21 @@ def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRec
     return _planned(plan, submit_plan)
 
 
-def estimate(plan: ReusePlan) -> JobSpec:
-    """Return the spec as it would be if earlier jobs had answered all their rows. No provider is asked."""
+def estimate(workflow: Workflow, plan: ReusePlan) -> tuple[JobSpec, bool]:
+    """Return the spec as it would be, and whether it is certain. No provider is asked.
+
+    It is not if the results of an earlier job are not kept here: then that job counts as if it had answered all rows.
+    """
+    certain = True
     with skipped_rows(plan.submit_plan.path, "rw") as skipped:
-        for _, pairs in plan.shared:
-            skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
+        for job, pairs in plan.shared:
+            if all_kept(job) or job_folder.answers_of(job).lines.exists():
+                _take(workflow, job, pairs, skipped, once=plan.dedup)
+            else:
+                certain = False
+                skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
         submit_plan = _counted(plan.submit_plan, skipped)
-    return _planned(plan, submit_plan)
+    return _planned(plan, submit_plan), certain
 
 
 def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:

@@ -151,7 +151,7 @@ def transfer(
         if tries >= max_tries:
             raise DownloadError(
                 f"{name} could not be downloaded completely: {reason}",
-                hint="nothing was published; run the same command again to start over",
+                hint="nothing was written; run the same command again",
             )
         sleep(max(next(pauses), retry_after or 0.0))
 

@@ -127,7 +127,7 @@ _KEYS = {"custom_id", "method", "url", "body"}
 
 def not_requests(source: Source) -> Problem:
     """Return the problem of a file that does not look like requests."""
-    message = f"the line is no request: {source.name} looks like prompts or a table"
+    message = f"the line is not a request: {source.name} looks like prompts or a table"
     return Problem(1, "invalid_json_line", message, None, f"`obatch run {source.name}` takes these")
 
 

@@ -149,6 +149,11 @@ def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
     good = [row["custom_id"] for row in done if not row.get("error")]
     assert 0 < len(good) < 4
     table("a", "b", "c", "d", "e")
+    told = run("--dry-run", plan="fault:end=expired;rows=expired")
+    assert f"{5 - len(good)} requests for 5 rows ({len(good)} answered before)" in told
+    assert "would be sent too" not in told
+    invoke("prune", "--older-than", "0s").succeeded()
+    assert "would be sent too" in run("--dry-run", plan="fault:end=expired;rows=expired")
     run(plan="fault:end=expired;rows=expired", code=5)
     first, second = sent(faulty)
     assert first == list("abcd")

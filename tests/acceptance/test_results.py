@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.command import ids, invoke, plain, request, see, write
+from support.command import ids, inside, invoke, plain, request, see, write
 from support.sample_results import read_csv, read_json
 
 if TYPE_CHECKING:
@@ -112,6 +112,36 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
     assert "request" in shown
     assert "echo: second" in shown
     assert '"custom_id"' not in shown
+
+
+def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
+    """Missing results are no further rows of the preview: the summary names them."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
+    assert invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 5
+    shown = plain(see("results").out)
+    assert "answer to r1" in shown
+    assert "2 missing (r2, r3)" in shown
+    assert "more" not in shown
+    assert faulty.batches
+
+
+def test_another_form_at_the_same_name_is_told_and_counted_as_it_is(faulty: FaultServer) -> None:
+    """Rows are not taken for the provider's lines: these are written and counted. A file that was cut is left alone."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=cut,absent") for n in range(6)])
+    words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+    told = "3 of 6 answered: 2 succeeded, 1 cut, 3 missing (r3, r4, r5)"
+    assert told in inside(*words, "--as", "rows").err
+    assert told in inside("download").err
+    whole = Path("out.jsonl").read_bytes()
+    assert whole.count(b'"response"') == 3
+    assert told in inside(*words).err
+    cut = whole.splitlines(keepends=True)[0]
+    Path("out.jsonl").write_bytes(cut)
+    inside(*words).failed(1, "out.jsonl already exists", "--force")
+    assert Path("out.jsonl").read_bytes() == cut
+    assert told in inside(*words, "--force").err
+    assert Path("out.jsonl").read_bytes() == whole
+    assert len(faulty.batches) == 1
 
 
 def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:

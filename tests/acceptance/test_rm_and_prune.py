@@ -74,6 +74,34 @@ def test_results_are_read_without_the_provider_until_they_are_pruned(faulty: Fau
 
 
 @pytest.mark.slow
+def test_results_with_a_line_that_cannot_be_read_are_kept_too(faulty: FaultServer) -> None:
+    """Such a file is downloaded once more, and its first copy is used if the provider has lost it. Then it is kept."""
+    for name, lost in (("a", True), ("b", False)):
+        write(f"{name}.jsonl", [request(f"{name}{n}", "fault:rows=garbled") for n in range(2)])
+        invoke("run", f"{name}.jsonl", "-p", "faulty", "-o", f"{name}.csv").succeeded()
+        kept = dict(faulty.files)
+        faulty.files.clear() if lost else None
+        for _ in range(2):
+            told = invoke("results", "--as", "csv").succeeded()
+            assert (told.out.count("answer to"), told.err.count("is not a result")) == (2, 1)
+        seen = len(faulty.requests)
+        invoke("results").succeeded()
+        assert lost or len(faulty.requests) == seen
+        faulty.files |= kept
+
+
+def test_the_providers_files_are_written_from_the_kept_ones(faulty: FaultServer) -> None:
+    """`download --raw` needs no provider if the results were collected."""
+    write("in.jsonl", [request("a", "fault:rows=crlf,blank")])
+    invoke(*RUN).succeeded()
+    seen = len(faulty.requests)
+    invoke("download", "--raw", "raw").succeeded()
+    (output,) = [file.data for file in faulty.files.values() if file.purpose == "batch_output"]
+    assert Path("raw/job-1-output.jsonl").read_bytes() == output
+    assert len(faulty.requests) == seen
+
+
+@pytest.mark.slow
 def test_answers_that_other_jobs_use_are_kept(faulty: FaultServer) -> None:
     """Neither command deletes answers that a later job has no copy of."""
     lines = [request("a"), request("b"), request("c")]

@@ -152,9 +152,21 @@ def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
     before = states()
     assert before == {("expired", 4, 3, 1)}
     download = inside("download", "1", "-o", "out.jsonl")
-    assert "3 of 4 requests succeeded" in download.err
+    assert "3 of 4 answered" in download.err
     assert states() == before
     assert len(faulty.batches) == 2
+
+
+def test_a_refusal_is_never_said_to_have_succeeded(faulty: FaultServer) -> None:
+    """Before the results are read, a request that the provider completed is called answered; it may be a refusal."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=declined,cut,absent") for n in range(6)])
+    ran = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+    assert "job 1: completed, 3 of 6 requests answered" in ran.err
+    assert "3 of 6 answered: 1 succeeded, 1 cut, 1 refused, 3 missing" in ran.err
+    told = [inside(command, "1") for command in ("status", "wait")]
+    assert [each.fields["requests"] for each in told] == ["3/6 answered"] * 2
+    assert "3 of 6 requests answered" in told[1].err
+    assert faulty.batches
 
 
 @pytest.mark.parametrize("value", [1764086400000, 10**18, 2**63 - 1, 1e300, -5, "soon", {"a": 1}, True])

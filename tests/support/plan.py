@@ -125,7 +125,7 @@ def results(rows: list[str], ids: list[str]) -> Results:
     mixed (every other one refused), allerrors, absent (the second half is in no file), expired (it is in the error
     file), inline (the refused ones are in the output file), shuffled, twice (the first row again), conflict (the
     first success also as an error), declined and cut (of each, one row of three), strangers, string (bodies as JSON
-    strings), nonewline, noerrors (a zero-byte error file), crlf, blank.
+    strings), garbled (the last line is no result), nonewline, noerrors (a zero-byte error file), crlf, blank.
     """  # noqa: D400 - the sentence ends below its list
     good, bad = _judged(rows, ids)
     completed, failed = len(good), len(bad)
@@ -146,7 +146,8 @@ def results(rows: list[str], ids: list[str]) -> Results:
     for row in good if "string" in rows else []:
         row["response"]["body"] = json.dumps(row["response"]["body"])
     errors = _file(bad, rows) if bad else b"" if "noerrors" in rows else None
-    return Results(_file(good, rows) if good else None, errors, completed, failed)
+    output = _file(good, rows) + (b"<html>502</html>\n" if "garbled" in rows else b"") if good else None
+    return Results(output, errors, completed, failed)
 
 
 def _judged(rows: list[str], ids: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

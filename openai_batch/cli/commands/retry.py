@@ -132,7 +132,7 @@ def _show(
     else:
         errors.note(f"job {job.id}: every request succeeded")
     if chosen:
-        verb = "would be sent" if dry_run else "is sent" if chosen == 1 else "are sent"
+        verb = "would be sent" if dry_run else "was sent" if chosen == 1 else "were sent"
         errors.note(f"{count_text(chosen, 'request')} {verb} again")
     if chosen and not dry_run:
         errors.hint(f"obatch wait {job.id}")

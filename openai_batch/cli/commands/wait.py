@@ -60,7 +60,7 @@ def wait(
         # A job that ended with failures counts more than one that still runs.
         raise next((error for error in reversed(failed) if isinstance(error, IncompleteError)), failed[0])
     if not quiet and len(found) == 1:
-        errors.hint(f"obatch download {found[0].id} -o results.jsonl")
+        errors.hint(f"obatch download {found[0].id}" + ("" if waited[0].output_path else " -o results.jsonl"))
 
 
 def _wait(current: CommandSession, job: JobRecord, deadline: float | None) -> tuple[JobRecord, BatchError | None]:
