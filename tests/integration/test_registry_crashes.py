@@ -133,7 +133,7 @@ def test_a_job_that_another_process_walks_is_waited_for(workbench: Workbench) ->
     while said[-1] and f"another obatch is sending job {job.id}" not in said[-1]:
         said.append(process.stderr.readline())
     assert f"another obatch is sending job {job.id}" in said[-1], said
-    assert len(workbench.server.requests) == 1
+    assert len(workbench.server.uploads) == 1
     os.close(holder)
     process.communicate()
     watchdog.cancel()
