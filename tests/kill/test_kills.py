@@ -234,7 +234,15 @@ def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Cal
     with world(tmp_path, zygote) as made:
         prepare(made, "run")
         words = [sys.executable, "-m", "openai_batch", *COMMANDS["run"][1]]
-        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=recvfrom:signal=KILL:when=2"]
+        tracer = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            os.devnull,
+            "-e",
+            "inject=recvfrom:signal=KILL:when=3",
+        ]  # the list, the upload, the creation
         done = subprocess.run([*tracer, *words], cwd=made.work, env=made.env, capture_output=True, check=False)
         assert done.returncode == -signal.SIGKILL, done
         assert len(made.server.creates) == 1
@@ -279,6 +287,8 @@ def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
     here.write()
     assert here.run("submit", "in.jsonl").code == here.run("wait").code == 0
     words = ("download", "-o", "out.jsonl")
+    assert here.run(*words).code == 0  # from now on the results are kept with the job
+    (here.work / "out.jsonl").unlink()
     points = here.run(*words, points=str(here.log / "points")).points
     (here.work / "out.jsonl").unlink()
     here.run(*words, moment=Moment(next(n for n, name in enumerate(points, 1) if name in ("link", "replace"))))
