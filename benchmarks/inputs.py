@@ -96,7 +96,7 @@ def jobs(count: str) -> None:
 
     registry = Registry()
     job = JobRecord(
-        0, "order-0", "openai", "https://api.example/v1", "/v1/chat/completions", "24h", time.time(), uid="job-0"
+        0, "order-0", "openai", "https://api.example/v1", "a", "/v1/chat/completions", "24h", time.time(), uid="job-0"
     )
     registry.add(job, [PartRecord(0, 1, "ended", status="completed", requests=1000, batch_id="batch_0")])
     registry.close()
@@ -135,7 +135,16 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
     from openai_batch.requests.split import ROW_NUMBER
 
     job = JobRecord(
-        *(0, f"order-{place.name}", "bench", "https://bench.example/v1", "/v1/chat/completions", "24h", time.time()),
+        *(
+            0,
+            f"order-{place.name}",
+            "bench",
+            "https://bench.example/v1",
+            "a",
+            "/v1/chat/completions",
+            "24h",
+            time.time(),
+        ),
         uid=place.name,
         requests=rows,
     )

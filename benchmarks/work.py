@@ -59,7 +59,7 @@ def join(uid: str, target: str) -> None:
     job = flow.registry.by_uid(uid)
     if job is None:
         raise SystemExit(f"no job {uid}")
-    flow.connections._apis[job.base_url] = _Shelf()  # type: ignore[assignment] # noqa: SLF001 - all that collecting asks of it
+    flow.connections._apis[job.account] = _Shelf()  # type: ignore[assignment] # noqa: SLF001 - all that collecting asks of it
     if not collect(flow, job, Path(target), force=True).tally.complete:
         raise SystemExit("results are missing")
 

@@ -234,15 +234,8 @@ def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Cal
     with world(tmp_path, zygote) as made:
         prepare(made, "run")
         words = [sys.executable, "-m", "openai_batch", *COMMANDS["run"][1]]
-        tracer = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            os.devnull,
-            "-e",
-            "inject=recvfrom:signal=KILL:when=3",
-        ]  # the list, the upload, the creation
+        # The third answer: the first two are those to the list and to the upload.
+        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=recvfrom:signal=KILL:when=3"]
         done = subprocess.run([*tracer, *words], cwd=made.work, env=made.env, capture_output=True, check=False)
         assert done.returncode == -signal.SIGKILL, done
         assert len(made.server.creates) == 1
