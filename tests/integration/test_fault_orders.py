@@ -287,4 +287,5 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
                 registry.close()
         return len(port.made)
 
-    assert max(walk((0, fault)) for fault in range(8)) == 2
+    # The list that is read first, the upload, the creation.
+    assert max(walk((0, 0, fault)) for fault in range(8)) == 2
