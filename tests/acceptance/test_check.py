@@ -182,7 +182,7 @@ def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
         result = invoke("submit", name, "-p", "faulty").failed(3, f"{name}: it is not a batch file", "obatch run")
         assert len(result.err.splitlines()) == 2
         result = invoke("check", name, "-p", "faulty").failed(3, "1 problem", f"obatch prepare {name}")
-        assert f"{name}:1: the line is no request" in result.out
+        assert f"{name}:1: the line is not a request" in result.out
     invoke("submit", "prompts.txt", "many.txt", "-p", "faulty").failed(3, "prompts.txt: it is not a batch file")
     invoke("submit", "/dev/null", "-p", "faulty").failed(3, "not a regular file", "standard input")
     invoke("submit", "-", "-p", "faulty").failed(3, "has no requests")

@@ -96,7 +96,7 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
     assert (groups["500"]["count"], groups["500"]["helps"], groups["500"]["sample"]) == (1, True, "r1")
     assert groups["400"]["helps"] is False
     invoke("retry").succeeded()
-    invoke("wait").failed(5, "3 of 4 requests succeeded")
+    invoke("wait").failed(5, "3 of 4 requests answered")
     invoke("download", "-o", "all.jsonl").failed(5, "3 of 4 answered: 3 succeeded, 1 failed")
     assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
     (job,) = json.loads(invoke("ls", "--json").succeeded().out)
