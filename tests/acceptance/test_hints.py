@@ -20,6 +20,7 @@ def submit(fault: str, provider: str = "faulty") -> list[str]:
     return ["submit", str(write("in.jsonl", [request("a", f"fault:{fault}")])), "-p", provider]
 
 
+@pytest.mark.slow
 def test_an_unreachable_provider_is_named_with_the_cause() -> None:
     """Whatever was asked for, the cause is that of the network, and the hint names the address."""
     profile = '[providers.dead]\nbase_url = "http://127.0.0.1:9/v1"\n'

@@ -25,6 +25,7 @@ def submit(name: str, model: str = "echo-1", *words: str) -> str:
     return str(batch_id)
 
 
+@pytest.mark.slow
 def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultServer) -> None:
     """Every command takes a job by its number, its name or its batch id; without any it takes the one used last."""
     first, second = submit("one"), submit("two")
@@ -41,6 +42,7 @@ def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultS
     assert [row[0] for row in invoke("ls").succeeded().rows] == ["2", "1"]
 
 
+@pytest.mark.slow
 def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
     """No jobs yet, an unknown number, name, batch and provider are told apart from failures by their code."""
     for command in ("status", "wait", "download", "cancel"):
@@ -89,6 +91,7 @@ def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
     invoke("submit", "in.jsonl", "-p", "faulty", "--metadata", "team").failed(2, "'team' is not KEY=VALUE")
 
 
+@pytest.mark.slow
 def test_ls_filters(faulty: FaultServer) -> None:
     """--status, -p and --limit choose; quiet, JSON and plain agree on what is there."""
     submit("one")
@@ -104,6 +107,7 @@ def test_ls_filters(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_wait_takes_many_jobs_and_tells_the_worst(faulty: FaultServer) -> None:
     """`wait` on several jobs reports each and exits with 5 if one of them is not a full success."""
     submit("one")
@@ -127,6 +131,7 @@ def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
     assert not faulty.seen("POST", "/batches/.*/cancel")
 
 
+@pytest.mark.slow
 def test_status_tells_and_judges(faulty: FaultServer) -> None:
     """`status` exits with 0 whatever it tells; --exit-code judges; --offline asks nobody."""
     submit("one", "fault:rows=mixed,inline")
@@ -141,6 +146,7 @@ def test_status_tells_and_judges(faulty: FaultServer) -> None:
     assert invoke("status", "1", "--exit-code").code == 0
 
 
+@pytest.mark.slow
 def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     """Several jobs, or none named, need a person or --yes; one named job does not."""
     submit("one", RUNS_ON)
@@ -162,6 +168,7 @@ def test_cancelling_what_has_ended_says_so(faulty: FaultServer) -> None:
     assert not faulty.seen("POST", "/batches/.*/cancel")
 
 
+@pytest.mark.slow
 def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
     """What a cancelled batch has finished is paid for, and comes home with exit 5 if something is missing."""
     write("in.jsonl", [request(f"r{n}", RUNS_ON + ";rows=absent;late=-99") for n in range(4)])

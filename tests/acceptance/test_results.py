@@ -246,6 +246,7 @@ def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
     assert [read_csv(name)[0]["k"] for name in ("one.csv", "two.csv")] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
     """They are counted by outcome, and nothing is sent again for them unasked; --strict makes them exit with 5."""
     Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")

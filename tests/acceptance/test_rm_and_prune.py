@@ -38,6 +38,7 @@ def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:
     invoke("rm").failed(2, "name the jobs")
 
 
+@pytest.mark.slow
 def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
     """A job that runs, is uncertain or has results to collect is refused; one that was never sent is not."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
