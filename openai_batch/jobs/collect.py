@@ -161,6 +161,8 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = f"obatch retry {job.id} --where refused,cut sends these requests again"
     elif tally.unreadable_count and tally.outcomes[Outcome.MISSING]:
         hint = f"obatch download {job.id} --raw FOLDER fetches the provider's own files as they are"
+    elif any(map(lacks_output, job.parts)):
+        hint = f"the output file may still appear: obatch download {job.id} looks again"
     elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
     elif tally.requests - tally.answered <= sum(part.requests for part in job.parts if part.withdrawn):

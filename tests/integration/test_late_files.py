@@ -9,6 +9,7 @@ import pytest
 from support.faults import StoredBatch, StoredFile
 from support.plan import Plan
 
+from openai_batch.errors import IncompleteError
 from openai_batch.jobs import workflow as steps
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.retry import NO_OUTPUT, retry_once, survey, wait_and_retry
@@ -38,6 +39,9 @@ def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pyte
     assert (job.status, len(workbench.server.batches)) == ("completed", 1)
     assert set(survey(workflow, job).rows.values()) == {NO_OUTPUT}
     assert any("output file may still appear" in text for text in workbench.reporter.notes)
+    with pytest.raises(IncompleteError) as told:
+        raise_if_incomplete(collect(workflow, job, workbench.out))
+    assert "obatch download" in told.value.hint
 
 
 def test_retries_look_at_the_answers(workbench: Workbench) -> None:
