@@ -65,9 +65,10 @@ class Connections:
         self._given = {self._account(source): provider for source, provider in tuple(given.items())}
 
     def close(self) -> None:
-        """Close every connection."""
-        for account in tuple(self._apis):
-            self.drop(account)
+        """Close every connection. The registry is not read: it may be the reason why a command ends."""
+        for api in self._apis.values():
+            api.close()
+        self._apis.clear()
 
     def _open(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self._starting)
