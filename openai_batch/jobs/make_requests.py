@@ -95,6 +95,6 @@ def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
     elif kind is not BatchType.IMAGE_GENERATION:
         default, key = provider.default_chat_model, "chat_model"
     if not default:
-        always = f"; {key} in [providers.{provider.name}] is the default" if key else ""
+        always = f", or set {key} in [providers.{provider.name}]" if key else ""
         raise UsageError(f"which model? {provider} has no default for {path}", hint=f"name it with -m{always}")
     return replace(spec, model=default)
