@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import msgspec
 
@@ -15,7 +15,7 @@ from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
 from openai_batch.results.tally import Tally
 
-from .async_methods import async_method
+from .async_version import async_version
 
 if TYPE_CHECKING:
     import os
@@ -29,19 +29,17 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
 
 
-_T = TypeVar("_T")
-
 _AT_ONCE = 1000
 """How many results are read at a time for an event loop."""
 
 
 class Job:
-    """One job. Objects come from `Jobs`, and belong to its thread.
+    """One job. Objects come from `Jobs`; several threads and event loops can use one.
 
     The properties show the job as last seen; `refresh` and `wait` ask the provider. Each method has an async version
     with the suffix `_async`. Besides the errors that it names, a method that asks the provider may raise ApiError,
-    AuthError if the key is missing or refused, NotFoundError if the provider no longer has the batch, RegistryError,
-    and UsageError in another thread.
+    AuthError if the key is missing or refused, NotFoundError if the provider no longer has the batch, and
+    RegistryError.
     """
 
     def __init__(self, session: Session, row: JobRecord) -> None:
@@ -110,7 +108,7 @@ class Job:
             self._row = workflow.refresh(self._known())
         return self
 
-    refresh_async = async_method(refresh)
+    refresh_async = async_version(refresh)
 
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
         """Wait until the job has ended. Returns the job itself.
@@ -135,7 +133,7 @@ class Job:
 
         await self._wait_once_async(timeout)
         for _ in range(retries):
-            if not await asyncio.to_thread(self._apart, Job._retry_once):
+            if not await asyncio.to_thread(self._retry_once):
                 break
             await self._wait_once_async(timeout)
         return self
@@ -148,7 +146,7 @@ class Job:
             poller = Poller(job_delays(provider), self._session.reporter.warn, timeout)
         while True:
             with poller.attempt():
-                await asyncio.to_thread(self._apart, Job._look)
+                await asyncio.to_thread(self._look)
             if self.ended:
                 return
             await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
@@ -173,7 +171,7 @@ class Job:
             self._row = cancel(workflow, self._known())
         return self
 
-    cancel_async = async_method(cancel)
+    cancel_async = async_version(cancel)
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
@@ -201,7 +199,7 @@ class Job:
         raise_if_incomplete(collected, strict=strict)
         return target
 
-    download_async = async_method(download)
+    download_async = async_version(download)
 
     def results(self) -> Iterator[Result]:
         """Yield the result of each request, in the order of the input, also of those that failed or are missing.
@@ -217,7 +215,7 @@ class Job:
         import asyncio
 
         with contextlib.ExitStack() as stack:
-            lines = await asyncio.to_thread(self._apart, lambda job: stack.enter_context(Job._gathered(job)))
+            lines = await asyncio.to_thread(stack.enter_context, self._gathered())
             results = map(Result.of, lines)
             while some := await asyncio.to_thread(list, itertools.islice(results, _AT_ONCE)):
                 for result in some:
@@ -241,7 +239,7 @@ class Job:
             self._row = retry(workflow, self._row, failures, wanted)
         return sum(group.count for group in failures.groups() if wanted(group.verdict))
 
-    retry_async = async_method(retry)
+    retry_async = async_version(retry)
 
     def _known(self) -> JobRecord:
         """Return the job as it is stored now: another program or object may have changed it."""
@@ -280,16 +278,3 @@ class Job:
                     out.write(line)
             out.seek(0)
             yield out
-
-    def _apart(self, act: Callable[[Self], _T]) -> _T:
-        """Return what `act` returns when it is called in this thread with a copy of the job.
-
-        The copy has its own connections. If `act` returns the copy, the job itself is returned.
-        """
-        with contextlib.closing(self._session.twin()) as session:
-            other = type(self)(session, self._row)
-            try:
-                result = act(other)
-            finally:
-                self._row = other._row  # noqa: SLF001 - the same class
-        return cast("_T", self) if result is other else result

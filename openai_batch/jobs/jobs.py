@@ -11,13 +11,13 @@ those that `obatch ls` shows, and the command and programs can continue each oth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import askable_providers
 from openai_batch.requests.from_python import open_input
 
-from .async_methods import async_method
+from .async_version import async_version
 from .input_name import name_of_input
 from .job import Job
 from .job_spec import make_spec
@@ -26,13 +26,10 @@ from .session import Session
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from openai_batch.providers.lookup import Provider
     from openai_batch.requests.from_python import JobInput
-
-
-_T = TypeVar("_T")
 
 
 class Jobs:
@@ -40,19 +37,25 @@ class Jobs:
 
     `state` is another folder for the registry, the files of jobs and the local provider's server, like
     `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one is
-    silent. Use the object as a context manager, or `close` it. It belongs to the thread that made it (others raise
-    UsageError); an object in another thread sees the same jobs. Each method but `list` and `close` has an async version
-    with the suffix `_async`. Every method may raise RegistryError.
+    silent. Several threads and event loops can use the object; each thread has connections of its own. Use it as a
+    context manager, `with` or `async with`, or `close` it to close them early. Each method but `list` and `close` has
+    an async version with the suffix `_async`. Every method may raise RegistryError.
     """
 
     def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
         folder = None if state is None else as_path(state).absolute()
-        self._session = Session(folder, reporter or Reporter(), {})
+        self._session = Session(folder, reporter or Reporter())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -126,7 +129,7 @@ class Jobs:
             row = submit_job(workflow, spec, folder, options).job
         return Job(self._session, row)
 
-    submit_async = async_method(submit)
+    submit_async = async_version(submit)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the one used last for None.
@@ -142,7 +145,7 @@ class Jobs:
             workflow.registry.touch(row.id)
         return Job(self._session, row)
 
-    get_async = async_method(get)
+    get_async = async_version(get)
 
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
         """Find the batches of ours that this machine does not know, add them, and return the jobs that changed.
@@ -156,7 +159,7 @@ class Jobs:
             asked = [self._session.provider(provider)] if provider else askable_providers()
             return [Job(self._session, row) for row in recover(workflow, asked)]
 
-    recover_async = async_method(recover)
+    recover_async = async_version(recover)
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).
@@ -165,16 +168,3 @@ class Jobs:
         """
         with self._session.work() as workflow:
             return [Job(self._session, row) for row in workflow.registry.jobs(limit, provider)]
-
-    def _apart(self, act: Callable[[Self], _T]) -> _T:
-        """Return what `act` returns when it is called in this thread with a copy of this object.
-
-        The copy has its own connections. Jobs that `act` returns are attached to this object.
-        """
-        with type(self)() as other:
-            other._session = self._session.twin()  # noqa: SLF001 - the same class
-            result = act(other)
-        for job in result if isinstance(result, list) else [result]:
-            if isinstance(job, Job):
-                job._session = self._session  # noqa: SLF001 - made by this object
-        return result

@@ -1,12 +1,12 @@
-"""What the `Jobs` and `Job` objects of one thread share: a workflow with its registry and connections."""
+"""What `Jobs` and `Job` objects share: for each thread, a workflow with its registry and connections."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import UsageError
 from openai_batch.files import paths
 from openai_batch.providers.lookup import get_provider_by_name
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """A workflow for the objects of one thread, opened at its first use.
+    """A workflow for each thread that uses it, opened at its first use.
 
-    `state` is the folder of the jobs, None for the user's own. `given` are the providers that the program has made, by
-    account.
+    `state` is the folder of the jobs, None for the user's own. What nobody closed is closed when the thread ends, or
+    when the session is no longer used.
     """
 
-    def __init__(self, state: Path | None, reporter: Reporter, given: dict[str, Provider]) -> None:
+    def __init__(self, state: Path | None, reporter: Reporter) -> None:
         self.reporter = reporter
         self._state = state
-        self._given = given
-        self._thread = threading.get_ident()
-        self._workflow: Workflow | None = None
+        self._given: dict[str, Provider] = {}  # the providers that the program has made, by account
+        self._here = threading.local()
+        self._open: weakref.WeakSet[_Owned] = weakref.WeakSet()
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Workflow]:
-        """Use the workflow, in the folder of these jobs. Raises UsageError in another thread."""
-        if threading.get_ident() != self._thread:
-            raise UsageError("these Jobs belong to another thread", hint="make a Jobs() in each thread")
+        """Use this thread's workflow, in the folder of these jobs."""
         with paths.state_at(self._state):
-            if self._workflow is None:
+            owned: _Owned | None = getattr(self._here, "owned", None)
+            if owned is None or owned.closed:
                 from .store.registry import Registry
 
-                self._workflow = Workflow(Registry(), self.reporter)
-            self._workflow.connections.add(self._given)
-            yield self._workflow
+                owned = self._here.owned = _Owned(Workflow(Registry(), self.reporter))
+                self._open.add(owned)
+            owned.workflow.connections.add(self._given)
+            yield owned.workflow
 
     def provider(self, provider: str | Provider) -> Provider:
         """Return a provider by its name, or remember one that the program has made for the jobs that run there.
@@ -62,13 +62,23 @@ class Session:
         """Return the argument; a provider that the program has made is remembered."""
         return provider if provider is None or isinstance(provider, str) else self.provider(provider)
 
-    def twin(self) -> Session:
-        """Return a session for the calling thread, with the same folder, reporter and providers."""
-        return Session(self._state, self.reporter, self._given)
+    def close(self) -> None:
+        """Close the connections of all threads; the next use opens new ones."""
+        for owned in list(self._open):
+            owned.close()
+
+
+class _Owned:
+    """A thread's workflow, which is closed with the thread."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self.closed = False
 
     def close(self) -> None:
-        """Close the connections; the next use opens new ones."""
-        if self._workflow is not None:
-            with self.work() as workflow:
-                workflow.close()
-            self._workflow = None
+        self.closed = True
+        self.workflow.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at the end of the program anything may be gone
+            self.close()

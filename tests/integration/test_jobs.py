@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import resource
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from openai_batch.errors import (
     InputError,
     NotFoundError,
     OutputExistsError,
-    UsageError,
     WaitTimeoutError,
 )
 from openai_batch.jobs import Reporter, Result
@@ -382,20 +382,20 @@ def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: 
     assert capfd.readouterr() == ("", "")
 
 
-def test_another_thread_is_told_to_make_its_own(jobs: Jobs) -> None:
-    """What belongs to one thread says so in another one."""
-    said: list[str] = []
+def test_threads_share_jobs(workbench: Workbench, jobs: Jobs) -> None:
+    """Eight threads submit, wait and read with one object, and nothing is left open when they have ended."""
 
-    def use() -> None:
-        try:
-            jobs.list()
-        except UsageError as exc:
-            said.append(exc.hint)
+    def use(number: int) -> list[str]:
+        requests = [{"model": "fault:", "messages": [{"role": "user", "content": f"{number}-{row}"}]} for row in (1, 2)]
+        job = jobs.submit(requests, provider="faulty").wait()
+        return [result.custom_id for result in shared.results() if job.ended]
 
-    thread = threading.Thread(target=use)
-    thread.start()
-    thread.join()
-    assert said == ["make a Jobs() in each thread"]
+    shared = jobs.submit(workbench.write("fault:", 3), provider="faulty").wait()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(use, range(8))) == [["id-0", "id-1", "id-2"]] * 8
+    assert len(workbench.server.batches) == 9
+    gc.collect()  # what is not closed warns, and a warning is an error
+    assert len(jobs._session._open) <= 1
 
 
 def test_closed_jobs_open_again(workbench: Workbench) -> None:

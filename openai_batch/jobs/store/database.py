@@ -106,7 +106,14 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         # "rw" does not create the file. It is not "ro" even for reading: SQLite must be able to roll back the
         # transaction of a killed process.
-        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
+        # The garbage collector may close it in another thread; only one thread uses it.
+        db = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA foreign_keys = ON")
         return db
