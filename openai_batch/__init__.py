@@ -1,6 +1,8 @@
-"""Batch inference: from a file of prompts to one checked file of answers.
+"""Batch inference: from rows or a file of prompts to checked answers.
 
-    from openai_batch import Batch
+    import openai_batch
+
+    labelled = openai_batch.map(frame, "Label this review: {{ text }}", model="gpt-4o-mini")
 
 Each public name is imported when it is first used, so that `import openai_batch` is fast.
 """
@@ -16,6 +18,10 @@ from .errors import *  # noqa: F403 - every error is public
 if TYPE_CHECKING:
     from .batch.batch import Batch
     from .batch.wait import wait
+    from .frames.map import embed, embed_async, map_async
+    from .frames.map import map as map  # noqa: A004 - public, but not in `__all__`
+    from .frames.run import Run
+    from .frames.start import attach, attach_async, start, start_async
     from .inputs.data_url import data_url
     from .jobs.job import Job
     from .jobs.jobs import Jobs
@@ -35,14 +41,24 @@ _MODULE_OF = {
     "Provider": "providers.provider",
     "Outcome": "results.outcome",
     "Result": "results.result",
+    "Run": "frames.run",
+    "attach": "frames.start",
+    "attach_async": "frames.start",
     "data_url": "inputs.data_url",
+    "embed": "frames.map",
+    "embed_async": "frames.map",
     "get_provider_by_base_url": "providers.lookup",
     "get_provider_by_model": "providers.lookup",
     "get_provider_by_name": "providers.lookup",
+    "map": "frames.map",
+    "map_async": "frames.map",
+    "start": "frames.start",
+    "start_async": "frames.start",
     "wait": "batch.wait",
 }
 _SUBPACKAGES = ("batch", "jobs", "providers")
 
+# `map` is left out: a star import must not hide the builtin.
 __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Batch",
     "BatchType",
@@ -51,11 +67,19 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Outcome",
     "Provider",
     "Result",
+    "Run",
     "__version__",
+    "attach",
+    "attach_async",
     "data_url",
+    "embed",
+    "embed_async",
     "get_provider_by_base_url",
     "get_provider_by_model",
     "get_provider_by_name",
+    "map_async",
+    "start",
+    "start_async",
     "wait",
     *errors.__all__,
 ]

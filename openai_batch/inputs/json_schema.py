@@ -1,7 +1,8 @@
-"""Structured output: a JSON schema from a file, checked for what OpenAI's strict mode needs.
+"""Structured output: a JSON schema in the form that OpenAI's strict mode needs.
 
 Strict mode (OpenAI's guide to structured outputs): the top is an object. Every object lists its properties, requires
 all of them and forbids others. The only composition is `anyOf`, not at the top. An optional property may be null.
+What pydantic and others write is brought into this form, as the SDK does it for its own classes.
 """
 
 from __future__ import annotations
@@ -35,14 +36,70 @@ def load_schema(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {exc.strerror}", hint="--schema names a file with a JSON schema") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         raise InputError(f"{path}: not valid JSON: {exc}", hint="--schema names a file with a JSON schema") from None
-    problems = list(_problems(schema, schema, "$", 0))
+    return strict_schema(schema, path.stem, str(path))
+
+
+def strict_schema(schema: Any, title: str, source: str) -> dict[str, Any]:
+    """Return the `json_schema` for a request: name, schema and `strict`.
+
+    Objects that do not say so themselves require all of their properties and forbid others. Defaults are left out, and
+    `oneOf` becomes `anyOf`. `title` is the name, `source` says where the schema is from. Raises InputError with
+    everything else that strict mode would refuse, as `source: place: problem`.
+    """
+    made = _strict(schema, schema)
+    problems = list(_problems(made, made, "$", 0))
     if problems:
         raise InputError(
-            f"{path} is not a schema for structured output\n" + "\n".join(f"{path}: {item}" for item in problems[:20]),
-            hint='objects need "additionalProperties": false and every property under "required"',
+            f"{source} is not a schema for structured output\n"
+            + "\n".join(f"{source}: {item}" for item in problems[:20]),
+            hint="change the schema; OpenAI's guide to structured outputs says what it may have",
         )
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:64] or "answer"
-    return {"name": name, "schema": schema, "strict": True}
+    return {"name": re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] or "answer", "schema": made, "strict": True}
+
+
+def _strict(node: Any, root: Any, inlined: tuple[str, ...] = (), depth: int = 0) -> Any:
+    """Return a schema in the form of strict mode, as far as it means the same. `inlined` are the references above."""
+    if not isinstance(node, dict) or depth > MAX_DEPTH:
+        return node
+    made = {word: value for word, value in node.items() if word not in ("default", "discriminator")}
+    single = made.get("allOf")
+    if isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict):
+        del made["allOf"]
+        made = {**single[0], **made}
+    reference = made.get("$ref")
+    if isinstance(reference, str) and (len(made) > 1 or not depth):  # strict mode allows nothing beside it
+        target = _target(reference, root)
+        if reference in inlined or not isinstance(target, dict):
+            return {"$ref": reference}
+        beside = {word: value for word, value in made.items() if word != "$ref"}
+        return _strict({**target, **beside}, root, (*inlined, reference), depth)
+    return _with_strict_parts(made, root, inlined, depth)
+
+
+def _with_strict_parts(made: dict[str, Any], root: Any, inlined: tuple[str, ...], depth: int) -> dict[str, Any]:
+    """Make a schema that is no reference strict, and what is below it."""
+    if "oneOf" in made and "anyOf" not in made:
+        made["anyOf"] = made.pop("oneOf")
+    properties = made.get("properties")
+    if made.get("type") == "object" and isinstance(properties, dict):
+        made.setdefault("additionalProperties", False)
+        made["required"] = list(dict.fromkeys([*_texts(made.get("required")), *properties]))
+
+    def below(value: Any) -> Any:
+        return _strict(value, root, inlined, depth + 1)
+
+    for word in ("properties", "$defs", "definitions"):
+        if isinstance(inner := made.get(word), dict):
+            made[word] = {name: below(value) for name, value in inner.items()}
+    if "items" in made:
+        made["items"] = below(made["items"])
+    if isinstance(options := made.get("anyOf"), list):
+        made["anyOf"] = [below(option) for option in options]
+    return made
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _problems(node: Any, root: Any, place: str, depth: int) -> Iterator[str]:
@@ -104,11 +161,15 @@ def _below(node: dict[str, Any], root: Any, place: str, depth: int, *, array: bo
 
 
 def _reference(target: Any, root: Any, place: str) -> Iterator[str]:
-    node = root
     if not isinstance(target, str) or not target.startswith("#"):
         yield f"{place}: $ref must point within the file"
-        return
-    for step in filter(None, target[1:].split("/")):
-        node = node.get(step) if isinstance(node, dict) else None
-    if node is None:
+    elif _target(target, root) is None:
         yield f"{place}: $ref points to {target}, which does not exist"
+
+
+def _target(reference: Any, root: Any) -> Any:
+    """Return what a reference within a schema points to; None if that does not exist."""
+    node = root
+    for step in filter(None, str(reference)[1:].split("/")):
+        node = node.get(step) if isinstance(node, dict) else None
+    return node

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .store.records import ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,9 +27,14 @@ def name_of_input(
     return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
 
 
+def name_of_rows(name: str | None) -> str | None:
+    """Return a text that identifies the rows that a program gives under a name; None if they have none."""
+    return None if name is None else f"{ROWS}{name}"
+
+
 def input_files(input_name: str | None) -> list[Path]:
     """Return the files of an input that `name_of_input` has named, as far as they exist."""
-    if input_name is None:
+    if input_name is None or input_name.startswith(ROWS):
         return []
     if input_name.startswith("-> "):
         return [Path("/dev/stdin")]

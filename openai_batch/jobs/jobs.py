@@ -18,10 +18,9 @@ from openai_batch.providers.lookup import askable_providers
 from openai_batch.requests.from_python import open_input
 
 from .async_version import async_version
-from .input_name import name_of_input
+from .input_name import name_of_input, name_of_rows
 from .job import Job
 from .job_spec import make_spec
-from .reporter import Reporter
 from .session import Session
 
 if TYPE_CHECKING:
@@ -31,20 +30,22 @@ if TYPE_CHECKING:
     from openai_batch.providers.lookup import Provider
     from openai_batch.requests.from_python import JobInput
 
+    from .reporter import Reporter
+
 
 class Jobs:
     """The jobs of this user on this machine, the same ones that `obatch ls` shows.
 
     `state` is another folder for the registry, the files of jobs and the local provider's server, like
-    `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one is
-    silent. Several threads and event loops can use the object; each thread has connections of its own. Use it as a
-    context manager, `with` or `async with`, or `close` it to close them early. Each method but `list` and `close` has
-    an async version with the suffix `_async`. Every method may raise RegistryError.
+    `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one
+    writes to the logger `openai_batch`. Several threads and event loops can use the object; each thread has
+    connections of its own. Use it as a context manager, `with` or `async with`, or `close` it to close them
+    early. Each method but `list` and `close` has an async version with the suffix `_async`. Every method may
+    raise RegistryError.
     """
 
     def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
-        folder = None if state is None else as_path(state).absolute()
-        self._session = Session(folder, reporter or Reporter())
+        self._session = Session(state, reporter)
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +81,12 @@ class Jobs:
         """Check the whole input and start its job, or continue the job that the same input started before.
 
         `input` is a batch file, a list of several, which become one job, or requests: each a dict with `custom_id`,
-        `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get line-1,
-        line-2, … by their place. Without `provider` the default provider is used, else the one that serves the first
-        model. `name` is another way to refer to the job; `metadata` is added to each batch; `window` is the completion
-        window, such as "24h" (None: the provider's own). `output` is the path that the results will be downloaded to:
-        if it is taken, that is found out before anything is paid.
+        `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get
+        line-1, line-2, … by their place. Without `provider` the default provider is used, else the one that
+        serves the first model. `name` is another way to refer to the job; a later job of the same file, or of
+        requests given under the same name, takes it over; `metadata` is added to each batch; `window` is the
+        completion window, such as "24h" (None: the provider's own). `output` is the path that the results
+        will be downloaded to: if it is taken, that is found out before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
         answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
@@ -114,7 +116,7 @@ class Jobs:
                 name=name,
                 metadata=metadata,
                 window=window,
-                input_name=None if source.origin is None else name_of_input([str(source.origin)]),
+                input_name=name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)]),
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )

@@ -17,9 +17,10 @@ from openai_batch.requests.source import Source
 from .store.job_folder import COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.formats import Inputs, Table
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.providers.provider import Provider
 
@@ -63,11 +64,29 @@ def make_requests(
             )
         return Requests(ready, provider)
     chosen = pick_provider(provider, spec.model or None)
+    return requests_of_rows(inputs.tables(), inputs.name, folder, spec, chosen, limit=limit, skip_empty=skip_empty)
+
+
+def requests_of_rows(
+    tables: Iterable[Table],
+    name: str,
+    folder: Path,
+    spec: RequestSpec,
+    provider: Provider,
+    *,
+    limit: int | None = None,
+    skip_empty: bool = False,
+) -> Requests:
+    """Make requests in `folder` from the first `limit` rows (None: all) of these tables, which messages call `name`.
+
+    With `skip_empty`, rows with an empty prompt are skipped. Raises InputError for rows that cannot become requests,
+    and UsageError if there is no model.
+    """
     path, columns = folder / "prepared.jsonl", folder / COLUMNS
     with path.open("wb") as handle, columns.open("wb") as kept:
-        full_spec = with_model(spec, chosen)
-        made = prepare(inputs.tables(), full_spec, handle, limit=limit, skip_empty=skip_empty, rows_to=kept)
-    return Requests(Source(path, f"requests made of {inputs.name}", None), str(chosen.name), columns, made)
+        full_spec = with_model(spec, provider)
+        made = prepare(tables, full_spec, handle, limit=limit, skip_empty=skip_empty, rows_to=kept)
+    return Requests(Source(path, f"requests made of {name}", None), str(provider.name), columns, made)
 
 
 def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:

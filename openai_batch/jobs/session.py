@@ -8,13 +8,14 @@ import weakref
 from typing import TYPE_CHECKING
 
 from openai_batch.files import paths
+from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import get_provider_by_name
 
 from .workflow import Workflow
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
-    from pathlib import Path
 
     from openai_batch.providers.provider import Provider
 
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 class Session:
     """A workflow for each thread that uses it, opened at its first use.
 
-    `state` is the folder of the jobs, None for the user's own. What nobody closed is closed when the thread ends, or
-    when the session is no longer used.
+    `state` is the folder of the jobs, None for the user's own. Without `reporter` progress goes to `logging`. What
+    nobody closed is closed when the thread ends, or when the session is no longer used.
     """
 
-    def __init__(self, state: Path | None, reporter: Reporter) -> None:
-        self.reporter = reporter
-        self._state = state
+    def __init__(self, state: str | os.PathLike[str] | None, reporter: Reporter | None) -> None:
+        if reporter is None:
+            from .logging_reporter import LoggingReporter
+
+            reporter = LoggingReporter()
+        self.reporter: Reporter = reporter
+        self._state = None if state is None else as_path(state).absolute()
         self._given: dict[str, Provider] = {}  # the providers that the program has made, by account
         self._here = threading.local()
         self._open: weakref.WeakSet[_Owned] = weakref.WeakSet()

@@ -16,7 +16,7 @@ from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
-from .store.records import EarlierJobs, JobRecord, PartRecord, PartState
+from .store.records import JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     if options.missing is not None:
         check_missing(options.missing, options.output, inputs, force=options.force or known is not None)
     if known is None:
-        workflow.registry.check_name(spec.name, plan.earlier)
+        workflow.registry.check_name(spec.name, spec.input_name, plan.earlier)
     return plan
 
 
@@ -119,7 +119,7 @@ def submit(
             )
         except OvertakenError:
             continue  # another process has just started a job of this input: plan again, with its rows
-        return Submitted(_named(workflow, job, spec.name), new, planned)
+        return Submitted(_named(workflow, job, spec), new, planned)
 
 
 def start(
@@ -243,12 +243,14 @@ def _is_same_slice(api: BatchApi | None, found: PartRecord, planned: PartRecord)
     return True
 
 
-def _named(workflow: Workflow, job: JobRecord, name: str | None) -> JobRecord:
+def _named(workflow: Workflow, job: JobRecord, spec: JobSpec) -> JobRecord:
     """Give a job without a name the name that it is submitted with now, and return the job."""
-    if not name or job.name is not None:
+    if not spec.name or job.name == spec.name:
         return job
-    workflow.registry.check_name(name, EarlierJobs())
-    workflow.registry.set_job(job.id, name=name)
+    if job.name is not None:
+        workflow.reporter.note(f"job {job.id} was started from the same input before, and keeps its name {job.name!r}")
+        return job
+    workflow.registry.name(job.id, spec.name, spec.input_name)
     return workflow.registry.job(job.id)
 
 

@@ -35,12 +35,17 @@ def flat(result: Result) -> tuple[Any, ...]:
         cell_of(result.answer) if error is not None else cell_of(result.answer) or result.refusal or result.answer,
         result.finish_reason,
         model,
-        _first(result.usage, "prompt_tokens", "input_tokens"),
-        _first(result.usage, "completion_tokens", "output_tokens"),
+        *token_counts(result),
         result.outcome,
         error.code if error is not None else None,
         (error.message or str(error)) if error is not None else None,
     )
+
+
+def token_counts(result: Result) -> tuple[Any, Any]:
+    """Return the tokens of the prompt and of the answer, each None if the provider did not count them."""
+    usage = result.usage
+    return _first(usage, "prompt_tokens", "input_tokens"), _first(usage, "completion_tokens", "output_tokens")
 
 
 def cell_of(answer: Any) -> Any:

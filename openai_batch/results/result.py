@@ -8,12 +8,16 @@ from typing import Any, Self
 import msgspec
 
 from .answers import Answer, answer_in
+from .body_parts import choices_in, reasoning_in, tool_calls_in
 from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
 from .reasons import ResultError, failed_with, has_content, own_failure
 from .result_line import UNREADABLE, ResultLine, read_json, read_line
 
+_SHOWN = 80
+"""The most characters of an answer in a result's `repr`."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """The result of one request."""
 
@@ -30,6 +34,8 @@ class Result:
 
     Reasoning and commentary are in the `body` only.
     """
+    parsed: Any = None
+    """The answer as a value of the schema that the program gave; None without a schema, or if it does not fit."""
     texts: tuple[str, ...] = ()
     """The texts that the model wrote as its answer: one for each choice or message."""
     finish_reason: str | None = None
@@ -42,6 +48,11 @@ class Result:
     usage: dict[str, Any] = field(default_factory=dict)
     """The tokens that the provider counted, by kind."""
 
+    def __repr__(self) -> str:
+        summary = self.summary
+        shown = summary if len(summary) <= _SHOWN else f"{summary[:_SHOWN]}…"
+        return f"<Result {self.custom_id!r} {self.outcome}: {shown!r}>"
+
     @property
     def ok(self) -> bool:
         """Whether the request succeeded: the answer is there, and whole."""
@@ -53,6 +64,27 @@ class Result:
         if self.answer is None or isinstance(self.answer, str):
             return self.answer
         return msgspec.json.encode(self.answer).decode()
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """The choices of a chat or a completion, as the provider sent them, in the order of their `index`."""
+        return choices_in(self.body)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The tool calls of the answer, as the provider sent them; of several choices, those of all."""
+        return tool_calls_in(self.body)
+
+    @property
+    def reasoning(self) -> str | None:
+        """The text of the model's reasoning; None if the provider does not show it."""
+        return reasoning_in(self.body)
+
+    @property
+    def embedding(self) -> list[float] | None:
+        """The vector of an embeddings request; None for another answer, and for one with several vectors."""
+        numbers = isinstance(self.answer, list) and set(map(type, self.answer)) <= {float, int}
+        return self.answer if self.ok and numbers else None
 
     @property
     def summary(self) -> str:

@@ -134,11 +134,10 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     ("change", "told"),
     [
         ({"additionalProperties": True}, '$: "additionalProperties": false is missing'),
-        ({"required": ["label"]}, "$: 'why' is not under required"),
         ({"required": ["label", "why", "x"]}, "$: 'x' is required but not defined"),
         ({"type": "array"}, '$: the top must have "type": "object"'),
         ({"type": "objekt"}, "$: type is"),
-        ({"oneOf": []}, "$: strict mode does not allow oneOf"),
+        ({"allOf": []}, "$: strict mode does not allow allOf"),
         ({"$defs": {}}, "$.properties.why: $ref points to #/$defs/why"),
         ({"$defs": {"why": {"type": "array"}}}, "$.$defs.why: items are missing"),
         ({"$defs": {"why": {"type": "object"}}}, "$.$defs.why: properties are missing"),
@@ -148,7 +147,52 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
 def test_a_schema_that_strict_mode_refuses(change: Any, told: str) -> None:
     """What OpenAI's strict mode would refuse is told with its place before anything is made."""
     Path("s.json").write_text(json.dumps(STRICT | change), encoding="utf-8")
-    invoke("prepare", "t.csv", "-m", "m", "--schema", "s.json").failed(3, f"s.json: {told}", "additionalProperties")
+    invoke("prepare", "t.csv", "-m", "m", "--schema", "s.json").failed(
+        3, f"s.json: {told}", "guide to structured outputs"
+    )
+
+
+def test_a_schema_that_strict_mode_needs_in_another_form() -> None:
+    """What pydantic writes becomes strict: optional fields are required, and defaults are left out."""
+    loose = {
+        "$defs": {
+            "Why": {"type": "object", "properties": {"text": {"type": "string", "default": "none"}}},
+            "Node": {
+                "type": "object",
+                "properties": {"next": {"$ref": "#/$defs/Node", "description": "the next one"}},
+            },
+        },
+        "type": "object",
+        "properties": {
+            "why": {"$ref": "#/$defs/Why", "description": "the reason"},
+            "label": {"oneOf": [{"type": "string"}, {"type": "null"}], "default": None},
+            "all": {"allOf": [{"type": "integer"}]},
+            "node": {"$ref": "#/$defs/Node"},
+        },
+    }
+    Path("s.json").write_text(json.dumps(loose), encoding="utf-8")
+    body = json.loads(invoke("prepare", "t.csv", "-m", "m", "--schema", "s.json").succeeded().out.splitlines()[0])[
+        "body"
+    ]
+    made = body["response_format"]["json_schema"]["schema"]
+    closed = {"additionalProperties": False, "type": "object"}
+    assert made["properties"] == {
+        "why": {
+            **closed,
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+            "description": "the reason",
+        },
+        "label": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "all": {"type": "integer"},
+        "node": {"$ref": "#/$defs/Node"},
+    }
+    assert made["required"] == ["why", "label", "all", "node"]
+    assert made["additionalProperties"] is False
+    inner = made["$defs"]["Node"]["properties"]["next"]  # the place of a reference that has words beside it
+    assert inner == {**closed, "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]} | {
+        "description": "the next one"
+    }
 
 
 def test_options_that_do_not_fit() -> None:

@@ -46,6 +46,9 @@ RETRY = "retry-"
 FOREIGN = "batch:"
 """The identity of a job begins with this, and ends with the batch's id, if its batch was made elsewhere."""
 
+ROWS = "rows: "
+"""What the `input_name` of a job begins with whose rows a program gave under a name."""
+
 UNIDENTIFIED = "unknown:"
 """The same if its batch is ours, and its marks do not say what was asked for."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import NotFoundError, RegistryError
 
 from .database import Database, check_whole
-from .records import UNIDENTIFIED, JobRecord, PartRecord, PartState
+from .records import ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Registry(Database):
                 same = (job.endpoint, packed(job.input_name), job.account)
                 if (db.execute(sql, same).fetchone()[0] or 0) > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
-            self._free_name(db, job.name, earlier)
+            self._free_name(db, job.name, job.input_name, earlier)
             values = [packed(getattr(replace(job, used_at=time.time()), name)) for name in JOB_FIELDS]
             marks = ", ".join("?" * len(JOB_FIELDS))
             sql = f"INSERT INTO jobs ({', '.join(JOB_FIELDS)}) VALUES ({marks})"  # noqa: S608 - names of our own
@@ -74,11 +74,11 @@ class Registry(Database):
                 self._insert_part(db, int(number or 0), part)
             return self._job(db, int(number or 0)), True
 
-    def check_name(self, name: str | None, earlier: EarlierJobs) -> None:
-        """Raise RegistryError if a job that is not in `earlier` has the name."""
+    def check_name(self, name: str | None, input_name: str | None, earlier: EarlierJobs) -> None:
+        """Raise RegistryError if a job has the name that is not in `earlier` and has another input."""
         with self.reading() as db:
             if db is not None:
-                self._is_taken(db, name, earlier)
+                self._is_taken(db, name, input_name, earlier)
 
     def job(self, number: int) -> JobRecord:
         """Return a job by its number, as it is stored now. Raises NotFoundError."""
@@ -111,16 +111,19 @@ class Registry(Database):
     def earlier(self, account: str, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
         """Return an account's jobs of an endpoint with this input, or with results at this path, the newest first.
 
-        Without `input_name`, those whose input has no name either count as the same input.
+        The rows that programs have given count as one input, with a name or without.
         """
         with self.reading() as db:
             if db is None:
                 return []
+            rows = input_name is None or input_name.startswith(ROWS)
             sql = (
                 "SELECT id FROM jobs WHERE account = ? AND endpoint = ? AND"
-                " (input_name IS ? OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
+                " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
+                " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
             )
-            return [row[0] for row in db.execute(sql, (account, endpoint, packed(input_name), packed(output_path)))]
+            values = (account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output_path))
+            return [row[0] for row in db.execute(sql, values)]
 
     def at_output(self, path: str) -> dict[int, str | None]:
         """Return the jobs whose results are, or may be, at a path, each with the stamp of the file that it published.
@@ -237,6 +240,12 @@ class Registry(Database):
         with self.writing() as db:
             sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
             db.execute(sql, [*(packed(value) for value in values.values()), number])
+
+    def name(self, number: int, name: str, input_name: str | None) -> None:
+        """Give a job a name; an earlier job of the same input loses it. Raises RegistryError if another job has it."""
+        with self.writing() as db:
+            self._free_name(db, name, input_name, None)
+            db.execute("UPDATE jobs SET name = ? WHERE id = ?", (packed(name), number))
 
     def touch(self, number: int) -> None:
         """Store that a job is the one used last; if the registry cannot be written, it is not."""
@@ -357,15 +366,23 @@ class Registry(Database):
             numbers = db.execute(sql, (account, endpoint, f"{UNIDENTIFIED}%")).fetchall()
             return [self._job(db, row[0]) for row in numbers]
 
-    def _free_name(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> None:
+    def _free_name(
+        self, db: sqlite3.Connection, name: str | None, input_name: str | None, earlier: EarlierJobs | None
+    ) -> None:
         """Take a name away from the earlier job that has it. Raises RegistryError if another job has it."""
-        if self._is_taken(db, name, earlier):
+        if self._is_taken(db, name, input_name, earlier):
             db.execute("UPDATE jobs SET name = NULL WHERE name = ?", (packed(name),))
 
-    def _is_taken(self, db: sqlite3.Connection, name: str | None, earlier: EarlierJobs | None) -> bool:
-        """Tell whether one of the earlier jobs has the name. Raises RegistryError if another job has it."""
-        row = db.execute("SELECT id FROM jobs WHERE name = ?", (packed(name),)).fetchone()
-        if row is not None and (earlier is None or row[0] not in earlier.used):
+    def _is_taken(
+        self, db: sqlite3.Connection, name: str | None, input_name: str | None, earlier: EarlierJobs | None
+    ) -> bool:
+        """Tell whether an earlier job, or one of the same input, has the name.
+
+        Raises RegistryError if another job has it.
+        """
+        row = db.execute("SELECT id, input_name FROM jobs WHERE name = ?", (packed(name),)).fetchone()
+        same_input = row is not None and row[1] is not None and row[1] == packed(input_name)
+        if row is not None and not same_input and (earlier is None or row[0] not in earlier.used):
             raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
         return row is not None
 

@@ -1,0 +1,170 @@
+"""`map` and `embed`: rows in, answers out, in the order of the rows and of the same kind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from openai_batch.errors import IncompleteError
+
+from .columns import new_cells
+from .progress import progress_reporter
+from .run import library
+from .start import start_rows
+from .tables import open_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Unpack
+
+    import numpy as np
+
+    from openai_batch.results.result import Result
+
+    from .options import MapOptions
+    from .run import Run
+    from .tables import Row
+
+_Frame = TypeVar("_Frame")
+
+
+@overload
+def map(  # noqa: A001
+    rows: Sequence[str], prompt: str | None = ..., **options: Unpack[MapOptions]
+) -> list[Result]: ...
+@overload
+def map(  # noqa: A001
+    rows: Sequence[Mapping[str, Any]], prompt: str | None = ..., **options: Unpack[MapOptions]
+) -> list[dict[str, Any]]: ...
+@overload
+def map(  # noqa: A001
+    rows: Iterator[str], prompt: str | None = ..., **options: Unpack[MapOptions]
+) -> Iterator[Result]: ...
+@overload
+def map(  # noqa: A001
+    rows: Iterator[Mapping[str, Any]], prompt: str | None = ..., **options: Unpack[MapOptions]
+) -> Iterator[dict[str, Any]]: ...
+@overload
+def map(rows: _Frame, prompt: str | None = ..., **options: Unpack[MapOptions]) -> _Frame: ...  # noqa: A001
+def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:  # noqa: A001
+    """Send one request for each row, wait for the answers, and return the rows with them.
+
+        labelled = map(frame, "Label this review: {{ text }}", model="gpt-4o-mini", schema=Label)
+
+    `rows` and `prompt` are those of `start`; MapOptions has the other options. A frame, a dataset and a list of dicts
+    come back in the same order, and a pandas frame with the same index, with these new columns: `answer`, or the fields
+    of the schema; `outcome` (success, refused, cut, error or missing); `error`, a text; `finish_reason`;
+    `prompt_tokens` and `completion_tokens`. A series becomes a frame. A list of texts becomes a list of `Result`. Any
+    other iterable becomes an iterator, which needs little memory; rows that are not sent are left out of it.
+
+    A request that failed does not raise: its `outcome` says so, and its answer is empty. Run the same call again after
+    an interruption: it continues, and nothing is paid twice.
+
+    Raises the errors of `start`, ApiError if the provider refuses the whole input, and WaitTimeoutError.
+    """
+    return _mapped(*_run(rows, prompt, options, prefix=options.get("prefix", "")))
+
+
+def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
+    """Return the embedding of each row: an array of float32 of shape (rows, dimensions).
+
+        vectors = embed(frame["text"], model="text-embedding-3-small")
+
+    The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. Raises the errors of
+    `map`, MissingExtraError without numpy, and IncompleteError if there is not one vector.
+    """
+    library("numpy")
+    return _matrix(*_run(rows, prompt, options, embeddings=True))
+
+
+async def map_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:
+    """Do what `map` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    run, source = await _run_async(rows, prompt, options, prefix=options.get("prefix", ""))
+    return await asyncio.to_thread(_mapped, run, source)
+
+
+async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
+    """Do what `embed` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    library("numpy")
+    return await asyncio.to_thread(_matrix, *await _run_async(rows, prompt, options, embeddings=True))
+
+
+def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
+    """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`."""
+    source = _Source(rows, options)
+    with progress_reporter(shown=options.get("progress", True)) as reporter:
+        run = start_rows(source.rows, prompt, reporter, options, **how)
+        run.wait(options.get("timeout"), retries=options.get("retries", 0))
+    return run, source
+
+
+async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
+    source = _Source(rows, options)
+    with progress_reporter(shown=options.get("progress", True)) as reporter:
+        run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
+        await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
+    return run, source
+
+
+def _mapped(run: Run, source: _Source) -> Any:
+    """Return the rows with the answers of a run that has ended."""
+    run.raise_if_failed()
+    join = source.join
+    if source.texts:
+        return run.results() if join is None else list(run.results())
+    if join is None:
+        return ({**row, **source.cells(run, result)} for row, result in run.answered_rows())
+    return join([source.cells(run, result) for result in source.results(run)])
+
+
+def _matrix(run: Run, source: _Source) -> np.ndarray[Any, Any]:
+    """Return the embeddings of a run that has ended."""
+    numpy = library("numpy")
+    run.raise_if_failed()
+    vectors = [
+        None if result is None or result.embedding is None else numpy.asarray(result.embedding, dtype=numpy.float32)
+        for result in source.results(run)
+    ]
+    length = next((len(vector) for vector in vectors if vector is not None), None)
+    if length is None:
+        raise IncompleteError(f"{run!r} has no vectors", hint="its `errors` say why")
+    made: np.ndarray[Any, Any] = numpy.full((len(vectors), length), numpy.nan, dtype=numpy.float32)
+    for number, vector in enumerate(vectors):
+        if vector is not None:
+            made[number] = vector
+    return made
+
+
+class _Source:
+    """The rows that were given, and how the answers go back to them."""
+
+    def __init__(self, given: Any, options: MapOptions) -> None:
+        opened = open_rows(given, options.get("sample"))
+        self.join, self.texts = opened.join, opened.texts
+        self.rows = self._noted(opened.rows)
+        self._id_column = options.get("id")
+        self._prefix = options.get("prefix", "")
+        self._ids: list[str] = []  # those of a column
+        self._count = 0  # of the rows that were read
+
+    def _noted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self._count += 1
+            if self._id_column is not None:
+                self._ids.append(str(row.get(self._id_column)))
+            yield row
+
+    def results(self, run: Run) -> Iterator[Result | None]:
+        """Yield the result of each row; None for one that was not sent."""
+        results = run.results()
+        current = next(results, None)
+        for custom_id in self._ids or (f"line-{number}" for number in range(1, self._count + 1)):
+            if current is not None and current.custom_id == custom_id:
+                yield current
+                current = next(results, None)
+            else:
+                yield None
+
+    def cells(self, run: Run, result: Result | None) -> dict[str, Any]:
+        """Return the new cells of a row."""
+        return {f"{self._prefix}{name}": value for name, value in new_cells(result, run.schema).items()}

@@ -1,0 +1,61 @@
+"""The options that `map`, `start` and `embed` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from openai_batch.providers.provider import Provider
+
+
+class RowOptions(TypedDict, total=False):
+    """How the rows become requests, and where these run."""
+
+    model: str | None
+    """The model; without it, the one that the provider's profile names."""
+    schema: Any
+    """What each answer must be: a pydantic model, a dataclass, a TypedDict or a JSON schema."""
+    system: str | None
+    """The system message: a template, or a text that is the same for all rows."""
+    params: Mapping[str, Any] | None
+    """Parameters for each request, such as {"temperature": 0, "max_tokens": 100}."""
+    endpoint: str | None
+    """The path of the endpoint, or its short name, such as "responses"; without it, chat."""
+    images: Sequence[str]
+    """The columns with the pictures of each row."""
+    id: str | None
+    """The column with the ids of the requests; without it they are line-1, line-2, …"""
+    sample: int | None
+    """The number of rows to use, from the first one; without it, all."""
+    skip_empty: bool
+    """Whether rows with an empty prompt are not sent; their new cells are empty. Without it they are an error."""
+    provider: str | Provider | None
+    """Where the requests run; without it, the default provider, else the one that serves the model."""
+    name: str | None
+    """A name for the run, for `attach`. A later run under the same name takes it over."""
+    metadata: Mapping[str, str] | None
+    """Pairs that are added to each batch."""
+    window: str | None
+    """The completion window, such as "24h"; without it, the provider's own."""
+    again: bool
+    """Whether to send, and pay, every row once more."""
+    check_remote: bool
+    """Whether to look each time for batches that another machine has started from the same rows."""
+    state: str | os.PathLike[str] | None
+    """The folder of the jobs; without it, the user's own."""
+
+
+class MapOptions(RowOptions, total=False):
+    """What is done until the answers are there, besides the other options."""
+
+    retries: int
+    """How often failed requests are sent again if that can help; without it, never."""
+    timeout: float | None
+    """Seconds to wait at most. Then WaitTimeoutError is raised, and the run continues. Without it, until the end."""
+    progress: bool
+    """Whether to show progress on a terminal or in a notebook; without it, True. `logging` gets it in any case."""
+    prefix: str
+    """What the names of the new columns begin with; without it, nothing."""

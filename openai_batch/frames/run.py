@@ -1,0 +1,138 @@
+"""`Run`: the durable job behind `start` and `map`, with typed results and data frames."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import IncompleteError, MissingExtraError
+from openai_batch.inputs.source_rows import read_rows
+from openai_batch.jobs.advice import advice
+from openai_batch.jobs.job import Job
+from openai_batch.jobs.store import job_folder
+
+from .columns import new_cells
+from .tables import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from openai_batch.jobs.session import Session
+    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.results.result import Result
+
+    from .schema import AnswerSchema
+
+
+class Run(Job):
+    """A job whose results are read with a schema, and joined with the rows that they answer.
+
+    Iterate over it for the results in the order of the rows; `run["line-7"]` is the result of one request. The job is
+    one that `obatch ls` shows, and it continues when the program ends.
+    """
+
+    def __init__(self, session: Session, row: JobRecord, schema: AnswerSchema | None = None) -> None:
+        super().__init__(session, row)
+        self.schema = schema
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens that the provider counted for its batches, by kind.
+
+        Many providers count none for a batch. Then they are added up from the results, once the run has ended.
+        """
+        if self._row.usage or not self.ended:
+            return self._row.usage
+        total: Counter[str] = Counter()
+        for result in self.results():
+            total.update({kind: count for kind, count in result.usage.items() if type(count) is int})
+        return dict(total)
+
+    def results(self) -> Iterator[Result]:
+        """Yield the result of each request in the order of the rows, with `parsed` if the run has a schema.
+
+        An answer that does not fit the schema is an error with the code "invalid_answer". Raises the errors of
+        `Job.results`.
+        """
+        for result in super().results():
+            yield result if self.schema is None else self.schema.applied(result)
+
+    __iter__ = results
+
+    async def results_async(self) -> AsyncIterator[Result]:
+        """Yield the same as `results`, without blocking the event loop."""
+        async for result in super().results_async():
+            yield result if self.schema is None else self.schema.applied(result)
+
+    __aiter__ = results_async
+
+    def __getitem__(self, custom_id: str) -> Result:
+        """Return the result of the request with this id. Raises KeyError if there is none."""
+        for result in self.results():
+            if result.custom_id == custom_id:
+                return result
+        raise KeyError(custom_id)
+
+    @property
+    def errors(self) -> list[Result]:
+        """The results that are no success: refused, cut, failed or missing ones, and those that do not fit."""
+        return [result for result in self.results() if not result.ok]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield each row with the columns of its answer, in order; memory holds one row.
+
+        The new columns are those of `map`. A column of the row that has the name of a new one is replaced.
+        """
+        for row, result in self.answered_rows():
+            yield row | new_cells(result, self.schema)
+
+    def answered_rows(self) -> Iterator[tuple[dict[str, Any], Result]]:
+        """Yield each row that was sent, with its result, in order; memory holds one row."""
+        columns = job_folder.columns_of(self._row)
+        with contextlib.ExitStack() as stack:
+            known = iter(()) if columns is None else read_rows(stack.enter_context(columns.open("rb")))
+            for result in self.results():
+                yield next(known, {}), result
+
+    def raise_if_failed(self) -> None:
+        """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers."""
+        if self.faults and not self._row.skipped and all(part.status == "failed" for part in self._row.parts):
+            raise IncompleteError(
+                f"job {self.id} failed: {self.faults[0]}", hint=advice(self.faults) or "fix the input"
+            )
+
+    def to_pandas(self) -> Any:
+        """Return the rows with their answers as a pandas data frame. Raises MissingExtraError without pandas."""
+        return library("pandas").DataFrame(self._columns())
+
+    def to_polars(self) -> Any:
+        """Return the rows with their answers as a polars data frame. Raises MissingExtraError without polars."""
+        return library("polars").DataFrame(self._columns(), strict=False)
+
+    def to_arrow(self) -> Any:
+        """Return the rows with their answers as an Arrow table. Raises MissingExtraError without pyarrow."""
+        return library("pyarrow").table(self._columns())
+
+    def to_dataset(self) -> Any:
+        """Return the rows with their answers as a dataset. Raises MissingExtraError without the library `datasets`."""
+        return library("datasets").Dataset.from_dict(self._columns())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return columns_of(list(self.rows()))
+
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it."""
+        from html import escape
+
+        return f"<code>{escape(repr(self))}</code>"
+
+
+def library(name: str) -> Any:
+    """Import a library of data frames. Raises MissingExtraError if it is not installed."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingExtraError(f"{name} is not installed", hint=f"pip install {name}") from None

@@ -1,0 +1,105 @@
+"""Structured answers: the schema that each answer must have, and how an answer becomes a value of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import typing
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.errors import UsageError
+from openai_batch.inputs.json_schema import strict_schema
+from openai_batch.results.export import fields_of
+from openai_batch.results.outcome import Outcome
+from openai_batch.results.reasons import ResultError
+
+if TYPE_CHECKING:
+    from openai_batch.results.result import Result
+
+INVALID = "invalid_answer"
+"""The code of the error of an answer that does not fit the schema."""
+
+
+class AnswerSchema:
+    """What each answer must be: a pydantic model, a dataclass, a TypedDict, or a JSON schema as a dict.
+
+    Raises UsageError for anything else, and InputError for a schema that strict mode does not allow.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self._adapter: Any = None
+        if isinstance(given, Mapping):
+            title, schema = str(given.get("title", "answer")), dict(given)
+        else:
+            title, schema = getattr(given, "__name__", "answer"), self._read_type(given)
+        self.param = strict_schema(schema, title, "the schema")
+        """The `json_schema` of a request."""
+        self.columns = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
+        """The names of the fields."""
+
+    def _read_type(self, given: Any) -> dict[str, Any]:
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+
+        try:
+            self._adapter = TypeAdapter(_with_old_python(given))
+            return dict(self._adapter.json_schema())
+        except (PydanticUserError, TypeError, AttributeError) as exc:
+            raise UsageError(
+                f"{given!r} is not a schema: {str(exc).splitlines()[0]}",
+                hint="give a pydantic model, a dataclass, a TypedDict or a JSON schema",
+            ) from None
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the names of the fields in Python; those of the schema may be aliases."""
+        return tuple(strict_schema(self._adapter.json_schema(by_alias=False), "", "the schema")["schema"]["properties"])
+
+    def applied(self, result: Result) -> Result:
+        """Return a result with its answer parsed; one that does not fit the schema becomes an error.
+
+        A refusal and an answer that is cut stay what they are.
+        """
+        if result.outcome is not Outcome.SUCCESS:
+            return result
+        fields = fields_of(result.texts)
+        if fields is None:
+            return _invalid(result, "the answer is not a JSON object")
+        if self._adapter is None:
+            absent = [name for name in self.param["schema"]["required"] if name not in fields]
+            if absent:
+                return _invalid(result, f"the answer has no {', '.join(absent)}")
+            return replace(result, parsed=fields)
+        from pydantic import ValidationError
+
+        try:
+            return replace(result, parsed=self._adapter.validate_python(fields))
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            return _invalid(result, f"{place}: {first['msg']}" if place else str(first["msg"]))
+
+    def fields(self, result: Result) -> dict[str, Any]:
+        """Return the fields of a parsed answer as values of JSON; each is None if there is no parsed answer."""
+        if result.parsed is None:
+            return dict.fromkeys(self.columns)
+        if self._adapter is None:
+            return {name: result.parsed.get(name) for name in self.columns}
+        return dict(self._adapter.dump_python(result.parsed, mode="json"))
+
+
+def _with_old_python(given: Any) -> Any:
+    """Return a TypedDict in the form that pydantic needs before Python 3.12; anything else as it is."""
+    if sys.version_info >= (3, 12) or not typing.is_typeddict(given):
+        return given
+    from typing_extensions import TypedDict
+
+    make: Any = TypedDict  # a type checker wants literal fields
+    return make(given.__name__, typing.get_type_hints(given, include_extras=True), total=given.__total__)
+
+
+def _invalid(result: Result, message: str) -> Result:
+    quoted = re.sub(r"\s+", " ", result.text or "")[:80]
+    error = ResultError(INVALID, f"{message}; it is {quoted!r}", retryable=True)
+    return replace(result, outcome=Outcome.ERROR, error=error)

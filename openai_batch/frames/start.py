@@ -1,0 +1,143 @@
+"""`start` and `attach`: a durable run over rows, without waiting for its answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.jobs.async_version import async_version
+from openai_batch.jobs.input_name import name_of_rows
+from openai_batch.jobs.session import Session
+
+from .columns import new_columns
+from .run import Run
+from .schema import AnswerSchema
+from .tables import check_names, open_rows
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    from openai_batch.inputs.request_spec import RequestSpec
+    from openai_batch.jobs.reporter import Reporter
+    from openai_batch.providers.provider import Provider
+
+    from .options import RowOptions
+    from .tables import Row
+
+_NAME = "the rows"
+
+
+def start(
+    rows: Any, prompt: str | None = None, *, reporter: Reporter | None = None, **options: Unpack[RowOptions]
+) -> Run:
+    """Send one request for each row, and return the run without waiting for the answers.
+
+        run = start(frame, "Label this review: {{ text }}", model="gpt-4o-mini", name="labels")
+
+    `rows` is a pandas, polars or Arrow frame or series, a Hugging Face dataset, a list of dicts or texts, or another
+    iterable of them, which is read once. `prompt` is a template with the columns of a row; without it the column
+    `prompt`, `text` or `messages` is sent, or the only one. RowOptions has the other options. Without `reporter`
+    progress goes to the logger `openai_batch`.
+
+    Rows that an earlier run has answered are not sent again, in whatever order they come; equal rows are sent once.
+
+    Raises InputError with every row that cannot be sent, and nothing is sent; UsageError for options that do not fit,
+    and the errors of `Jobs.submit`.
+    """
+    return start_rows(open_rows(rows, options.get("sample")).rows, prompt, reporter, options)
+
+
+def start_rows(
+    rows: Iterator[Row],
+    prompt: str | None,
+    reporter: Reporter | None,
+    options: RowOptions,
+    *,
+    embeddings: bool = False,
+    prefix: str | None = None,
+) -> Run:
+    """Start a run over dicts. With `prefix`, none may have a column of that prefix and the name of a new column."""
+    from openai_batch.files.workspace import workspace
+    from openai_batch.inputs.formats import Table
+    from openai_batch.jobs.job_spec import make_spec
+    from openai_batch.jobs.make_requests import requests_of_rows
+    from openai_batch.jobs.submit import SubmitOptions, submit
+    from openai_batch.providers.lookup import pick_provider
+
+    schema = None if options.get("schema") is None else AnswerSchema(options["schema"])
+    session = Session(options.get("state"), reporter)
+    given, name = session.given(options.get("provider")), options.get("name")
+    request = _request(prompt, options, schema, embeddings=embeddings)
+    rows = rows if prefix is None else _checked(rows, schema, prefix)
+    with session.work() as workflow, workspace() as folder:
+        provider = pick_provider(given, request.model) if given is None or isinstance(given, str) else given
+        table = Table(_NAME, "jsonl", enumerate(rows, 1), None)
+        skip_empty = options.get("skip_empty", False)
+        made = requests_of_rows([table], _NAME, folder, request, provider, skip_empty=skip_empty)
+        spec = make_spec(
+            made.source,
+            folder,
+            provider,
+            name=name,
+            metadata=options.get("metadata"),
+            window=options.get("window"),
+            input_name=name_of_rows(name),
+            columns=made.columns,
+            on_warning=session.reporter.note,
+        )
+        again, check_remote = options.get("again", False), options.get("check_remote", False)
+        how = SubmitOptions(dedup=True, reuse=True, again=again, check_remote=check_remote)
+        row = submit(workflow, spec, folder, how).job
+    return Run(session, row, schema)
+
+
+def _request(prompt: str | None, options: RowOptions, schema: AnswerSchema | None, *, embeddings: bool) -> RequestSpec:
+    from openai_batch.inputs.request_spec import RequestSpec
+
+    return RequestSpec(
+        options.get("model") or "",
+        endpoint=options.get("endpoint"),
+        prompt=prompt,
+        system=options.get("system"),
+        embeddings=embeddings,
+        params=options.get("params") or {},
+        schema=None if schema is None else schema.param,
+        images=tuple(options.get("images") or ()),
+        id_column=options.get("id"),
+    )
+
+
+def _checked(rows: Iterator[Row], schema: AnswerSchema | None, prefix: str) -> Iterator[Row]:
+    """Yield the rows. Raises UsageError if the first one has a column that will be added."""
+    for number, row in enumerate(rows):
+        if not number:
+            check_names(row, new_columns(schema), prefix)
+        yield row
+
+
+def attach(
+    name: int | str | None = None,
+    *,
+    schema: Any = None,
+    provider: str | Provider | None = None,
+    state: str | os.PathLike[str] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Return a run that was started before, by its name, its job number or a batch id; the job used last for None.
+
+    `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has. Raises
+    NotFoundError if there is none.
+    """
+    from openai_batch.jobs.recover import find_job
+
+    session = Session(state, reporter)
+    answers = None if schema is None else AnswerSchema(schema)
+    with session.work() as workflow:
+        row = find_job(workflow, None if name is None else str(name), session.given(provider))
+        workflow.registry.touch(row.id)
+    return Run(session, row, answers)
+
+
+start_async = async_version(start)
+attach_async = async_version(attach)

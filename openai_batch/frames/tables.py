@@ -1,0 +1,165 @@
+"""Read the rows of a data frame, a dataset, a list or an iterable, and give answers back in the same kind."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from openai_batch.errors import InputError, UsageError
+from openai_batch.inputs.readers import PROMPT
+
+Row: TypeAlias = dict[str, Any]
+Join: TypeAlias = Callable[[list[Row]], Any]
+
+
+_ROWS_AT_ONCE = 10_000
+"""How many rows of a frame are made Python values at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows that a program gives. They are read once."""
+
+    rows: Iterator[Row]
+    """The rows, as dicts of plain Python values."""
+    join: Join | None = None
+    """Returns what was given with new cells for each row; None for an iterable that is no list."""
+    texts: bool = False
+    """Whether the rows are texts."""
+
+
+def open_rows(given: Any, limit: int | None = None) -> Rows:
+    """Return the first `limit` rows (None: all) of a frame, a series, a dataset, a list or an iterable.
+
+    The rows of the last two are dicts or texts. Raises InputError for anything else.
+    """
+    if isinstance(given, str | bytes | Mapping):
+        kind = "dict" if isinstance(given, Mapping) else "text"
+        raise InputError(f"the rows are one {kind}; nothing was sent", hint="give a list of them")
+    if _is_dataset(given):
+        dataset = given if limit is None else given.select(range(min(limit, len(given))))
+        return Rows(map(_plain, dataset), lambda cells: _joined_dataset(dataset, cells))
+    frame = _frame(given)
+    if frame is not None:
+        head = frame if limit is None else frame.head(limit)
+        names = tuple(map(str, head.columns))
+        cells = head.iter_rows(buffer_size=_ROWS_AT_ONCE)
+        return Rows((_plain(dict(zip(names, row, strict=True))) for row in cells), lambda new: _joined(head, new))
+    if not isinstance(given, Iterable):
+        raise InputError(
+            f"the rows are a {type(given).__name__}; nothing was sent",
+            hint="give a data frame, a list of dicts or texts, or another iterable of them",
+        )
+    listed = list(itertools.islice(given, limit)) if isinstance(given, Sized) else None
+    source = itertools.islice(given, limit) if listed is None else iter(listed)
+    first = list(itertools.islice(source, 1))
+    texts = bool(first) and isinstance(first[0], str)
+    rows = _each(itertools.chain(first, source), str if texts else Mapping)
+    return Rows(rows, None if listed is None else lambda cells: _joined_list(listed, cells), texts)
+
+
+def _joined_list(rows: list[Any], cells: list[Row]) -> list[Row]:
+    return [{**row, **new} for row, new in zip(rows, cells, strict=True)]
+
+
+def _each(items: Iterable[Any], kind: type) -> Iterator[Row]:
+    """Yield dicts or texts as rows. Raises InputError for an item that is not of this kind."""
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, kind):
+            wanted = "a text like the first row" if kind is str else "a dict" if number > 1 else "a dict or a text"
+            raise InputError(
+                f"row {number} is not {wanted} but {type(item).__name__}; nothing was sent",
+                hint="give rows of one kind: all dicts, or all texts",
+            )
+        yield {PROMPT: str(item)} if kind is str else _plain(cast("Mapping[Any, Any]", item))
+
+
+def _is_dataset(given: Any) -> bool:
+    """Tell whether this is a dataset of the library `datasets` that is all there, and no stream."""
+    return type(given).__module__.startswith("datasets.") and hasattr(given, "add_column") and hasattr(given, "__len__")
+
+
+def _frame(given: Any) -> Any:
+    """Return a data frame or a series as a frame of narwhals; None for anything else."""
+    import narwhals.stable.v2 as nw
+
+    read = nw.from_native(given, pass_through=True, allow_series=True)
+    if isinstance(read, nw.LazyFrame):
+        raise InputError("the rows are a lazy frame; nothing was sent", hint="give it with .collect()")
+    if isinstance(read, nw.Series):
+        read = (read if read.name else read.alias(PROMPT)).to_frame()
+    return read if isinstance(read, nw.DataFrame) else None
+
+
+def _joined(frame: Any, cells: list[Row]) -> Any:
+    import narwhals.stable.v2 as nw
+
+    backend = frame.implementation
+    series = []
+    for name, values in columns_of(cells).items():
+        kinds = {type(value) for value in values if value is not None}
+        column: Any = values
+        kind = nw.String if not kinds else None  # a column without values is text
+        if backend is nw.Implementation.PANDAS and kinds == {int} and None in values:
+            column = sys.modules["pandas"].array(values, dtype="Int64")  # whole numbers stay whole
+        series.append(nw.new_series(name, column, dtype=kind, backend=backend))
+    return frame.with_columns(*series).to_native()
+
+
+def _joined_dataset(dataset: Any, cells: list[Row]) -> Any:
+    library = sys.modules["datasets"]
+    return library.concatenate_datasets([dataset, library.Dataset.from_dict(columns_of(cells))], axis=1)
+
+
+def columns_of(rows: list[Row]) -> dict[str, list[Any]]:
+    """Return rows as columns, each with values of one type."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _uniform([row.get(name) for row in rows]) for name in names}
+
+
+def _uniform(values: list[Any]) -> list[Any]:
+    """Return the values of a new column with one type: whole numbers and others as numbers, any other mix as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return values
+    if kinds == {int, float}:
+        return [None if value is None else float(value) for value in values]
+    from openai_batch.inputs.templates import as_text
+
+    return [None if value is None else as_text(value) for value in values]
+
+
+def check_names(row: Row, new: Iterable[str], prefix: str) -> None:
+    """Raise UsageError if a row has a column of this prefix and the name of a new column."""
+    taken = sorted({f"{prefix}{name}" for name in new} & set(row))
+    if taken:
+        raise UsageError(
+            f"the rows have {', '.join(map(repr, taken))} already; nothing was sent",
+            hint='choose another prefix for the new columns, such as prefix="new_"',
+        )
+
+
+def _plain(row: Mapping[Any, Any]) -> Row:
+    """Return a row with plain Python values: no values of numpy, and None for what is missing."""
+    return {str(name): plain(value) for name, value in row.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return a cell as a plain Python value. Missing values of numpy and pandas become None."""
+    if value is None or (isinstance(value, str | int) and type(value) in (str, int, bool)):
+        return value
+    if isinstance(value, float):
+        return None if value != value else float(value)  # noqa: PLR0124 - it is not a number
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    kind = type(value)
+    if kind.__name__ in ("NAType", "NaTType"):
+        return None
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+        return plain(value.astype("datetime64[us]").item() if kind.__name__ == "datetime64" else value.tolist())
+    return str(value) if isinstance(value, str) else value

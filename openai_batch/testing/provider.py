@@ -1,0 +1,99 @@
+"""`fake_provider`: the Files and Batches calls of a provider, on a port of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openai_batch.providers.provider import Provider
+
+from .server import FakeServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .answers import AnswerFunction
+
+_NAME = "fake"
+_CONFIG = """[providers.fake]
+base_url = "{url}"
+chat_model = "fake-model"
+embedding_model = "fake-model"
+"""
+
+
+class FakeProvider:
+    """A running fake provider."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+        self.provider = Provider(
+            name=_NAME,
+            base_url=server.base_url,
+            default_chat_model="fake-model",
+            default_embedding_model="fake-model",
+        )
+        """The profile, for programs that name a provider themselves."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the provider is."""
+        return self._server.base_url
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Each request of each batch so far, as it was sent: `custom_id`, `url`, `body`."""
+        return list(self._server.requests)
+
+    @property
+    def batches(self) -> list[dict[str, Any]]:
+        """The batches so far, as the provider shows them, the oldest first: what would have been paid for."""
+        return list(self._server.batches.values())
+
+    def fail(self, call: str, status: int = 500, times: int = 1, message: str = "told to fail") -> None:
+        """Answer the next calls with an error.
+
+        `call` is a method and a path, such as "POST /batches", "POST /files" or "GET /batches". A path stands for all
+        that begin with it.
+        """
+        self._server.failures += [(call, status, message)] * times
+
+
+@contextlib.contextmanager
+def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> Iterator[FakeProvider]:
+    """Run a provider on this machine, and make it the default one until the block ends.
+
+    `answer` gets each request and returns its answer (`answers.result_line`); an exception that it raises is the
+    request's error, and None leaves the request without a result. `polls` is how often a batch is seen running before
+    it has ended. Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that jobs are kept
+    apart from the user's own. Programs that are started there inherit this.
+    """
+    with tempfile.TemporaryDirectory(prefix="obatch-testing-") as folder, FakeServer(answer, polls) as server:
+        config = Path(folder) / "config.toml"
+        config.write_text(_CONFIG.format(url=server.base_url), encoding="utf-8")
+        chosen = {
+            "OBATCH_CONFIG": str(config),
+            "OBATCH_PROVIDER": _NAME,
+            "OBATCH_STATE_DIR": str(Path(folder) / "state"),
+        }
+        with _environment(chosen):
+            yield FakeProvider(server)
+
+
+@contextlib.contextmanager
+def _environment(chosen: dict[str, str]) -> Iterator[None]:
+    """Set these environment variables until the block ends."""
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

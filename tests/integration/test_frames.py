@@ -1,0 +1,410 @@
+"""`map`, `embed`, `start` and `attach` with real data frames, over a provider that answers with a function."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+import openai_batch
+from openai_batch import Result
+from openai_batch.errors import IncompleteError, InputError, NotFoundError, UsageError, WaitTimeoutError
+from openai_batch.testing import Cut, Failure, Refusal, fake_provider
+
+if TYPE_CHECKING:
+    from openai_batch.testing import FakeProvider
+
+
+class Label(BaseModel):
+    """What an answer must be."""
+
+    sentiment: Literal["good", "bad"]
+    score: int
+
+
+def said(request: dict[str, Any]) -> str:
+    """Return the prompt of a request."""
+    return str(request["body"]["messages"][-1]["content"])
+
+
+def answer(request: dict[str, Any]) -> Any:
+    """Answer as the prompt says."""
+    if request["url"].endswith("/embeddings"):
+        return (
+            Failure(400, "no")
+            if request["body"]["input"] == "fail"
+            else [1.0, 2.0, float(len(request["body"]["input"]))]
+        )
+    text = said(request)
+    words: dict[str, Any] = {
+        "refuse": Refusal("no, thanks"),
+        "cut": Cut("half an"),
+        "fail": Failure(429, "slow down", "rate_limit_exceeded"),
+        "silent": None,
+        "prose": "I think that it is good",
+        "fence": 'Sure:\n```json\n{"sentiment": "bad", "score": 1}\n```',
+        "fenced": '```json\n{"sentiment": "bad", "score": 1}\n```',
+        "wrong": {"sentiment": "so so", "score": 1},
+    }
+    made = words.get(text.split()[0], f"re: {text}")
+    if text.startswith("wrong"):
+        return '{"sentiment": "so so", "score": 1}'
+    if "response_format" in request["body"] and text.startswith("good"):
+        return '{"sentiment": "good", "score": 7}'
+    return made
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """A provider that answers as the prompts say."""
+    with fake_provider(answer) as made:
+        yield made
+
+
+NEW = ["answer", "outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_pandas_frame_keeps_its_order_its_index_and_its_types() -> None:
+    """Repeated labels of the index, missing cells and types of all kinds come back as they were."""
+    frame = pd.DataFrame(
+        {
+            "text": ["one", "refuse", "fail", "cut", "silent"],
+            "n": np.array([1, 2, 3, 4, 5], dtype="int32"),
+            "when": pd.Series(["2026-01-01", None, "2026-01-03", None, None]).astype("datetime64[us]").to_numpy(),
+            "list": [[1], None, [], [2, 3], [4]],
+        },
+        index=["a", "a", "c", "d", "e"],
+    )
+    out = openai_batch.map(frame, "{{ text }} {{ n }}", model="m")
+    pd.testing.assert_frame_equal(out[list(frame.columns)], frame)
+    assert list(out.columns) == [*frame.columns, *NEW]
+    assert list(out["outcome"]) == ["success", "refused", "error", "cut", "missing"]
+    assert list(out["answer"])[:1] + list(out["answer"])[3:4] == ["re: one 1", "half an"]
+    assert out["answer"].isna().tolist() == [False, False, True, False, True]
+    assert "slow down" in out["error"].iloc[2]
+    assert out["prompt_tokens"].dtype == "Int64"
+    assert "answer" not in frame.columns
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", ["polars", "arrow", "dataset"])
+def test_other_frames_come_back_as_what_they_are(kind: str) -> None:
+    """The same class comes back, with text columns even where nothing is in them."""
+    columns = {"text": ["one", "two"], "n": [1, None]}
+    made: Any = {"polars": pl.DataFrame, "arrow": pa.table, "dataset": datasets.Dataset.from_dict}[kind](columns)
+    out = openai_batch.map(made, model="m")
+    assert type(out) is type(made)
+    rows = out.to_dicts() if kind == "polars" else out.to_pylist() if kind == "arrow" else list(out)
+    about = {"outcome": "success", "error": None, "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
+    assert rows == [
+        {"text": "one", "n": 1, "answer": "re: one", **about},
+        {"text": "two", "n": None, "answer": "re: two", **about},
+    ]
+    if kind == "polars":
+        assert out.schema["error"] == pl.String
+
+
+@pytest.mark.usefixtures("fake")
+def test_lists_and_iterables() -> None:
+    """Texts become results, dicts become dicts, and an iterator stays one."""
+    texts = openai_batch.map(["one", "refuse"], model="m")
+    assert [(result.text, result.ok) for result in texts] == [("re: one", True), (None, False)]
+    assert repr(texts[0]) == "<Result 'line-1' success: 're: one'>"
+    dicts = openai_batch.map([{"q": "one", "k": (1, 2)}], "{{ q }}?", model="m")
+    assert dicts[0]["k"] == (1, 2)
+    assert dicts[0]["answer"] == "re: one?"
+    rows = openai_batch.map(({"q": f"number {n}"} for n in range(3)), model="m")
+    assert isinstance(rows, Iterator)
+    assert [row["answer"] for row in rows] == ["re: number 0", "re: number 1", "re: number 2"]
+    results = openai_batch.map(iter(["one"]), model="m")
+    assert [result.text for result in results] == ["re: one"]
+    framed: Any = openai_batch.map(pd.Series(["one"], name="review", index=[9]), model="m")
+    assert framed["answer"].to_dict() == {9: "re: one"}
+    assert list(framed.columns) == ["review", *NEW]
+    assert openai_batch.map(("one",), model="m")[0].text == "re: one"
+    assert openai_batch.map(np.array(["one"]), model="m")[0].text == "re: one"
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("one text", "the rows are one text"),
+        ({"text": "x"}, "the rows are one dict"),
+        (3, "the rows are a int"),
+        ([3], "row 1 is not a dict or a text but int"),
+        (["a", 3], "row 2 is not a text like the first row but int"),
+        ([{"text": "a"}, "b"], "row 2 is not a dict but str"),
+        ([], "there is no row"),
+        (pl.DataFrame({"text": ["a"]}).lazy(), "the rows are a lazy frame"),
+        (pd.DataFrame({"text": ["a", None]}), "the prompt is empty"),
+        (pd.DataFrame({"a": ["x"], "b": ["y"]}), "no column is called prompt or text"),
+    ],
+)
+def test_rows_that_cannot_be_sent(fake: FakeProvider, rows: Any, told: str) -> None:
+    """The error says what is wrong, and nothing is sent."""
+    with pytest.raises(InputError, match=told):
+        openai_batch.map(rows, model="m")
+    assert fake.batches == []
+
+
+def test_new_columns_never_replace_old_ones(fake: FakeProvider) -> None:
+    """A frame that has such a column is an error before anything is sent; a prefix helps."""
+    frame = pd.DataFrame({"text": ["one"], "answer": ["mine"]})
+    with pytest.raises(UsageError, match="the rows have 'answer' already") as caught:
+        openai_batch.map(frame, model="m")
+    assert "prefix=" in caught.value.hint
+    assert fake.batches == []
+    out = openai_batch.map(frame, model="m", prefix="llm_")
+    assert list(out.columns) == ["text", "answer", *(f"llm_{name}" for name in NEW)]
+    assert out["answer"][0] == "mine"
+
+
+def test_values_of_numpy_and_pandas_are_taken(fake: FakeProvider) -> None:
+    """A template sees plain values: numbers, times, lists, and nothing for what is missing."""
+    row = {
+        "i": np.int64(3),
+        "f": np.float32(0.5),
+        "b": np.bool_(True),
+        "s": np.str_("text"),
+        "a": np.array([1, 2]),
+        "t": pd.Timestamp("2026-01-02 03:04:05"),
+        "d": np.datetime64("2026-01-02"),
+        "n": np.nan,
+        "na": pd.NA,
+        "nat": pd.NaT,
+        "u": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    prompt = "|".join(f"{{{{ {name} }}}}" for name in row)
+    openai_batch.map([row], prompt, model="m")
+    assert said(fake.requests[0]) == (
+        "3|0.5|true|text|[1,2]|2026-01-02 03:04:05|2026-01-02 00:00:00||||2026-01-02 00:00:00+00:00"
+    )
+
+
+@dataclasses.dataclass
+class LabelData:
+    """The same as a dataclass."""
+
+    sentiment: Literal["good", "bad"]
+    score: int
+
+
+class LabelDict(TypedDict):
+    """The same as a TypedDict."""
+
+    sentiment: Literal["good", "bad"]
+    score: int
+
+
+@pytest.mark.parametrize("schema", [Label, LabelData, LabelDict, Label.model_json_schema()])
+def test_fields_of_a_schema_become_columns(fake: FakeProvider, schema: Any) -> None:
+    """Each field is a column; an answer that does not fit, a refusal and a cut answer are outcomes and no values."""
+    frame = pl.DataFrame({"text": ["good one", "fenced", "prose", "refuse", "cut", "fail"]})
+    out = openai_batch.map(frame, model="m", schema=schema)
+    assert out["sentiment"].to_list() == ["good", "bad", None, None, None, None]
+    assert out["score"].to_list() == [7, 1, None, None, None, None]
+    assert out["outcome"].to_list() == ["success", "success", "error", "refused", "cut", "error"]
+    assert "invalid_answer: the answer is not a JSON object" in out["error"][2]
+    sent = fake.requests[0]["body"]["response_format"]["json_schema"]
+    assert sent["strict"] is True
+    assert sent["schema"]["additionalProperties"] is False
+    assert sent["schema"]["required"] == ["sentiment", "score"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_typed_results_of_a_run() -> None:
+    """A run yields objects of the schema; a value that is not allowed names its place."""
+    run = openai_batch.start(["good one", "wrong", "refuse"], model="m", schema=Label).wait()
+    first, wrong, refused = run
+    assert first.parsed == Label(sentiment="good", score=7)
+    assert (wrong.outcome, wrong.parsed) == ("error", None)
+    assert wrong.error is not None
+    assert wrong.error.code == "invalid_answer"
+    assert wrong.error.message.startswith("sentiment: Input should be 'good' or 'bad'")
+    assert (refused.outcome, refused.refusal) == ("refused", "no, thanks")
+    assert [result.custom_id for result in run.errors] == ["line-2", "line-3"]
+    assert run["line-1"] == first
+    with pytest.raises(KeyError):
+        run["line-4"]
+    assert run.usage == {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6}
+    assert run.counts.completed + run.counts.failed == 3
+    for frame in (
+        run.to_pandas(),
+        run.to_polars().to_pandas(),
+        run.to_arrow().to_pandas(),
+        run.to_dataset().to_pandas(),
+    ):
+        assert list(frame["prompt"]) == ["good one", "wrong", "refuse"]
+        assert list(frame["outcome"]) == ["success", "error", "refused"]
+
+
+@pytest.mark.parametrize("schema", [3, int, list[str], {"type": "array"}])
+def test_what_is_no_schema(fake: FakeProvider, schema: Any) -> None:
+    """It is an error before anything is sent."""
+    with pytest.raises((UsageError, InputError)):
+        openai_batch.map(["good"], model="m", schema=schema)
+    assert fake.batches == []
+
+
+def test_rows_are_never_paid_twice(fake: FakeProvider) -> None:
+    """In another order, in a longer frame, under a name or without: only what is new is sent, and equal rows once."""
+    openai_batch.map(["a", "b", "a"], model="m")
+    assert len(fake.requests) == 2
+    openai_batch.map(["b", "a"], model="m")
+    frame = openai_batch.map(pd.DataFrame({"text": ["c", "b", "a"]}), model="m", name="third")
+    assert list(frame["answer"]) == ["re: c", "re: b", "re: a"]
+    assert [said(request) for request in fake.requests] == ["a", "b", "c"]
+    openai_batch.map([{"text": "d"}, {"text": "c"}], model="m", name="fourth")
+    assert len(fake.requests) == 4
+    openai_batch.map(["a"], model="m", again=True)
+    assert len(fake.requests) == 5
+
+
+def test_a_sample_first(fake: FakeProvider) -> None:
+    """The first rows are tried, and are not paid again with all of them."""
+    frame = pd.DataFrame({"text": [f"row {n}" for n in range(5)]}, index=range(10, 15))
+    assert list(openai_batch.map(frame, model="m", sample=2).index) == [10, 11]
+    assert len(openai_batch.map(frame, model="m")) == 5
+    assert len(fake.requests) == 5
+    for rows in (pl.from_pandas(frame), list(frame.text), iter(list(frame.text)), datasets.Dataset.from_pandas(frame)):
+        assert len(list(openai_batch.map(rows, model="m", sample=3))) == (
+            3 if not isinstance(rows, pl.DataFrame) else 7
+        )
+    assert len(fake.requests) == 5
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_name_is_a_series_of_runs() -> None:
+    """The second night has other rows and the same name; the name means the latest run."""
+    first = openai_batch.start(["monday"], model="m", name="nightly").wait()
+    second = openai_batch.start(["tuesday"], model="m", name="nightly").wait()
+    assert first.id != second.id
+    again = openai_batch.attach("nightly")
+    assert again.id == second.id
+    assert [result.text for result in again] == ["re: tuesday"]
+    assert openai_batch.attach(first.id)["line-1"].text == "re: monday"
+    assert openai_batch.start(["monday"], model="m", name="nightly").id == first.id
+    assert openai_batch.attach("nightly").id == first.id
+    with pytest.raises(NotFoundError):
+        openai_batch.attach("daily")
+
+
+def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
+    """Rows that are skipped keep their place, and each answer goes to its own row."""
+    frame = pd.DataFrame({"key": ["x", "y", "z"], "text": ["one", " ", "three"]})
+    out = openai_batch.map(frame, model="m", id="key", prompt="{{ text }}", skip_empty=True)
+    assert [request["custom_id"] for request in fake.requests] == ["x", "z"]
+    assert out["answer"].fillna("").tolist() == ["re: one", "", "re: three"]
+    assert out["outcome"].fillna("").tolist() == ["success", "", "success"]
+    run = openai_batch.start(frame, "{{ text }}", model="m", id="key", skip_empty=True)
+    assert run.wait()["z"].text == "re: three"
+
+
+@pytest.mark.usefixtures("fake")
+def test_embeddings_are_an_array() -> None:
+    """One row of float32 for each text, NaN where it failed."""
+    vectors = openai_batch.embed(pd.Series(["one", "fail", "three"]), model="e")
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, [[1, 2, 3], [np.nan] * 3, [1, 2, 5]])
+    with pytest.raises(IncompleteError, match="no vectors"):
+        openai_batch.embed(["fail"], model="e")
+    assert asyncio.run(openai_batch.embed_async(["one"], model="e")).shape == (1, 3)
+
+
+@pytest.mark.usefixtures("fake")
+def test_async_versions() -> None:
+    """They return the same, and the loop goes on meanwhile."""
+
+    async def main() -> list[Any]:
+        run = await openai_batch.start_async(["one"], model="m", name="soon")
+        await run.wait_async()
+        texts = [result.text async for result in run]
+        attached = await openai_batch.attach_async("soon")
+        mapped = await asyncio.gather(*(openai_batch.map_async([f"number {n}"], model="m") for n in range(4)))
+        return [texts, attached.id == run.id, [results[0].text for results in mapped]]
+
+    assert asyncio.run(main()) == [["re: one"], True, [f"re: number {n}" for n in range(4)]]
+
+
+def test_a_refused_input_raises(fake: FakeProvider) -> None:
+    """An error of the provider is no column: it is raised."""
+    fake.fail("POST /batches", 400, times=2, message="no such model")
+    with pytest.raises(openai_batch.ApiError, match="no such model"):
+        openai_batch.map(["one"], model="m")
+
+
+def test_a_timeout_leaves_the_run(fake: FakeProvider) -> None:
+    """The same call continues the run later."""
+    fake._server._polls = 1_000_000
+    with pytest.raises(WaitTimeoutError):
+        openai_batch.map(["one"], model="m", timeout=0.2)
+    fake._server._looks.update(dict.fromkeys(fake._server._looks, 0))
+    assert openai_batch.map(["one"], model="m")[0].text == "re: one"
+    assert len(fake.batches) == 1
+
+
+@pytest.mark.usefixtures("fake")
+def test_nothing_is_left_open() -> None:
+    """A program that closes nothing gets no ResourceWarning, which is an error here."""
+    run = openai_batch.start(["one"], model="m").wait()
+    assert isinstance(next(iter(run)), Result)
+    del run
+    gc.collect()
+
+
+_MANY = """
+import resource, sys, openai_batch
+count = int(sys.argv[1])
+rows = ({"text": f"row {n} of {count} " + "x" * 500} for n in range(count))
+answers = openai_batch.map(rows, model="m", progress=False)
+assert sum(1 for row in answers if row["answer"] == "ok") == count
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_a_generator_of_many_rows_needs_little_memory() -> None:
+    """Thirty times as many rows need hardly more memory, from the first row to the last answer."""
+    with fake_provider(lambda _: "ok"):
+        peaks = [
+            int(subprocess.run([sys.executable, "-c", _MANY, str(count)], capture_output=True, check=True).stdout)
+            for count in (1_000, 30_000)
+        ]
+    assert peaks[1] - peaks[0] < 12_000  # KiB; the rows alone have 15,000, and the answers as many
+
+
+def test_no_frame_library_is_imported_for_lists() -> None:
+    """A program without data frames pays no import of one."""
+    program = (
+        "import sys, openai_batch\n"
+        "from openai_batch.testing import fake_provider\n"
+        "with fake_provider(): openai_batch.map(['one'], model='m')\n"
+        "print(sorted({'pandas', 'polars', 'pyarrow', 'numpy', 'datasets', 'rich'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_star_import_leaves_the_builtin() -> None:
+    """`map` is public, and `from openai_batch import *` does not hide Python's own."""
+    assert "map" not in openai_batch.__all__
+    assert "map" in dir(openai_batch)
+    names: dict[str, Any] = {}
+    exec("from openai_batch import *", names)  # noqa: S102 - it is what is tested
+    assert "map" not in names
+    assert names["embed"] is openai_batch.embed
