@@ -68,9 +68,9 @@ def start_rows(
     schema = None if options.get("schema") is None else AnswerSchema(options["schema"])
     session = Session(options.get("state"), reporter)
     given, name = session.given(options.get("provider")), options.get("name")
-    request = _request(prompt, options, schema, embeddings=embeddings)
     rows = rows if prefix is None else _checked(rows, schema, prefix)
     with session.work() as workflow, workspace() as folder:
+        request = _request(prompt, options, schema, embeddings=embeddings)
         provider = pick_provider(given, request.model) if given is None or isinstance(given, str) else given
         table = Table(_NAME, "jsonl", enumerate(rows, 1), None)
         skip_empty = options.get("skip_empty", False)

@@ -11,6 +11,7 @@ from openai_batch.files import paths
 from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import get_provider_by_name
 
+from .python_hints import hints_for_programs
 from .workflow import Workflow
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Session:
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Workflow]:
-        """Use this thread's workflow, in the folder of these jobs."""
-        with paths.state_at(self._state):
+        """Use this thread's workflow, in the folder of these jobs. Hints of errors are worded for programs."""
+        with paths.state_at(self._state), hints_for_programs():
             owned: _Owned | None = getattr(self._here, "owned", None)
             if owned is None or owned.closed:
                 from .store.registry import Registry
