@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -104,8 +106,10 @@ class Terminal:
     """`obatch` in a terminal of its own, 100 columns wide."""
 
     def __init__(self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> None:
-        import pexpect  # there are no such terminals on Windows
+        import pexpect
 
+        if not hasattr(pexpect, "spawn"):
+            pytest.skip("Windows has no terminals of this kind")
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "openai_batch", *words],

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import platformdirs  # noqa: F401 - loaded before what it needs on this system is gone
+
 MARK = b"OBATCH_TEST_WINDOWS=1"
 
 _control, _real_open, _real_fsync = fcntl.fcntl, os.open, os.fsync
