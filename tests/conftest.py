@@ -61,6 +61,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
     monkeypatch.setenv("OBATCH_STATE_DIR", str(folder / "state"))
     monkeypatch.setenv("OBATCH_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setenv("OBATCH_CONFIG", str(folder / "config.toml"))

@@ -12,6 +12,7 @@ import filecmp
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -30,8 +31,11 @@ _FORBIDDEN = re.compile(
 )
 """Names that Windows gives another meaning: of devices, and those with a colon or with a dot or a space at the end."""
 
+_PATIENCE, _PAUSE = 2.0, 0.05
+"""Seconds to wait on Windows for a virus scanner, which opens new files for a moment, and between two tries."""
+
 _NO_FULL_SYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
 
 @contextlib.contextmanager
@@ -74,14 +78,19 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
     sync(handle.fileno())
     if WINDOWS:
         handle.close()  # an open file cannot be renamed there
-    try:
-        if replace:
-            part.replace(target)
-        else:
-            _link(part, target)
-    except PermissionError as exc:
-        hint = "close the program that has it open, or choose another place with -o"
-        raise BatchError(f"cannot write {target}: {exc.strerror}", hint=hint) from exc
+    give_up = time.monotonic() + (_PATIENCE if WINDOWS else 0)
+    while True:
+        try:
+            if replace:
+                part.replace(target)
+            else:
+                _link(part, target)
+            break
+        except PermissionError as exc:
+            if time.monotonic() >= give_up:
+                hint = "close the program that has it open, or choose another place with -o"
+                raise BatchError(f"cannot write {target}: {exc.strerror}", hint=hint) from exc
+            time.sleep(_PAUSE)
     sync_folder(target.parent)
 
 

@@ -1,4 +1,4 @@
-"""On macOS files are synced to the disk itself, which is simulated (`support/macos/sitecustomize.py`)."""
+"""The command as on macOS, on a disk without hard links, which is simulated (`support/macos/sitecustomize.py`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ print(done.code, done.err)
 
 @pytest.mark.parametrize(("error", "how"), [("", "full"), ("ENOTSUP", "plain"), ("EINVAL", "plain")])
 def test_all_that_is_synced_is_on_the_disk_itself(faulty: FaultServer, error: str, how: str) -> None:
-    """Results, their folder and the files of the job: by F_FULLFSYNC, or by fsync where the file system lacks that."""
+    """Results and their folder: by F_FULLFSYNC, or by fsync where the file system lacks that.
+
+    The results get their name all the same, where the file system lacks hard links.
+    """
     write("in.jsonl", [request("a")])
     told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC=error)
     assert told.startswith("0 ")

@@ -80,7 +80,8 @@ for given in (Batch(provider=provider), Batch(output_file="other.jsonl", provide
     given.add_to_batch(model="m", messages=message)
     given.submit()
     given.status()
-Batch(b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\\n', provider=provider).submit()
+line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\\n'
+Batch(line, provider=provider).submit()
 """
 
 
@@ -111,7 +112,8 @@ from support.command import inside, request, write
 inside("submit", "in.jsonl", "-p", "local").failed(1, "does not run on Windows", "WSL")
 inside("serve").failed(1, "does not run on Windows", "WSL")
 for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
-    inside("run", "in.jsonl", "-p", "faulty", "-o", name).failed(2, f"{name}: Windows allows no such name", "another name")
+    told = inside("run", "in.jsonl", "-p", "faulty", "-o", name)
+    told.failed(2, f"{name}: Windows allows no such name", "another name")
 """
 
 
@@ -123,7 +125,24 @@ def test_what_windows_cannot_do_is_refused_before_anything_is_sent(faulty: Fault
     assert not (home / "state" / "local").exists()
 
 
+KEEP = """
+from types import SimpleNamespace
+from openai_batch.errors import RegistryError
+from openai_batch.jobs.keep_batch_id import keep_id
+info = SimpleNamespace(id="batch:a/b", input_file_id="f")
+print(keep_id(SimpleNamespace(id=1, provider="p"), info, RegistryError("full")))
+"""
+
+
+def test_the_id_of_a_batch_that_cannot_be_registered_is_kept(home: Path) -> None:
+    """Also one with characters that Windows allows in no name."""
+    assert "its id is in" in on_windows(KEEP)
+    (note,) = (home / "state").glob("obatch-emergency-*.json")
+    assert "batch:a/b" in note.read_text(encoding="utf-8")
+
+
 OPEN = """
+import threading
 from pathlib import Path
 from support.command import ids, inside, request, write
 write("in.jsonl", [request("a")])
@@ -135,6 +154,8 @@ with open("out.jsonl"), open("changed.jsonl"):
     for name in ("out.jsonl", "changed.jsonl"):
         words = ("run", "more.jsonl", "-p", "faulty", "-o", name, "--force")
         inside(*words).failed(1, f"cannot write {name}", "close the program that has it open")
+scanner = open("changed.jsonl")
+threading.Timer(0.7, scanner.close).start()
 inside(*words).succeeded()
 assert ids("changed.jsonl") == ["b"]
 """

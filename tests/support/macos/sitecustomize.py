@@ -1,7 +1,8 @@
 """Give this Python the call of macOS that syncs a file to the disk itself. Loaded at start, by way of PYTHONPATH.
 
 Each sync is noted in the file OBATCH_TEST_SYNCS: how, and the path. OBATCH_TEST_FULL_SYNC is the error, by its name,
-that the call of macOS fails with, as it does on disks of other systems.
+that the call of macOS fails with, as it does on disks of other systems. Disks have no hard links here, which macOS
+says with another number than other systems.
 """
 
 from __future__ import annotations
@@ -36,5 +37,11 @@ def _fsync(fd: Any) -> None:
     _real_fsync(fd)
 
 
+def _link(_source: Any, target: Any) -> None:
+    raise OSError(errno.ENOTSUP, "Operation not supported", os.fspath(target))
+
+
+vars(errno).update(ENOTSUP=45, EOPNOTSUPP=102)
+os.link = _link  # type: ignore[assignment]
 fcntl.F_FULLFSYNC = FULL  # type: ignore[attr-defined]
 fcntl.fcntl, os.fsync = _fcntl, _fsync
