@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from openai_batch.errors import BatchError, StoppedError
+from openai_batch.files.streams import is_closed_pipe, set_up_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,18 +24,19 @@ def run_program(body: Callable[[], int | None]) -> NoReturn:
     our output has closed the pipe, nothing is printed.
     """
     warnings.showwarning = _show_warning
+    set_up_streams()
     try:
         code = body() or 0
         sys.stdout.flush()
-    except BrokenPipeError:
-        # At exit the interpreter flushes standard output, which would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = PIPE_CLOSED
     except KeyboardInterrupt:
         code = _print_error(StoppedError("interrupted", hint="run the same command again"))
     except BatchError as exc:
         code = _print_error(exc)
     except OSError as exc:
+        if is_closed_pipe(exc):
+            # At exit the interpreter flushes standard output, which would fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_CLOSED)
         where = f"{exc.filename}: " if exc.filename is not None else ""
         code = _print_error(BatchError(f"{where}{exc.strerror or exc}"))
     sys.exit(code)

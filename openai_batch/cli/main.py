@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
 from openai_batch.errors import BatchError
+from openai_batch.files.streams import is_closed_pipe, set_up_streams
 
 from .signals import catch_signals, exit_code, restore_signals
 
@@ -25,9 +25,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # show characters that the encoding lacks as escapes
+    set_up_streams()
     from .app import build_app
 
     try:
@@ -80,7 +78,7 @@ def _flushed(code: int) -> int:
     except OSError as exc:
         # Keep the interpreter from flushing the rest of the buffer again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(exc, BrokenPipeError):
+        if is_closed_pipe(exc):
             return code
         if not code:
             report_error(BatchError(f"cannot write to standard output: {exc.strerror}"))

@@ -56,7 +56,10 @@ def to_lines(path: Path, name: str, target: Path) -> None:
     """
     lines = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream, target.open("w", encoding="utf-8") as out:
+        with (
+            path.open(encoding="utf-8-sig", newline="") as stream,
+            target.open("w", encoding="utf-8", newline="") as out,
+        ):
             for line, value in _values(_Text(stream, name)):
                 out.write("\n" * (line - 1 - lines))  # nothing if the number is negative
                 row = f'{{"prompt":{value}}}' if value.startswith('"') else value

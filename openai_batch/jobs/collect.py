@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
+from openai_batch.files.streams import is_closed_pipe
 from openai_batch.net.delays import delays
 from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
@@ -121,9 +122,9 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
     try:
         shutil.copyfileobj(merged, target, 1 << 20)
         target.flush()
-    except BrokenPipeError:
-        raise
     except OSError as exc:
+        if is_closed_pipe(exc):
+            raise
         raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
@@ -280,7 +281,7 @@ def _fetched(
     part = _with_current_files(workflow, job, _with_late_files(workflow, job, part))
     places = Places()
     streams: list[BinaryIO] = []
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as closed, contextlib.ExitStack() as stack:  # Windows renames no open file
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
                 handle = open_file(workflow, job, file_id, stack)
@@ -288,10 +289,10 @@ def _fetched(
                 try:
                     index(handle, len(streams), f"file {file_id}", places, tally)
                 except DownloadError:
-                    forget_file(job, file_id)
+                    closed.callback(forget_file, job, file_id)
                     raise
                 if tally.unreadable_count > unreadable:
-                    download_once_more(job, file_id)
+                    closed.callback(download_once_more, job, file_id)
                 streams.append(handle)
         yield streams, places
 

@@ -49,7 +49,7 @@ def download_once_more(job: JobRecord, file_id: str) -> None:
     path = job_folder.result_file(job, file_id)
     first = _first_copy(path)
     if path.exists():
-        with contextlib.suppress(OSError):  # on some systems an open file cannot be renamed
+        with contextlib.suppress(OSError):  # on Windows another process may have it open
             if first.exists():
                 first.write_bytes(b"")
             else:
@@ -58,7 +58,7 @@ def download_once_more(job: JobRecord, file_id: str) -> None:
 
 def forget_file(job: JobRecord, file_id: str) -> None:
     """Delete a kept file that is not the provider's: it is downloaded again the next time."""
-    with contextlib.suppress(OSError):  # on some systems an open file cannot be deleted
+    with contextlib.suppress(OSError):  # on Windows another process may have it open
         job_folder.result_file(job, file_id).unlink(missing_ok=True)
 
 

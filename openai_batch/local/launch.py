@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
-from openai_batch.files.locks import is_held, locked
+from openai_batch.files.locks import WINDOWS, is_held, locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +85,7 @@ def ensure_running(
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
+    check_system()
     environment = dict(os.environ if env is None else env)
     folder = paths.private_dir(paths.local_dir())
     with locked(folder / "launch.lock"):
@@ -190,6 +191,14 @@ def _health_of(base_url: str, token: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return health if isinstance(health, dict) and health.get("service") == "openai-batch" else None
+
+
+def check_system() -> None:
+    """Raise BatchError if this system cannot run the server."""
+    if WINDOWS:
+        raise BatchError(
+            "the local provider does not run on Windows", hint="run obatch in WSL, or choose another provider with -p"
+        )
 
 
 def check_extras(settings: LocalSettings) -> None:

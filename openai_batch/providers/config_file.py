@@ -5,6 +5,7 @@ Shell completion reads the file too, so this module imports only what loads fast
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"fix {path}") from exc
+        windows_path = re.search(r'"[A-Za-z]:\\', text)
+        hint = r"write paths in single quotes: 'C:\data'" if windows_path else f"fix {path}"
+        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=hint) from exc
 
 
 def write_text(path: Path, text: str) -> None:

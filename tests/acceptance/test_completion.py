@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pexpect
 import pytest
 from support.command import PATIENCE, environment, invoke, request, write
 
@@ -142,6 +141,7 @@ def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, complet
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").succeeded()
     env = environment({"PATH": shell_path, "TERM": "dumb"})
+    pexpect = pytest.importorskip("pexpect")
     shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=PATIENCE)
     shell.sendline(f"fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy")
     shell.expect("ready\r\n")

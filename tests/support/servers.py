@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from openai import OpenAI  # here, since it takes a second: no server should have to wait for it
+
+from openai_batch.files.locks import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -174,6 +177,8 @@ def local_server(
     Settings are those of LocalSettings. Windows may be as short as a second, and one that is shared stays though
     its tests lie far apart.
     """
+    if WINDOWS:
+        pytest.skip("the local provider does not run on Windows")
     state_dir.mkdir(parents=True, exist_ok=True)
     mapping = {"min_window_seconds": 1, "idle_seconds": 4 * 3600, **settings}
     if upstream is not None:

@@ -55,6 +55,7 @@ def serve(
     if stop:
         errors.note("stopped" if launch.stop() else "no server is running")
         return
+    launch.check_system()  # before the model is downloaded
     settings = _settings(
         upstream=upstream, upstream_key_env=upstream_key_env, model_path=model_file, concurrency=concurrency
     )

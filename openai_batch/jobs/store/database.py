@@ -124,6 +124,7 @@ class Database:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         db = self._open()
         db.execute("PRAGMA synchronous = EXTRA")
+        db.execute("PRAGMA fullfsync = ON")  # for macOS, see `files.atomic.sync`
         self._check_version(db, migrate=True)
         return db
 
