@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
 """The metadata key of an attempt's token, a random id."""
 
+JOBLESS_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
+"""The same for a batch that belongs to no job, so that it is never taken for a part of one."""
+
 JOB = "obatch_job"
 """The metadata key of the other marks."""
 
