@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from openai_batch.net.hosts import LOOPBACK_NAMES
 
 from .api_objects import Refused
+from .connections import keep_connection
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -60,6 +61,7 @@ class Guard:
         given = headers.get(b"authorization", [])
         if len(given) != 1 or not hmac.compare_digest(given[0], self._expected):
             raise Refused(401, "the token is missing or wrong", code="invalid_api_key")
+        keep_connection(scope)
         if scope["method"] == "POST":
             _check_type(scope["path"], b"".join(headers.get(b"content-type", [])))
 
