@@ -41,7 +41,10 @@ class Guard:
             try:
                 self._check(scope)
             except Refused as exc:
-                await exc.response()(scope, receive, send)
+                response = exc.response()
+                if exc.code == "two_lengths":  # where the next request begins depends on who reads
+                    response.headers["connection"] = "close"
+                await response(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         else:
@@ -53,6 +56,8 @@ class Guard:
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            raise Refused(400, "the request has Content-Length and Transfer-Encoding", code="two_lengths")
         host = headers.get(b"host", [])
         if len(host) != 1 or (self._hosts is not None and host[0].decode("latin-1").lower() not in self._hosts):
             raise Refused(421, "the Host header does not name this server", code="wrong_host")

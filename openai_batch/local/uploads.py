@@ -13,7 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from openai_batch.files.atomic import part_file, publish
 
-from .api_objects import Refused, read_body
+from .api_objects import Refused, read_body, whole_number
 from .store import FileRecord
 
 if TYPE_CHECKING:
@@ -193,14 +193,7 @@ def _record(form: _Form, file_id: str) -> FileRecord:
     now = time.time()
     seconds = _RETENTION
     if (given := form.fields.get("expires_after[seconds]")) is not None:
-        if not given.isascii() or not given.isdigit() or not _MIN_EXPIRY <= int(given) <= _MAX_EXPIRY:
-            raise Refused(
-                400,
-                f"expires_after[seconds] must be {_MIN_EXPIRY} to {_MAX_EXPIRY}",
-                code="invalid_value",
-                param="expires_after",
-            )
-        seconds = int(given)
+        seconds = whole_number(given, _MIN_EXPIRY, _MAX_EXPIRY, "expires_after[seconds]")
     return FileRecord(
         id=file_id,
         bytes=form.size,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,6 +147,38 @@ def test_stale_address(echo: EchoUpstream) -> None:
         assert running() is None
         assert not stop()
     ensure_running(_settings(echo))
+
+
+def test_another_user_has_the_port(echo: EchoUpstream) -> None:
+    """Whoever listens at the address of a killed server gets no request, though the server's file is still there."""
+    settings = _settings(echo)
+    ensure_running(settings)
+    left = (paths.local_dir() / "server.json").read_text()
+    stop()
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            health = {"service": "openai-batch", "fingerprint": settings.fingerprint(), "status": "ok"}
+            body = json.dumps(health).encode()
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = other.accept()
+                    with connection:
+                        asked.append(connection.recv(4096))
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            content = {**json.loads(left), "base_url": f"http://127.0.0.1:{other.getsockname()[1]}/v1"}
+            (paths.local_dir() / "server.json").write_text(json.dumps(content))
+            assert running() is None
+            assert ensure_running(settings).base_url != content["base_url"]
+        finally:
+            other.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert asked == []
 
 
 def test_missing_key(echo: EchoUpstream) -> None:
