@@ -101,7 +101,9 @@ def test_strangers_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) 
 def test_many_requests_of_the_owner_at_once(server: LocalServer) -> None:
     """Hundreds of connections that the owner opens at once are all answered."""
     port = urlsplit(server.base_url).port
-    request = f"GET /v1/files?limit=1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    request = (
+        f"GET /v1/files?limit=1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    )
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(_connect(server)) for _ in range(800)]
         for connection in connections:
