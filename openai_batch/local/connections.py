@@ -42,7 +42,7 @@ class LimitedProtocol(H11Protocol):
         """Take a new connection; if there are too many strangers, the oldest makes room for it."""
         super().connection_made(transport)
         while len(self._strangers) >= _most_strangers():
-            next(iter(self._strangers))._close()
+            next(iter(self._strangers)).drop()
         self._strangers[self] = None
         self._start_clock()
 
@@ -65,9 +65,10 @@ class LimitedProtocol(H11Protocol):
             self._clock = None
 
     def _start_clock(self) -> None:
-        self._clock = self.loop.call_later(HEAD_SECONDS, self._close)
+        self._clock = self.loop.call_later(HEAD_SECONDS, self.drop)
 
-    def _close(self) -> None:
+    def drop(self) -> None:
+        """Close the connection at once."""
         self.keep()
         self.transport.abort()
 

@@ -32,7 +32,9 @@ def test_the_page_has_every_dependency() -> None:
     ]:
         group = re.match(r"`?(\w+)", section)
         assert group
-        for name, versions, *rest in (row.strip("| ").split(" | ") for row in re.findall(r"^\| `.*$", section, re.M)):
+        for name, versions, *rest in (
+            row.strip("| ").split(" | ") for row in re.findall(r"^\| `.*$", section, re.MULTILINE)
+        ):
             assert len(rest) == 4, name
             assert all(rest), name
             told.add((group[1], name.strip("`"), str(Requirement(f"x{versions.strip('`')}").specifier)))
@@ -67,7 +69,7 @@ def test_the_lock_has_every_dependency(file: str, groups: set[str]) -> None:
 
 
 def test_the_workflows_install_by_hash() -> None:
-    """Outside the jobs that try other versions, or the wheel as users install it, nothing is installed without a hash."""
+    """Only the jobs that try other versions, or the wheel as users install it, install anything without a hash."""
     lines = [
         line.strip()
         for path in sorted((ROOT / ".github/workflows").glob("*.yml"))

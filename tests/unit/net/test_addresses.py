@@ -14,20 +14,20 @@ NOT_PUBLIC = """
 64:ff9b::169.254.169.254 64:ff9b:1::8.8.8.8 100::1 100:0:0:1::1 2001::1 2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:2::1
 2001:10::1 2001:20::1 2001:30::1 2001:db8::1 2002:7f00:1:: 2002:808:808:: 3fff::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1
 fec0::1 feff::1 ff02::1 ff0e::1 4000::1
-""".split()
+"""
 PUBLIC = """
 1.1.1.1 8.8.8.8 11.0.0.1 100.63.255.255 100.128.0.1 172.15.0.1 172.32.0.1 192.0.1.1 198.17.0.1 198.20.0.1 223.255.255.1
 2001:4860:4860::8888 2606:4700:4700::1111 2a00:1450::1 2001:200::1 2003::1 64:ff9b::8.8.8.8
-""".split()
+"""
 
 
-@pytest.mark.parametrize("address", NOT_PUBLIC)
+@pytest.mark.parametrize("address", NOT_PUBLIC.split())
 def test_not_public(address: str) -> None:
     """Private, shared, reserved and multicast addresses are not, nor what leads to an IPv4 address out of sight."""
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@pytest.mark.parametrize("address", PUBLIC.split())
 def test_public(address: str) -> None:
     """The neighbours of those ranges are, and an address that a network without IPv4 has for a public one."""
     assert is_public(address)
