@@ -80,7 +80,8 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
                 refusal = Refused(400, f"the upload is not a well-formed form: {exc}", code="invalid_multipart")
             except Refused as exc:
                 refusal = exc
-        elif seen > 4 * max_bytes + _OVERHEAD:
+        if seen > 4 * max_bytes + _OVERHEAD:
+            refusal = refusal or Refused(413, "the upload is too large", code="file_too_large", param="file")
             break
     if refusal is not None:
         raise refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import stat
@@ -202,6 +203,19 @@ def test_each_request_of_a_connection_needs_the_token(server: LocalServer) -> No
     good = _raw(server).replace(b"connection: close\r\n", b"")
     answer = _answer(server, good + _raw(server, authorization=None))
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"401"]
+
+
+@pytest.mark.parametrize("start", [b"", FORM], ids=["before the form", "after it"])
+def test_a_form_without_end(tmp_path: Path, echo: EchoUpstream, start: bytes) -> None:
+    """What comes before or after the form, which is never stored, is limited too."""
+    with local_server(tmp_path, upstream=echo.base_url, max_bytes=100_000) as server, _connect(server) as connection:
+        kind = "multipart/form-data; boundary=b"
+        connection.sendall(_raw(server, "POST /v1/files", content_type=kind, transfer_encoding="chunked"))
+        connection.settimeout(2)
+        with contextlib.suppress(OSError):  # it may stop to read
+            for piece in [start, *[b"\r\n" * 16_384] * 60]:
+                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"")
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_filename_is_no_path(server: LocalServer) -> None:
