@@ -157,7 +157,13 @@ def _steady_server() -> _RunningServer | None:
 
 
 def _find_server() -> _RunningServer | None:
-    """Ask the server in the server file for its health; None if none answers."""
+    """Ask the server in the server file for its health; None if none answers.
+
+    The file of a server that was killed is not used: by now its port may be another user's, who would get the token
+    and the prompts.
+    """
+    if not is_held(server_lock()):
+        return None
     content = _read_server_file()
     base_url, token = content.get("base_url"), content.get("token")
     if not isinstance(base_url, str) or not isinstance(token, str):

@@ -128,8 +128,11 @@ def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"the upstream {url!r} is not a base URL", hint="give one like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password:
-        raise ConfigError(
-            f"the upstream at {parts.hostname} has a user or a password in its URL",
-            hint="put the key into an environment variable, and its name into upstream_key_env",
-        )
+    # The server's command line, which every user of the machine can see, has the URL.
+    hidden = {"a user or a password": parts.username or parts.password, "a query": parts.query or parts.fragment}
+    for what, there in hidden.items():
+        if there:
+            raise ConfigError(
+                f"the upstream at {parts.hostname} has {what} in its URL",
+                hint="put the key into an environment variable, and its name into upstream_key_env",
+            )

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 
-def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | None = None) -> OpenAI:
+def make_client(
+    base_url: str, key: str | None, headers: Mapping[str, str] | None = None, *, is_local: bool = False
+) -> OpenAI:
     """Return an SDK client that sends `key` and `headers` to `base_url`.
 
-    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy.
+    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. One of the
+    local provider (`is_local`) sends nothing once the server has ended.
     """
     from openai import DefaultHttpxClient, Omit, OpenAI
 
@@ -32,13 +35,15 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
+    hooks = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
-        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
+        http_client=DefaultHttpxClient(
+            follow_redirects=False, trust_env=not is_loopback(host), event_hooks={"request": hooks}
+        ),
     )
 
 
@@ -67,3 +72,14 @@ def sdk_model_names() -> list[str]:
 def _without_authorization(request: Any) -> None:
     """Remove the header that the SDK always sends. It is called before each request to a provider without a key."""
     request.headers.pop("Authorization", None)
+
+
+def _only_while_it_runs(request: Any) -> None:
+    """Raise APIConnectionError if the local server has ended: another user may have its port by now."""
+    from openai import APIConnectionError
+
+    from openai_batch.files.locks import is_held
+    from openai_batch.local.launch import server_lock
+
+    if not is_held(server_lock()):
+        raise APIConnectionError(message="the local server has ended", request=request)

@@ -128,7 +128,7 @@ class Provider:
         from .client import local_endpoint, make_client
 
         base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
-        return make_client(base_url, key, self.headers)
+        return make_client(base_url, key, self.headers, is_local=self.is_local)
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.

@@ -92,6 +92,8 @@ class LocalServer:
     state_dir: Path
     settings: dict[str, Any]
     env: dict[str, str]
+    runner: tuple[str, ...] = ()
+    """Words before the server's command."""
     process: subprocess.Popen[bytes] | None = None
     base_url: str = ""
     token: str = field(default="", repr=False)
@@ -113,7 +115,7 @@ class LocalServer:
         address.unlink(missing_ok=True)
         with (self.state_dir / "server-under-test.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "openai_batch.local", json.dumps(self.settings)],
+                [*self.runner, sys.executable, "-m", "openai_batch.local", json.dumps(self.settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -170,7 +172,12 @@ class LocalServer:
 
 @contextmanager
 def local_server(
-    state_dir: Path, *, upstream: str | list[str] | None = None, env: Mapping[str, str] | None = None, **settings: Any
+    state_dir: Path,
+    *,
+    upstream: str | list[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    runner: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Iterator[LocalServer]:
     """Run the local provider's server with its state in `state_dir` (what OBATCH_STATE_DIR is for the client).
 
@@ -184,7 +191,7 @@ def local_server(
     if upstream is not None:
         mapping["upstream"] = upstream
     environment = {**os.environ, "OBATCH_STATE_DIR": str(state_dir), **(env or {})}
-    server = LocalServer(state_dir, mapping, environment)
+    server = LocalServer(state_dir, mapping, environment, runner)
     try:
         server.start()
         yield server
