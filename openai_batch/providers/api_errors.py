@@ -25,7 +25,7 @@ _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Unsup
 _REMEDIES = (
     (
         re.compile(
-            r"insufficient_quota|exceeded your current quota|billing|insufficient.{0,20}(balance|credit|fund)",
+            r"insufficient_quota|exceeded your current quota|(?<!account/)billing|insufficient.{0,20}(balance|credit|fund)",
             re.IGNORECASE,
         ),
         "top up the account at the provider, or raise its limit; trying again does not help before that",

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from openai_batch.errors import PASSING
 from openai_batch.net.hosts import is_loopback, is_openai
 
+from .api_errors import remedy
 from .config_file import local_table
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
+    hooks: dict[str, Any] = {"response": [_stop_hopeless_tries]} | (
+        {} if key else {"request": [_without_authorization]}
+    )
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
@@ -67,3 +71,11 @@ def sdk_model_names() -> list[str]:
 def _without_authorization(request: Any) -> None:
     """Remove the header that the SDK always sends. It is called before each request to a provider without a key."""
     request.headers.pop("Authorization", None)
+
+
+def _stop_hopeless_tries(response: Any) -> None:
+    """Keep the SDK from sending a request again that was refused for a reason that lasts, such as an exhausted quota."""
+    if response.status_code in PASSING:
+        response.read()
+        if remedy(None, response.text):
+            response.headers["x-should-retry"] = "false"
