@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.providers.batch_info import unknown_status
+
 from .output import count_text
 from .progress import duration_text
 
@@ -116,6 +118,8 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
         ("input", job.input_path or ""),
         ("output", job.output_path or ""),
     ]
+    if job.unknown_status:
+        lines.insert(2, ("note", unknown_status(job.unknown_status)))
     return lines + [("error", str(fault)) for fault in job.faults]
 
 

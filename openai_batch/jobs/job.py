@@ -151,7 +151,8 @@ class Job:
                 await asyncio.to_thread(self._apart, Job._look)
             if self.ended:
                 return
-            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
+            hint, unknown = f"obatch wait {self.id}", self._row.unknown_status
+            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, hint, unknown=unknown))
 
     def _retry_once(self) -> bool:
         """Send the failed requests again where that can help; return whether any were sent."""

@@ -171,7 +171,8 @@ class Workflow:
             with poller.attempt():
                 job = self.poll(job)
             if not job.ended:
-                time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
+                hint, unknown = f"obatch wait {job.id}", job.unknown_status
+                time.sleep(poller.next_delay(f"job {job.id}", job.status, hint, unknown=unknown))
         return job
 
     def ended(self, job: JobRecord) -> JobRecord:

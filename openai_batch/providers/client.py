@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from openai_batch.errors import PASSING
 from openai_batch.net.hosts import is_loopback, is_openai
 
-from .api_errors import remedy
 from .config_file import local_table
+from .remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +34,9 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    hooks: dict[str, Any] = {"response": [_stop_hopeless_tries]} | (
-        {} if key else {"request": [_without_authorization]}
-    )
+    hooks: dict[str, Any] = {"response": [_stop_hopeless_tries]}
+    if not key:
+        hooks["request"] = [_without_authorization]
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
@@ -74,7 +74,7 @@ def _without_authorization(request: Any) -> None:
 
 
 def _stop_hopeless_tries(response: Any) -> None:
-    """Keep the SDK from sending a request again that was refused for a reason that lasts, such as an exhausted quota."""
+    """Keep the SDK from sending a request again that was refused for what lasts, such as an exhausted quota."""
     if response.status_code in PASSING:
         response.read()
         if remedy(None, response.text):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.command import inside, request, write
 
-from openai_batch.providers.api_errors import remedy
+from openai_batch.providers.remedies import remedy
 
 if TYPE_CHECKING:
     from support.faults import FaultServer

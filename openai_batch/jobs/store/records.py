@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from openai_batch.providers.batch_info import FINISHED, BatchFault, Counts
+from openai_batch.providers.batch_info import FINISHED, STATUSES, BatchFault, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -228,6 +228,12 @@ class JobRecord:
         if any(part.queued for part in unsent):
             return QUEUED
         return PARTLY_SENT if self.batch_ids else NOT_SENT
+
+    @property
+    def unknown_status(self) -> str | None:
+        """The first status of a running batch that is a word which we do not know, or None."""
+        running = (part.status for part in self.parts if part.batch_id and part.state == PartState.RUNNING)
+        return next((status for status in running if status and status not in STATUSES), None)
 
     @property
     def collected(self) -> bool:
