@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError
+from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError, count_text
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.net.delays import delays
@@ -151,9 +151,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     if tally.succeeded or (tally.complete and not strict):
         return
     lines = [f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"]
-    lines += [
-        f"{count:,} {'request' if count == 1 else 'requests'}: {cause}" for cause, count in tally.causes.most_common(5)
-    ]
+    lines += [f"{count_text(count, 'request')}: {cause}" for cause, count in tally.causes.most_common(5)]
     lines += tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
@@ -221,10 +219,11 @@ def result_lines(
 def _warn_of(workflow: Workflow, tally: Tally) -> None:
     """Warn of lines in the provider's files that are in no result."""
     if tally.unknown_ids:
-        workflow.reporter.warn(f"{tally.unknown_ids:,} results have ids that were not asked for; they are left out")
+        results = count_text(tally.unknown_ids, "result", "has")
+        workflow.reporter.warn(f"{results} an id that was not asked for, and left out")
     if tally.repeats:
-        results = "result repeats a request" if tally.repeats == 1 else "results repeat requests"
-        workflow.reporter.warn(f"{tally.repeats:,} {results} that already had one; the best result of each is kept")
+        results = count_text(tally.repeats, "result", "repeats")
+        workflow.reporter.warn(f"{results} a request that already had one; the best result of each is kept")
     if tally.unreadable_count:
         more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
         workflow.reporter.warn(f"{tally.unreadable[0]}{more}")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, count_text
 from openai_batch.files import paths
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import NO_RESULT, Outcome, Verdict
@@ -42,8 +42,8 @@ ANSWERED_ELSEWHERE = Verdict(
 
 _NOT_SENT = {
     WITHDRAWN: "left to a later job, or cancelled, and not sent",
-    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have answered them",
-    NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
+    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have the answer",
+    NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
 """What is said of requests that are not sent again for these verdicts."""
 
@@ -151,8 +151,7 @@ def retry(
     for verdict, text in _NOT_SENT.items():
         count = sum(each == verdict for each in failures.rows.values())
         if count and not wanted(verdict):
-            were = "request was" if count == 1 else "requests were"
-            workflow.reporter.note(f"job {job.id}: {count:,} {were} {text}")
+            workflow.reporter.note(f"job {job.id}: {count_text(count, 'request', 'was')} {text}")
     if not any(map(wanted, failures.samples)):
         return job
     source = job_folder.check_input(job)

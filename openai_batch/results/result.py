@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import msgspec
 
+from openai_batch.errors import count_text
+
 from .answers import Answer, answer_in
 from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
 from .reasons import ResultError, failed_with, has_content, own_failure
@@ -58,7 +60,7 @@ class Result:
     def summary(self) -> str:
         """The answer as a person reads it in a list: a vector by its length, a failure by its cause."""
         if self.outcome.answered and isinstance(self.answer, list) and set(map(type, self.answer)) == {float}:
-            return f"[{len(self.answer)} numbers]"
+            return f"[{count_text(len(self.answer), 'number')}]"
         answer = self.text if self.outcome.answered else None
         return answer or self.refusal or self.verdict.cause
 

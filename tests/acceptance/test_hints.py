@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.command import inside, request, write
 
+from openai_batch.errors import count_text
 from openai_batch.providers.remedies import remedy
 
 if TYPE_CHECKING:
@@ -99,6 +100,22 @@ def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
     assert "did you mean faulty?" in inside("status", "batch_x", "-p", "faultty").failed(6, "faultty").err
     assert os.environ["TEST_KEY"]
     assert not faulty.requests
+
+
+def test_one_is_one() -> None:
+    """Numbers have the noun and the verb that fit them, in the one place that words them."""
+    assert [count_text(n, "batch") for n in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
+    assert [count_text(n, "row", "was") for n in (1, 2)] == ["1 row was", "2 rows were"]
+    assert [count_text(n, "result", "repeats") for n in (1, 2)] == ["1 result repeats", "2 results repeat"]
+
+
+def test_a_failed_request_that_is_not_sent_again(faulty: FaultServer) -> None:
+    """One request is not "1 requests", in each message of its job."""
+    write("in.jsonl", [request("a", "fault:rows=allerrors")])
+    told = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").err + inside("wait", "1").err
+    told += inside("retry", "1").failed(5, "job 1: 1 failed request is not sent again").err
+    assert "1 requests" not in told
+    assert faulty.batches
 
 
 def test_a_limit_that_passes_is_no_exhausted_quota() -> None:

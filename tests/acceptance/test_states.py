@@ -157,6 +157,18 @@ def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
+def test_the_input_of_a_job_is_the_file_that_was_named(faulty: FaultServer) -> None:
+    """Also if requests were made of it: of a table, of several, or of a query."""
+    Path("a.csv").write_text("text\nhi\n", encoding="utf-8")
+    Path("b.csv").write_text("text\nho\n", encoding="utf-8")
+    a, b = (str(Path(name).absolute()) for name in ("a.csv", "b.csv"))
+    inside("run", "a.csv", "-p", "faulty", "-m", "m", "-o", "a.jsonl").succeeded()
+    inside("run", "a.csv", "b.csv", "-p", "faulty", "-m", "m", "-o", "ab.jsonl").succeeded()
+    assert [job["input"] for job in inside("ls", "--json").json] == [f"{a}, {b}", a]
+    assert inside("status", "1").fields["input"] == a
+    assert faulty.batches
+
+
 def test_a_refusal_is_never_said_to_have_succeeded(faulty: FaultServer) -> None:
     """Before the results are read, a request that the provider completed is called answered; it may be a refusal."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=declined,cut,absent") for n in range(6)])
