@@ -311,7 +311,7 @@ class Registry(Database):
     def looked_through(self, source: str) -> bool:
         """Tell whether the batches of an account have been looked through since this registry was created."""
         with self.reading() as db:
-            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through"
+            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
             return db is not None and db.execute(sql, (source,)).fetchone() is not None
 
     def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
@@ -326,6 +326,14 @@ class Registry(Database):
             db.execute("UPDATE accounts SET looked_through = 1 WHERE source = ?", (source,))
             rows = [(account, identity, batch_id) for identity, batch_id in elsewhere]
             db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
+
+    def note_without_list(self, source: str) -> bool:
+        """Store that an account does not list its batches; return whether that was not known before."""
+        account = self.account(source)
+        with self.writing() as db:
+            db.execute("INSERT OR IGNORE INTO accounts (source, account) VALUES (?, ?)", (source, account))
+            sql = "UPDATE accounts SET looked_through = 2 WHERE source = ? AND looked_through = 0"
+            return db.execute(sql, (source,)).rowcount > 0
 
     def elsewhere(self, account: str, identity: str) -> list[str]:
         """Return the batches of a job that were seen at an account and belong to no job here."""
