@@ -23,6 +23,7 @@ from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
 
 from .advice import advice
+from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
 from .provider_files import copy_file, download_once_more, forget_file, open_file
@@ -159,14 +160,16 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = f"obatch retry {job.id} --where refused,cut sends these requests again"
     elif tally.unreadable_count and tally.outcomes[Outcome.MISSING]:
         hint = f"obatch download {job.id} --raw FOLDER fetches the provider's own files as they are"
-    elif any(map(lacks_output, job.parts)):
+    elif tally.reasons[NO_OUTPUT] or any(map(lacks_output, job.parts)):
         hint = f"the output file may still appear: obatch download {job.id} looks again"
     elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
-    elif tally.requests - tally.answered <= sum(part.requests for part in job.parts if part.withdrawn):
-        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
     elif tally.retryable:
         hint = f"obatch retry {job.id} sends again the requests that may succeed"
+    elif tally.reasons[WITHDRAWN]:
+        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
+    elif tally.reasons[ANSWERED_ELSEWHERE]:
+        hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
     raise IncompleteError("\n".join(lines), hint=where + hint)
@@ -212,7 +215,8 @@ def result_lines(
             stack.callback(files.close)
             _, scratch = stack.enter_context(part_file(beside))
             results = completed(results, skipped, files, scratch)
-        yield from complete(order.ids(), results, tally, note, rename=path is not None)
+        reasons = MissingReasons(job)
+        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=path is not None)
     _warn_of(workflow, tally)
 
 

@@ -13,6 +13,7 @@ from openai_batch.files.atomic import as_path, part_file
 from openai_batch.providers.polling import Poller, job_delays
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
+from openai_batch.results.result_line import MISSING
 from openai_batch.results.tally import Tally
 
 from .async_methods import async_method
@@ -275,7 +276,7 @@ class Job:
 
                 def note(_row: int, custom_id: str, verdict: Verdict) -> None:
                     if verdict.outcome is Outcome.MISSING:
-                        out.write(msgspec.json.encode({"custom_id": custom_id}) + b"\n")
+                        out.write(msgspec.json.encode({"custom_id": custom_id, MISSING: verdict.cause}) + b"\n")
 
                 for line in result_lines(workflow, self._row, scratch, Tally(), note):
                     out.write(line)

@@ -79,7 +79,8 @@ class Result:
         """Read a result line, as `Job.download` writes it. Raises ValueError or RecursionError if it is not one."""
         result = read_line(line)
         if result.response is None and not has_content(result.error):
-            return cls.missing(result.custom_id)
+            cause = result.missing or NO_RESULT.cause
+            return cls.missing(result.custom_id, NO_RESULT._replace(cause=cause))
         status = _status(result)
         body = _body(result.response.body if result.response is not None else None)
         usage = body.get("usage") if isinstance(body, dict) else None
@@ -98,10 +99,10 @@ class Result:
         )
 
     @classmethod
-    def missing(cls, custom_id: str) -> Self:
-        """Return the result of a request that has none."""
-        code, _, message = NO_RESULT.cause.partition(": ")
-        return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, NO_RESULT.retryable))
+    def missing(cls, custom_id: str, verdict: Verdict = NO_RESULT) -> Self:
+        """Return the result of a request that has none, for the reason in `verdict`."""
+        code, _, message = verdict.cause.partition(": ")
+        return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, verdict.retryable))
 
 
 def _judge(result: ResultLine, status: int | None, body: Any) -> tuple[ResultError | None, Answer]:

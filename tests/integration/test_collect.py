@@ -15,12 +15,14 @@ from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.backups import move_to_backup
 from openai_batch.files.slice import FileSlice
 from openai_batch.jobs.collect import collect, fetch_raw, raise_if_incomplete
+from openai_batch.jobs.jobs import Jobs
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.retry import survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
 from openai_batch.providers import api
+from openai_batch.results.export import Export
 from openai_batch.results.outcome import NO_RESULT, Outcome
 
 if TYPE_CHECKING:
@@ -105,6 +107,28 @@ def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) 
     with pytest.raises(IncompleteError, match="failed") as told:
         raise_if_incomplete(done)
     assert words in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "words"),
+    [
+        ("end=failed", "batch_failed", "the batch failed: line 2: This line is no JSON. (invalid_json_line)"),
+        ("end=expired;rows=absent", "batch_expired", "the batch expired before this request had a result"),
+        ("end=cancelled;rows=absent", "batch_cancelled", "the batch was cancelled before this request had a result"),
+        ("end=completed;rows=absent", "missing", "no result"),
+    ],
+)
+def test_each_missing_row_says_what_became_of_its_batch(workbench: Workbench, plan: str, code: str, words: str) -> None:
+    """In tables, and from Python: the row stays missing, and its error is that of its batch."""
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:{plan}"), timeout=60)
+    collect(workflow, job, workbench.out, export=Export("rows"))
+    lacking = [row for row in workbench.rows() if row["outcome"] == "missing"]
+    assert {(row["error_code"], row["error_message"]) for row in lacking} == {(code, words)}
+    with Jobs() as jobs:
+        results = [result for result in jobs.get(job.id).results() if result.outcome == "missing"]
+    assert [str(result.error) for result in results] == [f"{code}: {words}"] * len(lacking)
+    assert lacking
 
 
 @pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])

@@ -99,7 +99,7 @@ def retry(
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
     """Return the error for failed requests none of which is sent again."""
-    from openai_batch.jobs.retry import WITHDRAWN
+    from openai_batch.jobs.missing_reasons import WITHDRAWN
 
     if all(group.verdict == WITHDRAWN for group in groups):
         why = "a later job has them, or they were cancelled"
