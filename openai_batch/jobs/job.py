@@ -180,7 +180,8 @@ class Job:
     def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
 
-        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON.
+        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON. A table has the
+        columns that `obatch run` was asked for if that started the job.
 
         The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
         or its result is missing (with `strict` also if it was refused, or its answer is cut); OutputExistsError if the
@@ -197,8 +198,10 @@ class Job:
         check_ending(target)
         form = form_of(target, None)
         with self._session.work() as workflow:
-            export = None if form == RAW else Export(form)
-            collected = download(workflow, self._ended(), target, force=force, export=export)
+            known = self._ended().output_form
+            columns = {"fields": known.get("fields", False), "safe": known.get("inert", True)}
+            export = None if form == RAW else Export(form, **columns)
+            collected = download(workflow, self._row, target, force=force, export=export)
         self._row = collected.job
         raise_if_incomplete(collected, strict=strict)
         return target

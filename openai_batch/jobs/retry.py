@@ -17,7 +17,7 @@ from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
 
-from .collect import result_lines
+from .collect import Collected, raise_if_incomplete, result_lines
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
 from .store.records import RETRY, PartRecord
@@ -100,6 +100,14 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     return result
 
 
+def check_answers(workflow: Workflow, job: JobRecord) -> None:
+    """Read the results of an ended job. Raises IncompleteError unless every request succeeded.
+
+    The results are kept with the job, and count as not collected: nobody has them yet.
+    """
+    raise_if_incomplete(Collected(job, None, survey(workflow, job).tally), strict=True)
+
+
 def retry(
     workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable[[Verdict], bool] | None = None
 ) -> JobRecord:
@@ -136,7 +144,9 @@ def retry(
             files.close()
         return [PartRecord.of(bounds, job.id, number) for number, bounds in enumerate(files.slices(), first)]
 
-    return workflow.add_parts(job, plan)
+    unanswered = failures.tally.requests - failures.tally.answered
+    sent = sum(wanted(verdict) and not verdict.outcome.answered for verdict in failures.rows.values())
+    return workflow.add_parts(job, plan, unanswered=unanswered, left_out=max(0, unanswered - sent))
 
 
 def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:

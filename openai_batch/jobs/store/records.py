@@ -11,7 +11,7 @@ import hashlib
 import itertools
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.providers.batch_info import FINISHED, STATUSES, BatchFault, Counts
 
@@ -157,6 +157,9 @@ class JobRecord:
     answered: int | None = None  # how many requests were answered; None before its results are collected
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
+    output_form: dict[str, Any] = field(default_factory=dict)  # what `run` was given for it: path, form, options
+    unanswered: int | None = None  # how many requests had no answer when some were sent again last
+    left_out: int | None = None  # how many of these were not sent again
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
@@ -265,6 +268,13 @@ class JobRecord:
     def _provider_counts(self, total: int) -> tuple[int, int]:
         """Return how many of `total` requests are completed, and how many failed, as the provider says."""
         again = [part for part in self.parts if part.sent_again]
+        if again and self.left_out is not None and self.unanswered is not None:
+            # The answers were read before the latest of them were sent.
+            latest = [part for part in again if part.source == again[-1].source]
+            good, bad = _summed(part.counts for part in latest)
+            least = total - self.unanswered if self.ended else 0
+            completed = max(0, least, total - self.left_out - sum(part.requests for part in latest) + good)
+            return min(total, completed), max(0, min(total - completed, self.left_out + bad))
         completed, failed = _summed(part.counts for part in self.parts if not part.sent_again)
         for _, parts in itertools.groupby(again, key=lambda part: part.source):
             # Requests that are sent again failed before, even if the provider counted them as completed then.

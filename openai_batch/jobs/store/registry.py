@@ -210,6 +210,13 @@ class Registry(Database):
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
             return read_jobs(db, rows)
 
+    def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
+        """Store more parts of a job, and fields of the job, in one transaction."""
+        with self.writing() as db:
+            self._update_job(db, number, values)
+            for part in parts:
+                self._insert_part(db, number, part)
+
     def set_part(
         self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
     ) -> PartRecord:
@@ -233,10 +240,8 @@ class Registry(Database):
 
     def set_job(self, number: int, **values: Any) -> None:
         """Store fields of a job."""
-        names = ", ".join(f"{name} = ?" for name in values)
         with self.writing() as db:
-            sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
-            db.execute(sql, [*(packed(value) for value in values.values()), number])
+            self._update_job(db, number, values)
 
     def touch(self, number: int) -> None:
         """Store that a job is the one used last; if the registry cannot be written, it is not."""
@@ -376,6 +381,11 @@ class Registry(Database):
         if row is not None and (earlier is None or row[0] not in earlier.used):
             raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
         return row is not None
+
+    def _update_job(self, db: sqlite3.Connection, number: int, values: dict[str, Any]) -> None:
+        names = ", ".join(f"{name} = ?" for name in values)
+        sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
+        db.execute(sql, [*(packed(value) for value in values.values()), number])
 
     def _insert_part(self, db: sqlite3.Connection, job: int, part: PartRecord) -> None:
         values = flat({name: getattr(part, name) for name in PartRecord.__dataclass_fields__} | {"job": job})
