@@ -17,6 +17,7 @@ from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotF
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.net.delays import delays
+from openai_batch.providers.api import short_file
 from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
@@ -26,20 +27,21 @@ from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
-from .provider_files import copy_file, download_once_more, forget_file, open_file
+from .provider_files import copy_file, download_once_more, forget_file, keep_short, open_file
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from openai_batch.results.export import Export
     from openai_batch.results.merge import Note, OrderedResult
     from openai_batch.results.outcome import Verdict
 
-    from .result_order import ResultOrder, Rows
+    from .provider_files import ShortFiles
+    from .result_order import ResultOrder
     from .workflow import Workflow
 
 _LATE_TRIES = 5
@@ -198,7 +200,7 @@ def result_lines(
     order = result_order(workflow, job)
     if order is None:
         for part in job.parts:
-            with _fetched(workflow, part, job, tally) as (streams, places):
+            with _fetched(workflow, part, job, tally, None) as (streams, places):
                 yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
@@ -228,6 +230,9 @@ def _warn_of(workflow: Workflow, tally: Tally) -> None:
     if tally.repeats:
         results = count_text(tally.repeats, "result", "repeats")
         workflow.reporter.warn(f"{results} a request that already had one; the best result of each is kept")
+    if tally.short:
+        more = f" (and {count_text(len(tally.short) - 1, 'file')} more)" if len(tally.short) > 1 else ""
+        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, since each request has a result that is whole")
     if tally.unreadable_count:
         more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
         workflow.reporter.warn(f"{tally.unreadable[0]}{more}")
@@ -257,7 +262,7 @@ def _own_results(
     workflow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[OrderedResult]:
     """Return the results of the job's own batches, in the order of the rows."""
-    parts = [_part_results(workflow, part, job, tally, order.rows) for part in order.parts]
+    parts = [_part_results(workflow, part, job, tally, order) for part in order.parts]
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -269,24 +274,28 @@ def _own_results(
 
 
 def _part_results(
-    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, rows: Rows
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, order: ResultOrder
 ) -> Iterator[OrderedResult]:
-    with _fetched(workflow, part, job, tally) as (streams, places):
-        yield from rows_in_order(rows(part, places), streams, places, tally)
+    with _fetched(workflow, part, job, tally, order.ids_of(part)) as (streams, places):
+        yield from rows_in_order(order.rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
 def _fetched(
-    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, ids: Iterable[str] | None
 ) -> Iterator[tuple[list[BinaryIO], Places]]:
-    """Open a part's files, which are downloaded if they are not kept yet, and index their lines."""
-    part = _with_current_files(workflow, job, _with_late_files(workflow, job, part))
-    places = Places()
+    """Open a part's files, which are downloaded if they are not kept yet, and index their lines.
+
+    A file that is shorter than its record is accepted only if each of `ids`, the part's requests, has a result.
+    """
+    short: ShortFiles = {}
+    part = _with_current_files(workflow, job, _with_late_files(workflow, job, part), short)
+    places, unreadable_before = Places(), tally.unreadable_count
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as stack:
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
-                handle = open_file(workflow, job, file_id, stack)
+                handle = open_file(workflow, job, file_id, stack, short)
                 unreadable = tally.unreadable_count
                 try:
                     index(handle, len(streams), f"file {file_id}", places, tally)
@@ -296,10 +305,19 @@ def _fetched(
                 if tally.unreadable_count > unreadable:
                     download_once_more(job, file_id)
                 streams.append(handle)
+        if short:
+            whole = (
+                ids is not None and tally.unreadable_count == unreadable_before and all(map(places.__contains__, ids))
+            )
+            for file_id, (count, recorded) in short.items():
+                if not whole:
+                    raise short_file(file_id, count, recorded)
+                tally.short.append(f"file {file_id} arrived with {count:,} of {recorded:,} bytes on record")
+            keep_short(job, short)
         yield streams, places
 
 
-def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
+def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord, short: ShortFiles) -> PartRecord:
     """Download a part's files; if one is not found, ask the batch for its file ids again: some servers change them.
 
     Raises NotFoundError if the batch still shows the same files.
@@ -308,7 +326,7 @@ def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord) ->
     try:
         with contextlib.ExitStack() as stack:
             for file_id in filter(None, ids):
-                open_file(workflow, job, file_id, stack)
+                open_file(workflow, job, file_id, stack, short)
     except NotFoundError:
         if not part.batch_id:
             raise

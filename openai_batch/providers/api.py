@@ -241,27 +241,29 @@ class BatchApi:
         progress: Callable[[int, int | None], None] | None = None,
         *,
         check_record: bool = True,
+        on_short: Callable[[int, int], None] | None = None,
     ) -> int:
         """Download a file into `target`, which must be seekable, and return the number of bytes.
 
         `progress` is called with the bytes done, and the bytes in all or None. A broken connection is retried. Raises
         DownloadError if the number of bytes is not the one in the answer's header, or (with `check_record`) in the
-        file's record.
+        file's record. If each try brings fewer bytes than are on record, and they are whole by the answer's own length
+        or chunks, `on_short` is called with both numbers instead, and the caller must check the content.
         """
         for delay in (*itertools.islice(delays(1.0), _SIZE_TRIES - 1), None):
-            count, announced = transfer(
+            count, framed = transfer(
                 lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
             )
             recorded = self._size_on_record(file_id) if check_record else None
             # If the bytes match the header, a record of fewer bytes is wrong. Some do not count the last line end.
             checked = recorded is not None and abs(count - recorded) > _LINE_END
-            if recorded is None or not checked or (count > recorded and announced is not None):
+            if recorded is None or not checked or (count > recorded and framed is not None):
+                return count
+            if delay is None and framed is not None and on_short is not None:
+                on_short(count, recorded)
                 return count
             if delay is None:
-                raise DownloadError(
-                    f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-                    hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
-                )
+                raise short_file(file_id, count, recorded)
             time.sleep(delay)
         raise AssertionError  # the loop returns or raises
 
@@ -379,6 +381,14 @@ class BatchApi:
         self.close()
         with translated(self.provider, doing):
             return request(self._sdk())
+
+
+def short_file(file_id: str, count: int, recorded: int) -> DownloadError:
+    """Return the error for a file that arrived with another number of bytes than are on record."""
+    return DownloadError(
+        f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
+        hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
+    )
 
 
 def _redirect_target(exc: Any) -> str:

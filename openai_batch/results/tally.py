@@ -35,6 +35,8 @@ class Tally:
     """Results with an id that the job does not have."""
     repeats: int = 0
     """Results of a request that already had one."""
+    short: list[str] = field(default_factory=list)
+    """The files that were accepted with fewer bytes than are on record, each with both numbers."""
     unreadable_count: int = 0
     """Lines of the provider's files that are not results."""
     unreadable: list[str] = field(default_factory=list)
