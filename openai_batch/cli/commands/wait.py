@@ -92,5 +92,7 @@ def _next_step(job: JobRecord) -> str:
 
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
         return f"obatch download {job.id} collects the results that exist"
+    if job.status in ("expired", "cancelled"):
+        return f"there is nothing to download; obatch retry {job.id} sends the requests again"
     again = "there is nothing to download; the command that started it, with --again, starts a new job"
     return advice(job.faults) or again
