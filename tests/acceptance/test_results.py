@@ -166,7 +166,7 @@ def test_another_form_at_the_same_name_is_told_and_counted_as_it_is(faulty: Faul
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     told = "3 of 6 answered: 2 succeeded, 1 cut, 3 missing (r3, r4, r5)"
     assert told in inside(*words, "--as", "rows").err
-    assert told in inside("download").err
+    assert told in inside("download", "--as", "raw").err
     whole = Path("out.jsonl").read_bytes()
     assert whole.count(b'"response"') == 3
     assert told in inside(*words).err
