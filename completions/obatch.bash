@@ -28,7 +28,7 @@ _obatch() {
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
-        'wait') options='--timeout --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'wait') options='--timeout --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
     esac
     case "$previous" in
         --provider|-p) _obatch_dynamic providers "$current"; return ;;

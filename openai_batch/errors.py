@@ -51,6 +51,17 @@ __all__ = [
 ]
 
 
+_VERBS = {"was": "were", "has": "have", "is": "are"}
+
+
+def count_text(count: int, noun: str, verb: str = "") -> str:
+    """Return a number with a noun, and a verb if it is given: `1 request was`, `2,000 requests were`, `3 batches`."""
+    if count != 1:
+        noun = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
+        verb = _VERBS.get(verb, verb.removesuffix("s"))
+    return f"{count:,} {noun} {verb}".rstrip()
+
+
 PASSING = frozenset({408, 409, 425, 429})
 """HTTP client errors that may pass by themselves."""
 

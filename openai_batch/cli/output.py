@@ -32,11 +32,6 @@ def escape_to_line(text: str) -> str:
     return " ".join(escape_controls(text).split())
 
 
-def count_text(count: int, noun: str) -> str:
-    """Return a number with a noun, such as `1 request` or `2,000 requests`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def use_colour(stream: TextIO) -> bool:
     """Tell whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
@@ -137,16 +132,16 @@ class Output:
     ) -> None:
         """Print many records. A column is a heading, the text for a terminal, and the text for a pipe.
 
-        `ids` gives the text of a record for -q, `empty` is what a terminal shows if there are no records.
+        `ids` gives the text of a record for -q, `empty` is the message if there are no records.
         """
         if self.as_json:
             self._document(records)
         elif self.quiet:
             self.lines(ids(record) for record in records)
-        elif not self.terminal:
-            self.lines("\t".join(escape_to_line(machine(r)) for _, _, machine in columns) for r in records)
         elif not records:
             errors.note(empty)
+        elif not self.terminal:
+            self.lines("\t".join(escape_to_line(machine(r)) for _, _, machine in columns) for r in records)
         else:
             self._table(records, columns)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
-from openai_batch.errors import Problem
+from openai_batch.errors import Problem, count_text
 from openai_batch.files.lines import MAX_LINE_BYTES, lines
 from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
@@ -209,7 +209,7 @@ def header_problem(place: int, header: list[str]) -> Problem | None:
 
 
 def _cells(count: int) -> str:
-    return f"{count:,} cell" if count == 1 else f"{count:,} cells"
+    return count_text(count, "cell")
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:

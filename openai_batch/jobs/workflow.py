@@ -93,18 +93,20 @@ class Workflow:
                 raise _not_sent(replace(job, busy=False))
             return self.send_parts(job, resubmit_uncertain=False)
 
-    def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:
+    def add_parts(
+        self, job: JobRecord, plan: Callable[[], list[PartRecord]], *, unanswered: int, left_out: int
+    ) -> JobRecord:
         """Add the parts that `plan` returns to an ended job, send them, and return the job.
 
+        `unanswered` requests of the job have no answer, and the parts leave out `left_out` of them.
         Raises MovedOnError if another process has added parts since the job was read.
         """
         with self.alone(job):
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
             parts = plan()
-            self.registry.set_job(job.id, answered=None)  # the collected results are no longer complete
-            for part in parts:
-                self.registry.add_part(part)
+            # The collected results are no longer complete.
+            self.registry.add_parts(job.id, parts, answered=None, unanswered=unanswered, left_out=left_out)
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=False)
 
     def send_parts(self, job: JobRecord, *, resubmit_uncertain: bool) -> JobRecord:
@@ -171,7 +173,8 @@ class Workflow:
             with poller.attempt():
                 job = self.poll(job)
             if not job.ended:
-                time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
+                hint, unknown = f"obatch wait {job.id}", job.unknown_status
+                time.sleep(poller.next_delay(f"job {job.id}", job.status, hint, unknown=unknown))
         return job
 
     def ended(self, job: JobRecord) -> JobRecord:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
 from openai_batch.net.delays import retry_after
 
+from .remedies import remedy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,24 +22,6 @@ if TYPE_CHECKING:
 
 # Exceptions which prove that the request was not sent, by name: the HTTP library is never imported here.
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
-
-# What a provider says when trying again does not help, and what does.
-_REMEDIES = (
-    (
-        re.compile(
-            r"insufficient_quota|exceeded your current quota|billing|insufficient.{0,20}(balance|credit|fund)",
-            re.IGNORECASE,
-        ),
-        "top up the account at the provider, or raise its limit; trying again does not help before that",
-    ),
-    (
-        re.compile(
-            r"model_not_found|\bmodel\b.{0,80}(does not exist|not found|not available|not supported|unknown)",
-            re.IGNORECASE,
-        ),
-        "name another model with -m; the provider's documentation lists those for batches",
-    ),
-)
 
 _STATUS_HINTS = {
     402: "top up the account at the provider; trying again does not help before that",
@@ -109,12 +93,6 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
         retry_after=retry_after(exc.response.headers),
         lasting=lasting,
     )
-
-
-def remedy(code: str | None, message: str) -> str:
-    """Return what to do about a provider's error that stays until somebody does it; an empty text for any other one."""
-    text = f"{code or ''} {message}"
-    return next((hint for pattern, hint in _REMEDIES if pattern.search(text)), "")
 
 
 def _base_url_hint(provider: Provider) -> str:

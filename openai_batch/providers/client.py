@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from openai_batch.errors import PASSING
 from openai_batch.net.hosts import is_loopback, is_openai
 
 from .config_file import local_table
+from .remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,15 +37,14 @@ def make_client(
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    hooks = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
+    before = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
+    hooks: dict[str, Any] = {"request": before, "response": [_stop_hopeless_tries]}
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
-        http_client=DefaultHttpxClient(
-            follow_redirects=False, trust_env=not is_loopback(host), event_hooks={"request": hooks}
-        ),
+        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
     )
 
 
@@ -83,3 +84,11 @@ def _only_while_it_runs(request: Any) -> None:
 
     if not is_held(server_lock()):
         raise APIConnectionError(message="the local server has ended", request=request)
+
+
+def _stop_hopeless_tries(response: Any) -> None:
+    """Keep the SDK from sending a request again that was refused for what lasts, such as an exhausted quota."""
+    if response.status_code in PASSING:
+        response.read()
+        if remedy(None, response.text):
+            response.headers["x-should-retry"] = "false"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from openai_batch.errors import count_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -101,7 +103,7 @@ def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: s
     """
     lines = [problem.located(name) for problem in problems]
     if outcome is not None:
-        lines.insert(0, f"{name} has {count:,} {'problem' if count == 1 else 'problems'}; {outcome}")
+        lines.insert(0, f"{name} has {count_text(count, 'problem')}; {outcome}")
     if count > len(problems):
         lines.append(f"… and {count - len(problems):,} more")
     return "\n".join(lines)

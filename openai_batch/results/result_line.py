@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+MISSING = "obatch_missing"
+"""The key of a line of our own, for a request that has no result."""
+
 
 class Response(msgspec.Struct):
     """The fields of a result line's response that are read here."""
@@ -29,6 +32,8 @@ class ResultLine(msgspec.Struct):
     """The response to the request, or None."""
     error: Any = None
     """The error, if there is one: an object, or text."""
+    missing: str | None = msgspec.field(default=None, name=MISSING)
+    """In a line of our own: why there is no result."""
 
 
 class _Id(msgspec.Struct):

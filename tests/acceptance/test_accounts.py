@@ -65,6 +65,19 @@ def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: 
     invoke("wait", "1").succeeded()
 
 
+def test_one_account_that_cannot_be_asked_hides_no_other(server: FaultServer) -> None:
+    """After everything was lost, `recover` finds the jobs of each account that answers."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "team-b").succeeded()
+    shutil.rmtree(os.environ["OBATCH_STATE_DIR"])
+    with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+        handle.write(f'[providers.another]\nbase_url = "{server.base_url}/moved"\napi_key_env = "KEY_A"\n')
+    found = invoke("recover").succeeded()
+    assert "warning: another: could not list the batches" in found.err
+    assert [row[2] for row in found.rows] == ["team-b"]
+    invoke("recover", "-p", "another").failed(6, "could not list the batches", "base URL")
+
+
 @pytest.mark.slow
 def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new key in the same variable goes on with the jobs of the old one."""

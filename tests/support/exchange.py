@@ -113,6 +113,8 @@ class Exchange:
             self.send(int(kind), b"", Location=place)
         elif kind == "502":
             self.send(502, HTML, "text/html")
+        elif kind == "quota":
+            self.refuse(429, "You exceeded your current quota, please check your plan (insufficient_quota).")
         elif kind.isdigit():
             self.refuse(int(kind), fault.arg if kind == "400" else "as planned", Retry_After=fault.arg)
         else:

@@ -9,10 +9,10 @@ import typer
 
 from openai_batch.cli.job_format import job_record, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
-from openai_batch.cli.output import Output, count_text, errors
+from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
-from openai_batch.errors import BatchError, UsageError
+from openai_batch.errors import BatchError, UsageError, count_text
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openai_batch.cli.options import ForceOpt, JsonOpt, ProviderOpt
-from openai_batch.cli.output import JsonArray, Output, count_text, errors, escape_controls
+from openai_batch.cli.output import JsonArray, Output, errors, escape_controls
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
+from openai_batch.errors import count_text
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
