@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError
 
+from .private import is_own
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
@@ -65,7 +67,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
 
 def clear_away(paths: Iterable[Path]) -> None:
-    """Remove the files and folders that no process has locked."""
+    """Remove the files and folders of this user that no process has locked."""
     import fcntl
 
     for path in paths:
@@ -73,6 +75,8 @@ def clear_away(paths: Iterable[Path]) -> None:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not is_own(os.fstat(descriptor)):
+                    continue
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:

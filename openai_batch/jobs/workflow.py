@@ -22,6 +22,7 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
+from openai_batch.net.time_limit import until
 from openai_batch.providers import create_once
 from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
@@ -87,7 +88,8 @@ class Workflow:
         """
         if job.submitted:
             return job
-        with self.alone(job):
+        # What is sent here is not broken off: an answer that was not waited for would leave the batch uncertain.
+        with until(None), self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
                 raise _not_sent(replace(job, busy=False))

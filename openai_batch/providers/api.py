@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.slice import FileSlice
+from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.transfer import DownloadResponse, transfer
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
     from .provider import Provider
 
-CHUNK = 1 << 18
-"""Bytes read from a download at a time."""
-
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SIZE_TRIES = 3
@@ -48,7 +46,7 @@ _LINE_END = 2
 _T = TypeVar("_T")
 
 _READ_TIMEOUT = 60.0
-"""Seconds without a byte after which a request fails."""
+"""Seconds for a whole answer; for a file, without a byte."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
@@ -222,7 +220,9 @@ class BatchApi:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
+            lambda client: _read_file(
+                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=_READ_TIMEOUT))
+            ),
         )
 
     def download(
@@ -306,7 +306,8 @@ class BatchApi:
                     raise
             else:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                yield DownloadResponse(answer.status_code, names, answer.iter_bytes(CHUNK))
+                chunks = unpacked(answer.http_response.iter_raw(), names.get("content-encoding", ""))
+                yield DownloadResponse(answer.status_code, names, chunks)
         if elsewhere:
             # The file is in an object store: its address needs no key, and gets none.
             unencrypted = urlsplit(self.provider.base_url or "").scheme == "http"

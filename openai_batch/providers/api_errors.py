@@ -70,7 +70,11 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     except openai.APIStatusError as exc:
         raise _from_status(provider, doing, exc) from None
     except openai.APIConnectionError as exc:
+        if isinstance(exc.__cause__, BatchError):  # of `net/answers`
+            raise exc.__cause__ from None
         raise _from_connection(provider, doing, exc.__cause__ or exc, _sent_key(exc)) from None
+    except TimeoutError as exc:  # of `net/answers`
+        raise _from_connection(provider, doing, exc, "") from None
     except openai.OpenAIError as exc:
         raise ApiError(f"could not {doing} at {provider}: {exc}") from None
     except Exception as exc:
