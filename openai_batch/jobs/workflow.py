@@ -61,6 +61,7 @@ class Workflow:
         self.registry = registry
         self.reporter = reporter or Reporter()
         self.connections = Connections(registry.account, self.reporter.progress)
+        self._pauses: dict[tuple[int, int, float], float] = {}
 
     def close(self) -> None:
         """Close the connections and the registry."""
@@ -115,7 +116,7 @@ class Workflow:
         Raises ApiError if the provider refuses a part for another reason than a full queue, InputError if the input
         has changed, and UncertainError if it is unknown whether a batch was created.
         """
-        queue = EnqueuedTokens(self.registry, self.api(job).provider)
+        queue = self._queue(job)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
             if part.state in UNSENT and not queue.has_room(job, part):
@@ -344,6 +345,10 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
+    def _queue(self, job: JobRecord) -> EnqueuedTokens:
+        """Return the provider's queue, as far as this process knows it."""
+        return EnqueuedTokens(self.registry, self.api(job).provider, self._pauses)
+
     def _put_back(self, job: JobRecord, part: PartRecord, message: str, queue: EnqueuedTokens) -> None:
         """Mark a part as uploaded again after the provider refused it because its queue is full.
 
@@ -371,7 +376,7 @@ class Workflow:
                 self.store_status(part, info)
                 return
             with self.alone(job):
-                self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
+                self._put_back(job, part, message, self._queue(job))
 
     def _poll_other_jobs(self, job: JobRecord) -> None:
         """Ask for the status of other jobs' batches that take up the room that this job waits for.
