@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import islice
 
@@ -53,7 +53,7 @@ def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float |
 
 def test_retry_after_takes_a_date() -> None:
     """A date in the future is the time until then."""
-    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=600), usegmt=True)
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
     asked = retry_after({"retry-after": soon})
     assert asked is not None
     assert 590 < asked <= 600
