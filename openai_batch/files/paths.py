@@ -137,7 +137,7 @@ def _chosen(variable: str) -> Path | None:
 
 
 def _usual(kind: str, variable: str) -> Path:
-    """Return this user's folder for `kind`. Raises UsageError if there is no home, or only one in the working folder."""
+    """Return this user's folder for `kind`. Raises UsageError if there is no home folder."""
     import platformdirs
 
     try:

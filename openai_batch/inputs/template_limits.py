@@ -15,7 +15,7 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from openai_batch.errors import InputError
-from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.files.lines import max_line_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -123,9 +123,9 @@ def _check_widths(name: str, subject: Any, operands: Iterable[Any]) -> None:
 
 
 def _check_size(size: int) -> None:
-    if size > MAX_LINE_BYTES:
+    if size > max_line_bytes():
         raise InputError(
-            f"the template makes a text of more than {MAX_LINE_BYTES:,} characters", hint="make it shorter"
+            f"the template makes a text of more than {max_line_bytes():,} characters", hint="make it shorter"
         )
 
 

@@ -34,7 +34,7 @@ def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too:
     try:
         request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - the scheme is checked
         _check(url, schemes)
-        opener = urllib.request.build_opener(_Redirects(schemes), _Http(), _Https())
+        opener = urllib.request.build_opener(_Redirects(schemes), TimedHttpHandler(), TimedHttpsHandler())
         opener.addheaders = []  # not even a User-Agent
         with opener.open(request, timeout=timeout) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
@@ -74,7 +74,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class _Timed(http.client.HTTPConnection):
+class TimedHttp(http.client.HTTPConnection):
     """A connection on which the timeout is the time for all headers of an answer, not for one read."""
 
     def getresponse(self) -> http.client.HTTPResponse:
@@ -84,17 +84,21 @@ class _Timed(http.client.HTTPConnection):
             return super().getresponse()
 
 
-class _TimedHttps(_Timed, http.client.HTTPSConnection):
+class TimedHttps(TimedHttp, http.client.HTTPSConnection):
     """The same over TLS."""
 
 
-class _Http(urllib.request.HTTPHandler):
+class TimedHttpHandler(urllib.request.HTTPHandler):
+    """Opens http URLs on such connections."""
+
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         """Open an http URL."""
-        return self.do_open(_Timed, req)
+        return self.do_open(TimedHttp, req)
 
 
-class _Https(urllib.request.HTTPSHandler):
+class TimedHttpsHandler(urllib.request.HTTPSHandler):
+    """Opens https URLs on such connections."""
+
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         """Open an https URL."""
-        return self.do_open(_TimedHttps, req)
+        return self.do_open(TimedHttps, req)

@@ -45,7 +45,7 @@ _LINE_END = 2
 
 _T = TypeVar("_T")
 
-_READ_TIMEOUT = 60.0
+READ_TIMEOUT = 60.0
 """Seconds for a whole answer; for a file, without a byte."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
@@ -185,7 +185,7 @@ class BatchApi:
 
         def request(client: OpenAI) -> BatchInfo:
             client = client.with_options(max_retries=0) if once else client
-            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
+            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": READ_TIMEOUT} | options)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"ask for batch {batch_id}", request)
@@ -194,7 +194,7 @@ class BatchApi:
         """Ask the provider to cancel a batch. The requests that it has finished are kept and billed."""
 
         def request(client: OpenAI) -> BatchInfo:
-            answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
+            answer = client.batches.with_raw_response.cancel(batch_id, timeout=READ_TIMEOUT)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"cancel batch {batch_id}", request)
@@ -221,7 +221,7 @@ class BatchApi:
         return self._call(
             f"ask for file {file_id}",
             lambda client: _read_file(
-                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=_READ_TIMEOUT))
+                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=READ_TIMEOUT))
             ),
         )
 
@@ -292,7 +292,7 @@ class BatchApi:
         if self.provider.is_local and not self._client_given:
             self.close()  # its server may have stopped since the last try
         client = self._call("reach the provider", lambda client: client).with_options(
-            max_retries=0, timeout=_READ_TIMEOUT
+            max_retries=0, timeout=READ_TIMEOUT
         )
         elsewhere = ""
         with translated(self.provider, f"download file {file_id}"), contextlib.ExitStack() as stack:
@@ -311,7 +311,7 @@ class BatchApi:
         if elsewhere:
             # The file is in an object store: its address needs no key, and gets none.
             unencrypted = urlsplit(self.provider.base_url or "").scheme == "http"
-            with plain_get(elsewhere, headers, _READ_TIMEOUT, http_too=unencrypted) as response:
+            with plain_get(elsewhere, headers, READ_TIMEOUT, http_too=unencrypted) as response:
                 yield response
 
     def _size_on_record(self, file_id: str) -> int | None:
@@ -325,7 +325,7 @@ class BatchApi:
 
         def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None]]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
-            data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
+            data = _parse(client.batches.with_raw_response.list(**options, timeout=READ_TIMEOUT))
             answer = data if isinstance(data, dict) else {"data": data}
             entries = answer.get("data")
             if not isinstance(entries, list):

@@ -16,6 +16,8 @@ from openai_batch.net.plain_get import plain_get
 from openai_batch.providers import api
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.workbench import Workbench
 
 DRIPS = ("drip", "drip:head", "drip:500")
@@ -35,21 +37,22 @@ def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: st
 @pytest.mark.parametrize("call", ["poll", "list", "cancel", "upload"])
 def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for an answer is for all of it."""
-    monkeypatch.setattr(api, "_READ_TIMEOUT", 0.5)
-    job = workbench.submit(f"fault:{call}={fault}*9") if call != "upload" else None
+    monkeypatch.setattr(api, "READ_TIMEOUT", 0.5)
+    job = workbench.submit("m" if call == "upload" else f"fault:{call}={fault}*9")
+    batch_id = str(job.parts[0].batch_id)
     client = workbench.api()
-    begun = time.monotonic()
-    with pytest.raises(UnreachableError, match="no answer in time"):
-        if job is None:
-            client._client = client._sdk().with_options(timeout=0.5)
-            with workbench.write(f"fault:upload={fault}*9").open("rb") as handle:
-                client.upload(handle, "x.jsonl")
-        elif call == "poll":
-            client.get(str(job.parts[0].batch_id))
-        elif call == "list":
-            list(client.batches())
-        else:
-            client.cancel(str(job.parts[0].batch_id))
+    client._client = client._sdk().with_options(timeout=0.5)
+    path = workbench.write(f"fault:upload={fault}*9", name="another.jsonl")
+    with path.open("rb") as handle:
+        calls: dict[str, Callable[[], object]] = {
+            "poll": lambda: client.get(batch_id),
+            "list": lambda: list(client.batches()),
+            "cancel": lambda: client.cancel(batch_id),
+            "upload": lambda: client.upload(handle, "x.jsonl"),
+        }
+        begun = time.monotonic()
+        with pytest.raises(UnreachableError, match="no answer in time"):
+            calls[call]()
     assert time.monotonic() - begun < 8  # older versions of the SDK try three times
     client.close()
 
@@ -73,10 +76,7 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
     if fault.startswith("flood:"):
         before += 40_000  # the server packs its answer in this process
     with pytest.raises(ApiError):
-        if call == "poll":
-            client.get(str(job.parts[0].batch_id), once=True)
-        else:
-            list(client.batches())
+        _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
     client.close()
 
@@ -92,7 +92,7 @@ def test_many_headers_are_bounded(workbench: Workbench) -> None:
 @pytest.mark.parametrize("fault", ["drip", "drip:head"])
 def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that arrives a byte at a time is given up."""
-    monkeypatch.setattr(api, "_READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(api, "READ_TIMEOUT", 1.0)
     monkeypatch.setattr(transfer, "RATE_SPAN", 1.0)
     monkeypatch.setattr(transfer, "MAX_TRIES", 2)
     workflow = workbench.workflow()

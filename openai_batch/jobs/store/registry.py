@@ -179,7 +179,8 @@ class Registry(Database):
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
-        One from the future was learned before the clock was set back, and does not count: it would stay too long. With `named` it is the limit that the provider named, else the one that we guessed.
+        One from the future was learned before the clock was set back, and does not count: it would stay too long. With
+        `named` it is the limit that the provider named, else the one that we guessed.
         """
         with self.reading() as db:
             if db is None:
