@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-_SHORTEST = 0.05
-"""Seconds that a request gets at least."""
+_SHORTEST = 2.0
+"""Seconds that a request gets at least: the last poll of a wait begins when the time is nearly over."""
 
 _DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 
