@@ -6,6 +6,7 @@ is imported nowhere here.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 16 << 20
 """The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
+
+_RECORDS = re.compile(r"/(files|batches)(/[^/]+)?(/cancel)?/?$")
+"""Ends the paths of what is small: records of files and batches, and lists of them. A program may ask for more."""
 
 _PIECE = 1 << 18
 """The most bytes that are unpacked at once."""
@@ -87,12 +91,13 @@ def unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 def _whole(response: Any) -> Any:
     """Read the body of a response; return a response with the same head that holds it. Raises ApiError."""
+    small = not response.is_success or _RECORDS.search(response.request.url.path) is not None
     pieces: list[bytes] = []
     size = 0
     try:
         for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
             size += len(piece)
-            if size > MAX_ANSWER_BYTES:
+            if small and size > MAX_ANSWER_BYTES:
                 raise ApiError(
                     f"the answer has more than {MAX_ANSWER_BYTES:,} bytes", hint="is the base URL the provider's API?"
                 )

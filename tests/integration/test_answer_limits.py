@@ -12,8 +12,9 @@ from openai_batch.errors import ApiError, BatchError, UnreachableError, WaitTime
 from openai_batch.jobs.collect import collect
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
+from openai_batch.net.answers import MAX_ANSWER_BYTES
 from openai_batch.net.plain_get import plain_get
-from openai_batch.providers import api
+from openai_batch.providers import api, get_provider_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,16 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
         _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
     client.close()
+
+
+def test_a_program_may_read_a_large_file_at_once(workbench: Workbench) -> None:
+    """The limit is for records; `files.content` of a profile's own client has none."""
+    workflow = workbench.workflow()
+    workflow.wait(workbench.submit("m"), timeout=30)
+    (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
+    output.data = b" " * (MAX_ANSWER_BYTES + 1)
+    with get_provider_by_name("faulty").get_client() as client:
+        assert len(client.files.content(output.id).read()) == MAX_ANSWER_BYTES + 1
 
 
 def test_many_headers_are_bounded(workbench: Workbench) -> None:
