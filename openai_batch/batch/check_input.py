@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from openai_batch.errors import InputError
-from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.files.lines import max_line_bytes
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
@@ -47,7 +47,7 @@ def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple
 def _first_model(stream: Any) -> str | None:
     """Return the model of the first line, or None if it has none."""
     try:
-        model = msgspec.json.decode(stream.readline(MAX_LINE_BYTES).removeprefix(BOM))["body"]["model"]
+        model = msgspec.json.decode(stream.readline(max_line_bytes()).removeprefix(BOM))["body"]["model"]
     except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return model if isinstance(model, str) else None

@@ -15,6 +15,7 @@ ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 def main(argv: list[str]) -> int:
     """Run `obatch` with these arguments and return the exit code. No expected failure shows a traceback."""
+    os.umask(os.umask(0o077) & 0o077)  # a file that its own owner cannot use would help nobody
     try:
         catch_signals()
         code = _run(argv)

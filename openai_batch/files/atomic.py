@@ -49,7 +49,7 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part")
-        clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name))
+        clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name) and path.is_file())
         while descriptor is None:
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
             descriptor = hold(part)

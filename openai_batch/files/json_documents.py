@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from openai_batch.errors import InputError
 
-from .lines import MAX_LINE_BYTES
+from .lines import max_line_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ class _Text:
                 raise self.error("the JSON is nested too deeply") from None
             except json.JSONDecodeError as exc:
                 offset = exc.pos - self._place
-                if len(self._text) - self._place > MAX_LINE_BYTES or not self._more():
+                if len(self._text) - self._place > max_line_bytes() or not self._more():
                     self.skip(offset)
                     raise self.error(f"not valid JSON: {exc.msg}") from None
             else:

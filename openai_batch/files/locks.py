@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError
 
+from .private import is_own
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
@@ -118,7 +120,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
 
 def clear_away(paths: Iterable[Path]) -> None:
-    """Remove the files and folders that no process holds."""
+    """Remove the files and folders of this user that no process holds."""
     for path in paths:
         with contextlib.suppress(OSError):
             if WINDOWS:
@@ -127,7 +129,7 @@ def clear_away(paths: Iterable[Path]) -> None:
                 continue
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
-                if _lock(descriptor):
+                if is_own(os.fstat(descriptor)) and _lock(descriptor):
                     _remove(path)
             finally:
                 os.close(descriptor)

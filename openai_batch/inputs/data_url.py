@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError
+from openai_batch.net.plain_get import TimedHttpHandler, TimedHttpsHandler
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
@@ -136,8 +137,8 @@ def _download(url: str) -> tuple[str, bytes]:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        TimedHttpHandler(),
+        TimedHttpsHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _HttpOnly(),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
 from openai_batch.net.addresses import is_public
+from openai_batch.net.plain_get import TimedHttp, TimedHttps
 
 from .data_url import DOWNLOAD_TIMEOUT, MAX_DOWNLOAD_BYTES, READ_TIMEOUT, _HttpOnly
 
@@ -43,11 +44,11 @@ def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
 def _opener(allowed: Callable[[str], bool]) -> urllib.request.OpenerDirector:
     """Return an opener that connects to allowed addresses only."""
 
-    class Plain(http.client.HTTPConnection):
+    class Plain(TimedHttp):
         def connect(self) -> None:
             self.sock = _connected(self.host, self.port, allowed)
 
-    class Secure(http.client.HTTPSConnection):
+    class Secure(TimedHttps):
         def connect(self) -> None:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(_connected(self.host, self.port, allowed), server_hostname=self.host)

@@ -22,6 +22,7 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
+from openai_batch.net.time_limit import until
 from openai_batch.providers import create_once
 from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
@@ -60,6 +61,7 @@ class Workflow:
         self.registry = registry
         self.reporter = reporter or Reporter()
         self.connections = Connections(registry.account, self.reporter.progress)
+        self._pauses: dict[tuple[int, int, float], float] = {}
 
     def close(self) -> None:
         """Close the connections and the registry."""
@@ -87,7 +89,8 @@ class Workflow:
         """
         if job.submitted:
             return job
-        with self.alone(job):
+        # What is sent here is not broken off: an answer that was not waited for would leave the batch uncertain.
+        with until(None), self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
                 raise _not_sent(replace(job, busy=False))
@@ -115,7 +118,7 @@ class Workflow:
         Raises ApiError if the provider refuses a part for another reason than a full queue, InputError if the input
         has changed, and UncertainError if it is unknown whether a batch was created.
         """
-        queue = EnqueuedTokens(self.registry, self.api(job).provider)
+        queue = self._queue(job)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
             if part.state in UNSENT and not queue.has_room(job, part):
@@ -345,6 +348,10 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
+    def _queue(self, job: JobRecord) -> EnqueuedTokens:
+        """Return the provider's queue, as far as this process knows it."""
+        return EnqueuedTokens(self.registry, self.api(job).provider, self._pauses)
+
     def _put_back(self, job: JobRecord, part: PartRecord, message: str, queue: EnqueuedTokens) -> None:
         """Mark a part as uploaded again after the provider refused it because its queue is full.
 
@@ -372,7 +379,7 @@ class Workflow:
                 self.store_status(part, info)
                 return
             with self.alone(job):
-                self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
+                self._put_back(job, part, message, self._queue(job))
 
     def _poll_other_jobs(self, job: JobRecord) -> None:
         """Ask for the status of other jobs' batches that take up the room that this job waits for.

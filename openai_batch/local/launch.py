@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
 from openai_batch.files.locks import WINDOWS, is_held, locked
+from openai_batch.files.private import GROUP_AND_OTHERS_WRITE, check_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,9 @@ _ASK_SECONDS = 10
 _START_SECONDS = 240
 _STOP_SECONDS = 20
 """Seconds for a server to answer one request, to start, and to stop."""
+
+_MAX_REPLY = 1 << 16
+"""Bytes that are read of the server file, and of a reply to GET /health."""
 
 _LOG_LINES = 8
 """Lines of the log in the error of a server that did not start."""
@@ -173,8 +177,13 @@ def _find_server() -> _RunningServer | None:
 
 
 def _read_server_file() -> dict[str, Any]:
+    """Return what the server file holds. Raises UsageError if another user could have written it: it gets prompts."""
+    for folder in (paths.state_dir(), paths.local_dir()):
+        paths.check_folder(folder)
+    check_own(server_file(), GROUP_AND_OTHERS_WRITE, "remove it, if it is not yours")
     try:
-        content = json.loads(server_file().read_text(encoding="utf-8"))
+        with server_file().open(encoding="utf-8") as stream:
+            content = json.loads(stream.read(_MAX_REPLY))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -187,11 +196,11 @@ def _health_of(base_url: str, token: str) -> dict[str, Any] | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_ASK_SECONDS) as reply:
-            health = json.loads(reply.read())
+            health = json.loads(reply.read(_MAX_REPLY))
     except urllib.error.HTTPError as exc:
         with exc:
             try:
-                health = json.loads(exc.read()) if exc.code == 503 else None  # noqa: PLR2004 - not ready
+                health = json.loads(exc.read(_MAX_REPLY)) if exc.code == 503 else None  # noqa: PLR2004 - not ready
             except ValueError:
                 health = None
     except (OSError, ValueError):

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.slice import FileSlice
+from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.transfer import DownloadResponse, transfer
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
     from .provider import Provider
 
-CHUNK = 1 << 18
-"""Bytes read from a download at a time."""
-
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SIZE_TRIES = 3
@@ -47,8 +45,8 @@ _LINE_END = 2
 
 _T = TypeVar("_T")
 
-_READ_TIMEOUT = 60.0
-"""Seconds without a byte after which a request fails."""
+READ_TIMEOUT = 60.0
+"""Seconds for a whole answer; for a file, without a byte."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
@@ -187,7 +185,7 @@ class BatchApi:
 
         def request(client: OpenAI) -> BatchInfo:
             client = client.with_options(max_retries=0) if once else client
-            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
+            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": READ_TIMEOUT} | options)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"ask for batch {batch_id}", request)
@@ -196,7 +194,7 @@ class BatchApi:
         """Ask the provider to cancel a batch. The requests that it has finished are kept and billed."""
 
         def request(client: OpenAI) -> BatchInfo:
-            answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
+            answer = client.batches.with_raw_response.cancel(batch_id, timeout=READ_TIMEOUT)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"cancel batch {batch_id}", request)
@@ -231,7 +229,9 @@ class BatchApi:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
+            lambda client: _read_file(
+                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=READ_TIMEOUT))
+            ),
         )
 
     def download(
@@ -303,7 +303,7 @@ class BatchApi:
         if self.provider.is_local and not self._client_given:
             self.close()  # its server may have stopped since the last try
         client = self._call("reach the provider", lambda client: client).with_options(
-            max_retries=0, timeout=_READ_TIMEOUT
+            max_retries=0, timeout=READ_TIMEOUT
         )
         elsewhere = ""
         with translated(self.provider, f"download file {file_id}"), contextlib.ExitStack() as stack:
@@ -317,11 +317,12 @@ class BatchApi:
                     raise
             else:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                yield DownloadResponse(answer.status_code, names, answer.iter_bytes(CHUNK))
+                chunks = unpacked(answer.http_response.iter_raw(), names.get("content-encoding", ""))
+                yield DownloadResponse(answer.status_code, names, chunks)
         if elsewhere:
             # The file is in an object store: its address needs no key, and gets none.
             unencrypted = urlsplit(self.provider.base_url or "").scheme == "http"
-            with plain_get(elsewhere, headers, _READ_TIMEOUT, http_too=unencrypted) as response:
+            with plain_get(elsewhere, headers, READ_TIMEOUT, http_too=unencrypted) as response:
                 yield response
 
     def _size_on_record(self, file_id: str) -> int | None:
@@ -338,7 +339,7 @@ class BatchApi:
 
         def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None], bool]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
-            data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
+            data = _parse(client.batches.with_raw_response.list(**options, timeout=READ_TIMEOUT))
             answer = data if isinstance(data, dict) else {"data": data}
             entries = answer.get("data")
             if not isinstance(entries, list):

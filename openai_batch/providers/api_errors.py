@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
 from openai_batch.net.delays import retry_after
 
+from .keys import is_secret
 from .remedies import remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .provider import Provider
 
@@ -54,31 +55,35 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     except openai.APIStatusError as exc:
         raise _from_status(provider, doing, exc) from None
     except openai.APIConnectionError as exc:
-        raise _from_connection(provider, doing, exc.__cause__ or exc, _sent_key(exc)) from None
+        if isinstance(exc.__cause__, BatchError):  # of `net/answers`
+            raise exc.__cause__ from None
+        raise _from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)) from None
+    except TimeoutError as exc:  # of `net/answers`
+        raise _from_connection(provider, doing, exc, []) from None
     except openai.OpenAIError as exc:
         raise ApiError(f"could not {doing} at {provider}: {exc}") from None
     except Exception as exc:
         # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
         if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
             raise
-        raise _from_connection(provider, doing, exc, _sent_key(exc)) from None
+        raise _from_connection(provider, doing, exc, _sent_keys(exc)) from None
 
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
-    status, key = int(exc.status_code), _sent_key(exc)
-    message = _without_key(key, _server_message(exc))
+    status, keys = int(exc.status_code), _sent_keys(exc)
+    message = _without_keys(keys, _server_message(exc))
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
         return AuthError(what, hint=f"check the key{variable} and what it may do")
-    code = _without_key(key, str(exc.code)) if exc.code else None
+    code = _without_keys(keys, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
         whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
         unknown = "is it the account, project and provider that made it?"
         return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
-        location = _without_key(key, exc.response.headers.get("location", ""))
+        location = _without_keys(keys, exc.response.headers.get("location", ""))
         target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
@@ -99,7 +104,7 @@ def _base_url_hint(provider: Provider) -> str:
     return f"check the provider's base URL, {provider.base_url}: most end in /v1"
 
 
-def _from_connection(provider: Provider, doing: str, exc: BaseException, key: str) -> UnreachableError:
+def _from_connection(provider: Provider, doing: str, exc: BaseException, keys: Sequence[str]) -> UnreachableError:
     # Only explicit causes: the context may be an unrelated error that was being handled when the request was sent.
     chain: list[BaseException] = []
     link: BaseException | None = exc
@@ -115,7 +120,7 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
     if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
     return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_key(key, reason)})",
+        f"could not {doing}: {provider} cannot be reached ({_without_keys(keys, reason)})",
         hint=hint,
         sent=sent,
         lasting=lasting,
@@ -143,24 +148,29 @@ def _server_message(exc: Any) -> str:
 
 
 def without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the key of its request, unless that is under _SHORTEST_SECRET characters."""
-    key = _key_of(response.request).encode()
+    """Return an answer's body without the keys of its request, except those under _SHORTEST_SECRET characters."""
     body: bytes = response.content
-    return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
+    for key in _keys_of(response.request):
+        body = body.replace(key.encode(), b"(key)") if len(key) >= _SHORTEST_SECRET else body
+    return body
 
 
-def _without_key(key: str, text: str) -> str:
-    """Return `text` without the key, which some servers repeat in their messages."""
-    return text.replace(key, "(key)") if key else text
+def _without_keys(keys: Sequence[str], text: str) -> str:
+    """Return `text` without the keys, which some servers repeat in their messages."""
+    for key in keys:
+        text = text.replace(key, "(key)")
+    return text
 
 
-def _sent_key(exc: Any) -> str:
-    """Return the key that the failed request carried, or an empty string."""
+def _sent_keys(exc: Any) -> list[str]:
+    """Return the keys that the failed request carried."""
     try:
-        return _key_of(exc.request)
+        return _keys_of(exc.request)
     except (AttributeError, RuntimeError):  # the HTTP library raises RuntimeError if it knows no request
-        return ""
+        return []
 
 
-def _key_of(request: Any) -> str:
-    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
+def _keys_of(request: Any) -> list[str]:
+    """Return the keys in a request's headers, the longest first."""
+    found = [value.removeprefix("Bearer ") for name, value in request.headers.items() if is_secret(name, value)]
+    return sorted(filter(None, found), key=len, reverse=True)

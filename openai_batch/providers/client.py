@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING
+from openai_batch.net.answers import limited_client
 from openai_batch.net.hosts import is_loopback, is_openai
 
 from .config_file import local_table
@@ -32,7 +33,8 @@ def make_client(
     from openai import DefaultHttpxClient, Omit, OpenAI
 
     host = urlsplit(base_url).hostname
-    sent: dict[str, Any] = dict(headers or {})
+    # JSON answers are small. Of a file, a compressed part could not be continued after an interruption.
+    sent: dict[str, Any] = {"Accept-Encoding": "identity"} | dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
@@ -44,7 +46,9 @@ def make_client(
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
-        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
+        http_client=limited_client(
+            DefaultHttpxClient, follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks
+        ),
     )
 
 

@@ -28,7 +28,7 @@ from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, Te
 
 from .builtin import BUILT_IN
 from .config_file import local_table, parse, read_config, read_text, write_text
-from .keys import check_key_host
+from .keys import check_headers, check_key_host, references
 from .provider import LOCAL_URL, Provider
 
 if TYPE_CHECKING:
@@ -166,11 +166,12 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
             base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
+    check_headers(where, values.get("headers", {}))
     profile = dataclasses.replace(base, **values)
     check_key_host(
         where,
         str(profile.base_url),
-        variable=profile.api_key_env_var,
+        variables=[*filter(None, [profile.api_key_env_var]), *references(profile.headers).values()],
         command=profile.api_key_command,
         plain_http=profile.allow_plain_http,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, WaitTimeoutError
 from openai_batch.net.delays import delays
+from openai_batch.net.time_limit import until
 
 from .batch_info import unknown_status
 
@@ -23,9 +24,6 @@ MAX_POLL = 60.0
 
 MAX_POLL_LOCAL = 2.0
 """The same for the local server."""
-
-MAX_RETRY_AFTER = 3600.0
-"""The longest delay that a server's Retry-After can set, in seconds."""
 
 MAX_ACCESS_ERRORS = 3
 """Errors of access in a row (the key is refused, or the batch is not found) after which the waiting ends."""
@@ -81,10 +79,12 @@ class Poller:
         """Poll inside this block. An error that may pass gives a warning and sets the next delay; others are raised.
 
         A refused key (AuthError) or a missing batch (NotFoundError) is raised when it has come `max_access_errors`
-        times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds.
+        times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds. A request ends
+        when the timeout has passed.
         """
         try:
-            yield
+            with until(self._deadline):
+                yield
         except (NotFoundError, ApiError, AuthError) as exc:
             self._error_delay = self._delay_after(exc)
         else:
@@ -127,7 +127,9 @@ class Poller:
         self._errors += 1
         delay = next(self._after_errors)
         if isinstance(exc, ApiError) and exc.retry_after:
-            delay = max(delay, min(MAX_RETRY_AFTER, exc.retry_after) * random.uniform(*_SPREAD))  # noqa: S311
+            delay = max(delay, exc.retry_after * random.uniform(*_SPREAD))  # noqa: S311
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return delay  # the timeout itself may be the reason, and is reported
         if self._errors <= 3 or self._errors % 10 == 0:  # noqa: PLR2004 - each of the first three, then every tenth
             self._warn(f"{exc}; trying again in {delay:.0f} s")
         return delay

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from openai_batch.requests.limits import Limits
 
-from .keys import find_key, key_source, short_hash
+from .keys import find_key, header_values, key_source, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class Provider:
     """Maps the provider's own status words, in lower case, to the standard ones."""
 
     headers: dict[str, str] = field(default_factory=dict)
-    """Extra headers for every request."""
+    """Extra headers for every request. A value `env:NAME` stands for the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
     """A command, as a list of words, that prints the key."""
@@ -128,7 +128,8 @@ class Provider:
         from .client import local_endpoint, make_client
 
         base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
-        return make_client(base_url, key, self.headers, is_local=self.is_local)
+        headers = header_values(str(self), self.headers)
+        return make_client(base_url, key, headers, is_local=self.is_local)
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.

@@ -116,11 +116,13 @@ def test_two_hosts_may_give_the_same_id(server: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_an_account_that_a_header_selects(server: FaultServer) -> None:
+def test_an_account_that_a_header_selects(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key or a project in a header of the profile is sent, and is part of the account."""
+    for name in ("one", "two"):
+        monkeypatch.setenv(f"VALUE_OF_{name}", f"{name}-0123456789")
     for number, header in enumerate(("X-Api-Key", "OpenAI-Project")):
         tables = [
-            f'[providers.{name}]\nbase_url = "{server.base_url}"\nheaders = {{ "{header}" = "{name}-0123456789" }}\n'
+            f'[providers.{name}]\nbase_url = "{server.base_url}"\nheaders = {{ "{header}" = "env:VALUE_OF_{name}" }}\n'
             for name in ("one", "two")
         ]
         Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")

@@ -287,7 +287,7 @@ except BatchError as exc:
 def test_a_registry_of_somebody_else_is_told() -> None:
     """Without the right to read it there is an error of ours, and the file is not moved."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
+        Path(folder).chmod(0o755)
         registry = Registry(Path(folder, "registry.db"))
         registry.add(job(), [PartRecord(0, 1)])
         registry.close()

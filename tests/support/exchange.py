@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.endless import ENDLESS
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
@@ -101,6 +103,8 @@ class Exchange:
             self._stopping.wait(30)
         elif kind == "reset":
             self.reset()
+        elif kind in ENDLESS:
+            ENDLESS[kind](self, good, fault, self._stopping)
         elif kind == "garbage":
             self._connection.sendall(b"\x00\x01 this is not HTTP\r\n\r\n")
         elif kind in ("html", "string", "empty", "cut", "deep"):

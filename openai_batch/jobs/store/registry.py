@@ -182,13 +182,15 @@ class Registry(Database):
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
-        With `named` it is the limit that the provider named, else the one that we guessed.
+        One from the future was learned before the clock was set back, and does not count: it would stay too long. With
+        `named` it is the limit that the provider named, else the one that we guessed.
         """
         with self.reading() as db:
             if db is None:
                 return None
-            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ? AND learned_at > ?"
-            row = db.execute(sql, (account, model or "", named, since)).fetchone()
+            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ?"
+            sql += " AND learned_at > ? AND learned_at < ?"
+            row = db.execute(sql, (account, model or "", named, since, time.time() + 60)).fetchone()
             return None if row is None else int(row[0])
 
     def set_limit(self, account: str, model: str | None, tokens: int, *, named: bool) -> None:
