@@ -38,7 +38,8 @@ def load_schema(path: Path) -> dict[str, Any]:
     problems = list(_problems(schema, schema, "$", 0))
     if problems:
         raise InputError(
-            f"{path} is not a schema for structured output\n" + "\n".join(f"{path}: {item}" for item in problems[:20]),
+            f"{path} is not a schema for structured output",
+            details=[f"{path}: {item}" for item in problems[:20]],
             hint='objects need "additionalProperties": false and every property under "required"',
         )
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:64] or "answer"

@@ -150,8 +150,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     job, tally = collected.job, collected.tally
     if tally.succeeded or (tally.complete and not strict):
         return
-    lines = [f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"]
-    lines += [
+    lines = [
         f"{count:,} {'request' if count == 1 else 'requests'}: {cause}" for cause, count in tally.causes.most_common(5)
     ]
     lines += tally.unreadable[:5]
@@ -171,7 +170,8 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = f"obatch retry {job.id} sends again the requests that may succeed"
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
-    raise IncompleteError("\n".join(lines), hint=where + hint)
+    summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
+    raise IncompleteError(summary, hint=where + hint, details=lines)
 
 
 def _missing_ids(tally: Tally) -> str:
