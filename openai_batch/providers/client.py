@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.net.hosts import is_loopback, is_openai
+from openai_batch.errors import UsageError
+from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 
 from .config_file import local_table
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | None = None) -> OpenAI:
     """Return an SDK client that sends `key` and `headers` to `base_url`.
 
-    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy.
+    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. Raises
+    UsageError if `base_url` is no such URL.
     """
     from openai import DefaultHttpxClient, Omit, OpenAI
 
+    if not is_http_url(base_url):
+        raise UsageError(f"{base_url!r} is not an http(s) URL", hint="for example https://api.example.com/v1")
     host = urlsplit(base_url).hostname
     sent: dict[str, Any] = dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.

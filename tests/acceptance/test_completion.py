@@ -97,8 +97,8 @@ def test_every_value_that_is_offered_is_one() -> None:
     """A value that completion offers for an option is taken by that option."""
     options = {name: option for command in read_commands() for option in command.options for name in option.names}
     for endpoint in options["--endpoint"].values:
-        texts = {endpoint: "x"} if endpoint in ("score", "rerank") else {}
-        assert RequestSpec("m", endpoint=endpoint, **texts).target
+        score, rerank = ("x" if endpoint == kind else None for kind in ("score", "rerank"))
+        assert RequestSpec("m", endpoint=endpoint, score=score, rerank=rerank).target
     for form in options["--as"].values:
         assert form_of(None, form)
 
@@ -183,18 +183,24 @@ NAMES = (
 INTERACTIVE = {
     "bash": (
         ["--norc", "--noprofile", "-i"],
-        "bind 'set enable-bracketed-paste off'; source '{}/obatch.bash';"
-        " show() {{ printf '<%s>' \"$@\"; echo; }}; complete -o nosort -F _obatch show",
+        (
+            "bind 'set enable-bracketed-paste off'; source '{}/obatch.bash';"
+            " show() {{ printf '<%s>' \"$@\"; echo; }}; complete -o nosort -F _obatch show"
+        ),
     ),
     "zsh": (
         ["-f", "-i"],
-        "fpath=('{}' $fpath); autoload -Uz compinit; compinit -u -D; compdef _obatch show; PS1=;"
-        " show() {{ printf '<%s>' \"$@\"; echo; }}",
+        (
+            "fpath=('{}' $fpath); autoload -Uz compinit; compinit -u -D; compdef _obatch show; PS1=;"
+            " show() {{ printf '<%s>' \"$@\"; echo; }}"
+        ),
     ),
     "fish": (
         ["-N", "-i"],
-        "source '{}/obatch.fish'; complete -c show -w obatch; function show; printf '<%s>' $argv; echo; end;"
-        " function fish_prompt; end",
+        (
+            "source '{}/obatch.fish'; complete -c show -w obatch; function show; printf '<%s>' $argv; echo; end;"
+            " function fish_prompt; end"
+        ),
     ),
 }
 """By shell: how it starts, and a line that makes `show` complete like `obatch` and print its arguments."""
