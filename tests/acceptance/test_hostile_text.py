@@ -37,7 +37,7 @@ WORDS = CONTROLS + FORGED + "\x00" + "long " * 4000
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A")
 """What Rich writes in a terminal: colours, and for progress bars a hidden cursor that goes up a line."""
 
-IN, TABLE, BAD = f"in{NAME}.jsonl", f"table{NAME}.csv", f"bad{NAME}\udcff.jsonl"
+IN, TABLE, BAD = f"in{NAME}.jsonl", f"table{NAME}.csv", f"bad{NAME}.jsonl"
 
 CASES: dict[str, list[list[str]]] = {
     "run": [["-o", "-", "-p", "faulty", IN], ["-p", NAME, IN], ["--timeout", NAME, IN], ["-m", NAME, "--example"]],
@@ -48,7 +48,7 @@ CASES: dict[str, list[list[str]]] = {
         ["-m", "m", "--prompt", f"@{NAME}", TABLE],
         ["-m", "m", "--schema", "schema.json", TABLE],
     ],
-    "check": [["-p", "faulty", BAD], [IN, BAD], [f"no{BAD}"], ["-p", "faulty", IN, "--json"]],
+    "check": [["-p", "faulty", BAD], [IN, BAD], [f"no{BAD}\udcff"], ["-p", "faulty", IN, "--json"]],
     "submit": [["-p", "faulty", BAD], ["-p", "faulty", IN, "--dry-run"], ["-p", "faulty", IN, "--name", "\udcff"]],
     "status": [["1"], ["2"], ["3"], ["1", "--json"], [NAME], ["batch_x", "-p", "faulty"]],
     "wait": [["1", "2"], ["2"], ["3", "--timeout", "0"], ["1", "3", "--timeout", "0"], ["2", "--json"]],
@@ -100,13 +100,13 @@ def jobs(faulty: FaultServer) -> FaultServer:
     step = CONTROLS.replace(";", "")
     write("three.jsonl", [request("a", f"fault:steps={','.join([step] * 99)}")])
     Path(TABLE).write_text(f'text,{CONTROLS!r}\n"{CONTROLS}",x\n', encoding="utf-8")
-    Path(BAD).write_text('{"custom_id": %s}\nnot json\n' % json.dumps(WORDS), encoding="utf-8")
+    Path(BAD).write_text(json.dumps({"custom_id": WORDS}) + "\nnot json\n", encoding="utf-8")
     Path("schema.json").write_text(json.dumps({"type": "object", "properties": {CONTROLS: {"type": "x"}}}))
     for number, file in enumerate((IN, "two.jsonl", "three.jsonl")):
         arguments = ["submit", file, "-p", "faulty", "--name", f"{number}{NAME}", "--metadata", f"k={CONTROLS}"]
         inside(*arguments).succeeded()
-    for number in "12":
-        assert inside("wait", number).code in (0, 5)
+    for job in "12":
+        assert inside("wait", job).code in (0, 5)
     for stored in faulty.files.values():
         if stored.purpose == "batch_output":
             good = "output" in stored.id
@@ -148,7 +148,7 @@ def cases(each: int | None = None) -> Iterator[list[str]]:
     """Yield the words of the first cases of each command, and of two with arguments that are wrong."""
     for command, arguments in CASES.items():
         path = command.split()
-        for words in (*arguments[:each], [f"--{NAME}"], ["x", NAME, NAME]):
+        for words in ([f"--{NAME}"], *arguments[:each], ["x", NAME, NAME])[: each and each + 1]:
             yield [*path, *words]
 
 
@@ -161,7 +161,7 @@ def test_no_text_controls_a_log(jobs: FaultServer) -> None:
 
 def test_no_text_controls_a_terminal(jobs: FaultServer) -> None:
     """In a terminal, the same text is shown, and no code is written but our own colours."""
-    for words in cases(2):
+    for words in cases(1):
         shown(*words)
     assert jobs.batches
 
@@ -182,6 +182,8 @@ def test_everything_that_controls_is_escaped() -> None:
     visible = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13440)}
     for code in range(0x110000):
         char = chr(code)
+        if unicodedata.category(char) == "Cn":
+            continue
         bad = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and code not in visible
         assert (escape_controls(char) != char) == (bad and char not in "\n\t"), hex(code)
     assert escape_newlines("a\nb\x1b") == r"a\nb\x1b"

@@ -108,7 +108,7 @@ class Terminal:
     def __init__(self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> None:
         self.child = pexpect.spawn(
             sys.executable,
-            ["-m", "openai_batch", *map(os.fsencode, words)],
+            ["-m", "openai_batch", *words],
             env=environment({"COLUMNS": None, "LINES": None, **(env or {})}),
             dimensions=(40, columns),
             encoding="utf-8",
