@@ -6,6 +6,8 @@ import io
 import re
 from typing import TYPE_CHECKING, TextIO, cast
 
+from .hidden_keys import without_used_keys
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -18,8 +20,8 @@ _UNSAFE = re.compile(
 
 
 def escape_controls(text: str) -> str:
-    """Return `text` with escapes in place of the characters that could control a terminal or hide text."""
-    return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    """Return `text` with escapes in place of what could control a terminal or hide text, and without our keys."""
+    return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), without_used_keys(text))
 
 
 def escape_newlines(text: str) -> str:
@@ -28,9 +30,10 @@ def escape_newlines(text: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Return JSON text with the same meaning and without characters that could control a terminal."""
+    """Return JSON text with the same meaning, without characters that could control a terminal and without our keys."""
     # They can only be within strings: what JSON allows between values is spaces, tabs, newlines and CR.
-    return _UNSAFE.sub(lambda match: _json_escape(match.group()), text.replace("\r\n", "\n"))
+    text = without_used_keys(text.replace("\r\n", "\n"))
+    return _UNSAFE.sub(lambda match: _json_escape(match.group()), text)
 
 
 def _json_escape(char: str) -> str:

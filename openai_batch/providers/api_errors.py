@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.hidden_keys import SHORTEST, without_key
 from openai_batch.net.delays import retry_after
 
 if TYPE_CHECKING:
@@ -46,9 +47,6 @@ _STATUS_HINTS = {
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
-_SHORTEST_SECRET = 16
-"""Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
-
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: a search may find the batch
     """It is unknown whether a batch was created."""
@@ -82,19 +80,19 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     status, key = int(exc.status_code), _sent_key(exc)
-    message = _without_key(key, _server_message(exc))
+    message = without_key(key, _server_message(exc))
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
         return AuthError(what, hint=f"check the key{variable} and what it may do")
-    code = _without_key(key, str(exc.code)) if exc.code else None
+    code = without_key(key, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
         whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
         unknown = "is it the account, project and provider that made it?"
         return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
-        location = _without_key(key, exc.response.headers.get("location", ""))
+        location = without_key(key, exc.response.headers.get("location", ""))
         target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
@@ -137,7 +135,7 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
     if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
     return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_key(key, reason)})",
+        f"could not {doing}: {provider} cannot be reached ({without_key(key, reason)})",
         hint=hint,
         sent=sent,
         lasting=lasting,
@@ -165,15 +163,10 @@ def _server_message(exc: Any) -> str:
 
 
 def without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the key of its request, unless that is under _SHORTEST_SECRET characters."""
-    key = _key_of(response.request).encode()
+    """Return an answer's body without the key of its request, unless that is shorter than SHORTEST."""
+    key = _key_of(response.request)
     body: bytes = response.content
-    return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
-
-
-def _without_key(key: str, text: str) -> str:
-    """Return `text` without the key, which some servers repeat in their messages."""
-    return text.replace(key, "(key)") if key else text
+    return without_key(key, body.decode("latin-1")).encode("latin-1") if len(key) >= SHORTEST else body
 
 
 def _sent_key(exc: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import UsageError
+from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 
 from .config_file import local_table
@@ -30,6 +31,7 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
 
     if not is_http_url(base_url):
         raise UsageError(f"{base_url!r} is not an http(s) URL", hint="for example https://api.example.com/v1")
+    hide_key(key or "")
     host = urlsplit(base_url).hostname
     sent: dict[str, Any] = dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
