@@ -15,7 +15,9 @@ import tomli_w
 from support.command import COMMAND, PATIENCE, environment, inside, request, see, write
 
 from openai_batch.cli.completion_scripts import read_commands
+from openai_batch.errors import UsageError
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines
+from openai_batch.providers.marks import check_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +177,31 @@ def test_tracebacks_are_harmless(jobs: FaultServer) -> None:
         done = subprocess.run(given, capture_output=True, env=env, timeout=PATIENCE, check=False)
         assert b"Traceback" in done.stderr
         harmless(done.stderr.decode(), words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["submit", "in.jsonl", "--metadata", "k=\udcff"], ["submit", "in.jsonl", "--window", "\udcff"]),
+        *(["submit", "in.jsonl", "--name", "\udcff"], ["ls", "-p", "\udcff"], ["list", "-p", "\udcff"]),
+        *(["prepare", "--sql", "select '\udcff'"], ["run", "in.jsonl", "-m", "\udcff"], ["status", "\udcff"]),
+        ["providers", "add", "y", "--base-url", "https://x.invalid", "--models", "\udcff"],
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(words: list[str]) -> None:
+    """A value that was typed with bytes that are no UTF-8 is an error about the arguments."""
+    inside(*words).failed(2, "is not valid text", "UTF-8")
+    with pytest.raises(UsageError, match="surrogate"):
+        check_metadata({"k": "\udcff"})
+
+
+def test_a_file_may_have_a_name_that_is_no_text(faulty: FaultServer) -> None:
+    """Names of files may hold any bytes, and are shown with escapes."""
+    write("in\udcff.jsonl", [request("a")])
+    result = inside("run", "in\udcff.jsonl", "-p", "faulty", "-o", "out\udcff.jsonl").succeeded()
+    assert Path("out\udcff.jsonl").exists()
+    assert r"out\udcff.jsonl" in result.err
+    assert faulty.batches
 
 
 def test_everything_that_controls_is_escaped() -> None:
