@@ -11,7 +11,7 @@ from openai_batch.files.lines import max_line_bytes
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
-from openai_batch.requests.report import problems_text
+from openai_batch.requests.report import problem_lines
 
 from .warn import warn
 
@@ -37,8 +37,8 @@ def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple
         stream.seek(0)
         report = check_stream(stream, provider.limits if provider else Limits())
     if not report.ok:
-        text = problems_text(input_file.label, report.errors, report.problem_count)
-        raise InputError(text, hint="nothing was sent", problems=report.errors)
+        first, *rest = problem_lines(input_file.label, report.errors, report.problem_count)
+        raise InputError(first, hint="nothing was sent", details=rest, problems=report.errors)
     for problem in report.problems:
         warn(problem.located(input_file.label))
     return report, provider

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from openai_batch.errors import BatchError, StoppedError
+from openai_batch.escapes import escape_newlines, escaping
 from openai_batch.files.streams import is_closed_pipe, set_up_streams
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def run_program(body: Callable[[], int | None]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     set_up_streams()
+    sys.stderr = escaping(sys.stderr)
     try:
         code = body() or 0
         sys.stdout.flush()
@@ -43,17 +45,12 @@ def run_program(body: Callable[[], int | None]) -> NoReturn:
 
 
 def _print_error(exc: BatchError) -> int:
-    for line in str(exc).split("\n"):
-        print(f"error: {_escaped(line)}", file=sys.stderr)  # noqa: T201 - this is a program
+    for line in (exc.message, *exc.details):
+        print(f"error: {escape_newlines(line)}", file=sys.stderr)  # noqa: T201 - this is a program
     if exc.hint:
-        print(f"hint: {_escaped(exc.hint)}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {escape_newlines(exc.hint)}", file=sys.stderr)  # noqa: T201
     return exc.code
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {_escaped(str(message))}", file=sys.stderr)  # noqa: T201
-
-
-def _escaped(text: str) -> str:
-    """Return `text` with control characters escaped: it may come from a server, and is printed to a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    print(f"warning: {escape_newlines(str(message))}", file=sys.stderr)  # noqa: T201

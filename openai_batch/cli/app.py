@@ -48,7 +48,7 @@ def build_app() -> typer.Typer:
         else:
             app.command(name, epilog=module.EPILOG)(with_groups(getattr(module, name)))
         if name == "ls":
-            app.command("list", hidden=True)(module.ls)
+            app.command("list", hidden=True)(with_groups(module.ls))
     return app
 
 

@@ -154,8 +154,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     job, tally = collected.job, collected.tally
     if tally.succeeded or (tally.complete and not strict):
         return
-    lines = [f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"]
-    lines += [f"{count_text(count, 'request')}: {cause}" for cause, count in tally.causes.most_common(5)]
+    lines = [f"{count_text(count, 'request')}: {cause}" for cause, count in tally.causes.most_common(5)]
     lines += tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
@@ -175,7 +174,8 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
-    raise IncompleteError("\n".join(lines), hint=where + hint)
+    summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
+    raise IncompleteError(summary, hint=where + hint, details=lines)
 
 
 def _missing_ids(tally: Tally) -> str:

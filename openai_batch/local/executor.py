@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from openai_batch.errors import BatchError
+from openai_batch.escapes import escape_newlines
 from openai_batch.files.atomic import sync
 
 from .api_objects import Refused
@@ -333,5 +334,5 @@ def _write_at(handle: int, data: bytes, offset: int) -> None:
 
 
 def _log(message: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape_newlines(message)}\n")
     sys.stderr.flush()

@@ -290,7 +290,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
     if process.poll() is None:
         process.kill()
         process.wait()
-    raise BatchError(f"the local server did not start{_last_lines(log, begin)}", hint=f"its log is {log}")
+    raise BatchError("the local server did not start", hint=f"its log is {log}", details=_last_lines(log, begin))
 
 
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -299,8 +299,7 @@ def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 
 
-def _last_lines(log: Path, begin: int) -> str:
+def _last_lines(log: Path, begin: int) -> list[str]:
     with log.open("rb") as stream:
         stream.seek(begin)
-        lines = stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]
-    return ":\n" + "\n".join(lines) if lines else ""
+        return stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]

@@ -67,7 +67,8 @@ def ensure_model(progress: Progress | None = None) -> Path:
             else:
                 return target
     raise BatchError(
-        f"the model {NAME} could not be fetched:\n" + "\n".join(f"  {line}" for line in tried),
+        f"the model {NAME} could not be fetched:",
+        details=tried,
         hint='put a GGUF file anywhere and name it: model_path = "/path/to/model.gguf" under [providers.local]',
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.hidden_keys import SHORTEST, without_key
 from openai_batch.net.delays import retry_after
 
 from .keys import is_secret
@@ -30,9 +31,6 @@ _STATUS_HINTS = {
 }
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-
-_SHORTEST_SECRET = 16
-"""Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: a search may find the batch
@@ -71,19 +69,19 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     status, keys = int(exc.status_code), _sent_keys(exc)
-    message = _without_keys(keys, _server_message(exc))
+    message = _without(keys, _server_message(exc))
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
         return AuthError(what, hint=f"check the key{variable} and what it may do")
-    code = _without_keys(keys, str(exc.code)) if exc.code else None
+    code = _without(keys, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
         whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
         unknown = "is it the account, project and provider that made it?"
         return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
-        location = _without_keys(keys, exc.response.headers.get("location", ""))
+        location = _without(keys, exc.response.headers.get("location", ""))
         target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
@@ -120,7 +118,7 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, keys: S
     if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
     return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_keys(keys, reason)})",
+        f"could not {doing}: {provider} cannot be reached ({_without(keys, reason)})",
         hint=hint,
         sent=sent,
         lasting=lasting,
@@ -148,17 +146,16 @@ def _server_message(exc: Any) -> str:
 
 
 def without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the keys of its request, except those under _SHORTEST_SECRET characters."""
+    """Return an answer's body without the keys of its request, unless one is shorter than SHORTEST."""
     body: bytes = response.content
-    for key in _keys_of(response.request):
-        body = body.replace(key.encode(), b"(key)") if len(key) >= _SHORTEST_SECRET else body
-    return body
+    keys = [key for key in _keys_of(response.request) if len(key) >= SHORTEST]
+    return _without(keys, body.decode("latin-1")).encode("latin-1")
 
 
-def _without_keys(keys: Sequence[str], text: str) -> str:
+def _without(keys: Sequence[str], text: str) -> str:
     """Return `text` without the keys, which some servers repeat in their messages."""
     for key in keys:
-        text = text.replace(key, "(key)")
+        text = without_key(key, text)
     return text
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.errors import PASSING
+from openai_batch.errors import PASSING, UsageError
+from openai_batch.hidden_keys import hide_key
 from openai_batch.net.answers import limited_client
-from openai_batch.net.hosts import is_loopback, is_openai
+from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 
 from .config_file import local_table
 from .remedies import remedy
@@ -28,10 +29,13 @@ def make_client(
     """Return an SDK client that sends `key` and `headers` to `base_url`.
 
     Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. One of the
-    local provider (`is_local`) sends nothing once the server has ended.
+    local provider (`is_local`) sends nothing once the server has ended. Raises UsageError if `base_url` is no such URL.
     """
     from openai import DefaultHttpxClient, Omit, OpenAI
 
+    if not is_http_url(base_url):
+        raise UsageError(f"{base_url!r} is not an http(s) URL", hint="for example https://api.example.com/v1")
+    hide_key(key or "")
     host = urlsplit(base_url).hostname
     # JSON answers are small. Of a file, a compressed part could not be continued after an interruption.
     sent: dict[str, Any] = {"Accept-Encoding": "identity"} | dict(headers or {})

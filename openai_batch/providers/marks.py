@@ -115,13 +115,15 @@ def _plain(key: str) -> str:
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise UsageError if a user's metadata leaves no room for our marks, or uses their names."""
+    """Raise UsageError if a user's metadata leaves no room for our marks, uses their names, or is no text."""
     if len(metadata) > MAX_OWN_METADATA:
         raise UsageError(
             f"{len(metadata)} pairs of metadata: a batch may have {MAX_METADATA}, and obatch needs"
             f" {MAX_METADATA - MAX_OWN_METADATA} of them to find it again",
             hint=f"give at most {MAX_OWN_METADATA}",
         )
-    for key in metadata:
+    for key, value in metadata.items():
+        if any("\ud800" <= char <= "\udfff" for char in key + value):
+            raise UsageError(f"metadata {key!r} holds half of a surrogate pair, which is not a character")
         if _is_own_key(key):
             raise UsageError(f"metadata keys that begin with {OURS}_ are obatch's own: {key}", hint="use another key")

@@ -95,7 +95,7 @@ class Report:
         return [p for p in self.problems if not p.warning]
 
 
-def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> str:
+def problem_lines(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> list[str]:
     """Return one line for each problem, as `file:line: message: remedy`, and how many of `count` are not listed.
 
     `name` is the file of all problems that do not name a file. With `outcome` ("nothing was sent"), the first line says
@@ -106,4 +106,4 @@ def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: s
         lines.insert(0, f"{name} has {count_text(count, 'problem')}; {outcome}")
     if count > len(problems):
         lines.append(f"… and {count - len(problems):,} more")
-    return "\n".join(lines)
+    return lines

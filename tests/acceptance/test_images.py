@@ -103,7 +103,7 @@ def test_files_out_of_bounds_are_refused() -> None:
     done = subprocess.run(words, cwd="elsewhere", capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stdout == ""
-    lines = done.stderr.splitlines()
+    lines = [line.strip() for line in done.stderr.splitlines()]
     assert lines[0] == f"error: the input has {len(told)} problems; nothing was prepared"
     for number, words_told in enumerate(told.values(), 1):
         assert lines[number].startswith(f"../in/t.jsonl:{number}: image: "), lines[number]

@@ -56,7 +56,7 @@ def wait(
                 current.reporter.close()
                 show_job(output, job)
             elif not json:
-                output.lines([str(job.id)] if quiet else [f"{job.id}\t{progress_text(job)}"])
+                output.rows([[str(job.id)] if quiet else [str(job.id), progress_text(job)]])
         if json and len(found) != 1:
             show_jobs(output, waited)
     if failed:
