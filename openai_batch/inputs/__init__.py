@@ -2,7 +2,7 @@
 
 Holds: what kind of file an input is (`formats`), reading its rows (`readers`, `sql`, `workbook`), keeping the
 rows to join them with the answers later (`source_rows`), which request to make from a row (`request_spec`,
-`default_column`, `templates`, `json_schema`), writing the requests (`prepare`), images (`data_url`, `image_columns`,
+`default_column`, `templates`), writing the requests (`prepare`), images (`data_url`, `image_columns`,
 `public_fetch`), and the built-in example (`example`).
 
 May import: `requests`, `files`, `net`, `openai_batch.errors`. Start reading at `prepare.py`.

@@ -6,6 +6,8 @@ from. The SDK is imported inside functions, since it is slow to import.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
 
     Without a key it sends no Authorization header. It reaches a server on this machine without a proxy.
     """
-    from openai import DefaultHttpxClient, Omit, OpenAI
+    from openai import Omit, OpenAI
 
     host = urlsplit(base_url).hostname
     sent: dict[str, Any] = dict(headers or {})
@@ -38,8 +40,21 @@ def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | Non
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
-        http_client=DefaultHttpxClient(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
+        http_client=_http_client_class()(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
     )
+
+
+@functools.cache
+def _http_client_class() -> Any:
+    """Return the SDK's HTTP client, which closes its connections when nothing uses it any more."""
+    from openai import DefaultHttpxClient
+
+    class HttpClient(DefaultHttpxClient):
+        def __del__(self) -> None:
+            with contextlib.suppress(Exception):  # at the end of the program anything may be gone
+                self.close()
+
+    return HttpClient
 
 
 def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from openai_batch.net.delays import delays
 
 from .api_errors import OutcomeUnknown
-from .marks import TOKEN, has_token, is_ours
+from .marks import MAX_METADATA, TOKEN, has_token, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,9 +58,10 @@ class Attempt:
     """The marks of the job's part; None if the batch belongs to no job."""
 
     def marked_metadata(self) -> dict[str, str]:
-        """Return the metadata to send: our marks, then the user's own."""
+        """Return the metadata to send: our marks, then the user's own. Without room for the marks, the file must do."""
         ours = self.marks.metadata(self.token) if self.marks else {TOKEN: self.token}
-        return ours | dict(self.metadata or {})
+        whole = ours | dict(self.metadata or {})
+        return whole if len(whole) <= MAX_METADATA else dict(self.metadata or {})
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether this attempt created `batch`: it has the attempt's file or its token."""

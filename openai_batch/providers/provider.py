@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+from openai_batch.errors import AuthError
 from openai_batch.requests.limits import Limits
 
 from .keys import find_key, key_source, short_hash
+from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 
 _ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
 """Headers whose names match choose an account, or hold a key."""
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
+"""The base URL of OpenAI, and the variable of its key."""
 
 LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""
@@ -39,7 +47,7 @@ class Provider:
     """The name in messages; by default `name`."""
 
     base_url: str | None = None
-    """The URL of the API, such as `https://api.example.com/v1`."""
+    """The URL of the API, such as `https://api.example.com/v1`; None for that of the SDK (see `placed`)."""
 
     api_key: str | None = field(default=None, repr=False)
     """The key itself. If it is set, `api_key_env_var` and `api_key_command` are not used."""
@@ -127,8 +135,26 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
-        base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
-        return make_client(base_url, key, self.headers)
+        if self.is_local:
+            return make_client(*local_endpoint(starting), self.headers)
+        placed = self.placed()
+        try:
+            key = placed.resolve_key()
+        except AuthError as exc:
+            raise if_imported(exc, "OpenAIError") from None
+        return make_client(str(placed.base_url), key, self.headers)
+
+    def placed(self) -> Provider:
+        """Return this profile; without a base URL, with the SDK's own: OPENAI_BASE_URL, or else OpenAI's.
+
+        The key then comes from OPENAI_API_KEY, if the profile names no other source. This is what `Provider()` meant in
+        0.3.4.
+        """
+        if self.base_url is not None:
+            return self
+        url = os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+        own_key = self.api_key_env_var or self.api_key_command
+        return dataclasses.replace(self, base_url=url, api_key_env_var=self.api_key_env_var if own_key else OPENAI_KEY)
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.
