@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from openai_batch.errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
 from openai_batch.providers.batch_info import FINISHED as FINISHED_STATES
-from openai_batch.providers.keys import key_from_environment
+from openai_batch.providers.keys import OPENAI_KEY, key_from_environment
 from openai_batch.providers.lookup import (
     Provider,
     all_providers,
@@ -28,7 +28,6 @@ from openai_batch.providers.lookup import (
     is_known,
     pick_provider,
 )
-from openai_batch.providers.provider import OPENAI_KEY
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
 
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from openai_batch.providers.create_once import Attempt
     from openai_batch.requests.report import Report
     from openai_batch.results.result import Result
+
+    from .results import SentInput
 
 __all__ = ["FINISHED_STATES", "Batch", "BatchType", "all_providers", "get_provider_by_model"]
 
@@ -114,7 +115,7 @@ class Batch:
         self._input_file: InputFile | None = None
         self._api: BatchApi | None = None
         self._attempt: Attempt | None = None  # None until the input is uploaded
-        self._sent_input: InputFile | None = None  # what was uploaded
+        self._sent_input: SentInput | None = None  # what was uploaded
         self._sent = False  # whether the attempt's create request may have been sent
 
     def __enter__(self) -> Self:
@@ -179,12 +180,11 @@ class Batch:
                 self._count(report)
                 self.batch_id = DRY_RUN_ID
                 return DRY_RUN_ID
-            self._sent_input = input_file
             self._upload(input_file, provider, endpoint, metadata)
             self._count(report)
-        self.batch_id = self._create().id
         if self._input_file is not None:
-            self._input_file.close()
+            self._input_file.close()  # it may warn, and a warning that is an error must not come after the payment
+        self.batch_id = self._create().id
         return self.batch_id
 
     def status(
@@ -380,14 +380,13 @@ class Batch:
     def _upload(
         self, input_file: InputFile, provider: Provider, endpoint: str, metadata: Mapping[str, str] | None
     ) -> None:
-        from openai_batch.files.slice import FileSlice
         from openai_batch.providers.create_once import Attempt, new_token
 
-        from .check_input import BOM
+        from .results import SentInput
 
-        with input_file.reading() as stream:
-            skipped = len(BOM) if stream.read(len(BOM)) == BOM else 0
-            file = self._api_of(provider).upload(FileSlice(stream, skipped), input_file.filename)
+        self._sent_input = SentInput(input_file)
+        with self._sent_input.reading() as content:
+            file = self._api_of(provider).upload(content, input_file.filename)
         self._attempt = Attempt(file.id, endpoint, provider.completion_window, new_token(), time.time(), metadata)
 
     def _create(self) -> BatchInfo:
@@ -434,7 +433,7 @@ class Batch:
             self._api = BatchApi(provider, client=None if provider.is_local else provider.get_client())
             if provider.is_local:
                 weakref.finalize(self, self._api.close)
-            elif provider._client is not known_client:
+            elif provider._client is not known_client:  # noqa: SLF001
                 self._warn_of_unsent_key(provider)
         return self._api
 

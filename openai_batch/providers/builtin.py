@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .provider import LOCAL_URL, OPENAI_KEY, OPENAI_URL, Provider
+from .keys import OPENAI_KEY, OPENAI_URL
+from .provider import LOCAL_URL, Provider
 
 _OPENAI_ENDPOINTS = (
     "/v1/responses",

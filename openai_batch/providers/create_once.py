@@ -17,7 +17,7 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from openai_batch.net.delays import delays
 
 from .api_errors import OutcomeUnknown
-from .marks import MAX_METADATA, TOKEN, has_token, is_ours
+from .marks import LONE_TOKEN, MAX_METADATA, has_token, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,9 +59,9 @@ class Attempt:
 
     def marked_metadata(self) -> dict[str, str]:
         """Return the metadata to send: our marks, then the user's own. Without room for the marks, the file must do."""
-        ours = self.marks.metadata(self.token) if self.marks else {TOKEN: self.token}
-        whole = ours | dict(self.metadata or {})
-        return whole if len(whole) <= MAX_METADATA else dict(self.metadata or {})
+        ours = self.marks.metadata(self.token) if self.marks else {LONE_TOKEN: self.token}
+        own = dict(self.metadata or {})
+        return ours | own if len(own) <= MAX_METADATA - len(ours) else own
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether this attempt created `batch`: it has the attempt's file or its token."""

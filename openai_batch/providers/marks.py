@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
 """The metadata key of an attempt's token, a random id."""
 
+LONE_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
+"""The metadata key of the token of a batch that belongs to no job. It is not one of the marks."""
+
 JOB = "obatch_job"
 """The metadata key of the other marks."""
 
@@ -99,7 +102,11 @@ def token_of(metadata: Mapping[str, str]) -> str | None:
 
 def own_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the user's own part of a batch's metadata."""
-    return {key: value for key, value in metadata.items() if not _is_own_key(key) and not _TEXT.search(value.lower())}
+    return {
+        key: value
+        for key, value in metadata.items()
+        if not _is_own_key(key) and key != LONE_TOKEN and not _TEXT.search(value.lower())
+    }
 
 
 def _is_own_key(key: str) -> bool:

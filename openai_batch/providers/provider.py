@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from openai_batch.errors import AuthError
 from openai_batch.requests.limits import Limits
 
-from .keys import find_key, key_source, short_hash
+from .keys import OPENAI_KEY, find_key, key_source, sdk_base_url, short_hash
 from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 
 _ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
 """Headers whose names match choose an account, or hold a key."""
-
-OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_KEY = "OPENAI_API_KEY"
-"""The base URL of OpenAI, and the variable of its key."""
 
 LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""
@@ -152,9 +147,9 @@ class Provider:
         """
         if self.base_url is not None:
             return self
-        url = os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
         own_key = self.api_key_env_var or self.api_key_command
-        return dataclasses.replace(self, base_url=url, api_key_env_var=self.api_key_env_var if own_key else OPENAI_KEY)
+        variable = self.api_key_env_var if own_key else OPENAI_KEY
+        return dataclasses.replace(self, base_url=sdk_base_url(), api_key_env_var=variable)
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.
