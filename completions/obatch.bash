@@ -2,6 +2,7 @@
 _obatch() {
     local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
     local path='' options='' commands='' argument='' word
+    COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "${path:+$path }$word" in
             'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'prune'|'recover'|'results'|'retry'|'rm'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
@@ -18,7 +19,7 @@ _obatch() {
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
-        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes --json -h --help'; commands=''; argument='files' ;;
+        'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
         'prune') options='--older-than --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
         'recover') options='--provider -p --json --quiet -q -h --help'; commands=''; argument='' ;;
         'results') options='--output -o --as --fields --inert --provider -p --force --strict --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
@@ -28,24 +29,43 @@ _obatch() {
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
-        'wait') options='--timeout --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'wait') options='--timeout --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
     esac
     case "$previous" in
-        --provider|-p) _obatch_dynamic providers "$current"; return ;;
-        --output|-o|--raw|--as|--missing|--status|--limit|--show|--model|-m|--endpoint|--prompt|--system|--schema|--param|--image|--id|--score|--rerank|--prefix|--format|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--older-than|--where|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--model-file|--concurrency|--host|--port|--token-env) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --provider|-p) _obatch_providers; return ;;
+        --output|-o|--raw|--missing|--schema|--model-file) _obatch_files; return ;;
+        --as) _obatch_words csv jsonl parquet raw rows; return ;;
+        --status) _obatch_words validating in_progress finalizing cancelling failed completed expired cancelled not_sent partly_sent uncertain withdrawn; return ;;
+        --limit|--show|--model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--older-than|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
+        --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
+        --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;
+        --where) _obatch_words cut refused error missing; return ;;
     esac
     if [[ $current == -* || -z $commands$argument ]]; then
-        COMPREPLY=($(compgen -W "$options" -- "$current"))
+        _obatch_words $options
     elif [[ -n $commands ]]; then
-        COMPREPLY=($(compgen -W "$commands" -- "$current"))
-    elif [[ $argument == files ]]; then
-        COMPREPLY=($(compgen -f -- "$current"))
+        _obatch_words $commands
     else
-        _obatch_dynamic "$argument" "$current"
+        "_obatch_$argument"
     fi
 }
-_obatch_dynamic() {
-    local IFS=$'\n'
-    COMPREPLY=($(compgen -W "$(obatch __complete "$1" "$2" 2>/dev/null | cut -f1)" -- "$2"))
+_obatch_words() {
+    local word
+    for word in "$@"; do
+        [[ $word == "$current"* ]] && COMPREPLY+=("$word")
+    done
 }
-complete -o filenames -F _obatch obatch
+_obatch_files() {
+    compopt -o default 2>/dev/null  # no word of ours: bash completes file names itself
+}
+_obatch_jobs() { _obatch_listed jobs; }
+_obatch_providers() { _obatch_listed providers; }
+_obatch_listed() {
+    local word
+    while IFS=$'\t' read -r word _; do
+        printf -v word %q "$word"
+        COMPREPLY+=("$word")
+    done < <(obatch __complete "$1" "$current" 2>/dev/null)
+}
+# Jobs are listed with the newest first, where bash can leave the order as it is (4.4 and later).
+complete -o nosort -F _obatch obatch 2>/dev/null || complete -o default -F _obatch obatch

@@ -51,6 +51,17 @@ __all__ = [
 ]
 
 
+_VERBS = {"was": "were", "has": "have", "is": "are"}
+
+
+def count_text(count: int, noun: str, verb: str = "") -> str:
+    """Return a number with a noun, and a verb if it is given: `1 request was`, `2,000 requests were`, `3 batches`."""
+    if count != 1:
+        noun = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
+        verb = _VERBS.get(verb, verb.removesuffix("s"))
+    return f"{count:,} {noun} {verb}".rstrip()
+
+
 PASSING = frozenset({408, 409, 425, 429})
 """HTTP client errors that may pass by themselves."""
 
@@ -58,15 +69,17 @@ PASSING = frozenset({408, 409, 425, 429})
 class BatchError(Exception):
     """The operation failed; running the same command again is safe.
 
-    `hint` says what to do next.
+    `hint` says what to do next. `message` is the first line, and `details` are the lines below it, if there are any.
     """
 
     exit_code: ClassVar[int] = 1
     remedy: ClassVar[str] = "run the same command again; nothing is paid twice"
     """The hint of errors that are raised without one."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([message, *details]))
+        self.message = message
+        self.details = tuple(details)
         self.hint = hint or self.remedy
 
     @property
@@ -97,8 +110,10 @@ class InputError(BatchError, ValueError):
     exit_code = 3
     remedy = "fix the input"
 
-    def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, hint: str = "", details: Sequence[str] = (), problems: Sequence[Problem] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
         self.problems = tuple(problems)
 
 

@@ -16,6 +16,7 @@ from .batch.batch import DRY_RUN_ID, Batch
 from .batch.follow import follow
 from .batch.provider_arguments import add_provider_args, provider_of
 from .errors import BatchError, IncompleteError, StoppedError, UncertainError, UsageError
+from .escapes import escape_newlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,7 +133,7 @@ def _printer(options: argparse.Namespace) -> Callable[[str], None]:
     stream = sys.stderr if options.output_file == "-" else sys.stdout
 
     def say(text: str) -> None:
-        print(text, file=stream, flush=True)
+        print(escape_newlines(text), file=stream, flush=True)
 
     return say
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from openai_batch.errors import InputError
-from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.files.lines import max_line_bytes
 from openai_batch.providers.lookup import is_known, pick_provider
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
-from openai_batch.requests.report import problems_text
+from openai_batch.requests.report import problem_lines
 
 from .warn import warn
 
@@ -39,8 +39,8 @@ def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple
         stream.seek(0)
         report = check_stream(stream, _limits_of(provider) if provider else Limits())
     if not report.ok:
-        text = problems_text(input_file.label, report.errors, report.problem_count)
-        raise InputError(text, hint="nothing was sent", problems=report.errors)
+        first, *rest = problem_lines(input_file.label, report.errors, report.problem_count)
+        raise InputError(first, hint="nothing was sent", details=rest, problems=report.errors)
     for problem in report.problems:
         warn(problem.located(input_file.label))
     return report, provider
@@ -60,7 +60,7 @@ def _limits_of(provider: Provider) -> Limits:
 def _first_model(stream: Any) -> str | None:
     """Return the model of the first line, or None if it has none."""
     try:
-        model = msgspec.json.decode(stream.readline(MAX_LINE_BYTES).removeprefix(BOM))["body"]["model"]
+        model = msgspec.json.decode(stream.readline(max_line_bytes()).removeprefix(BOM))["body"]["model"]
     except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return model if isinstance(model, str) else None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from openai_batch.net.delays import delays
 from openai_batch.net.hosts import is_loopback
-from openai_batch.providers.batch_info import FINISHED
+from openai_batch.providers.batch_info import FINISHED, STATUSES
 from openai_batch.providers.marks import own_metadata
 from openai_batch.providers.polling import Poller
 
@@ -50,7 +50,8 @@ def follow(
             on_status(batch)
             if batch.status in FINISHED:
                 return batch
-        time.sleep(poller.next_delay())
+        unknown = batch.status if batch is not None and batch.status not in STATUSES else None
+        time.sleep(poller.next_delay(unknown=unknown))
 
 
 def is_near(provider: Provider) -> bool:

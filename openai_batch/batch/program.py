@@ -8,6 +8,8 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from openai_batch.errors import BatchError, StoppedError
+from openai_batch.escapes import escape_newlines, escaping
+from openai_batch.files.streams import is_closed_pipe, set_up_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,35 +25,32 @@ def run_program(body: Callable[[], int | None]) -> NoReturn:
     our output has closed the pipe, nothing is printed.
     """
     warnings.showwarning = _show_warning
+    set_up_streams()
+    sys.stderr = escaping(sys.stderr)
     try:
         code = body() or 0
         sys.stdout.flush()
-    except BrokenPipeError:
-        # At exit the interpreter flushes standard output, which would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = PIPE_CLOSED
     except KeyboardInterrupt:
         code = _print_error(StoppedError("interrupted", hint="run the same command again"))
     except BatchError as exc:
         code = _print_error(exc)
     except OSError as exc:
+        if is_closed_pipe(exc):
+            # At exit the interpreter flushes standard output, which would fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_CLOSED)
         where = f"{exc.filename}: " if exc.filename is not None else ""
         code = _print_error(BatchError(f"{where}{exc.strerror or exc}"))
     sys.exit(code)
 
 
 def _print_error(exc: BatchError) -> int:
-    for line in str(exc).split("\n"):
-        print(f"error: {_escaped(line)}", file=sys.stderr)  # noqa: T201 - this is a program
+    for line in (exc.message, *exc.details):
+        print(f"error: {escape_newlines(line)}", file=sys.stderr)  # noqa: T201 - this is a program
     if exc.hint:
-        print(f"hint: {_escaped(exc.hint)}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {escape_newlines(exc.hint)}", file=sys.stderr)  # noqa: T201
     return exc.code
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {_escaped(str(message))}", file=sys.stderr)  # noqa: T201
-
-
-def _escaped(text: str) -> str:
-    """Return `text` with control characters escaped: it may come from a server, and is printed to a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    print(f"warning: {escape_newlines(str(message))}", file=sys.stderr)  # noqa: T201

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.errors import count_text
+
 from .job_format import job_record
-from .output import Output, count_text, errors
+from .output import Output, errors
 from .progress import progress_text
 
 if TYPE_CHECKING:
@@ -50,15 +52,15 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
         start = ""
     if dry.parts:
         model = f" with model {report.model}" if report.model else ""
-        batches = "a batch" if len(dry.parts) == 1 else f"{len(dry.parts):,} batches"
+        batches = "a batch" if len(dry.parts) == 1 else count_text(len(dry.parts), "batch")
         errors.note(
-            f"{start}would upload {dry.upload_bytes:,} bytes to {spec.provider} and create {batches} of"
+            f"{start}would upload {count_text(dry.upload_bytes, 'byte')} to {spec.provider} and create {batches} of"
             f" {count_text(dry.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
         )
         if spec.provider.needs_key and not (spec.provider.api_key or spec.provider.api_key_command):
             errors.warn(f"{spec.provider.api_key_env_var} is not set: without a key, nothing can be sent")
     elif job is None:
-        errors.note(f"nothing would be sent: {count_text(report.requests, 'row')} were in earlier jobs")
+        errors.note(f"nothing would be sent: {count_text(report.requests, 'row', 'was')} in earlier jobs")
     elif not dry.unclear:
         errors.note(f"{start}nothing would be sent; --again would start a new job")
     if dry.parts and (text := skipped_rows_text(spec)):
@@ -108,7 +110,7 @@ def announce(current: CommandSession, started: Submitted) -> None:
     current.follow(job)
     again = "" if started.new else " (--again would start a new one)"
     ids = job.batch_ids
-    what = f"batch {ids[0]}" if len(ids) == 1 else f"{len(ids)} batches"
+    what = f"batch {ids[0]}" if len(ids) == 1 else count_text(len(ids), "batch")
     if not job.parts:
         what = "nothing to send"
     start = "" if started.new else "resuming "

@@ -7,6 +7,7 @@ from importlib import import_module
 
 import typer
 
+from .command_line import RootGroup
 from .option_groups import with_groups
 
 COMMANDS = (
@@ -32,6 +33,7 @@ def build_app() -> typer.Typer:
     """
     app = typer.Typer(
         name="obatch",
+        cls=RootGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,7 +48,7 @@ def build_app() -> typer.Typer:
         else:
             app.command(name, epilog=module.EPILOG)(with_groups(getattr(module, name)))
         if name == "ls":
-            app.command("list", hidden=True)(module.ls)
+            app.command("list", hidden=True)(with_groups(module.ls))
     return app
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from openai_batch.errors import count_text
+
 from .job_format import job_record
 from .output import JsonArray, Output, errors
 
@@ -137,11 +139,11 @@ def conclude(
     if export is not None and export.without_fields:
         one = export.without_fields == 1
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
-        errors.warn(f"{export.without_fields:,} of {tally.answered:,} answers {why}")
+        errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
     raise_if_incomplete(collected, strict=strict)
     if not quiet:
         tokens = job.usage.get("total_tokens")
-        used = f"; {tokens:,} tokens" if tokens else ""
+        used = f"; {count_text(tokens, 'token')}" if tokens else ""
         where = f"; the results are in {collected.path}" if collected.path else ""
         errors.note(f"job {job.id} {job.status}: {tally}{used}{where}")
 

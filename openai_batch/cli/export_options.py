@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_path
@@ -11,6 +11,9 @@ from openai_batch.files.atomic import as_path
 from .options import AsOpt, FieldsOpt, InertOpt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.results.export import Export
 
 
@@ -19,26 +22,49 @@ class ExportOptions:
     """The options for the output form of results, as typed."""
 
     form: AsOpt = None
-    fields: FieldsOpt = False
-    inert: InertOpt = True
+    fields: FieldsOpt = None
+    inert: InertOpt = None
 
-    def export(self, output: str | None, *, default: str = "raw", as_json: bool = False) -> Export | None:
+    def to_store(self, output: Path | None) -> dict[str, Any]:
+        """Return what is stored with a job of the options of `run`, and of the path of its output."""
+        values = {"form": self.form, "fields": self.fields, "inert": self.inert}
+        values["output"] = None if output is None else str(output.absolute())
+        return {name: value for name, value in values.items() if value is not None}
+
+    def form_for(self, job: JobRecord, output: str | None) -> str | None:
+        """Return the form of a job's results: the one given, or at the output of its `run` the one given there."""
+        same = output is None and job.output_path in (None, job.output_form.get("output"))
+        return self.form or (job.output_form.get("form") if same else None)
+
+    def export(
+        self,
+        output: str | None,
+        *,
+        default: str = "raw",
+        form: str | None = None,
+        job: JobRecord | None = None,
+        as_json: bool = False,
+    ) -> Export | None:
         """Return the export to `output` in the form that the options name; None for the provider's own lines.
 
-        `default` is the form if neither `--as` nor the name of `output` decides. `as_json` tells that standard output
-        gets one JSON document. Raises UsageError if the options contradict each other, or `output` has an ending of
-        another form.
+        `default` is the form if neither `form`, by default `--as`, nor the name of `output` decides. Options that are
+        not given are those of the `run` of the job. `as_json` tells that standard output gets one JSON document.
+        Raises UsageError if the options contradict each other, or `output` has an ending of another form.
         """
         from openai_batch.jobs.output_file import check_ending
         from openai_batch.results.export import RAW, Export, form_of
 
-        if self.form is None and output not in (None, "-"):
+        form = form or self.form
+        if form is None and output not in (None, "-"):
             check_ending(as_path(str(output)))
-        wanted = form_of(output, self.form, default)
+        wanted = form_of(output, form, default)
         if as_json and output in (None, "-") and wanted in ("csv", "parquet"):
             raise UsageError(f"--as {wanted} and --json exclude each other here", hint="leave out one of them")
         if wanted != RAW:
-            return Export(wanted, fields=self.fields, safe=self.inert)
+            known = {} if job is None else job.output_form
+            fields = bool(known.get("fields")) if self.fields is None else self.fields
+            inert = known.get("inert", True) if self.inert is None else self.inert
+            return Export(wanted, fields=fields, safe=inert)
         if self.fields:
             raise UsageError(
                 "--fields needs rows; this output is the provider's own lines", hint="-o NAME.csv, or add --as rows"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .output import count_text, errors
+from openai_batch.errors import count_text
+
+from .output import errors
 from .progress import size_text
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool) -> None
         ("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
         ("size", lambda record: size_text(record["bytes"]), lambda record: str(record["bytes"])),
     ]
-    output.listing(records, columns, lambda record: str(record["id"]), "nothing to delete")
+    output.listing(records, columns, lambda record: str(record["id"]), "nothing to remove")
     if freed and not output.quiet:
         would = "would free" if dry_run else "freed"
         total = size_text(sum(each.n_bytes for each in freed))

@@ -8,7 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .output import count_text
+from openai_batch.errors import count_text
+from openai_batch.jobs.input_name import source_of
+from openai_batch.providers.batch_info import unknown_status
+
 from .progress import duration_text
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "created_at": iso_time(job.created_at),
         "expires_at": iso_time(job.expires_at),
         "ended_at": iso_time(job.ended_at),
-        "input": job.input_path,
+        "input": job.input_path or source_of(job.input_name),
         "input_sha256": job.input_sha256,
         "output": job.output_path,
         "usage": job.usage,
@@ -113,9 +116,11 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
         ("expires", "" if job.ended else str(record["expires_at"] or "")),
         ("ended", str(record["ended_at"] or "")),
         ("usage", usage),
-        ("input", job.input_path or ""),
+        ("input", record["input"] or ""),
         ("output", job.output_path or ""),
     ]
+    if job.unknown_status:
+        lines.insert(2, ("note", unknown_status(job.unknown_status)))
     return lines + [("error", str(fault)) for fault in job.faults]
 
 
@@ -125,5 +130,5 @@ def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> Non
 
 
 def show_jobs(output: Output, jobs: Iterable[JobRecord], empty: str = "") -> None:
-    """Print a table of jobs; with -q their numbers. `empty` is what a terminal shows if there are none."""
+    """Print a table of jobs; with -q their numbers. `empty` is the message if there are none."""
     output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)

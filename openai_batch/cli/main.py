@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, UsageError
+from openai_batch.escapes import escaping
+from openai_batch.files.streams import is_closed_pipe, set_up_streams
 
 from .signals import catch_signals, exit_code, restore_signals
+
+if TYPE_CHECKING:
+    import typer
 
 ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 
 def main(argv: list[str]) -> int:
     """Run `obatch` with these arguments and return the exit code. No expected failure shows a traceback."""
+    os.umask(os.umask(0o077) & 0o077)  # a file that its own owner cannot use would help nobody
     try:
         catch_signals()
         code = _run(argv)
@@ -25,26 +31,64 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # show characters that the encoding lacks as escapes
-    from .app import build_app
-
+    set_up_streams()
+    stderr, sys.stderr = sys.stderr, escaping(sys.stderr)
     try:
-        code = build_app()(args=argv, prog_name="obatch", standalone_mode=True)
-    except SystemExit as exc:
-        cause = getattr(exc.__context__, "__cause__", None)  # typer reports every interruption as Ctrl-C
-        code = exit_code(cause) if isinstance(cause, KeyboardInterrupt) else exc.code
+        return _exit_code_of(argv)
+    finally:
+        sys.stderr = stderr
+
+
+def _exit_code_of(argv: list[str]) -> int:
+    try:
+        return _invoke(argv)
+    except KeyboardInterrupt as exc:
+        return exit_code(exc)
+    except BrokenPipeError:
+        return 1
     except BatchError as exc:
         report_error(exc)
-        code = exc.code
+        return exc.code
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
-        code = 1
         report_error(BatchError(f"{where}{exc.strerror or exc}"))
     except Exception:  # noqa: BLE001 - our bug: print the traceback and ask for a report
-        code = _show_bug()
-    return code if isinstance(code, int) else int(bool(code))
+        _show_bug()
+    return 1
+
+
+def _invoke(argv: list[str]) -> int:
+    """Parse the arguments and call the command; return the exit code. Raises what the command raises."""
+    import typer.main
+
+    from .app import build_app
+
+    command = typer.main.get_command(build_app())
+    if "_OBATCH_COMPLETE" in os.environ:  # the script of --install-completion asks
+        command.main(args=argv, prog_name="obatch")
+    try:
+        with command.make_context("obatch", argv) as context:
+            command.invoke(context)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.Abort:
+        raise BatchError("not confirmed: nothing was done", hint="--yes does it without asking") from None
+    except typer.TyperException as exc:
+        return _report_usage(exc)
+    return 0
+
+
+def _report_usage(exc: typer.TyperException) -> int:
+    """Write an error about the arguments, or the help if there are none, and return the exit code."""
+    if type(exc).__name__ == "NoArgsIsHelpError":
+        if text := exc.format_message():  # else Rich has printed it
+            sys.stderr.write(f"{text}\n")
+        return exc.exit_code
+    context: typer.Context | None = getattr(exc, "ctx", None)
+    message = exc.format_message()
+    hint = f"`{context.command_path} -h` shows the options" if context is not None else ""
+    report_error(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
+    return exc.exit_code
 
 
 def report_error(error: BatchError) -> None:
@@ -54,23 +98,23 @@ def report_error(error: BatchError) -> None:
     if os.environ.get("OBATCH_DEBUG"):
         import traceback
 
-        errors.plain("".join(traceback.format_exception(error)).rstrip())
-    errors.line("error:", str(error), "bold red")
+        errors.details("".join(traceback.format_exception(error)).rstrip().split("\n"))
+    errors.line("error:", error.message, "bold red")
+    errors.details(error.details)
     if error.hint:
         errors.line("hint:", error.hint, "bold cyan")
 
 
-def _show_bug() -> int:
+def _show_bug() -> None:
     import traceback
 
     from openai_batch import __version__
 
     from .output import errors
 
-    errors.plain(traceback.format_exc().rstrip())
+    errors.details(traceback.format_exc().rstrip().split("\n"))
     errors.line("error:", f"this is a bug in obatch {__version__}; sent requests are safe in the registry", "bold red")
     errors.line("hint:", f"please report it with the lines above: {ISSUES}", "bold cyan")
-    return 1
 
 
 def _flushed(code: int) -> int:
@@ -80,7 +124,7 @@ def _flushed(code: int) -> int:
     except OSError as exc:
         # Keep the interpreter from flushing the rest of the buffer again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(exc, BrokenPipeError):
+        if is_closed_pipe(exc):
             return code
         if not code:
             report_error(BatchError(f"cannot write to standard output: {exc.strerror}"))

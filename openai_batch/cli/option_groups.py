@@ -7,6 +7,8 @@ import inspect
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from openai_batch.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,11 +32,28 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
             for field in fields(group)
         ]
 
+    texts = [parameter.name for parameter in parameters if not _names_file(parameter)]
+
     @functools.wraps(command)
     def called(**values: Any) -> None:
+        for name in texts:
+            _check_text(name, values[name])
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return called
+
+
+def _names_file(parameter: inspect.Parameter) -> bool:
+    """Tell whether a parameter is the name of a file, which may hold bytes that are no text."""
+    described = getattr(parameter.annotation, "__metadata__", ())
+    return any(getattr(info, "metavar", None) in ("FILE", "FOLDER") for info in described)
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Raise UsageError if a value, or a text in a list, was typed with bytes that are no text."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and not text.startswith("@") and any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(f"{name.replace('_', '-')} {text!r} is not valid text", hint="type it in UTF-8")

@@ -75,9 +75,17 @@ AsOpt = Annotated[
         help="csv, parquet, rows (JSON lines) or raw (the provider's lines); by default the output's name decides.",
     ),
 ]
-FieldsOpt = Annotated[bool, typer.Option("--fields", help="Add a column for each field of JSON answers.")]
+FieldsOpt = Annotated[
+    bool | None,
+    typer.Option("--fields/--no-fields", help="Add a column for each field of JSON answers.", show_default=False),
+]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Exit with 5 also for refused requests and cut answers.")]
-InertOpt = Annotated[bool, typer.Option("--inert/--no-inert", help="In CSV, put an apostrophe before formulas.")]
+InertOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--inert/--no-inert", help="In CSV, put an apostrophe before formulas; the default.", show_default=False
+    ),
+]
 NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the job.")]
 MetadataOpt = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")

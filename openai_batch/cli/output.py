@@ -1,40 +1,33 @@
 """Everything that a command prints goes through this file: data to standard output, the rest to standard error.
 
 A terminal gets Rich tables and colour; a pipe gets lossless TSV; `--json` prints one document; `-q` prints bare ids.
-Text from servers, models and files is never read as markup, and its control characters are escaped.
+Text from servers, models and files is never read as markup, and its control characters are escaped (`escapes.py`).
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
-import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
+
+from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
 
-# C0 except newline and tab, DEL, C1, zero-width characters, and characters that change the direction of writing.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-
-
-def escape_controls(text: str) -> str:
-    """Return `text` with escapes in place of the characters that could control a terminal."""
-    return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+_MAX_MESSAGE = 5_000
+_MAX_CELL = 10_000
+"""Characters of a message, and of a cell in a table of answers, that are shown."""
 
 
 def escape_to_line(text: str) -> str:
     """Return `text` on one line, with its control characters escaped."""
     return " ".join(escape_controls(text).split())
-
-
-def count_text(count: int, noun: str) -> str:
-    """Return a number with a noun, such as `1 request` or `2,000 requests`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def use_colour(stream: TextIO) -> bool:
@@ -52,7 +45,7 @@ class ErrorOutput:
         from rich.console import Console
 
         return Console(
-            stderr=True,
+            file=unescaped(sys.stderr),
             highlight=False,
             markup=False,
             emoji=False,
@@ -61,23 +54,29 @@ class ErrorOutput:
         )
 
     def line(self, label: str, text: str, style: str) -> None:
-        """Write a label and a text; the label is coloured if standard error takes colour."""
+        """Write a label and a text, on one line; the label is coloured if standard error takes colour."""
         if use_colour(sys.stderr):
             codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
             label = f"\x1b[{codes}m{label}\x1b[0m"
-        self.plain(f"{label} {escape_controls(text)}")
+        self._write(f"{label} {_message(text)}")
 
-    def plain(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         """Write a text as it is; if standard error is closed, do nothing."""
+        stream = unescaped(sys.stderr)
         try:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            stream.write(text + "\n")
+            stream.flush()
         except OSError:
             return
 
     def note(self, text: str) -> None:
-        """Write a message."""
-        self.plain(escape_controls(text))
+        """Write a message, on one line."""
+        self._write(_message(text))
+
+    def details(self, lines: Iterable[str]) -> None:
+        """Write lines below an error. They are indented, so that none can be taken for an error or a hint."""
+        for line in lines:
+            self._write(f"  {_message(line)}")
 
     def hint(self, text: str) -> None:
         """Write a hint: the next command to type."""
@@ -100,24 +99,46 @@ def note_terminal_input(files: list[str], text: str = "reading from the terminal
         errors.note(text)
 
 
+class TerminalJson(io.RawIOBase):
+    """A binary stream that writes the JSON written to it to standard output, with its control characters escaped."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: Any) -> int:
+        """Write some of the JSON text."""
+        sys.stdout.write(escape_json(self._decoder.decode(data)))
+        return len(data)
+
+    def flush(self) -> None:
+        """Flush standard output."""
+        sys.stdout.flush()
+
+
+def json_stream() -> BinaryIO:
+    """Return a binary stream for JSON to standard output: a pipe gets the bytes as they are."""
+    return cast("BinaryIO", TerminalJson()) if sys.stdout.isatty() else sys.stdout.buffer
+
+
 class JsonArray(io.RawIOBase):
     """A binary stream that turns the JSON lines written to it into one JSON array on standard output."""
 
     def __init__(self) -> None:
         self._before = b"["
+        self._out = json_stream()
 
     def write(self, data: Any) -> int:
         """Write some of the lines."""
         lines = bytes(data)
         body = lines.removesuffix(b"\n")
-        sys.stdout.buffer.write(self._before + body.replace(b"\n", b",\n"))
+        self._out.write(self._before + body.replace(b"\n", b",\n"))
         self._before = b",\n" if body != lines else b""
         return len(lines)
 
     def finish(self) -> None:
         """End the array."""
-        sys.stdout.buffer.write(b"[]\n" if self._before == b"[" else b"]\n")
-        sys.stdout.buffer.flush()
+        self._out.write(b"[]\n" if self._before == b"[" else b"]\n")
+        self._out.flush()
 
 
 class Output:
@@ -137,16 +158,16 @@ class Output:
     ) -> None:
         """Print many records. A column is a heading, the text for a terminal, and the text for a pipe.
 
-        `ids` gives the text of a record for -q, `empty` is what a terminal shows if there are no records.
+        `ids` gives the text of a record for -q, `empty` is the message if there are no records.
         """
         if self.as_json:
             self._document(records)
         elif self.quiet:
             self.lines(ids(record) for record in records)
-        elif not self.terminal:
-            self.lines("\t".join(escape_to_line(machine(r)) for _, _, machine in columns) for r in records)
         elif not records:
             errors.note(empty)
+        elif not self.terminal:
+            self.rows([machine(record) for _, _, machine in columns] for record in records)
         else:
             self._table(records, columns)
 
@@ -157,14 +178,20 @@ class Output:
         elif self.quiet:
             self.lines([quiet])
         elif not self.terminal:
-            self.lines(f"{label}\t{escape_to_line(value)}" for label, value in lines if value)
+            self.rows(pair for pair in lines if pair[1])
         else:
             self._grid(lines)
 
+    def rows(self, rows: Iterable[Iterable[str]]) -> None:
+        """Print rows with tabs between their cells."""
+        for row in rows:
+            sys.stdout.write("\t".join(map(escape_to_line, row)) + "\n")
+        sys.stdout.flush()
+
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines as they are."""
+        """Print texts, each on one line."""
         for line in lines:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(escape_newlines(line) + "\n")
         sys.stdout.flush()
 
     def answers(self, rows: Sequence[tuple[str, str, bool, str]], more: int = 0) -> None:
@@ -183,14 +210,15 @@ class Output:
             table.add_column("request", overflow="fold", ratio=1)
         table.add_column("answer", overflow="fold", ratio=1)
         for custom_id, prompt, success, text in rows:
-            cells = [Text(escape_to_line(custom_id)), *([Text(_shortened(prompt))] if has_prompts else [])]
-            table.add_row(*cells, Text(escape_controls(text.strip()), style="" if success else "red"))
+            cells = [Text(_shortened(custom_id)), *([Text(_shortened(prompt))] if has_prompts else [])]
+            table.add_row(*cells, Text(escape_controls(_cut(text.strip(), _MAX_CELL)), style="" if success else "red"))
         self._console().print(table)
         if more:
             errors.note(f"… and {more:,} more")
 
     def _document(self, value: Any) -> None:
-        sys.stdout.write(json.dumps(value, indent=2 if self.terminal else None, ensure_ascii=True) + "\n")
+        text = json.dumps(value, indent=2 if self.terminal else None, ensure_ascii=True)
+        sys.stdout.write(escape_json(text) + "\n")
         sys.stdout.flush()
 
     def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[tuple[str, Any, Any]]) -> None:
@@ -230,9 +258,16 @@ class Output:
         return Console(highlight=False, markup=False, emoji=False, no_color=not use_colour(sys.stdout))
 
 
+def _message(text: str) -> str:
+    return escape_newlines(_cut(text, _MAX_MESSAGE))
+
+
 def _shortened(text: str, width: int = 200) -> str:
-    line = escape_to_line(text)
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    return _cut(escape_to_line(_cut(text, _MAX_CELL)), width)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 # The headings of columns that are never wrapped.

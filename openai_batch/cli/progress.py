@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.errors import count_text
 from openai_batch.jobs.reporter import Reporter
 
 from .output import errors, escape_to_line, use_colour
@@ -141,21 +142,17 @@ class LiveReporter(CommandReporter):
 
 def progress_text(job: JobRecord) -> str:
     """Return the status and progress of a job as a short text."""
-    counts = job.counts
+    counts, total = job.counts, count_text(job.counts.total, "request")
     texts = [job.status.replace("_", " ")]
     if job.not_sent and job.reason:
         return f"{texts[0]}: {job.reason}"
     if counts.total and job.ended:
-        texts.append(
-            f"{counts.completed:,} of {counts.total:,} requests answered"
-            if counts.done
-            else f"{counts.total:,} requests"
-        )
+        texts.append(f"{counts.completed:,} of {total} answered" if counts.done else total)
     elif counts.total:
-        texts.append(f"{counts.done:,} of {counts.total:,} requests")
+        texts.append(f"{counts.done:,} of {total}")
         texts += [f"{counts.failed:,} failed"] if counts.failed else []
     if any(part.queued for part in job.parts if part.unsent) and len(job.parts) > 1:
-        texts.append(f"{job.waiting} of {len(job.parts)} parts wait: the provider's queue is full")
+        texts.append(f"{job.waiting} of {len(job.parts)} parts waiting: the provider's queue is full")
     elif job.waiting and job.waiting < len(job.parts):
         texts.append(f"{job.waiting} of {len(job.parts)} parts not sent yet")
     if not job.ended and job.expires_at:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import count_text
+
 from .options import (
     EmbeddingsOpt,
     EndpointOpt,
@@ -28,7 +30,7 @@ from .options import (
     params,
     text_or_file,
 )
-from .output import count_text, errors, note_terminal_input
+from .output import errors, note_terminal_input
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs

@@ -6,6 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import ConfigError
+from openai_batch.hidden_keys import hide_key
+
 from .progress import CommandReporter, make_reporter
 from .signals import stopped_error
 
@@ -65,6 +68,7 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
+    _hide_keys()
     reporter = make_reporter(quiet=quiet)
     registry = Registry()
     if (kind := network_filesystem(registry.path)) is not None:
@@ -89,3 +93,12 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
     finally:
         reporter.close()
         workflow.close()
+
+
+def _hide_keys() -> None:
+    """Take the keys in the environment out of everything that is shown: result files may repeat them."""
+    from openai_batch.providers.lookup import known_providers
+
+    with contextlib.suppress(ConfigError):
+        for profile in known_providers().values():
+            hide_key(profile.api_key or "")

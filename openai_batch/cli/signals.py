@@ -44,7 +44,7 @@ def stopped_error(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedErr
 
 def _handle(handler: Any) -> None:
     """Set the handler of the stop signals, except those that were ignored at the start, as nohup does."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the last one is that of a closed window on Windows
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)

@@ -1,9 +1,9 @@
 """The disk. It knows nothing of batches or providers.
 
-Holds: where files are (`paths`), writing a file whole or not at all (`atomic`), locks between processes (`locks`),
-work folders (`workspace`), keeping a replaced file (`backups`), reading lines of limited length (`lines`), a part of a
-file (`slice`), compressed files (`compression`), files of other kinds by their first bytes (`signatures`), and reading
-a table of settings (`typed_table`).
+Holds: where files are (`paths`), what is the user's alone (`private`), writing a file whole or not at all (`atomic`),
+locks between processes (`locks`), work folders (`workspace`), keeping a replaced file (`backups`), reading lines of
+limited length (`lines`), a part of a file (`slice`), compressed files (`compression`), files of other kinds by their
+first bytes (`signatures`), reading a table of settings (`typed_table`), and the standard streams (`streams`).
 
 May import: `openai_batch.errors`. Start reading at `atomic.py`.
 """

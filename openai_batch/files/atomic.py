@@ -12,19 +12,30 @@ import filecmp
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, OutputExistsError, UsageError
 
-from .locks import clear_away, hold
+from .locks import WINDOWS, clear_away, hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
+_FORBIDDEN = re.compile(
+    r'(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\..*)?|.*[\x00-\x1f<>:"|?*].*|.*[. ]',
+    re.IGNORECASE,
+)
+"""Names that Windows gives another meaning: of devices, and those with a colon or with a dot or a space at the end."""
+
+_PATIENCE, _PAUSE = 2.0, 0.05
+"""Seconds to wait on Windows for a virus scanner, which opens new files for a moment, and between two tries."""
+
+_NO_FULL_SYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
 
 @contextlib.contextmanager
@@ -38,10 +49,10 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part")
-        clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name))
+        clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name) and path.is_file())
         while descriptor is None:
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-            descriptor = hold(part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            descriptor = hold(part)
     except OSError as exc:
         raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place with -o") from exc
     try:
@@ -62,14 +73,44 @@ def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False
     Raises OutputExistsError if `target` exists with other bytes and `replace` is False.
     """
     handle.flush()
-    if not private:
+    if not private and not WINDOWS:
         os.fchmod(handle.fileno(), 0o666 & ~_umask())
-    os.fsync(handle.fileno())
-    if replace:
-        part.replace(target)
-    else:
-        _link(part, target)
+    sync(handle.fileno())
+    if WINDOWS:
+        handle.close()  # an open file cannot be renamed there
+    give_up = time.monotonic() + (_PATIENCE if WINDOWS else 0)
+    while True:
+        try:
+            if replace:
+                part.replace(target)
+            else:
+                _link(part, target)
+            break
+        except PermissionError as exc:
+            if time.monotonic() >= give_up:
+                hint = "close the program that has it open, or choose another place with -o"
+                raise BatchError(f"cannot write {target}: {exc.strerror}", hint=hint) from exc
+            time.sleep(_PAUSE)
     sync_folder(target.parent)
+
+
+def sync(descriptor: int) -> None:
+    """Write an open file or folder to the disk itself. Raises OSError.
+
+    On macOS `fsync` leaves it in the memory of the drive, and F_FULLFSYNC does not, where the file system has it.
+    """
+    if not WINDOWS:
+        import fcntl
+
+        if full := getattr(fcntl, "F_FULLFSYNC", None):
+            try:
+                fcntl.fcntl(descriptor, full)
+            except OSError as exc:
+                if exc.errno not in _NO_FULL_SYNC:
+                    raise
+            else:
+                return
+    os.fsync(descriptor)
 
 
 def create(path: Path) -> BinaryIO:
@@ -80,9 +121,11 @@ def create(path: Path) -> BinaryIO:
 
 def sync_folder(folder: Path) -> None:
     """Sync `folder`, so that new names in it survive a power failure."""
+    if WINDOWS:
+        return  # it cannot open folders
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     except OSError:
         pass  # not every file system can; the files themselves are synced
     finally:
@@ -98,8 +141,11 @@ def stamp(path: Path) -> str:
 def check_target(target: Path, *, force: bool) -> None:
     """Raise BatchError if `target` cannot be written, before any work is done for it.
 
-    Raises OutputExistsError if a file exists and `force` is False, or if `target` is a folder or a device.
+    Raises UsageError for a name that Windows does not allow, if this is Windows, and
+    OutputExistsError if a file exists and `force` is False, or if `target` is a folder or a device.
     """
+    if WINDOWS and _FORBIDDEN.fullmatch(target.name):
+        raise UsageError(f"{target}: Windows allows no such name", hint="choose another name with -o")
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "not a regular file"
         raise OutputExistsError(f"{target} is {what}", hint="choose another place with -o; `-o -` is standard output")

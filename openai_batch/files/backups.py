@@ -25,6 +25,8 @@ def move_to_backup(path: Path) -> Path | None:
             continue
         try:
             return path.replace(backup)
-        except FileNotFoundError:
+        except OSError as exc:
             backup.unlink()
-            return None
+            if isinstance(exc, FileNotFoundError):
+                return None
+            raise

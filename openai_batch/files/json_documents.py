@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from openai_batch.errors import InputError
 
-from .lines import MAX_LINE_BYTES
+from .lines import max_line_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,10 @@ def to_lines(path: Path, name: str, target: Path) -> None:
     """
     lines = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream, target.open("w", encoding="utf-8") as out:
+        with (
+            path.open(encoding="utf-8-sig", newline="") as stream,
+            target.open("w", encoding="utf-8", newline="") as out,
+        ):
             for line, value in _values(_Text(stream, name)):
                 out.write("\n" * (line - 1 - lines))  # nothing if the number is negative
                 row = f'{{"prompt":{value}}}' if value.startswith('"') else value
@@ -125,7 +128,7 @@ class _Text:
                 raise self.error("the JSON is nested too deeply") from None
             except json.JSONDecodeError as exc:
                 offset = exc.pos - self._place
-                if len(self._text) - self._place > MAX_LINE_BYTES or not self._more():
+                if len(self._text) - self._place > max_line_bytes() or not self._more():
                     self.skip(offset)
                     raise self.error(f"not valid JSON: {exc.msg}") from None
             else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, BinaryIO
+
+from openai_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -10,8 +13,25 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 10_000_000
 """The longest line that is read, in bytes without its newline. Longer ones are skipped, and are a problem."""
 
+LINE_VARIABLE = "OBATCH_MAX_LINE_BYTES"
+"""The environment variable that sets another length."""
+
+_SMALLEST, _LARGEST = 1000, 1 << 30
+
 BLOCK = 1 << 16
 """Bytes read at once. It is small, so that a block stays in the processor's cache while it is checked."""
+
+
+def max_line_bytes() -> int:
+    """Return the length of the longest line that is read. Raises UsageError if the variable for it is not a length."""
+    given = os.environ.get(LINE_VARIABLE, "").replace("_", "")
+    if not given:
+        return MAX_LINE_BYTES
+    if not given.isascii() or not given.isdigit() or not _SMALLEST <= int(given[:20]) <= _LARGEST:
+        raise UsageError(
+            f"{LINE_VARIABLE} is not a number of bytes", hint=f"give a number from {_SMALLEST} to {_LARGEST}"
+        )
+    return int(given)
 
 
 def blocks(stream: BinaryIO, longest: int) -> Iterator[tuple[bytes, int]]:
@@ -48,11 +68,13 @@ def lines_of_block(block: bytes, skipped: int, longest: int) -> Iterator[tuple[i
 _CHUNK = 1 << 16
 
 
-def lines(stream: BinaryIO, longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, int, bytes | int]]:
+def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
     r"""Yield (number from 1, byte offset, line without its newline) for each line of `stream`, split at `\n` only.
 
-    Instead of a line of more than `longest` bytes, yield its length in bytes, counting its newline if it has one.
+    Instead of a line of more than `longest` bytes (None: `max_line_bytes`), yield its length in bytes, counting its
+    newline if it has one.
     """
+    longest = longest or max_line_bytes()
     number = offset = 0
     while raw := stream.readline(longest + 1):
         number += 1

@@ -11,7 +11,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import UsageError
+
+from .private import GROUP_AND_OTHERS_WRITE, check_own, make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +39,9 @@ def state_at(folder: Path | None) -> Iterator[None]:
 
 def config_file() -> Path:
     """Return the path of the configuration file (`OBATCH_CONFIG` overrides it)."""
-    if given := os.environ.get("OBATCH_CONFIG"):
-        return Path(given).expanduser()
-    from platformdirs import user_config_path
-
-    return user_config_path(APP, appauthor=False) / "config.toml"
+    if (chosen := _chosen("OBATCH_CONFIG")) is not None:
+        return chosen
+    return _usual("config", "OBATCH_CONFIG") / "config.toml"
 
 
 def config_is_chosen() -> bool:
@@ -53,20 +53,16 @@ def state_dir() -> Path:
     """Return the folder of the registry and of running work (`state_at` overrides it, then `OBATCH_STATE_DIR`)."""
     if (chosen := _CHOSEN.get()) is not None:
         return chosen
-    if given := os.environ.get("OBATCH_STATE_DIR"):
-        return Path(given).expanduser()
-    from platformdirs import user_state_path
-
-    return user_state_path(APP, appauthor=False)
+    if (chosen := _chosen("OBATCH_STATE_DIR")) is not None:
+        return chosen
+    return _usual("state", "OBATCH_STATE_DIR")
 
 
 def cache_dir() -> Path:
     """Return the folder of files that can be downloaded again (`OBATCH_CACHE_DIR` overrides it)."""
-    if given := os.environ.get("OBATCH_CACHE_DIR"):
-        return Path(given).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path(APP, appauthor=False)
+    if (chosen := _chosen("OBATCH_CACHE_DIR")) is not None:
+        return chosen
+    return _usual("cache", "OBATCH_CACHE_DIR")
 
 
 def registry_file() -> Path:
@@ -111,12 +107,44 @@ def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) 
 
 
 def private_dir(path: Path) -> Path:
-    """Make `path` a folder that only its owner can enter, and return it. Raises BatchError if it cannot be made."""
+    """Make `path` a folder that only its owner can enter, and return it.
+
+    Raises BatchError if it cannot be made, UsageError if another user could change it, or a folder of ours above it.
+    """
+    above = [path, *path.parents]
+    root = next((folder for folder in (state_dir(), cache_dir()) if folder in above), path)
+    for folder in reversed(above[: above.index(root) + 1]):
+        check_folder(make_private(folder))
+    return path
+
+
+def check_folder(path: Path) -> None:
+    """Raise UsageError if `path` is a folder that another user could change."""
+    check_own(
+        path,
+        GROUP_AND_OTHERS_WRITE,
+        "name a folder of your own: OBATCH_STATE_DIR for jobs, OBATCH_CACHE_DIR for models",
+    )
+
+
+def _chosen(variable: str) -> Path | None:
+    """Return the path in an environment variable, or None. Raises UsageError for an unknown `~`."""
+    given = os.environ.get(variable)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise BatchError(
-            f"cannot make the folder {path}: {exc.strerror}",
-            hint="OBATCH_STATE_DIR, OBATCH_CACHE_DIR and OBATCH_CONFIG can point to other places",
-        ) from exc
+        return Path(given).expanduser() if given else None
+    except RuntimeError:
+        raise UsageError(f"{variable}: no home folder is known for {given}", hint="write the whole path") from None
+
+
+def _usual(kind: str, variable: str) -> Path:
+    """Return this user's folder for `kind`. Raises UsageError if there is no home folder."""
+    import platformdirs
+
+    try:
+        path: Path = getattr(platformdirs, f"user_{kind}_path")(APP, appauthor=False)
+        known = path.is_absolute()
+    except RuntimeError:
+        known = False
+    if not known:
+        raise UsageError(f"no home folder is known for your {kind} files", hint=f"set HOME, or {variable}")
     return path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError
 
 from . import paths
-from .locks import clear_away, hold
+from .locks import WINDOWS, clear_away, hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,14 @@ def workspace() -> Iterator[Path]:
     try:
         while lock is None:
             folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
-            lock = hold(folder, os.O_RDONLY)
+            lock = hold(folder)
     except OSError as exc:
         raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
     try:
         yield folder
     finally:
+        if WINDOWS:
+            os.close(lock)  # a file that is open cannot be removed there
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        if not WINDOWS:
+            os.close(lock)

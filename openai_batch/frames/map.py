@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from openai_batch.errors import IncompleteError
+from openai_batch.jobs.async_version import in_thread
 
 from .columns import new_cells
 from .progress import progress_reporter
@@ -99,7 +100,8 @@ def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tupl
 
 
 async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
-    source = _Source(rows, options)
+    given = in_thread(rows, asyncio.get_running_loop())
+    source = await asyncio.to_thread(_Source, given, options)
     with progress_reporter(shown=options.get("progress", True)) as reporter:
         run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
         await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -49,6 +49,8 @@ def open_rows(given: Any, limit: int | None = None) -> Rows:
         names = tuple(map(str, head.columns))
         cells = head.iter_rows(buffer_size=_ROWS_AT_ONCE)
         return Rows((_plain(dict(zip(names, row, strict=True))) for row in cells), lambda new: _joined(head, new))
+    if isinstance(given, AsyncIterable):
+        raise InputError("the rows are an async iterable; nothing was sent", hint="give them to the async function")
     if not isinstance(given, Iterable):
         raise InputError(
             f"the rows are a {type(given).__name__}; nothing was sent",

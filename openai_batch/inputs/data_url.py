@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import mimetypes
+import re
 import sys
 import time
 import urllib.error
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError
+from openai_batch.net.plain_get import TimedHttpHandler, TimedHttpsHandler
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
@@ -65,12 +68,27 @@ def guess_mime(data: bytes, name: str = "") -> str:
     return mimetypes.guess_type(name)[0] or _UNKNOWN
 
 
+def is_web_address(text: str) -> bool:
+    """Tell whether `text` is an http or https URL. Raises InputError for one that no server can have."""
+    scheme, slashes, rest = text.partition("://")
+    if not slashes or scheme.lower() not in {"http", "https"}:
+        return False
+    try:
+        parts = urllib.parse.urlsplit(text)
+        good = bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", rest)
+    except ValueError:  # the port, or the brackets of an IPv6 address
+        good = False
+    if not good:
+        raise InputError(f"{text[:200]!r} is not a usable web address", hint="fix the host, the port or the spaces")
+    return True
+
+
 def _load(arg: Any) -> tuple[str | None, bytes]:
     """Return the media type, or None if it must be guessed, and the bytes."""
     if isinstance(arg, bytes | bytearray | memoryview):
         return None, bytes(arg)
     if isinstance(arg, str):
-        if urllib.parse.urlsplit(arg).scheme.lower() in ("http", "https") and "://" in arg:
+        if is_web_address(arg):
             return _download(arg)
         arg = _path(arg)
     if isinstance(arg, Path):
@@ -84,14 +102,13 @@ def _load(arg: Any) -> tuple[str | None, bytes]:
 
 def _path(text: str) -> Path:
     path = Path(text)
-    try:
+    with contextlib.suppress(OSError, ValueError):  # too long for a name, or with a NUL
         if path.exists():
             return path
-    except (OSError, ValueError):  # too long for a name, or with a NUL
-        pass
-    parts = urllib.parse.urlsplit(text)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(urllib.request.url2pathname(parts.path))
+    with contextlib.suppress(ValueError):  # brackets that do not match
+        parts = urllib.parse.urlsplit(text)
+        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+            return Path(urllib.request.url2pathname(parts.path))
     raise InputError(f"String does not point to a file or URL: {text[:300]}")
 
 
@@ -111,7 +128,7 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):
+        if not is_web_address(newurl):
             raise InputError(f"{req.full_url} redirects to an address that is neither http nor https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -120,8 +137,8 @@ def _download(url: str) -> tuple[str, bytes]:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        TimedHttpHandler(),
+        TimedHttpsHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _HttpOnly(),

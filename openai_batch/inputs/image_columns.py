@@ -7,13 +7,13 @@ it, and only from the public internet.
 
 from __future__ import annotations
 
-import urllib.parse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError
 
-from .data_url import MAX_DOWNLOAD_BYTES, data_url, guess_mime
+from .data_url import MAX_DOWNLOAD_BYTES, data_url, guess_mime, is_web_address
 from .templates import no_column
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class ImageColumns:
             return _image(bytes(value), "the cell")
         if not isinstance(value, str):
             raise InputError("the cell is neither a path, a URL nor bytes", hint="write the path of an image")
-        scheme = urllib.parse.urlsplit(value).scheme.lower() if "://" in value else ""
-        if scheme in ("http", "https"):
+        if is_web_address(value):
             if not self._inline:
                 return value
             from .public_fetch import fetch_public
@@ -64,7 +63,7 @@ class ImageColumns:
             return _image(fetch_public(value), value)
         if value.startswith("data:"):
             return value
-        if scheme:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
             raise InputError(f"{value[:200]} is not a web address", hint="use http, https, or the path of a file")
         return _image(self._read(value), value)
 

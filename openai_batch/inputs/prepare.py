@@ -18,7 +18,7 @@ from openai_batch.errors import InputError, Problem, UsageError
 from openai_batch.requests.build import request_line
 from openai_batch.requests.check import MAX_ID_CHARS
 from openai_batch.requests.endpoints import BatchType
-from openai_batch.requests.report import problems_text
+from openai_batch.requests.report import problem_lines
 
 from .default_column import cell_of, column_reader, default_column, is_stored_by_columns, messages_of
 from .readers import PROMPT, problem
@@ -369,11 +369,8 @@ class _Problems:
         hint = remedies.pop() if len(remedies) == 1 else "fix the input"
         if self.count > 1:
             hint += "; if a file was taken for another kind, say what it is with --format"
-        raise InputError(
-            problems_text("the input", shown, self.count, outcome="nothing was prepared"),
-            hint=hint,
-            problems=shown,
-        )
+        first, *rest = problem_lines("the input", shown, self.count, outcome="nothing was prepared")
+        raise InputError(first, hint=hint, details=rest, problems=shown)
 
 
 def _text_encoder(template: Template) -> Callable[[Row], bytes]:

@@ -7,7 +7,6 @@ redirect nor a name that changes its address in between can lead to a private ne
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
@@ -16,6 +15,8 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
+from openai_batch.net.addresses import is_public
+from openai_batch.net.plain_get import TimedHttp, TimedHttps
 
 from .data_url import DOWNLOAD_TIMEOUT, MAX_DOWNLOAD_BYTES, READ_TIMEOUT, _HttpOnly
 
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHUNK = 1 << 16
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-def is_public(address: str) -> bool:
-    """Tell whether an IP address is public. For an IPv6 address that stands for an IPv4 one, that one is checked."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
 
 
 def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
@@ -50,17 +38,17 @@ def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
         raise
     except (OSError, ValueError, http.client.HTTPException) as exc:
         reason = getattr(exc, "reason", None) or exc
-    raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser")
+    raise InputError(f"{url[:200]} cannot be fetched: {reason}", hint="try the URL in a browser")
 
 
 def _opener(allowed: Callable[[str], bool]) -> urllib.request.OpenerDirector:
     """Return an opener that connects to allowed addresses only."""
 
-    class Plain(http.client.HTTPConnection):
+    class Plain(TimedHttp):
         def connect(self) -> None:
             self.sock = _connected(self.host, self.port, allowed)
 
-    class Secure(http.client.HTTPSConnection):
+    class Secure(TimedHttps):
         def connect(self) -> None:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(_connected(self.host, self.port, allowed), server_hostname=self.host)
@@ -91,9 +79,9 @@ def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     while chunk := response.read1(_CHUNK):
         data += chunk
         if len(data) > MAX_DOWNLOAD_BYTES or time.monotonic() > deadline:
-            raise InputError(f"{url} is too large or too slow", hint="fetch it yourself and name the file")
+            raise InputError(f"{url[:200]} is too large or too slow", hint="fetch it yourself and name the file")
     if response.length:
-        raise InputError(f"the download of {url} ended after {len(data):,} bytes", hint="try again")
+        raise InputError(f"the download of {url[:200]} ended after {len(data):,} bytes", hint="try again")
     return bytes(data)
 
 

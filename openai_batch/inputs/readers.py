@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
-from openai_batch.errors import Problem
-from openai_batch.files.lines import MAX_LINE_BYTES, lines
+from openai_batch.errors import Problem, count_text
+from openai_batch.files.lines import LINE_VARIABLE, lines, max_line_bytes
 from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
 
@@ -79,7 +79,7 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
     `usual` is the usual delimiter of such a file (see `delimiter_of`). Quoted cells may contain newlines; the place of
     a row is the line on which it begins. Blank lines between records are skipped.
     """
-    csv.field_size_limit(MAX_LINE_BYTES)  # a long document has more than the default 131,072 characters
+    csv.field_size_limit(max_line_bytes())  # a long document has more than the default 131,072 characters
     line_problems: list[Problem] = []
     feed = _csv_feed(stream, line_problems)
     first = next(feed, "")
@@ -171,7 +171,14 @@ def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
     for place, _, raw in lines(stream):
         number = before + place
         if isinstance(raw, int):
-            yield number, problem(number, f"the line has {raw:,} bytes", f"a line may have {MAX_LINE_BYTES:,}")
+            yield (
+                number,
+                problem(
+                    number,
+                    f"the line has {raw:,} bytes",
+                    f"a line may have {max_line_bytes():,}; {LINE_VARIABLE} sets that",
+                ),
+            )
             continue
         if number == 1:
             if (kind := other_kind(raw)) is not None:
@@ -209,13 +216,13 @@ def header_problem(place: int, header: list[str]) -> Problem | None:
 
 
 def _cells(count: int) -> str:
-    return f"{count:,} cell" if count == 1 else f"{count:,} cells"
+    return count_text(count, "cell")
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:
     """Return in plain words what an error message of the csv module means, and what to do."""
     if "field limit" in reason:
-        return f"a cell has more than {MAX_LINE_BYTES:,} characters", "look for a quote that is never closed"
+        return f"a cell has more than {max_line_bytes():,} characters", "look for a quote that is never closed"
     if "unexpected end" in reason:
         return "a quote is opened here and never closed", "close it, or double the quotes inside cells"
     if "new-line" in reason:

@@ -20,9 +20,8 @@ from openai_batch.errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jinja2 import Environment
-
     from .readers import Row
+    from .template_limits import LimitedEnvironment
 
 
 _FUNCTIONS = ("range", "dict", "cycler", "joiner", "namespace")
@@ -116,7 +115,9 @@ def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
     try:
         if any(node.name == "self" for node in environment.parse(text).find_all(nodes.Name)):
             raise UsageError(f"{flag}: `self` is Jinja's own name", hint='write {{ row["self"] }} for that column')
-        template = environment.from_string(text)
+        template = environment.compiled(text)
+    except RecursionError:
+        raise UsageError(f"{flag}: the template is nested too deeply", hint="make it simpler") from None
     except TemplateError as exc:
         line = getattr(exc, "lineno", 1)
         own = str(exc.message).startswith("No filter")
@@ -125,7 +126,7 @@ def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
 
     def render(row: Row) -> str:
         try:
-            return template.render(row if "row" in row else {**row, "row": _Columns(row)})
+            return environment.rendered(template, row if "row" in row else {**row, "row": _Columns(row)})
         except UndefinedError as exc:
             raise _undefined(exc.message or "a value is undefined", row) from None
         except InputError:
@@ -136,11 +137,12 @@ def _jinja_renderer(text: str, flag: str) -> Callable[[Row], str]:
     return render
 
 
-def _environment() -> Environment:
+def _environment() -> LimitedEnvironment:
     from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    from .template_limits import LimitedEnvironment
+
+    environment = LimitedEnvironment(
         undefined=StrictUndefined,
         finalize=lambda value: value if isinstance(value, StrictUndefined) else as_text(value),
         keep_trailing_newline=True,
@@ -148,7 +150,7 @@ def _environment() -> Environment:
     )
     known = environment.globals  # the sandbox limits the length of `range`
     environment.globals = {name: known[name] for name in _FUNCTIONS}
-    environment.filters["tojson"] = _to_json
+    environment.filters["tojson"] = environment.limited("tojson", _to_json)
     del environment.filters["random"]
     return environment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openai_batch.providers.api_errors import remedy
+from openai_batch.providers.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,32 +13,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError
+from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError, count_text
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
+from openai_batch.files.streams import is_closed_pipe
 from openai_batch.net.delays import delays
+from openai_batch.providers.api import short_file
 from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
 
 from .advice import advice
+from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
-from .provider_files import copy_file, download_once_more, forget_file, open_file
+from .provider_files import copy_file, download_once_more, forget_file, keep_short, open_file
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from openai_batch.results.export import Export
     from openai_batch.results.merge import Note, OrderedResult
     from openai_batch.results.outcome import Verdict
 
-    from .result_order import ResultOrder, Rows
+    from .provider_files import ShortFiles
+    from .result_order import ResultOrder
     from .workflow import Workflow
 
 _LATE_TRIES = 5
@@ -121,9 +125,9 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
     try:
         shutil.copyfileobj(merged, target, 1 << 20)
         target.flush()
-    except BrokenPipeError:
-        raise
     except OSError as exc:
+        if is_closed_pipe(exc):
+            raise
         raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
 
 
@@ -150,10 +154,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     job, tally = collected.job, collected.tally
     if tally.succeeded or (tally.complete and not strict):
         return
-    lines = [f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"]
-    lines += [
-        f"{count:,} {'request' if count == 1 else 'requests'}: {cause}" for cause, count in tally.causes.most_common(5)
-    ]
+    lines = [f"{count_text(count, 'request')}: {cause}" for cause, count in tally.causes.most_common(5)]
     lines += tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
@@ -161,17 +162,20 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = f"obatch retry {job.id} --where refused,cut sends these requests again"
     elif tally.unreadable_count and tally.outcomes[Outcome.MISSING]:
         hint = f"obatch download {job.id} --raw FOLDER fetches the provider's own files as they are"
-    elif any(map(lacks_output, job.parts)):
+    elif tally.reasons[NO_OUTPUT] or any(map(lacks_output, job.parts)):
         hint = f"the output file may still appear: obatch download {job.id} looks again"
     elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
-    elif tally.requests - tally.answered <= sum(part.requests for part in job.parts if part.withdrawn):
-        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
     elif tally.retryable:
         hint = f"obatch retry {job.id} sends again the requests that may succeed"
+    elif tally.reasons[WITHDRAWN]:
+        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
+    elif tally.reasons[ANSWERED_ELSEWHERE]:
+        hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
-    raise IncompleteError("\n".join(lines), hint=where + hint)
+    summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
+    raise IncompleteError(summary, hint=where + hint, details=lines)
 
 
 def _missing_ids(tally: Tally) -> str:
@@ -197,7 +201,7 @@ def result_lines(
     order = result_order(workflow, job)
     if order is None:
         for part in job.parts:
-            with _fetched(workflow, part, job, tally) as (streams, places):
+            with _fetched(workflow, part, job, tally, None) as (streams, places):
                 yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
@@ -214,17 +218,22 @@ def result_lines(
             stack.callback(files.close)
             _, scratch = stack.enter_context(part_file(beside))
             results = completed(results, skipped, files, scratch)
-        yield from complete(order.ids(), results, tally, note, rename=path is not None)
+        reasons = MissingReasons(job)
+        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=path is not None)
     _warn_of(workflow, tally)
 
 
 def _warn_of(workflow: Workflow, tally: Tally) -> None:
     """Warn of lines in the provider's files that are in no result."""
     if tally.unknown_ids:
-        workflow.reporter.warn(f"{tally.unknown_ids:,} results have ids that were not asked for; they are left out")
+        results = count_text(tally.unknown_ids, "result", "has")
+        workflow.reporter.warn(f"{results} an id that was not asked for, and left out")
     if tally.repeats:
-        results = "result repeats a request" if tally.repeats == 1 else "results repeat requests"
-        workflow.reporter.warn(f"{tally.repeats:,} {results} that already had one; the best result of each is kept")
+        results = count_text(tally.repeats, "result", "repeats")
+        workflow.reporter.warn(f"{results} a request that already had one; the best result of each is kept")
+    if tally.short:
+        more = f" (and {count_text(len(tally.short) - 1, 'file')} more)" if len(tally.short) > 1 else ""
+        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, since each request has a result that is whole")
     if tally.unreadable_count:
         more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
         workflow.reporter.warn(f"{tally.unreadable[0]}{more}")
@@ -254,7 +263,7 @@ def _own_results(
     workflow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[OrderedResult]:
     """Return the results of the job's own batches, in the order of the rows."""
-    parts = [_part_results(workflow, part, job, tally, order.rows) for part in order.parts]
+    parts = [_part_results(workflow, part, job, tally, order) for part in order.parts]
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -266,37 +275,50 @@ def _own_results(
 
 
 def _part_results(
-    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, rows: Rows
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, order: ResultOrder
 ) -> Iterator[OrderedResult]:
-    with _fetched(workflow, part, job, tally) as (streams, places):
-        yield from rows_in_order(rows(part, places), streams, places, tally)
+    with _fetched(workflow, part, job, tally, order.ids_of(part)) as (streams, places):
+        yield from rows_in_order(order.rows(part, places), streams, places, tally)
 
 
 @contextlib.contextmanager
 def _fetched(
-    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally
+    workflow: Workflow, part: PartRecord, job: JobRecord, tally: Tally, ids: Iterable[str] | None
 ) -> Iterator[tuple[list[BinaryIO], Places]]:
-    """Open a part's files, which are downloaded if they are not kept yet, and index their lines."""
-    part = _with_current_files(workflow, job, _with_late_files(workflow, job, part))
-    places = Places()
+    """Open a part's files, which are downloaded if they are not kept yet, and index their lines.
+
+    A file that is shorter than its record is accepted only if each of `ids`, the part's requests, has a result.
+    """
+    short: ShortFiles = {}
+    part = _with_current_files(workflow, job, _with_late_files(workflow, job, part), short)
+    places, unreadable_before = Places(), tally.unreadable_count
     streams: list[BinaryIO] = []
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as closed, contextlib.ExitStack() as stack:  # Windows renames no open file
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id:
-                handle = open_file(workflow, job, file_id, stack)
+                handle = open_file(workflow, job, file_id, stack, short)
                 unreadable = tally.unreadable_count
                 try:
                     index(handle, len(streams), f"file {file_id}", places, tally)
                 except DownloadError:
-                    forget_file(job, file_id)
+                    closed.callback(forget_file, job, file_id)
                     raise
                 if tally.unreadable_count > unreadable:
-                    download_once_more(job, file_id)
+                    closed.callback(download_once_more, job, file_id)
                 streams.append(handle)
+        if short:
+            whole = (
+                ids is not None and tally.unreadable_count == unreadable_before and all(map(places.__contains__, ids))
+            )
+            for file_id, (count, recorded) in short.items():
+                if not whole:
+                    raise short_file(file_id, count, recorded)
+                tally.short.append(f"file {file_id} arrived with {count:,} of {recorded:,} bytes on record")
+            keep_short(job, short)
         yield streams, places
 
 
-def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
+def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord, short: ShortFiles) -> PartRecord:
     """Download a part's files; if one is not found, ask the batch for its file ids again: some servers change them.
 
     Raises NotFoundError if the batch still shows the same files.
@@ -305,7 +327,7 @@ def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord) ->
     try:
         with contextlib.ExitStack() as stack:
             for file_id in filter(None, ids):
-                open_file(workflow, job, file_id, stack)
+                open_file(workflow, job, file_id, stack, short)
     except NotFoundError:
         if not part.batch_id:
             raise

@@ -32,6 +32,16 @@ def name_of_rows(name: str | None) -> str | None:
     return None if name is None else f"{ROWS}{name}"
 
 
+def source_of(input_name: str | None) -> str | None:
+    """Return what `name_of_input` has named: its files, separated by commas, or the query; None for standard input."""
+    if input_name is None or input_name.startswith(("-> ", ROWS)):
+        return None
+    if not input_name.startswith("["):
+        return input_name.partition(": ")[2]
+    words = json.loads(input_name)
+    return ", ".join([word for word in words if Path(word).is_absolute()])
+
+
 def input_files(input_name: str | None) -> list[Path]:
     """Return the files of an input that `name_of_input` has named, as far as they exist."""
     if input_name is None or input_name.startswith(ROWS):

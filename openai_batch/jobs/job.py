@@ -13,6 +13,7 @@ from openai_batch.files.atomic import as_path, part_file
 from openai_batch.providers.polling import Poller, job_delays
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
+from openai_batch.results.result_line import MISSING
 from openai_batch.results.tally import Tally
 
 from .async_version import async_version
@@ -149,7 +150,8 @@ class Job:
                 await asyncio.to_thread(self._look)
             if self.ended:
                 return
-            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, f"obatch wait {self.id}"))
+            hint, unknown = f"obatch wait {self.id}", self._row.unknown_status
+            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, hint, unknown=unknown))
 
     def _retry_once(self) -> bool:
         """Send the failed requests again where that can help; return whether any were sent."""
@@ -176,7 +178,8 @@ class Job:
     def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
 
-        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON.
+        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON. A table has the
+        columns that `obatch run` was asked for if that started the job.
 
         The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
         or its result is missing (with `strict` also if it was refused, or its answer is cut); OutputExistsError if the
@@ -193,8 +196,10 @@ class Job:
         check_ending(target)
         form = form_of(target, None)
         with self._session.work() as workflow:
-            export = None if form == RAW else Export(form)
-            collected = download(workflow, self._ended(), target, force=force, export=export)
+            known = self._ended().output_form
+            columns = {"fields": known.get("fields", False), "safe": known.get("inert", True)}
+            export = None if form == RAW else Export(form, **columns)
+            collected = download(workflow, self._row, target, force=force, export=export)
         self._row = collected.job
         raise_if_incomplete(collected, strict=strict)
         return target
@@ -272,7 +277,7 @@ class Job:
 
                 def note(_row: int, custom_id: str, verdict: Verdict) -> None:
                     if verdict.outcome is Outcome.MISSING:
-                        out.write(msgspec.json.encode({"custom_id": custom_id}) + b"\n")
+                        out.write(msgspec.json.encode({"custom_id": custom_id, MISSING: verdict.cause}) + b"\n")
 
                 for line in result_lines(workflow, self._row, scratch, Tally(), note):
                     out.write(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ def keep_id(job: JobRecord, info: BatchInfo, cause: RegistryError) -> RegistryEr
         {"job": job.id, "batch_id": info.id, "provider": job.provider, "input_file_id": info.input_file_id}
     )
     for folder in (paths.state_dir(), Path.cwd(), Path(tempfile.gettempdir())):
-        path = folder / f"obatch-emergency-{info.id[-16:]}.json".replace("/", "_")
+        path = folder / f"obatch-emergency-{re.sub('[/:]', '_', info.id[-16:])}.json"
         try:
             with part_file(path) as (handle, part):
                 handle.write(record.encode() + b"\n")

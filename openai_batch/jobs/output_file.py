@@ -117,7 +117,8 @@ def check_missing(target: Path, output: object, inputs: Iterable[Path | str | No
     `output` is where the results go: both cannot go to one file.
     """
     check_ending(target, LINES)
-    if isinstance(output, Path) and target.absolute() == output.absolute():
+    # On many systems the case of letters does not tell names apart.
+    if isinstance(output, Path) and str(target.absolute()).casefold() == str(output.absolute()).casefold():
         raise UsageError(f"{target} is the output, too", hint="choose another name for --missing")
     check_no_input(target, inputs)
     check_target(target, force=force)

@@ -21,24 +21,44 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
+ShortFiles = dict[str, tuple[int, int]]
+"""Files that are shorter than their records, by their ids: the bytes that arrived, and those on record."""
 
-def open_file(workflow: Workflow, job: JobRecord, file_id: str, stack: ExitStack) -> BinaryIO:
+
+def open_file(
+    workflow: Workflow, job: JobRecord, file_id: str, stack: ExitStack, short: ShortFiles | None = None
+) -> BinaryIO:
     """Open a file of a job's batches, which is downloaded first if it is not kept yet. `stack` closes it.
 
+    A file that is whole, and shorter than its record, is added to `short`; it is kept when `keep_short` is called.
     Raises DownloadError, NotFoundError if the provider no longer has it, and ApiError.
     """
     path = job_folder.result_file(job, file_id)
-    if not path.exists():
+    if short is not None and file_id in short:
+        path = _short(path)
+    elif not path.exists():
         paths.private_dir(path.parent)
+        sizes: list[tuple[int, int]] = []
+        on_short = None if short is None else lambda *found: sizes.append(found)
         try:
             with part_file(path) as (handle, part):
-                workflow.api(job).download(file_id, handle, _progress(workflow))
+                workflow.api(job).download(file_id, handle, _progress(workflow), on_short=on_short)
+                if short is not None and sizes:
+                    (short[file_id],) = sizes
+                    path = _short(path)
                 publish(handle, part, path, replace=True, private=True)
         except BatchError:
             path = _first_copy(path)
             if not path.exists():
                 raise
     return stack.enter_context(path.open("rb"))
+
+
+def keep_short(job: JobRecord, short: ShortFiles) -> None:
+    """Keep files that are shorter than their records, after their content was checked."""
+    for file_id in short:
+        path = job_folder.result_file(job, file_id)
+        _short(path).replace(path)
 
 
 def download_once_more(job: JobRecord, file_id: str) -> None:
@@ -49,7 +69,7 @@ def download_once_more(job: JobRecord, file_id: str) -> None:
     path = job_folder.result_file(job, file_id)
     first = _first_copy(path)
     if path.exists():
-        with contextlib.suppress(OSError):  # on some systems an open file cannot be renamed
+        with contextlib.suppress(OSError):  # on Windows another process may have it open
             if first.exists():
                 first.write_bytes(b"")
             else:
@@ -58,7 +78,7 @@ def download_once_more(job: JobRecord, file_id: str) -> None:
 
 def forget_file(job: JobRecord, file_id: str) -> None:
     """Delete a kept file that is not the provider's: it is downloaded again the next time."""
-    with contextlib.suppress(OSError):  # on some systems an open file cannot be deleted
+    with contextlib.suppress(OSError):  # on Windows another process may have it open
         job_folder.result_file(job, file_id).unlink(missing_ok=True)
 
 
@@ -82,6 +102,11 @@ def all_kept(job: JobRecord) -> bool:
     """Tell whether all results of a job are kept, so that nothing must be downloaded to read them."""
     ids = [file_id for part in job.parts for file_id in (part.output_file_id, part.error_file_id) if file_id]
     return job.collected and all(job_folder.result_file(job, file_id).exists() for file_id in ids)
+
+
+def _short(path: Path) -> Path:
+    """Return where a file is until its content is checked if it is shorter than its record."""
+    return path.with_suffix(".short")
 
 
 def _first_copy(path: Path) -> Path:

@@ -43,6 +43,8 @@ def remove(workflow: Workflow, job: JobRecord, *, force: bool = False, dry_run: 
         if not dry_run:
             shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)
             workflow.registry.remove(job)
+    if not dry_run:
+        shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)  # Windows keeps the lock's file while it is open
     return freed
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, count_text
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 from openai_batch.providers.create_once import new_token
@@ -45,17 +45,19 @@ def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = Fal
     """Add every batch of ours at these providers that the registry does not know; return the jobs that changed.
 
     A second call, also by another process at the same time, changes nothing more. If a provider cannot be asked, a
-    warning is reported and the others are asked; with `strict` its BatchError is raised. Raises AuthError if
-    `providers` is empty.
+    warning is reported and the others are asked; with `strict`, or if none of them can be asked, its ApiError,
+    AuthError or NotFoundError is raised. Raises AuthError if `providers` is empty.
     """
     if not providers:
         raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider")
     changed: dict[int, None] = {}
+    failed = 0
     for provider in providers:
         try:
             changed |= dict.fromkeys(_look_through(workflow, provider))
-        except ApiError as exc:
-            if strict:
+        except (ApiError, AuthError, NotFoundError) as exc:
+            failed += 1
+            if strict or failed == len(providers):
                 raise
             workflow.reporter.warn(f"{provider}: {exc}")
     return [workflow.registry.job(number) for number in changed]
@@ -87,7 +89,8 @@ def look_back(workflow: Workflow, spec: JobSpec, *, always: bool = False) -> Non
         except (ApiError, NotFoundError) as exc:
             if always or getattr(exc, "status", 404) not in _NO_LIST:
                 raise
-            workflow.reporter.note(f"{provider} does not list its batches, so those of other machines are not found")
+            if registry.note_without_list(provider.account):
+                workflow.reporter.warn(f"{provider} does not list its batches{_unseen(provider)}")
     account = workflow.account(provider)
     for batch_id in registry.elsewhere(account, spec.identity):
         with contextlib.suppress(NotFoundError):  # the provider has deleted it
@@ -105,7 +108,8 @@ def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None =
     api, registry = workflow.connections.to(provider), workflow.registry
     changed, others = [], []
     with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
-        listed = sorted(api.batches(), key=lambda batch: batch.created_at or 0.0)
+        batches = api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count))
+        listed = sorted(batches, key=lambda batch: batch.created_at or 0.0)
         unknown = []
         for batch in listed:
             known = _known(workflow, provider, batch)
@@ -123,6 +127,20 @@ def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None =
                 others.append((marks.order, info.id))
         registry.set_looked_through(provider.account, others)
     return [job for job in changed if job is not None]
+
+
+def _warn_of_cut_list(workflow: Workflow, provider: Provider, count: int) -> None:
+    """Warn that an account has more batches than its list shows."""
+    listed = count_text(count, "batch", "is")
+    workflow.reporter.warn(f"{provider}'s list ends too early: only {listed} shown{_unseen(provider)}")
+
+
+def _unseen(provider: Provider) -> str:
+    """Return what follows if the list of an account cannot be read, or not to its end."""
+    return (
+        "; what another machine, or a lost registry, has sent may not be found, and would be paid again; if you know"
+        f" the batch's id, `obatch status ID -p {provider.name}` adds it first"
+    )
 
 
 def _shown_singly(

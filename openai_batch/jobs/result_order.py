@@ -40,6 +40,8 @@ class ResultOrder:
     """The job's parts, in the order in which their results are read."""
     rows: Rows
     """Returns the rows of a part."""
+    ids_of: Callable[[PartRecord], Iterable[str] | None]
+    """Returns the ids of the requests of a part; None if it is not known which ids are in which part."""
     consecutive: bool
     """Whether the rows of each part come after those of the part before it."""
 
@@ -60,11 +62,13 @@ def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
             functools.partial(job_folder.read_ids, job),
             parts,
             lambda part, _: job_folder.rows_of(job, part),
+            lambda part: (custom_id for _, custom_id in job_folder.rows_of(job, part)),
             consecutive,
         )
     known: Sequence[Iterable[str]] | None = [job_folder.read_ids(job)] if kept else _uploaded_ids(workflow, job)
     if known is None:
         return None
+    numbers = [part.number for part in job.parts]
     ids: list[str] = []
     rows: dict[str, list[int]] = {}
     for part_ids in known:
@@ -79,6 +83,7 @@ def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
         functools.partial(iter, ids),
         list(job.parts),
         lambda _, places: sorted((row, custom_id) for custom_id in places for row in rows.get(custom_id, ())),
+        lambda part: dict(zip(numbers, known, strict=True)).get(part.number) if len(known) == len(numbers) else None,
         consecutive=len(job.parts) == 1,
     )
 

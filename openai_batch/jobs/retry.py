@@ -11,17 +11,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, count_text
 from openai_batch.files import paths
 from openai_batch.requests.split import RequestFiles
-from openai_batch.results.outcome import NO_RESULT, Outcome, Verdict
+from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
 
-from .collect import result_lines
+from .collect import Collected, raise_if_incomplete, result_lines
+from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
-from .store.records import RETRY, PartRecord, lacks_output
-from .store.reused_answers import THIS_JOB, count_skipped, skipped_rows
-from .store.row_set import RowSet
+from .store.records import RETRY, PartRecord
+from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,21 +29,10 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-WITHDRAWN = Verdict(Outcome.MISSING, "withdrawn: never sent; left to a later job, or cancelled")
-"""The verdict on a request whose latest part ended without a batch. If it is sent again, it may be paid for twice."""
-
-NO_OUTPUT = Verdict(Outcome.MISSING, "no output: the batch is completed, and shows no output file")
-"""The verdict on a request without a result in such a batch. Its answer may exist, and was paid for."""
-
-ANSWERED_ELSEWHERE = Verdict(
-    Outcome.MISSING, "elsewhere: an earlier job, which this machine does not know, has answered some of these rows"
-)
-"""The verdict on a request without a result in a job that was found again without its plan of unsent rows."""
-
 _NOT_SENT = {
     WITHDRAWN: "left to a later job, or cancelled, and not sent",
-    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have answered them",
-    NO_OUTPUT: "not sent again: their batch is completed, and its output file may still appear",
+    ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have the answer",
+    NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
 """What is said of requests that are not sent again for these verdicts."""
 
@@ -97,19 +86,11 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     if not job.ended:
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
     result = Survey()
-    withdrawn = _rows_left_to(job, lambda part: part.withdrawn)
-    no_output = _rows_left_to(workflow.registry.job(job.id), lacks_output)
-    path = job_folder.skipped_of(job)
-    lacks_answers = job.skipped > (count_skipped(path) if path is not None else 0)
+    reasons = MissingReasons(workflow.registry.job(job.id))
 
     def note(row: int, custom_id: str, verdict: Verdict) -> None:
         if verdict.outcome is not Outcome.SUCCESS:
-            if row in withdrawn:
-                verdict = WITHDRAWN
-            elif verdict is NO_RESULT and row in no_output:
-                verdict = NO_OUTPUT
-            elif verdict is NO_RESULT and lacks_answers:
-                verdict = ANSWERED_ELSEWHERE
+            verdict = WITHDRAWN if reasons.is_withdrawn(row) else verdict
             result.samples.setdefault(verdict, custom_id)
             result.rows[row] = verdict
 
@@ -119,23 +100,12 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     return result
 
 
-def _rows_left_to(job: JobRecord, chosen: Callable[[PartRecord], bool]) -> RowSet:
-    """Return the rows whose latest part is one of the chosen parts."""
-    rows = RowSet()
-    if not any(chosen(part) for part in job.parts) or not job_folder.has_ids(job):
-        return rows
-    for part in job.parts:  # in the order of their numbers: a retry comes later
-        for row, _ in job_folder.rows_of(job, part) if job_folder.has_rows(job, part) else ():
-            if chosen(part):
-                rows.add(row)
-            else:
-                rows.discard(row)
-    if (path := job_folder.skipped_of(job)) is not None:
-        with skipped_rows(path) as skipped:
-            for record in skipped:
-                if record.file == THIS_JOB and record.place in rows:  # the row with the same request
-                    rows.add(record.row)
-    return rows
+def check_answers(workflow: Workflow, job: JobRecord) -> None:
+    """Read the results of an ended job. Raises IncompleteError unless every request succeeded.
+
+    The results are kept with the job, and count as not collected: nobody has them yet.
+    """
+    raise_if_incomplete(Collected(job, None, survey(workflow, job).tally), strict=True)
 
 
 def retry(
@@ -151,8 +121,7 @@ def retry(
     for verdict, text in _NOT_SENT.items():
         count = sum(each == verdict for each in failures.rows.values())
         if count and not wanted(verdict):
-            were = "request was" if count == 1 else "requests were"
-            workflow.reporter.note(f"job {job.id}: {count:,} {were} {text}")
+            workflow.reporter.note(f"job {job.id}: {count_text(count, 'request', 'was')} {text}")
     if not any(map(wanted, failures.samples)):
         return job
     source = job_folder.check_input(job)
@@ -175,7 +144,9 @@ def retry(
             files.close()
         return [PartRecord.of(bounds, job.id, number) for number, bounds in enumerate(files.slices(), first)]
 
-    return workflow.add_parts(job, plan)
+    unanswered = failures.tally.requests - failures.tally.answered
+    sent = sum(wanted(verdict) and not verdict.outcome.answered for verdict in failures.rows.values())
+    return workflow.add_parts(job, plan, unanswered=unanswered, left_out=max(0, unanswered - sent))
 
 
 def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:

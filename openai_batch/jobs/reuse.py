@@ -58,7 +58,7 @@ def find_reusable(
     """
     batch_file = spec.batch_file
     submit_plan = SubmitPlan(batch_file.keys, folder / "input_name", folder / "reused.sqlite")
-    submit_plan.input_name.write_text(spec.input_name or "", encoding="utf-8", errors="surrogateescape")
+    submit_plan.input_name.write_bytes((spec.input_name or "").encode("utf-8", "surrogateescape"))
     with skipped_rows(submit_plan.path, "rwc") as skipped:
         if dedup:
             skipped.add((row, THIS_JOB, first) for row, first in repeats(submit_plan.keys, folder))
@@ -102,7 +102,7 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
 def _write_pairs(plan: ReusePlan, other_keys: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
     """Write (row, row of the other job) for each request that both have; return how many there are."""
     shared = 0
-    with target.open("w", encoding="ascii") as out:
+    with target.open("w", encoding="ascii", newline="") as out:
         for row, other in paired(plan.submit_plan.keys, other_keys, plan.folder, once=plan.dedup):
             shared += 1
             out.write(f"{row} {other}\n")

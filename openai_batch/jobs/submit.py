@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError
 from openai_batch.providers.create_once import new_token
@@ -49,6 +49,8 @@ class SubmitOptions:
     timeout: float | None = None
     # If it is unknown whether a batch was created, send it again. It may be paid twice.
     resubmit_uncertain: bool = False
+    # What is stored of the output, for later downloads: its path, its form, and the options of the form.
+    output_form: dict[str, Any] | None = None
     # First look for batches of this job that another machine has started.
     check_remote: bool = False
 
@@ -116,6 +118,7 @@ def submit(
                 again=options.again,
                 resubmit_uncertain=options.resubmit_uncertain,
                 check_remote=options.check_remote,
+                output_form=options.output_form,
             )
         except OvertakenError:
             continue  # another process has just started a job of this input: plan again, with its rows
@@ -129,10 +132,12 @@ def start(
     again: bool = False,
     resubmit_uncertain: bool = False,
     check_remote: bool = False,
+    output_form: dict[str, Any] | None = None,
 ) -> tuple[JobRecord, bool]:
     """Start the job of a planned spec, or continue the one that it started before; return it and whether it is new.
 
-    `check_remote` first looks for a batch of this job that another machine has started. Raises ApiError if the provider
+    `check_remote` first looks for a batch of this job that another machine has started. `output_form` is stored with
+    the job. Raises ApiError if the provider
     refuses the job, AuthError without a key, OvertakenError if another process has started a job of the same input,
     and UncertainError if it is unknown whether an earlier attempt created a batch.
     """
@@ -144,6 +149,8 @@ def start(
     skipped = spec.submit_plan.count if spec.submit_plan else 0
     new_job = _new_job(spec, workflow.account(spec.provider), skipped)
     job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
+    if output_form is not None:
+        workflow.registry.set_job(job.id, output_form=output_form)
     workflow.registry.touch(job.id)
     with workflow.alone(job):
         if not new:

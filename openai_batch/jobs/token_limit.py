@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError
@@ -44,6 +44,8 @@ class EnqueuedTokens:
     """Where learned limits and running batches are recorded."""
     provider: Provider
     """The provider that has the limit."""
+    pauses: dict[tuple[int, int, float], float] = field(default_factory=dict)
+    """When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt."""
 
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
         """Tell whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
@@ -52,9 +54,7 @@ class EnqueuedTokens:
         if not running:
             if not part.refusals:
                 return True
-            # Batches of others fill the limit, and we cannot see when they end.
-            pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** (part.refusals - 1))
-            return now >= (part.attempted_at or 0.0) + pause
+            return self._pause_is_over(part, now)
         guess = self.registry.limit(job.account, job.model, now - GUESSED_FOR, named=False)
         return all(limit is None or running + tokens(part) <= limit for limit in (self.limit(job), guess))
 
@@ -81,6 +81,15 @@ class EnqueuedTokens:
         """Return the limit in tokens that the profile or the provider has named, or None."""
         named = self.registry.limit(job.account, job.model, time.time() - NAMED_FOR, named=True)
         return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
+
+    def _pause_is_over(self, part: PartRecord, now: float) -> bool:
+        """Tell whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
+        pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** min(part.refusals - 1, 10))
+        attempt = part.attempted_at or 0.0
+        # Another process may have made the attempt, so the wall clock tells how long ago that was. From then on the
+        # monotonic clock counts, since somebody may set the wall clock meanwhile.
+        begun = time.monotonic() - min(pause, max(0.0, now - attempt))
+        return time.monotonic() >= self.pauses.setdefault((part.job, part.number, attempt), begun) + pause
 
     def _running(self, job: JobRecord, now: float) -> int:
         return sum(part.length for part in self.registry.running(job.account, job.model, now)) // BYTES_PER_TOKEN

@@ -22,6 +22,7 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
+from openai_batch.net.time_limit import until
 from openai_batch.providers import create_once
 from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
@@ -60,6 +61,7 @@ class Workflow:
         self.registry = registry
         self.reporter = reporter or Reporter()
         self.connections = Connections(registry.account, self.reporter.progress)
+        self._pauses: dict[tuple[int, int, float], float] = {}
 
     def close(self) -> None:
         """Close the connections and the registry."""
@@ -87,24 +89,27 @@ class Workflow:
         """
         if job.submitted:
             return job
-        with self.alone(job):
+        # What is sent here is not broken off: an answer that was not waited for would leave the batch uncertain.
+        with until(None), self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
                 raise _not_sent(replace(job, busy=False))
             return self.send_parts(job, resubmit_uncertain=False)
 
-    def add_parts(self, job: JobRecord, plan: Callable[[], list[PartRecord]]) -> JobRecord:
+    def add_parts(
+        self, job: JobRecord, plan: Callable[[], list[PartRecord]], *, unanswered: int, left_out: int
+    ) -> JobRecord:
         """Add the parts that `plan` returns to an ended job, send them, and return the job.
 
+        `unanswered` requests of the job have no answer, and the parts leave out `left_out` of them.
         Raises MovedOnError if another process has added parts since the job was read.
         """
         with self.alone(job):
             if len(self.registry.job(job.id).parts) != len(job.parts):
                 raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
             parts = plan()
-            self.registry.set_job(job.id, answered=None)  # the collected results are no longer complete
-            for part in parts:
-                self.registry.add_part(part)
+            # The collected results are no longer complete.
+            self.registry.add_parts(job.id, parts, answered=None, unanswered=unanswered, left_out=left_out)
             return self.send_parts(self.registry.job(job.id), resubmit_uncertain=False)
 
     def send_parts(self, job: JobRecord, *, resubmit_uncertain: bool) -> JobRecord:
@@ -113,7 +118,7 @@ class Workflow:
         Raises ApiError if the provider refuses a part for another reason than a full queue, InputError if the input
         has changed, and UncertainError if it is unknown whether a batch was created.
         """
-        queue = EnqueuedTokens(self.registry, self.api(job).provider)
+        queue = self._queue(job)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
             if part.state in UNSENT and not queue.has_room(job, part):
@@ -171,7 +176,8 @@ class Workflow:
             with poller.attempt():
                 job = self.poll(job)
             if not job.ended:
-                time.sleep(poller.next_delay(f"job {job.id}", job.status, f"obatch wait {job.id}"))
+                hint, unknown = f"obatch wait {job.id}", job.unknown_status
+                time.sleep(poller.next_delay(f"job {job.id}", job.status, hint, unknown=unknown))
         return job
 
     def ended(self, job: JobRecord) -> JobRecord:
@@ -342,6 +348,10 @@ class Workflow:
                 )
         return self.registry.job(job.id)
 
+    def _queue(self, job: JobRecord) -> EnqueuedTokens:
+        """Return the provider's queue, as far as this process knows it."""
+        return EnqueuedTokens(self.registry, self.api(job).provider, self._pauses)
+
     def _put_back(self, job: JobRecord, part: PartRecord, message: str, queue: EnqueuedTokens) -> None:
         """Mark a part as uploaded again after the provider refused it because its queue is full.
 
@@ -369,7 +379,7 @@ class Workflow:
                 self.store_status(part, info)
                 return
             with self.alone(job):
-                self._put_back(job, part, message, EnqueuedTokens(self.registry, self.api(job).provider))
+                self._put_back(job, part, message, self._queue(job))
 
     def _poll_other_jobs(self, job: JobRecord) -> None:
         """Ask for the status of other jobs' batches that take up the room that this job waits for.

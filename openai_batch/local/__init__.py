@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .launch import Endpoint, check_extras, ensure_running, running, stop
+from .launch import Endpoint, check_extras, check_system, ensure_running, running, stop
 from .settings import LocalSettings
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ def serve(
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the address and the token.
 
     Port 0 means any free port. Raises MissingExtraError if a package is missing, UsageError for a host, a port or a
-    token that cannot be used, AuthError without the upstream's key, and BatchError if a server is running already.
+    token that cannot be used, AuthError without the upstream's key, and BatchError if a server is running already, or
+    on Windows.
     """
+    check_system()
     check_extras(settings)
     from .server import serve as run
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 
 STALL_SECONDS = 120
-"""The longest wait for the next piece of a request's body."""
+_PACE_BYTES = 64 * 1024
+"""The longest wait for this many bytes of a request's body, or for its end."""
 
 
 class Refused(Exception):  # noqa: N818 - a response, not a defect
@@ -38,11 +41,12 @@ class Refused(Exception):  # noqa: N818 - a response, not a defect
 
 
 async def read_body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives. Raises Refused if it stops arriving, or the connection breaks."""
+    """Yield the body of a request as it arrives. Raises Refused if it hardly arrives, or the connection breaks."""
     stream = aiter(request.stream())
+    deadline, arrived = time.monotonic() + STALL_SECONDS, 0
     while True:
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 piece = await anext(stream)
         except StopAsyncIteration:
             return
@@ -51,6 +55,16 @@ async def read_body(request: Request) -> AsyncIterator[bytes]:
         except ClientDisconnect:
             raise Refused(400, "the request broke off", code="incomplete_upload") from None
         yield piece
+        arrived += len(piece)
+        if arrived >= _PACE_BYTES:
+            deadline, arrived = time.monotonic() + STALL_SECONDS, 0
+
+
+def whole_number(text: str, smallest: int, largest: int, param: str) -> int:
+    """Return the number that `text` is. Raises Refused if it is none, or out of range."""
+    if not re.fullmatch("[0-9]{1,18}", text) or not smallest <= int(text) <= largest:
+        raise Refused(400, f"{param} must be {smallest:,} to {largest:,}", code="invalid_value", param=param)
+    return int(text)
 
 
 def json_response(content: Any, status: int = 200) -> Response:

@@ -306,6 +306,4 @@ def _limit(request: Request, kind: str) -> int:
     text = request.query_params.get("limit")
     if text is None:
         return _DEFAULT_PAGE[kind]
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_PAGE[kind]:
-        raise Refused(400, f"limit must be 1 to {_MAX_PAGE[kind]:,}", code="invalid_value", param="limit")
-    return int(text)
+    return api_objects.whole_number(text, 1, _MAX_PAGE[kind], "limit")

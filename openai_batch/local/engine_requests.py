@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,6 +52,9 @@ _ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
 }
 """Values with which a parameter need not be honoured; null is one for all of them."""
 
+_TOO_LONG = re.compile(rb"input \((\d+) tokens\) is too large to process.*current batch size: (\d+)", re.DOTALL)
+"""What the engine says, as a server error, of an input that is longer than its context."""
+
 _TEXT_PARTS = {"text", "input_text", "output_text", "refusal"}
 
 
@@ -71,6 +75,14 @@ def check_request(endpoint: str, body: bytes) -> None:
         name = "messages" if "messages" in request else "input"
         for kind in _kinds(request.get(name)):
             raise _refused(name, f"the embedded engine takes only text, not {kind}")
+
+
+def check_failure(body: bytes) -> None:
+    """Raise Refused if the engine's error is that the input is too long: it calls that an error of the server."""
+    if found := _TOO_LONG.search(body):
+        tokens, most = (int(number) for number in found.groups())
+        message = f"the input has {tokens:,} tokens, and the embedded engine takes {most:,} (context in the profile)"
+        raise Refused(400, message, code="context_length_exceeded", param="input")
 
 
 def _kinds(messages: Any) -> Iterator[str]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from openai_batch.errors import BatchError
+from openai_batch.escapes import escape_newlines
+from openai_batch.files.atomic import sync
 
 from .api_objects import Refused
 from .batches import Interrupted, fault, validate
@@ -317,7 +319,7 @@ class Executor:
                 done.append(RowResult(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
                 end += size
             _write_at(run.journal, b"".join(result.line.data for result in group), run.journal_end)
-            os.fsync(run.journal)
+            sync(run.journal)
             ends[run] = end
         self._store.record(done)
         for run, end in ends.items():
@@ -332,5 +334,5 @@ def _write_at(handle: int, data: bytes, offset: int) -> None:
 
 
 def _log(message: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape_newlines(message)}\n")
     sys.stderr.flush()

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
-from openai_batch.files.locks import is_held, locked
+from openai_batch.files.locks import WINDOWS, is_held, locked
+from openai_batch.files.private import GROUP_AND_OTHERS_WRITE, check_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,9 @@ _ASK_SECONDS = 10
 _START_SECONDS = 240
 _STOP_SECONDS = 20
 """Seconds for a server to answer one request, to start, and to stop."""
+
+_MAX_REPLY = 1 << 16
+"""Bytes that are read of the server file, and of a reply to GET /health."""
 
 _LOG_LINES = 8
 """Lines of the log in the error of a server that did not start."""
@@ -85,6 +89,7 @@ def ensure_running(
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
+    check_system()
     environment = dict(os.environ if env is None else env)
     folder = paths.private_dir(paths.local_dir())
     with locked(folder / "launch.lock"):
@@ -156,7 +161,13 @@ def _steady_server() -> _RunningServer | None:
 
 
 def _find_server() -> _RunningServer | None:
-    """Ask the server in the server file for its health; None if none answers."""
+    """Ask the server in the server file for its health; None if none answers.
+
+    The file of a server that was killed is not used: by now its port may be another user's, who would get the token
+    and the prompts.
+    """
+    if not is_held(server_lock()):
+        return None
     content = _read_server_file()
     base_url, token = content.get("base_url"), content.get("token")
     if not isinstance(base_url, str) or not isinstance(token, str):
@@ -166,8 +177,13 @@ def _find_server() -> _RunningServer | None:
 
 
 def _read_server_file() -> dict[str, Any]:
+    """Return what the server file holds. Raises UsageError if another user could have written it: it gets prompts."""
+    for folder in (paths.state_dir(), paths.local_dir()):
+        paths.check_folder(folder)
+    check_own(server_file(), GROUP_AND_OTHERS_WRITE, "remove it, if it is not yours")
     try:
-        content = json.loads(server_file().read_text(encoding="utf-8"))
+        with server_file().open(encoding="utf-8") as stream:
+            content = json.loads(stream.read(_MAX_REPLY))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -180,16 +196,24 @@ def _health_of(base_url: str, token: str) -> dict[str, Any] | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_ASK_SECONDS) as reply:
-            health = json.loads(reply.read())
+            health = json.loads(reply.read(_MAX_REPLY))
     except urllib.error.HTTPError as exc:
         with exc:
             try:
-                health = json.loads(exc.read()) if exc.code == 503 else None  # noqa: PLR2004 - not ready
+                health = json.loads(exc.read(_MAX_REPLY)) if exc.code == 503 else None  # noqa: PLR2004 - not ready
             except ValueError:
                 health = None
     except (OSError, ValueError):
         return None
     return health if isinstance(health, dict) and health.get("service") == "openai-batch" else None
+
+
+def check_system() -> None:
+    """Raise BatchError if this system cannot run the server."""
+    if WINDOWS:
+        raise BatchError(
+            "the local provider does not run on Windows", hint="run obatch in WSL, or choose another provider with -p"
+        )
 
 
 def check_extras(settings: LocalSettings) -> None:
@@ -266,7 +290,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
     if process.poll() is None:
         process.kill()
         process.wait()
-    raise BatchError(f"the local server did not start{_last_lines(log, begin)}", hint=f"its log is {log}")
+    raise BatchError("the local server did not start", hint=f"its log is {log}", details=_last_lines(log, begin))
 
 
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -275,8 +299,7 @@ def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 
 
-def _last_lines(log: Path, begin: int) -> str:
+def _last_lines(log: Path, begin: int) -> list[str]:
     with log.open("rb") as stream:
         stream.seek(begin)
-        lines = stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]
-    return ":\n" + "\n".join(lines) if lines else ""
+        return stream.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-_LOG_LINES:]

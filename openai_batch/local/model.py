@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError
 from openai_batch.files import paths
+from openai_batch.files.atomic import sync
 from openai_batch.files.locks import locked
 
 from .model_download import FetchError, download
@@ -66,7 +67,8 @@ def ensure_model(progress: Progress | None = None) -> Path:
             else:
                 return target
     raise BatchError(
-        f"the model {NAME} could not be fetched:\n" + "\n".join(f"  {line}" for line in tried),
+        f"the model {NAME} could not be fetched:",
+        details=tried,
         hint='put a GGUF file anywhere and name it: model_path = "/path/to/model.gguf" under [providers.local]',
     )
 
@@ -188,7 +190,7 @@ def _publish(source: Path, target: Path) -> None:
                 digest.update(piece)
                 out.write(piece)
             out.flush()
-            os.fsync(out.fileno())
+            sync(out.fileno())
         if digest.hexdigest() != SHA256:
             raise FetchError("what came is not the model that this version knows (its SHA-256 differs)")
         part.replace(target)

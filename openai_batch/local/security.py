@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from openai_batch.net.hosts import LOOPBACK_NAMES
 
 from .api_objects import Refused
+from .connections import keep_connection
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,7 +41,10 @@ class Guard:
             try:
                 self._check(scope)
             except Refused as exc:
-                await exc.response()(scope, receive, send)
+                response = exc.response()
+                if exc.code == "two_lengths":  # where the next request begins depends on who reads
+                    response.headers["connection"] = "close"
+                await response(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         else:
@@ -52,6 +56,8 @@ class Guard:
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            raise Refused(400, "the request has Content-Length and Transfer-Encoding", code="two_lengths")
         host = headers.get(b"host", [])
         if len(host) != 1 or (self._hosts is not None and host[0].decode("latin-1").lower() not in self._hosts):
             raise Refused(421, "the Host header does not name this server", code="wrong_host")
@@ -60,6 +66,7 @@ class Guard:
         given = headers.get(b"authorization", [])
         if len(given) != 1 or not hmac.compare_digest(given[0], self._expected):
             raise Refused(401, "the token is missing or wrong", code="invalid_api_key")
+        keep_connection(scope)
         if scope["method"] == "POST":
             _check_type(scope["path"], b"".join(headers.get(b"content-type", [])))
 

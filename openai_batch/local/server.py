@@ -22,6 +22,7 @@ from openai_batch.files import paths
 from openai_batch.net.hosts import is_loopback
 
 from .app import Routes, build_app
+from .connections import LimitedProtocol, allow_many_connections
 from .engine import Engines, model_names
 from .executor import Executor
 from .launch import Endpoint, check_model_file, server_file, server_lock
@@ -286,7 +287,8 @@ def _upstream(settings: LocalSettings, key: str | None, engines: Engines | None)
 def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",  # it limits what may come before a request is whole
+        http=LimitedProtocol,
+        backlog=allow_many_connections(),
         ws="none",
         loop="asyncio",
         lifespan="off",

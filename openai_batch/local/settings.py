@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr
 from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
 from openai_batch.files.typed_table import Count, Seconds, Text, read_table
+from openai_batch.net.hosts import is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,11 +126,14 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_http_url(url):
         raise ConfigError(f"the upstream {url!r} is not a base URL", hint="give one like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password:
-        raise ConfigError(
-            f"the upstream at {parts.hostname} has a user or a password in its URL",
-            hint="put the key into an environment variable, and its name into upstream_key_env",
-        )
+    parts = urlsplit(url)
+    # The server's command line, which every user of the machine can see, has the URL.
+    hidden = {"a user or a password": parts.username or parts.password, "a query": parts.query or parts.fragment}
+    for what, there in hidden.items():
+        if there:
+            raise ConfigError(
+                f"the upstream at {parts.hostname} has {what} in its URL",
+                hint="put the key into an environment variable, and its name into upstream_key_env",
+            )

@@ -161,6 +161,7 @@ class Store:
         path.chmod(0o600)
         self._db.row_factory = sqlite3.Row
         self._db.executescript("PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA; PRAGMA cache_size=-8000")
+        self._db.execute("PRAGMA fullfsync=ON")  # for macOS, see `files.atomic.sync`
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT")

@@ -13,7 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from openai_batch.files.atomic import part_file, publish
 
-from .api_objects import Refused, read_body
+from .api_objects import Refused, read_body, whole_number
 from .store import FileRecord
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
                 refusal = Refused(400, f"the upload is not a well-formed form: {exc}", code="invalid_multipart")
             except Refused as exc:
                 refusal = exc
-        elif seen > 4 * max_bytes + _OVERHEAD:
+        if seen > 4 * max_bytes + _OVERHEAD:
+            refusal = refusal or Refused(413, "the upload is too large", code="file_too_large", param="file")
             break
     if refusal is not None:
         raise refusal
@@ -193,14 +194,7 @@ def _record(form: _Form, file_id: str) -> FileRecord:
     now = time.time()
     seconds = _RETENTION
     if (given := form.fields.get("expires_after[seconds]")) is not None:
-        if not given.isascii() or not given.isdigit() or not _MIN_EXPIRY <= int(given) <= _MAX_EXPIRY:
-            raise Refused(
-                400,
-                f"expires_after[seconds] must be {_MIN_EXPIRY} to {_MAX_EXPIRY}",
-                code="invalid_value",
-                param="expires_after",
-            )
-        seconds = int(given)
+        seconds = whole_number(given, _MIN_EXPIRY, _MAX_EXPIRY, "expires_after[seconds]")
     return FileRecord(
         id=file_id,
         bytes=form.size,

@@ -18,7 +18,8 @@ import msgspec
 
 from openai_batch.net.hosts import is_loopback
 
-from .engine_requests import check_request
+from .api_objects import Refused
+from .engine_requests import check_failure, check_request
 from .result_lines import is_object
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_SECONDS = 10
 _SHRINK_EVERY = 1.0
-
-
 _EXCERPT = 200
-
-_TOO_LONG = b"too large to process"
-"""What the embedded engine says, as a server error, of an input that is longer than its context."""
 
 
 class CallError(Exception):
@@ -166,19 +162,26 @@ class Upstream:
             text = content[:_EXCERPT].decode("utf-8", "replace")
             what = f"not with a JSON object: {text}" if text.strip() else "with an empty body"
             raise CallError("invalid_response", f"the upstream answered HTTP {status}, but {what}")
-        if target.embedded and _TOO_LONG in content:
-            status = 400
+        if target.embedded and status >= 500:  # noqa: PLR2004
+            check_failure(content)
         return UpstreamResponse(status, reply.headers, content)
 
     @asynccontextmanager
     async def forward(
         self, method: str, path: str, body: bytes, content_type: str, *, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a client's own request to a free target, and give the response as it arrives. Raises CallError."""
+        """Send a client's own request to a free target, and give the response as it arrives.
+
+        Raises CallError, and Refused for a request that the embedded engine cannot run.
+        """
         async with (
             self.slot(None) as target,
             self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
         ):
+            if target.embedded and reply.status >= 500:  # noqa: PLR2004
+                content = await _read(reply)
+                check_failure(content)
+                raise Refused(reply.status, content[:_EXCERPT].decode("utf-8", "replace"), code="engine_failed")
             yield reply
 
     async def models(self) -> list[str] | None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+MAX_RETRY_AFTER = 3600.0
+"""The longest delay that a server's Retry-After can set, in seconds."""
+
+
 def delays(
     first: float, *, growth: float = 2.0, longest: float = math.inf, spread: tuple[float, float] = (1.0, 1.0)
 ) -> Iterator[float]:
@@ -28,8 +32,8 @@ def delays(
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date).
 
-    Return None if there is no such header, or if it is in the past, infinite, or not a time. Names are looked
-    up in `headers` in lower case.
+    It is at most MAX_RETRY_AFTER. Return None if there is no such header, or if it is in the past, infinite, or not a
+    time. Names are looked up in `headers` in lower case.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "")
@@ -38,7 +42,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             seconds = _seconds_until(text)
         if 0 <= seconds < math.inf:
-            return seconds
+            return min(seconds, MAX_RETRY_AFTER)
     return None
 
 
@@ -48,5 +52,5 @@ def _seconds_until(date: str) -> float:
 
     try:
         return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return -math.inf

@@ -1,4 +1,4 @@
-"""Tell whether a host is this machine, or OpenAI's. That decides which keys and proxies are used."""
+"""Tell whether a URL is valid, and its host this machine or OpenAI's. That decides which keys and proxies are used."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_http_url(url: str) -> bool:
+    """Tell whether `url` is an absolute http(s) URL of visible characters."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.port is None or parts.port > 0
+    except ValueError:  # brackets that do not match, or a port that is no number
+        return False
+    return valid and parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
 
 
 def is_openai(url: str) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from openai_batch.errors import ApiError, UnreachableError
 
+from .time_limit import cutting
 from .transfer import DownloadResponse
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too:
     try:
         request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - the scheme is checked
         _check(url, schemes)
-        opener = urllib.request.build_opener(_Redirects(schemes))
+        opener = urllib.request.build_opener(_Redirects(schemes), TimedHttpHandler(), TimedHttpsHandler())
         opener.addheaders = []  # not even a User-Agent
         with opener.open(request, timeout=timeout) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
@@ -71,3 +72,33 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """Check the next address."""
         _check(newurl, self._schemes)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class TimedHttp(http.client.HTTPConnection):
+    """A connection on which the timeout is the time for all headers of an answer, not for one read."""
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        """Read the status and the headers."""
+        with cutting((self.sock,), self.timeout) as start:
+            start()
+            return super().getresponse()
+
+
+class TimedHttps(TimedHttp, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+class TimedHttpHandler(urllib.request.HTTPHandler):
+    """Opens http URLs on such connections."""
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open an http URL."""
+        return self.do_open(TimedHttp, req)
+
+
+class TimedHttpsHandler(urllib.request.HTTPSHandler):
+    """Opens https URLs on such connections."""
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open an https URL."""
+        return self.do_open(TimedHttps, req)

@@ -118,7 +118,7 @@ def transfer(
     progress: Callable[[int, int | None], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[int, int | None]:
-    """Download a file into `target`. Return (bytes in `target`, size in bytes as the server said, or None).
+    """Download a file into `target`. Return (bytes in `target`, their number as the response itself shows it, or None).
 
     `read(offset, etag)` requests the file from an offset on, if it still has that ETag; it raises ApiError if that
     fails. With `verified`, the caller checks a digest afterwards: then bytes that are already in `target` are kept, and
@@ -182,3 +182,5 @@ def _try(read: Callable[[int, str | None], AbstractContextManager[DownloadRespon
                 if state.offset - span_offset < MIN_RATE * RATE_SPAN:
                     raise UnreachableError(f"the download was slower than {MIN_RATE:,} bytes per second")
                 span_start, span_offset = now, state.offset
+        if state.total is None and response.headers.get("transfer-encoding", "").lower() == "chunked":
+            state.total = state.offset  # the last chunk says that this is the end

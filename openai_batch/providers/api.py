@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.slice import FileSlice
+from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.transfer import DownloadResponse, transfer
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
     from .provider import Provider
 
-CHUNK = 1 << 18
-"""Bytes read from a download at a time."""
-
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SIZE_TRIES = 3
@@ -48,8 +46,8 @@ _LINE_END = 2
 
 _T = TypeVar("_T")
 
-_READ_TIMEOUT = 60.0
-"""Seconds without a byte after which a request fails."""
+READ_TIMEOUT = 60.0
+"""Seconds for a whole answer; for a file, without a byte."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
@@ -188,7 +186,7 @@ class BatchApi:
 
         def request(client: OpenAI) -> BatchInfo:
             client = client.with_options(max_retries=0) if once else client
-            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": _READ_TIMEOUT} | options)
+            answer = client.batches.with_raw_response.retrieve(batch_id, **{"timeout": READ_TIMEOUT} | options)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"ask for batch {batch_id}", request)
@@ -197,33 +195,44 @@ class BatchApi:
         """Ask the provider to cancel a batch. The requests that it has finished are kept and billed."""
 
         def request(client: OpenAI) -> BatchInfo:
-            answer = client.batches.with_raw_response.cancel(batch_id, timeout=_READ_TIMEOUT)
+            answer = client.batches.with_raw_response.cancel(batch_id, timeout=READ_TIMEOUT)
             return self._batch(_json_object(answer), answer)
 
         return self._call(f"cancel batch {batch_id}", request)
 
-    def batches(self, page_size: int = 100, max_pages: int = 1000) -> Iterator[BatchInfo]:
-        """Yield the account's batches in the provider's order, most often the newest first."""
+    def batches(
+        self, page_size: int = 100, max_pages: int = 1000, on_cut: Callable[[int], None] | None = None
+    ) -> Iterator[BatchInfo]:
+        """Yield the account's batches in the provider's order, most often the newest first.
+
+        If the list cannot be read to its end, `on_cut` is called with the number of batches that it showed.
+        """
         seen: set[str] = set()
         cursors: list[str | None] = [None]
+        more = False
         for _ in range(max_pages):
             for after in cursors:
-                batches, following = self._page(after, page_size)
+                batches, following, goes_on = self._page(after, page_size)
                 fresh = [batch for batch in batches if batch.id not in seen]
                 if fresh:
                     break
             yield from fresh
             seen.update(batch.id for batch in fresh)
-            # Some servers ignore `after`, and send the first page again and again.
-            if not fresh or not following:
+            if not batches or not following:
                 return
-            cursors = following
+            if not fresh:
+                break  # some servers ignore `after`, and send the first page again and again
+            cursors, more = following, goes_on
+        if more and on_cut is not None:
+            on_cut(len(seen))
 
     def file(self, file_id: str) -> RemoteFile:
         """Ask for a file's record."""
         return self._call(
             f"ask for file {file_id}",
-            lambda client: _read_file(_json_object(client.files.with_raw_response.retrieve(file_id))),
+            lambda client: _read_file(
+                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=READ_TIMEOUT))
+            ),
         )
 
     def download(
@@ -233,27 +242,29 @@ class BatchApi:
         progress: Callable[[int, int | None], None] | None = None,
         *,
         check_record: bool = True,
+        on_short: Callable[[int, int], None] | None = None,
     ) -> int:
         """Download a file into `target`, which must be seekable, and return the number of bytes.
 
         `progress` is called with the bytes done, and the bytes in all or None. A broken connection is retried. Raises
         DownloadError if the number of bytes is not the one in the answer's header, or (with `check_record`) in the
-        file's record.
+        file's record. If each try brings fewer bytes than are on record, and they are whole by the answer's own length
+        or chunks, `on_short` is called with both numbers instead, and the caller must check the content.
         """
         for delay in (*itertools.islice(delays(1.0), _SIZE_TRIES - 1), None):
-            count, announced = transfer(
+            count, framed = transfer(
                 lambda *at: self._reading(file_id, *at), target, f"file {file_id}", progress=progress
             )
             recorded = self._size_on_record(file_id) if check_record else None
             # If the bytes match the header, a record of fewer bytes is wrong. Some do not count the last line end.
             checked = recorded is not None and abs(count - recorded) > _LINE_END
-            if recorded is None or not checked or (count > recorded and announced is not None):
+            if recorded is None or not checked or (count > recorded and framed is not None):
+                return count
+            if delay is None and framed is not None and on_short is not None:
+                on_short(count, recorded)
                 return count
             if delay is None:
-                raise DownloadError(
-                    f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-                    hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
-                )
+                raise short_file(file_id, count, recorded)
             time.sleep(delay)
         raise AssertionError  # the loop returns or raises
 
@@ -293,7 +304,7 @@ class BatchApi:
         if self.provider.is_local and not self._client_given:
             self.close()  # its server may have stopped since the last try
         client = self._call("reach the provider", lambda client: client).with_options(
-            max_retries=0, timeout=_READ_TIMEOUT
+            max_retries=0, timeout=READ_TIMEOUT
         )
         elsewhere = ""
         with translated(self.provider, f"download file {file_id}"), contextlib.ExitStack() as stack:
@@ -307,11 +318,12 @@ class BatchApi:
                     raise
             else:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                yield DownloadResponse(answer.status_code, names, answer.iter_bytes(CHUNK))
+                chunks = unpacked(answer.http_response.iter_raw(), names.get("content-encoding", ""))
+                yield DownloadResponse(answer.status_code, names, chunks)
         if elsewhere:
             # The file is in an object store: its address needs no key, and gets none.
             unencrypted = urlsplit(self.provider.base_url or "").scheme == "http"
-            with plain_get(elsewhere, headers, _READ_TIMEOUT, http_too=unencrypted) as response:
+            with plain_get(elsewhere, headers, READ_TIMEOUT, http_too=unencrypted) as response:
                 yield response
 
     def _size_on_record(self, file_id: str) -> int | None:
@@ -320,12 +332,15 @@ class BatchApi:
         except BatchError:
             return None  # some providers have no such record
 
-    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], list[str | None]]:
-        """Return one page of the account's batches, and the cursors to try for the next page; none at the end."""
+    def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], list[str | None], bool]:
+        """Return one page of the account's batches, and the cursors to try for the next page; none at the end.
 
-        def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None]]:
+        The last value tells whether there is a next page: the server says so, or the page is full.
+        """
+
+        def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None], bool]:
             options: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
-            data = _parse(client.batches.with_raw_response.list(**options, timeout=_READ_TIMEOUT))
+            data = _parse(client.batches.with_raw_response.list(**options, timeout=READ_TIMEOUT))
             answer = data if isinstance(data, dict) else {"data": data}
             entries = answer.get("data")
             if not isinstance(entries, list):
@@ -335,11 +350,12 @@ class BatchApi:
                 with contextlib.suppress(ValueError, AttributeError):
                     batches.append(read_batch(entry, self.provider.status_map))
             # A full page may be followed by another one, whatever the server says.
-            if not batches or (answer.get("has_more") is False and len(entries) < limit):
-                return batches, []
+            goes_on = answer.get("has_more") is True or len(entries) >= limit
+            if not batches or (answer.get("has_more") is False and not goes_on):
+                return batches, [], False
             named = answer.get("last_id")  # some cursors are no ids
             ids = [named, batches[-1].id] if isinstance(named, str) and named else [batches[-1].id]
-            return batches, list(dict.fromkeys(ids))
+            return batches, list(dict.fromkeys(ids)), goes_on
 
         return self._call("list the batches", request)
 
@@ -367,6 +383,14 @@ class BatchApi:
         self.close()
         with translated(self.provider, doing):
             return request(self._sdk())
+
+
+def short_file(file_id: str, count: int, recorded: int) -> DownloadError:
+    """Return the error for a file that arrived with another number of bytes than are on record."""
+    return DownloadError(
+        f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
+        hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
+    )
 
 
 def _redirect_target(exc: Any) -> str:

@@ -12,35 +12,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.hidden_keys import SHORTEST, without_key
 from openai_batch.net.delays import retry_after
 
+from .keys import is_secret
+from .remedies import remedy
 from .sdk_errors import as_both
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .provider import Provider
 
 # Exceptions which prove that the request was not sent, by name: the HTTP library is never imported here.
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
-
-# What a provider says when trying again does not help, and what does.
-_REMEDIES = (
-    (
-        re.compile(
-            r"insufficient_quota|exceeded your current quota|billing|insufficient.{0,20}(balance|credit|fund)",
-            re.IGNORECASE,
-        ),
-        "top up the account at the provider, or raise its limit; trying again does not help before that",
-    ),
-    (
-        re.compile(
-            r"model_not_found|\bmodel\b.{0,80}(does not exist|not found|not available|not supported|unknown)",
-            re.IGNORECASE,
-        ),
-        "name another model with -m; the provider's documentation lists those for batches",
-    ),
-)
 
 _STATUS_HINTS = {
     402: "top up the account at the provider; trying again does not help before that",
@@ -48,9 +33,6 @@ _STATUS_HINTS = {
 }
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-
-_SHORTEST_SECRET = 16
-"""Characters of the shortest key that is removed from an answer's body: a shorter one may be a common word."""
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: a search may find the batch
@@ -71,43 +53,42 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     except (BatchError, OutcomeUnknown):
         raise
     except openai.APIStatusError as exc:
-        key = _sent_key(exc)
-        body = _body_without_key(key, exc.body)
         error = _from_status(provider, doing, exc)
-        raise as_both(error, exc, body=body, message=_without_key(key, exc.message)) from None
+        raise as_both(error, exc, body=_body_without(_sent_keys(exc), exc.body)) from None
     except openai.APIConnectionError as exc:
-        raise as_both(_from_connection(provider, doing, exc.__cause__ or exc, _sent_key(exc)), exc) from None
+        if isinstance(exc.__cause__, BatchError):  # of `net/answers`
+            raise exc.__cause__ from None
+        raise as_both(_from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)), exc) from None
+    except TimeoutError as exc:  # of `net/answers`
+        error = _from_connection(provider, doing, exc, [])
+        raise as_both(error, openai.APITimeoutError(_request_of(exc))) from None
     except openai.OpenAIError as exc:
         raise as_both(ApiError(f"could not {doing} at {provider}: {exc}"), exc) from None
     except Exception as exc:
         # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
         if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
             raise
-        error = _from_connection(provider, doing, exc, _sent_key(exc))
+        error = _from_connection(provider, doing, exc, _sent_keys(exc))
         raise as_both(error, openai.APIConnectionError(request=_request_of(exc))) from None
 
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
-    status, key = int(exc.status_code), _sent_key(exc)
-    message = _without_key(key, _server_message(exc))
+    status, keys = int(exc.status_code), _sent_keys(exc)
+    message = _without(keys, _server_message(exc))
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
-        check = f"check the key{variable} and what it may do"
-        return AuthError(
-            what,
-            hint=check
-            if key or provider.headers
-            else "no key was sent: name its variable in the profile's api_key_env",
-        )
-    code = _without_key(key, str(exc.code)) if exc.code else None
+        known = keys or provider.headers
+        unsent = "no key was sent: name its variable in the profile's api_key_env"
+        return AuthError(what, hint=f"check the key{variable} and what it may do" if known else unsent)
+    code = _without(keys, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
         whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
         unknown = "is it the account, project and provider that made it?"
         return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
-        location = _without_key(key, exc.response.headers.get("location", ""))
+        location = _without(keys, exc.response.headers.get("location", ""))
         target = urlsplit(location).hostname or "elsewhere"
         hint = f"it points to {target}: if that is right, make it the profile's base_url"
         return ApiError(what, hint=hint, status=status)
@@ -124,17 +105,11 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     )
 
 
-def remedy(code: str | None, message: str) -> str:
-    """Return what to do about a provider's error that stays until somebody does it; an empty text for any other one."""
-    text = f"{code or ''} {message}"
-    return next((hint for pattern, hint in _REMEDIES if pattern.search(text)), "")
-
-
 def _base_url_hint(provider: Provider) -> str:
     return f"check the provider's base URL, {provider.base_url}: most end in /v1"
 
 
-def _from_connection(provider: Provider, doing: str, exc: BaseException, key: str) -> UnreachableError:
+def _from_connection(provider: Provider, doing: str, exc: BaseException, keys: Sequence[str]) -> UnreachableError:
     # Only explicit causes: the context may be an unrelated error that was being handled when the request was sent.
     chain: list[BaseException] = []
     link: BaseException | None = exc
@@ -150,7 +125,7 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, key: st
     if lasting:
         hint = "the certificate was not accepted; SSL_CERT_FILE names the authorities to trust"
     return UnreachableError(
-        f"could not {doing}: {provider} cannot be reached ({_without_key(key, reason)})",
+        f"could not {doing}: {provider} cannot be reached ({_without(keys, reason)})",
         hint=hint,
         sent=sent,
         lasting=lasting,
@@ -178,30 +153,32 @@ def _server_message(exc: Any) -> str:
 
 
 def without_sent_key(response: Any) -> bytes:
-    """Return an answer's body without the key of its request, unless that is under _SHORTEST_SECRET characters."""
-    key = _key_of(response.request).encode()
+    """Return an answer's body without the keys of its request, unless one is shorter than SHORTEST."""
     body: bytes = response.content
-    return body.replace(key, b"(key)") if len(key) >= _SHORTEST_SECRET else body
+    keys = [key for key in _keys_of(response.request) if len(key) >= SHORTEST]
+    return _without(keys, body.decode("latin-1")).encode("latin-1")
 
 
-def _without_key(key: str, text: str) -> str:
-    """Return `text` without the key, which some servers repeat in their messages."""
-    return text.replace(key, "(key)") if key else text
+def _without(keys: Sequence[str], text: str) -> str:
+    """Return `text` without the keys, which some servers repeat in their messages."""
+    for key in keys:
+        text = without_key(key, text)
+    return text
 
 
-def _body_without_key(key: str, body: Any) -> Any:
-    """Return the body of an answer, a text or decoded JSON, without the key."""
+def _body_without(keys: Sequence[str], body: Any) -> Any:
+    """Return the body of an answer, a text or decoded JSON, without the keys."""
     if isinstance(body, str):
-        return _without_key(key, body)
+        return _without(keys, body)
     if isinstance(body, dict):
-        return {name: _body_without_key(key, value) for name, value in body.items()}
-    return [_body_without_key(key, value) for value in body] if isinstance(body, list) else body
+        return {name: _body_without(keys, value) for name, value in body.items()}
+    return [_body_without(keys, value) for value in body] if isinstance(body, list) else body
 
 
-def _sent_key(exc: Any) -> str:
-    """Return the key that the failed request carried, or an empty string."""
+def _sent_keys(exc: Any) -> list[str]:
+    """Return the keys that the failed request carried."""
     request = _request_of(exc)
-    return "" if request is None else _key_of(request)
+    return [] if request is None else _keys_of(request)
 
 
 def _request_of(exc: Any) -> Any:
@@ -212,5 +189,7 @@ def _request_of(exc: Any) -> Any:
         return None
 
 
-def _key_of(request: Any) -> str:
-    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
+def _keys_of(request: Any) -> list[str]:
+    """Return the keys in a request's headers, the longest first."""
+    found = [value.removeprefix("Bearer ") for name, value in request.headers.items() if is_secret(name, value)]
+    return sorted(filter(None, found), key=len, reverse=True)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FINISHED = ("failed", "completed", "expired", "cancelled")
 """The final statuses. Every other one, known or not, means that the batch still runs."""
 
+STATUSES = ("validating", "in_progress", "finalizing", "cancelling", *FINISHED)
+"""The standard words."""
+
 _LARGEST = 2**53
 """A larger count is taken as absent."""
 
@@ -33,17 +36,24 @@ _MAX_STATUS, _MAX_TEXT, _MAX_ERRORS = 64, 2000, 1000
 """Characters of a status and of any other text, and entries of `errors`, that are kept."""
 
 _SYNONYMS = {
-    "canceled": "cancelled",
-    "canceling": "cancelling",
-    "progress": "in_progress",
-    "running": "in_progress",
-    "processing": "in_progress",
-    "queued": "validating",
-    "pending": "validating",
-    "pre_schedule": "validating",
-    "succeeded": "completed",
-    "success": "completed",
+    word: status
+    for status, words in {
+        "validating": ("queued", "pending", "waiting", "created", "submitted", "scheduled", "pre_schedule", "accepted"),
+        "in_progress": ("progress", "running", "processing", "executing", "started", "active", "inprogress"),
+        "finalizing": ("finishing", "postprocessing"),
+        "cancelling": ("canceling", "aborting"),
+        "completed": ("complete", "done", "finished", "succeeded", "success", "successful"),
+        "failed": ("failure", "fail", "error", "errored"),
+        "expired": ("timeout", "timed_out", "timedout"),
+        "cancelled": ("canceled", "aborted"),
+    }.items()
+    for word in words
 }
+"""Words of servers that mean a standard one. A word that may mean several, such as "ended", is not here."""
+
+
+_AFFIXES = re.compile("^(batch_|job_)?(state|status)_")
+"""What some servers put before each status word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
     if batch_id is None:
         raise ValueError("the answer holds no batch id")
     word = " ".join(_clean(str(data.get("status") or "unknown").lower()).split())[:_MAX_STATUS]
-    status = (status_map or {}).get(word) or _SYNONYMS.get(word, word)
+    status = (status_map or {}).get(word) or _standard(word)
     ended = [read_time(data.get(f"{name}_at")) for name in FINISHED]
     return BatchInfo(
         id=batch_id,
@@ -137,6 +147,18 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         usage={_clean(k): _count(v) for k, v in _dict(data.get("usage")).items() if _count(v)},
         raw=raw,
     )
+
+
+def _standard(word: str) -> str:
+    """Return the standard word that a server's word means; the word itself if that is not clear."""
+    plain = _AFFIXES.sub("", word.replace(" ", "_").replace("-", "_"))
+    return plain if plain in STATUSES else _SYNONYMS.get(plain, word)
+
+
+def unknown_status(word: str) -> str:
+    """Return what to say of a status word that we do not know."""
+    mapped = f'status_map = {{ "{word}" = "completed" }}'
+    return f'the status "{word}" is not known, and counts as running; if it is an end, add {mapped} to the profile'
 
 
 def read_id(value: Any) -> str | None:

@@ -6,14 +6,16 @@ from. The SDK is imported inside functions, since it is slow to import.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.net.hosts import is_loopback, is_openai
+from openai_batch.errors import PASSING, UsageError
+from openai_batch.hidden_keys import hide_key
+from openai_batch.net.answers import limited_client
+from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 
 from .config_file import local_table
+from .remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,40 +23,37 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 
-def make_client(base_url: str, key: str | None, headers: Mapping[str, str] | None = None) -> OpenAI:
+def make_client(
+    base_url: str, key: str | None, headers: Mapping[str, str] | None = None, *, is_local: bool = False
+) -> OpenAI:
     """Return an SDK client that sends `key` and `headers` to `base_url`.
 
-    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy.
+    Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. One of the
+    local provider (`is_local`) sends nothing once the server has ended. Raises UsageError if `base_url` is no such URL.
     """
-    from openai import Omit, OpenAI
+    from openai import DefaultHttpxClient, Omit, OpenAI
 
+    if not is_http_url(base_url):
+        raise UsageError(f"{base_url!r} is not an http(s) URL", hint="for example https://api.example.com/v1")
+    hide_key(key or "")
     host = urlsplit(base_url).hostname
-    sent: dict[str, Any] = dict(headers or {})
+    # JSON answers are small. Of a file, a compressed part could not be continued after an interruption.
+    sent: dict[str, Any] = {"Accept-Encoding": "identity"} | dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    hooks: dict[str, Any] = {} if key else {"request": [_without_authorization]}
+    before = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
+    hooks: dict[str, Any] = {"request": before, "response": [_stop_hopeless_tries]}
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
-        http_client=_http_client_class()(follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks),
+        http_client=limited_client(
+            DefaultHttpxClient, follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks
+        ),
     )
-
-
-@functools.cache
-def _http_client_class() -> Any:
-    """Return the SDK's HTTP client, which closes its connections when nothing uses it any more."""
-    from openai import DefaultHttpxClient
-
-    class HttpClient(DefaultHttpxClient):
-        def __del__(self) -> None:
-            with contextlib.suppress(Exception):  # at the end of the program anything may be gone
-                self.close()
-
-    return HttpClient
 
 
 def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:
@@ -82,3 +81,22 @@ def sdk_model_names() -> list[str]:
 def _without_authorization(request: Any) -> None:
     """Remove the header that the SDK always sends. It is called before each request to a provider without a key."""
     request.headers.pop("Authorization", None)
+
+
+def _only_while_it_runs(request: Any) -> None:
+    """Raise APIConnectionError if the local server has ended: another user may have its port by now."""
+    from openai import APIConnectionError
+
+    from openai_batch.files.locks import is_held
+    from openai_batch.local.launch import server_lock
+
+    if not is_held(server_lock()):
+        raise APIConnectionError(message="the local server has ended", request=request)
+
+
+def _stop_hopeless_tries(response: Any) -> None:
+    """Keep the SDK from sending a request again that was refused for what lasts, such as an exhausted quota."""
+    if response.status_code in PASSING:
+        response.read()
+        if remedy(None, response.text):
+            response.headers["x-should-retry"] = "false"

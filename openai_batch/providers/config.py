@@ -26,10 +26,11 @@ from openai_batch import providers
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
+from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
 from .config_file import local_table, parse, read_config, read_text, write_text
-from .keys import check_key_host
+from .keys import check_headers, check_key_host, references
 from .provider import LOCAL_URL, Provider
 
 if TYPE_CHECKING:
@@ -168,11 +169,15 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
             base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
+    check_headers(where, values.get("headers", {}))
+    for header in values.get("headers", {}).items():
+        if not all(text.isascii() and text.isprintable() for text in header):
+            raise ConfigError(f"{where} headers: {header[0]!r} has characters that no header has")
     profile = dataclasses.replace(base, **values)
     check_key_host(
         where,
         str(profile.base_url),
-        variable=profile.api_key_env_var,
+        variables=[*filter(None, [profile.api_key_env_var]), *references(profile.headers).values()],
         command=profile.api_key_command,
         plain_http=profile.allow_plain_http,
     )
@@ -185,11 +190,11 @@ def _present(table: _LocalTable) -> dict[str, Any]:
 
 
 def _check_url(where: str, url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_url(url):
         raise ConfigError(
             f"{where} base_url {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
         )
+    parts = urlsplit(url)
     if parts.username or parts.password:
         raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
 

@@ -5,17 +5,22 @@ Shell completion reads the file too, so this module imports only what loads fast
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, ConfigError
 from openai_batch.files import paths
+from openai_batch.files.private import OTHERS_WRITE, check_own, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024
 """Size of the largest file that is read, in bytes: a hostile file can take seconds to parse."""
+
+MAX_DOTS = 1000
+"""Most dots in one line of the file."""
 
 _TOP_KEYS = ("provider", "providers")
 
@@ -60,6 +65,10 @@ def local_table(config: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     """Return the file's text, empty if there is no file. Raises ConfigError if it is too large or not UTF-8."""
+    # The file names commands that are run, and addresses that get keys.
+    check_own(path, OTHERS_WRITE, "make a copy of your own, and name it in OBATCH_CONFIG", root_too=True)
+    if path.is_fifo():
+        raise ConfigError(f"{path}: a pipe, which can be read only once", hint="name a regular file")
     try:
         with path.open("rb") as handle:
             data = handle.read(MAX_BYTES + 1)
@@ -77,10 +86,15 @@ def read_text(path: Path) -> str:
 
 def parse(path: Path, text: str) -> dict[str, Any]:
     """Parse `text`, the TOML of the file at `path`. Raises ConfigError, which names the line, if it is not valid."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:  # the time for a key grows with the square of its parts
+            raise ConfigError(f"{path}: line {number} has more than {MAX_DOTS:,} dots", hint=f"fix {path}")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=f"fix {path}") from exc
+        windows_path = re.search(r'"[A-Za-z]:\\', text)
+        hint = r"write paths in single quotes: 'C:\data'" if windows_path else f"fix {path}"
+        raise ConfigError(f"{path}: not valid TOML: {exc}", hint=hint) from exc
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,7 +102,7 @@ def write_text(path: Path, text: str) -> None:
     from openai_batch.files.atomic import part_file, publish
 
     try:
-        paths.private_dir(path.parent)
+        make_private(path.parent)
         with part_file(path) as (handle, part):
             handle.write(text.encode())
             publish(handle, part, path, replace=True, private=True)

@@ -17,7 +17,7 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from openai_batch.net.delays import delays
 
 from .api_errors import OutcomeUnknown
-from .marks import LONE_TOKEN, MAX_METADATA, has_token, is_ours
+from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,10 +58,14 @@ class Attempt:
     """The marks of the job's part; None if the batch belongs to no job."""
 
     def marked_metadata(self) -> dict[str, str]:
-        """Return the metadata to send: our marks, then the user's own. Without room for the marks, the file must do."""
-        ours = self.marks.metadata(self.token) if self.marks else {LONE_TOKEN: self.token}
+        """Return the metadata to send: our marks, then the user's own.
+
+        A batch of no job has a token alone, under another key, and only if there is room for it.
+        """
         own = dict(self.metadata or {})
-        return ours | own if len(own) <= MAX_METADATA - len(ours) else own
+        if self.marks is not None:
+            return self.marks.metadata(self.token) | own
+        return own if len(own) >= MAX_METADATA else {JOBLESS_TOKEN: self.token} | own
 
     def made(self, batch: BatchInfo) -> bool:
         """Tell whether this attempt created `batch`: it has the attempt's file or its token."""

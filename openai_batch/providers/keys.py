@@ -1,5 +1,6 @@
 """Which key goes to which host: a key goes only to the host of its own profile's base URL.
 
+- `header_values` fills in the headers that hold a key; the configuration file names their variables.
 - `find_key` reads only what that profile names: the key itself, an environment variable, or a command.
 - `check_key_host` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted
   to another machine. In `config`, a built-in profile that gets another host loses its variable; so does one with
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +21,18 @@ from openai_batch.errors import AuthError, ConfigError
 from openai_batch.net.hosts import is_loopback, is_openai
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+REFERENCE = "env:"
+"""Begins a header's value in the configuration file that is the name of an environment variable."""
+
+_SECRET_HEADER = re.compile(
+    r"(proxy-)?authorization|(set-)?cookie2?|(.*[-_])?(api[-_]?key|subscription[-_]key|access[-_]key|key|token|secret|password)",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"\s*((bearer|basic|token)\s+\S|(sk|pk|rk|gsk|xai|hf|nvapi|psk|key)[-_][\w-]{16})", re.IGNORECASE
+)
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
@@ -37,6 +50,42 @@ def key_from_environment(variable: str | None) -> str | None:
 def sdk_base_url() -> str:
     """Return the base URL that the SDK uses by itself: that of OPENAI_BASE_URL, else OpenAI's."""
     return os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+
+
+def is_secret(header: str, value: str = "") -> bool:
+    """Tell whether a header holds a key, by its name, or by how its value begins."""
+    return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
+
+
+def header_values(name: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of the provider called `name`, with the values of the variables that they refer to.
+
+    Raises AuthError if a variable is not set.
+    """
+    values = dict(headers)
+    for header, variable in references(headers).items():
+        values[header] = key_from_environment(variable) or ""
+        if not values[header]:
+            raise AuthError(
+                f"no value for the header {header} of {name}: {variable} is not set", hint=f"export {variable}=…"
+            )
+    return values
+
+
+def references(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that headers refer to, by header."""
+    found = {name: value.removeprefix(REFERENCE) for name, value in headers.items() if value.startswith(REFERENCE)}
+    return {name: variable.strip() for name, variable in found.items()}
+
+
+def check_headers(where: str, headers: Mapping[str, str]) -> None:
+    """Raise ConfigError if a header of the configuration file holds a key itself."""
+    for name, value in headers.items():
+        if not value.startswith(REFERENCE) and is_secret(name, value):
+            raise ConfigError(
+                f"{where} headers: {name} holds a key, and keys do not belong in this file",
+                hint=f'name the environment variable that holds it: "{name}" = "{REFERENCE}VARIABLE"',
+            )
 
 
 def key_source(given: str | None, variable: str | None, command: Sequence[str]) -> str:
@@ -58,20 +107,20 @@ def short_hash(text: str) -> str:
 
 
 def check_key_host(
-    where: str, base_url: str, *, variable: str | None, command: Sequence[str], plain_http: bool
+    where: str, base_url: str, *, variables: Collection[str], command: Sequence[str], plain_http: bool
 ) -> None:
     """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted.
 
-    `where` begins the message; `variable` and `command` are where the profile's key comes from; `plain_http` allows
+    `where` begins the message; `variables` and `command` are where the profile's keys come from; `plain_http` allows
     a key to go unencrypted.
     """
     parts = urlsplit(base_url)
-    if variable == OPENAI_KEY and not is_openai(base_url):
+    if OPENAI_KEY in variables and not is_openai(base_url):
         raise ConfigError(
             f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
             hint="put this provider's key into a variable of its own and name that in api_key_env",
         )
-    if (variable or command) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
+    if (variables or command) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigError(
             f"{where} {base_url} would send the key unencrypted",
             hint="use https, or add allow_plain_http = true if you trust that network",

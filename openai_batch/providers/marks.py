@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
 """The metadata key of an attempt's token, a random id."""
 
-LONE_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
-"""The metadata key of the token of a batch that belongs to no job. It is not one of the marks."""
+JOBLESS_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
+"""The same for a batch that belongs to no job, so that it is never taken for a part of one."""
 
 JOB = "obatch_job"
 """The metadata key of the other marks."""
@@ -105,7 +105,7 @@ def own_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in metadata.items()
-        if not _is_own_key(key) and key != LONE_TOKEN and not _TEXT.search(value.lower())
+        if not _is_own_key(key) and key != JOBLESS_TOKEN and not _TEXT.search(value.lower())
     }
 
 
@@ -119,13 +119,15 @@ def _plain(key: str) -> str:
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise UsageError if a user's metadata leaves no room for our marks, or uses their names."""
+    """Raise UsageError if a user's metadata leaves no room for our marks, uses their names, or is no text."""
     if len(metadata) > MAX_OWN_METADATA:
         raise UsageError(
             f"{len(metadata)} pairs of metadata: a batch may have {MAX_METADATA}, and obatch needs"
             f" {MAX_METADATA - MAX_OWN_METADATA} of them to find it again",
             hint=f"give at most {MAX_OWN_METADATA}",
         )
-    for key in metadata:
+    for key, value in metadata.items():
+        if any("\ud800" <= char <= "\udfff" for char in key + value):
+            raise UsageError(f"metadata {key!r} holds half of a surrogate pair, which is not a character")
         if _is_own_key(key):
             raise UsageError(f"metadata keys that begin with {OURS}_ are obatch's own: {key}", hint="use another key")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, WaitTimeoutError
 from openai_batch.net.delays import delays
+from openai_batch.net.time_limit import until
+
+from .batch_info import unknown_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,14 +25,14 @@ MAX_POLL = 60.0
 MAX_POLL_LOCAL = 2.0
 """The same for the local server."""
 
-MAX_RETRY_AFTER = 3600.0
-"""The longest delay that a server's Retry-After can set, in seconds."""
-
 MAX_ACCESS_ERRORS = 3
 """Errors of access in a row (the key is refused, or the batch is not found) after which the waiting ends."""
 
 MIN_ACCESS_OUTAGE = 3600.0
 """Seconds that errors of access must last to end the waiting if the provider has shown the batch before."""
+
+UNKNOWN_PATIENCE = 60.0
+"""Seconds for which a status word that we do not know may last before it is named."""
 
 _SPREAD = (1.0, 1.25)
 """Each delay is multiplied by a random number from this range. It is never under 1: a server may have asked to wait."""
@@ -60,6 +64,7 @@ class Poller:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False
+        self._unknown = ("", 0.0)  # the status word that we do not know, and since when the provider says it
         self._access_lost_at = 0.0
         self._start_over()
 
@@ -74,21 +79,31 @@ class Poller:
         """Poll inside this block. An error that may pass gives a warning and sets the next delay; others are raised.
 
         A refused key (AuthError) or a missing batch (NotFoundError) is raised when it has come `max_access_errors`
-        times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds.
+        times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds. A request ends
+        when the timeout has passed.
         """
         try:
-            yield
+            with until(self._deadline):
+                yield
         except (NotFoundError, ApiError, AuthError) as exc:
             self._error_delay = self._delay_after(exc)
         else:
             self._start_over()
             self._answered = True
 
-    def next_delay(self, subject: str = "the batch", status: str = "running", hint: str = "") -> float:
-        """Return the seconds until the next poll.
+    def next_delay(
+        self, subject: str = "the batch", status: str = "running", hint: str = "", *, unknown: str | None = None
+    ) -> float:
+        """Return the seconds until the next poll. `unknown` is the provider's status word if we do not know it.
 
+        Such a word means that the batch still runs. If it lasts for UNKNOWN_PATIENCE seconds, it is named once.
         Raises WaitTimeoutError when the timeout has passed; its text names `subject` and `status`.
         """
+        if (unknown or "") != self._unknown[0]:
+            self._unknown = (unknown or "", time.monotonic())
+        elif unknown and time.monotonic() - self._unknown[1] >= UNKNOWN_PATIENCE:
+            self._unknown = (unknown, math.inf)
+            self._warn(f"{subject}: {unknown_status(unknown)}")
         left = None if self._deadline is None else self._deadline - time.monotonic()
         if left is not None and left <= 0:
             raise WaitTimeoutError(f"{subject} is still {status}", hint=hint)
@@ -112,7 +127,9 @@ class Poller:
         self._errors += 1
         delay = next(self._after_errors)
         if isinstance(exc, ApiError) and exc.retry_after:
-            delay = max(delay, min(MAX_RETRY_AFTER, exc.retry_after) * random.uniform(*_SPREAD))  # noqa: S311
+            delay = max(delay, exc.retry_after * random.uniform(*_SPREAD))  # noqa: S311
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return delay  # the timeout itself may be the reason, and is reported
         if self._errors <= 3 or self._errors % 10 == 0:  # noqa: PLR2004 - each of the first three, then every tenth
             self._warn(f"{exc}; trying again in {delay:.0f} s")
         return delay

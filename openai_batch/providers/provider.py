@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from openai_batch.errors import AuthError
 from openai_batch.requests.limits import Limits
 
-from .keys import OPENAI_KEY, find_key, key_source, sdk_base_url, short_hash
+from .keys import OPENAI_KEY, find_key, header_values, key_source, sdk_base_url, short_hash
 from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Provider:
     """Maps the provider's own status words, in lower case, to the standard ones."""
 
     headers: dict[str, str] = field(default_factory=dict)
-    """Extra headers for every request."""
+    """Extra headers for every request. A value `env:NAME` stands for the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
     """A command, as a list of words, that prints the key."""
@@ -130,14 +130,13 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
-        if self.is_local:
-            return make_client(*local_endpoint(starting), self.headers)
         placed = self.placed()
         try:
-            key = placed.resolve_key()
+            base_url, key = local_endpoint(starting) if self.is_local else (str(placed.base_url), placed.resolve_key())
+            headers = header_values(str(self), self.headers)
         except AuthError as exc:
             raise if_imported(exc, "OpenAIError") from None
-        return make_client(str(placed.base_url), key, self.headers)
+        return make_client(base_url, key, headers, is_local=self.is_local)
 
     def placed(self) -> Provider:
         """Return this profile; without a base URL, with the SDK's own: OPENAI_BASE_URL, or else OpenAI's.

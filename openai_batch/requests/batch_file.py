@@ -18,7 +18,7 @@ from openai_batch.files.lines import lines
 
 from .check import check_stream
 from .fingerprints import fingerprints
-from .report import problems_text
+from .report import problem_lines
 from .source import require_requests
 from .split import Slice, Splitter, copy_requests
 
@@ -100,8 +100,8 @@ def problems_error(source: Source, report: Report) -> InputError:
         hint = "fix the input"
     else:
         hint = f"fix the file and check it again with `obatch check {source.name}`"
-    text = problems_text(source.name, report.errors, report.problem_count, outcome="nothing was sent")
-    return InputError(text, hint=hint, problems=report.errors)
+    first, *rest = problem_lines(source.name, report.errors, report.problem_count, outcome="nothing was sent")
+    return InputError(first, hint=hint, details=rest, problems=report.errors)
 
 
 def _clean(source: Source, target: Path) -> int:

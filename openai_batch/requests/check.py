@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from openai_batch.errors import Problem
-from openai_batch.files.lines import MAX_LINE_BYTES, blocks, lines, lines_of_block
+from openai_batch.files.lines import blocks, lines, lines_of_block, max_line_bytes
 from openai_batch.files.signatures import other_kind
 
 from .fast_check import chunk_of, count_inputs, read_chunk
@@ -72,7 +72,7 @@ def check_stream(
         stream.seek(start)  # read again, to find the lines with the repeated ids
     with unique_ids() as seen:
         checker = _Checker(*rules, seen)
-        for number, offset, raw in lines(stream, MAX_LINE_BYTES):
+        for number, offset, raw in lines(stream, max_line_bytes()):
             row = checker.line(number, offset, raw)
             if row is not None and on_row is not None:
                 on_row(row)
@@ -84,7 +84,7 @@ def _by_chunks(
 ) -> None:
     """Check a block of lines at once if all of them are good, else line by line."""
     number = offset = 0
-    for block, skipped in blocks(stream, MAX_LINE_BYTES):
+    for block, skipped in blocks(stream, max_line_bytes()):
         end = offset + len(block) + skipped
         chunk = None if skipped else read_chunk(block)
         if chunk is not None and checker.accepts(chunk, number, end):
@@ -92,7 +92,7 @@ def _by_chunks(
             hashes.add(chunk.ids)
         else:
             rows: list[Row] = []
-            for start, raw in lines_of_block(block, skipped, MAX_LINE_BYTES):
+            for start, raw in lines_of_block(block, skipped, max_line_bytes()):
                 number += 1
                 row = checker.line(number, offset + start, raw)
                 if row is not None:
@@ -170,7 +170,7 @@ class _Checker:
         There are `before` lines before them. `end` is the byte offset after the last one's newline.
         """
         limits, report = self._limits, self._report
-        longest = min(n for n in (limits.max_line_bytes, MAX_LINE_BYTES) if n is not None)
+        longest = min(n for n in (limits.max_line_bytes, max_line_bytes()) if n is not None)
         if (
             self._other_kind
             or chunk.url != report.endpoint

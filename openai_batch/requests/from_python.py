@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, InputError
@@ -18,10 +19,12 @@ from .source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-JobInput = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+Requests = Iterable[str | os.PathLike[str] | Mapping[str, Any]]
+JobInput = str | os.PathLike[str] | Requests | AsyncIterable[Mapping[str, Any]]
 """A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
+
+_TEXTS = "openai_batch.start sends texts, and the rows of data frames"
 
 
 def open_input(given: JobInput, folder: Path) -> Source:
@@ -31,12 +34,18 @@ def open_input(given: JobInput, folder: Path) -> Source:
     """
     if isinstance(given, Mapping):
         raise InputError("the input is one dict; nothing was sent", hint="give a list of dicts: [{…}]")
+    if isinstance(given, AsyncIterable):
+        raise InputError("the input is an async iterable; nothing was sent", hint="give it to submit_async")
+    if not isinstance(given, str | os.PathLike | Iterable) or hasattr(given, "columns"):
+        raise InputError(f"the input is a {type(given).__name__}; nothing was sent", hint=f"give requests; {_TEXTS}")
     items = iter([given] if isinstance(given, str | os.PathLike) else given)
     first = next(items, None)
     if first is None:
         raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
     items = itertools.chain([first], items)
     if isinstance(first, str | os.PathLike):
+        if isinstance(first, str) and given is not first and not Path(first).exists():
+            raise InputError(f"there is no file {first[:80]!r}; nothing was sent", hint=f"name files; {_TEXTS}")
         return open_joined(list(map(_name, items)), folder)
     source = Source(folder / "requests.jsonl", "the input", None)
     write_requests(items, source.path)

@@ -50,8 +50,8 @@ def strict_schema(schema: Any, title: str, source: str) -> dict[str, Any]:
     problems = list(_problems(made, made, "$", 0))
     if problems:
         raise InputError(
-            f"{source} is not a schema for structured output\n"
-            + "\n".join(f"{source}: {item}" for item in problems[:20]),
+            f"{source} is not a schema for structured output",
+            details=[f"{source}: {item}" for item in problems[:20]],
             hint="change the schema; OpenAI's guide to structured outputs says what it may have",
         )
     return {"name": re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] or "answer", "schema": made, "strict": True}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from openai_batch.errors import count_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -93,7 +95,7 @@ class Report:
         return [p for p in self.problems if not p.warning]
 
 
-def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> str:
+def problem_lines(name: str, problems: Sequence[Problem], count: int, outcome: str | None = None) -> list[str]:
     """Return one line for each problem, as `file:line: message: remedy`, and how many of `count` are not listed.
 
     `name` is the file of all problems that do not name a file. With `outcome` ("nothing was sent"), the first line says
@@ -101,7 +103,7 @@ def problems_text(name: str, problems: Sequence[Problem], count: int, outcome: s
     """
     lines = [problem.located(name) for problem in problems]
     if outcome is not None:
-        lines.insert(0, f"{name} has {count:,} {'problem' if count == 1 else 'problems'}; {outcome}")
+        lines.insert(0, f"{name} has {count_text(count, 'problem')}; {outcome}")
     if count > len(problems):
         lines.append(f"… and {count - len(problems):,} more")
-    return "\n".join(lines)
+    return lines

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from openai_batch.errors import BatchError, InputError, Problem
-from openai_batch.files.compression import expand, is_compressed
+from openai_batch.files.compression import MAX_EXPANDED, expand, is_compressed
 from openai_batch.files.encodings import to_utf8, wide_encoding
 from openai_batch.files.json_documents import is_json_document, to_lines
 from openai_batch.files.lines import lines
@@ -160,6 +160,8 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
             # read1 ends at a terminal's first Ctrl-D; read would ask for a second one.
             read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
             while chunk := read(1 << 20):
+                if out.tell() > MAX_EXPANDED:
+                    raise InputError(f"the input has more than {MAX_EXPANDED:,} bytes", hint="split the input")
                 out.write(chunk)
     except OSError as exc:
         raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc

@@ -22,7 +22,7 @@ from openai_batch.inputs.sql import load_duckdb
 
 from . import parquet_file
 from .csv_file import write_csv
-from .flatten import MISSING_ROW, RESULT_COLUMNS, flat
+from .flatten import RESULT_COLUMNS, flat
 from .outcome import Outcome
 from .result import Result
 from .result_line import UNREADABLE, read_json
@@ -89,7 +89,7 @@ class Export:
         """Take the next request, and how it ended. Its line, if it has one, is the next one in `write`."""
         self._input_row = next(self._rows, {})
         if verdict.outcome is Outcome.MISSING:
-            self._keep(custom_id, MISSING_ROW, {})
+            self._keep(custom_id, flat(Result.missing(custom_id, verdict)), {})
 
     def write(self, lines: Iterable[bytes], out: BinaryIO) -> None:
         """Write the results, and rows for the missing ones that `note` was called for, to `out`. Raises BatchError."""

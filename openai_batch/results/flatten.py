@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .outcome import NO_RESULT, Outcome
-
 if TYPE_CHECKING:
     from .result import Result
 
@@ -22,9 +20,6 @@ RESULT_COLUMNS = (
     "error_message",
 )
 """The columns of a result. `outcome` is success, refused, cut, error or missing."""
-
-MISSING_ROW = (None, None, None, None, None, Outcome.MISSING, *NO_RESULT.cause.split(": "))
-"""The columns of a request without any result."""
 
 
 def flat(result: Result) -> tuple[Any, ...]:

@@ -257,14 +257,14 @@ def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
     r"""Return a function that reads the line at a place, ended by `\n` without `\r`."""
     try:
         files = [stream.fileno() for stream in streams]
-    except OSError:  # the streams are in memory
+        pread = os.pread
+    except (OSError, AttributeError):  # the streams are in memory, or this is Windows
 
         def read(place: Place) -> bytes:
             stream = streams[place.stream]
             stream.seek(place.offset)
             return stream.read(place.length).removesuffix(b"\r") + b"\n"
     else:
-        pread = os.pread
 
         def read(place: Place) -> bytes:
             return pread(files[place.stream], place.length, place.offset).removesuffix(b"\r") + b"\n"

@@ -92,19 +92,20 @@ def complete(
     tally: Tally,
     note: Note | None = None,
     *,
+    missing: Callable[[int], Verdict] = lambda _: NO_RESULT,
     rename: bool = False,
 ) -> Iterator[bytes]:
     """Yield the lines of `results`, which must be in the order of `ids`, and count how each request ended.
 
     With `rename`, a line may have the id of another row; it gets the id of its own row. `note` is called for each
-    request, before its line is yielded.
+    request, before its line is yielded. `missing` returns the verdict on a row without a result.
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
         found = following if following is not None and following.row == row else None
         line = b"" if found is None else with_id(found.line, custom_id) if rename else found.line
         if found is None:
-            verdict = NO_RESULT
+            verdict = missing(row)
         else:
             verdict = SUCCEEDED if found.outcome is Outcome.SUCCESS else Result.of(line).verdict
         tally.count(verdict, custom_id)

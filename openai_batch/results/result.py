@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import msgspec
 
+from openai_batch.errors import count_text
+
 from .answers import Answer, answer_in
 from .body_parts import choices_in, reasoning_in, tool_calls_in
 from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
@@ -90,7 +92,7 @@ class Result:
     def summary(self) -> str:
         """The answer as a person reads it in a list: a vector by its length, a failure by its cause."""
         if self.outcome.answered and isinstance(self.answer, list) and set(map(type, self.answer)) == {float}:
-            return f"[{len(self.answer)} numbers]"
+            return f"[{count_text(len(self.answer), 'number')}]"
         answer = self.text if self.outcome.answered else None
         return answer or self.refusal or self.verdict.cause
 
@@ -109,7 +111,8 @@ class Result:
         """Read a result line, as `Job.download` writes it. Raises ValueError or RecursionError if it is not one."""
         result = read_line(line)
         if result.response is None and not has_content(result.error):
-            return cls.missing(result.custom_id)
+            cause = result.missing or NO_RESULT.cause
+            return cls.missing(result.custom_id, NO_RESULT._replace(cause=cause))
         status = _status(result)
         body = _body(result.response.body if result.response is not None else None)
         usage = body.get("usage") if isinstance(body, dict) else None
@@ -128,10 +131,10 @@ class Result:
         )
 
     @classmethod
-    def missing(cls, custom_id: str) -> Self:
-        """Return the result of a request that has none."""
-        code, _, message = NO_RESULT.cause.partition(": ")
-        return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, NO_RESULT.retryable))
+    def missing(cls, custom_id: str, verdict: Verdict = NO_RESULT) -> Self:
+        """Return the result of a request that has none, for the reason in `verdict`."""
+        code, _, message = verdict.cause.partition(": ")
+        return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, verdict.retryable))
 
 
 def _judge(result: ResultLine, status: int | None, body: Any) -> tuple[ResultError | None, Answer]:

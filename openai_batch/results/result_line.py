@@ -14,6 +14,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MISSING = "obatch_missing"
+"""The key of a line of our own, for a request that has no result."""
+
 
 class Response(msgspec.Struct):
     """The fields of a result line's response that are read here."""
@@ -33,6 +36,8 @@ class ResultLine(msgspec.Struct):
     """The response to the request, or None."""
     error: Any = None
     """The error, if there is one: an object, or text."""
+    missing: str | None = msgspec.field(default=None, name=MISSING)
+    """In a line of our own: why there is no result."""
 
 
 class _Id(msgspec.Struct):

@@ -29,10 +29,14 @@ class Tally:
     """The number of failed and missing requests that may succeed when they are sent again."""
     missing: list[str] = field(default_factory=list)
     """The ids of the first SAMPLES requests without any result."""
+    reasons: Counter[Verdict] = field(default_factory=Counter)
+    """The number of missing requests by verdict."""
     unknown_ids: int = 0
     """Results with an id that the job does not have."""
     repeats: int = 0
     """Results of a request that already had one."""
+    short: list[str] = field(default_factory=list)
+    """The files that were accepted with fewer bytes than are on record, each with both numbers."""
     unreadable_count: int = 0
     """Lines of the provider's files that are not results."""
     unreadable: list[str] = field(default_factory=list)
@@ -45,8 +49,10 @@ class Tally:
         self.retryable += verdict.retryable
         if verdict.outcome is Outcome.ERROR:
             self.causes[verdict.cause] += 1
-        elif verdict.outcome is Outcome.MISSING and custom_id is not None and len(self.missing) < SAMPLES:
-            self.missing.append(custom_id)
+        elif verdict.outcome is Outcome.MISSING:
+            self.reasons[verdict] += 1
+            if custom_id is not None and len(self.missing) < SAMPLES:
+                self.missing.append(custom_id)
 
     @property
     def answered(self) -> int:

@@ -65,6 +65,19 @@ def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: 
     invoke("wait", "1").succeeded()
 
 
+def test_one_account_that_cannot_be_asked_hides_no_other(server: FaultServer) -> None:
+    """After everything was lost, `recover` finds the jobs of each account that answers."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "team-b").succeeded()
+    shutil.rmtree(os.environ["OBATCH_STATE_DIR"])
+    with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
+        handle.write(f'[providers.another]\nbase_url = "{server.base_url}/moved"\napi_key_env = "KEY_A"\n')
+    found = invoke("recover").succeeded()
+    assert "warning: another: could not list the batches" in found.err
+    assert [row[2] for row in found.rows] == ["team-b"]
+    invoke("recover", "-p", "another").failed(6, "could not list the batches", "base URL")
+
+
 @pytest.mark.slow
 def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new key in the same variable goes on with the jobs of the old one."""
@@ -103,11 +116,13 @@ def test_two_hosts_may_give_the_same_id(server: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_an_account_that_a_header_selects(server: FaultServer) -> None:
+def test_an_account_that_a_header_selects(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key or a project in a header of the profile is sent, and is part of the account."""
+    for name in ("one", "two"):
+        monkeypatch.setenv(f"VALUE_OF_{name}", f"{name}-0123456789")
     for number, header in enumerate(("X-Api-Key", "OpenAI-Project")):
         tables = [
-            f'[providers.{name}]\nbase_url = "{server.base_url}"\nheaders = {{ "{header}" = "{name}-0123456789" }}\n'
+            f'[providers.{name}]\nbase_url = "{server.base_url}"\nheaders = {{ "{header}" = "env:VALUE_OF_{name}" }}\n'
             for name in ("one", "two")
         ]
         Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")

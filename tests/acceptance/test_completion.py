@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pexpect
 import pytest
 from support.command import PATIENCE, environment, invoke, request, write
 
 from openai_batch.cli.completion_scripts import read_commands
+from openai_batch.inputs.request_spec import RequestSpec
+from openai_batch.results.export import form_of
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -81,9 +85,21 @@ def test_commands_and_options_complete(shell_path: str) -> None:
         assert set(tab(shell_path, *command.path, "-")) == expected, command.name
     # A value that is spelt like a command is no command.
     assert tab(shell_path, "run", "--name", "check", "--exa") == ["--example"]
-    write("input.jsonl", [])
-    assert tab(shell_path, "submit", "inp") == ["input.jsonl"]
-    assert tab(shell_path, "run", "x.txt", "-o", "inp") == ["input.jsonl"]
+    assert tab(shell_path, "download", "--as", "") == ["csv", "jsonl", "parquet", "raw", "rows"]
+    assert tab(shell_path, "ls", "--status", "in") == ["in_progress"]
+    assert tab(shell_path, "retry", "--where", "") == ["cut", "refused", "error", "missing"]
+    assert tab(shell_path, "prepare", "--format", "x") == ["xlsx"]
+    assert tab(shell_path, "run", "--name", "") == []
+
+
+def test_every_value_that_is_offered_is_one() -> None:
+    """A value that completion offers for an option is taken by that option."""
+    options = {name: option for command in read_commands() for option in command.options for name in option.names}
+    for endpoint in options["--endpoint"].values:
+        score, rerank = ("x" if endpoint == kind else None for kind in ("score", "rerank"))
+        assert RequestSpec("m", endpoint=endpoint, score=score, rerank=rerank).target
+    for form in options["--as"].values:
+        assert form_of(None, form)
 
 
 def test_jobs_and_providers_complete(faulty: FaultServer, shell_path: str) -> None:
@@ -142,6 +158,7 @@ def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, complet
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").succeeded()
     env = environment({"PATH": shell_path, "TERM": "dumb"})
+    pexpect = pytest.importorskip("pexpect")
     shell = pexpect.spawn("zsh", ["-f", "-i"], env=env, encoding="utf-8", dimensions=(24, 200), timeout=PATIENCE)
     shell.sendline(f"fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy")
     shell.expect("ready\r\n")
@@ -149,6 +166,88 @@ def test_zsh_completes(faulty: FaultServer, shell_path: str, typed: str, complet
     shell.expect_exact(f"obatch {completed}")
     shell.close(force=True)
     assert faulty.batches
+
+
+NAMES = (
+    "aa$(touch canary)z",
+    "ab`touch canary`",
+    "ac;touch canary",
+    "ad'$(touch canary)'\"",
+    "ae\\$(touch canary)",
+    "af|touch canary&",
+    "ag ${x:=$(touch canary)} %(x)",
+    "ah*?[a]{b,c}:$((canary))#",
+)
+"""Names that a shell would run if it expanded them; each begins with letters of its own."""
+
+INTERACTIVE = {
+    "bash": (
+        ["--norc", "--noprofile", "-i"],
+        (
+            "bind 'set enable-bracketed-paste off'; source '{}/obatch.bash';"
+            " show() {{ printf '<%s>' \"$@\"; echo; }}; complete -o nosort -F _obatch show"
+        ),
+    ),
+    "zsh": (
+        ["-f", "-i"],
+        (
+            "fpath=('{}' $fpath); autoload -Uz compinit; compinit -u -D; compdef _obatch show; PS1=;"
+            " show() {{ printf '<%s>' \"$@\"; echo; }}"
+        ),
+    ),
+    "fish": (
+        ["-N", "-i"],
+        (
+            "source '{}/obatch.fish'; complete -c show -w obatch; function show; printf '<%s>' $argv; echo; end;"
+            " function fish_prompt; end"
+        ),
+    ),
+}
+"""By shell: how it starts, and a line that makes `show` complete like `obatch` and print its arguments."""
+
+
+def hostile_words(faulty: FaultServer) -> None:
+    """Put hostile names into the registry, the configuration and the working folder."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "faulty", "--name", "fine").succeeded()
+    Path("in.jsonl").rename("f-plain.jsonl")
+    for name in NAMES:
+        Path(f"f{name}").touch()
+    with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:
+        for name in NAMES:
+            config.write(f'[providers.{json.dumps(f"p{name}")}]\nbase_url = "{faulty.base_url}"\n')
+    db = sqlite3.connect(Path(os.environ["OBATCH_STATE_DIR"]) / "registry.db")
+    for number, name in enumerate(NAMES, 2):
+        db.execute("CREATE TEMP TABLE copy AS SELECT * FROM jobs WHERE id = 1")
+        db.execute("UPDATE copy SET id = ?1, uid = ?1, name = ?2", (number, f"n{name}"))
+        db.execute("INSERT INTO jobs SELECT * FROM copy")
+        db.execute("DROP TABLE copy")
+    db.execute("UPDATE parts SET batch_id = ?", (f"b{NAMES[0]}",))
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("shell", INTERACTIVE)
+def test_completion_runs_nothing(faulty: FaultServer, shell_path: str, shell: str) -> None:
+    """Names that hold commands come as they are at a real TAB, quoted, and nothing in them is run."""
+    hostile_words(faulty)
+    options, setup = INTERACTIVE[shell]
+    env = environment({"PATH": shell_path, "TERM": "dumb", "PS1": "", "INPUTRC": os.devnull})
+    pexpect = pytest.importorskip("pexpect")
+    terminal = pexpect.spawn(shell, options, env=env, encoding="utf-8", dimensions=(24, 400), timeout=15)
+    terminal.sendline(setup.format(SCRIPTS))
+    terminal.sendline("show rea''dy")
+    terminal.expect_exact("<ready>")
+    typed = {f"wait n{name[:2]}": f"<wait><n{name}>" for name in NAMES}
+    typed |= {f"ls -p p{name[:2]}": f"<ls><-p><p{name}>" for name in NAMES}
+    typed |= {f"check f{name[:2]}": f"<check><f{name}>" for name in NAMES}
+    typed |= {f"status b{NAMES[0][:2]}": f"<status><b{NAMES[0]}>", "wait fin": "<wait><fine>"}
+    typed |= {"run x -o f-pl": "<run><x><-o><f-plain.jsonl>", "download --as parq": "<download><--as><parquet>"}
+    for words, shown in typed.items():
+        terminal.send(f"show {words}\t\r")
+        terminal.expect_exact(shown)
+    terminal.close(force=True)
+    assert not Path("canary").exists()
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 999, b"", b"SQLite format 3\x00" + b"\xff" * 4096])

@@ -76,6 +76,7 @@ def test_a_bad_provider_is_not_added(words: list[str], message: str) -> None:
     ("text", "message", "hint"),
     [
         ("[providers.acme\n", "not valid TOML", "fix"),
+        ('[providers.local]\nmodel_path = "C:\\data\\m.gguf"\n', "not valid TOML", "single quotes"),
         ('[providers.acme]\nbase_url = "https://x/v1"\nmax_request = 3\n', "unknown key 'max_request'", "max_requests"),
         ('[providers.acme]\nbase_url = "https://x/v1"\napi_key = "sk-1"\n', "keys do not belong", "api_key_env"),
         ("[providers.acme]\nmodels = []\n", "base_url is missing", "base_url ="),

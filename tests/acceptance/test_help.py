@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
-from support.command import COMMAND, environment, invoke, plain, request, see, write
+from support.command import COMMAND, environment, inside, invoke, plain, request, see, write
 
 from openai_batch import errors
 from openai_batch.cli.app import EPILOG, build_app
@@ -99,6 +99,23 @@ def test_slips_of_the_finger(words: str, suggestion: str) -> None:
     result = invoke(*words.split())
     assert (result.code, result.out) == (2, "")
     assert suggestion in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("-p x ls", "-p belongs after the command", "obatch ls -p x"),
+        ("-px ls --json", "-p belongs after the command", "obatch ls -px --json"),
+        ("--provider=x -q ls", "--provider belongs after the command", "obatch ls --provider=x -q"),
+        ("--no-dedup run a.csv", "--no-dedup belongs after the command", "obatch run --no-dedup a.csv"),
+        ("-o out.csv", "-o belongs after the command", "obatch COMMAND -o out.csv"),
+        ("--missing f wait", "obatch wait has no option --missing", "obatch wait -h"),
+        ("ls --version", "--version belongs before any command", "obatch --version"),
+    ],
+)
+def test_an_option_in_the_wrong_place(words: str, message: str, hint: str) -> None:
+    """The error says where the option belongs, and the hint is the command as it should be."""
+    inside(*words.split()).failed(2, message, hint)
 
 
 def test_the_version_needs_nothing() -> None:

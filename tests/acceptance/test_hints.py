@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.command import inside, request, write
 
+from openai_batch.errors import count_text
+from openai_batch.providers.remedies import remedy
+
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
@@ -56,6 +59,17 @@ def test_hints_fit_a_refusal(faulty: FaultServer, fault: str, message: str, hint
     assert not faulty.batches
 
 
+@pytest.mark.parametrize(
+    ("fault", "path"), [("upload=quota*9", "/files"), ("create=quota*9", "/batches"), ("poll=quota*9", "/batches/.*")]
+)
+def test_an_exhausted_quota_is_not_tried_again(faulty: FaultServer, fault: str, path: str) -> None:
+    """Whatever is refused for it is sent once; a limit that passes is tried again."""
+    words = [*submit(fault), "-q"]
+    command = words if "poll" not in fault else ["run", *words[1:], "-o", "out.jsonl"]
+    inside(*command).failed(1, "exceeded your current quota", "top up the account")
+    assert len(faulty.seen("GET" if "poll" in fault else "POST", path)) == 1
+
+
 def test_hints_fit_a_job_that_ended(faulty: FaultServer) -> None:
     """With nothing to collect nobody is sent to `download`; where retrying cannot help there is no hint to retry."""
     inside(*submit("steps=in_progress,in_progress,in_progress,in_progress;rows=allerrors")).succeeded()
@@ -86,3 +100,26 @@ def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
     assert "did you mean faulty?" in inside("status", "batch_x", "-p", "faultty").failed(6, "faultty").err
     assert os.environ["TEST_KEY"]
     assert not faulty.requests
+
+
+def test_one_is_one() -> None:
+    """Numbers have the noun and the verb that fit them, in the one place that words them."""
+    assert [count_text(n, "batch") for n in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
+    assert [count_text(n, "row", "was") for n in (1, 2)] == ["1 row was", "2 rows were"]
+    assert [count_text(n, "result", "repeats") for n in (1, 2)] == ["1 result repeats", "2 results repeat"]
+
+
+def test_a_failed_request_that_is_not_sent_again(faulty: FaultServer) -> None:
+    """One request is not "1 requests", in each message of its job."""
+    write("in.jsonl", [request("a", "fault:rows=allerrors")])
+    told = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").err + inside("wait", "1").err
+    told += inside("retry", "1").failed(5, "job 1: 1 failed request is not sent again").err
+    assert "1 requests" not in told
+    assert faulty.batches
+
+
+def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
+    """A message about a rate that links to the page where one pays is no reason to give up."""
+    passing = "Rate limit reached. You can increase it at https://platform.openai.com/account/billing."
+    assert remedy("rate_limit_exceeded", passing) == ""
+    assert "top up" in remedy("billing_hard_limit_reached", "Billing hard limit has been reached")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,8 @@ from support.command import invoke
 from support.sample_tables import needs_duckdb, requests, write_table
 
 from openai_batch.errors import InputError
-from openai_batch.inputs.public_fetch import fetch_public, is_public
+from openai_batch.inputs.data_url import data_url
+from openai_batch.inputs.public_fetch import fetch_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +103,7 @@ def test_files_out_of_bounds_are_refused() -> None:
     done = subprocess.run(words, cwd="elsewhere", capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stdout == ""
-    lines = done.stderr.splitlines()
+    lines = [line.strip() for line in done.stderr.splitlines()]
     assert lines[0] == f"error: the input has {len(told)} problems; nothing was prepared"
     for number, words_told in enumerate(told.values(), 1):
         assert lines[number].startswith(f"../in/t.jsonl:{number}: image: "), lines[number]
@@ -120,11 +122,51 @@ def test_private_addresses_are_not_fetched(host: str) -> None:
         requests("t.csv", images=("image",), inline_images=True)
 
 
-def test_which_addresses_are_public() -> None:
-    """Addresses that hide a private one, or a group, are not public."""
-    private = ["10.0.0.1", "224.0.0.1", "64:ff9b::7f00:1", "::ffff:10.0.0.1", "2002:7f00:1::", "fe80::1", "::"]
-    assert not any(is_public(address) for address in private)
-    assert all(is_public(address) for address in ["8.8.8.8", "2606:4700:4700::1111", "64:ff9b::808:808"])
+MALFORMED = [
+    "http://[::1",
+    "http://[x]/a.png",
+    "http://host.example:port/",
+    "http://host.example:99999/",
+    "https://host.example:0/",
+    "http://",
+    "http:///a.png",
+    "http://:80/",
+    "http://host .example/",
+    "https://host.example/a b.png",
+    "https://host.example/a\nb.png",
+    "HTTPS://[v1.x]:-1/",
+]
+
+
+@pytest.mark.parametrize("options", [(), ("--inline-images",)], ids=["kept", "fetched"])
+def test_a_malformed_address_is_an_error_of_its_row(options: tuple[str, ...]) -> None:
+    """It is told by row, whether it would be fetched or not; `data_url` refuses it too."""
+    Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells(*MALFORMED)), encoding="utf-8")
+    done = invoke("prepare", "t.jsonl", "-m", "m", "--image", "image", *options)
+    assert done.code == 3
+    lines = done.err.splitlines()
+    for number, address in enumerate(MALFORMED, 1):
+        assert lines[number].startswith(f"t.jsonl:{number}: image: "), lines[number]
+        assert "is not a usable web address" in lines[number]
+        with pytest.raises(InputError, match="is not a usable web address"):
+            data_url(address)
+
+
+def test_a_name_that_cannot_be_looked_up_is_an_error_of_its_row() -> None:
+    """What only the look-up of the name finds out has no traceback either."""
+    addresses = ["http://a..b/", f"http://{'a' * 70}.example/", "http://xn--\u00fc.example/"]
+    write_table(Path("t.csv"), cells(*addresses))
+    done = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--inline-images")
+    assert done.code == 3
+    for number in range(2, 2 + len(addresses)):
+        assert re.search(rf"^t.csv:{number}: image: http://\S* cannot be fetched", done.err, re.MULTILINE), done.err
+
+
+def test_brackets_are_no_traceback() -> None:
+    """`data_url` refuses text that looks like a broken URL as it refuses other text."""
+    for text in ("file://[x", "//[x"):
+        with pytest.raises(InputError, match="does not point to a file"):
+            data_url(text)
 
 
 class Site(BaseHTTPRequestHandler):
@@ -132,7 +174,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        where = {"/moved": "/a.png", "/file": "ftp://a.example/x"}.get(self.path)
+        where = {"/moved": "/a.png", "/file": "ftp://a.example/x", "/port": "http://a.example:99999/"}.get(self.path)
         self.send_response(302 if where else 404 if self.path == "/nope" else 200)
         if where:
             self.send_header("Location", where)
@@ -175,6 +217,7 @@ def test_fetching_checks_every_connection() -> None:
             ("nope", "the server said 404"),
             ("short", "ended after"),
             ("file", "neither http nor https"),
+            ("port", "not a usable web address"),
         ):
             with pytest.raises(InputError, match=told):
                 fetch_public(f"{url}/{page}", lambda _: True)

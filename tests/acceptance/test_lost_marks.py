@@ -124,8 +124,30 @@ def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a", "fault:list=404*9")])
     faulty.files["warm-up"] = faulty._store("in", "x", b"", faulty._plan_of(Path("in.jsonl").read_bytes()), "batch")
     invoke(*RUN, "--check-remote").failed(6, "could not list the batches")
-    assert "does not list its batches" in invoke(*RUN).succeeded().err
+    told = invoke(*RUN).succeeded().err
+    assert told.count("does not list its batches") == 1
+    assert "`obatch status ID -p faulty` adds it first" in told
     assert len(faulty.batches) == 1
+    write("in.jsonl", [request("b", "fault:list=405*9")])
+    assert "does not list" not in invoke(*RUN).succeeded().err  # once for each account
+
+
+@pytest.mark.slow
+def test_a_list_that_ends_too_early_is_told_once(faulty: FaultServer) -> None:
+    """A new machine may not see what was sent before: it says so before it pays, and how to name the batch."""
+    start("shape=noafter")
+    (old,) = faulty.batches
+    faulty.add_strangers(100)
+    told = invoke("submit", "in.jsonl", "-p", "faulty").succeeded().err
+    assert told.count("list ends too early: only 100 batches are shown") == 1
+    assert "`obatch status ID -p faulty` adds it first" in told
+    assert len(faulty.uploads) == 2
+    lose_everything()
+    invoke("status", old, "-p", "faulty").succeeded()
+    invoke(*RUN).succeeded()
+    assert len(faulty.uploads) == 2
+    write("other.jsonl", [request("x")])
+    assert "too early" not in invoke("submit", "other.jsonl", "-p", "faulty").succeeded().err
 
 
 @pytest.mark.slow
@@ -160,7 +182,8 @@ def test_rows_of_an_earlier_job_are_not_paid_again_by_themselves(faulty: FaultSe
         Path("t.csv").write_text("text\n" + texts, encoding="utf-8")
         invoke(*words).succeeded()
     lose_everything()
-    assert "not sent again" in invoke(*words, "--retries", "2").failed(5, "1 of 3 answered").err
+    told = invoke(*words, "--retries", "2").failed(5, "1 of 3 answered", "obatch retry 1 --all pays for them again")
+    assert "not sent again" in told.err
     assert "an earlier job" in invoke("retry").out
     assert len(faulty.batches) == 2
     invoke("retry", "--all").succeeded()

@@ -11,6 +11,8 @@ import pytest
 from support.command import ids, inside, invoke, plain, request, see, write
 from support.sample_results import read_csv, read_json
 
+from openai_batch.jobs.jobs import Jobs
+
 if TYPE_CHECKING:
     from support.faults import FaultServer
     from support.servers import LocalServer
@@ -56,6 +58,39 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     told = invoke("results", "-o", "other.csv", "--force", "--json").succeeded().json
     assert told["results"]["path"] == "other.csv"
     assert Path("other.csv").read_bytes() == before
+
+
+def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
+    """`run` tells where the results go, in which form and with which columns; what `download` is told itself wins."""
+    words = ("t.txt", "--as", "csv", "--fields", "--no-inert")
+    run("-o", *words, rows="objects")
+    table = Path("t.txt").read_bytes()
+    Path("t.txt").unlink()
+    invoke("download").succeeded()
+    assert Path("t.txt").read_bytes() == table
+    invoke("download", "-o", "rows.csv").succeeded()
+    assert Path("rows.csv").read_bytes() == table
+    with Jobs() as jobs:
+        assert jobs.get(1).download("api.csv").read_bytes() == table
+    assert json.loads(invoke("results").succeeded().out.splitlines()[0])["label"] == "r0"
+    assert "label" not in json.loads(invoke("results", "--no-fields").succeeded().out.splitlines()[0])
+    invoke("download", "-o", "raw.jsonl").succeeded()
+    assert '"response"' in Path("raw.jsonl").read_text()
+    invoke("download").succeeded()  # to the same file as before
+    assert '"response"' in Path("raw.jsonl").read_text()
+    assert faulty.batches
+
+
+def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None:
+    """A run that ended before its job has its output written by a plain `download`."""
+    Path("t.csv").write_text("id,text\n1,hi\n", encoding="utf-8")
+    model = "fault:rows=objects;steps=in_progress,in_progress"
+    words = ("run", "t.csv", "-p", "faulty", "-m", model, "-o", "out.csv", "--fields", "--timeout", "0.1")
+    invoke(*words).failed(124, "still")
+    invoke("wait").succeeded()
+    invoke("download").succeeded()
+    assert [(row["text"], row["label"]) for row in read_csv("out.csv")] == [("hi", "line-1")]
+    assert faulty.batches
 
 
 def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
@@ -131,7 +166,7 @@ def test_another_form_at_the_same_name_is_told_and_counted_as_it_is(faulty: Faul
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     told = "3 of 6 answered: 2 succeeded, 1 cut, 3 missing (r3, r4, r5)"
     assert told in inside(*words, "--as", "rows").err
-    assert told in inside("download").err
+    assert told in inside("download", "--as", "raw").err
     whole = Path("out.jsonl").read_bytes()
     assert whole.count(b'"response"') == 3
     assert told in inside(*words).err

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import environment, invoke, request, write
+from support.command import Result, environment, inside, invoke, request, write
 
 from openai_batch.jobs.store.registry import Registry
 
@@ -19,6 +19,14 @@ RUN = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--force")
 def folders() -> list[Path]:
     """Return the folders of jobs."""
     return list((Path(environment()["OBATCH_STATE_DIR"]) / "jobs").iterdir())
+
+
+def test_nothing_to_remove_is_said_in_a_pipe_too() -> None:
+    """Standard output stays empty, and the message is one line; -q and --json stay what they are."""
+    assert inside("prune").succeeded() == Result(0, "", "nothing to remove\n")
+    assert inside("prune", "-q").succeeded() == Result(0, "", "")
+    assert inside("prune", "--json").succeeded().json == []
+    assert "no jobs yet" in inside("ls").succeeded().err
 
 
 def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:

@@ -54,7 +54,9 @@ def test_every_kind_of_input_is_kept(faulty: FaultServer) -> None:
     told.failed(2, "t.jsonl is an input", "another name")
     inside("prepare", "p.jsonl", "-o", "p.jsonl", *common).failed(2, "p.jsonl is an input")
     inside("run", "in.jsonl", "-p", "faulty", "-o", "in.jsonl", "--force").failed(2, "in.jsonl is an input")
-    inside("run", "p.jsonl", "--missing", "x.jsonl", "-o", "x.jsonl", *common).failed(2, "x.jsonl is the output, too")
+    for name in ("x.jsonl", "X.jsonl"):
+        told = inside("run", "p.jsonl", "--missing", name, "-o", "x.jsonl", *common)
+        told.failed(2, f"{name} is the output, too", "another name")
     with ready.open("rb") as stream:
         words = [*COMMAND, "run", "-", "-p", "faulty", "-o", "in.jsonl", "--force"]
         done = subprocess.run(words, stdin=stream, capture_output=True, check=False, env=environment())

@@ -9,17 +9,20 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import COMMAND, PATIENCE, Terminal, environment, invoke, request, write
+from support.command import COMMAND, PATIENCE, STOPS, Terminal, environment, invoke, request, write
 from support.servers import wait_until
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no process can send these signals on Windows"),
+]
 
 
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 300)
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+SIGNALS = [(number, 128 + number) for number in STOPS]
 
 
 def start(*words: str) -> subprocess.Popen[str]:

@@ -157,6 +157,46 @@ def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
+def test_a_cut_answer_that_is_sent_again_is_counted_once(faulty: FaultServer) -> None:
+    """The provider counts a cut answer as completed; sent again, it is open until the new answer is there."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=mixed,cut") for n in range(6)])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+    inside("retry", "1", "--where", "cut").succeeded()
+    counts = inside("status", "1", "--offline", "--json").json["requests"]
+    assert counts == {"total": 6, "completed": 2, "failed": 3}
+    assert "3 of 6 requests answered" in inside("wait", "1").err
+    before = states()
+    assert before == {("completed", 6, 3, 3)}
+    inside("download", "1", "-o", "out.jsonl")
+    assert states() == before
+    assert len(faulty.batches) == 2
+
+
+def test_a_strict_wait_is_as_strict_as_a_download(faulty: FaultServer) -> None:
+    """Refused and cut answers exit with 5 after each of them; the results are still to be collected."""
+    for number, (plan, code) in enumerate([("rows=declined,cut", 5), ("", 0), ("rows=absent", 5)], 1):
+        write("in.jsonl", [request(f"r{n}", f"fault:{plan}") for n in range(3)])
+        inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+        assert inside("wait", str(number), "--strict").code == code
+        assert inside("status", str(number), "--json").json["answered"] is None
+        assert inside("download", str(number), "--strict").code == code
+    assert inside("wait", "1").code == 0
+    inside("wait", "1", "--strict").failed(5, "1 succeeded, 1 cut, 1 refused", "obatch retry 1 --where refused,cut")
+    assert faulty.batches
+
+
+def test_the_input_of_a_job_is_the_file_that_was_named(faulty: FaultServer) -> None:
+    """Also if requests were made of it: of a table, of several, or of a query."""
+    Path("a.csv").write_text("text\nhi\n", encoding="utf-8")
+    Path("b.csv").write_text("text\nho\n", encoding="utf-8")
+    a, b = (str(Path(name).absolute()) for name in ("a.csv", "b.csv"))
+    inside("run", "a.csv", "-p", "faulty", "-m", "m", "-o", "a.jsonl").succeeded()
+    inside("run", "a.csv", "b.csv", "-p", "faulty", "-m", "m", "-o", "ab.jsonl").succeeded()
+    assert [job["input"] for job in inside("ls", "--json").json] == [f"{a}, {b}", a]
+    assert inside("status", "1").fields["input"] == a
+    assert faulty.batches
+
+
 def test_a_refusal_is_never_said_to_have_succeeded(faulty: FaultServer) -> None:
     """Before the results are read, a request that the provider completed is called answered; it may be a refusal."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=declined,cut,absent") for n in range(6)])

@@ -9,7 +9,8 @@ import pytest
 from openai_batch.errors import ApiError, IncompleteError, UncertainError
 from openai_batch.jobs.cancel import cancel, withdraw
 from openai_batch.jobs.collect import collect, raise_if_incomplete
-from openai_batch.jobs.retry import WITHDRAWN, retry, survey
+from openai_batch.jobs.missing_reasons import WITHDRAWN
+from openai_batch.jobs.retry import retry, survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.results.outcome import Outcome

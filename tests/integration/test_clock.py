@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import UncertainError, WaitTimeoutError
+from openai_batch.jobs import token_limit
 from openai_batch.jobs.submit import start
 
 if TYPE_CHECKING:
@@ -60,3 +61,35 @@ def test_a_jump_does_not_change_the_grace_period(
         start(workflow, spec)
     assert len(workbench.server.seen("GET", "/batches")) > 1
     assert len(workbench.server.creates) == 1
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+def test_a_jump_does_not_change_the_pause_after_a_full_queue(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """The part is tried again after the pause, and neither at once nor a day later."""
+    monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
+    workbench.server.queue_bytes = 1
+    workflow = workbench.workflow()
+    job, _ = start(workflow, workbench.spec("m"))
+    begun = time.monotonic()
+    job = workflow.advance(job)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    workbench.server.queue_bytes = None
+    while not job.submitted:
+        assert time.monotonic() - begun < 30
+        time.sleep(0.1)
+        job = workflow.advance(job)
+    assert time.monotonic() - begun > 2
+    assert len(workbench.server.creates) == 2
+
+
+def test_a_limit_from_the_future_is_not_kept(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that was guessed before the clock was set back by a day does not hold for that day too."""
+    registry = workbench.workflow().registry
+    registry.set_limit("account", "m", 7, named=False)
+    real = time.time
+    assert registry.limit("account", "m", real() - 3600, named=False) == 7
+    monkeypatch.setattr(time, "time", lambda: real() - DAY)
+    assert registry.limit("account", "m", real() - DAY - 3600, named=False) is None

@@ -15,12 +15,14 @@ from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.backups import move_to_backup
 from openai_batch.files.slice import FileSlice
 from openai_batch.jobs.collect import collect, fetch_raw, raise_if_incomplete
+from openai_batch.jobs.jobs import Jobs
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.retry import survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
 from openai_batch.providers import api
+from openai_batch.results.export import Export
 from openai_batch.results.outcome import NO_RESULT, Outcome
 
 if TYPE_CHECKING:
@@ -105,6 +107,28 @@ def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) 
     with pytest.raises(IncompleteError, match="failed") as told:
         raise_if_incomplete(done)
     assert words in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "words"),
+    [
+        ("end=failed", "batch_failed", "the batch failed: line 2: This line is no JSON. (invalid_json_line)"),
+        ("end=expired;rows=absent", "batch_expired", "the batch expired before this request had a result"),
+        ("end=cancelled;rows=absent", "batch_cancelled", "the batch was cancelled before this request had a result"),
+        ("end=completed;rows=absent", "missing", "no result"),
+    ],
+)
+def test_each_missing_row_says_what_became_of_its_batch(workbench: Workbench, plan: str, code: str, words: str) -> None:
+    """In tables, and from Python: the row stays missing, and its error is that of its batch."""
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:{plan}"), timeout=60)
+    collect(workflow, job, workbench.out, export=Export("rows"))
+    lacking = [row for row in workbench.rows() if row["outcome"] == "missing"]
+    assert {(row["error_code"], row["error_message"]) for row in lacking} == {(code, words)}
+    with Jobs() as jobs:
+        results = [result for result in jobs.get(job.id).results() if result.outcome == "missing"]
+    assert [str(result.error) for result in results] == [f"{code}: {words}"] * len(lacking)
+    assert lacking
 
 
 @pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])
@@ -353,13 +377,49 @@ def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off
     output.recorded = len(output.data) + off
     raise_if_incomplete(collect(workflow, job, workbench.out))
     assert len(workbench.rows()) == 4
-    output.recorded = len(output.data) + 1000
-    workbench.forget_downloads(job)
-    with pytest.raises(DownloadError, match="arrived with") as told:
-        collect(workflow, job, workbench.out, force=True)
-    assert "--raw" in told.value.hint
     (path,) = fetch_raw(workflow, job, workbench.folder)
     assert path.read_bytes() == output.data
+
+
+@pytest.mark.parametrize("sent", ["", "chunked"])
+def test_a_record_of_too_many_bytes_is_no_obstacle(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, sent: str
+) -> None:
+    """After the tries, a file that is whole by its own length and has each result is accepted, and that is said."""
+    monkeypatch.setattr(api, "_SIZE_TRIES", 2)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:rows=mixed{f';content={sent}*9' if sent else ''}"), timeout=30)
+    files = [file for file in workbench.server.files.values() if file.purpose == "batch_output"]
+    for file in files:
+        file.recorded = 1_000_000
+    done = collect(workflow, job, workbench.out)
+    assert (done.tally.requests, len(workbench.rows())) == (4, 4)
+    (told,) = (text for text in workbench.reporter.warnings if "of 1,000,000 bytes on record" in text)
+    assert "(and 1 file more); accepted, since each request has a result" in told
+    collect(workflow, job, workbench.out, force=True)  # from the kept files, without a word
+    assert len(workbench.server.seen("GET", "/files/.*/content")) == 4
+
+
+@pytest.mark.parametrize("lack", ["a row", "an end", "a length"])
+def test_a_short_file_that_lacks_something_is_refused(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    """Without every result, a last line that is whole and a proven length, the record is believed."""
+    monkeypatch.setattr(api, "_SIZE_TRIES", 2)
+    workflow = workbench.workflow()
+    plan = "fault:content=wholenolength*9" if lack == "a length" else "fault:end=completed"
+    job = workflow.wait(workbench.submit(plan), timeout=30)
+    (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
+    output.recorded = 1_000_000
+    if lack == "a row":
+        output.data = output.data[output.data.index(b"\n") + 1 :]
+    elif lack == "an end":
+        output.data += output.data[:50]
+    for _ in range(2):
+        with pytest.raises(DownloadError, match="arrived with") as told:
+            collect(workflow, job, workbench.out)
+        assert "--raw" in told.value.hint
+    assert not workbench.out.exists()
 
 
 def test_a_strange_line_withholds_no_other_result(workbench: Workbench) -> None:

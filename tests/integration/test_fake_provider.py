@@ -110,3 +110,19 @@ def _is_installed() -> bool:
     from importlib.metadata import entry_points
 
     return any(point.name == "openai_batch" for point in entry_points(group="pytest11"))
+
+
+def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `Batch` made is no reason for `Jobs` to stop: it is never taken for a part of a job."""
+    monkeypatch.chdir(tmp_path)
+    with fake_provider(polls=1000) as fake:
+        with Batch(provider=fake.provider) as batch:
+            batch.add_to_batch(model="m", messages=[{"role": "user", "content": "x"}])
+            batch.submit(metadata={f"k{number}": "v" for number in range(16)})
+        with Batch("other.jsonl", provider=fake.provider) as batch:
+            batch.add_to_batch(model="m", messages=[{"role": "user", "content": "y"}])
+            batch.submit()
+        with Jobs() as jobs:
+            job = jobs.submit([{"model": "m", "messages": [{"role": "user", "content": "z"}]}], provider=fake.provider)
+            assert [listed.id for listed in jobs.list()] == [job.id]
+        assert [len(batch["metadata"]) for batch in fake.batches] == [16, 1, 2]

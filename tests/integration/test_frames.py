@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 import openai_batch
-from openai_batch import Result
+from openai_batch import Jobs, Result
 from openai_batch.errors import IncompleteError, InputError, NotFoundError, UsageError, WaitTimeoutError
 from openai_batch.testing import Cut, Failure, Refusal, fake_provider
 
@@ -339,6 +339,47 @@ def test_async_versions() -> None:
         return [texts, attached.id == run.id, [results[0].text for results in mapped]]
 
     assert asyncio.run(main()) == [["re: one"], True, [f"re: number {n}" for n in range(4)]]
+
+
+@pytest.mark.usefixtures("fake")
+def test_async_iterables_are_rows_too() -> None:
+    """An async generator is read as it goes, by the async functions; the others say so."""
+
+    async def texts() -> AsyncIterator[str]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield f"number {number}"
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        async for text in texts():
+            yield {"model": "m", "messages": [{"role": "user", "content": text}]}
+
+    async def main() -> list[Any]:
+        mapped = await openai_batch.map_async(texts(), model="m")
+        run = await openai_batch.start_async(texts(), "again {{ prompt }}", model="m")
+        async with Jobs() as jobs:
+            job = await jobs.submit_async(requests())
+            await job.wait_async()
+            own = [result.text async for result in job.results_async()]
+        await run.wait_async()
+        return [[result.text for result in mapped], run["line-3"].text, own]
+
+    answers = [f"re: number {number}" for number in range(3)]
+    assert asyncio.run(main()) == [answers, "re: again number 2", answers]
+    with pytest.raises(InputError, match="async"):
+        openai_batch.map(texts(), model="m")
+    with Jobs() as jobs, pytest.raises(InputError, match="async") as caught:
+        jobs.submit(requests())
+    assert "submit_async" in caught.value.hint
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("given", [pd.DataFrame({"text": ["a"]}), pl.DataFrame({"text": ["a"]}), ["What is 2 + 2?"], 3])
+def test_what_jobs_does_not_take(given: Any) -> None:
+    """A frame and a list of texts are no requests; the hint says what takes them."""
+    with Jobs() as jobs, pytest.raises(InputError, match="nothing was sent") as caught:
+        jobs.submit(given)
+    assert "openai_batch.start" in caught.value.hint
 
 
 def test_a_refused_input_raises(fake: FakeProvider) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import gc
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -161,6 +160,7 @@ def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: J
 @pytest.mark.parametrize("count", [1, 2000])
 def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> None:
     """No room for the requests is an error that names the folder, whether it shows at once or at the end."""
+    resource = pytest.importorskip("resource", reason="files have no limit on Windows")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))

@@ -50,7 +50,7 @@ def test_a_job_runs_here() -> None:
 
 def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
     """The program stands as it is printed, and run twice it makes one job."""
-    section = README.read_text(encoding="utf-8").partition("### Jobs from Python")[2]
+    section = README.read_text(encoding="utf-8").partition("### Requests of your own")[2]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found is not None
     told = []

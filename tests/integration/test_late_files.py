@@ -12,7 +12,8 @@ from support.plan import Plan
 from openai_batch.errors import IncompleteError
 from openai_batch.jobs import workflow as steps
 from openai_batch.jobs.collect import collect, raise_if_incomplete
-from openai_batch.jobs.retry import NO_OUTPUT, retry_once, survey, wait_and_retry
+from openai_batch.jobs.missing_reasons import NO_OUTPUT
+from openai_batch.jobs.retry import retry_once, survey, wait_and_retry
 from openai_batch.jobs.submit import start
 from openai_batch.providers.batch_info import Counts
 

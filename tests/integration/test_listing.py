@@ -20,7 +20,9 @@ def test_a_listing_ends(workbench: Workbench, shape: str, pages: int) -> None:
         api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata=None).id
         for _ in range(5)
     ]
-    listed = [batch.id for batch in api.batches(page_size=2, max_pages=20)]
+    cut: list[int] = []
+    listed = [batch.id for batch in api.batches(page_size=2, max_pages=20, on_cut=cut.append)]
     api.close()
     assert listed == (made[::-1][:2] if "noafter" in shape else made[::-1])
     assert len(workbench.server.seen("GET", "/batches")) == pages
+    assert cut == ([2] if "noafter" in shape else [])

@@ -82,6 +82,16 @@ OFF: list[tuple[str, str]] = [
     (ACME + "one_model = 1", "one_model"),
     (ACME + "models = 'x'", "models"),
     (ACME + "headers = { a = 1 }", "headers"),
+    (ACME + 'headers = { Authorization = "Basic abc" }', r"headers: Authorization holds a key"),
+    (ACME + 'headers = { "X-Api-Key" = "short" }', r"headers: X-Api-Key holds a key"),
+    (ACME + 'headers = { "x-auth-token" = "short" }', r"headers: x-auth-token holds a key"),
+    (ACME + 'headers = { "X-Anything" = "sk-0123456789abcdef0" }', r"headers: X-Anything holds a key"),
+    (ACME + 'headers = { "X-Anything" = "Bearer abc" }', r"headers: X-Anything holds a key"),
+    (ACME + 'headers = { "api-key" = "env:OPENAI_API_KEY" }', "OPENAI_API_KEY is OpenAI's key"),
+    ('[providers.acme]\nbase_url = "http://a.example"\nheaders = { "api-key" = "env:K" }', "unencrypted"),
+    ("a" + ".a" * 20_000 + " = 1", "line 1 has more than 1,000 dots"),
+    ("x = 1\ny = " + "[" * 30_000, "not valid TOML"),
+    ("x = 1\ny = " + "{a=" * 10_000, "not valid TOML"),
     (ACME + "create_grace = -1", "create_grace"),
     (ACME + "display_name = ''", "display_name"),
     (ACME.replace("https", "ftp"), "not an http"),
@@ -272,3 +282,17 @@ def test_profiles_are_copies() -> None:
     assert "x" not in get_provider_by_name("groq").headers
     assert get_provider_by_name("groq").base_url == "https://api.groq.com/openai/v1"
     assert MAX_BYTES == 65536
+
+
+def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`env:NAME` is the value of a variable; the file holds no key, and no message repeats one."""
+    workbench.configure()
+    with (workbench.home / "config.toml").open("a") as config:
+        config.write('headers = { "x-api-key" = "env:HEADER_KEY" }\n')
+    with pytest.raises(AuthError, match="HEADER_KEY is not set"):
+        workbench.api().make_ready()
+    monkeypatch.setenv("HEADER_KEY", "header-canary-0123456789")
+    api = workbench.api()
+    assert list(api.batches()) == []
+    assert workbench.server.requests[-1].headers["x-api-key"] == "header-canary-0123456789"
+    api.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import AuthError, OutputExistsError
-from openai_batch.files import paths
+from openai_batch.files import locks, paths
 from openai_batch.jobs.collect import collect
 from openai_batch.jobs.reporter import Reporter
 
@@ -123,7 +122,7 @@ def test_a_job_that_another_process_walks_is_waited_for(workbench: Workbench) ->
         workbench.submit("fault:upload=401")
     (job,) = workbench.workflow().registry.jobs()
     holder = os.open(paths.job_dir(job.uid) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(holder, fcntl.LOCK_EX)
+    assert locks._lock(holder)
     process = workbench.command("submit", "in.jsonl", "-p", "faulty")
     watchdog = threading.Timer(60, process.kill)
     watchdog.daemon = True

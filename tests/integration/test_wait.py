@@ -48,6 +48,20 @@ def test_unknown_words_mean_that_it_still_runs(workbench: Workbench, words: str)
     assert len(workbench.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
 
 
+def test_an_unknown_word_that_lasts_is_named_once(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word, and how to map it; with that map, the same batch has ended, and nothing is sent anew."""
+    monkeypatch.setattr(polling, "UNKNOWN_PATIENCE", 0.0)
+    workflow, job = workbench.workflow(), workbench.submit("fault:end=wound_up")
+    with pytest.raises(WaitTimeoutError, match="still wound_up"):
+        workflow.wait(job, timeout=3)
+    named = [text for text in workbench.reporter.warnings if 'status_map = { "wound_up" = "completed" }' in text]
+    assert len(named) == 1
+    with (workbench.home / "config.toml").open("a") as config:
+        config.write('status_map = { "wound_up" = "completed" }\n')
+    assert workbench.workflow().wait(job, timeout=30).status == "completed"
+    assert len(workbench.server.creates) == 1
+
+
 @pytest.mark.parametrize("end", ["completed", "failed", "expired", "cancelled"])
 def test_each_end_is_an_end(workbench: Workbench, end: str) -> None:
     """All four terminal statuses end the waiting."""

@@ -60,6 +60,13 @@ def lacking(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _posix() -> None:
+    """Need the signals and system calls of POSIX."""
+    if not hasattr(os, "fork"):
+        pytest.skip("Windows has no fork")
+
+
 @pytest.fixture
 def strace() -> None:
     """Need strace, and the right to use it."""

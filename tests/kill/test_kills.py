@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kill.conftest import FULL
 from kill.sweep import Moment, World, Zygote, relevant, world
+from support.command import STOPS
 from support.servers import wait_until
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ WORST = ("recv", "link")
 
 POINTS = 10
 """How many other crash points of a command are tried in a run of the tests."""
-
-STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-"""The signals that ask for an end."""
 
 CALLS = 8
 """How many of its system calls."""

@@ -89,7 +89,7 @@ def test_the_library_does_not_print_ask_or_exit(path: Path) -> None:
 def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """What depends on the environment can be found."""
     if (
-        re.fullmatch(r"providers/(keys|config)|files/paths|cli/.*|local/.*|testing/provider", name_of(path))
+        re.fullmatch(r"providers/(keys|config)|files/(paths|lines)|cli/.*|local/.*|testing/provider", name_of(path))
         or name_of(path) in SPEAKING
     ):
         return

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import openai_batch
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -59,6 +63,22 @@ def test_the_example_of_a_planted_bug_is_an_entry() -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob(".github/workflows/*.yml")), ids=lambda path: path.name)
 def test_actions_are_pinned(path: Path) -> None:
     """Each action of others is pinned by its full commit hash, with the version beside it."""
-    used = re.findall(r"uses: (?!\./)(.*)", path.read_text(encoding="utf-8"))
+    used = re.findall(r"uses: (?!\$/)(.*)", path.read_text(encoding="utf-8"))
     assert used
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
+
+
+def test_the_reference_of_the_python_api_is_in_date() -> None:
+    """`python docs/make_api.py` writes the page that is there, which has every public name."""
+    written = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", "import make_api; print(make_api.page(), end='')"],
+        cwd=ROOT / "docs",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stdout == written
+    names = {name.removesuffix("_async") for name in [*openai_batch.__all__, "map"]} - {"__version__"}
+    assert {name for name in names if f"`{name}`" not in written} == set()

@@ -16,11 +16,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     "words",
-    [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",)],
-    ids=["lint", "format", "types", "imports"],
+    [
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("mypy",),
+        ("lint-imports",),
+        ("zizmor", "--offline", "--quiet", ".github"),
+    ],
+    ids=["lint", "format", "types", "imports", "workflows"],
 )
 def test_tool_finds_nothing(words: tuple[str, ...]) -> None:
-    """The linter, the formatter, the type checker and the import contracts find nothing."""
+    """The linter, the formatter, the type checker, the import contracts and the check of workflows find nothing."""
     tool = Path(sys.executable).with_name(words[0])
     done = subprocess.run([tool, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr

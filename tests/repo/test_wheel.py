@@ -1,10 +1,12 @@
-"""The built wheel, installed away from the checkout and used from there."""
+"""What is released: the same bytes from each build, nothing that does not belong there, and it works elsewhere."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,30 +18,61 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
+def _build(folder: Path) -> Path:
+    """Build the wheel and the source archive from the checkout, as the release does."""
+    words = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, env=env)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from the checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(words, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheel and the source archive."""
+    return _build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture
+def wheel(dist: Path) -> Path:
+    """Return the wheel."""
+    (built,) = dist.glob("*.whl")
     return built
 
 
+def _tracked(*folders: str) -> set[str]:
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(listed.stdout.splitlines())
+
+
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """The wheel has every module, the type marker, the licence and the completion scripts, and no tests."""
-    names = zipfile.ZipFile(wheel).namelist()
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "openai_batch").rglob("*.py")}
-    assert modules <= set(names)
+    """The wheel has the package as it is in the repository, the completion scripts, the licence, and no more."""
+    names = {re.sub(r"^openai_batch-[^/]+\.", "", name) for name in zipfile.ZipFile(wheel).namelist()}
     assert "openai_batch/py.typed" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-    for script in (
-        "bash-completion/completions/obatch",
-        "zsh/site-functions/_obatch",
-        "fish/vendor_completions.d/obatch.fish",
-    ):
-        assert any(name.endswith(script) for name in names)
-    assert {name.split("/")[0] for name in names if ".d" not in name.split("/")[0]} == {"openai_batch"}
+    assert names == {
+        *_tracked("openai_batch"),
+        *(f"dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")),
+        "data/data/share/bash-completion/completions/obatch",
+        "data/data/share/zsh/site-functions/_obatch",
+        "data/data/share/fish/vendor_completions.d/obatch.fish",
+    }
+
+
+def test_source_archive_holds_tracked_files_only(dist: Path) -> None:
+    """The source archive has no file that is not in the repository."""
+    (archive,) = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert names - {"PKG-INFO", ".gitignore"} <= _tracked()
+    assert {"openai_batch/__init__.py", "tests/conftest.py", "pyproject.toml"} <= names
+
+
+def test_two_builds_are_the_same(dist: Path, tmp_path: Path) -> None:
+    """With the same SOURCE_DATE_EPOCH a second build gives the same bytes, in whatever folder."""
+    first, second = (
+        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (dist, _build(tmp_path / "again"))
+    )
+    assert len(first) == 2
+    assert first == second
 
 
 def test_installed_wheel_works_from_elsewhere(wheel: Path, tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pexpect
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 COMMAND = [sys.executable, "-m", "openai_batch"]
 PATIENCE = 90
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,10 @@ class Terminal:
     """`obatch` in a terminal of its own, 100 columns wide."""
 
     def __init__(self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> None:
+        import pexpect
+
+        if not hasattr(pexpect, "spawn"):
+            pytest.skip("Windows has no terminals of this kind")
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "openai_batch", *words],

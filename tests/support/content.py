@@ -88,6 +88,11 @@ def _cut_chunk(exchange: Exchange, data: bytes, _fault: Fault) -> None:
     exchange.send_raw(200, head, f"{len(data):x}\r\n".encode() + data[: len(data) // 2])
 
 
+def _chunked(exchange: Exchange, data: bytes, _fault: Fault) -> None:
+    head = {"Content-Type": BYTES, "Transfer-Encoding": "chunked", "Connection": "close"}
+    exchange.send_raw(200, head, f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n")
+
+
 def _packed(exchange: Exchange, data: bytes, fault: Fault) -> None:
     packed = gzip.compress(data)
     exchange.send(
@@ -113,6 +118,7 @@ _ODD: dict[str, Callable[[Exchange, bytes, Fault], None]] = {
     "short": _short,
     "long": _long,
     "chunkcut": _cut_chunk,
+    "chunked": _chunked,
     "jsonerror": _json_error,
     "slow": _slow,
 }

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.endless import ENDLESS
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
@@ -101,6 +103,8 @@ class Exchange:
             self._stopping.wait(30)
         elif kind == "reset":
             self.reset()
+        elif kind in ENDLESS:
+            ENDLESS[kind](self, good, fault, self._stopping)
         elif kind == "garbage":
             self._connection.sendall(b"\x00\x01 this is not HTTP\r\n\r\n")
         elif kind in ("html", "string", "empty", "cut", "deep"):
@@ -113,6 +117,8 @@ class Exchange:
             self.send(int(kind), b"", Location=place)
         elif kind == "502":
             self.send(502, HTML, "text/html")
+        elif kind == "quota":
+            self.refuse(429, "You exceeded your current quota, please check your plan (insufficient_quota).")
         elif kind.isdigit():
             self.refuse(int(kind), fault.arg if kind == "400" else "as planned", Retry_After=fault.arg)
         else:

@@ -125,7 +125,8 @@ def results(rows: list[str], ids: list[str]) -> Results:
     mixed (every other one refused), allerrors, absent (the second half is in no file), expired (it is in the error
     file), inline (the refused ones are in the output file), shuffled, twice (the first row again), conflict (the
     first success also as an error), declined and cut (of each, one row of three), strangers, string (bodies as JSON
-    strings), garbled (the last line is no result), nonewline, noerrors (a zero-byte error file), crlf, blank.
+    strings), garbled (the last line is no result), nonewline, noerrors (a zero-byte error file), crlf, blank, objects
+    (each answer is a JSON object).
     """  # noqa: D400 - the sentence ends below its list
     good, bad = _judged(rows, ids)
     completed, failed = len(good), len(bad)
@@ -135,6 +136,8 @@ def results(rows: list[str], ids: list[str]) -> Results:
         row["response"]["body"]["choices"][0]["message"] = {"content": None, "refusal": "I can't."}
     for row in good[2::3] if "cut" in rows else []:
         row["response"]["body"]["choices"][0]["finish_reason"] = "length"
+    for row in good if "objects" in rows else []:
+        row["response"]["body"]["choices"][0]["message"]["content"] = json.dumps({"label": row["custom_id"]})
     if "inline" in rows:
         good, bad = good + bad, []
     if "shuffled" in rows:

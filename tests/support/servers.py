@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from openai import OpenAI  # here, since it takes a second: no server should have to wait for it
+
+from openai_batch.files.locks import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,6 +92,8 @@ class LocalServer:
     state_dir: Path
     settings: dict[str, Any]
     env: dict[str, str]
+    runner: tuple[str, ...] = ()
+    """Words before the server's command."""
     process: subprocess.Popen[bytes] | None = None
     base_url: str = ""
     token: str = field(default="", repr=False)
@@ -110,7 +115,7 @@ class LocalServer:
         address.unlink(missing_ok=True)
         with (self.state_dir / "server-under-test.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "openai_batch.local", json.dumps(self.settings)],
+                [*self.runner, sys.executable, "-m", "openai_batch.local", json.dumps(self.settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -167,19 +172,26 @@ class LocalServer:
 
 @contextmanager
 def local_server(
-    state_dir: Path, *, upstream: str | list[str] | None = None, env: Mapping[str, str] | None = None, **settings: Any
+    state_dir: Path,
+    *,
+    upstream: str | list[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    runner: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Iterator[LocalServer]:
     """Run the local provider's server with its state in `state_dir` (what OBATCH_STATE_DIR is for the client).
 
     Settings are those of LocalSettings. Windows may be as short as a second, and one that is shared stays though
     its tests lie far apart.
     """
+    if WINDOWS:
+        pytest.skip("the local provider does not run on Windows")
     state_dir.mkdir(parents=True, exist_ok=True)
     mapping = {"min_window_seconds": 1, "idle_seconds": 4 * 3600, **settings}
     if upstream is not None:
         mapping["upstream"] = upstream
     environment = {**os.environ, "OBATCH_STATE_DIR": str(state_dir), **(env or {})}
-    server = LocalServer(state_dir, mapping, environment)
+    server = LocalServer(state_dir, mapping, environment, runner)
     try:
         server.start()
         yield server

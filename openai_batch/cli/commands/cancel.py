@@ -9,10 +9,11 @@ import typer
 
 from openai_batch.cli.job_format import job_record, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
-from openai_batch.cli.output import Output, count_text, errors
+from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
-from openai_batch.errors import BatchError, UsageError
+from openai_batch.errors import BatchError, UsageError, count_text
+from openai_batch.escapes import escape_newlines
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
@@ -110,4 +111,4 @@ def _ask(jobs: list[JobRecord]) -> None:
         message = "several jobs, or a job that is not named, are not cancelled without confirmation"
         raise UsageError(message, hint="name one job, or add --yes")
     names = ", ".join(f"{job.id} ({job.name})" if job.name else str(job.id) for job in jobs)
-    typer.confirm(f"Cancel {count_text(len(jobs), 'job')}: {names}?", abort=True, err=True)
+    typer.confirm(escape_newlines(f"Cancel {count_text(len(jobs), 'job')}: {names}?"), abort=True, err=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.options import JsonOpt, ProviderOpt
-from openai_batch.cli.output import Output, count_text, errors
-from openai_batch.errors import InputError
+from openai_batch.cli.output import Output, errors
+from openai_batch.errors import InputError, count_text
 
 if TYPE_CHECKING:
     from openai_batch.jobs.check import CheckResult

@@ -51,15 +51,17 @@ def download(
 ) -> None:
     """Fetch a job's results: one line per request, in input order, also if the job failed or expired.
 
-    Without -o they go to the same file as before, or to `job-N.results.jsonl`.
+    Without -o they go to the same file as before, in the same form, or to `job-N.results.jsonl`.
     """
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
             return
-        name = output or found.output_path or f"job-{found.id}.results{_ENDINGS.get(form.form or '', '.jsonl')}"
-        export = form.export(name, as_json=json)
+        wanted = form.form_for(found, output)
+        own = f"job-{found.id}.results{_ENDINGS.get(wanted or '', '.jsonl')}"
+        name = output or found.output_path or found.output_form.get("output") or own
+        export = form.export(name, form=wanted, job=found, as_json=json)
         target = None if name == "-" else as_path(name)
         rest = as_path(missing) if missing else None
         collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openai_batch.cli.options import ForceOpt, JsonOpt, ProviderOpt
-from openai_batch.cli.output import JsonArray, Output, count_text, errors, escape_controls
+from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
+from openai_batch.errors import count_text
 
 if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
@@ -89,7 +90,7 @@ def prepare(
                 note_prepared(made)
                 handle.seek(0)
                 array = JsonArray() if json else None
-                shutil.copyfileobj(handle, array or sys.stdout.buffer, 1 << 20)
+                shutil.copyfileobj(handle, array or json_stream(), 1 << 20)
                 if array is not None:
                     array.finish()
 
@@ -109,10 +110,10 @@ def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as
 
     lines = io.BytesIO()
     note_prepared(write(inputs.tables(), spec, lines, limit=limit, skip_empty=skip_empty))
-    texts = lines.getvalue().decode().splitlines()
+    requests = [loads(line) for line in lines.getvalue().splitlines()]
     if as_json:
-        Output(as_json=True).record([loads(text) for text in texts], "", [])
-        return
-    if sys.stdout.isatty():
-        texts = [escape_controls(dumps(loads(text), indent=2, ensure_ascii=False)) for text in texts]
-    Output().lines(texts)
+        Output(as_json=True).record(requests, "", [])
+    elif sys.stdout.isatty():
+        json_stream().write("".join(dumps(each, indent=2, ensure_ascii=False) + "\n" for each in requests).encode())
+    else:
+        sys.stdout.buffer.write(lines.getvalue())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 
@@ -48,6 +49,7 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
 
 
 @GROUP.command("add", epilog=EPILOG)
+@with_groups
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
     base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")],

@@ -40,8 +40,8 @@ def results(
     lines, by its name.
     """
     path = as_path(output) if output is not None and output != "-" else None
-    export = form.export(output, default="raw" if path else "rows", as_json=json)
     with session(quiet=quiet) as current:
         found = current.ended(job, provider)
+        export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)
         collected = deliver(current, found, path, force=force, export=export, as_json=json)
         conclude(collected, export, strict=strict, as_json=json and path is not None, quiet=quiet)

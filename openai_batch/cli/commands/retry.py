@@ -8,9 +8,9 @@ import typer
 
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, count_text, errors
+from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
-from openai_batch.errors import IncompleteError
+from openai_batch.errors import IncompleteError, count_text
 
 if TYPE_CHECKING:
     from openai_batch.jobs.retry import Group
@@ -99,16 +99,14 @@ def retry(
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
     """Return the error for failed requests none of which is sent again."""
-    from openai_batch.jobs.retry import WITHDRAWN
+    from openai_batch.jobs.missing_reasons import WITHDRAWN
 
     if all(group.verdict == WITHDRAWN for group in groups):
         why = "a later job has them, or they were cancelled"
     else:
         why = "fix these requests"
-    failed = count_text(sum(group.count for group in groups), "failed request")
-    return IncompleteError(
-        f"job {job.id}: none of its {failed} would be sent again", hint=f"{why}; --all sends them as they are"
-    )
+    failed = count_text(sum(group.count for group in groups), "failed request", "is")
+    return IncompleteError(f"job {job.id}: {failed} not sent again", hint=f"{why}; --all sends them as they are")
 
 
 def _show(
@@ -132,7 +130,6 @@ def _show(
     else:
         errors.note(f"job {job.id}: every request succeeded")
     if chosen:
-        verb = "would be sent" if dry_run else "was sent" if chosen == 1 else "were sent"
-        errors.note(f"{count_text(chosen, 'request')} {verb} again")
+        errors.note(f"{count_text(chosen, 'request', 'would be' if dry_run else 'was')} sent again")
     if chosen and not dry_run:
         errors.hint(f"obatch wait {job.id}")

@@ -104,6 +104,7 @@ def run(
             missing=failed,
             force=force,
             timeout=limit,
+            output_form=export.to_store(target),
         )
         show_requests(current, spec, made.prepared)
         if dry_run:

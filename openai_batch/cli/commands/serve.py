@@ -55,6 +55,7 @@ def serve(
     if stop:
         errors.note("stopped" if launch.stop() else "no server is running")
         return
+    launch.check_system()  # before the model is downloaded
     settings = _settings(
         upstream=upstream, upstream_key_env=upstream_key_env, model_path=model_file, concurrency=concurrency
     )
@@ -64,7 +65,8 @@ def serve(
 
     def show(endpoint: local.Endpoint) -> None:
         key = f"the one in {token_env}" if token else endpoint.token
-        errors.note(f"base URL  {endpoint.base_url}\nkey       {key}")
+        errors.note(f"base URL  {endpoint.base_url}")
+        errors.note(f"key       {key}")
         errors.note("Ctrl-C stops the server; its batches continue when it starts again")
 
     local.serve(settings, host=host, port=port, token=token, on_ready=show)

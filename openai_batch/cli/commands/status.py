@@ -8,9 +8,9 @@ import typer
 
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, count_text
+from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
-from openai_batch.errors import IncompleteError
+from openai_batch.errors import IncompleteError, count_text
 
 EPILOG = """Examples:
 

@@ -71,6 +71,6 @@ def submit(
 def _show_next(job: JobRecord) -> None:
     """Say which parts are not sent yet, and the next command."""
     if job.waiting:
-        parts = f"{job.waiting} of {len(job.parts)} parts wait" if len(job.parts) > 1 else "the job waits"
+        parts = f"{job.waiting} of {len(job.parts)} parts waiting" if len(job.parts) > 1 else "the job is waiting"
         errors.note(f"{parts}: the provider's queue is full; `obatch wait` sends them when there is room")
     errors.hint(f"obatch {'download' if job.ended else 'wait'} {job.id}")

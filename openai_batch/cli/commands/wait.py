@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_batch.cli.job_format import show_job, show_jobs
-from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, TimeoutOpt, seconds
+from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, StrictOpt, TimeoutOpt, seconds
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
@@ -29,11 +29,14 @@ Ctrl-C stops waiting; it never cancels the job."""
 def wait(
     jobs: JobsArg = None,
     timeout: TimeoutOpt = None,
+    strict: StrictOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Wait until jobs have ended; temporary errors are retried.
+
+    With --strict, their results are downloaded and kept with them, to see which answers are refused or cut.
 
     Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
     room. A job that was never sent is not started.
@@ -46,14 +49,14 @@ def wait(
     with session(quiet=quiet) as current:
         found = current.find_all(jobs, provider)
         for each in found:
-            job, error = _wait(current, each, deadline)
+            job, error = _wait(current, each, deadline, strict=strict)
             waited.append(job)
             failed += [error] if error else []
             if len(found) == 1:
                 current.reporter.close()
                 show_job(output, job)
             elif not json:
-                output.lines([str(job.id)] if quiet else [f"{job.id}\t{progress_text(job)}"])
+                output.rows([[str(job.id)] if quiet else [str(job.id), progress_text(job)]])
         if json and len(found) != 1:
             show_jobs(output, waited)
     if failed:
@@ -63,12 +66,18 @@ def wait(
         errors.hint(f"obatch download {found[0].id}" + ("" if waited[0].output_path else " -o results.jsonl"))
 
 
-def _wait(current: CommandSession, job: JobRecord, deadline: float | None) -> tuple[JobRecord, BatchError | None]:
+def _wait(
+    current: CommandSession, job: JobRecord, deadline: float | None, *, strict: bool
+) -> tuple[JobRecord, BatchError | None]:
     """Wait for a job until `deadline` (monotonic seconds); return it as it is then, and the error to exit with."""
+    from openai_batch.jobs.retry import check_answers
+
     current.follow(job)
     error: BatchError | None = None
     try:
         job = current.workflow.wait(job, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if strict and not job.incomplete:
+            check_answers(current.workflow, job)
     except BatchError as exc:
         error = exc
         job = current.workflow.registry.job(job.id)
@@ -83,5 +92,7 @@ def _next_step(job: JobRecord) -> str:
 
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
         return f"obatch download {job.id} collects the results that exist"
+    if job.status in ("expired", "cancelled"):
+        return f"there is nothing to download; obatch retry {job.id} sends the requests again"
     again = "there is nothing to download; the command that started it, with --again, starts a new job"
     return advice(job.faults) or again

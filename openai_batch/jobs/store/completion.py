@@ -9,6 +9,7 @@ import sqlite3
 import sys
 
 from openai_batch.errors import ConfigError
+from openai_batch.escapes import escape_newlines
 from openai_batch.files import paths
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.config_file import read_config
@@ -23,7 +24,7 @@ def complete(words: list[str]) -> int:
     """Print the candidates of a kind (`jobs` or `providers`) for a prefix: a word, a tab and a description a line."""
     kind, prefix = (*words, "", "")[:2]
     for word, description in candidates(kind, prefix):
-        sys.stdout.write(f"{word}\t{description}\n")
+        sys.stdout.write(f"{word}\t{escape_newlines(description)}\n")
     return 0
 
 
@@ -33,7 +34,12 @@ def candidates(kind: str, prefix: str) -> list[tuple[str, str]]:
         pairs = _jobs(prefix) if kind == "jobs" else _provider_names() if kind == "providers" else []
     except (OSError, sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, AttributeError):
         return []
-    return [(word, description) for word, description in pairs if word.startswith(prefix)]
+    return [(word, text) for word, text in pairs if word.startswith(prefix) and _can_be_typed(word)]
+
+
+def _can_be_typed(word: str) -> bool:
+    """Tell whether a word is one line of visible characters, and is not taken for an option."""
+    return word.isprintable() and not word.startswith("-")
 
 
 def _jobs(prefix: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import RegistryError
+from openai_batch.errors import BatchError, RegistryError
 from openai_batch.files import paths
 
 from .migrations import MIGRATIONS
@@ -40,10 +40,12 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Open the file for reading; None if there is no registry yet."""
-        if self._connection is None and not self.path.exists():
-            yield None
-            return
+        """Open the file for reading; None if there is no registry yet. Raises UsageError if others could change it."""
+        if self._connection is None:
+            paths.check_folder(self.path.parent)
+            if not self.path.exists():
+                yield None
+                return
         with self._guarded():
             if self._connection is None:
                 db = self._open()
@@ -76,6 +78,8 @@ class Database:
         """Turn errors of SQLite and of the disk into RegistryError. A damaged file is moved away first."""
         try:
             yield
+        except BatchError:
+            raise  # it says what is wrong, and the file is not damaged
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, UnicodeEncodeError):
             raise  # a bug of ours; the file is not damaged
         except sqlite3.OperationalError as exc:
@@ -124,6 +128,7 @@ class Database:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         db = self._open()
         db.execute("PRAGMA synchronous = EXTRA")
+        db.execute("PRAGMA fullfsync = ON")  # for macOS, see `files.atomic.sync`
         self._check_version(db, migrate=True)
         return db
 

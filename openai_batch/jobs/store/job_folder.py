@@ -28,7 +28,7 @@ import msgspec
 
 from openai_batch.errors import InputError
 from openai_batch.files import paths
-from openai_batch.files.atomic import part_file, publish, sync_folder
+from openai_batch.files.atomic import part_file, publish, sync, sync_folder
 from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
@@ -80,9 +80,9 @@ def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None =
 def _link(source: Path, target: Path) -> bool:
     """Hard-link a finished file of a work folder; return False if that is not possible or the name is taken."""
     try:
-        with source.open("rb") as handle:
-            os.fchmod(handle.fileno(), 0o600)
-            os.fsync(handle.fileno())
+        with source.open("r+b") as handle:  # Windows syncs only files that can be written
+            source.chmod(0o600)
+            sync(handle.fileno())
         os.link(source, target)
     except OSError:
         return False
@@ -214,7 +214,7 @@ def keys_of(job: JobRecord) -> Path | None:
 def input_name_of(uid: str) -> str | None:
     """Return the `input_name` of the job with this mark, for a job that the registry has lost, or None."""
     path = paths.job_dir(uid) / INPUT_NAME
-    return (path.read_text(encoding="utf-8", errors="surrogateescape") or None) if path.exists() else None
+    return (path.read_bytes().decode("utf-8", "surrogateescape") or None) if path.exists() else None
 
 
 def rows_known(uid: str) -> tuple[int, int] | None:

@@ -89,4 +89,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (account, identity, batch_id)
         ) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN output_form TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE jobs ADD COLUMN unanswered INTEGER",
+        "ALTER TABLE jobs ADD COLUMN left_out INTEGER",
+    ),
 )

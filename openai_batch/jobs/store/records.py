@@ -11,9 +11,9 @@ import hashlib
 import itertools
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from openai_batch.providers.batch_info import FINISHED, BatchFault, Counts
+from openai_batch.providers.batch_info import FINISHED, STATUSES, BatchFault, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,6 +160,9 @@ class JobRecord:
     answered: int | None = None  # how many requests were answered; None before its results are collected
     input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
+    output_form: dict[str, Any] = field(default_factory=dict)  # what `run` was given for it: path, form, options
+    unanswered: int | None = None  # how many requests had no answer when some were sent again last
+    left_out: int | None = None  # how many of these were not sent again
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
@@ -233,6 +236,12 @@ class JobRecord:
         return PARTLY_SENT if self.batch_ids else NOT_SENT
 
     @property
+    def unknown_status(self) -> str | None:
+        """The first status of a running batch that is a word which we do not know, or None."""
+        running = (part.status for part in self.parts if part.batch_id and part.state == PartState.RUNNING)
+        return next((status for status in running if status and status not in STATUSES), None)
+
+    @property
     def collected(self) -> bool:
         """Whether its results were collected, and nothing was sent after that."""
         return self.answered is not None and all(part.state == PartState.COLLECTED for part in self.parts)
@@ -262,6 +271,13 @@ class JobRecord:
     def _provider_counts(self, total: int) -> tuple[int, int]:
         """Return how many of `total` requests are completed, and how many failed, as the provider says."""
         again = [part for part in self.parts if part.sent_again]
+        if again and self.left_out is not None and self.unanswered is not None:
+            # The answers were read before the latest of them were sent.
+            latest = [part for part in again if part.source == again[-1].source]
+            good, bad = _summed(part.counts for part in latest)
+            least = total - self.unanswered if self.ended else 0
+            completed = max(0, least, total - self.left_out - sum(part.requests for part in latest) + good)
+            return min(total, completed), max(0, min(total - completed, self.left_out + bad))
         completed, failed = _summed(part.counts for part in self.parts if not part.sent_again)
         for _, parts in itertools.groupby(again, key=lambda part: part.source):
             # Requests that are sent again failed before, even if the provider counted them as completed then.

@@ -182,13 +182,15 @@ class Registry(Database):
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
-        With `named` it is the limit that the provider named, else the one that we guessed.
+        One from the future was learned before the clock was set back, and does not count: it would stay too long. With
+        `named` it is the limit that the provider named, else the one that we guessed.
         """
         with self.reading() as db:
             if db is None:
                 return None
-            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ? AND learned_at > ?"
-            row = db.execute(sql, (account, model or "", named, since)).fetchone()
+            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ?"
+            sql += " AND learned_at > ? AND learned_at < ?"
+            row = db.execute(sql, (account, model or "", named, since, time.time() + 60)).fetchone()
             return None if row is None else int(row[0])
 
     def set_limit(self, account: str, model: str | None, tokens: int, *, named: bool) -> None:
@@ -213,6 +215,13 @@ class Registry(Database):
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
             return read_jobs(db, rows)
 
+    def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
+        """Store more parts of a job, and fields of the job, in one transaction."""
+        with self.writing() as db:
+            self._update_job(db, number, values)
+            for part in parts:
+                self._insert_part(db, number, part)
+
     def set_part(
         self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
     ) -> PartRecord:
@@ -236,10 +245,8 @@ class Registry(Database):
 
     def set_job(self, number: int, **values: Any) -> None:
         """Store fields of a job."""
-        names = ", ".join(f"{name} = ?" for name in values)
         with self.writing() as db:
-            sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
-            db.execute(sql, [*(packed(value) for value in values.values()), number])
+            self._update_job(db, number, values)
 
     def name(self, number: int, name: str, input_name: str | None) -> None:
         """Give a job a name; an earlier job of the same input loses it. Raises RegistryError if another job has it."""
@@ -320,7 +327,7 @@ class Registry(Database):
     def looked_through(self, source: str) -> bool:
         """Tell whether the batches of an account have been looked through since this registry was created."""
         with self.reading() as db:
-            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through"
+            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
             return db is not None and db.execute(sql, (source,)).fetchone() is not None
 
     def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
@@ -335,6 +342,14 @@ class Registry(Database):
             db.execute("UPDATE accounts SET looked_through = 1 WHERE source = ?", (source,))
             rows = [(account, identity, batch_id) for identity, batch_id in elsewhere]
             db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
+
+    def note_without_list(self, source: str) -> bool:
+        """Store that an account does not list its batches; return whether that was not known before."""
+        account = self.account(source)
+        with self.writing() as db:
+            db.execute("INSERT OR IGNORE INTO accounts (source, account) VALUES (?, ?)", (source, account))
+            sql = "UPDATE accounts SET looked_through = 2 WHERE source = ? AND looked_through = 0"
+            return db.execute(sql, (source,)).rowcount > 0
 
     def elsewhere(self, account: str, identity: str) -> list[str]:
         """Return the batches of a job that were seen at an account and belong to no job here."""
@@ -385,6 +400,11 @@ class Registry(Database):
         if row is not None and not same_input and (earlier is None or row[0] not in earlier.used):
             raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
         return row is not None
+
+    def _update_job(self, db: sqlite3.Connection, number: int, values: dict[str, Any]) -> None:
+        names = ", ".join(f"{name} = ?" for name in values)
+        sql = f"UPDATE jobs SET {names} WHERE id = ?"  # noqa: S608 - names of our own
+        db.execute(sql, [*(packed(value) for value in values.values()), number])
 
     def _insert_part(self, db: sqlite3.Connection, job: int, part: PartRecord) -> None:
         values = flat({name: getattr(part, name) for name in PartRecord.__dataclass_fields__} | {"job": job})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JOB_FIELDS = (
     *("identity", "uid", "name", "provider", "base_url", "account", "endpoint", "window", "model", "metadata"),
     *("created_at", "input_path", "input_sha256", "input_bytes", "requests", "output_path", "answered"),
-    *("input_name", "skipped", "used_at"),
+    *("input_name", "skipped", "used_at", "output_form", "unanswered", "left_out"),
 )
 
 
@@ -61,8 +61,9 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[JobRe
 
 
 def _read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
-    values = {name: _unpacked(row[name]) for name in JOB_FIELDS}
-    values["metadata"] = json.loads(values["metadata"])
+    known = row.keys()  # a file of an earlier schema is only changed when it is written
+    values = {name: _unpacked(row[name]) for name in JOB_FIELDS if name in known}
+    values |= {name: json.loads(values[name]) for name in ("metadata", "output_form") if name in values}
     busy = any(part.unsent for part in parts) and _is_locked(values["uid"])
     return JobRecord(id=row["id"], parts=tuple(parts), busy=busy, **values)
 

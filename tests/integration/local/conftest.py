@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 from support.servers import EchoUpstream, LocalServer, echo_upstream, local_server
 
+from openai_batch.files.locks import WINDOWS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openai import OpenAI
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _posix() -> None:
+    """Need a system on which the local provider runs."""
+    if WINDOWS:
+        pytest.skip("the local provider does not run on Windows")
 
 
 @pytest.fixture(scope="session")

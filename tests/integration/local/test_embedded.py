@@ -134,6 +134,9 @@ def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
         failed = finish(client, start(client, json.dumps(long).encode(), endpoint="/v1/embeddings"))
         (error,) = lines(client, failed.error_file_id)
         assert error["response"]["status_code"] == 400
+        assert "tokens, and the embedded engine takes 2,048" in error["response"]["body"]["error"]["message"]
+        with pytest.raises(openai.BadRequestError, match="the embedded engine takes 2,048"):
+            client.embeddings.create(model=MODEL, input="a " * 5000)
         with pytest.raises(openai.BadRequestError, match="tool_choice"):
             client.chat.completions.create(
                 model=MODEL, messages=[{"role": "user", "content": "hi"}], tool_choice="required"

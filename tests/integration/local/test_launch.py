@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
-from openai import OpenAI
+from openai import APIConnectionError, OpenAI
 from support.batch import chat_file, finish, start
 from support.servers import wait_until
 
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
 from openai_batch.local import Endpoint, LocalSettings, ensure_running, running, stop
+from openai_batch.providers.client import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +149,58 @@ def test_stale_address(echo: EchoUpstream) -> None:
         assert running() is None
         assert not stop()
     ensure_running(_settings(echo))
+
+
+@contextlib.contextmanager
+def _another_user(settings: LocalSettings, port: int = 0) -> Iterator[tuple[str, list[bytes]]]:
+    """Answer like a server with these settings; give the base URL, and the list of what was asked."""
+    asked: list[bytes] = []
+    health = {"service": "openai-batch", "fingerprint": settings.fingerprint(), "status": "ok"}
+    body = json.dumps(health).encode()
+    with socket.create_server(("127.0.0.1", port)) as other:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = other.accept()
+                    with connection:
+                        asked.append(connection.recv(4096))
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{other.getsockname()[1]}/v1", asked
+        finally:
+            other.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_another_user_has_the_port(echo: EchoUpstream) -> None:
+    """Whoever listens at the address of a killed server gets no request, though the server's file is still there."""
+    settings = _settings(echo)
+    ensure_running(settings)
+    left = (paths.local_dir() / "server.json").read_text()
+    stop()
+    with _another_user(settings) as (base_url, asked):
+        (paths.local_dir() / "server.json").write_text(json.dumps({**json.loads(left), "base_url": base_url}))
+        assert running() is None
+        assert ensure_running(settings).base_url != base_url
+    assert asked == []
+
+
+def test_another_user_has_the_port_meanwhile(echo: EchoUpstream) -> None:
+    """A client of a server that was killed since sends nothing to who has its port now."""
+    settings = _settings(echo)
+    endpoint = ensure_running(settings)
+    with make_client(endpoint.base_url, endpoint.token, is_local=True) as client:
+        assert client.files.list().data == []
+        os.kill(_pid(), signal.SIGKILL)
+        wait_until(lambda: running() is None, "the end of the killed server")
+        with _another_user(settings, urlsplit(endpoint.base_url).port or 0) as (_, asked):
+            with pytest.raises(APIConnectionError):
+                client.with_options(max_retries=0).files.list()
+            assert asked == []
 
 
 def test_missing_key(echo: EchoUpstream) -> None:

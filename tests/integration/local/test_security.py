@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import stat
 import subprocess
@@ -22,16 +24,27 @@ FORM = (
 )
 
 
+def _connect(server: LocalServer) -> socket.socket:
+    address = urlsplit(server.base_url)
+    return socket.create_connection((address.hostname or "", address.port or 0), timeout=30)
+
+
 def _send(server: LocalServer, raw: bytes) -> int:
     """Send raw bytes; return the status of the answer, 0 if the server only hung up."""
-    address = urlsplit(server.base_url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as connection:
+    with _connect(server) as connection:
         connection.sendall(raw)
         try:
             first = connection.makefile("rb").readline()
         except ConnectionResetError:
             return 0
     return int(first.split()[1]) if first else 0
+
+
+def _answer(server: LocalServer, raw: bytes) -> bytes:
+    """Send raw bytes; return all that comes back until the server closes the connection."""
+    with _connect(server) as connection:
+        connection.sendall(raw)
+        return connection.makefile("rb").read()
 
 
 def _raw(server: LocalServer, start: str = "GET /v1/files", body: bytes = b"", **changes: str | None) -> bytes:
@@ -132,6 +145,77 @@ def test_broken_forms(server: LocalServer, boundary: str, form: bytes) -> None:
     kind = f"multipart/form-data; boundary={boundary}" if boundary else "multipart/form-data"
     assert _send(server, _raw(server, "POST /v1/files", form, content_type=kind)) == 400
     assert sorted(folder.iterdir()) == before
+
+
+JSON = "Content-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("GET /v1/files\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 421),
+        ("GET /v1/files/\0 HTTP/1.1\r\n{own}\r\n", 400),
+        ("GET /v1/files/\xe9 HTTP/1.1\r\n{own}\r\n", 400),
+        ("GET /v1/files HTTP/1.1\r\n{own}X: a\0b\r\n\r\n", 400),
+        ("GET /v1/files HTTP/1.1\r\n{own}Host : evil.example\r\n\r\n", 400),
+        ("GET /v1/files HTTP/1.1\r\n{own}Authorization: Bearer x\r\n\r\n", 401),
+        ("GET /v1/files/%00 HTTP/1.1\r\n{own}\r\n", 404),
+        ("GET /v1/files/%ed%a0%80 HTTP/1.1\r\n{own}\r\n", 404),
+        ("GET http://evil.example/v1/files HTTP/1.1\r\n{own}\r\n", 404),
+        ("CONNECT evil.example:80 HTTP/1.1\r\n{own}\r\n", 404),
+        ("OPTIONS * HTTP/1.1\r\n{own}\r\n", 404),
+        ("TRACE /v1/files HTTP/1.1\r\n{own}\r\n", 405),
+        ("PUT /v1/files HTTP/1.1\r\n{own}Content-Length: 0\r\n\r\n", 405),
+        ("GET /v1/files?limit={many} HTTP/1.1\r\n{own}\r\n", 400),
+        ("GET /v1/files?limit=-1 HTTP/1.1\r\n{own}\r\n", 400),
+        ("GET /v1/files?after=%00%ff HTTP/1.1\r\n{own}\r\n", 404),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Content-Length: -1\r\n\r\n", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Content-Length: +2\r\n\r\n{{}}", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Content-Length: x\r\n\r\n", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Content-Length: {many}\r\n\r\n", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Transfer-Encoding: gzip\r\n\r\n", 400),
+        ("POST /v1/batches HTTP/1.1\r\n{own}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    ],
+)
+def test_odd_requests(server: LocalServer, request_: str, status: int) -> None:
+    """Requests that are old, broken, ambiguous or meant for a proxy have their refusal, and are no defect."""
+    own = f"Host: 127.0.0.1:{urlsplit(server.base_url).port}\r\nAuthorization: Bearer {server.token}\r\n"
+    raw = request_.format(own=own, json=JSON, many="9" * 5000)
+    assert _send(server, raw.encode("latin-1")) == status
+    assert _send(server, _raw(server)) == 200
+
+
+def test_two_lengths_end_the_connection(server: LocalServer) -> None:
+    """With both lengths nobody can say where the next request begins, so what follows is not answered."""
+    inner = _raw(server)
+    body = b"0\r\n\r\n" + inner
+    outer = _raw(server, "POST /v1/batches", body, content_type="application/json", transfer_encoding="chunked")
+    outer = outer.replace(b"connection: close\r\n", b"", 1)
+    answer = _answer(server, outer)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_each_request_of_a_connection_needs_the_token(server: LocalServer) -> None:
+    """Requests that are sent at once are judged one by one."""
+    good = _raw(server).replace(b"connection: close\r\n", b"")
+    answer = _answer(server, good + _raw(server, authorization=None))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"401"]
+
+
+@pytest.mark.parametrize("start", [b"", FORM], ids=["before the form", "after it"])
+def test_a_form_without_end(tmp_path: Path, echo: EchoUpstream, start: bytes) -> None:
+    """What comes before or after the form, which is never stored, is limited too."""
+    with local_server(tmp_path, upstream=echo.base_url, max_bytes=100_000) as server, _connect(server) as connection:
+        kind = "multipart/form-data; boundary=b"
+        connection.sendall(_raw(server, "POST /v1/files", content_type=kind, transfer_encoding="chunked"))
+        connection.settimeout(2)
+        with contextlib.suppress(OSError):  # it may stop to read
+            for piece in [start, *[b"\r\n" * 16_384] * 60]:
+                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"")
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_filename_is_no_path(server: LocalServer) -> None:

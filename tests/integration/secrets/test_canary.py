@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from support.full import FULL
 from support.servers import echo_upstream, wait_until
 
 from openai_batch.errors import BatchError
+from openai_batch.hidden_keys import without_key
 from openai_batch.providers import get_provider_by_name
 from openai_batch.providers.api import BatchApi
 
@@ -30,8 +32,14 @@ COMMANDS = (
     ("status", "one", "--json"),
     ("wait", "one"),
     ("download", "one", "-o", "one.jsonl"),
+    ("download", "one", "--raw", "raw"),
+    ("results", "one", "-o", "one.csv", "--strict"),
+    ("results", "one", "--json"),
+    ("retry", "one", "--dry-run"),
+    ("prune", "--older-than", "0s"),
+    ("rm", "one", "--dry-run"),
     ("cancel", "one"),
-    ("run", "mixed.jsonl", "-p", "faulty", "-o", "mixed.out"),
+    ("run", "mixed.jsonl", "-p", "faulty", "-o", "mixed.out", "--strict"),
     ("ls", "--json"),
     ("recover", "-p", "faulty"),
     ("status", "batch_nobody", "-p", "faulty"),
@@ -84,7 +92,7 @@ def test_every_command_keeps_the_key_to_itself(here: Workbench) -> None:
     """After every command, told to log all it can, the key was in the header to its own host and nowhere else."""
     ran = use(here)
     assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
-    assert [result.code for result in ran].count(0) >= 14
+    assert [result.code for result in ran].count(0) >= 20
     nowhere(*ran, folders=places(here))
     assert here.server.requests
     for request in here.server.requests:
@@ -171,6 +179,43 @@ def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None
     assert ran.code == 1
     assert "Incorrect API key provided" in ran.said
     nowhere(ran, folders=places(here))
+
+
+FORMS = {
+    "upper": KEY.upper(),
+    "percent": "".join(f"%{ord(char):02X}" for char in KEY),
+    "json": "".join(f"\\u{ord(char):04x}" for char in KEY),
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "basic": base64.b64encode(f"me:{KEY}".encode()).decode(),
+    "urlsafe": base64.urlsafe_b64encode(f"?~{KEY}?".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_in_another_form_is_taken_out(form: str) -> None:
+    """The key is found in any letter case, with escapes, and in base64 that begins anywhere; other text stays."""
+    told = without_key(KEY, f"seen: {FORMS[form]} end")
+    assert told.startswith("seen: ")
+    assert told.endswith(" end")
+    assert FORMS[form][8:24] not in told
+    assert without_key(KEY, f"sk-{'x' * 40}") == f"sk-{'x' * 40}"
+    assert without_key("none", "none of it") == "(key) of it"
+
+
+def test_results_that_repeat_the_key_are_not_shown_with_it(here: Workbench) -> None:
+    """A refusal in a result line that holds the key, in several forms, is told without it; the file is data."""
+    here.write("fault:rows=mixed")
+    assert run("submit", "in.jsonl", "-p", "faulty").code == 0
+    assert run("wait").code in (0, 5)
+    for file in here.server.files.values():
+        if file.purpose == "batch_output":
+            file.data = file.data.replace(b'"message": "', f'"message": "{KEY} {FORMS["base64"]} '.encode())
+    told = [run("download", "-o", "out.jsonl"), run("results", "-o", "out.csv"), run("retry", "--dry-run")]
+    assert KEY.encode() in (here.folder / "out.jsonl").read_bytes()
+    assert any("(key)" in result.said for result in told)
+    for result in told:
+        assert MARK not in result.said
+        assert FORMS["base64"][8:24] not in result.said
 
 
 def test_a_key_is_in_no_command_line(here: Workbench) -> None:

@@ -70,7 +70,8 @@ def test_an_object_store_gets_nothing_of_ours(here: Workbench, status: int, monk
     """A file that the provider keeps at another host is read there, with no key, no header of a profile, no cookie."""
     here.configure()
     with (here.home / "config.toml").open("a") as config:
-        config.write(f'headers = {{ "X-Secret" = "{MARK}" }}\n')
+        config.write('headers = { "X-Secret" = "env:MARKED" }\n')
+    monkeypatch.setenv("MARKED", MARK)
     workflow = here.workflow()
     job = workflow.wait(start(workflow, here.spec(f"fault:content={status}*9"))[0], timeout=30)
     monkeypatch.setattr(transfer, "MAX_TRIES", 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_batch.local.api_objects import Refused
-from openai_batch.local.engine_requests import check_request
+from openai_batch.local.engine_requests import check_failure, check_request
 
 CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES = (
     f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "responses")
@@ -88,3 +88,11 @@ def test_let_through(endpoint: str, body: dict[str, Any]) -> None:
 def test_nonsense_is_left_to_the_engine(body: bytes) -> None:
     """A body that has no sense is not judged here."""
     check_request(CHAT, body)
+
+
+def test_an_input_that_is_too_long_is_refused() -> None:
+    """The engine calls that an error of the server; a new try would not help. Its other errors stay as they are."""
+    words = b"input (5001 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
+    with pytest.raises(Refused, match="5,001 tokens, and the embedded engine takes 2,048"):
+        check_failure(b'{"error":{"code":500,"message":"%b"}}' % words)
+    check_failure(b'{"error":{"code":500,"message":"out of memory"}}')

@@ -32,6 +32,7 @@ def test_round_trip() -> None:
         ({"model_path": 3}, "model_path must be a string", ""),
         ({"upstream": [1]}, "upstream must be a URL or a list of URLs", ""),
         ({"upstream": "localhost:8000"}, "not a base URL", "http://"),
+        ({"upstream": "http://h/v1?key=secret"}, "a query in its URL", "upstream_key_env"),
         ({"upstream": "http://me:secret@h/v1"}, "user or a password", "upstream_key_env"),
     ],
 )

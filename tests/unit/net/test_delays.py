@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import islice
 
 import pytest
 
-from openai_batch.net.delays import delays, retry_after
+from openai_batch.net.delays import MAX_RETRY_AFTER, delays, retry_after
 
 
 def test_delays_grow_to_the_longest() -> None:
@@ -51,6 +53,13 @@ def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float |
 
 def test_retry_after_takes_a_date() -> None:
     """A date in the future is the time until then."""
-    asked = retry_after({"retry-after": "Mon, 23 Nov 2037 10:00:00 GMT"})
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
+    asked = retry_after({"retry-after": soon})
     assert asked is not None
-    assert asked > 3e8
+    assert 590 < asked <= 600
+
+
+@pytest.mark.parametrize("value", ["Fri, 31 Dec 9999 23:59:59 GMT", "3601", "1e300", "9" * 400])
+def test_no_server_asks_for_more_than_an_hour(value: str) -> None:
+    """Downloads and polls wait an hour at most."""
+    assert retry_after({"retry-after": value}) in (MAX_RETRY_AFTER, None)

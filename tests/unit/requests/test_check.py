@@ -14,7 +14,6 @@ from support.workbench import request_line
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import lines
-from openai_batch.requests import check as module
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
@@ -182,7 +181,7 @@ def test_embedding_inputs_are_counted_over_the_file() -> None:
 
 def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a line is told with its length, and the lines behind it are still judged."""
-    monkeypatch.setattr(module, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setenv("OBATCH_MAX_LINE_BYTES", "1000")
     report = check(GOOD + b"\n" + b"x" * 200_000 + b"\n" + line(method="GET") + b"\n")
     assert (report.errors[0].line, report.errors[0].code) == (2, "line_too_long")
     assert "200,001" in report.errors[0].message  # with its newline

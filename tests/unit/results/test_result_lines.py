@@ -315,11 +315,21 @@ def test_a_batch_as_openai_shows_it() -> None:
         (None, "unknown", False),
         (7, "7", False),
         ("done", "completed", True),
+        ("Finished", "completed", True),
+        ("JOB_STATE_SUCCEEDED", "completed", True),
+        ("errored", "failed", True),
+        ("Timed out", "expired", True),
+        ("timeout", "expired", True),
+        ("aborted", "cancelled", True),
+        ("in-progress", "in_progress", False),
+        ("queued", "validating", False),
+        ("ended", "ended", False),
+        ("running", "failed", True),
     ],
 )
 def test_status_words(word: Any, status: str, *, finished: bool) -> None:
     """Letter case and synonyms are seen through, the profile's own words first; what is unknown still runs."""
-    info = read_batch({"id": "b", "status": word}, {"done": "completed"})
+    info = read_batch({"id": "b", "status": word}, {"done": "completed", "running": "failed"})
     assert (info.status, info.finished) == (status, finished)
 
 

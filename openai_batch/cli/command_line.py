@@ -1,0 +1,65 @@
+"""The command line as a whole: an option that stands on the wrong side of the command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperGroup
+
+from openai_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class RootGroup(TyperGroup):
+    """All commands. An option of a command that stands before it is an error that says where it belongs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after `obatch`. Raises UsageError for an option in the wrong place."""
+        options, own = self._options(), _options_of(self)
+        first = _name(args[0]) if args else ""
+        if first in options and first not in own:
+            before = list(_before_command(args, options))
+            command, *rest = args[len(before) :] or ["COMMAND"]
+            if command in self.commands and first not in _options_of(self.commands[command]):
+                raise UsageError(
+                    f"obatch {command} has no option {first}", hint=f"obatch {command} -h shows those it has"
+                )
+            raise UsageError(f"{first} belongs after the command", hint=shlex.join(["obatch", command, *before, *rest]))
+        if "--version" in args[1:]:
+            raise UsageError("--version belongs before any command", hint="obatch --version")
+        return super().parse_args(ctx, args)
+
+    def _options(self) -> dict[str, bool]:
+        """Return the options of all commands, each with whether the next word is its value."""
+        found: dict[str, bool] = {}
+        for command in self.commands.values():
+            found |= _options_of(command)
+        return found
+
+
+def _options_of(command: Any) -> dict[str, bool]:
+    """Return the options of a command, each with whether the next word is its value."""
+    return {
+        name: not getattr(parameter, "is_flag", False)
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("-")
+    }
+
+
+def _name(word: str) -> str:
+    """Return the option in a word that may hold its value too; any other word as it is."""
+    return word.partition("=")[0] if word.startswith("--") else word[:2] if word.startswith("-") else word
+
+
+def _before_command(args: list[str], options: dict[str, bool]) -> Iterator[str]:
+    """Yield the words before the command: options and their values."""
+    is_value = False
+    for word in args:
+        if not is_value and not word.startswith("-"):
+            return
+        yield word
+        is_value = not is_value and options.get(word, False)

@@ -1,0 +1,48 @@
+"""Take keys out of text: the key as it is, and as base64 or with percent or JSON escapes."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+
+SHORTEST = 16
+"""Characters of the shortest key that is looked for in every text: a shorter one may be a common word."""
+
+_used: dict[str, re.Pattern[str]] = {}
+"""The keys that this process has used."""
+
+
+def hide_key(key: str) -> None:
+    """Take this key out of everything that is shown from now on, unless it is shorter than SHORTEST."""
+    if len(key) >= SHORTEST:
+        _used[key] = _pattern(key)
+
+
+def without_used_keys(text: str) -> str:
+    """Return `text` without the keys that `hide_key` knows."""
+    for pattern in _used.values():
+        text = pattern.sub("(key)", text)
+    return text
+
+
+def without_key(key: str, text: str) -> str:
+    """Return `text` without this key."""
+    return _pattern(key).sub("(key)", text) if key else text
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(key: str) -> re.Pattern[str]:
+    """Return what finds a key, in any letter case and however its characters are escaped, and in base64."""
+    escaped = (f"(?:{re.escape(char)}|%{ord(char):02x}|\\\\u00{ord(char):02x})" for char in key)
+    forms = [f"(?i:{''.join(escaped)})"]
+    if len(key) >= SHORTEST:
+        forms += map(_base64_form, (key.encode(),) * 3, range(3))
+    return re.compile("|".join(forms))
+
+
+def _base64_form(key: bytes, before: int) -> str:
+    """Return a pattern for the characters that encode `key` alone, where `before` bytes come before it (modulo 3)."""
+    encoded = base64.b64encode(bytes(before) + key).decode()
+    own = encoded[-(-before * 8 // 6) : (before + len(key)) * 8 // 6]
+    return re.escape(own).replace(r"\+", r"[+\-]").replace("/", "[/_]")

@@ -1,0 +1,121 @@
+"""Read the answers of a server within limits: of size, when unpacked, and of time.
+
+The limits hold whatever the server announces. Works with every version of the HTTP library that the SDK uses, which
+is imported nowhere here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import zlib
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from openai_batch.errors import ApiError
+
+from .time_limit import cutting, seconds_left
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+
+MAX_ANSWER_BYTES = 16 << 20
+"""The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
+
+_RECORDS = re.compile(r"/(files|batches)(/[^/]+)?(/cancel)?/?$")
+"""Ends the paths of what is small: records of files and batches, and lists of them. A program may ask for more."""
+
+_PIECE = 1 << 18
+"""The most bytes that are unpacked at once."""
+
+
+def limited_client(kind: Any, **options: Any) -> Any:
+    """Return a client of the class `kind` (the SDK's default one), whose answers are limited.
+
+    The read timeout of a request is the time for its whole answer, not for one read, and `until` may shorten it. An
+    answer that is streamed must begin in that time. Raises TimeoutError, or ApiError if the answer is too large.
+    """
+
+    class LimitedClient(kind):  # type: ignore[misc] # the class depends on the version of the SDK
+        """Sends requests, and reads their answers within the limits."""
+
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            self._sockets: WeakSet[socket.socket] = WeakSet()
+
+        def __del__(self) -> None:
+            """Close the connections when nothing uses the client any more."""
+            with contextlib.suppress(Exception):  # at the end of the program anything may be gone
+                self.close()
+
+        def send(self, request: Any, *, stream: bool = False, **given: Any) -> Any:
+            """Send a request, and return its answer."""
+            times = {name: seconds_left(limit) for name, limit in request.extensions.get("timeout", {}).items()}
+            with cutting(self._sockets, times.get("read")) as start:
+
+                def trace(event: str, details: Any) -> None:
+                    # A TLS connection has another socket than the connection below it.
+                    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                        self._sockets.add(details["return_value"].get_extra_info("socket"))
+                    elif event.endswith("receive_response_headers.started"):
+                        start()  # a large upload has been sent by now
+
+                request.extensions = {**request.extensions, "timeout": times, "trace": trace}
+                response = super().send(request, stream=True, **given)
+                return response if stream and response.is_success else _whole(response)
+
+    return LimitedClient(**options)
+
+
+def unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield the bytes of an answer without its compression, in small pieces.
+
+    Raises ApiError if they are damaged, or compressed in another way than with gzip or deflate: neither was asked for.
+    """
+    coding = encoding.strip().lower()
+    if coding in ("", "identity"):
+        yield from chunks
+        return
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise ApiError(f"the answer is compressed with {coding[:20]!r}, which was not asked for")
+    automatic = zlib.MAX_WBITS + 32  # the header tells gzip and deflate apart
+    packed = zlib.decompressobj(automatic)
+    try:
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                if packed.eof:
+                    packed = zlib.decompressobj(automatic)  # one more member
+                yield packed.decompress(rest, _PIECE)
+                rest = packed.unconsumed_tail or packed.unused_data
+    except zlib.error as exc:
+        raise ApiError(f"the compressed answer is damaged ({exc})") from None
+    if not packed.eof:
+        raise ApiError("the compressed answer is cut short")
+
+
+def _whole(response: Any) -> Any:
+    """Read the body of a response; return a response with the same head that holds it. Raises ApiError."""
+    small = not response.is_success or _RECORDS.search(response.request.url.path) is not None
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
+            size += len(piece)
+            if small and size > MAX_ANSWER_BYTES:
+                raise ApiError(
+                    f"the answer has more than {MAX_ANSWER_BYTES:,} bytes", hint="is the base URL the provider's API?"
+                )
+            pieces.append(piece)
+    finally:
+        response.close()
+    about_body = ("content-encoding", "content-length", "transfer-encoding")
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in about_body]
+    return type(response)(
+        response.status_code,
+        headers=headers,
+        content=b"".join(pieces),
+        request=response.request,
+        extensions=response.extensions,
+    )

@@ -1,0 +1,60 @@
+"""The command as on macOS, on a disk without hard links, which is simulated (`support/macos/sitecustomize.py`)."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import ids, request, write
+from support.systems import on_macos
+
+from openai_batch.jobs.store.database import Database
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the simulation reads /proc")
+
+RUN = """
+from support.command import inside
+done = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
+print(done.code, done.err)
+"""
+
+
+@pytest.mark.parametrize(("error", "how"), [("", "full"), ("ENOTSUP", "plain"), ("EINVAL", "plain")])
+def test_all_that_is_synced_is_on_the_disk_itself(faulty: FaultServer, error: str, how: str) -> None:
+    """Results and their folder: by F_FULLFSYNC, or by fsync where the file system lacks that.
+
+    The results get their name all the same, where the file system lacks hard links.
+    """
+    write("in.jsonl", [request("a")])
+    told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC=error)
+    assert told.startswith("0 ")
+    assert len(faulty.batches) == 1
+    assert ids("out.jsonl") == ["a"]
+    synced = [line.split(" ") for line in Path("syncs").read_text(encoding="utf-8").splitlines()]
+    assert {by for by, _ in synced} == {how}
+    names = [Path(path).name for _, path in synced]
+    assert any(name.startswith(".out.jsonl.") for name in names)
+    assert Path.cwd().name in names
+
+
+def test_a_sync_that_fails_is_an_error(faulty: FaultServer) -> None:
+    """A disk that is broken is not taken for one that lacks the call."""
+    write("in.jsonl", [request("a")])
+    told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC="EIO")
+    assert told.startswith("1 ")
+    assert not Path("out.jsonl").exists()
+    assert len(faulty.batches) <= 1
+
+
+def test_the_registry_syncs_as_files_do(tmp_path: Path) -> None:
+    """SQLite's own setting for that is on where it writes."""
+    with closing(Database(tmp_path / "registry.db")) as database, database.writing() as db:
+        assert isinstance(db, sqlite3.Connection)
+        assert db.execute("PRAGMA fullfsync").fetchone()[0] == 1

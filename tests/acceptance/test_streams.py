@@ -1,0 +1,42 @@
+"""Standard output as on another system: another encoding, and other line ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.command import environment, request, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+
+def python(*words: str) -> str:
+    """Run Python with a console that knows few characters, and return what it wrote to standard output."""
+    env = environment({"PYTHONIOENCODING": "cp1252:strict"})
+    done = subprocess.run([sys.executable, *words], capture_output=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode("cp1252")
+
+
+def test_lines_end_alike_on_each_system() -> None:
+    r"""Lines end in `\n` where text files have `\r\n`."""
+    told = python(
+        "-c",
+        r"import sys; sys.stdout.reconfigure(newline='\r\n');"
+        " from openai_batch.cli.main import main; sys.exit(main(['providers']))",
+    )
+    assert told.count("\n") > 1
+    assert "\r" not in told
+
+
+def test_the_programs_show_every_character(faulty: FaultServer) -> None:
+    """A name that the console cannot show does not break the program after the results are paid for."""
+    write("in.jsonl", [request("a")])
+    told = python(
+        *("-m", "openai_batch.run", "in.jsonl", "--base-url", faulty.base_url, "--api-key", "k", "-o", "日本.jsonl")
+    )
+    assert "\\u65e5\\u672c.jsonl" in told
+    assert Path("日本.jsonl").exists()

@@ -1,0 +1,190 @@
+"""The command and the library as on Windows, which is simulated (`support/windows/sitecustomize.py`)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import ids, request, write
+from support.systems import on_windows
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the simulation reads /proc")
+
+RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
+COMMANDS = """
+import sys
+from support.command import inside
+for line in sys.argv[1:]:
+    line, _, code = line.partition(" -> ")
+    done = inside(*line.split(" "))
+    assert done.code == int(code or 0), (line, done)
+    assert "Permission denied" not in done.err, (line, done)
+"""
+
+
+def test_a_job_from_prompts_to_answers(faulty: FaultServer) -> None:
+    """Every command of a job's life does its work, and leaves neither work folders nor hidden files."""
+    Path("prompts.csv").write_text("text\n日本\n🎉\n", encoding="utf-8")
+    write("long.jsonl", [request("z", RUNS_ON)])
+    write("half.jsonl", [request("a", "fault:end=expired;rows=absent"), request("b", "fault:end=expired;rows=absent")])
+    on_windows(
+        COMMANDS,
+        "prepare prompts.csv --prompt Say:{{text}} -m echo-1 -o in.jsonl",
+        "submit in.jsonl -p faulty --name first",
+        "status first",
+        "wait first",
+        "download first -o out.jsonl",
+        "download first -o out.jsonl",
+        "results first",
+        "ls",
+        "run prompts.csv --prompt Say:{{text}} -m echo-2 -p faulty -o out.csv",
+        "submit half.jsonl -p faulty --name half",
+        "wait half -> 5",
+        "retry half",
+        "download half -o half.out.jsonl",
+        "submit long.jsonl -p faulty --name long",
+        "cancel long",
+        "recover -p faulty",
+        "rm long --force",
+        "prune",
+    )
+    assert len(ids("out.jsonl")) == 2
+    assert "日本" in Path("out.csv").read_text(encoding="utf-8")
+    assert len(faulty.batches) == 5
+    state = Path.home() / "state"
+    assert not [path for path in (state / "spool").iterdir() if path.name != "results"]
+    assert len(list((state / "jobs").iterdir())) == 3
+    assert not list(Path().glob(".*"))
+
+
+PYTHON = """
+import os
+from pathlib import Path
+from openai_batch import Batch, Jobs, Provider
+provider = Provider(name="faulty", base_url=os.environ["URL"], api_key="k")
+message = [{"role": "user", "content": "x"}]
+with Jobs() as jobs:
+    job = jobs.submit([{"model": "m", "messages": message}], provider=provider)
+    print([result.text for result in job.wait().results()])
+    job.download("out.jsonl")
+    jobs.submit([{"model": "n", "messages": message}], provider=provider).cancel()
+with Batch("in.jsonl", provider=provider) as batch:
+    batch.add_to_batch(model="m", messages=message)
+    batch.submit_wait_download(interval=0)
+for given in (Batch(provider=provider), Batch(output_file="other.jsonl", provider=provider)):
+    given.add_to_batch(model="m", messages=message)
+    given.submit()
+    given.status()
+line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\\n'
+Batch(line, provider=provider).submit()
+"""
+
+
+def test_programs(faulty: FaultServer) -> None:
+    """`Batch` with each kind of input, and `Jobs`, do their work."""
+    out = on_windows(PYTHON, URL=faulty.base_url)
+    assert "answer to" in out
+    assert len(faulty.batches) == 6
+    assert len(ids("out.jsonl")) == 1
+
+
+MODULES = """
+import importlib, pkgutil, openai_batch
+for module in pkgutil.walk_packages(openai_batch.__path__, "openai_batch."):
+    if not module.name.startswith("openai_batch.local.") and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+import openai_batch.local.launch, openai_batch.local.settings
+"""
+
+
+def test_every_module_is_imported_without_those_of_posix() -> None:
+    """Only the server of the local provider may need a module that Windows lacks."""
+    on_windows(MODULES)
+
+
+REFUSED = """
+from support.command import inside, request, write
+inside("submit", "in.jsonl", "-p", "local").failed(1, "does not run on Windows", "WSL")
+inside("serve").failed(1, "does not run on Windows", "WSL")
+for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
+    told = inside("run", "in.jsonl", "-p", "faulty", "-o", name)
+    told.failed(2, f"{name}: Windows allows no such name", "another name")
+"""
+
+
+def test_what_windows_cannot_do_is_refused_before_anything_is_sent(faulty: FaultServer, home: Path) -> None:
+    """The local provider, and names of outputs that Windows gives another meaning."""
+    write("in.jsonl", [request("a")])
+    on_windows(REFUSED)
+    assert not faulty.requests
+    assert not (home / "state" / "local").exists()
+
+
+KEEP = """
+from types import SimpleNamespace
+from openai_batch.errors import RegistryError
+from openai_batch.jobs.keep_batch_id import keep_id
+info = SimpleNamespace(id="batch:a/b", input_file_id="f")
+print(keep_id(SimpleNamespace(id=1, provider="p"), info, RegistryError("full")))
+"""
+
+
+def test_the_id_of_a_batch_that_cannot_be_registered_is_kept(home: Path) -> None:
+    """Also one with characters that Windows allows in no name."""
+    assert "its id is in" in on_windows(KEEP)
+    (note,) = (home / "state").glob("obatch-emergency-*.json")
+    assert "batch:a/b" in note.read_text(encoding="utf-8")
+
+
+OPEN = """
+import threading
+from pathlib import Path
+from support.command import ids, inside, request, write
+write("in.jsonl", [request("a")])
+for name in ("out.jsonl", "changed.jsonl"):
+    inside("run", "in.jsonl", "-p", "faulty", "-o", name).succeeded()
+Path("changed.jsonl").write_text("mine")
+write("more.jsonl", [request("b", text="Bye")])
+with open("out.jsonl"), open("changed.jsonl"):
+    for name in ("out.jsonl", "changed.jsonl"):
+        words = ("run", "more.jsonl", "-p", "faulty", "-o", name, "--force")
+        inside(*words).failed(1, f"cannot write {name}", "close the program that has it open")
+scanner = open("changed.jsonl")
+threading.Timer(0.7, scanner.close).start()
+inside(*words).succeeded()
+assert ids("changed.jsonl") == ["b"]
+"""
+
+
+def test_an_output_that_another_program_has_open(faulty: FaultServer) -> None:
+    """It is not replaced, it is said what to do, and then the same command writes the results, which are kept."""
+    on_windows(OPEN)
+    assert len(faulty.batches) == 2
+    assert sorted(path.name for path in Path().iterdir()) == ["changed.jsonl", "in.jsonl", "more.jsonl", "out.jsonl"]
+
+
+DAMAGED = """
+from pathlib import Path
+from support.command import inside, request, write
+write("in.jsonl", [request("a"), request("b")])
+inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
+(kept,) = Path.home().glob("state/jobs/*/results/*")
+whole = kept.read_bytes()
+for damaged in (b"<html>", whole.replace(b"{", b"[", 1)):
+    kept.write_bytes(damaged)
+    first = inside("download", "-o", "again.jsonl", "--force")
+    assert first.code != 0, first
+    inside("download", "-o", "again.jsonl", "--force").succeeded()
+    assert kept.read_bytes() == whole
+"""
+
+
+def test_a_kept_file_that_is_damaged_is_downloaded_again(faulty: FaultServer) -> None:
+    """It is moved away or deleted after it was closed."""
+    on_windows(DAMAGED)
+    assert len(faulty.batches) == 1

@@ -1,0 +1,131 @@
+"""No answer is waited for without end, and none fills the memory, whatever the server sends."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.errors import ApiError, BatchError, UnreachableError, WaitTimeoutError
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.submit import start
+from openai_batch.net import transfer
+from openai_batch.net.answers import MAX_ANSWER_BYTES
+from openai_batch.net.plain_get import plain_get
+from openai_batch.providers import api, get_provider_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.workbench import Workbench
+
+DRIPS = ("drip", "drip:head", "drip:500")
+
+
+@pytest.mark.parametrize("fault", [*DRIPS, "hang"])
+def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: str) -> None:
+    """A byte now and then, in the body, in the headers, or in an error, is no answer: the timeout counts."""
+    job = workbench.submit(f"fault:poll={fault}*9")
+    begun = time.monotonic()
+    with pytest.raises(WaitTimeoutError):
+        workbench.workflow().wait(job, timeout=1.5)
+    assert time.monotonic() - begun < 8
+
+
+def test_the_last_poll_has_time_for_an_answer(workbench: Workbench) -> None:
+    """A wait of no time at all asks once."""
+    assert workbench.workflow().wait(workbench.submit("m"), timeout=0).status == "completed"
+
+
+@pytest.mark.parametrize("fault", DRIPS)
+@pytest.mark.parametrize("call", ["poll", "list", "cancel", "upload"])
+def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for an answer is for all of it."""
+    monkeypatch.setattr(api, "READ_TIMEOUT", 0.5)
+    job = workbench.submit("m" if call == "upload" else f"fault:{call}={fault}*9")
+    batch_id = str(job.parts[0].batch_id)
+    client = workbench.api()
+    client._client = client._sdk().with_options(timeout=0.5)
+    path = workbench.write(f"fault:upload={fault}*9", name="another.jsonl")
+    with path.open("rb") as handle:
+        calls: dict[str, Callable[[], object]] = {
+            "poll": lambda: client.get(batch_id),
+            "list": lambda: list(client.batches()),
+            "cancel": lambda: client.cancel(batch_id),
+            "upload": lambda: client.upload(handle, "x.jsonl"),
+        }
+        begun = time.monotonic()
+        with pytest.raises(UnreachableError, match="no answer in time"):
+            calls[call]()
+    assert time.monotonic() - begun < 8  # older versions of the SDK try three times
+    client.close()
+
+
+def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None:
+    """It may have been created: it is found, and sent once."""
+    workbench.configure(create_timeout=1, create_grace=10)
+    workflow = workbench.workflow()
+    job, _ = start(workflow, workbench.spec("fault:create=made.drip"))
+    assert job.parts[0].batch_id in workbench.server.batches
+    assert len(workbench.server.creates) == 1
+
+
+@pytest.mark.parametrize("fault", ["flood", "flood:gzip", "flood:deflate", "flood:zstd", "heads:one"])
+@pytest.mark.parametrize("call", ["poll", "list"])
+def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) -> None:
+    """An answer of 256 MB, packed or not, and 1 MB of headers cost no memory."""
+    job = workbench.submit(f"fault:{call}={fault}*9")
+    client = workbench.api()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if fault.startswith("flood:"):
+        before += 40_000  # the server packs its answer in this process
+    with pytest.raises(ApiError):
+        _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
+    client.close()
+
+
+def test_a_program_may_read_a_large_file_at_once(workbench: Workbench) -> None:
+    """The limit is for records; `files.content` of a profile's own client has none."""
+    workflow = workbench.workflow()
+    workflow.wait(workbench.submit("m"), timeout=30)
+    (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
+    output.data = b" " * (MAX_ANSWER_BYTES + 1)
+    with get_provider_by_name("faulty").get_client() as client:
+        assert len(client.files.content(output.id).read()) == MAX_ANSWER_BYTES + 1
+
+
+def test_many_headers_are_bounded(workbench: Workbench) -> None:
+    """Ten thousand short headers are read, since they are under 100 KB together, and harm nothing."""
+    job = workbench.submit("fault:poll=heads")
+    client = workbench.api()
+    assert client.get(str(job.parts[0].batch_id), once=True).id == job.parts[0].batch_id
+    client.close()
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip:head"])
+def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that arrives a byte at a time is given up."""
+    monkeypatch.setattr(api, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(transfer, "RATE_SPAN", 1.0)
+    monkeypatch.setattr(transfer, "MAX_TRIES", 2)
+    workflow = workbench.workflow()
+    job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
+    begun = time.monotonic()
+    with pytest.raises(BatchError):
+        collect(workflow, job, workbench.out)
+    assert time.monotonic() - begun < 15
+
+
+def test_headers_of_an_object_store_end(workbench: Workbench) -> None:
+    """The address to which a provider redirects has no more time than the provider."""
+    job = workbench.submit("fault:poll=drip:head*9")
+    begun = time.monotonic()
+    with (
+        pytest.raises(UnreachableError),
+        plain_get(f"{workbench.server.base_url}/batches/{job.parts[0].batch_id}", {}, 1.0, http_too=True),
+    ):
+        pass
+    assert time.monotonic() - begun < 5

@@ -1,0 +1,41 @@
+"""Run Python programs as on another system, as far as that can be simulated here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support.command import PATIENCE, environment
+
+_SUPPORT = Path(__file__).parent
+_PACKAGE = _SUPPORT.parents[1]
+
+
+def on_windows(program: str, *words: str, **env: str) -> str:
+    """Run a program as on Windows (`windows/sitecustomize.py`), with a console that knows few characters.
+
+    Return what it printed. It can import the package and `support`.
+    """
+    changes = {"OBATCH_TEST_WINDOWS": "1", "PYTHONIOENCODING": "cp1252", **env}
+    return _python(program, words, [_SUPPORT / "windows"], changes)
+
+
+def on_macos(program: str, *words: str, **env: str) -> str:
+    """Run a program with F_FULLFSYNC, as macOS has it (`macos/sitecustomize.py`). Return what it printed."""
+    return _python(program, words, [_SUPPORT / "macos"], env)
+
+
+def _python(program: str, words: tuple[str, ...], first: list[Path], env: dict[str, str]) -> str:
+    path = os.pathsep.join(map(str, [*first, _PACKAGE, _SUPPORT.parent]))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        env=environment({"PYTHONPATH": path, **env}),
+        timeout=PATIENCE,
+        check=False,
+    )
+    out, err = (text.decode("cp1252") for text in (done.stdout, done.stderr))
+    assert done.returncode == 0, f"{out}\n{err}"
+    return out
