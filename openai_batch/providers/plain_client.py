@@ -73,4 +73,5 @@ def _data(value: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def _streamed(files: Any, file_id: str) -> Iterator[Any]:
     content: bytes = files.content(file_id).content
-    yield SimpleNamespace(status_code=200, headers={}, iter_bytes=lambda _: iter((content,)))
+    response = SimpleNamespace(iter_raw=lambda: iter((content,)))
+    yield SimpleNamespace(status_code=200, headers={}, http_response=response)
