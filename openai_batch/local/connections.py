@@ -6,7 +6,6 @@ token: until then it lasts a few seconds at most, and if there are too many of t
 
 from __future__ import annotations
 
-import resource
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -80,6 +79,8 @@ def keep_connection(scope: Scope) -> None:
 
 def allow_many_connections() -> int:
     """Raise this process's limit of open files as far as is useful and allowed; return the strangers that it allows."""
+    import resource  # POSIX only
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -89,5 +90,7 @@ def allow_many_connections() -> int:
 
 def _most_strangers() -> int:
     """Return a quarter of the open files: as many again wait to be accepted, and as many are about to be closed."""
+    import resource
+
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_STRANGERS if soft == resource.RLIM_INFINITY else min(_MOST_STRANGERS, soft // 4)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -105,6 +104,8 @@ def test_a_pandas_frame_keeps_its_order_its_index_and_its_types() -> None:
 @pytest.mark.parametrize("kind", ["polars", "arrow", "dataset"])
 def test_other_frames_come_back_as_what_they_are(kind: str) -> None:
     """The same class comes back, with text columns even where nothing is in them."""
+    import datasets  # not at the top: without `fcntl` it warns, also where Windows is simulated
+
     columns = {"text": ["one", "two"], "n": [1, None]}
     made: Any = {"polars": pl.DataFrame, "arrow": pa.table, "dataset": datasets.Dataset.from_dict}[kind](columns)
     out = openai_batch.map(made, model="m")
@@ -281,6 +282,8 @@ def test_a_sample_first(fake: FakeProvider) -> None:
     assert list(openai_batch.map(frame, model="m", sample=2).index) == [10, 11]
     assert len(openai_batch.map(frame, model="m")) == 5
     assert len(fake.requests) == 5
+    import datasets
+
     for rows in (pl.from_pandas(frame), list(frame.text), iter(list(frame.text)), datasets.Dataset.from_pandas(frame)):
         assert len(list(openai_batch.map(rows, model="m", sample=3))) == (
             3 if not isinstance(rows, pl.DataFrame) else 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import shutil
 import socket
 import time
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.servers import EchoUpstream, LocalServer
+
+resource = pytest.importorskip("resource")
 
 pytestmark = pytest.mark.slow
 
