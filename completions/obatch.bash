@@ -5,17 +5,18 @@ _obatch() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "${path:+$path }$word" in
-            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'ls'|'prepare'|'providers'|'providers add'|'prune'|'recover'|'results'|'retry'|'rm'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
+            'cancel'|'check'|'config'|'config path'|'config show'|'download'|'help'|'ls'|'prepare'|'providers'|'providers add'|'prune'|'recover'|'results'|'retry'|'rm'|'run'|'serve'|'status'|'submit'|'wait') path="${path:+$path }$word" ;;
         esac
     done
     case "$path" in
-        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download ls prepare providers prune recover results retry rm run serve status submit wait'; argument='' ;;
+        '') options='--version --install-completion --show-completion -h --help'; commands='cancel check config download help ls prepare providers prune recover results retry rm run serve status submit wait'; argument='' ;;
         'cancel') options='--yes -y --give-up --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'check') options='--provider -p --json -h --help'; commands=''; argument='files' ;;
         'config') options='-h --help'; commands='path show'; argument='' ;;
         'config path') options='--json -h --help'; commands=''; argument='' ;;
         'config show') options='--json -h --help'; commands=''; argument='' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'help') options='-h --help'; commands='cancel check config download help ls prepare providers prune recover results retry rm run serve status submit wait exit-codes templates environment'; argument='' ;;
         'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;

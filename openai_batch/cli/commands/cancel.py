@@ -45,7 +45,10 @@ def cancel(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Cancel jobs at their provider; if one cannot be cancelled, the others still are."""
+    """Cancel jobs at their provider.
+
+    If one cannot be cancelled, the others still are.
+    """
     output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet) as current:
         found = current.find_all(jobs, provider, use=not dry_run)

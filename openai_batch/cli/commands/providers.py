@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.help_format import HelpCommand
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
@@ -17,7 +18,8 @@ EPILOG = """Examples:
 
   $ obatch providers
 
-  $ obatch providers add acme --base-url https://api.acme.example/v1 --api-key-env ACME_API_KEY"""
+  $ obatch providers add acme --base-url https://api.acme.example/v1 \\
+      --api-key-env ACME_API_KEY"""
 
 COLUMNS = tuple(
     (heading, lambda r, key=key: _human(r[key]), lambda r, key=key: str(r[key] or ""))
@@ -48,7 +50,7 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
 
 
-@GROUP.command("add", epilog=EPILOG)
+@GROUP.command("add", cls=HelpCommand, epilog=EPILOG)
 @with_groups
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],

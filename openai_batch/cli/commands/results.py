@@ -34,7 +34,9 @@ def results(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show a job's results, or write them as a table: one row per request, in input order, with its input columns.
+    """Show a job's results, or write them as a table.
+
+    There is one row per request, in input order, with its input columns.
 
     A terminal gets a preview, a pipe JSON lines, with --json one JSON array. A file gets CSV, Parquet or the provider's
     lines, by its name.

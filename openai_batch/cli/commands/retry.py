@@ -49,7 +49,7 @@ def retry(
         typer.Option(
             "--where",
             metavar="CODES",
-            help="Only these outcomes (cut, refused, missing) or error codes (429); comma-separated.",
+            help="Only these outcomes (cut, refused, missing) or error codes (429), separated by commas.",
         ),
     ] = None,
     everything: Annotated[
@@ -64,7 +64,10 @@ def retry(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Send failed requests again, as new parts of the same job; requests that succeeded are not paid twice."""
+    """Send failed requests again, in the same job.
+
+    Requests that succeeded are not sent again, and not paid twice.
+    """
     from openai_batch.jobs.retry import retry as send_again
     from openai_batch.jobs.retry import survey, wanted_causes
     from openai_batch.jobs.store.job_folder import check_input

@@ -48,7 +48,10 @@ def serve(
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the running server.")] = False,
 ) -> None:
-    """Serve an OpenAI-compatible Batch API on this machine, until interrupted."""
+    """Serve an OpenAI-compatible Batch API on this machine.
+
+    It runs until it is interrupted.
+    """
     from openai_batch import local
     from openai_batch.local import launch
 

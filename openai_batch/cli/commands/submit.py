@@ -38,7 +38,10 @@ def submit(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Start a job with batch files: check them, upload them, and create each batch once."""
+    """Start a job with batch files.
+
+    They are checked and uploaded, and each batch is created once. `obatch wait` waits for the end.
+    """
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.input_name import name_of_input

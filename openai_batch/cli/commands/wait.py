@@ -34,7 +34,9 @@ def wait(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Wait until jobs have ended; temporary errors are retried.
+    """Wait until jobs have ended.
+
+    Temporary errors are retried.
 
     With --strict, their results are downloaded and kept with them, to see which answers are refused or cut.
 
