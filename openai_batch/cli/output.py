@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
 
+from .table import Column, print_table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -152,11 +154,11 @@ class Output:
     def listing(
         self,
         records: Sequence[dict[str, Any]],
-        columns: Sequence[tuple[str, CellText, CellText]],
+        columns: Sequence[Column],
         ids: CellText,
         empty: str,
     ) -> None:
-        """Print many records. A column is a heading, the text for a terminal, and the text for a pipe.
+        """Print many records.
 
         `ids` gives the text of a record for -q, `empty` is the message if there are no records.
         """
@@ -167,7 +169,8 @@ class Output:
         elif not records:
             errors.note(empty)
         elif not self.terminal:
-            self.rows([machine(record) for _, _, machine in columns] for record in records)
+            fields = [column.machine for column in columns if column.machine]
+            self.rows([text(record) for text in fields] for record in records)
         else:
             self._table(records, columns)
 
@@ -181,6 +184,10 @@ class Output:
             self.rows(pair for pair in lines if pair[1])
         else:
             self._grid(lines)
+
+    def clear(self) -> None:
+        """Clear the terminal."""
+        self._console().clear()
 
     def rows(self, rows: Iterable[Iterable[str]]) -> None:
         """Print rows with tabs between their cells."""
@@ -221,24 +228,13 @@ class Output:
         sys.stdout.write(escape_json(text) + "\n")
         sys.stdout.flush()
 
-    def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[tuple[str, Any, Any]]) -> None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[Column]) -> None:
         shown = [
-            (heading, texts)
-            for heading, human, _ in columns
-            if any(texts := [escape_to_line(human(record)) for record in records])
+            (column, texts)
+            for column in columns
+            if (human := column.human) and any(texts := [escape_to_line(human(record)) for record in records])
         ]
-        for heading, _ in shown:
-            # Only batch ids are cut if the window is narrow: a job can be named by its number as well.
-            batch = heading == "batch"
-            table.add_column(heading, overflow="ellipsis" if batch else "fold", no_wrap=heading in _NO_WRAP)
-        for row in zip(*(texts for _, texts in shown), strict=True):
-            table.add_row(*(Text(text, style=style_of(text)) for text in row))
-        self._console().print(table)
+        print_table(self._console(), shown, style_of)
 
     def _grid(self, lines: Iterable[tuple[str, str]]) -> None:
         from rich.table import Table
@@ -270,8 +266,6 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-# The headings of columns that are never wrapped.
-_NO_WRAP = ("job", "provider", "status", "done", "created", "key")
 _STYLES = {
     "completed": "green",
     "failed": "red",

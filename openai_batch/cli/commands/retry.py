@@ -10,6 +10,7 @@ from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
+from openai_batch.cli.table import Column
 from openai_batch.errors import IncompleteError, count_text
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ EPILOG = """Examples:
 
 They become new parts of the same job: wait for it and download it as before."""
 
-# The columns of the causes: heading, text in a terminal, text in a pipe.
+
+def _cell(value: Any) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+# The columns of the causes.
 COLUMNS = tuple(
-    (heading, lambda r, key=key: _cell(r[key]), lambda r, key=key: _cell(r[key]))
+    Column.of(heading, key, _cell, wrap=key in ("cause", "sample"))
     for heading, key in (
         ("requests", "count"),
         ("will retry", "sent"),
@@ -36,10 +42,6 @@ COLUMNS = tuple(
         ("for example", "sample"),
     )
 )
-
-
-def _cell(value: Any) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def retry(

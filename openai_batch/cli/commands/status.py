@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from openai_batch.cli.job_format import show_job
+from openai_batch.cli.job_format import next_command, show_job
 from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output
+from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
@@ -39,5 +39,7 @@ def status(
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
         show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
+        if not json and not quiet:
+            errors.hint(next_command(found))
         if exit_code and found.incomplete:
             raise IncompleteError(f"job {found.id} {found.status}, {count_text(found.counts.failed, 'request')} failed")

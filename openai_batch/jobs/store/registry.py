@@ -215,6 +215,14 @@ class Registry(Database):
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
             return read_jobs(db, rows)
 
+    def count(self, provider: str | None = None) -> int:
+        """Return how many jobs there are, of one provider if it is given."""
+        with self.reading() as db:
+            if db is None:
+                return 0
+            sql = "SELECT COUNT(*) FROM jobs WHERE ? IS NULL OR provider = ?"
+            return int(db.execute(sql, [provider, provider]).fetchone()[0])
+
     def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
         """Store more parts of a job, and fields of the job, in one transaction."""
         with self.writing() as db:
