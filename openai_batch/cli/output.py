@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
@@ -57,10 +58,9 @@ class ErrorOutput:
 
     def line(self, label: str, text: str, style: str) -> None:
         """Write a label and a text, on one line; the label is coloured if standard error takes colour."""
-        if use_colour(sys.stderr):
-            codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
-            label = f"\x1b[{codes}m{label}\x1b[0m"
-        self._write(f"{label} {_message(text)}")
+        codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
+        shown = f"\x1b[{codes}m{label}\x1b[0m" if use_colour(sys.stderr) else label
+        self._write(shown + _fitted(f"{label} {_message(text)}").removeprefix(label))
 
     def _write(self, text: str) -> None:
         """Write a text as it is; if standard error is closed, do nothing."""
@@ -73,12 +73,12 @@ class ErrorOutput:
 
     def note(self, text: str) -> None:
         """Write a message, on one line."""
-        self._write(_message(text))
+        self._write(_fitted(_message(text)))
 
     def details(self, lines: Iterable[str]) -> None:
         """Write lines below an error. They are indented, so that none can be taken for an error or a hint."""
         for line in lines:
-            self._write(f"  {_message(line)}")
+            self._write(_fitted(f"  {_message(line)}", "  "))
 
     def hint(self, text: str) -> None:
         """Write a hint: the next command to type."""
@@ -252,6 +252,24 @@ class Output:
         from rich.console import Console
 
         return Console(highlight=False, markup=False, emoji=False, no_color=not use_colour(sys.stdout))
+
+
+def _fitted(text: str, indent: str = "") -> str:
+    """Return a message as a terminal shows it: wrapped between words, unless it is a command to copy."""
+    width = _window_width()
+    if width is None or len(text) <= width or text.startswith("hint: obatch "):
+        return text
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def _window_width() -> int | None:
+    """Return how many columns the window of standard error has; None if it is no terminal."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None if sys.stderr.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _message(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import ConfigError
 from openai_batch.hidden_keys import hide_key
 
-from .progress import CommandReporter, make_reporter
+from .live import make_reporter
 from .signals import stopped_error
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
+
+    from .progress import CommandReporter
 
 
 @dataclass
@@ -69,8 +71,8 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
     from openai_batch.jobs.workflow import Workflow
 
     _hide_keys()
-    reporter = make_reporter(quiet=quiet)
     registry = Registry()
+    reporter = make_reporter(registry.durations, quiet=quiet)
     if (kind := network_filesystem(registry.path)) is not None:
         reporter.warn(
             f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"

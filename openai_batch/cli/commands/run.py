@@ -102,6 +102,7 @@ def run(
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
     with session(quiet=quiet) as current, workspace() as folder:
+        current.reporter.busy("reading the input")
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)
         input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)

@@ -52,6 +52,7 @@ def submit(
     with session(quiet=quiet) as current, workspace() as folder:
         names = globbed(files)
         note_terminal_input(names)
+        current.reporter.busy("reading the input")
         source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
         show_requests(current, spec)

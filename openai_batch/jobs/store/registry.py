@@ -179,6 +179,19 @@ class Registry(Database):
             )
             return db.execute(sql, (account, model, since)).fetchone() is not None
 
+    def durations(self, job: JobRecord) -> list[float]:
+        """Return the seconds that jobs with the same account and model took, from the shortest to the longest."""
+        with self.reading() as db:
+            if db is None or job.model is None:
+                return []
+            sql = (
+                "SELECT MAX(parts.ended_at) - MIN(parts.created_at) AS seconds FROM parts"
+                " JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model = ? AND jobs.id != ?"
+                " GROUP BY parts.job HAVING MIN(parts.status) = 'completed' AND MAX(parts.status) = 'completed'"
+                " AND COUNT(*) = COUNT(parts.ended_at) ORDER BY seconds"
+            )
+            return [max(0.0, row[0]) for row in db.execute(sql, (job.account, job.model, job.id)) if row[0] is not None]
+
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
