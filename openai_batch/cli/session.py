@@ -64,15 +64,25 @@ class CommandSession:
 
 
 @contextlib.contextmanager
-def session(*, quiet: bool = False) -> Iterator[CommandSession]:
-    """Make a session; an interruption becomes an error that says what keeps running and how to continue."""
+def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSession]:
+    """Make a session; an interruption becomes an error that says what keeps running and how to continue.
+
+    With `busy`, a terminal shows at once that something happens; the command closes the reporter before it prints data.
+    """
+
+    def durations(job: JobRecord) -> list[float]:
+        return registry.durations(job)
+
+    reporter = make_reporter(durations, quiet=quiet)
+    if busy:
+        reporter.busy("starting")  # before the slow imports
+
     from openai_batch.files.paths import network_filesystem
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
     _hide_keys()
     registry = Registry()
-    reporter = make_reporter(registry.durations, quiet=quiet)
     if (kind := network_filesystem(registry.path)) is not None:
         reporter.warn(
             f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"

@@ -55,7 +55,7 @@ def download(
 
     Without -o they go to the same file as before, in the same form, or to `job-N.results.jsonl`.
     """
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)

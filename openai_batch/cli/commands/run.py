@@ -101,8 +101,9 @@ def run(
     failed = as_path(missing) if missing else None
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
-    with session(quiet=quiet) as current, workspace() as folder:
-        current.reporter.busy("reading the input")
+    with session(quiet=quiet, busy="-" not in (files or [])) as current, workspace() as folder:
+        if "-" not in (files or []):  # else the terminal may be the input
+            current.reporter.busy("reading the input")
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)
         input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
@@ -117,8 +118,10 @@ def run(
         )
         show_requests(current, spec, made.prepared)
         if dry_run:
+            current.reporter.close()
             show_dry_run(predict(current.workflow, spec, folder, options), as_json=json)
             return
+        current.reporter.busy(f"connecting to {spec.provider}")
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
         ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)

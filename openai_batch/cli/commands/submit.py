@@ -49,16 +49,19 @@ def submit(
     from openai_batch.jobs.submit import submit as submit_job
     from openai_batch.requests.join import globbed, open_joined
 
-    with session(quiet=quiet) as current, workspace() as folder:
+    with session(quiet=quiet, busy="-" not in files) as current, workspace() as folder:
         names = globbed(files)
         note_terminal_input(names)
-        current.reporter.busy("reading the input")
+        if "-" not in names:  # else the terminal may be the input
+            current.reporter.busy("reading the input")
         source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
         show_requests(current, spec)
         if dry_run:
+            current.reporter.close()
             show_dry_run(predict(current.workflow, spec, folder, options.submit_options()), as_json=json)
             return
+        current.reporter.busy(f"connecting to {spec.provider}")
         started = submit_job(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
         current.reporter.close()

@@ -45,7 +45,7 @@ def wait(
     room. A job that was never sent is not started.
     """
     output = Output(as_json=json, quiet=quiet)
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
         ends = dict(_ends(current, found, seconds(timeout), strict=strict))
         current.reporter.close()
