@@ -146,9 +146,10 @@ def sent_at(job: JobRecord) -> float | None:
 
 
 def took_text(job: JobRecord) -> str:
-    """Return how long an ended job took, from its start to the end of its last batch; an empty text if unknown."""
+    """Return how long an ended job took, from its first batch to the end of the last; an empty text if unknown."""
     start = sent_at(job)
-    return "" if start is None or job.ended_at is None else duration_text(max(0.0, job.ended_at - start))
+    took = 0.0 if start is None or job.ended_at is None else job.ended_at - start
+    return duration_text(took) if took >= 1 else ""
 
 
 def next_command(job: JobRecord) -> str:

@@ -155,7 +155,8 @@ def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool
     done = f"{counts.done:,}/{counts.total:,}" if counts.total else ""
     failed = f"{counts.failed:,} failed" if counts.failed else ""
     right = ", ".join(filter(None, [done, failed, duration_text(max(0.0, now - job.created_at))]))
-    first = _with_bar(f"job {job.id} {phase_text(job)}", right, counts.done, counts.total, width, fancy=fancy)
+    left = f"job {job.id} {escape_to_line(phase_text(job))}"
+    first = _with_bar(left, right, counts.done, counts.total, width, fancy=fancy)
     deadline = f"deadline in {duration_text(max(0.0, job.expires_at - now))}" if job.expires_at else ""
     more = ", ".join(filter(None, [*details, rate_text(job, now), deadline]))
     return [first, *textwrap.wrap(escape_to_line(more), width, initial_indent="  ", subsequent_indent="  ")]
