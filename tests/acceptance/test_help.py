@@ -16,6 +16,7 @@ from support.command import COMMAND, environment, inside, invoke, plain, request
 
 from openai_batch import errors
 from openai_batch.cli.app import EPILOG, build_app
+from openai_batch.cli.help_pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +140,12 @@ def test_help_topics(topic: str, word: str) -> None:
     assert "$ obatch" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert topic in invoke("help", "-h").out
+
+
+def test_the_reference_is_the_help() -> None:
+    """`docs/cli.md` has the help of every command, as it is now."""
+    reference = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert page() == reference.read_text(encoding="utf-8"), "python -m openai_batch.cli.help_pages docs/cli.md"
 
 
 def test_help_for_a_word_that_is_unknown() -> None:

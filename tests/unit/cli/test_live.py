@@ -39,9 +39,7 @@ def test_a_job_has_everything_at_every_width(columns: int) -> None:
     assert max(map(len, lines)) <= columns
     assert lines[0].startswith("job 1 in progress ━")
     assert lines[0].endswith("300/1,000, 2 failed, 1 min 05 s")
-    assert " ".join(" ".join(lines[1:]).split()) == (
-        "usually 11 min; 9 of 10 within 2 h, 5/s, deadline in 23 h 00 min"
-    )
+    assert " ".join(" ".join(lines[1:]).split()) == ("usually 11 min; 9 of 10 within 2 h, 5/s, deadline in 23 h 00 min")
 
 
 def test_a_full_queue_is_told_with_its_time() -> None:
