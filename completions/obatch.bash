@@ -17,7 +17,7 @@ _obatch() {
         'config show') options='--json -h --help'; commands=''; argument='' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'help') options='-h --help'; commands='cancel check config download help ls prepare providers prune recover results retry rm run serve status submit wait exit-codes templates environment'; argument='' ;;
-        'ls') options='--status --provider -p --limit --json --quiet -q -h --help'; commands=''; argument='' ;;
+        'ls') options='--status --provider -p --model -m --since --limit --all --watch --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add'; argument='' ;;
         'providers add') options='--base-url --api-key-env --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
@@ -37,7 +37,7 @@ _obatch() {
         --output|-o|--raw|--missing|--schema|--model-file) _obatch_files; return ;;
         --as) _obatch_words csv jsonl parquet raw rows; return ;;
         --status) _obatch_words validating in_progress finalizing cancelling failed completed expired cancelled not_sent partly_sent uncertain withdrawn; return ;;
-        --limit|--show|--model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--older-than|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
+        --model|-m|--since|--limit|--show|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--base-url|--api-key-env|--models|--max-requests|--max-bytes|--older-than|--name|--metadata|--window|--timeout|--retries|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
         --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
         --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;
         --where) _obatch_words cut refused error missing; return ;;

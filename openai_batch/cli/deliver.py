@@ -45,6 +45,8 @@ def deliver(
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.download import download
 
+    if target is None:
+        current.reporter.close()  # the results may go to the same terminal
     if target is not None:
         collected = download(
             current.workflow, job, target, force=force, earlier=earlier, missing=missing, export=export

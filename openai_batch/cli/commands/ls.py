@@ -63,7 +63,10 @@ def ls(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """List the jobs, newest first, as last seen."""
+    """List the jobs, newest first, as last seen.
+
+    `obatch list` is the same command.
+    """
     from openai_batch.jobs.store.registry import Registry
 
     output = Output(as_json=json, quiet=quiet)

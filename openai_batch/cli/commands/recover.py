@@ -24,7 +24,7 @@ def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt
     from openai_batch.jobs.recover import recover as recover_jobs
     from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         asked = [get_provider_by_name(provider)] if provider else askable_providers()
         jobs = recover_jobs(current.workflow, asked)
         current.reporter.close()

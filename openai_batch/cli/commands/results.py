@@ -42,7 +42,7 @@ def results(
     lines, by its name.
     """
     path = as_path(output) if output is not None and output != "-" else None
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)
         collected = deliver(current, found, path, force=force, export=export, as_json=json)

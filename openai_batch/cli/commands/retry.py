@@ -75,7 +75,7 @@ def retry(
     from openai_batch.jobs.store.job_folder import check_input
 
     wanted = wanted_causes(where, everything=everything)
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         seen = survey(current.workflow, found)
         groups = seen.groups()

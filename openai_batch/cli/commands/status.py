@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -34,10 +35,11 @@ def status(
     quiet: QuietOpt = False,
 ) -> None:
     """Show the status of a job. A batch that was created elsewhere is added by its id."""
-    with session(quiet=True) as current:
+    with session(quiet=quiet or not sys.stderr.isatty(), busy=not offline) as current:
         found = current.find(job, provider)
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
+        current.reporter.close()
         show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
         if not json and not quiet:
             errors.hint(next_command(found))
