@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCREENS = Path(__file__).with_name("screens")
 WIDTHS = (60, 80, 120)
+NO_COLOUR = {"NO_COLOR": "1"}  # without the live display
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
 LONG = "meta-llama/Meta-Llama-3-8B-Instruct"
 
@@ -84,7 +85,7 @@ def test_lists_and_states() -> None:
         assert len(plain(listed).splitlines()) == 5
         assert re.search(r"\x1b\[[0-9;]*31m10\b", listed), "what is missing is red"
         compare("ls", columns, listed)
-        compare("status-parts", columns, see("status", "4", columns=columns).succeeded().out)
+        compare("status-parts", columns, see("status", "4", env=NO_COLOUR, columns=columns).succeeded().out)
         compare("status-running", columns, see("status", "3", "--offline", columns=columns).succeeded().out)
 
 
@@ -97,8 +98,8 @@ def test_the_end_of_a_run(faulty: FaultServer) -> None:
         write("bad.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(20)])
         for name in ("good", "bad"):
             words = ("run", f"{name}.jsonl", "-p", "faulty", "-o", f"{name}.csv", "--force")
-            shown = see(*words, env={"NO_COLOR": "1"}, columns=columns)
-            text = re.sub(r"\b\d+ s\b", "0 s", shown.out)
+            shown = see(*words, env=NO_COLOUR, columns=columns)
+            text = re.sub(r"(?m); took \d+ s|^job \d+: took .*\r\n", "", shown.out)  # a slow machine took a second
             compare(f"run-{name}", columns, re.sub(r"job \d+", "job 1", re.sub(r"batch_\d+", "batch_1", text)))
 
 
@@ -131,7 +132,7 @@ def test_watching_the_list(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a", "fault:steps=in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     shown = see("ls", "--watch", columns=80).succeeded().out
-    assert "validating" in shown
+    assert shown.count("\x1b[2J") > 1
     assert "completed" in shown.rpartition("\x1b[2J")[2]
     assert len(faulty.creates) == 1
 
@@ -150,9 +151,7 @@ def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
     for number in (1, 2):
         assert re.search(rf"job {number} in progress ╌+ 0/1, \d+ s", shown), shown
     assert "time left" not in shown
-    assert re.findall(r"^\d\t.*", shown, re.MULTILINE) == [
-        f"{number}\tcompleted, 1 of 1 request answered" for number in (1, 2)
-    ]
+    assert re.findall(r"\d\t.*", shown) == [f"{number}\tcompleted, 1 of 1 request answered" for number in (1, 2)]
 
 
 @pytest.mark.slow
