@@ -58,7 +58,7 @@ class LogReporter(CommandReporter):
             errors.note(what)
         ended = total is not None and done >= total
         since = self._transfers.setdefault(what, now)
-        if (ended and total) or now - since >= HEARTBEAT / 4:
+        if done and (ended or now - since >= HEARTBEAT / 4):
             self._transfers[what] = now
             errors.note(f"{what}: {size_text(done)}" + (f" of {size_text(total)}" if total else ""))
         if ended:

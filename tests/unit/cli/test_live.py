@@ -7,7 +7,7 @@ import time
 import pytest
 
 from openai_batch.cli.live import job_lines, step_line
-from openai_batch.cli.progress import rate_text, usual_text, waiting_text
+from openai_batch.cli.progress import LogReporter, rate_text, usual_text, waiting_text
 from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 from openai_batch.providers.batch_info import Counts
 
@@ -62,6 +62,19 @@ def test_a_rate_has_a_unit_that_fits() -> None:
     assert rate_text(slow, time.time()) == "5/s"
     assert rate_text(slow, time.time() + 3600) == "5/min"
     assert rate_text(slow, time.time() + 3600 * 1000) == "0/h"
+
+
+def test_a_log_has_a_line_for_a_step_and_for_a_transfer(capsys: pytest.CaptureFixture[str]) -> None:
+    """A step without a size is one line at its start; a transfer is one at its end."""
+    log = LogReporter()
+    for step in (
+        ("starting the server", 0, None),
+        ("starting the server", 0, 0),
+        ("upload", 5, 10),
+        ("upload", 10, 10),
+    ):
+        log.progress(*step)
+    assert capsys.readouterr().err == "starting the server\nupload: 10 B of 10 B\n"
 
 
 def test_a_step_shows_how_far_it_is() -> None:
