@@ -8,47 +8,44 @@ from importlib import import_module
 import typer
 
 from .command_line import RootGroup
+from .help_format import HelpCommand, HelpGroup
+from .help_topics import EXIT_CODES
 from .option_groups import with_groups
+from .output import use_colour
 
-COMMANDS = (
-    *("run", "prepare", "check", "submit", "status", "wait", "download", "results", "retry", "cancel", "recover", "ls"),
-    *("rm", "prune"),
-    *("providers", "config", "serve"),
-)
+COMMANDS = {
+    "All in one": ("run",),
+    "Step by step": ("prepare", "check", "submit", "status", "wait", "download", "results"),
+    "Jobs": ("ls", "retry", "cancel", "recover", "rm", "prune"),
+    "Setup": ("providers", "config", "serve", "help"),
+}
 """The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 
-# One line: help on a terminal keeps every line end of this text.
-EPILOG = (
-    "Exit codes: 0 done, every request was answered; 1 failed, running it again is safe; 2 usage or configuration;"
-    " 3 input has problems, nothing sent; 4 key missing or refused; 5 ended, but some requests did not succeed;"
-    " 6 no such job, batch, file or provider; 7 unknown whether a batch was created, nothing sent twice;"
-    " 124 time is up, the job keeps running; 130 or 143 interrupted, the job keeps running."
-)
+EPILOG = "Exit codes:\n\n" + "\n\n".join(f"  {code:<11} {text}" for code, text in EXIT_CODES.items())
 
 
 def build_app() -> typer.Typer:
-    """Build the application from the function that each command's file is named for.
-
-    People get Rich help; pipes get plain help and one-line errors.
-    """
+    """Build the application from the function that each command's file is named for."""
     app = typer.Typer(
         name="obatch",
         cls=RootGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        context_settings={"help_option_names": ["-h", "--help"], "color": use_colour(sys.stdout)},
+        rich_markup_mode=None,
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for name in COMMANDS:
-        module = import_module(f".commands.{name}", __package__)
-        if hasattr(module, "GROUP"):
-            app.add_typer(module.GROUP, name=name)
-        else:
-            app.command(name, epilog=module.EPILOG)(with_groups(getattr(module, name)))
-        if name == "ls":
-            app.command("list", hidden=True)(with_groups(module.ls))
+    for heading, names in COMMANDS.items():
+        for name in names:
+            module = import_module(f".commands.{name}", __package__)
+            if hasattr(module, "GROUP"):
+                app.add_typer(module.GROUP, name=name, cls=HelpGroup, rich_help_panel=heading)
+                continue
+            command = with_groups(getattr(module, name))
+            app.command(name, cls=HelpCommand, epilog=module.EPILOG, rich_help_panel=heading)(command)
+            if name == "ls":
+                app.command("list", cls=HelpCommand, epilog=module.EPILOG, hidden=True)(command)
     return app
 
 
@@ -69,5 +66,5 @@ def _root(
 
     Never pays twice for a batch, never loses a result that was paid for, never gives you half a file.
 
-    A job is named by its number, its name or its batch id; most commands use the job used last by default.
+    JOB is a number, a name or a batch id; most commands use the job used last by default.
     """

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperGroup
-
 from openai_batch.errors import UsageError
+
+from .help_format import HelpGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class RootGroup(TyperGroup):
+class RootGroup(HelpGroup):
     """All commands. An option of a command that stands before it is an error that says where it belongs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from openai_batch.results.export import FORMS
 from openai_batch.results.outcome import OUTCOMES, Outcome
 
 from .app import build_app
+from .help_topics import TOPICS
 
 # By parameter: what `obatch __complete` lists for it.
 _LISTED = {"job": "jobs", "jobs": "jobs", "provider": "providers"}
@@ -96,6 +97,8 @@ def read_commands() -> list[Command]:
                 walk(child, [*path, name])
 
     walk(typer.main.get_command(build_app()), [])
+    words = found[0].commands | dict.fromkeys(TOPICS, "Topic")
+    next(command for command in found if command.path == ["help"]).commands = words
     return found
 
 

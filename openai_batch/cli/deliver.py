@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from openai_batch.errors import count_text
+from openai_batch.errors import BatchError, count_text
 
-from .job_format import job_record
+from .job_format import job_record, tokens_text, took_text
 from .output import JsonArray, Output, errors
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def deliver(
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.download import download
 
+    if target is None:
+        current.reporter.close()  # the results may go to the same terminal
     if target is not None:
         collected = download(
             current.workflow, job, target, force=force, earlier=earlier, missing=missing, export=export
@@ -140,12 +142,20 @@ def conclude(
         one = export.without_fields == 1
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
         errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
-    raise_if_incomplete(collected, strict=strict)
+    took = took_text(job)
+    costs = [tokens_text(job.usage), f"took {took}" if took else ""]
+    try:
+        raise_if_incomplete(collected, strict=strict)
+    except BatchError:
+        if not quiet and any(costs):
+            errors.note(f"job {job.id}: {'; '.join(filter(None, costs))}")
+        raise
     if not quiet:
-        tokens = job.usage.get("total_tokens")
-        used = f"; {count_text(tokens, 'token')}" if tokens else ""
-        where = f"; the results are in {collected.path}" if collected.path else ""
-        errors.note(f"job {job.id} {job.status}: {tally}{used}{where}")
+        where = f"the results are in {collected.path}" if collected.path else ""
+        errors.note("; ".join(filter(None, [f"job {job.id} {job.status}: {tally}", *costs, where])))
+        if collected.path:
+            partly = f"obatch retry {job.id} --where refused,cut sends the refused and cut requests again"
+            errors.hint(f"obatch results {job.id} shows them" if tally.succeeded else partly)
 
 
 def result_record(collected: Collected) -> dict[str, Any]:

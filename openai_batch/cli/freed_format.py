@@ -8,6 +8,7 @@ from openai_batch.errors import count_text
 
 from .output import errors
 from .progress import size_text
+from .table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,9 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool) -> None
         {"id": each.job.id, "name": each.job.name, "bytes": each.n_bytes, "dry_run": dry_run} for each in freed
     ]
     columns = [
-        ("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
-        ("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
-        ("size", lambda record: size_text(record["bytes"]), lambda record: str(record["bytes"])),
+        Column("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
+        Column("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
+        Column("size", lambda record: size_text(record["bytes"]), lambda record: str(record["bytes"])),
     ]
     output.listing(records, columns, lambda record: str(record["id"]), "nothing to remove")
     if freed and not output.quiet:

@@ -6,6 +6,7 @@ The keys of the record are a contract: new ones may be added, none changed.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import count_text
@@ -13,11 +14,12 @@ from openai_batch.jobs.input_name import source_of
 from openai_batch.providers.batch_info import unknown_status
 
 from .progress import duration_text
+from .table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.store.records import JobRecord, PartRecord
 
     from .output import CellText, Output
 
@@ -53,6 +55,10 @@ def job_record(job: JobRecord) -> dict[str, Any]:
     }
 
 
+# How many parts `status` shows.
+_PARTS = 10
+
+
 def iso_time(seconds: float | None) -> str | None:
     """Return Unix seconds as ISO 8601 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
@@ -83,24 +89,116 @@ def _field(key: str) -> CellText:
     return lambda record: "" if record[key] is None else str(record[key])
 
 
-# The columns of `ls`: heading, text in a terminal, text in a pipe. A terminal hides columns without text.
-JOB_COLUMNS: tuple[tuple[str, CellText, CellText], ...] = (
-    ("job", _field("id"), _field("id")),
-    ("name", _field("name"), _field("name")),
-    ("provider", _field("provider"), _field("provider")),
-    ("status", _field("status"), _field("status")),
-    ("done", done_text, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
-    ("requests", lambda _: "", lambda r: str(r["requests"]["total"])),
-    ("model", _field("model"), _field("model")),
-    ("created", lambda r: time_ago(r["created_at"]), _field("created_at")),
-    ("batch", lambda r: " ".join(r["batch_ids"]), lambda r: " ".join(r["batch_ids"])),
+def _file_name(key: str) -> CellText:
+    """Return a function that gives the name of a record's file, without its folder."""
+    return lambda record: PurePath(record[key] or "").name
+
+
+def _answered(record: dict[str, Any]) -> str:
+    """Return how many requests were answered, of how many: `18/20`."""
+    counts = record["requests"]
+    unknown = record["ended"] and not counts["completed"] + counts["failed"]  # the provider does not count
+    return f"{counts['total']:,}" if unknown else f"{counts['completed']:,}/{counts['total']:,}"
+
+
+def _without_answer(record: dict[str, Any]) -> str:
+    failed = record["requests"]["failed"]
+    return f"{failed:,}" if failed else ""
+
+
+# The columns of `ls` in a terminal, which hides those without text, and then those in a pipe.
+JOB_COLUMNS = (
+    Column("job", _field("id"), None),
+    Column("name", _field("name"), None, cut=True),
+    Column("model", _field("model"), None, cut=True),
+    Column("done", _answered, None),
+    Column("missing", _without_answer, None, style="red"),
+    Column("status", _field("status"), None),
+    Column("age", lambda r: time_ago(r["created_at"]).removesuffix(" ago"), None),
+    Column("provider", _field("provider"), None, cut=True, optional=True),
+    Column("input", _file_name("input"), None, cut=True, optional=True),
+    Column("output", _file_name("output"), None, cut=True, optional=True),
+    Column("job", None, _field("id")),
+    Column("name", None, _field("name")),
+    Column("provider", None, _field("provider")),
+    Column("status", None, _field("status")),
+    Column("done", None, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
+    Column("requests", None, lambda r: str(r["requests"]["total"])),
+    Column("model", None, _field("model")),
+    Column("created", None, _field("created_at")),
+    Column("batch", None, lambda r: " ".join(r["batch_ids"])),
 )
 
 
-def job_lines(job: JobRecord) -> list[tuple[str, str]]:
+def tokens_text(usage: dict[str, int]) -> str:
+    """Return the tokens that were used, such as `1,200 tokens in, 80 out`; an empty text if they are not known."""
+    tokens_in = usage.get("input_tokens") or usage.get("prompt_tokens")
+    tokens_out = usage.get("output_tokens") or usage.get("completion_tokens")
+    if tokens_in or tokens_out:
+        return f"{count_text(tokens_in or 0, 'token')} in, {tokens_out or 0:,} out"
+    total = usage.get("total_tokens")
+    return count_text(total, "token") if total else ""
+
+
+def sent_at(job: JobRecord) -> float | None:
+    """Return when the first batch of a job was created."""
+    return min((part.created_at for part in job.parts if part.created_at), default=None)
+
+
+def took_text(job: JobRecord) -> str:
+    """Return how long an ended job took, from its first batch to the end of the last; an empty text if unknown."""
+    start = sent_at(job)
+    took = 0.0 if start is None or job.ended_at is None else job.ended_at - start
+    return duration_text(took) if took >= 1 else ""
+
+
+def next_command(job: JobRecord) -> str:
+    """Return what to do with a job now, as a hint."""
+    if job.not_sent:
+        return "run the same command again to send it"
+    if not job.ended:
+        return f"obatch wait {job.id}"
+    if not job.collected:
+        return f"obatch download {job.id}"
+    return f"obatch retry {job.id}" if job.incomplete else f"obatch results {job.id}"
+
+
+def _moment(seconds: float | None, note: str = "") -> str:
+    """Return a time as a terminal shows it: on this machine's clock, and how long ago that is."""
+    if seconds is None:
+        return ""
+    local = datetime.fromtimestamp(seconds, UTC).astimezone()
+    return f"{local:%d %b %H:%M:%S} ({time_ago(iso_time(seconds))}{note})"
+
+
+def _state(part: PartRecord) -> str:
+    return "waiting" if part.unsent else str(part.state)
+
+
+def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
+    """Return a line for each of the first parts of a job that has several."""
+    texts = [
+        (f"part {part.number}", f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}")
+        for part in job.parts[:_PARTS]
+    ]
+    more = len(job.parts) - _PARTS
+    return [] if len(job.parts) == 1 else texts + ([("", f"… and {more:,} more parts")] if more > 0 else [])
+
+
+def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
+    """Return the times of a job: on a terminal as people read them, in a pipe in ISO 8601."""
+    expires_at = None if job.ended else job.expires_at
+    times = [("created", job.created_at), ("sent", sent_at(job)), ("expires", expires_at), ("ended", job.ended_at)]
+    if not terminal:
+        return [(label, iso_time(moment) or "") for label, moment in times]
+    took = f", took {took_text(job)}" if took_text(job) else ""
+    words = {"expires": "deadline"}
+    return [(words.get(label, label), _moment(at, took if label == "ended" else "")) for label, at in times]
+
+
+def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]]:
     """Return the lines of `status` for one job, as labels and values."""
     record = job_record(job)
-    usage = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in record["usage"].items() if count)
     lines = [
         ("job", f"{job.id}" + (f" ({job.name})" if job.name else "")),
         ("status", job.status),
@@ -112,10 +210,9 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
         ("reused", f"{count_text(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
         ("parts", f"{len(job.parts) - job.waiting} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
         ("batch", " ".join(job.batch_ids)),
-        ("created", str(record["created_at"] or "")),
-        ("expires", "" if job.ended else str(record["expires_at"] or "")),
-        ("ended", str(record["ended_at"] or "")),
-        ("usage", usage),
+        *(_part_lines(job) if terminal else []),
+        *_times(job, terminal=terminal),
+        ("usage", tokens_text(job.usage)),
         ("input", record["input"] or ""),
         ("output", job.output_path or ""),
     ]
@@ -126,7 +223,7 @@ def job_lines(job: JobRecord) -> list[tuple[str, str]]:
 
 def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> None:
     """Print one job; with -q only `quiet`, by default its number."""
-    output.record(job_record(job), quiet or str(job.id), job_lines(job))
+    output.record(job_record(job), quiet or str(job.id), job_lines(job, terminal=output.terminal))
 
 
 def show_jobs(output: Output, jobs: Iterable[JobRecord], empty: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,7 @@ def _invoke(argv: list[str]) -> int:
 def _report_usage(exc: typer.TyperException) -> int:
     """Write an error about the arguments, or the help if there are none, and return the exit code."""
     if type(exc).__name__ == "NoArgsIsHelpError":
-        if text := exc.format_message():  # else Rich has printed it
-            sys.stderr.write(f"{text}\n")
+        sys.stderr.write(re.sub("\x1b\\[[0-9]+m", "", exc.format_message()) + "\n")
         return exc.exit_code
     context: typer.Context | None = getattr(exc, "ctx", None)
     message = exc.format_message()

@@ -23,26 +23,39 @@ def _complete(kind: str) -> Any:
     return complete
 
 
+# The groups of options in the help of commands that have many.
+MAIN = "Main options"
+INPUT = "Input"
+PROMPT = "Prompt and model"
+OUTPUT = "Output"
+JOB = "Job"
+SAFETY = "Never pay twice"
+
 ProviderOpt = Annotated[
     str | None,
     typer.Option(
         "--provider",
         "-p",
         metavar="NAME",
-        help="Provider profile; see `obatch providers`. OBATCH_PROVIDER names the default.",
+        help="Provider; `obatch providers` lists them.",
         autocompletion=_complete("providers"),
+        rich_help_panel=MAIN,
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print bare ids only.")]
-DryRunOpt = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.")]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
+DryRunOpt = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.", rich_help_panel=MAIN)
+]
+ForceOpt = Annotated[
+    bool, typer.Option("--force", help="Replace the output file if it exists.", rich_help_panel=OUTPUT)
+]
 YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 JobArg = Annotated[
     str | None,
     typer.Argument(
         metavar="JOB",
-        help="Number, name or batch id of a job; by default the one used last.",
+        help="Number, name or batch id; by default the job used last.",
         autocompletion=_complete("jobs"),
         show_default=False,
     ),
@@ -51,7 +64,7 @@ JobsArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="JOB",
-        help="Numbers, names or batch ids of jobs; by default the one used last.",
+        help="Numbers, names or batch ids; by default the job used last.",
         autocompletion=_complete("jobs"),
         show_default=False,
     ),
@@ -59,74 +72,124 @@ JobsArg = Annotated[
 TimeoutOpt = Annotated[
     str | None,
     typer.Option(
-        "--timeout", metavar="TIME", help="Wait at most this long (90s, 30m, 12h, 2d); the job keeps running."
+        "--timeout",
+        metavar="TIME",
+        help="Wait at most 90s, 30m, 2h; the job keeps running.",
+        rich_help_panel=JOB,
     ),
 ]
-OutputOpt = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.")]
+OutputOpt = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.", rich_help_panel=MAIN),
+]
 MissingOpt = Annotated[
     str | None,
-    typer.Option("--missing", metavar="FILE", help="Write failed and missing requests to this file, ready to submit."),
+    typer.Option(
+        "--missing",
+        metavar="FILE",
+        help="Also write failed and missing requests to FILE.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 AsOpt = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="FORM",
-        help="csv, parquet, rows (JSON lines) or raw (the provider's lines); by default the output's name decides.",
+        help="csv, parquet, rows (JSON lines) or raw (the provider's lines). By default the output's name decides.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 FieldsOpt = Annotated[
     bool | None,
-    typer.Option("--fields/--no-fields", help="Add a column for each field of JSON answers.", show_default=False),
+    typer.Option(
+        "--fields/--no-fields",
+        help="A column for each field of JSON answers.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
-StrictOpt = Annotated[bool, typer.Option("--strict", help="Exit with 5 also for refused requests and cut answers.")]
+StrictOpt = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with 5 also for refused and cut answers.", rich_help_panel=OUTPUT),
+]
 InertOpt = Annotated[
     bool | None,
     typer.Option(
-        "--inert/--no-inert", help="In CSV, put an apostrophe before formulas; the default.", show_default=False
+        "--inert/--no-inert",
+        help="In CSV, make formulas harmless (the default).",
+        show_default=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
-NameOpt = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the job.")]
-MetadataOpt = Annotated[
-    list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.")
+NameOpt = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name of the job, for other commands.", rich_help_panel=JOB)
 ]
-WindowOpt = Annotated[str | None, typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.")]
+MetadataOpt = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.", rich_help_panel=JOB),
+]
+WindowOpt = Annotated[
+    str | None,
+    typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.", rich_help_panel=JOB),
+]
 DedupOpt = Annotated[
     bool | None,
     typer.Option(
         "--dedup/--no-dedup",
-        help="Send identical requests once; the default for prompts and tables, but not for batch files.",
+        help="Send identical requests once. The default, but not for batch files.",
         show_default=False,
+        rich_help_panel=SAFETY,
     ),
 ]
-AgainOpt = Annotated[bool, typer.Option("--again", help="Start a new job even if the same one was started before.")]
+AgainOpt = Annotated[
+    bool, typer.Option("--again", help="Start a new job, even if the same one exists.", rich_help_panel=SAFETY)
+]
 UncertainOpt = Annotated[
     bool,
     typer.Option(
         "--resubmit-uncertain",
-        help="Create a batch again when it is unknown whether it was created; you may pay twice.",
+        help="Create a batch again if nobody knows whether it was created. You may pay twice.",
+        rich_help_panel=SAFETY,
     ),
 ]
 RemoteOpt = Annotated[
-    bool, typer.Option("--check-remote", help="First check whether another machine has started the same job.")
+    bool,
+    typer.Option(
+        "--check-remote",
+        help="First look for the same job from another machine.",
+        rich_help_panel=SAFETY,
+    ),
 ]
 RetriesOpt = Annotated[
     int,
     typer.Option(
-        "--retries", metavar="N", min=0, help="Send failed requests again up to this many times, where that can help."
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Retry failed requests up to N times.",
+        rich_help_panel=JOB,
     ),
 ]
 ModelOpt = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="NAME", help="Model; by default the one that the profile names, if any."),
+    typer.Option(
+        "--model", "-m", metavar="NAME", help="Model; by default the provider's own, if any.", rich_help_panel=MAIN
+    ),
 ]
 SystemOpt = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="System message of each request; may be a template.")
+    str | None,
+    typer.Option(
+        "--system", metavar="TEXT", help="System message; may be a template, or @FILE.", rich_help_panel=PROMPT
+    ),
 ]
 ParamOpt = Annotated[
     list[str] | None,
     typer.Option(
-        "--param", metavar="KEY=VALUE", help="Parameter of each request: JSON, text, or @FILE with JSON; repeatable."
+        "--param",
+        metavar="KEY=VALUE",
+        help="Request parameter; @FILE reads JSON; repeatable.",
+        rich_help_panel=PROMPT,
     ),
 ]
 PromptOpt = Annotated[
@@ -134,7 +197,9 @@ PromptOpt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEMPLATE",
-        help="Prompt for each row, with columns as {{ name }}, or @FILE; by default column prompt, text or messages.",
+        help="Prompt for each row, such as 'Label: {{ text }}', or @FILE. By default the column prompt, text or"
+        " messages.",
+        rich_help_panel=MAIN,
     ),
 ]
 EndpointOpt = Annotated[
@@ -142,40 +207,75 @@ EndpointOpt = Annotated[
     typer.Option(
         "--endpoint",
         metavar="NAME",
-        help="chat, responses, embeddings, completions, moderations, images, score or rerank; chat by default.",
+        help="chat (default), responses, embeddings, completions, moderations, images, score or rerank.",
+        rich_help_panel=PROMPT,
     ),
 ]
 SchemaOpt = Annotated[
-    str | None, typer.Option("--schema", metavar="FILE", help="JSON schema that each answer must follow.")
+    str | None,
+    typer.Option("--schema", metavar="FILE", help="JSON schema that each answer must follow.", rich_help_panel=MAIN),
 ]
 ImageOpt = Annotated[
     list[str] | None,
-    typer.Option("--image", metavar="COLUMN", help="Column with an image's path or URL; repeatable."),
+    typer.Option(
+        "--image", metavar="COLUMN", help="Column with an image's path or URL; repeatable.", rich_help_panel=INPUT
+    ),
 ]
-InlineOpt = Annotated[bool, typer.Option("--inline-images", help="Download images from their URLs and send the bytes.")]
-IdOpt = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.")]
+InlineOpt = Annotated[
+    bool,
+    typer.Option("--inline-images", help="Download images from URLs; send the bytes.", rich_help_panel=INPUT),
+]
+IdOpt = Annotated[
+    str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.", rich_help_panel=INPUT)
+]
 FormatOpt = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", help="Input format: txt, csv, tsv, jsonl, parquet, sqlite or xlsx."),
+    typer.Option(
+        "--format", metavar="NAME", help="txt, csv, tsv, jsonl, parquet, sqlite or xlsx.", rich_help_panel=INPUT
+    ),
 ]
 TableOpt = Annotated[
-    str | None, typer.Option("--table", metavar="NAME", help="Table of a SQLite database, or sheet of a workbook.")
+    str | None,
+    typer.Option(
+        "--table", metavar="NAME", help="Table of a SQLite file, or sheet of a workbook.", rich_help_panel=INPUT
+    ),
 ]
 SqlOpt = Annotated[
     str | None,
     typer.Option(
-        "--sql", metavar="QUERY", help="SELECT query over a SQLite database, or over the local files that it names."
+        "--sql",
+        metavar="QUERY",
+        help="SELECT query over a SQLite file, or over the local files that it names.",
+        rich_help_panel=INPUT,
     ),
 ]
-LimitOpt = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.")]
-SkipEmptyOpt = Annotated[bool, typer.Option("--skip-empty", help="Skip rows whose prompt is empty.")]
-EmbeddingsOpt = Annotated[bool, typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.")]
-ScoreOpt = Annotated[str | None, typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.")]
+LimitOpt = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.", rich_help_panel=INPUT),
+]
+SkipEmptyOpt = Annotated[
+    bool, typer.Option("--skip-empty", help="Skip rows whose prompt is empty.", rich_help_panel=INPUT)
+]
+EmbeddingsOpt = Annotated[
+    bool,
+    typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.", rich_help_panel=PROMPT),
+]
+ScoreOpt = Annotated[
+    str | None,
+    typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.", rich_help_panel=PROMPT),
+]
 RerankOpt = Annotated[
-    str | None, typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.")
+    str | None,
+    typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.", rich_help_panel=PROMPT),
 ]
 PrefixOpt = Annotated[
-    str, typer.Option("--prefix", metavar="TEXT", help="Start of each custom id; the line or row number follows.")
+    str,
+    typer.Option(
+        "--prefix",
+        metavar="TEXT",
+        help="Start of each custom id.",
+        rich_help_panel=INPUT,
+    ),
 ]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")

@@ -11,9 +11,12 @@ import io
 import json
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
+
+from .table import Column, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,10 +58,9 @@ class ErrorOutput:
 
     def line(self, label: str, text: str, style: str) -> None:
         """Write a label and a text, on one line; the label is coloured if standard error takes colour."""
-        if use_colour(sys.stderr):
-            codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
-            label = f"\x1b[{codes}m{label}\x1b[0m"
-        self._write(f"{label} {_message(text)}")
+        codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
+        shown = f"\x1b[{codes}m{label}\x1b[0m" if use_colour(sys.stderr) else label
+        self._write(shown + _fitted(f"{label} {_message(text)}").removeprefix(label))
 
     def _write(self, text: str) -> None:
         """Write a text as it is; if standard error is closed, do nothing."""
@@ -71,12 +73,12 @@ class ErrorOutput:
 
     def note(self, text: str) -> None:
         """Write a message, on one line."""
-        self._write(_message(text))
+        self._write(_fitted(_message(text)))
 
     def details(self, lines: Iterable[str]) -> None:
         """Write lines below an error. They are indented, so that none can be taken for an error or a hint."""
         for line in lines:
-            self._write(f"  {_message(line)}")
+            self._write(_fitted(f"  {_message(line)}", "  "))
 
     def hint(self, text: str) -> None:
         """Write a hint: the next command to type."""
@@ -152,11 +154,11 @@ class Output:
     def listing(
         self,
         records: Sequence[dict[str, Any]],
-        columns: Sequence[tuple[str, CellText, CellText]],
+        columns: Sequence[Column],
         ids: CellText,
         empty: str,
     ) -> None:
-        """Print many records. A column is a heading, the text for a terminal, and the text for a pipe.
+        """Print many records.
 
         `ids` gives the text of a record for -q, `empty` is the message if there are no records.
         """
@@ -167,7 +169,8 @@ class Output:
         elif not records:
             errors.note(empty)
         elif not self.terminal:
-            self.rows([machine(record) for _, _, machine in columns] for record in records)
+            fields = [column.machine for column in columns if column.machine]
+            self.rows([text(record) for text in fields] for record in records)
         else:
             self._table(records, columns)
 
@@ -181,6 +184,10 @@ class Output:
             self.rows(pair for pair in lines if pair[1])
         else:
             self._grid(lines)
+
+    def clear(self) -> None:
+        """Clear the terminal."""
+        self._console().clear()
 
     def rows(self, rows: Iterable[Iterable[str]]) -> None:
         """Print rows with tabs between their cells."""
@@ -221,24 +228,13 @@ class Output:
         sys.stdout.write(escape_json(text) + "\n")
         sys.stdout.flush()
 
-    def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[tuple[str, Any, Any]]) -> None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[Column]) -> None:
         shown = [
-            (heading, texts)
-            for heading, human, _ in columns
-            if any(texts := [escape_to_line(human(record)) for record in records])
+            (column, texts)
+            for column in columns
+            if (human := column.human) and any(texts := [escape_to_line(human(record)) for record in records])
         ]
-        for heading, _ in shown:
-            # Only batch ids are cut if the window is narrow: a job can be named by its number as well.
-            batch = heading == "batch"
-            table.add_column(heading, overflow="ellipsis" if batch else "fold", no_wrap=heading in _NO_WRAP)
-        for row in zip(*(texts for _, texts in shown), strict=True):
-            table.add_row(*(Text(text, style=style_of(text)) for text in row))
-        self._console().print(table)
+        print_table(self._console(), shown, style_of)
 
     def _grid(self, lines: Iterable[tuple[str, str]]) -> None:
         from rich.table import Table
@@ -258,6 +254,24 @@ class Output:
         return Console(highlight=False, markup=False, emoji=False, no_color=not use_colour(sys.stdout))
 
 
+def _fitted(text: str, indent: str = "") -> str:
+    """Return a message as a terminal shows it: wrapped between words, unless it is a command to copy."""
+    width = _window_width()
+    if width is None or len(text) <= width or text.startswith("hint: obatch "):
+        return text
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def _window_width() -> int | None:
+    """Return how many columns the window of standard error has; None if it is no terminal."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None if sys.stderr.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
 def _message(text: str) -> str:
     return escape_newlines(_cut(text, _MAX_MESSAGE))
 
@@ -270,8 +284,6 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-# The headings of columns that are never wrapped.
-_NO_WRAP = ("job", "provider", "status", "done", "created", "key")
 _STYLES = {
     "completed": "green",
     "failed": "red",

@@ -1,30 +1,22 @@
-"""Reporters of progress on standard error: live bars on a terminal, one line per change elsewhere."""
+"""Progress on standard error, one line per change, and the texts that describe it. `live` has that of a terminal."""
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openai_batch.errors import count_text
 from openai_batch.jobs.reporter import Reporter
 
-from .output import errors, escape_to_line, use_colour
+from .output import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openai_batch.jobs.store.records import JobRecord
 
 HEARTBEAT = 60.0
 """Seconds between lines while nothing changes: people and CI take a silent log for a dead job."""
-
-
-def make_reporter(*, quiet: bool = False) -> CommandReporter:
-    """Return the reporter that fits standard error: bars on a colour terminal, else log lines; if quiet, warnings."""
-    if quiet:
-        return CommandReporter()
-    if sys.stderr.isatty() and use_colour(sys.stderr):
-        return LiveReporter()
-    return LogReporter()
 
 
 class CommandReporter(Reporter):
@@ -33,6 +25,12 @@ class CommandReporter(Reporter):
     def warn(self, text: str) -> None:
         """Print a warning."""
         errors.warn(text)
+
+    def busy(self, what: str) -> None:
+        """Show what is under way before anything can be counted; only a terminal shows it."""
+
+    def watch(self, jobs: Sequence[JobRecord]) -> None:
+        """Show that these jobs are now waited for."""
 
     def close(self) -> None:
         """Stop animations."""
@@ -46,17 +44,21 @@ class LogReporter(CommandReporter):
         self._last: dict[int, tuple[str, float]] = {}
         # By transfer: when its last line was printed, or when it began.
         self._transfers: dict[str, float] = {}
+        # By job: since when it waits for the provider's queue (Unix seconds).
+        self._queued: dict[int, float] = {}
 
     def note(self, text: str) -> None:
         """Print a remark."""
         errors.note(text)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Print a line at the end of a transfer, and every 15 seconds before."""
+        """Print a line at the end of a transfer, every 15 seconds before, and at the start of a step without size."""
         now = time.monotonic()
+        if not done and total is None and what not in self._transfers:
+            errors.note(what)
         ended = total is not None and done >= total
         since = self._transfers.setdefault(what, now)
-        if (ended and total) or now - since >= HEARTBEAT / 4:
+        if done and (ended or now - since >= HEARTBEAT / 4):
             self._transfers[what] = now
             errors.note(f"{what}: {size_text(done)}" + (f" of {size_text(total)}" if total else ""))
         if ended:
@@ -66,84 +68,19 @@ class LogReporter(CommandReporter):
         """Print the progress of a job if its status has changed, or once a minute."""
         now = time.monotonic()
         status, printed_at = self._last.get(job.id, ("", 0.0))
+        if is_queued(job):
+            self._queued.setdefault(job.id, time.time())
+        else:
+            self._queued.pop(job.id, None)
         if job.status != status or now - printed_at >= HEARTBEAT:
             self._last[job.id] = (job.status, now)
-            errors.note(f"job {job.id}: {progress_text(job)}")
+            errors.note(f"job {job.id}: {progress_text(job, self._queued.get(job.id))}")
 
 
-class LiveReporter(CommandReporter):
-    """Shows Rich progress bars on standard error."""
-
-    def __init__(self) -> None:
-        self._progress: Any = None
-        self._tasks: dict[str, Any] = {}
-
-    def note(self, text: str) -> None:
-        """Print a remark above the bars."""
-        errors.note(text)
-
-    def warn(self, text: str) -> None:
-        """Print a warning above the bars."""
-        errors.warn(text)
-
-    def progress(self, what: str, done: int, total: int | None) -> None:
-        """Move the bar of a transfer."""
-        bars = self._bars()
-        if what not in self._tasks:
-            self._tasks[what] = bars.add_task(escape_to_line(what), total=total, detail="")
-        detail = size_text(done) + (f" of {size_text(total)}" if total else "")
-        bars.update(self._tasks[what], completed=done, total=total, detail=detail)
-        if total is not None and done >= total:
-            bars.remove_task(self._tasks.pop(what))
-
-    def polled(self, job: JobRecord) -> None:
-        """Move the bar of a job."""
-        bars, key = self._bars(), f"job {job.id}"
-        for other in [name for name in self._tasks if not name.startswith("job ")]:
-            bars.remove_task(self._tasks.pop(other))  # transfers without a known size have ended by now
-        if job.ended:
-            if key in self._tasks:
-                bars.remove_task(self._tasks.pop(key))
-            return
-        if key not in self._tasks:
-            self._tasks[key] = bars.add_task(key, total=None, detail="")
-        counts = job.counts
-        bars.update(
-            self._tasks[key],
-            completed=counts.done,
-            total=counts.total or None,
-            detail=escape_to_line(progress_text(job)),
-        )
-
-    def close(self) -> None:
-        """Remove the bars."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-            self._tasks.clear()
-
-    def _bars(self) -> Any:
-        if self._progress is None:
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            self._progress = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[detail]}", markup=False),
-                TimeElapsedColumn(),
-                console=errors.console(),
-                transient=True,
-                redirect_stdout=False,  # standard output is for data
-            )
-            self._progress.start()
-        return self._progress
-
-
-def progress_text(job: JobRecord) -> str:
-    """Return the status and progress of a job as a short text."""
+def progress_text(job: JobRecord, queued_at: float | None = None) -> str:
+    """Return the status and progress of a job as a short text. `queued_at`: since when it waits for the queue."""
     counts, total = job.counts, count_text(job.counts.total, "request")
-    texts = [job.status.replace("_", " ")]
+    texts = [phase_text(job)]
     if job.not_sent and job.reason:
         return f"{texts[0]}: {job.reason}"
     if counts.total and job.ended:
@@ -151,13 +88,61 @@ def progress_text(job: JobRecord) -> str:
     elif counts.total:
         texts.append(f"{counts.done:,} of {total}")
         texts += [f"{counts.failed:,} failed"] if counts.failed else []
-    if any(part.queued for part in job.parts if part.unsent) and len(job.parts) > 1:
-        texts.append(f"{job.waiting} of {len(job.parts)} parts waiting: the provider's queue is full")
-    elif job.waiting and job.waiting < len(job.parts):
-        texts.append(f"{job.waiting} of {len(job.parts)} parts not sent yet")
+    if waiting := waiting_text(job, queued_at):
+        texts.append(waiting)
     if not job.ended and job.expires_at:
-        texts.append(f"time left {duration_text(max(0.0, job.expires_at - time.time()))}")
+        texts.append(f"deadline in {duration_text(max(0.0, job.expires_at - time.time()))}")
     return ", ".join(texts)
+
+
+def phase_text(job: JobRecord) -> str:
+    """Return the status of a job as words."""
+    return job.status.replace("_", " ")
+
+
+def is_queued(job: JobRecord) -> bool:
+    """Tell whether a part of a job waits because the provider's queue is full."""
+    return any(part.queued for part in job.parts if part.unsent)
+
+
+def waiting_text(job: JobRecord, queued_at: float | None = None) -> str:
+    """Return how many parts are not sent, and why; an empty text if all are sent, or none."""
+    parts = f"{job.waiting} of {len(job.parts)} parts"
+    if is_queued(job):
+        waited = "" if queued_at is None else f" for {duration_text(max(0.0, time.time() - queued_at))}"
+        who = f"{parts} waiting" if len(job.parts) > 1 else "waiting"
+        return f"{who}{waited}: the provider's queue is full" if len(job.parts) > 1 or waited else ""
+    return f"{parts} not sent yet" if 0 < job.waiting < len(job.parts) else ""
+
+
+def rate_text(job: JobRecord, now: float) -> str:
+    """Return how fast the requests of a job end, such as `12/min`; an empty text if none has ended."""
+    start = min((part.created_at for part in job.parts if part.created_at), default=None)
+    if start is None or not job.counts.done or now - start < 1:
+        return ""
+    rate = job.counts.done / (now - start)
+    for number, unit in ((rate, "s"), (rate * 60, "min"), (rate * 3600, "h")):
+        if number >= 1 or unit == "h":
+            return f"{number:,.0f}/{unit}"
+    raise AssertionError
+
+
+_KNOWN, _MANY = 3, 10
+"""How many jobs must have ended for the usual duration, and for that of nine in ten."""
+
+
+def usual_text(durations: Sequence[float]) -> str:
+    """Return how long jobs like this took, from the durations of earlier ones in order; an empty text if too few."""
+    if len(durations) < _KNOWN:
+        return ""
+    text = f"usually {short_duration(durations[len(durations) // 2])}"
+    most = durations[-(-len(durations) * 9 // 10) - 1]
+    return text + (f"; 9 of 10 within {short_duration(most)}" if len(durations) >= _MANY else "")
+
+
+def short_duration(seconds: float) -> str:
+    """Return a duration in its largest unit, such as `2 h`."""
+    return " ".join(duration_text(seconds).split()[:2])
 
 
 def size_text(count: int | None) -> str:

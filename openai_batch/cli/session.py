@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import ConfigError
 from openai_batch.hidden_keys import hide_key
 
-from .progress import CommandReporter, make_reporter
+from .live import make_reporter
 from .signals import stopped_error
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
+
+    from .progress import CommandReporter
 
 
 @dataclass
@@ -62,14 +64,24 @@ class CommandSession:
 
 
 @contextlib.contextmanager
-def session(*, quiet: bool = False) -> Iterator[CommandSession]:
-    """Make a session; an interruption becomes an error that says what keeps running and how to continue."""
+def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSession]:
+    """Make a session; an interruption becomes an error that says what keeps running and how to continue.
+
+    With `busy`, a terminal shows at once that something happens; the command closes the reporter before it prints data.
+    """
+
+    def durations(job: JobRecord) -> list[float]:
+        return registry.durations(job)
+
+    reporter = make_reporter(durations, quiet=quiet)
+    if busy:
+        reporter.busy("starting")  # before the slow imports
+
     from openai_batch.files.paths import network_filesystem
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
     _hide_keys()
-    reporter = make_reporter(quiet=quiet)
     registry = Registry()
     if (kind := network_filesystem(registry.path)) is not None:
         reporter.warn(

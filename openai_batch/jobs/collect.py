@@ -154,7 +154,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     job, tally = collected.job, collected.tally
     if tally.succeeded or (tally.complete and not strict):
         return
-    lines = [f"{count_text(count, 'request')}: {cause}" for cause, count in tally.causes.most_common(5)]
+    lines = [_cause_line(tally, cause, count) for cause, count in tally.causes.most_common(5)]
     lines += tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
@@ -176,6 +176,11 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
         hint = "fix these requests: sent again as they are, they would fail again"
     summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
     raise IncompleteError(summary, hint=where + hint, details=lines)
+
+
+def _cause_line(tally: Tally, cause: str, count: int) -> str:
+    example = f" (for example {tally.examples[cause]})" if cause in tally.examples and count > 1 else ""
+    return f"{count_text(count, 'request')}: {cause}{example}"
 
 
 def _missing_ids(tally: Tally) -> str:

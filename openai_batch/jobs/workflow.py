@@ -8,6 +8,7 @@ again at any time, from any process, and continues where a killed process stoppe
 from __future__ import annotations
 
 import contextlib
+import heapq
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
@@ -171,14 +172,36 @@ class Workflow:
         After an error that may pass by itself (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
         `timeout` seconds have passed; the job keeps running.
         """
-        poller = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
-        while not job.ended:
-            with poller.attempt():
-                job = self.poll(job)
-            if not job.ended:
-                hint, unknown = f"obatch wait {job.id}", job.unknown_status
-                time.sleep(poller.next_delay(f"job {job.id}", job.status, hint, unknown=unknown))
+        for ended, error in self.wait_all([job], timeout=timeout):
+            if error is not None:
+                raise error
+            job = ended
         return job
+
+    def wait_all(
+        self, jobs: Iterable[JobRecord], *, timeout: float | None = None
+    ) -> Iterator[tuple[JobRecord, BatchError | None]]:
+        """Wait for several jobs at once, as `wait` does for one; yield each with the error that ended its waiting."""
+        turns: list[tuple[float, int, JobRecord]] = [(0.0, place, job) for place, job in enumerate(jobs)]
+        pollers: dict[int, Poller] = {}
+        while turns:
+            due, place, job = heapq.heappop(turns)
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                if place not in pollers and not job.ended:
+                    pollers[place] = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
+                if not job.ended:
+                    with pollers[place].attempt():
+                        job = self.poll(job)
+                if job.ended:
+                    yield job, None
+                    continue
+                hint, unknown = f"obatch wait {job.id}", job.unknown_status
+                delay = pollers[place].next_delay(f"job {job.id}", job.status, hint, unknown=unknown)
+            except BatchError as exc:
+                yield self.registry.job(job.id), exc
+                continue
+            heapq.heappush(turns, (time.monotonic() + delay, place, job))
 
     def ended(self, job: JobRecord) -> JobRecord:
         """Return the job as it is now, if it has ended. Nothing is sent.

@@ -83,7 +83,8 @@ def ensure_running(
 ) -> Endpoint:
     """Return a running server with these settings, started if need be.
 
-    `progress` is called during the model's download with its name, the bytes so far and the bytes in all. `env` is the
+    `progress` is called during the model's download with its name, the bytes so far and the bytes in all, and at the
+    start of a server with 0 and None, and at its end with 0 and 0. `env` is the
     new server's environment. A running server with other settings is replaced, unless it has unfinished batches. One
     that was started by hand is never ended; clients without settings of their own use it as it is.
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
@@ -110,7 +111,14 @@ def ensure_running(
         settings.upstream_key(environment)
         _make_model_ready(settings, progress)
         stop()
-        return _start(settings, environment)
+        step = "starting the local server and loading the model"
+        if progress is not None:
+            progress(step, 0, None)
+        try:
+            return _start(settings, environment)
+        finally:
+            if progress is not None:
+                progress(step, 0, 0)
 
 
 def stop() -> bool:

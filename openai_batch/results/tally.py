@@ -25,6 +25,8 @@ class Tally:
     """The number of requests by outcome."""
     causes: Counter[str] = field(default_factory=Counter)
     """The number of failed requests by cause."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """The id of the first failed request of each of the first SAMPLES causes."""
     retryable: int = 0
     """The number of failed and missing requests that may succeed when they are sent again."""
     missing: list[str] = field(default_factory=list)
@@ -43,12 +45,14 @@ class Tally:
     """The first SAMPLES of these lines: the file, the number of the line, and why."""
 
     def count(self, verdict: Verdict, custom_id: str | None = None) -> None:
-        """Count one request. `custom_id` is remembered if the request is missing."""
+        """Count one request. `custom_id` is remembered if it is missing, or an example of its cause."""
         self.requests += 1
         self.outcomes[verdict.outcome] += 1
         self.retryable += verdict.retryable
         if verdict.outcome is Outcome.ERROR:
             self.causes[verdict.cause] += 1
+            if custom_id is not None and len(self.examples) < SAMPLES:
+                self.examples.setdefault(verdict.cause, custom_id)
         elif verdict.outcome is Outcome.MISSING:
             self.reasons[verdict] += 1
             if custom_id is not None and len(self.missing) < SAMPLES:

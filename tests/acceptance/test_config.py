@@ -34,7 +34,7 @@ def test_providers_are_listed_with_the_state_of_their_keys() -> None:
     assert KEY not in result.out
     assert "parasail" in invoke("providers", "-q").succeeded().out.splitlines()
     assert {record["name"] for record in invoke("providers", "--json").succeeded().json} == set(keys)
-    assert "200,000,000" in plain(see("providers").succeeded().out)
+    assert "200,000,000" in plain(see("providers", columns=160).succeeded().out)
 
 
 def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from support.command import COMMAND, environment, inside, invoke, plain, request
 
 from openai_batch import errors
 from openai_batch.cli.app import EPILOG, build_app
+from openai_batch.cli.help_pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +70,88 @@ def test_a_flag_has_one_meaning() -> None:
 def test_reporting_commands_speak_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
-    assert "--json" in flags or words in ("prepare", "serve", "providers add")
+    assert "--json" in flags or words in ("prepare", "serve", "providers add", "help")
 
 
-def test_help_at_a_terminal_and_in_a_pipe() -> None:
-    """A person gets boxes and colour; markup of ours is never seen as such."""
-    assert "╭" in plain(see("-h").succeeded().out)
-    assert "[/" not in see("run", "-h").succeeded().out
+@pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])
+def test_help_at_a_terminal_and_in_a_pipe(words: str) -> None:
+    """A terminal and a pipe get the same text; only a terminal that takes colour gets headings in bold."""
+    seen, piped = see(*words.split(), columns=80).succeeded().out, invoke(*words.split()).succeeded().out
+    assert "\x1b[1m" in seen
+    assert plain(seen) == piped
+    assert "\x1b" not in see(*words.split(), env={"NO_COLOR": "1"}).out
+    assert "\x1b[1m" in invoke(*words.split(), env={"FORCE_COLOR": "1"}).out
+
+
+def test_no_arguments_at_a_terminal_leave_no_escapes_in_a_file() -> None:
+    """The help of `obatch` alone goes to standard error, in plain text even if standard output takes colour."""
+    result = invoke(env={"FORCE_COLOR": "1"})
+    assert "\\x1b" not in result.err
+    assert "\x1b" not in result.err
+
+
+@pytest.mark.parametrize("words", ["", *LEAVES])
+def test_help_fits_80_columns(words: str) -> None:
+    """No line is longer than 80 characters, no word of Python is in it, and no line of an example is cut."""
+    shown = inside(*words.split(), "-h").succeeded().out
+    assert max(map(len, shown.splitlines())) <= 80, shown
+    for word in ("<", "bool", "list[", "[x>=", "int range", "..."):
+        assert word not in shown.replace("[FILE]...", "").replace("]...", "").replace("FILE...", "").replace(
+            "ARGS...", ""
+        ).replace("< prompts.txt", ""), (word, shown)
+    assert "Documentation: https://" in shown.splitlines()[-1]
+    examples = shown.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    for before, line in itertools.pairwise(examples):
+        assert line.startswith("  $ obatch") or before.endswith("\\"), shown
+
+
+def test_the_help_of_run_has_the_main_options_first() -> None:
+    """The long help has groups, and the first screen shows what most people need."""
+    lines = invoke("run", "-h").succeeded().out.splitlines()
+    assert len(lines) < 90
+    screen = "\n".join(lines[:24])
+    for flag in ("FILE", "--output", "--provider", "--model", "--prompt", "--schema", "--dry-run"):
+        assert flag in screen
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings[0] == "Main options:"
+    assert {"Input:", "Prompt and model:", "Output:", "Job:", "Never pay twice:", "Examples:"} <= set(headings)
+    assert any("[default: 0]" in line for line in lines)
+
+
+@pytest.mark.parametrize("words", sorted(set(LEAVES) - {"providers"}))  # `obatch help providers` is the topic
+def test_help_of_a_command_by_its_name(words: str) -> None:
+    """`obatch help CMD` is `obatch CMD -h`."""
+    assert inside("help", *words.split()).succeeded().out == inside(*words.split(), "-h").succeeded().out
+
+
+@pytest.mark.parametrize(
+    ("topic", "word"),
+    [
+        ("exit-codes", "124 "),
+        ("templates", "{{ name }}"),
+        ("providers", "OBATCH_PROVIDER"),
+        ("environment", "OBATCH_STATE_DIR"),
+    ],
+)
+def test_help_topics(topic: str, word: str) -> None:
+    """Each topic is one screen in a window of 80 columns, with examples."""
+    shown = invoke("help", topic).succeeded().out
+    assert word in shown
+    assert "$ obatch" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert topic in invoke("help", "-h").out
+
+
+def test_the_reference_is_the_help() -> None:
+    """`docs/cli.md` has the help of every command, as it is now."""
+    reference = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert page() == reference.read_text(encoding="utf-8"), "python -m openai_batch.cli.help_pages docs/cli.md"
+
+
+def test_help_for_a_word_that_is_unknown() -> None:
+    """The nearest command or topic is named."""
+    inside("help", "exit-cods").failed(2, "no command or topic 'exit-cods'", "obatch help exit-codes")
+    inside("help", "zzz").failed(2, "no command or topic 'zzz'", "topics: exit-codes")
 
 
 def test_no_arguments_is_help() -> None:
@@ -140,7 +217,7 @@ def test_the_installed_script_is_the_same_program() -> None:
 def test_every_exit_code_is_in_the_help() -> None:
     """The codes of the error classes are those that the help lists."""
     codes = {getattr(errors, name).exit_code for name in errors.__all__}
-    listed = {int(word.strip(":")) for word in EPILOG.replace(";", " ").split() if word.strip(":").isdigit()}
+    listed = {int(word) for word in EPILOG.replace(",", " ").split() if word.isdigit()}
     assert listed == codes | {0, 143}
 
 

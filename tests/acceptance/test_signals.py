@@ -97,7 +97,7 @@ def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("wait")
-    terminal.child.expect("in progress, 0 of 1 requests")
+    terminal.child.expect("job 1 in progress")
     terminal.child.sendintr()
     result = terminal.finish()
     assert result.code == 130

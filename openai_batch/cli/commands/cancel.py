@@ -12,6 +12,7 @@ from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, Q
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
+from openai_batch.cli.table import Column
 from openai_batch.errors import BatchError, UsageError, count_text
 from openai_batch.escapes import escape_newlines
 
@@ -27,9 +28,9 @@ EPILOG = """Examples:
 Requests that have finished are billed, and their results can be downloaded."""
 
 
-# The columns of a dry run: heading, text in a terminal, text in a pipe.
+# The columns of a dry run.
 PLAN_COLUMNS = tuple(
-    (heading, lambda r, key=key: str(r[key]), lambda r, key=key: str(r[key]))
+    Column.of(heading, key, str, wrap=key == "because")
     for heading, key in (("job", "id"), ("would", "would"), ("because", "because"))
 )
 
@@ -45,7 +46,10 @@ def cancel(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Cancel jobs at their provider; if one cannot be cancelled, the others still are."""
+    """Cancel jobs at their provider.
+
+    If one cannot be cancelled, the others still are.
+    """
     output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet) as current:
         found = current.find_all(jobs, provider, use=not dry_run)

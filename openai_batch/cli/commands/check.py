@@ -29,7 +29,10 @@ def check(
     provider: ProviderOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Check batch files and print every problem as file:line; nothing is sent."""
+    """Check batch files, and print every problem.
+
+    A problem is one line that begins with file:line. Nothing is sent.
+    """
     from openai_batch.jobs.check import check_input
     from openai_batch.requests.join import globbed
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from openai_batch.cli.help_format import HelpCommand
 from openai_batch.cli.options import JsonOpt
 from openai_batch.cli.output import Output
 
@@ -19,7 +20,7 @@ EPILOG = """Examples:
 GROUP = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show the paths in use and the settings.")
 
 
-@GROUP.command("path", epilog=EPILOG)
+@GROUP.command("path", cls=HelpCommand, epilog=EPILOG)
 def path(json: JsonOpt = False) -> None:
     """Print the paths of the configuration file, the registry and the cache."""
     from openai_batch.files import paths
@@ -32,7 +33,7 @@ def path(json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, record["config"], list(record.items()))
 
 
-@GROUP.command("show", epilog=EPILOG)
+@GROUP.command("show", cls=HelpCommand, epilog=EPILOG)
 def show(json: JsonOpt = False) -> None:
     """Print the settings and where each comes from; keys are never printed."""
     from openai_batch.providers.config import load

@@ -49,11 +49,13 @@ def download(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Fetch a job's results: one line per request, in input order, also if the job failed or expired.
+    """Write a job's results to a file, in input order.
+
+    It works for failed, expired and cancelled jobs too. Each request has one line.
 
     Without -o they go to the same file as before, in the same form, or to `job-N.results.jsonl`.
     """
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)

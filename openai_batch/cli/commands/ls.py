@@ -1,28 +1,44 @@
-"""`obatch ls`: list the jobs of the registry. No provider is asked.
+"""`obatch ls`: list the jobs of the registry. No provider is asked, unless with --watch.
 
 The columns of the table, of the pipe and of `--json` are in `cli/job_format.py`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openai_batch.cli.job_format import show_jobs
-from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, seconds
 from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
+from openai_batch.errors import BatchError, UsageError, count_text
+
+if TYPE_CHECKING:
+    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.store.registry import Registry
 
 EPILOG = """Examples:
 
   $ obatch ls
 
-  $ obatch ls --status in_progress -q
+  $ obatch ls --status failed,expired --since 7d
+
+  $ obatch ls --status in_progress -q | xargs obatch wait
 
   $ obatch ls --json | jq '.[].batch_ids'
 
 Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
-creation, batch ids."""
+creation, batch ids. A pipe, --json and -q get all jobs."""
+
+SCREEN = 20
+"""How many jobs a terminal shows by default."""
+PAUSE = 5.0
+"""Seconds between two looks at the jobs with --watch."""
 
 
 def ls(
@@ -31,19 +47,87 @@ def ls(
         typer.Option("--status", metavar="WORDS", help="Only jobs with these statuses, separated by commas."),
     ] = None,
     provider: ProviderOpt = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Show at most this many jobs; 0 shows all.")] = 0,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs with this model.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=0, help=f"The newest N jobs; {SCREEN} in a terminal.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Ask the providers every few seconds, until all have ended.")
+    ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """List the jobs, newest first, as last seen."""
+    """List the jobs, newest first, as last seen.
+
+    `obatch list` is the same command.
+    """
     from openai_batch.jobs.store.registry import Registry
 
     output = Output(as_json=json, quiet=quiet)
-    shown = limit or (50 if output.terminal and not json and not quiet else None)
-    wanted = set(status.lower().split(",")) if status else None
-    jobs = Registry().jobs(None if wanted else shown, provider)
-    if wanted:
-        jobs = [job for job in jobs if job.status in wanted][:shown]
-    show_jobs(output, jobs, "no such jobs" if wanted or provider else "no jobs yet; `obatch submit FILE` starts one")
-    if shown and len(jobs) == shown and not limit:
-        errors.note(f"these are the newest {shown}; --limit 0 shows all")
+    screen = output.terminal and not json and not quiet
+    if watch and not screen:
+        raise UsageError("--watch needs a terminal", hint="obatch wait prints a line for each change")
+    shown = None if everything or limit == 0 else limit or (SCREEN if screen else None)
+    wanted = _Wanted(provider, set(status.lower().split(",")) if status else None, model, seconds(since))
+    if watch:
+        _watch(output, wanted, shown)
+    else:
+        _show(output, *wanted.jobs(Registry(), shown), shown, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which jobs are listed."""
+
+    provider: str | None
+    statuses: set[str] | None
+    model: str | None
+    age: float | None  # in seconds, at most
+
+    @property
+    def all(self) -> bool:
+        """Whether no job of the provider is left out."""
+        return self.statuses is None and self.model is None and self.age is None
+
+    def jobs(self, registry: Registry, shown: int | None) -> tuple[list[JobRecord], int]:
+        """Return the newest `shown` of these jobs, and how many there are."""
+        if self.all and shown is not None:
+            return registry.jobs(shown, self.provider), registry.count(self.provider)
+        found = [job for job in registry.jobs(None, self.provider) if self._has(job)]
+        return found[:shown], len(found)
+
+    def _has(self, job: JobRecord) -> bool:
+        return (
+            (self.statuses is None or job.status in self.statuses)
+            and (self.model is None or job.model == self.model)
+            and (self.age is None or time.time() - job.created_at <= self.age)
+        )
+
+
+def _show(output: Output, jobs: list[JobRecord], total: int, shown: int | None, wanted: _Wanted) -> None:
+    nothing = wanted.all and wanted.provider is None
+    show_jobs(output, jobs, "no jobs yet; `obatch submit FILE` starts one" if nothing else "no such jobs")
+    if shown is not None and total > len(jobs) and output.terminal and not output.quiet:
+        errors.note(f"{len(jobs):,} of {count_text(total, 'job')}; --all shows all")
+
+
+def _watch(output: Output, wanted: _Wanted, shown: int | None) -> None:
+    """Show the jobs again and again, with the state that their providers tell, until they have ended."""
+    with session(quiet=True) as current:
+        while True:
+            jobs, total = wanted.jobs(current.workflow.registry, shown)
+            output.clear()
+            _show(output, jobs, total, shown, wanted)
+            running = [job for job in jobs if not job.ended]
+            if not running:
+                return
+            time.sleep(PAUSE)
+            for job in running:
+                with contextlib.suppress(BatchError):  # the state last seen stays
+                    current.workflow.refresh(job, once=True)

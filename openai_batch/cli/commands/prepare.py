@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.options import ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import MAIN, ForceOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
-  $ obatch prepare prompts.txt -o input.jsonl --model gpt-4o-mini
+  $ obatch prepare prompts.txt -m gpt-4o-mini -o input.jsonl
 
-  $ obatch prepare reviews.csv --prompt "Label this review: {{ text }}" --id review_id -o input.jsonl
+  $ obatch prepare reviews.csv --prompt "Label: {{ text }}" -o input.jsonl
 
   $ obatch prepare reviews.csv --prompt @label.txt --schema label.json --show 3
 
-  $ obatch prepare - --system "Answer in French." --param temperature=0.2 < prompts.txt > input.jsonl
+  $ obatch prepare - --system "Answer in French." --param temperature=0.2 \\
+      < prompts.txt > input.jsonl
 
-  $ obatch prepare --sql "SELECT title AS text FROM 'books.parquet' WHERE year > 2000" -e -o input.jsonl"""
+  $ obatch prepare --sql "SELECT title AS text FROM 'books.parquet'" -e \\
+      -o input.jsonl"""
 
 
 def prepare(
@@ -41,11 +43,17 @@ def prepare(
             metavar="FILE",
             help="Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.",
             show_default=False,
+            rich_help_panel=MAIN,
         ),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.")] = "-",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.", rich_help_panel=MAIN)
+    ] = "-",
     show: Annotated[
-        int | None, typer.Option("--show", metavar="N", min=1, help="Print the first N requests and write nothing.")
+        int | None,
+        typer.Option(
+            "--show", metavar="N", min=1, help="Print the first N requests; write nothing.", rich_help_panel=MAIN
+        ),
     ] = None,
     provider: ProviderOpt = None,
     *,

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.help_format import HelpCommand
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
+from openai_batch.cli.table import Column
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
@@ -17,10 +19,23 @@ EPILOG = """Examples:
 
   $ obatch providers
 
-  $ obatch providers add acme --base-url https://api.acme.example/v1 --api-key-env ACME_API_KEY"""
+  $ obatch providers add acme --base-url https://api.acme.example/v1 \\
+      --api-key-env ACME_API_KEY"""
+
+
+def _human(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value or "")
+
 
 COLUMNS = tuple(
-    (heading, lambda r, key=key: _human(r[key]), lambda r, key=key: str(r[key] or ""))
+    Column.of(
+        heading,
+        key,
+        _human,
+        lambda value: str(value or ""),
+        cut=key == "base_url",
+        optional=key in ("base_url", "max_requests", "max_bytes", "origin"),
+    )
     for heading, key in (
         ("name", "name"),
         ("base url", "base_url"),
@@ -48,7 +63,7 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
 
 
-@GROUP.command("add", epilog=EPILOG)
+@GROUP.command("add", cls=HelpCommand, epilog=EPILOG)
 @with_groups
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
@@ -82,10 +97,6 @@ def add(
         return
     errors.note(f"added [providers.{name}] to {path}")
     errors.hint(f"obatch submit FILE -p {name}")
-
-
-def _human(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
 def _record(profile: Provider, own: bool) -> dict[str, Any]:

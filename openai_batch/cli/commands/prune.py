@@ -29,7 +29,7 @@ def prune(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Free space: delete the copies of results that are kept with old jobs."""
+    """Free space: delete the copies of results kept with old jobs."""
     from openai_batch.jobs.prune import prune as prune_jobs
 
     with session(quiet=quiet) as current:

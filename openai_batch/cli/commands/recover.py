@@ -17,11 +17,14 @@ Use it after a crash, when the registry is lost, or on another machine with the 
 
 
 def recover(provider: ProviderOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
-    """Find batches that obatch created and the registry does not know, and add their jobs."""
+    """Find batches of obatch that this machine does not know.
+
+    Their jobs are added to the list of `obatch ls`.
+    """
     from openai_batch.jobs.recover import recover as recover_jobs
     from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         asked = [get_provider_by_name(provider)] if provider else askable_providers()
         jobs = recover_jobs(current.workflow, asked)
         current.reporter.close()

@@ -34,13 +34,15 @@ def results(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show a job's results, or write them as a table: one row per request, in input order, with its input columns.
+    """Show a job's results, or write them as a table.
+
+    There is one row per request, in input order, with its input columns.
 
     A terminal gets a preview, a pipe JSON lines, with --json one JSON array. A file gets CSV, Parquet or the provider's
     lines, by its name.
     """
     path = as_path(output) if output is not None and output != "-" else None
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)
         collected = deliver(current, found, path, force=force, export=export, as_json=json)

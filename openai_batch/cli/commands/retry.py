@@ -10,6 +10,7 @@ from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
+from openai_batch.cli.table import Column
 from openai_batch.errors import IncompleteError, count_text
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ EPILOG = """Examples:
 
 They become new parts of the same job: wait for it and download it as before."""
 
-# The columns of the causes: heading, text in a terminal, text in a pipe.
+
+def _cell(value: Any) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+# The columns of the causes.
 COLUMNS = tuple(
-    (heading, lambda r, key=key: _cell(r[key]), lambda r, key=key: _cell(r[key]))
+    Column.of(heading, key, _cell, wrap=key in ("cause", "sample"))
     for heading, key in (
         ("requests", "count"),
         ("will retry", "sent"),
@@ -38,10 +44,6 @@ COLUMNS = tuple(
 )
 
 
-def _cell(value: Any) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
-
-
 def retry(
     job: JobArg = None,
     where: Annotated[
@@ -49,7 +51,7 @@ def retry(
         typer.Option(
             "--where",
             metavar="CODES",
-            help="Only these outcomes (cut, refused, missing) or error codes (429); comma-separated.",
+            help="Only these outcomes (cut, refused, missing) or error codes (429), separated by commas.",
         ),
     ] = None,
     everything: Annotated[
@@ -64,13 +66,16 @@ def retry(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Send failed requests again, as new parts of the same job; requests that succeeded are not paid twice."""
+    """Send failed requests again, in the same job.
+
+    Requests that succeeded are not sent again, and not paid twice.
+    """
     from openai_batch.jobs.retry import retry as send_again
     from openai_batch.jobs.retry import survey, wanted_causes
     from openai_batch.jobs.store.job_folder import check_input
 
     wanted = wanted_causes(where, everything=everything)
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         seen = survey(current.workflow, found)
         groups = seen.groups()

@@ -29,7 +29,7 @@ def rm(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Remove ended jobs from the list, with the files that are kept for them."""
+    """Remove ended jobs from the list, and the files kept for them."""
     from openai_batch.jobs.prune import remove
 
     if not jobs:

@@ -13,6 +13,8 @@ from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.options import (
+    INPUT,
+    MAIN,
     DedupOpt,
     DryRunOpt,
     ForceOpt,
@@ -37,13 +39,14 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
-  $ obatch run --example --provider local
+  $ obatch run --example -p local
 
-  $ obatch run prompts.txt -o answers.jsonl --model gpt-4o-mini
+  $ obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini
 
-  $ obatch run reviews.csv --prompt "Label this review: {{ text }}" --id review_id -o labels.jsonl
+  $ obatch run reviews.csv --prompt "Label: {{ text }}" -o labels.jsonl
 
-  $ obatch run reviews.csv --prompt @label.txt --schema label.json -o labels.csv --fields
+  $ obatch run reviews.csv --prompt @label.txt --schema label.json --fields \\
+      -o labels.csv
 
   $ obatch run input.jsonl -p parasail -o results.jsonl
 
@@ -55,12 +58,17 @@ def run(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE", help="Prompts, one per line, tables, or a batch input file; - is stdin.", show_default=False
+            metavar="FILE",
+            help="Prompts, tables or batch input files; - is stdin.",
+            show_default=False,
+            rich_help_panel=MAIN,
         ),
     ] = None,
     output: OutputOpt = None,
     provider: ProviderOpt = None,
-    example: Annotated[bool, typer.Option("--example", help="Run the built-in example, which labels reviews.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Run the built-in example, which labels reviews.", rich_help_panel=INPUT)
+    ] = False,
     *,
     request: RequestOptions,
     inputs: InputOptions,
@@ -76,7 +84,7 @@ def run(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Turn prompts, a table or a batch file into results: prepare, submit, wait and download.
+    """Turn prompts, a table or a batch file into results.
 
     Without -o the results of `reviews.csv` go to `reviews.results.jsonl` here, and those of stdin to stdout.
     """
@@ -93,7 +101,9 @@ def run(
     failed = as_path(missing) if missing else None
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
-    with session(quiet=quiet) as current, workspace() as folder:
+    with session(quiet=quiet, busy="-" not in (files or [])) as current, workspace() as folder:
+        if "-" not in (files or []):  # else the terminal may be the input
+            current.reporter.busy("reading the input")
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)
         input_name = None if example else inputs.name(files, target)
         spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
@@ -108,8 +118,10 @@ def run(
         )
         show_requests(current, spec, made.prepared)
         if dry_run:
+            current.reporter.close()
             show_dry_run(predict(current.workflow, spec, folder, options), as_json=json)
             return
+        current.reporter.busy(f"connecting to {spec.provider}")
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
         ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.live import make_reporter
 from openai_batch.cli.output import errors
-from openai_batch.cli.progress import make_reporter
 from openai_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def serve(
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the running server.")] = False,
 ) -> None:
-    """Serve an OpenAI-compatible Batch API on this machine, until interrupted."""
+    """Serve an OpenAI-compatible Batch API on this machine.
+
+    It runs until it is interrupted.
+    """
     from openai_batch import local
     from openai_batch.local import launch
 
@@ -92,7 +95,7 @@ def _download_model() -> None:
     """Download the default model if it is not on this machine, and show the progress."""
     from openai_batch.local.model import ensure_model
 
-    reporter = make_reporter()
+    reporter = make_reporter(lambda _: [])
     try:
         ensure_model(reporter.progress)
     finally:

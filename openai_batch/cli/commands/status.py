@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from openai_batch.cli.job_format import show_job
+from openai_batch.cli.job_format import next_command, show_job
 from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output
+from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
@@ -34,10 +35,13 @@ def status(
     quiet: QuietOpt = False,
 ) -> None:
     """Show the status of a job. A batch that was created elsewhere is added by its id."""
-    with session(quiet=True) as current:
+    with session(quiet=quiet or not sys.stderr.isatty(), busy=not offline) as current:
         found = current.find(job, provider)
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
+        current.reporter.close()
         show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
+        if not json and not quiet:
+            errors.hint(next_command(found))
         if exit_code and found.incomplete:
             raise IncompleteError(f"job {found.id} {found.status}, {count_text(found.counts.failed, 'request')} failed")

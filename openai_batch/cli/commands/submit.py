@@ -38,7 +38,10 @@ def submit(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Start a job with batch files: check them, upload them, and create each batch once."""
+    """Start a job with batch files.
+
+    They are checked and uploaded, and each batch is created once. `obatch wait` waits for the end.
+    """
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.input_name import name_of_input
@@ -46,15 +49,19 @@ def submit(
     from openai_batch.jobs.submit import submit as submit_job
     from openai_batch.requests.join import globbed, open_joined
 
-    with session(quiet=quiet) as current, workspace() as folder:
+    with session(quiet=quiet, busy="-" not in files) as current, workspace() as folder:
         names = globbed(files)
         note_terminal_input(names)
+        if "-" not in names:  # else the terminal may be the input
+            current.reporter.busy("reading the input")
         source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
         show_requests(current, spec)
         if dry_run:
+            current.reporter.close()
             show_dry_run(predict(current.workflow, spec, folder, options.submit_options()), as_json=json)
             return
+        current.reporter.busy(f"connecting to {spec.provider}")
         started = submit_job(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
         current.reporter.close()

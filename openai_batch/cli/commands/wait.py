@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from openai_batch.cli.job_format import show_job, show_jobs
@@ -13,6 +12,8 @@ from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import BatchError, IncompleteError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
@@ -34,31 +35,28 @@ def wait(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Wait until jobs have ended; temporary errors are retried.
+    """Wait until jobs have ended.
+
+    Temporary errors are retried.
 
     With --strict, their results are downloaded and kept with them, to see which answers are refused or cut.
 
     Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
     room. A job that was never sent is not started.
     """
-    limit = seconds(timeout)
-    deadline = None if limit is None else time.monotonic() + limit
     output = Output(as_json=json, quiet=quiet)
-    waited: list[JobRecord] = []
-    failed: list[BatchError] = []
-    with session(quiet=quiet) as current:
-        found = current.find_all(jobs, provider)
-        for each in found:
-            job, error = _wait(current, each, deadline, strict=strict)
-            waited.append(job)
-            failed += [error] if error else []
-            if len(found) == 1:
-                current.reporter.close()
-                show_job(output, job)
-            elif not json:
-                output.rows([[str(job.id)] if quiet else [str(job.id), progress_text(job)]])
-        if json and len(found) != 1:
+    with session(quiet=quiet, busy=True) as current:
+        found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
+        ends = dict(_ends(current, found, seconds(timeout), strict=strict))
+        current.reporter.close()
+        waited = [ends[job.id][0] for job in found]
+        failed = [error for _, error in (ends[job.id] for job in found) if error]
+        if len(found) == 1:
+            show_job(output, waited[0])
+        elif json:
             show_jobs(output, waited)
+        else:
+            output.rows([str(job.id)] if quiet else [str(job.id), progress_text(job)] for job in waited)
     if failed:
         # A job that ended with failures counts more than one that still runs.
         raise next((error for error in reversed(failed) if isinstance(error, IncompleteError)), failed[0])
@@ -66,24 +64,26 @@ def wait(
         errors.hint(f"obatch download {found[0].id}" + ("" if waited[0].output_path else " -o results.jsonl"))
 
 
-def _wait(
-    current: CommandSession, job: JobRecord, deadline: float | None, *, strict: bool
-) -> tuple[JobRecord, BatchError | None]:
-    """Wait for a job until `deadline` (monotonic seconds); return it as it is then, and the error to exit with."""
+def _ends(
+    current: CommandSession, jobs: list[JobRecord], timeout: float | None, *, strict: bool
+) -> Iterator[tuple[int, tuple[JobRecord, BatchError | None]]]:
+    """Wait for jobs; yield the number of each, with the job as it is then and the error to exit with."""
     from openai_batch.jobs.retry import check_answers
 
-    current.follow(job)
-    error: BatchError | None = None
-    try:
-        job = current.workflow.wait(job, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-        if strict and not job.incomplete:
-            check_answers(current.workflow, job)
-    except BatchError as exc:
-        error = exc
-        job = current.workflow.registry.job(job.id)
-    if job.incomplete:
-        error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=_next_step(job))
-    return job, error
+    current.reporter.watch(jobs)
+    left = {job.id: job for job in jobs}
+    for job, failure in current.workflow.wait_all(jobs, timeout=timeout):
+        error = failure
+        if strict and error is None and not job.incomplete:
+            try:
+                check_answers(current.workflow, job)
+            except BatchError as exc:
+                error = exc
+        if job.incomplete:
+            error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=_next_step(job))
+        del left[job.id]
+        current.follow(next(iter(left.values()), job))
+        yield job.id, (job, error)
 
 
 def _next_step(job: JobRecord) -> str:

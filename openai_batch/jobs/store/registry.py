@@ -179,6 +179,19 @@ class Registry(Database):
             )
             return db.execute(sql, (account, model, since)).fetchone() is not None
 
+    def durations(self, job: JobRecord) -> list[float]:
+        """Return the seconds that jobs with the same account and model took, from the shortest to the longest."""
+        with self.reading() as db:
+            if db is None or job.model is None:
+                return []
+            sql = (
+                "SELECT MAX(parts.ended_at) - MIN(parts.created_at) AS seconds FROM parts"
+                " JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model = ? AND jobs.id != ?"
+                " GROUP BY parts.job HAVING MIN(parts.status) = 'completed' AND MAX(parts.status) = 'completed'"
+                " AND COUNT(*) = COUNT(parts.ended_at) ORDER BY seconds"
+            )
+            return [max(0.0, row[0]) for row in db.execute(sql, (job.account, job.model, job.id)) if row[0] is not None]
+
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
 
@@ -214,6 +227,14 @@ class Registry(Database):
             sql = f"SELECT * FROM jobs {where}ORDER BY id DESC LIMIT ?"  # noqa: S608 - a constant
             rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
             return read_jobs(db, rows)
+
+    def count(self, provider: str | None = None) -> int:
+        """Return how many jobs there are, of one provider if it is given."""
+        with self.reading() as db:
+            if db is None:
+                return 0
+            sql = "SELECT COUNT(*) FROM jobs WHERE ? IS NULL OR provider = ?"
+            return int(db.execute(sql, [provider, provider]).fetchone()[0])
 
     def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
         """Store more parts of a job, and fields of the job, in one transaction."""

@@ -52,7 +52,10 @@ def _client(endpoint: Endpoint) -> OpenAI:
 def test_starts_once(echo: EchoUpstream) -> None:
     """The first call starts the server, the next one finds it, and `stop` ends it."""
     assert running() is None
-    first = ensure_running(_settings(echo))
+    steps: list[tuple[str, int, int | None]] = []
+    first = ensure_running(_settings(echo), progress=lambda *step: steps.append(step))
+    name = "starting the local server and loading the model"
+    assert steps == [(name, 0, None), (name, 0, 0)], "the start is told, and its end"
     pid = _pid()
     assert ensure_running(_settings(echo)) == first == running()
     assert _pid() == pid

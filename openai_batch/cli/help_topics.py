@@ -1,0 +1,82 @@
+"""The topics of `obatch help`, and the table of exit codes."""
+
+from __future__ import annotations
+
+EXIT_CODES = {
+    "0": "done: every request was answered",
+    "1": "failed; running the same command again is safe",
+    "2": "wrong usage or configuration",
+    "3": "the input has problems; nothing was sent",
+    "4": "the key is missing or was refused",
+    "5": "the job ended, and some requests did not succeed",
+    "6": "no such job, batch, file or provider",
+    "7": "nobody knows whether a batch was created; nothing is sent twice",
+    "124": "--timeout is over; the job keeps running",
+    "130, 143": "interrupted (Ctrl-C, SIGTERM); the job keeps running",
+}
+
+TOPICS = {
+    "exit-codes": "Exit codes:\n\n"
+    + "".join(f"  {code:<11} {text}\n" for code, text in EXIT_CODES.items())
+    + """
+With several jobs, 5 counts more than 124. With --strict, refused and cut
+answers count as not answered. `obatch status --exit-code` uses the same codes.
+
+  $ obatch run prompts.txt -o answers.jsonl || echo "ended with $?"
+""",
+    "templates": """Templates of --prompt, --system, --score and --rerank:
+
+  {{ name }}       the value of a column
+  {{ row }}        the whole row, as JSON
+  @FILE            the template is the content of this file
+  @@text           a text that begins with @
+
+Templates are Jinja2: conditions, loops and filters work. A column that does not
+exist is an error that names the line, before anything is sent.
+
+  $ obatch prepare reviews.csv --prompt 'Label this review: {{ text }}' --show 1
+  $ obatch prepare reviews.csv --prompt @label.txt --show 1
+""",
+    "providers": """Providers are where batches run.
+`obatch providers` lists them, and shows which have a key.
+
+  -p NAME            the provider for one command
+  OBATCH_PROVIDER    the default
+  provider = "NAME"  the default, in the configuration file
+
+Without any of them, the model decides, if a provider names it.
+
+Keys are never options. Each provider reads its key from an environment variable
+(`obatch providers` names it), or from a command in the configuration file:
+
+  [providers.acme]
+  base_url = "https://api.acme.example/v1"
+  api_key_env = "ACME_API_KEY"
+  # or: api_key_command = ["pass", "show", "acme"]
+
+The provider `local` runs a small model on this machine, without a key.
+
+  $ obatch providers add acme --base-url https://api.acme.example/v1 \\
+      --api-key-env ACME_API_KEY
+  $ obatch run --example -p local
+""",
+    "environment": """Environment variables:
+
+  OBATCH_PROVIDER     the default provider
+  OBATCH_CONFIG       the configuration file
+  OBATCH_STATE_DIR    the folder of the registry and the jobs
+  OBATCH_CACHE_DIR    the folder for models of the provider local
+  OBATCH_DEBUG        1 adds a traceback to each error
+  OPENAI_API_KEY, …   keys; `obatch providers` shows which are set
+  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
+                      the proxy and the certificates
+  NO_COLOR, FORCE_COLOR, TERM=dumb
+                      colour off, on, off
+
+An option counts more than a variable, and a variable more than the
+configuration file.
+
+  $ obatch config path
+  $ obatch config show
+""",
+}
