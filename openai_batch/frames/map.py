@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from openai_batch.errors import IncompleteError
+from openai_batch.errors import BatchError, IncompleteError
 from openai_batch.jobs.async_version import in_thread
 
 from .columns import new_cells
-from .progress import progress_reporter
+from .options import MapOptions, check_options
+from .progress import BarReporter
 from .run import library
 from .start import start_rows
 from .tables import open_rows
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from openai_batch.results.result import Result
 
-    from .options import MapOptions
     from .run import Run
     from .tables import Row
 
@@ -92,17 +92,19 @@ async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[Ma
 
 def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
     """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`."""
-    source = _Source(rows, options)
-    with progress_reporter(shown=options.get("progress", True)) as reporter:
+    check_options(options, MapOptions, prompt)
+    source, reporter = _Source(rows, options), BarReporter()
+    with reporter.shown(wanted=options.get("progress", True)):
         run = start_rows(source.rows, prompt, reporter, options, **how)
         run.wait(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
 
 
 async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
+    check_options(options, MapOptions, prompt)
     given = in_thread(rows, asyncio.get_running_loop())
-    source = await asyncio.to_thread(_Source, given, options)
-    with progress_reporter(shown=options.get("progress", True)) as reporter:
+    source, reporter = await asyncio.to_thread(_Source, given, options), BarReporter()
+    with reporter.shown(wanted=options.get("progress", True)):
         run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
         await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
@@ -129,7 +131,9 @@ def _matrix(run: Run, source: _Source) -> np.ndarray[Any, Any]:
     ]
     length = next((len(vector) for vector in vectors if vector is not None), None)
     if length is None:
-        raise IncompleteError(f"{run!r} has no vectors", hint="its `errors` say why")
+        raise IncompleteError(f"{run!r} has no vectors", hint="its `errors` say why", outcomes=run.outcomes)
+    if any(vector is not None and len(vector) != length for vector in vectors):
+        raise BatchError(f"{run!r} has vectors of several lengths", hint="look at its results one by one")
     made: np.ndarray[Any, Any] = numpy.full((len(vectors), length), numpy.nan, dtype=numpy.float32)
     for number, vector in enumerate(vectors):
         if vector is not None:

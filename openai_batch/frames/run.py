@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from openai_batch.errors import IncompleteError, MissingExtraError
 from openai_batch.inputs.source_rows import read_rows
@@ -13,6 +13,7 @@ from openai_batch.jobs.job import Job
 from openai_batch.jobs.store import job_folder
 
 from .columns import new_cells
+from .progress import BarReporter
 from .tables import columns_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,32 @@ class Run(Job):
     def __init__(self, session: Session, row: JobRecord, schema: AnswerSchema | None = None) -> None:
         super().__init__(session, row)
         self.schema = schema
+
+    def wait(self, timeout: float | None = None, *, retries: int = 0, progress: bool = False) -> Self:
+        """Wait until the run has ended, and return the run itself.
+
+            run.wait(progress=True)
+
+        With `progress` a bar is shown on a terminal or in a notebook. Everything else is as for `Job.wait`.
+        """
+        with self._bar(wanted=progress):
+            return super().wait(timeout, retries=retries)
+
+    async def wait_async(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the run continues after it
+        *,
+        retries: int = 0,
+        progress: bool = False,
+    ) -> Self:
+        """Wait like `wait`, without blocking the event loop. If the task is cancelled, the run continues."""
+        with self._bar(wanted=progress):
+            return await super().wait_async(timeout, retries=retries)
+
+    def _bar(self, *, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        """Return a context that shows the bar, unless the program has a reporter of its own."""
+        reporter = self._session.reporter
+        return reporter.shown(wanted=wanted) if isinstance(reporter, BarReporter) else contextlib.nullcontext()
 
     @property
     def usage(self) -> dict[str, int]:
@@ -74,6 +101,15 @@ class Run(Job):
                 return result
         raise KeyError(custom_id)
 
+    def __contains__(self, custom_id: object) -> bool:
+        """Tell whether there is a request with this id."""
+        return any(result.custom_id == custom_id for result in self.results())
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many requests ended in each way: success, refused, cut, error or missing. Reads all results."""
+        return {str(outcome): count for outcome, count in Counter(each.outcome for each in self.results()).items()}
+
     @property
     def errors(self) -> list[Result]:
         """The results that are no success: refused, cut, failed or missing ones, and those that do not fit."""
@@ -99,7 +135,9 @@ class Run(Job):
         """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers."""
         if self.faults and not self._row.skipped and all(part.status == "failed" for part in self._row.parts):
             raise IncompleteError(
-                f"job {self.id} failed: {self.faults[0]}", hint=advice(self.faults) or "fix the input"
+                f"job {self.id} failed: {self.faults[0]}",
+                hint=f"{advice(self.faults) or 'fix the input'}; retries=1 sends the same rows once more",
+                outcomes=self.outcomes,
             )
 
     def to_pandas(self) -> Any:
@@ -120,13 +158,6 @@ class Run(Job):
 
     def _columns(self) -> dict[str, list[Any]]:
         return columns_of(list(self.rows()))
-
-    def _repr_html_(self) -> str:
-        """Return the run as a notebook shows it."""
-        from html import escape
-
-        return f"<code>{escape(repr(self))}</code>"
-
 
 def library(name: str) -> Any:
     """Import a library of data frames. Raises MissingExtraError if it is not installed."""

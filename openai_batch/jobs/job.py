@@ -49,7 +49,17 @@ class Job:
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
-        return f"<Job {self.id}{name} at {self.provider}: {self.status}>"
+        return f"<{type(self).__name__} {self.id}{name} at {self.provider}: {self.status}>"
+
+    def _repr_html_(self) -> str:
+        """Return the job as a notebook shows it: a table with its status and its counts."""
+        from html import escape
+
+        counts = self.counts
+        cells = (self.id, self.name or "", self.provider, self.status, counts.total, counts.completed, counts.failed)
+        names = (type(self).__name__, "name", "provider", "status", "requests", "completed", "failed")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        return f"<table><tr>{head}</tr><tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr></table>"
 
     @property
     def id(self) -> int:
@@ -200,8 +210,8 @@ class Job:
             columns = {"fields": known.get("fields", False), "safe": known.get("inert", True)}
             export = None if form == RAW else Export(form, **columns)
             collected = download(workflow, self._row, target, force=force, export=export)
-        self._row = collected.job
-        raise_if_incomplete(collected, strict=strict)
+            self._row = collected.job
+            raise_if_incomplete(collected, strict=strict)
         return target
 
     download_async = async_version(download)
