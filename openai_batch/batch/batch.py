@@ -56,6 +56,8 @@ _ASK_TIMEOUT = 20.0
 
 InputSource = str | os.PathLike[str] | bytes | IO[str] | IO[bytes]
 OutputTarget = str | os.PathLike[str] | IO[str] | IO[bytes]
+SavedFile = str | Any
+"""The path of a file of results, a str unless another path or an open file was given; None if there is none."""
 
 
 class Batch:
@@ -195,7 +197,7 @@ class Batch:
         extra_body: object | None = None,
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         dry_run: bool = False,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[SavedFile, SavedFile]:
         """Download the results, and return the output file and the error file; None for one that the batch lacks.
 
         An expired or cancelled batch has the results that it finished. A file appears only when it is complete. If the
@@ -217,7 +219,7 @@ class Batch:
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         metadata: Mapping[str, str] | None = None,
         dry_run: bool = False,
-    ) -> tuple[OpenAIBatch, Any, Any]:
+    ) -> tuple[OpenAIBatch, SavedFile, SavedFile]:
         """Submit, wait and download; return the batch, and the output and error file as `download` does.
 
         `interval` is the longest time between two polls, in seconds. After each poll `status_callback` is called with

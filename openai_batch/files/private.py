@@ -58,7 +58,7 @@ def _make(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
-        if path.parent == path:
+        if path.parent.is_dir():  # a place where nothing can be made, such as /proc
             raise
         _make(path.parent)
         _make(path)

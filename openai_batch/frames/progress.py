@@ -38,8 +38,8 @@ class BarReporter(LoggingReporter):
             TimeElapsedColumn(),
         )
         console = Console(stderr=True)
-        with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as self._bars:
-            self._task = self._bars.add_task("starting", total=None)
+        with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bars:
+            self._bars, self._task = bars, bars.add_task("starting", total=None)
             try:
                 yield
             finally:

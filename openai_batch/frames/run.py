@@ -159,6 +159,7 @@ class Run(Job):
     def _columns(self) -> dict[str, list[Any]]:
         return columns_of(list(self.rows()))
 
+
 def library(name: str) -> Any:
     """Import a library of data frames. Raises MissingExtraError if it is not installed."""
     from importlib import import_module

@@ -95,8 +95,8 @@ def _frame(given: Any) -> Any:
     try:
         read = nw.from_native(_whole(given), pass_through=True, allow_series=True)
     except DuplicateError as exc:
-        names = " ".join(str(exc).split()).rpartition(" - ")[2]
-        raise InputError(f"the rows have a column more than once: {names}; nothing was sent", hint="rename one") from None
+        name = " ".join(str(exc).split()).rpartition(" - ")[2]
+        raise InputError(f"the rows have the column {name}; nothing was sent", hint="rename one of them") from None
     if isinstance(read, nw.LazyFrame):
         raise InputError("the rows are a lazy frame; nothing was sent", hint="give it with .collect()")
     if isinstance(read, nw.Series):
