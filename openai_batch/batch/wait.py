@@ -79,6 +79,8 @@ def wait(
 ) -> OpenAIBatch | list[OpenAIBatch]:
     """Wait for one batch or for several with the given client; return one batch for one id, and a list for several.
 
+        finished = wait(provider.get_client(), "batch_abc123", interval=10)
+
     Deprecated: use `Batch.status()`, `Batch.submit_wait_download()` and `Batch.download()`. `interval` is the time
     between two polls in seconds. `callback` is called with the batch after each poll, `finished_callback` with each
     ended batch. `status_kwargs` (extra_headers, extra_query, extra_body, timeout) go to the client. Nothing is printed

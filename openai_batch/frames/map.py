@@ -79,13 +79,23 @@ def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -
 
 
 async def map_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:
-    """Do what `map` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    """Do what `map` does, without blocking the event loop.
+
+        results = await map_async(texts, model="gpt-4o-mini")
+
+    If the task is cancelled, the run continues.
+    """
     run, source = await _run_async(rows, prompt, options, prefix=options.get("prefix", ""))
     return await asyncio.to_thread(_mapped, run, source)
 
 
 async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
-    """Do what `embed` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    """Do what `embed` does, without blocking the event loop.
+
+        vectors = await embed_async(texts, model="text-embedding-3-small")
+
+    If the task is cancelled, the run continues.
+    """
     library("numpy")
     return await asyncio.to_thread(_matrix, *await _run_async(rows, prompt, options, embeddings=True))
 

@@ -79,6 +79,8 @@ class Run(Job):
     def results(self) -> Iterator[Result]:
         """Yield the result of each request in the order of the rows, with `parsed` if the run has a schema.
 
+            labels = {result.custom_id: result.parsed for result in run.results()}
+
         An answer that does not fit the schema is an error with the code "invalid_answer". Raises the errors of
         `Job.results`.
         """
@@ -118,13 +120,20 @@ class Run(Job):
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row with the columns of its answer, in order; memory holds one row.
 
+            for row in run.rows(): print(row["outcome"])
+
         The new columns are those of `map`. A column of the row that has the name of a new one is replaced.
         """
         for row, result in self.answered_rows():
             yield row | new_cells(result, self.schema)
 
     def answered_rows(self) -> Iterator[tuple[dict[str, Any], Result]]:
-        """Yield each row that was sent, with its result, in order; memory holds one row."""
+        """Yield each row that was sent, with its result, in order; memory holds one row.
+
+            texts = [result.text for row, result in run.answered_rows() if row]
+
+        The row is empty if the job was not made from rows.
+        """
         columns = job_folder.columns_of(self._row)
         with contextlib.ExitStack() as stack:
             known = iter(()) if columns is None else read_rows(stack.enter_context(columns.open("rb")))
@@ -132,7 +141,12 @@ class Run(Job):
                 yield next(known, {}), result
 
     def raise_if_failed(self) -> None:
-        """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers."""
+        """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers.
+
+            run.wait().raise_if_failed()
+
+        A run with any answer is not a failure.
+        """
         if self.faults and not self._row.skipped and all(part.status == "failed" for part in self._row.parts):
             raise IncompleteError(
                 f"job {self.id} failed: {self.faults[0]}",
@@ -141,19 +155,39 @@ class Run(Job):
             )
 
     def to_pandas(self) -> Any:
-        """Return the rows with their answers as a pandas data frame. Raises MissingExtraError without pandas."""
+        """Return the rows with their answers as a pandas data frame.
+
+            run.to_pandas().to_csv("labels.csv")
+
+        Raises MissingExtraError without pandas.
+        """
         return library("pandas").DataFrame(self._columns())
 
     def to_polars(self) -> Any:
-        """Return the rows with their answers as a polars data frame. Raises MissingExtraError without polars."""
+        """Return the rows with their answers as a polars data frame.
+
+            run.to_polars().write_parquet("labels.parquet")
+
+        Raises MissingExtraError without polars.
+        """
         return library("polars").DataFrame(self._columns(), strict=False)
 
     def to_arrow(self) -> Any:
-        """Return the rows with their answers as an Arrow table. Raises MissingExtraError without pyarrow."""
+        """Return the rows with their answers as an Arrow table.
+
+            table = run.to_arrow()
+
+        Raises MissingExtraError without pyarrow.
+        """
         return library("pyarrow").table(self._columns())
 
     def to_dataset(self) -> Any:
-        """Return the rows with their answers as a dataset. Raises MissingExtraError without the library `datasets`."""
+        """Return the rows with their answers as a dataset.
+
+            dataset = run.to_dataset()
+
+        Raises MissingExtraError without the library `datasets`.
+        """
         return library("datasets").Dataset.from_dict(self._columns())
 
     def _columns(self) -> dict[str, list[Any]]:

@@ -129,6 +129,8 @@ def attach(
 ) -> Run:
     """Return a run that was started before, by its name, its job number or a batch id; the job used last for None.
 
+        run = attach("nightly")
+
     `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has. Raises
     NotFoundError if there is none.
     """

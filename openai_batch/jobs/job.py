@@ -114,7 +114,12 @@ class Job:
         return self._row.faults
 
     def refresh(self) -> Self:
-        """Ask the provider for the job's status. Nothing is sent or created. Returns the job itself."""
+        """Ask the provider for the job's status.
+
+            job.refresh().status
+
+        Nothing is sent or created. Returns the job itself.
+        """
         with self._session.work() as workflow:
             self._row = workflow.refresh(self._known())
         return self
@@ -123,6 +128,8 @@ class Job:
 
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
         """Wait until the job has ended. Returns the job itself.
+
+            job.wait(timeout=3600, retries=2)
 
         Parts of a started job that are not sent yet are sent first. After a lost connection or a busy server it asks
         again later. Raises BatchError if no part of the job was ever sent (submit it again), and WaitTimeoutError when
@@ -175,6 +182,8 @@ class Job:
     def cancel(self) -> Self:
         """Ask the provider to stop the job, and never send its unsent parts. Returns the job itself.
 
+            job.cancel()
+
         Finished requests are kept, and billed. Raises UncertainError if it is unknown whether a part has a batch.
         """
         from .cancel import cancel
@@ -187,6 +196,8 @@ class Job:
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
+
+            job.download("answers.csv", force=True)
 
         A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON. A table has the
         columns that `obatch run` was asked for if that started the job.
@@ -219,6 +230,8 @@ class Job:
     def results(self) -> Iterator[Result]:
         """Yield the result of each request, in the order of the input, also of those that failed or are missing.
 
+            answers = {result.custom_id: result.text for result in job.results()}
+
         All results are downloaded and checked before the first one is yielded. Raises BatchError if the job still
         runs, DownloadError if a file does not arrive as the provider stores it.
         """
@@ -238,6 +251,8 @@ class Job:
 
     def retry(self, where: str | Iterable[str] | Callable[[str], bool] | None = None) -> int:
         """Send failed and missing requests again, as part of the same job, and return how many there are.
+
+            if job.retry("429, missing"): job.wait()
 
         Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
         selects by the outcome ("refused", "cut", "missing"), or by a code that the error as text begins with ("429",
