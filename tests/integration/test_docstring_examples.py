@@ -31,9 +31,7 @@ def _documented() -> Iterator[tuple[str, Any]]:
     """Yield the public functions, and the methods of the public classes."""
     for name in [*openai_batch.__all__, "map"]:
         value = getattr(openai_batch, name)
-        if inspect.isfunction(value):
-            yield name, value
-        elif name in _SEEN_IN_THEIR_CLASS:
+        if inspect.isfunction(value) or name in _SEEN_IN_THEIR_CLASS:
             yield name, value
         elif inspect.isclass(value) and not issubclass(value, Exception):
             for member in vars(value):
