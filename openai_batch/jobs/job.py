@@ -99,7 +99,8 @@ class Job:
     def counts(self) -> Counts:
         """How many requests it sends (`total`), and how many are `completed` and `failed`.
 
-        The provider's counts, until it has ended: then every request that did not succeed is `failed`.
+        The provider's counts; once it has ended, every request that it does not count as completed is `failed`. The
+        provider may count a refusal or a request that failed as completed: the results tell.
         """
         return self._row.counts
 

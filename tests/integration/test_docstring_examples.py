@@ -68,7 +68,7 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
             "Path": Path,
         }
         run = openai_batch.start(texts, model="m", name="nightly").wait()
-        with Jobs() as jobs, Batch(provider=fake.provider) as batch:
+        with fake.provider.get_client(), Jobs() as jobs, Batch(provider=fake.provider) as batch:
             request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}
             job = jobs.submit([request]).wait()
             job.download("output.jsonl")

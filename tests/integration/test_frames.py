@@ -464,7 +464,7 @@ print(",".join(result.text for result in openai_batch.map(sys.argv[1:], model="m
 def test_programs_at_the_same_time_pay_each_row_once() -> None:
     """Several programs start with the same rows in other orders, under a name or not: one of them sends each row."""
     orders = ["a b c", "c b a", "a b c", "b c a d", "d a"]
-    with fake_provider(answer, polls=2) as fake:
+    with fake_provider(answer) as fake:
         words = [[sys.executable, "-c", _WORDS, *order.split()] for order in orders]
         programs = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for line in words]
         said_each = [program.communicate()[0].strip() for program in programs]
@@ -475,7 +475,7 @@ def test_programs_at_the_same_time_pay_each_row_once() -> None:
 def test_threads_at_the_same_time_pay_each_row_once() -> None:
     """The same within one program."""
     orders = [["a", "b"], ["b", "a"], ["a", "b"], ["a", "c"], ["c", "d"], ["d", "a"]]
-    with fake_provider(answer, polls=1) as fake, ThreadPoolExecutor(len(orders)) as pool:
+    with fake_provider(answer) as fake, ThreadPoolExecutor(len(orders)) as pool:
         mapped = list(pool.map(lambda order: openai_batch.map(order, model="m", name=f"n{order[0]}"), orders))
         assert [[result.text for result in results] for results in mapped] == [
             [f"re: {word}" for word in order] for order in orders
