@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from openai_batch.errors import BatchError, IncompleteError
 from openai_batch.jobs.async_version import in_thread
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from .tables import Row
 
 _Frame = TypeVar("_Frame")
+_Made_co = TypeVar("_Made_co", covariant=True)
+
+
+class _Series(Protocol[_Made_co]):
+    """A series of pandas or polars, which becomes a frame."""
+
+    def to_frame(self) -> _Made_co:
+        """Return it as a frame."""
 
 
 @overload
@@ -45,6 +53,8 @@ def map(  # noqa: A001
 def map(  # noqa: A001
     rows: Iterator[Mapping[str, Any]], prompt: str | None = ..., **options: Unpack[MapOptions]
 ) -> Iterator[dict[str, Any]]: ...
+@overload
+def map(rows: _Series[_Made_co], prompt: str | None = ..., **options: Unpack[MapOptions]) -> _Made_co: ...  # noqa: A001
 @overload
 def map(rows: _Frame, prompt: str | None = ..., **options: Unpack[MapOptions]) -> _Frame: ...  # noqa: A001
 def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:  # noqa: A001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import datasets
 import numpy as np
@@ -68,11 +68,12 @@ def test_a_wrong_option_is_an_error_before_anything_is_sent(
 
 def test_options_of_map_are_not_those_of_start(fake: FakeProvider) -> None:
     """What `start` would ignore is an error; so is a time that `wait` cannot read."""
+    options, timeout = {"retries": 3}, "10m"  # what a program without a type checker gives
     with pytest.raises(UsageError, match="no option 'retries'"):
-        openai_batch.start(["one"], model="m", retries=3)  # type: ignore[call-arg]
+        openai_batch.start(["one"], model="m", **cast("Any", options))
     run = openai_batch.start(["one"], model="m")
     with pytest.raises(UsageError, match="timeout is '10m'"):
-        run.wait(timeout="10m")  # type: ignore[arg-type]
+        run.wait(timeout=cast("Any", timeout))
     assert len(fake.batches) == 1
 
 
@@ -165,9 +166,10 @@ def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     with fake_provider(answer, polls=1):
         shown = []
         for progress in (False, True):
-            monkeypatch.setattr(sys, "stderr", Terminal())
+            terminal = Terminal()
+            monkeypatch.setattr(sys, "stderr", terminal)
             openai_batch.start([f"row {progress}"], model="m").wait(progress=progress)
-            shown.append(sys.stderr.getvalue())  # type: ignore[attr-defined]
+            shown.append(terminal.getvalue())
         assert shown[0] == ""
         assert "job 2: completed" in shown[1]
         own = Own()

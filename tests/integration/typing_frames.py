@@ -30,14 +30,14 @@ def lists(texts: list[str], dicts: list[dict[str, object]]) -> None:
     assert_type(openai_batch.map(({"text": text} for text in texts), model="m"), Iterator[dict[str, Any]])
 
 
-def frames(frame: pd.DataFrame, polars: pl.DataFrame) -> None:
-    """Frames come back as what they are; a series becomes a frame, of a kind that no stub can name."""
+def frames(frame: pd.DataFrame, polars: pl.DataFrame, series: pd.Series[str], other: pl.Series) -> None:
+    """Frames come back as what they are, and a series as a frame."""
     assert_type(openai_batch.map(frame, "{{ text }}", model="m", schema={"type": "object"}), "pd.DataFrame")
     assert_type(openai_batch.map(polars, model="m", sample=5), "pl.DataFrame")
     assert_type(openai_batch.map(polars, model="m", timeout=3.5, prefix="llm_"), "pl.DataFrame")
-    labelled: Any = openai_batch.map(frame["text"], model="m")
-    labelled["answer"].str.len()
-    openai_batch.embed(frame["text"], model="e").mean(axis=0)
+    assert_type(openai_batch.map(series, model="m"), "pd.DataFrame")
+    assert_type(openai_batch.map(other, model="m"), "pl.DataFrame")
+    openai_batch.embed(series, model="e").mean(axis=0)
 
 
 def runs(texts: list[str]) -> float:
