@@ -32,7 +32,7 @@ class RowOptions(TypedDict, total=False):
     id: str | None
     """The column with the ids of the requests; without it they are line-1, line-2, …"""
     sample: int | None
-    """The number of rows to use, from the first one; without it, all."""
+    """The number of rows to use, from the first one; without it, all. They are not paid again with the others."""
     skip_empty: bool
     """Whether rows with an empty prompt are not sent; their new cells are empty. Without it they are an error."""
     provider: str | Provider | None
