@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .inputs.data_url import data_url
     from .jobs.job import Job
     from .jobs.jobs import Jobs
+    from .jobs.reporter import Reporter
     from .providers.lookup import get_provider_by_base_url, get_provider_by_model, get_provider_by_name
     from .providers.provider import Provider
     from .requests.endpoints import BatchType
@@ -40,6 +41,7 @@ _MODULE_OF = {
     "Jobs": "jobs.jobs",
     "Provider": "providers.provider",
     "Outcome": "results.outcome",
+    "Reporter": "jobs.reporter",
     "Result": "results.result",
     "Run": "frames.run",
     "attach": "frames.start",
@@ -66,6 +68,7 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Jobs",
     "Outcome",
     "Provider",
+    "Reporter",
     "Result",
     "Run",
     "__version__",

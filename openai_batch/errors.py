@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "ApiError",
@@ -125,10 +125,20 @@ class AuthError(BatchError):
 
 
 class IncompleteError(BatchError):
-    """The job ended, but not every request succeeded."""
+    """The job ended, but not every request succeeded.
+
+    `outcomes` says how many requests ended in each way (success, refused, cut, error, missing), in a dict; it is empty
+    if the results were not read.
+    """
 
     exit_code = 5
     remedy = "`obatch download` collects what exists"
+
+    def __init__(
+        self, message: str, *, hint: str = "", details: Sequence[str] = (), outcomes: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.outcomes = dict(outcomes or {})
 
 
 class NotFoundError(BatchError):

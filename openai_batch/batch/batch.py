@@ -62,6 +62,8 @@ _ASK_TIMEOUT = 20.0
 
 InputSource = str | os.PathLike[str] | bytes | IO[str] | IO[bytes]
 OutputTarget = str | os.PathLike[str] | IO[str] | IO[bytes]
+SavedFile = str | Any
+"""The path of a file of results, a str unless another path or an open file was given; None if there is none."""
 
 
 class Batch:
@@ -130,6 +132,8 @@ class Batch:
     def add_to_batch(self, *, endpoint: Any = None, **kwargs: Any) -> None:
         """Add one request, with the arguments of the endpoint's method of the openai client (`model=…, messages=…`).
 
+            batch.add_to_batch(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}])
+
         The arguments decide the endpoint: `messages` a chat completion, `input` an embedding (or a response or a
         moderation, if other arguments or the model say so), `documents` a rerank, `text_1` a score, `file` a
         transcription, `prompt` with `image` and `size` an image edit. `endpoint`, a str such as "/v1/responses" or
@@ -164,6 +168,8 @@ class Batch:
     def submit(self, metadata: Mapping[str, str] | None = None, dry_run: bool = False) -> str:
         """Upload the requests, create the batch, and return its id.
 
+            batch_id = batch.submit()
+
         A ready input is checked first. Another call returns the same id. After an UncertainError, another call looks
         for the batch and does not create it again. A dry run checks the input, and sends nothing.
 
@@ -196,6 +202,8 @@ class Batch:
         dry_run: bool = False,
     ) -> OpenAIBatch:
         """Ask for the batch, and return it as the openai client's object. Its status is one of the standard words.
+
+            if batch.status().status == "completed": ...
 
         Its metadata is that of `submit`, without the token that the provider also has.
         The `extra_…` arguments and `timeout` go to the client. Raises UsageError (a ValueError) if nothing was
@@ -239,8 +247,10 @@ class Batch:
         extra_body: object | None = None,
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         dry_run: bool = False,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[SavedFile, SavedFile]:
         """Download the results, and return the output file and the error file; None for one that the batch lacks.
+
+            output_path, error_path = batch.download()
 
         An expired or cancelled batch has the results that it finished. A file appears only when it is complete. If the
         batch still runs or has failed, a warning says so. A dry run makes empty files at the paths that were given,
@@ -265,8 +275,10 @@ class Batch:
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         metadata: Mapping[str, str] | None = None,
         dry_run: bool = False,
-    ) -> tuple[OpenAIBatch, Any, Any]:
+    ) -> tuple[OpenAIBatch, SavedFile, SavedFile]:
         """Submit, wait and download; return the batch, and the output and error file as `download` does.
+
+            result, output_path, error_path = batch.submit_wait_download(interval=10)
 
         `interval` is the longest time between two polls, in seconds. After each poll `status_callback` is called with
         the batch, and the status is printed. Errors that may pass, such as a lost connection, give a warning. Raises
@@ -287,6 +299,8 @@ class Batch:
 
     def auto_detect_provider(self) -> None:
         """Set `provider` to the one that has this batch. Every provider that has a key or needs none is asked.
+
+            Batch(batch_id="batch_abc123").auto_detect_provider()
 
         Raises UnknownProviderError (a ValueError) if none has it, UsageError if nothing was submitted.
         """

@@ -27,6 +27,8 @@ def wait(
 ) -> OpenAIBatch | list[OpenAIBatch]:
     """Wait for one batch or for several with the given client, and download their results.
 
+        finished = wait(provider.get_client(), "batch_abc123", interval=10)
+
     Returns one batch for one id, and a list for several. Deprecated: use `Batch.status()`,
     `Batch.submit_wait_download()` and `Batch.download()`. `interval` is the time between two polls in seconds. After
     each poll `callback` is called with the batch, and its status is printed; `finished_callback` is called with each

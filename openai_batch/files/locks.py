@@ -72,7 +72,7 @@ def _wait(descriptor: int) -> None:
 
 
 def hold(path: Path, *, folder: bool = False) -> int | None:
-    """Make a new file with mode 0600, or open a folder, that `clear_away` leaves alone until the descriptor is closed.
+    """Make a new file with mode 0600, or open a `folder`, that `clear_away` leaves alone until the result is closed.
 
     Return None if another process has removed it in the meantime: then make it again. Raises OSError.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.errors import UsageError
 from openai_batch.results.flatten import cell_of, token_counts
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ ABOUT = ("outcome", "error", "finish_reason", "prompt_tokens", "completion_token
 
 
 def new_columns(schema: AnswerSchema | None) -> tuple[str, ...]:
-    """Return the names of the new columns: the answer or the fields of the schema, then what is said of each answer."""
+    """Return the names of the new columns: the answer or the fields of the schema, then what is said of each answer.
+
+    Raises UsageError if a field has the name of such a column.
+    """
+    taken = [] if schema is None else [name for name in schema.columns if name in ABOUT]
+    if taken:
+        raise UsageError(
+            f"the schema has a field {taken[0]!r}, which is the name of a column about each answer; nothing was sent",
+            hint="rename the field; with an alias the model still sees the old name",
+        )
     return (*((ANSWER,) if schema is None else schema.columns), *ABOUT)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from openai_batch.errors import IncompleteError
+from openai_batch.errors import BatchError, IncompleteError
 from openai_batch.jobs.async_version import in_thread
 
 from .columns import new_cells
-from .progress import progress_reporter
+from .options import MapOptions, check_options
+from .progress import BarReporter
 from .run import library
 from .start import start_rows
 from .tables import open_rows
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
     from openai_batch.results.result import Result
 
-    from .options import MapOptions
     from .run import Run
     from .tables import Row
 
 _Frame = TypeVar("_Frame")
+_Made_co = TypeVar("_Made_co", covariant=True)
+
+
+class _Series(Protocol[_Made_co]):
+    """A series of pandas or polars, which becomes a frame."""
+
+    def to_frame(self) -> _Made_co:
+        """Return it as a frame."""
 
 
 @overload
@@ -45,6 +53,8 @@ def map(  # noqa: A001
 def map(  # noqa: A001
     rows: Iterator[Mapping[str, Any]], prompt: str | None = ..., **options: Unpack[MapOptions]
 ) -> Iterator[dict[str, Any]]: ...
+@overload
+def map(rows: _Series[_Made_co], prompt: str | None = ..., **options: Unpack[MapOptions]) -> _Made_co: ...  # noqa: A001
 @overload
 def map(rows: _Frame, prompt: str | None = ..., **options: Unpack[MapOptions]) -> _Frame: ...  # noqa: A001
 def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:  # noqa: A001
@@ -79,30 +89,42 @@ def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -
 
 
 async def map_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> Any:
-    """Do what `map` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    """Do what `map` does, without blocking the event loop.
+
+        results = await map_async(texts, model="gpt-4o-mini")
+
+    If the task is cancelled, the run continues.
+    """
     run, source = await _run_async(rows, prompt, options, prefix=options.get("prefix", ""))
     return await asyncio.to_thread(_mapped, run, source)
 
 
 async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
-    """Do what `embed` does, without blocking the event loop. If the task is cancelled, the run continues."""
+    """Do what `embed` does, without blocking the event loop.
+
+        vectors = await embed_async(texts, model="text-embedding-3-small")
+
+    If the task is cancelled, the run continues.
+    """
     library("numpy")
     return await asyncio.to_thread(_matrix, *await _run_async(rows, prompt, options, embeddings=True))
 
 
 def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
     """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`."""
-    source = _Source(rows, options)
-    with progress_reporter(shown=options.get("progress", True)) as reporter:
+    check_options(options, MapOptions, prompt)
+    source, reporter = _Source(rows, options), BarReporter()
+    with reporter.shown(wanted=options.get("progress", True)):
         run = start_rows(source.rows, prompt, reporter, options, **how)
         run.wait(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
 
 
 async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
+    check_options(options, MapOptions, prompt)
     given = in_thread(rows, asyncio.get_running_loop())
-    source = await asyncio.to_thread(_Source, given, options)
-    with progress_reporter(shown=options.get("progress", True)) as reporter:
+    source, reporter = await asyncio.to_thread(_Source, given, options), BarReporter()
+    with reporter.shown(wanted=options.get("progress", True)):
         run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
         await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
@@ -129,7 +151,9 @@ def _matrix(run: Run, source: _Source) -> np.ndarray[Any, Any]:
     ]
     length = next((len(vector) for vector in vectors if vector is not None), None)
     if length is None:
-        raise IncompleteError(f"{run!r} has no vectors", hint="its `errors` say why")
+        raise IncompleteError(f"{run!r} has no vectors", hint="its `errors` say why", outcomes=run.outcomes)
+    if any(vector is not None and len(vector) != length for vector in vectors):
+        raise BatchError(f"{run!r} has vectors of several lengths", hint="look at its results one by one")
     made: np.ndarray[Any, Any] = numpy.full((len(vectors), length), numpy.nan, dtype=numpy.float32)
     for number, vector in enumerate(vectors):
         if vector is not None:

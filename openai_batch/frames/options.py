@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from openai_batch.errors import UsageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from openai_batch.providers.provider import Provider
 
@@ -24,12 +27,12 @@ class RowOptions(TypedDict, total=False):
     """Parameters for each request, such as {"temperature": 0, "max_tokens": 100}."""
     endpoint: str | None
     """The path of the endpoint, or its short name, such as "responses"; without it, chat."""
-    images: Sequence[str]
-    """The columns with the pictures of each row."""
+    images: str | Sequence[str]
+    """The column with the pictures of each row, or several: paths, URLs, bytes or PIL images."""
     id: str | None
     """The column with the ids of the requests; without it they are line-1, line-2, …"""
     sample: int | None
-    """The number of rows to use, from the first one; without it, all."""
+    """The number of rows to use, from the first one; without it, all. They are not paid again with the others."""
     skip_empty: bool
     """Whether rows with an empty prompt are not sent; their new cells are empty. Without it they are an error."""
     provider: str | Provider | None
@@ -52,10 +55,40 @@ class MapOptions(RowOptions, total=False):
     """What is done until the answers are there, besides the other options."""
 
     retries: int
-    """How often failed requests are sent again if that can help; without it, never."""
+    """How often failed requests are sent again if that can help; without it, never. Those of an earlier run too."""
     timeout: float | None
     """Seconds to wait at most. Then WaitTimeoutError is raised, and the run continues. Without it, until the end."""
     progress: bool
     """Whether to show progress on a terminal or in a notebook; without it, True. `logging` gets it in any case."""
     prefix: str
     """What the names of the new columns begin with; without it, nothing."""
+
+
+_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("prompt", "model", "system", "endpoint", "id", "name", "window", "prefix"), ("a text", str)),
+    **dict.fromkeys(("params", "metadata"), ("a dict", Mapping)),
+    **dict.fromkeys(("sample", "retries"), ("a whole number", int)),
+    "images": ("the name of a column, or a list of them", (str, list, tuple)),
+    "timeout": ("a number of seconds", (int, float)),
+}
+"""What a value must be, for the options that are easily given as something else."""
+
+
+def check_options(options: Mapping[str, Any], known: type, prompt: object) -> None:
+    """Raise UsageError for an option that `known` does not have, and for a value of another kind."""
+    names = known.__annotations__ if known is RowOptions else RowOptions.__annotations__ | known.__annotations__
+    for name in options:
+        if name not in names:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, names, 1)
+            told = f"there is {near[0]}" if near else f"the options are {', '.join(sorted(names))}"
+            raise UsageError(
+                f"there is no option {name!r}; nothing was sent",
+                hint=f"{told}; parameters of the requests go into params={{{name!r}: …}}",
+            )
+    for name, value in {"prompt": prompt, **options}.items():
+        wanted, kinds = _KINDS.get(name, ("", object))
+        wrong = not isinstance(value, kinds) or (kinds in (int, (int, float)) and isinstance(value, bool))
+        if value is not None and (wrong or (isinstance(value, int | float) and value < 0)):
+            raise UsageError(f"{name}= is {value!r}; nothing was sent", hint=f"give {wanted}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from openai_batch.errors import IncompleteError, MissingExtraError
 from openai_batch.inputs.source_rows import read_rows
@@ -13,6 +13,7 @@ from openai_batch.jobs.job import Job
 from openai_batch.jobs.store import job_folder
 
 from .columns import new_cells
+from .progress import BarReporter
 from .tables import columns_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,32 @@ class Run(Job):
         super().__init__(session, row)
         self.schema = schema
 
+    def wait(self, timeout: float | None = None, *, retries: int = 0, progress: bool = False) -> Self:
+        """Wait until the run has ended, and return the run itself.
+
+            run.wait(progress=True)
+
+        With `progress` a bar is shown on a terminal or in a notebook. Everything else is as for `Job.wait`.
+        """
+        with self._bar(wanted=progress):
+            return super().wait(timeout, retries=retries)
+
+    async def wait_async(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the run continues after it
+        *,
+        retries: int = 0,
+        progress: bool = False,
+    ) -> Self:
+        """Wait like `wait`, without blocking the event loop. If the task is cancelled, the run continues."""
+        with self._bar(wanted=progress):
+            return await super().wait_async(timeout, retries=retries)
+
+    def _bar(self, *, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        """Return a context that shows the bar, unless the program has a reporter of its own."""
+        reporter = self._session.reporter
+        return reporter.shown(wanted=wanted) if isinstance(reporter, BarReporter) else contextlib.nullcontext()
+
     @property
     def usage(self) -> dict[str, int]:
         """The tokens that the provider counted for its batches, by kind.
@@ -51,6 +78,8 @@ class Run(Job):
 
     def results(self) -> Iterator[Result]:
         """Yield the result of each request in the order of the rows, with `parsed` if the run has a schema.
+
+            labels = {result.custom_id: result.parsed for result in run.results()}
 
         An answer that does not fit the schema is an error with the code "invalid_answer". Raises the errors of
         `Job.results`.
@@ -74,6 +103,15 @@ class Run(Job):
                 return result
         raise KeyError(custom_id)
 
+    def __contains__(self, custom_id: object) -> bool:
+        """Tell whether there is a request with this id."""
+        return any(result.custom_id == custom_id for result in self.results())
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many requests ended in each way: success, refused, cut, error or missing. Reads all results."""
+        return {str(outcome): count for outcome, count in Counter(each.outcome for each in self.results()).items()}
+
     @property
     def errors(self) -> list[Result]:
         """The results that are no success: refused, cut, failed or missing ones, and those that do not fit."""
@@ -82,13 +120,20 @@ class Run(Job):
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row with the columns of its answer, in order; memory holds one row.
 
+            for row in run.rows(): print(row["outcome"])
+
         The new columns are those of `map`. A column of the row that has the name of a new one is replaced.
         """
         for row, result in self.answered_rows():
             yield row | new_cells(result, self.schema)
 
     def answered_rows(self) -> Iterator[tuple[dict[str, Any], Result]]:
-        """Yield each row that was sent, with its result, in order; memory holds one row."""
+        """Yield each row that was sent, with its result, in order; memory holds one row.
+
+            texts = [result.text for row, result in run.answered_rows() if row]
+
+        The row is empty if the job was not made from rows.
+        """
         columns = job_folder.columns_of(self._row)
         with contextlib.ExitStack() as stack:
             known = iter(()) if columns is None else read_rows(stack.enter_context(columns.open("rb")))
@@ -96,36 +141,57 @@ class Run(Job):
                 yield next(known, {}), result
 
     def raise_if_failed(self) -> None:
-        """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers."""
+        """Raise IncompleteError, with the reasons, if every batch failed as a whole, so that there are no answers.
+
+            run.wait().raise_if_failed()
+
+        A run with any answer is not a failure.
+        """
         if self.faults and not self._row.skipped and all(part.status == "failed" for part in self._row.parts):
             raise IncompleteError(
-                f"job {self.id} failed: {self.faults[0]}", hint=advice(self.faults) or "fix the input"
+                f"job {self.id} failed: {self.faults[0]}",
+                hint=f"{advice(self.faults) or 'fix the input'}; retries=1 sends the same rows once more",
+                outcomes=self.outcomes,
             )
 
     def to_pandas(self) -> Any:
-        """Return the rows with their answers as a pandas data frame. Raises MissingExtraError without pandas."""
+        """Return the rows with their answers as a pandas data frame.
+
+            run.to_pandas().to_csv("labels.csv")
+
+        Raises MissingExtraError without pandas.
+        """
         return library("pandas").DataFrame(self._columns())
 
     def to_polars(self) -> Any:
-        """Return the rows with their answers as a polars data frame. Raises MissingExtraError without polars."""
+        """Return the rows with their answers as a polars data frame.
+
+            run.to_polars().write_parquet("labels.parquet")
+
+        Raises MissingExtraError without polars.
+        """
         return library("polars").DataFrame(self._columns(), strict=False)
 
     def to_arrow(self) -> Any:
-        """Return the rows with their answers as an Arrow table. Raises MissingExtraError without pyarrow."""
+        """Return the rows with their answers as an Arrow table.
+
+            table = run.to_arrow()
+
+        Raises MissingExtraError without pyarrow.
+        """
         return library("pyarrow").table(self._columns())
 
     def to_dataset(self) -> Any:
-        """Return the rows with their answers as a dataset. Raises MissingExtraError without the library `datasets`."""
+        """Return the rows with their answers as a dataset.
+
+            dataset = run.to_dataset()
+
+        Raises MissingExtraError without the library `datasets`.
+        """
         return library("datasets").Dataset.from_dict(self._columns())
 
     def _columns(self) -> dict[str, list[Any]]:
         return columns_of(list(self.rows()))
-
-    def _repr_html_(self) -> str:
-        """Return the run as a notebook shows it."""
-        from html import escape
-
-        return f"<code>{escape(repr(self))}</code>"
 
 
 def library(name: str) -> Any:

@@ -9,9 +9,11 @@ from openai_batch.jobs.input_name import name_of_rows
 from openai_batch.jobs.session import Session
 
 from .columns import new_columns
+from .options import RowOptions, check_options
+from .progress import BarReporter
 from .run import Run
 from .schema import AnswerSchema
-from .tables import check_names, open_rows
+from .tables import check_names, open_rows, plain
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from openai_batch.jobs.reporter import Reporter
     from openai_batch.providers.provider import Provider
 
-    from .options import RowOptions
     from .tables import Row
 
 _NAME = "the rows"
@@ -45,6 +46,7 @@ def start(
     Raises InputError with every row that cannot be sent, and nothing is sent; UsageError for options that do not fit,
     and the errors of `Jobs.submit`.
     """
+    check_options(options, RowOptions, prompt)
     return start_rows(open_rows(rows, options.get("sample")).rows, prompt, reporter, options)
 
 
@@ -66,9 +68,10 @@ def start_rows(
     from openai_batch.providers.lookup import pick_provider
 
     schema = None if options.get("schema") is None else AnswerSchema(options["schema"])
-    session = Session(options.get("state"), reporter)
+    new = new_columns(schema)
+    session = Session(options.get("state"), reporter or BarReporter())
     given, name = session.given(options.get("provider")), options.get("name")
-    rows = rows if prefix is None else _checked(rows, schema, prefix)
+    rows = rows if prefix is None else _checked(rows, {f"{prefix}{name}" for name in new})
     with session.work() as workflow, workspace() as folder:
         request = _request(prompt, options, schema, embeddings=embeddings)
         provider = pick_provider(given, request.model) if given is None or isinstance(given, str) else given
@@ -95,24 +98,24 @@ def start_rows(
 def _request(prompt: str | None, options: RowOptions, schema: AnswerSchema | None, *, embeddings: bool) -> RequestSpec:
     from openai_batch.inputs.request_spec import RequestSpec
 
+    images = options.get("images") or ()
     return RequestSpec(
         options.get("model") or "",
         endpoint=options.get("endpoint"),
         prompt=prompt,
         system=options.get("system"),
         embeddings=embeddings,
-        params=options.get("params") or {},
+        params=plain(options.get("params") or {}),
         schema=None if schema is None else schema.param,
-        images=tuple(options.get("images") or ()),
+        images=(images,) if isinstance(images, str) else tuple(images),
         id_column=options.get("id"),
     )
 
 
-def _checked(rows: Iterator[Row], schema: AnswerSchema | None, prefix: str) -> Iterator[Row]:
-    """Yield the rows. Raises UsageError if the first one has a column that will be added."""
-    for number, row in enumerate(rows):
-        if not number:
-            check_names(row, new_columns(schema), prefix)
+def _checked(rows: Iterator[Row], new: set[str]) -> Iterator[Row]:
+    """Yield the rows. Raises UsageError if one has a column that will be added."""
+    for row in rows:
+        check_names(row, new)
         yield row
 
 
@@ -126,12 +129,14 @@ def attach(
 ) -> Run:
     """Return a run that was started before, by its name, its job number or a batch id; the job used last for None.
 
+        run = attach("nightly")
+
     `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has. Raises
     NotFoundError if there is none.
     """
     from openai_batch.jobs.recover import find_job
 
-    session = Session(state, reporter)
+    session = Session(state, reporter or BarReporter())
     answers = None if schema is None else AnswerSchema(schema)
     with session.work() as workflow:
         row = find_job(workflow, None if name is None else str(name), session.given(provider))

@@ -37,6 +37,9 @@ def open_rows(given: Any, limit: int | None = None) -> Rows:
 
     The rows of the last two are dicts or texts. Raises InputError for anything else.
     """
+    if isinstance(given, Mapping) and type(given).__module__.startswith("datasets."):
+        split = next(iter(given), "train")
+        raise InputError("the rows are several splits; nothing was sent", hint=f'give one of them: rows["{split}"]')
     if isinstance(given, str | bytes | Mapping):
         kind = "dict" if isinstance(given, Mapping) else "text"
         raise InputError(f"the rows are one {kind}; nothing was sent", hint="give a list of them")
@@ -88,13 +91,26 @@ def _is_dataset(given: Any) -> bool:
 def _frame(given: Any) -> Any:
     """Return a data frame or a series as a frame of narwhals; None for anything else."""
     import narwhals.stable.v2 as nw
+    from narwhals.exceptions import DuplicateError
 
-    read = nw.from_native(given, pass_through=True, allow_series=True)
+    try:
+        read = nw.from_native(_whole(given), pass_through=True, allow_series=True)
+    except DuplicateError as exc:
+        name = " ".join(str(exc).split()).rpartition(" - ")[2]
+        raise InputError(f"the rows have the column {name}; nothing was sent", hint="rename one of them") from None
     if isinstance(read, nw.LazyFrame):
         raise InputError("the rows are a lazy frame; nothing was sent", hint="give it with .collect()")
     if isinstance(read, nw.Series):
         read = (read if read.name else read.alias(PROMPT)).to_frame()
     return read if isinstance(read, nw.DataFrame) else None
+
+
+def _whole(given: Any) -> Any:
+    """Return a batch or an array of Arrow as a table or a column; anything else as it is."""
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(given, arrow.RecordBatch):
+        return arrow.Table.from_batches([given])
+    return arrow.chunked_array([given]) if arrow is not None and isinstance(given, arrow.Array) else given
 
 
 def _joined(frame: Any, cells: list[Row]) -> Any:
@@ -135,9 +151,9 @@ def _uniform(values: list[Any]) -> list[Any]:
     return [None if value is None else as_text(value) for value in values]
 
 
-def check_names(row: Row, new: Iterable[str], prefix: str) -> None:
-    """Raise UsageError if a row has a column of this prefix and the name of a new column."""
-    taken = sorted({f"{prefix}{name}" for name in new} & set(row))
+def check_names(row: Row, new: set[str]) -> None:
+    """Raise UsageError if a row has a column with the name of a new one."""
+    taken = sorted(new & row.keys())
     if taken:
         raise UsageError(
             f"the rows have {', '.join(map(repr, taken))} already; nothing was sent",

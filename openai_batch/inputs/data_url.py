@@ -41,6 +41,8 @@ _STANDARD_NAMES = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac"}
 def data_url(arg: Any) -> str:
     """Return a base64 data URL of what `arg` is or points to.
 
+        part = {"type": "image_url", "image_url": {"url": data_url("photo.png")}}
+
     `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open
     binary file, a PIL image (PNG if it has transparency, else JPEG of quality 95), or a data URL, which is
     returned unchanged. The media type comes from the content, or from the suffix of the name if the content does

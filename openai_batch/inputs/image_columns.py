@@ -53,8 +53,10 @@ class ImageColumns:
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes | bytearray | memoryview):
             return _image(bytes(value), "the cell")
+        if type(value).__module__.startswith("PIL."):
+            return data_url(value)
         if not isinstance(value, str):
-            raise InputError("the cell is neither a path, a URL nor bytes", hint="write the path of an image")
+            raise InputError("the cell has no path, URL, bytes or PIL image", hint="write the path of an image")
         if is_web_address(value):
             if not self._inline:
                 return value

@@ -175,7 +175,8 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     else:
         hint = "fix these requests: sent again as they are, they would fail again"
     summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
-    raise IncompleteError(summary, hint=where + hint, details=lines)
+    outcomes = {str(outcome): count for outcome, count in tally.outcomes.items() if count}
+    raise IncompleteError(summary, hint=where + hint, details=lines, outcomes=outcomes)
 
 
 def _cause_line(tally: Tally, cause: str, count: int) -> str:

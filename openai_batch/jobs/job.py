@@ -49,7 +49,17 @@ class Job:
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
-        return f"<Job {self.id}{name} at {self.provider}: {self.status}>"
+        return f"<{type(self).__name__} {self.id}{name} at {self.provider}: {self.status}>"
+
+    def _repr_html_(self) -> str:
+        """Return the job as a notebook shows it: a table with its status and its counts."""
+        from html import escape
+
+        counts = self.counts
+        cells = (self.id, self.name or "", self.provider, self.status, counts.total, counts.completed, counts.failed)
+        names = (type(self).__name__, "name", "provider", "status", "requests", "completed", "failed")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        return f"<table><tr>{head}</tr><tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr></table>"
 
     @property
     def id(self) -> int:
@@ -89,7 +99,8 @@ class Job:
     def counts(self) -> Counts:
         """How many requests it sends (`total`), and how many are `completed` and `failed`.
 
-        The provider's counts, until it has ended: then every request that did not succeed is `failed`.
+        The provider's counts; once it has ended, every request that it does not count as completed is `failed`. The
+        provider may count a refusal or a request that failed as completed: the results tell.
         """
         return self._row.counts
 
@@ -104,7 +115,12 @@ class Job:
         return self._row.faults
 
     def refresh(self) -> Self:
-        """Ask the provider for the job's status. Nothing is sent or created. Returns the job itself."""
+        """Ask the provider for the job's status.
+
+            job.refresh().status
+
+        Nothing is sent or created. Returns the job itself.
+        """
         with self._session.work() as workflow:
             self._row = workflow.refresh(self._known())
         return self
@@ -113,6 +129,8 @@ class Job:
 
     def wait(self, timeout: float | None = None, *, retries: int = 0) -> Self:
         """Wait until the job has ended. Returns the job itself.
+
+            job.wait(timeout=3600, retries=2)
 
         Parts of a started job that are not sent yet are sent first. After a lost connection or a busy server it asks
         again later. Raises BatchError if no part of the job was ever sent (submit it again), and WaitTimeoutError when
@@ -165,6 +183,8 @@ class Job:
     def cancel(self) -> Self:
         """Ask the provider to stop the job, and never send its unsent parts. Returns the job itself.
 
+            job.cancel()
+
         Finished requests are kept, and billed. Raises UncertainError if it is unknown whether a part has a batch.
         """
         from .cancel import cancel
@@ -177,6 +197,8 @@ class Job:
 
     def download(self, path: str | os.PathLike[str], *, force: bool = False, strict: bool = False) -> Path:
         """Write one result for each request to `path`, in the order of the input, and return the path.
+
+            job.download("answers.csv", force=True)
 
         A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON. A table has the
         columns that `obatch run` was asked for if that started the job.
@@ -200,14 +222,16 @@ class Job:
             columns = {"fields": known.get("fields", False), "safe": known.get("inert", True)}
             export = None if form == RAW else Export(form, **columns)
             collected = download(workflow, self._row, target, force=force, export=export)
-        self._row = collected.job
-        raise_if_incomplete(collected, strict=strict)
+            self._row = collected.job
+            raise_if_incomplete(collected, strict=strict)
         return target
 
     download_async = async_version(download)
 
     def results(self) -> Iterator[Result]:
         """Yield the result of each request, in the order of the input, also of those that failed or are missing.
+
+            answers = {result.custom_id: result.text for result in job.results()}
 
         All results are downloaded and checked before the first one is yielded. Raises BatchError if the job still
         runs, DownloadError if a file does not arrive as the provider stores it.
@@ -228,6 +252,8 @@ class Job:
 
     def retry(self, where: str | Iterable[str] | Callable[[str], bool] | None = None) -> int:
         """Send failed and missing requests again, as part of the same job, and return how many there are.
+
+            if job.retry("429, missing"): job.wait()
 
         Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
         selects by the outcome ("refused", "cut", "missing"), or by a code that the error as text begins with ("429",

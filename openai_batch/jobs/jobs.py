@@ -60,7 +60,12 @@ class Jobs:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. The jobs keep running, and the object can be used again."""
+        """Close the connections.
+
+            jobs.close()
+
+        The jobs keep running, and the object can be used again.
+        """
         self._session.close()
 
     def submit(
@@ -79,6 +84,8 @@ class Jobs:
         check_remote: bool = False,
     ) -> Job:
         """Check the whole input and start its job, or continue the job that the same input started before.
+
+            job = jobs.submit("input.jsonl", name="weekly")
 
         `input` is a batch file, a list of several, which become one job, or requests: each a dict with `custom_id`,
         `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get
@@ -136,6 +143,8 @@ class Jobs:
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the one used last for None.
 
+            job = jobs.get("nightly")
+
         A batch that is in no job becomes a new job: it is looked for at `provider`, or, if the id begins with `batch`,
         at every provider whose key is set. Raises NotFoundError if there is no such job or batch.
         """
@@ -152,6 +161,8 @@ class Jobs:
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
         """Find the batches of ours that this machine does not know, add them, and return the jobs that changed.
 
+            found = jobs.recover()
+
         This helps after the registry was lost, or on another machine with the same key. A second call changes nothing.
         Without `provider` every provider whose key is set is asked. Raises AuthError if there is none.
         """
@@ -165,6 +176,8 @@ class Jobs:
 
     def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).
+
+            running = [job for job in jobs.list() if not job.ended]
 
         `provider` is the name of one whose jobs are returned. No provider is asked.
         """

@@ -6,10 +6,12 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from openai_batch.errors import Problem
 
 _PROVIDER = r"(?: -p (?P<provider>[\w.-]+))?"
 _REPLACED = (
@@ -32,13 +34,17 @@ _REPLACED = (
     (r"with -p\b", r"with provider="),
     (r"another --(?P<name>\w+)", r"another \g<name>"),
     (r"--prompt (?P<text>\"[^\"]*\")", r"prompt=\g<text>"),
-    (r"--(?P<name>prompt|name|model|provider|id)\b", r"\g<name>="),
+    (r"--image\b", "images="),
+    (r"--embeddings\b", "embed()"),
+    (r"--(?P<name>prompt|name|model|provider|id|schema|system)\b", r"\g<name>="),
     (r"--(?P<name>again|force|dedup|strict)\b", r"\g<name>=True"),
     (r"--skip-empty\b", r"skip_empty=True"),
     (r"--resubmit-uncertain\b", r"resubmit_uncertain=True"),
     (r"--check-remote\b", r"check_remote=True"),
     (r"; if a file was taken for another kind, say what it is with --format", ""),
     (r"; or --format jsonl to read them as a table", ""),
+    (r"; if this is not a table, --format txt", ""),
+    (r"write at least one row below the header", "give at least one row"),
     (r"the same command\b", r"the same call"),
 )
 _RULES = [(re.compile(pattern), replacement) for pattern, replacement in _REPLACED]
@@ -51,12 +57,23 @@ def hints_for_programs() -> Iterator[None]:
         yield
     except BatchError as exc:
         exc.hint = in_python(exc.hint)
-        if str(exc).startswith("--"):  # it names an option
-            exc.args = (in_python(str(exc)), *exc.args[1:])
+        if exc.message.startswith("--"):  # it names an option
+            exc.message = in_python(exc.message)
+        if isinstance(exc, InputError):
+            exc.details = tuple(_with_remedies(exc.details, exc.problems))
+        exc.args = ("\n".join([exc.message, *exc.details]),)
         note = f"hint: {exc.hint}"
         if note not in getattr(exc, "__notes__", ()):
             exc.add_note(note)
         raise
+
+
+def _with_remedies(lines: Iterable[str], problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield lines with their remedies worded for programs; what comes before a remedy may be a user's text."""
+    remedies = sorted({problem.remedy for problem in problems if problem.remedy}, key=len, reverse=True)
+    for line in lines:
+        remedy = next((each for each in remedies if line.endswith(each)), "")
+        yield line.removesuffix(remedy) + in_python(remedy)
 
 
 def in_python(hint: str) -> str:

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 class Reporter:
     """A silent reporter. Override its methods to show what happens.
 
+        class Shown(Reporter):
+            def polled(self, job):
+                print(job.status, job.counts.done, "of", job.counts.total)
+
+        run = start(texts, model="gpt-4o-mini", reporter=Shown())
+
     They are called in the thread that does the work.
     """
 

@@ -85,6 +85,9 @@ def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: 
         if plan.common + plan.submit_plan.repeated >= rows and number not in at_output:
             continue
         job = workflow.registry.job(number)
+        if job.busy and not job_folder.has_ids(job):
+            with workflow.alone(job):  # another process is storing its files now
+                pass
         other_keys = job_folder.keys_of(job)
         if other_keys is None or job.identity == spec.identity:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -148,12 +149,17 @@ def start(
         look_back(workflow, spec, always=check_remote)
     skipped = spec.submit_plan.count if spec.submit_plan else 0
     new_job = _new_job(spec, workflow.account(spec.provider), skipped)
-    job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
-    if output_form is not None:
-        workflow.registry.set_job(job.id, output_form=output_form)
-    workflow.registry.touch(job.id)
-    with workflow.alone(job):
+    with contextlib.ExitStack() as locks:
+        if again or started_before(workflow, spec) is None:
+            # It is locked before it can be seen, so that another process waits for its files (`reuse`).
+            locks.enter_context(workflow.alone(new_job))
+            locks.callback(_drop_unseen, workflow, new_job)
+        job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
+        if output_form is not None:
+            workflow.registry.set_job(job.id, output_form=output_form)
+        workflow.registry.touch(job.id)
         if not new:
+            locks.enter_context(workflow.alone(job))
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
         if not new and not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
             # The first process was killed before it stored the job's files. The plan may differ now: earlier jobs may
@@ -161,6 +167,12 @@ def start(
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+
+
+def _drop_unseen(workflow: Workflow, job: JobRecord) -> None:
+    """Remove the folder of a new job if another process was faster, so that this one was not stored."""
+    if workflow.registry.by_uid(job.uid) is None:
+        shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)
 
 
 def planned_parts(spec: JobSpec) -> list[PartRecord]:

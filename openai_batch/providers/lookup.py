@@ -85,6 +85,8 @@ def askable_providers() -> list[Provider]:
 def get_provider_by_name(name: str) -> Provider:
     """Return the provider called `name`, with the key of its environment variable.
 
+        provider = get_provider_by_name("openai")
+
     Raises UnknownProviderError (a ValueError) if there is none, ConfigError if the configuration file is invalid.
     """
     from .config import load
@@ -104,6 +106,8 @@ def _known_names(name: str, profiles: Iterable[str]) -> str:
 def get_provider_by_model(model: str) -> Provider:
     """Return the provider that serves `model`, with the key of its environment variable.
 
+        provider = get_provider_by_model("gpt-4o-mini")
+
     That is a profile of the configuration file whose `models` has the name, or the local provider for its own model,
     else OpenAI for its models and fine-tunes, else Parasail. Raises ConfigError if the configuration file is invalid.
     """
@@ -118,6 +122,8 @@ def get_provider_by_model(model: str) -> Provider:
 
 def get_provider_by_base_url(base_url: str) -> Provider:
     """Return the provider whose base URL this is (a str or a URL object), or a new one if no known provider has it.
+
+        provider = get_provider_by_base_url("https://api.openai.com/v1")
 
     As in 0.3.4 it has no key from the environment. Raises ConfigError if the configuration file is invalid.
     """

@@ -127,6 +127,8 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
             hint=f"give at most {MAX_OWN_METADATA}",
         )
     for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise UsageError(f"metadata {key!r} is {value!r}: keys and values are texts", hint="give texts")
         if any("\ud800" <= char <= "\udfff" for char in key + value):
             raise UsageError(f"metadata {key!r} holds half of a surrogate pair, which is not a character")
         if _is_own_key(key):

@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, WaitTimeoutError
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UsageError, WaitTimeoutError
 from openai_batch.net.delays import delays
 from openai_batch.net.time_limit import until
 
@@ -61,6 +61,8 @@ class Poller:
     ) -> None:
         self._schedule = schedule
         self._warn = warn
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise UsageError(f"timeout is {timeout!r}", hint="give a number of seconds, or None")
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False

@@ -114,6 +114,8 @@ class Provider:
     def get_client(self) -> OpenAI:
         """Return an `openai.OpenAI` client for this provider, the same one each time.
 
+            models = provider.get_client().models
+
         The key goes to `base_url` only (see `providers/keys`). Raises AuthError if the key is missing.
         """
         if self._client is None:
@@ -123,6 +125,8 @@ class Provider:
 
     def new_client(self, starting: Callable[[str, int, int | None], None] | None = None) -> OpenAI:
         """Return a new client, which the caller must close.
+
+            with provider.new_client() as client: ...
 
         The local provider's server is started if none runs. `starting` is called with the progress: (what is prepared,
         bytes done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not
@@ -152,6 +156,8 @@ class Provider:
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.
+
+            key = provider.resolve_key()
 
         Raises AuthError if the key is missing, or holds characters that no key has.
         """
@@ -192,11 +198,21 @@ class Provider:
         )
 
     def serves(self, model: str) -> bool:
-        """Tell whether one of the patterns in `models` matches `model`."""
+        """Tell whether one of the patterns in `models` matches `model`.
+
+            provider.serves("gpt-4o-mini")
+
+        `*` in a pattern matches anything.
+        """
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
     def is_at(self, base_url: str) -> bool:
-        """Tell whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host."""
+        """Tell whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.
+
+            provider.is_at("https://api.openai.com/v1/")
+
+        Nothing is asked.
+        """
         return self.base_url is not None and normal_url(self.base_url) == normal_url(base_url)
 
 

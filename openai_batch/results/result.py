@@ -108,7 +108,13 @@ class Result:
 
     @classmethod
     def of(cls, line: bytes) -> Self:
-        """Read a result line, as `Job.download` writes it. Raises ValueError or RecursionError if it is not one."""
+        """Read a result line, as `Job.download` writes it.
+
+            lines = Path("output.jsonl").read_bytes().splitlines()
+            results = [Result.of(line) for line in lines]
+
+        Raises ValueError or RecursionError if it is not one.
+        """
         result = read_line(line)
         if result.response is None and not has_content(result.error):
             cause = result.missing or NO_RESULT.cause
@@ -132,7 +138,12 @@ class Result:
 
     @classmethod
     def missing(cls, custom_id: str, verdict: Verdict = NO_RESULT) -> Self:
-        """Return the result of a request that has none, for the reason in `verdict`."""
+        """Return the result of a request that has none, for the reason in `verdict`.
+
+            result = Result.missing("line-7")
+
+        Its outcome is `missing`.
+        """
         code, _, message = verdict.cause.partition(": ")
         return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, verdict.retryable))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -452,3 +455,33 @@ def test_a_star_import_leaves_the_builtin() -> None:
     exec("from openai_batch import *", names)  # noqa: S102 - it is what is tested
     assert "map" not in names
     assert names["embed"] is openai_batch.embed
+
+
+_WORDS = """
+import sys, openai_batch
+print(",".join(result.text for result in openai_batch.map(sys.argv[1:], model="m", progress=False)))
+"""
+
+
+@pytest.mark.slow
+def test_programs_at_the_same_time_pay_each_row_once() -> None:
+    """Several programs start with the same rows in other orders, under a name or not: one of them sends each row."""
+    orders = ["a b c", "c b a", "a b c", "b c a d", "d a"]
+    with fake_provider(answer) as fake:
+        words = [[sys.executable, "-c", _WORDS, *order.split()] for order in orders]
+        programs = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for line in words]
+        said_each = [program.communicate()[0].strip() for program in programs]
+        assert said_each == [",".join(f"re: {word}" for word in order.split()) for order in orders]
+        assert sorted(map(said, fake.requests)) == ["a", "b", "c", "d"]
+
+
+def test_threads_at_the_same_time_pay_each_row_once() -> None:
+    """The same within one program."""
+    orders = [["a", "b"], ["b", "a"], ["a", "b"], ["a", "c"], ["c", "d"], ["d", "a"]]
+    with fake_provider(answer) as fake, ThreadPoolExecutor(len(orders)) as pool:
+        mapped = list(pool.map(lambda order: openai_batch.map(order, model="m", name=f"n{order[0]}"), orders))
+        assert [[result.text for result in results] for results in mapped] == [
+            [f"re: {word}" for word in order] for order in orders
+        ]
+        assert sorted(map(said, fake.requests)) == ["a", "b", "c", "d"]
+        assert len(list((Path(os.environ["OBATCH_STATE_DIR"]) / "jobs").iterdir())) == 5

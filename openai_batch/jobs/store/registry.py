@@ -61,9 +61,8 @@ class Registry(Database):
             check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
                 # Only jobs that planning again would compare with: any other one would raise this error for ever.
-                sql = "SELECT max(id) FROM jobs WHERE endpoint = ? AND input_name = ? AND account = ?"
-                same = (job.endpoint, packed(job.input_name), job.account)
-                if (db.execute(sql, same).fetchone()[0] or 0) > earlier.newest:
+                newest = max(_of_input(db, job.account, job.endpoint, job.input_name), default=0)
+                if newest > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, job.input_name, earlier)
             values = [packed(getattr(replace(job, used_at=time.time()), name)) for name in JOB_FIELDS]
@@ -116,14 +115,7 @@ class Registry(Database):
         with self.reading() as db:
             if db is None:
                 return []
-            rows = input_name is None or input_name.startswith(ROWS)
-            sql = (
-                "SELECT id FROM jobs WHERE account = ? AND endpoint = ? AND"
-                " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
-                " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
-            )
-            values = (account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output_path))
-            return [row[0] for row in db.execute(sql, values)]
+            return _of_input(db, account, endpoint, input_name, output_path)
 
     def at_output(self, path: str) -> dict[int, str | None]:
         """Return the jobs whose results are, or may be, at a path, each with the stamp of the file that it published.
@@ -462,6 +454,23 @@ class Registry(Database):
             check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         return read_jobs(db, [row])[0]
+
+
+def _of_input(
+    db: sqlite3.Connection, account: str, endpoint: str | None, input_name: str | None, output: str | None = None
+) -> list[int]:
+    """Return the jobs that have this input, or results at the path `output`, the newest first.
+
+    The rows that programs have given count as one input, with a name or without.
+    """
+    rows = input_name is None or input_name.startswith(ROWS)
+    sql = (
+        "SELECT id FROM jobs WHERE account = ? AND endpoint = ? AND"
+        " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
+        " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
+    )
+    values = (account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output))
+    return [row[0] for row in db.execute(sql, values)]
 
 
 def _moved_on(job: int) -> MovedOnError:

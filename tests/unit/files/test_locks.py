@@ -47,6 +47,8 @@ timer.join()
 with workspace() as own:
     assert not folder.exists() and own.exists()
 assert not own.exists()
+assert hold(Path("work-gone"), folder=True) is None  # another process has cleared it away: it is made anew
+assert not Path("work-gone").exists()
 kept = hold(Path("part"))
 clear_away([Path("part")])
 assert Path("part").exists()

@@ -1,0 +1,91 @@
+"""The examples in the docstrings of the public functions and methods: each has one, and each runs."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+import pytest
+from PIL import Image
+from pydantic import BaseModel
+
+import openai_batch
+from openai_batch import Batch, Jobs
+from openai_batch.testing import fake_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SEEN_IN_THEIR_CLASS = {"Reporter"}
+"""Classes with one example for all of their methods."""
+
+
+def _documented() -> Iterator[tuple[str, Any]]:
+    """Yield the public functions, and the methods of the public classes."""
+    for name in [*openai_batch.__all__, "map"]:
+        value = getattr(openai_batch, name)
+        if inspect.isfunction(value) or name in _SEEN_IN_THEIR_CLASS:
+            yield name, value
+        elif inspect.isclass(value) and not issubclass(value, Exception):
+            for member in vars(value):
+                if inspect.isroutine(getattr(value, member)) and not member.startswith("_"):
+                    yield f"{name}.{member}", getattr(value, member)
+
+
+_ALL = {name: value for name, value in _documented() if not name.endswith("_async") or name == "map_async"}
+
+
+class Label(BaseModel):
+    """A schema."""
+
+    sentiment: Literal["good", "bad"]
+
+
+@pytest.mark.filterwarnings("ignore:The wait")
+@pytest.mark.parametrize("name", sorted(_ALL))
+def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs as it is written, with some rows, a run, a job and a batch."""
+    found = re.search(r"\n\n((?:    .*\n+)+)", f"{inspect.getdoc(_ALL[name])}\n")
+    assert found is not None, f"{name} has no example"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    Image.new("RGB", (2, 2)).save("photo.png")
+    with fake_provider(lambda request: '{"sentiment": "good"}' if "chat" in request["url"] else [1.0, 2.0]) as fake:
+        names = {name: getattr(openai_batch, name) for name in dir(openai_batch) if not name.startswith("_")}
+        texts = ["fine", "broken"]
+        names |= {
+            "frame": pd.DataFrame({"text": texts}),
+            "texts": texts,
+            "Label": Label,
+            "provider": fake.provider,
+            "Path": Path,
+        }
+        run = openai_batch.start(texts, model="m", name="nightly").wait()
+        with fake.provider.get_client(), Jobs() as jobs, Batch(provider=fake.provider) as batch:
+            request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}
+            job = jobs.submit([request]).wait()
+            job.download("output.jsonl")
+            ready = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": request}
+            Path("input.jsonl").write_text(f"{json.dumps(ready)}\n", encoding="utf-8")
+            batch.add_to_batch(**request)
+            if name in ("Batch.status", "Batch.download"):
+                batch.submit()
+            if name == "Batch.download":
+                batch.status()
+            made = {"run": run, "jobs": jobs, "job": job, "batch": batch, "batch_id": fake.batches[0]["id"]}
+            _run(textwrap.dedent(found[1]).replace("batch_abc123", fake.batches[0]["id"]), names | made)
+
+
+def _run(code: str, names: dict[str, Any]) -> None:
+    """Run an example, which may wait for something."""
+    compiled = compile(code, "the example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    waited = eval(compiled, names)  # noqa: S307 - it is what is tested
+    if inspect.iscoroutine(waited):
+        asyncio.run(waited)

@@ -1,0 +1,222 @@
+"""Options, schemas, unusual frames, progress and errors of `map` and `start`, over a provider that answers itself."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pydantic import BaseModel, Field
+
+import openai_batch
+from openai_batch import Jobs, Reporter
+from openai_batch.errors import BatchError, IncompleteError, InputError, UsageError
+from openai_batch.testing import Failure, Refusal, fake_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openai_batch.testing import FakeProvider
+
+
+def answer(request: dict[str, Any]) -> Any:
+    """Answer as the prompt says."""
+    text = str(request["body"]["messages"][-1]["content"])
+    words = {"fail": Failure(429, "slow"), "refuse": Refusal("no"), "json": '{"error": "x", "theId": 3}'}
+    return words.get(text, f"re: {text}")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """A provider that answers as the prompts say."""
+    with fake_provider(answer) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "hint"),
+    [
+        ({"modle": "m"}, "there is no option 'modle'", "there is model"),
+        ({"max_tokens": 3}, "there is no option 'max_tokens'", "params={'max_tokens': …}"),
+        ({"timeout": "10m"}, "timeout= is '10m'", "a number of seconds"),
+        ({"sample": -1}, "sample= is -1", "a whole number"),
+        ({"retries": "2"}, "retries= is '2'", "a whole number"),
+        ({"retries": True}, "retries= is True", "a whole number"),
+        ({"params": "temperature=0"}, "params= is", "a dict"),
+        ({"prompt": ["{{ prompt }}"]}, "prompt= is", "a text"),
+        ({"metadata": {"a": 1}}, "metadata 'a' is 1", "give texts"),
+        ({"name": 3}, "name= is 3", "a text"),
+        ({"state": "/proc/nope"}, "/proc/nope", ""),
+    ],
+)
+def test_a_wrong_option_is_an_error_before_anything_is_sent(
+    fake: FakeProvider, options: dict[str, Any], told: str, hint: str
+) -> None:
+    """None is left out of the requests silently, and none is a TypeError from somewhere inside."""
+    with pytest.raises(BatchError, match=told) as caught:
+        openai_batch.map(["one"], **({"model": "m"} | options))
+    assert hint in caught.value.hint
+    assert fake.batches == []
+
+
+def test_options_of_map_are_not_those_of_start(fake: FakeProvider) -> None:
+    """What `start` would ignore is an error; so is a time that `wait` cannot read."""
+    options, timeout = {"retries": 3}, "10m"  # what a program without a type checker gives
+    with pytest.raises(UsageError, match="no option 'retries'"):
+        openai_batch.start(["one"], model="m", **cast("Any", options))
+    run = openai_batch.start(["one"], model="m")
+    with pytest.raises(UsageError, match="timeout is '10m'"):
+        run.wait(timeout=cast("Any", timeout))
+    assert len(fake.batches) == 1
+
+
+class WithError(BaseModel):
+    """A field has the name of a column about each answer."""
+
+    error: str
+
+
+class WithAlias(BaseModel):
+    """The same for the model, and not for the columns."""
+
+    reason: str = Field(alias="error")
+    number: int = Field(alias="theId")
+
+
+def test_a_field_never_shares_a_column(fake: FakeProvider) -> None:
+    """It would be lost; with an alias it has a column of its own."""
+    frame = pd.DataFrame({"text": ["json"]})
+    with pytest.raises(UsageError, match="the schema has a field 'error'"):
+        openai_batch.map(frame, model="m", schema=WithError)
+    assert fake.batches == []
+    out = openai_batch.map(frame, model="m", schema=WithAlias)
+    assert (out["reason"][0], out["number"][0], out["outcome"][0]) == ("x", 3, "success")
+
+
+def test_a_column_of_a_later_row_is_never_replaced(fake: FakeProvider) -> None:
+    """Dicts may have other keys than the first one."""
+    with pytest.raises(UsageError, match="the rows have 'answer' already"):
+        openai_batch.map([{"text": "a"}, {"text": "b", "answer": "mine"}], model="m")
+    assert fake.batches == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "hint"),
+    [
+        (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "the column 'text' 2 times", "rename"),
+        (datasets.DatasetDict({"test": datasets.Dataset.from_dict({"text": ["a"]})}), "several splits", 'rows["test"]'),
+        (pl.DataFrame({"text": []}), "there is no row", "give at least one row"),
+        (["a", " "], "the prompt is empty: fill it in, or skip such rows with skip_empty=True", "skip_empty=True"),
+    ],
+)
+def test_rows_that_cannot_be_sent_say_why_in_python(fake: FakeProvider, rows: Any, told: str, hint: str) -> None:
+    """The message and the hint name calls and arguments, and no option of the command."""
+    with pytest.raises(InputError, match=told) as caught:
+        openai_batch.map(rows, model="m")
+    assert hint in caught.value.hint
+    assert "--" not in f"{caught.value}{caught.value.hint}"
+    assert fake.batches == []
+
+
+def test_batches_and_arrays_of_arrow_are_rows(fake: FakeProvider) -> None:
+    """They become a table. Values of numpy are parameters too."""
+    out = openai_batch.map(pa.record_batch({"text": ["a"]}), model="m", params={"top_p": np.float64(0.5)})
+    assert out["answer"].to_pylist() == ["re: a"]
+    assert openai_batch.map(pa.array(["a"]), model="m")["answer"].to_pylist() == ["re: a"]
+    assert fake.requests[0]["body"]["top_p"] == 0.5
+
+
+@pytest.mark.usefixtures("fake")
+def test_images_of_pil_and_of_a_dataset(fake: FakeProvider) -> None:
+    """A cell may be a picture in memory; the name of one column needs no list."""
+    picture = Image.new("RGB", (2, 2))
+    features = datasets.Features({"pic": datasets.Image()})
+    for rows in ([{"pic": picture}], datasets.Dataset.from_dict({"pic": [picture]}, features=features)):
+        out = openai_batch.map(rows, "What is this?", images="pic", model="m", again=True)
+        assert next(iter(out))["outcome"] == "success"
+        url = fake.requests[-1]["body"]["messages"][0]["content"][1]["image_url"]["url"]
+        assert url.startswith("data:image/")
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        """Tell that it is one."""
+        return True
+
+
+def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if the program asks for it; one with its own reporter gets the calls there."""
+
+    class Own(Reporter):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def polled(self, job: Any) -> None:
+            self.seen.append(job.status)
+
+    with fake_provider(answer, polls=1):
+        shown = []
+        for progress in (False, True):
+            terminal = Terminal()
+            monkeypatch.setattr(sys, "stderr", terminal)
+            openai_batch.start([f"row {progress}"], model="m").wait(progress=progress)
+            shown.append(terminal.getvalue())
+        assert shown[0] == ""
+        assert "job 2: completed" in shown[1]
+        own = Own()
+        openai_batch.start(["own"], model="m", reporter=own).wait(progress=True)
+        assert own.seen[-1] == "completed"
+
+
+@pytest.mark.usefixtures("fake")
+def test_counts_by_outcome(tmp_path: Any) -> None:
+    """They are in the run, in the error of a download, and, as the provider counts, in a notebook's table."""
+    run = openai_batch.start(["one", "fail", "refuse"], model="m", name="<b>").wait()
+    assert run.outcomes == {"success": 1, "error": 1, "refused": 1}
+    assert ("line-2" in run, "line-9" in run) == (True, False)
+    with pytest.raises(IncompleteError) as caught:
+        run.download(tmp_path / "out.jsonl")
+    assert caught.value.outcomes == run.outcomes
+    assert f"jobs.get({run.id}).retry()" in caught.value.hint
+    html = run._repr_html_()
+    assert "<td>&lt;b&gt;</td>" in html
+    assert "<td>3</td>" in html
+    assert repr(run).startswith("<Run 1 '<b>' at fake: ")
+    with Jobs() as jobs:
+        assert "<th>Job</th>" in jobs.get(run.id)._repr_html_()
+
+
+def test_a_run_that_failed_as_a_whole_is_sent_again_with_retries(
+    fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says how; nothing is paid before."""
+
+    def failed(batch: dict[str, Any]) -> None:
+        fault = {"code": "invalid_model", "message": "no such model", "line": 1}
+        batch.update(status="failed", errors={"data": [fault]})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake._server, "_end", failed)
+        with pytest.raises(IncompleteError, match="no such model") as caught:
+            openai_batch.map(["one"], model="m")
+    assert "retries=1 sends the same rows once more" in caught.value.hint
+    assert caught.value.outcomes == {"missing": 1}
+    assert openai_batch.map(["one"], model="m", retries=1)[0].text == "re: one"
+
+
+def test_vectors_of_several_lengths_are_an_error() -> None:
+    """An array cannot hold them."""
+    with (
+        fake_provider(lambda request: [1.0] * len(request["body"]["input"])),
+        pytest.raises(BatchError, match="vectors of several lengths"),
+    ):
+        openai_batch.embed(["a", "bb"], model="e")
