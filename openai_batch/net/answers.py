@@ -17,7 +17,7 @@ from .time_limit import cutting, seconds_left
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MAX_ANSWER_BYTES = 16 << 20
 """The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
@@ -29,11 +29,12 @@ _PIECE = 1 << 18
 """The most bytes that are unpacked at once."""
 
 
-def limited_client(kind: Any, **options: Any) -> Any:
+def limited_client(kind: Any, seen: Callable[[Any], None], **options: Any) -> Any:
     """Return a client of the class `kind` (the SDK's default one), whose answers are limited.
 
     The read timeout of a request is the time for its whole answer, not for one read, and `until` may shorten it. An
-    answer that is streamed must begin in that time. Raises TimeoutError, or ApiError if the answer is too large.
+    answer that is streamed must begin in that time. `seen` is called with each answer that was read, before the SDK
+    gets it. Raises TimeoutError, or ApiError if the answer is too large.
     """
 
     class LimitedClient(kind):  # type: ignore[misc] # the class depends on the version of the SDK
@@ -57,7 +58,11 @@ def limited_client(kind: Any, **options: Any) -> Any:
 
                 request.extensions = {**request.extensions, "timeout": times, "trace": trace}
                 response = super().send(request, stream=True, **given)
-                return response if stream and response.is_success else _whole(response)
+                if stream and response.is_success:
+                    return response
+                whole = _whole(response)
+                seen(whole)
+                return whole
 
     return LimitedClient(**options)
 

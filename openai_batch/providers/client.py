@@ -44,14 +44,17 @@ def make_client(
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
     before = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
-    hooks: dict[str, Any] = {"request": before, "response": [_stop_hopeless_tries]}
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
         api_key=key or "none",
         default_headers=sent,
         http_client=limited_client(
-            DefaultHttpxClient, follow_redirects=False, trust_env=not is_loopback(host), event_hooks=hooks
+            DefaultHttpxClient,
+            _stop_hopeless_tries,
+            follow_redirects=False,
+            trust_env=not is_loopback(host),
+            event_hooks={"request": before},
         ),
     )
 
@@ -96,7 +99,5 @@ def _only_while_it_runs(request: Any) -> None:
 
 def _stop_hopeless_tries(response: Any) -> None:
     """Keep the SDK from sending a request again that was refused for what lasts, such as an exhausted quota."""
-    if response.status_code in PASSING:
-        response.read()
-        if remedy(None, response.text):
-            response.headers["x-should-retry"] = "false"
+    if response.status_code in PASSING and remedy(None, response.text):
+        response.headers["x-should-retry"] = "false"

@@ -72,7 +72,10 @@ def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None
     assert len(workbench.server.creates) == 1
 
 
-@pytest.mark.parametrize("fault", ["flood", "flood:gzip", "flood:deflate", "flood:zstd", "heads:one"])
+FLOODS = ("flood", "flood:gzip", "flood:deflate", "flood:zstd", "flood:-429", "flood:gzip-429", "flood:-500", "heads:one")
+
+
+@pytest.mark.parametrize("fault", FLOODS)
 @pytest.mark.parametrize("call", ["poll", "list"])
 def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) -> None:
     """An answer of 256 MB, packed or not, and 1 MB of headers cost no memory."""
@@ -84,6 +87,17 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
     with pytest.raises(ApiError):
         _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
+    client.close()
+
+
+@pytest.mark.parametrize("status", [408, 409, 429])
+def test_a_refusal_that_may_pass_says_what_the_server_said(workbench: Workbench, status: int) -> None:
+    """Its status, its words and the delay that it asks for are known, so that it can be waited for."""
+    job = workbench.submit(f"fault:poll={status}:7")
+    client = workbench.api()
+    with pytest.raises(ApiError, match=f"said {status}: as planned") as refused:
+        client.get(str(job.parts[0].batch_id), once=True)
+    assert (refused.value.status, refused.value.retry_after) == (status, 7)
     client.close()
 
 

@@ -33,13 +33,18 @@ def drip(exchange: Exchange, good: bytes, fault: Fault, stopping: threading.Even
 
 
 def flood(exchange: Exchange, good: bytes, fault: Fault, _stopping: threading.Event) -> None:
-    """Send a body that becomes 256 MB when unpacked (`flood:gzip`, `deflate`, `zstd`), or a large one (`flood`)."""
+    """Send a body that becomes 256 MB when unpacked (`flood:gzip`, `deflate`, `zstd`), or a large one (`flood`).
+
+    `flood:gzip-429` or `flood:-429` does so with another status than 200.
+    """
+    packing, _, number = fault.arg.partition("-")
+    status = int(number or 200)
     head = {"Content-Type": "application/json", "Connection": "close"}
-    if fault.arg:
-        packed = _PACKED[fault.arg]()
-        exchange.send_raw(200, {**head, "Content-Encoding": fault.arg, "Content-Length": str(len(packed))}, packed)
+    if packing:
+        packed = _PACKED[packing]()
+        exchange.send_raw(status, {**head, "Content-Encoding": packing, "Content-Length": str(len(packed))}, packed)
         return
-    exchange.send_raw(200, head, good)
+    exchange.send_raw(status, head, good)
     for _ in range(UNPACKED >> 20):
         exchange.send_bytes(b" " * (1 << 20))
 
