@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
+from openai_batch.hidden_keys import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -267,7 +268,8 @@ def _shortened(text: str, width: int = 200) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    shown = beginning(text, width + 1)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 # The headings of columns that are never wrapped.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ConfigError
-from openai_batch.hidden_keys import hide_key
 
 from .progress import CommandReporter, make_reporter
 from .signals import stopped_error
@@ -101,4 +100,4 @@ def _hide_keys() -> None:
 
     with contextlib.suppress(ConfigError):
         for profile in known_providers().values():
-            hide_key(profile.api_key or "")
+            profile.hide_keys()

@@ -34,6 +34,8 @@ _SECRET_VALUE = re.compile(
     r"\s*((bearer|basic|token)\s+\S|(sk|pk|rk|gsk|xai|hf|nvapi|psk|key)[-_][\w-]{16})", re.IGNORECASE
 )
 
+_SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S+\s*$", re.IGNORECASE)
+
 _COMMAND_TIMEOUT = 60.0
 """Seconds that a key command may take. It may ask its user for a password."""
 
@@ -46,6 +48,11 @@ def key_from_environment(variable: str | None) -> str | None:
 def is_secret(header: str, value: str = "") -> bool:
     """Tell whether a header holds a key, by its name, or by how its value begins."""
     return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
+
+
+def bare_key(value: str) -> str:
+    """Return the key in a header's value: what follows a scheme such as `Bearer`."""
+    return value.strip().rpartition(" ")[2] if _SCHEME.match(value) else value
 
 
 def header_values(name: str, headers: Mapping[str, str]) -> dict[str, str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+from openai_batch.hidden_keys import hide_key
 from openai_batch.requests.limits import Limits
 
-from .keys import find_key, header_values, key_source, short_hash
+from .keys import bare_key, find_key, header_values, is_secret, key_from_environment, key_source, references, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ class Provider:
     status_map: dict[str, str] = field(default_factory=dict)
     """Maps the provider's own status words, in lower case, to the standard ones."""
 
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Extra headers for every request. A value `env:NAME` stands for the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
@@ -127,6 +128,7 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
+        self.hide_keys()
         base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
         headers = header_values(str(self), self.headers)
         return make_client(base_url, key, headers, is_local=self.is_local)
@@ -137,6 +139,16 @@ class Provider:
         Raises AuthError if the key is missing, or holds characters that no key has.
         """
         return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
+
+    def hide_keys(self) -> None:
+        """Take the keys of this profile out of everything that is shown; one that a command prints is not known yet."""
+        hide_key(self.api_key or key_from_environment(self.api_key_env_var) or "")
+        variables = references(self.headers)
+        for header, value in self.headers.items():
+            if header in variables:
+                hide_key(bare_key(key_from_environment(variables[header]) or ""))
+            elif is_secret(header, value):
+                hide_key(bare_key(value))
 
     @property
     def account(self) -> str:
