@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from openai_batch.escapes import escape_newlines
+
 _INSIDE = (__name__.partition(".")[0], "contextlib")
 """Modules to skip: this package, and the module that calls it at the end of a `with` block."""
 
@@ -16,4 +18,4 @@ def warn(text: str) -> None:
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         frame = frame.f_back
         level += 1
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(escape_newlines(text), stacklevel=level)

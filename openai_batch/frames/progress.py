@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.escapes import escape_newlines
 from openai_batch.jobs.logging_reporter import LoggingReporter
 
 if TYPE_CHECKING:
@@ -45,12 +46,11 @@ class _BarReporter(LoggingReporter):
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         super().progress(what, done, total)
-        self._bars.update(self._task, description=what, completed=done, total=total)
+        self._bars.update(self._task, description=escape_newlines(what), completed=done, total=total)
 
     def polled(self, job: JobRecord) -> None:
         super().polled(job)
-        status = "".join(char for char in job.status.replace("_", " ") if char.isprintable())
-        counts = job.counts
+        status, counts = escape_newlines(job.status.replace("_", " ")), job.counts
         self._bars.update(
             self._task, description=f"job {job.id}: {status}", completed=counts.done, total=counts.total or None
         )

@@ -51,8 +51,8 @@ def hints_for_programs() -> Iterator[None]:
         yield
     except BatchError as exc:
         exc.hint = in_python(exc.hint)
-        if str(exc).startswith("--"):  # it names an option
-            exc.args = (in_python(str(exc)), *exc.args[1:])
+        if exc.message.startswith("--"):  # it names an option
+            exc.message = in_python(exc.message)
         note = f"hint: {exc.hint}"
         if note not in getattr(exc, "__notes__", ()):
             exc.add_note(note)
