@@ -14,6 +14,9 @@ from openai_batch.errors import BatchError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_HAS_OWNERS = hasattr(os, "geteuid")
+"""Whether files belong to users by number, as on POSIX systems."""
+
 OTHERS_WRITE = stat.S_IWOTH
 GROUP_AND_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -44,14 +47,14 @@ def check_own(path: Path, writers: int, hint: str, *, root_too: bool = False) ->
         return  # such as /dev/null
     if not is_own(found, root_too=root_too) or not is_own(link, root_too=True):
         raise UsageError(f"{path} belongs to another user", hint=hint)
-    if os.name == "posix" and found.st_mode & writers:
+    if _HAS_OWNERS and found.st_mode & writers:
         right = "go-w" if writers & stat.S_IWGRP else "o-w"
         raise UsageError(f"other users may change {path}", hint=f"if you trust what is in it: chmod {right} {path}")
 
 
 def is_own(status: os.stat_result, *, root_too: bool = False) -> bool:
     """Tell whether a file or folder belongs to this user, or with `root_too` to root."""
-    return os.name != "posix" or status.st_uid == os.geteuid() or (root_too and not status.st_uid)
+    return not _HAS_OWNERS or status.st_uid == os.geteuid() or (root_too and not status.st_uid)
 
 
 def _make(path: Path) -> None:

@@ -29,12 +29,13 @@ _PIECE = 1 << 18
 """The most bytes that are unpacked at once."""
 
 
-def limited_client(kind: Any, seen: Callable[[Any], None], **options: Any) -> Any:
+def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **options: Any) -> Any:
     """Return a client of the class `kind` (the SDK's default one), whose answers are limited.
 
+    `refused` is called with each answer that is no success; it may change the headers.
+
     The read timeout of a request is the time for its whole answer, not for one read, and `until` may shorten it. An
-    answer that is streamed must begin in that time. `seen` is called with each answer that was read, before the SDK
-    gets it. Raises TimeoutError, or ApiError if the answer is too large.
+    answer that is streamed must begin in that time. Raises TimeoutError, or ApiError if the answer is too large.
     """
 
     class LimitedClient(kind):  # type: ignore[misc] # the class depends on the version of the SDK
@@ -60,9 +61,10 @@ def limited_client(kind: Any, seen: Callable[[Any], None], **options: Any) -> An
                 response = super().send(request, stream=True, **given)
                 if stream and response.is_success:
                     return response
-                whole = _whole(response)
-                seen(whole)
-                return whole
+                answer = _whole(response)
+                if refused is not None and not answer.is_success:
+                    refused(answer)
+                return answer
 
     return LimitedClient(**options)
 

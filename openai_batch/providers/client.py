@@ -43,7 +43,7 @@ def make_client(
     if not is_openai(base_url):
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
-    before = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
+    hooks = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
     # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
         base_url=base_url,
@@ -54,7 +54,7 @@ def make_client(
             _stop_hopeless_tries,
             follow_redirects=False,
             trust_env=not is_loopback(host),
-            event_hooks={"request": before},
+            event_hooks={"request": hooks},
         ),
     )
 

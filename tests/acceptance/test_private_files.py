@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 from support.command import COMMAND, PATIENCE, environment, invoke, request, write
 
+from openai_batch.files.locks import locked
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.faults import FaultServer
 
 NOBODY = 65534
@@ -94,8 +99,9 @@ def test_a_registry_of_another_owner_is_not_taken_for_damaged(faulty: FaultServe
     assert len(faulty.creates) == 1
 
 
-def served(home: Path) -> tuple[socket.socket, list[bytes]]:
-    """Write a server file for a port that notes what comes, and return both."""
+@contextlib.contextmanager
+def served(home: Path) -> Iterator[list[bytes]]:
+    """Write a server file for a port, hold the lock that a running server holds, and yield what comes to the port."""
     door = socket.create_server(("127.0.0.1", 0))
     heard: list[bytes] = []
 
@@ -112,15 +118,15 @@ def served(home: Path) -> tuple[socket.socket, list[bytes]]:
     (home / "state" / "local").mkdir(parents=True, mode=0o700)
     content = {"base_url": f"http://127.0.0.1:{door.getsockname()[1]}/v1", "token": "t", "pid": 1, "fingerprint": "f"}
     (home / "state" / "local" / "server.json").write_text(json.dumps(content))
-    return door, heard
+    with door, locked(home / "state" / "local" / "server.lock"):
+        yield heard
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "folder"])
 def test_a_server_of_somebody_else_is_not_asked(home: Path, how: str) -> None:
     """Prompts would go to the address in a server file, so it must be the user's own."""
-    door, heard = served(home)
     file = home / "state" / "local" / "server.json"
-    with door:
+    with served(home) as heard:
         invoke("recover")
         assert heard
         heard.clear()
