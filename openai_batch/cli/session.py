@@ -96,8 +96,9 @@ def session(*, quiet: bool = False) -> Iterator[CommandSession]:
 
 def _hide_keys() -> None:
     """Take the keys in the environment out of everything that is shown: result files may repeat them."""
+    from openai_batch.providers.keys import hide_keys
     from openai_batch.providers.lookup import known_providers
 
     with contextlib.suppress(ConfigError):
         for profile in known_providers().values():
-            profile.hide_keys()
+            hide_keys(profile.api_key, profile.api_key_env_var, profile.headers)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from openai_batch.hidden_keys import hide_key
 from openai_batch.requests.limits import Limits
 
-from .keys import bare_key, find_key, header_values, is_secret, key_from_environment, key_source, references, short_hash
+from .keys import find_key, header_values, hide_keys, key_source, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +127,7 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
-        self.hide_keys()
+        hide_keys(self.api_key, self.api_key_env_var, self.headers)
         base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
         headers = header_values(str(self), self.headers)
         return make_client(base_url, key, headers, is_local=self.is_local)
@@ -139,16 +138,6 @@ class Provider:
         Raises AuthError if the key is missing, or holds characters that no key has.
         """
         return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
-
-    def hide_keys(self) -> None:
-        """Take the keys of this profile out of everything that is shown; one that a command prints is not known yet."""
-        hide_key(self.api_key or key_from_environment(self.api_key_env_var) or "")
-        variables = references(self.headers)
-        for header, value in self.headers.items():
-            if header in variables:
-                hide_key(bare_key(key_from_environment(variables[header]) or ""))
-            elif is_secret(header, value):
-                hide_key(bare_key(value))
 
     @property
     def account(self) -> str:
