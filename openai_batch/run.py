@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batch.batch import DRY_RUN_ID, Batch
+from .batch.follow import follow
 from .batch.provider_arguments import add_provider_args, provider_of
-from .batch.wait import follow
 from .errors import BatchError, IncompleteError, StoppedError, UncertainError, UsageError
 from .escapes import escape_newlines
 

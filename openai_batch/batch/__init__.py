@@ -2,8 +2,8 @@
 
 It stores nothing: if the program is killed, the batch id is lost. `openai_batch.jobs` keeps a registry.
 
-Holds: the class (`batch`), its input file (`input_file`, `check_input`), its results (`save`), waiting (`wait`), and
-what the `python -m` programs share (`program`, `provider_arguments`).
+Holds: the class (`batch`), its input file (`input_file`, `check_input`), its results (`save`, `results`), waiting
+(`follow`, `wait`), and what the `python -m` programs share (`program`, `provider_arguments`).
 
 May import: `providers`, `results`, `requests`, `files`, `net`, `openai_batch.errors`. Start reading at `batch.py`.
 """

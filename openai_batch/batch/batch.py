@@ -19,21 +19,24 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from openai_batch.errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
 from openai_batch.escapes import escape_newlines
 from openai_batch.providers.batch_info import FINISHED as FINISHED_STATES
+from openai_batch.providers.keys import OPENAI_KEY, key_from_environment
 from openai_batch.providers.lookup import (
     Provider,
     all_providers,
     askable_providers,
     get_provider_by_model,
+    get_provider_by_name,
+    is_known,
     pick_provider,
 )
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
 
 from .input_file import InputFile, OpenInputFile, PathInputFile
-from .warn import warn
+from .warn import warn, warn_of_unsent_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from openai import NotGiven, Timeout
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.create_once import Attempt
     from openai_batch.requests.report import Report
+    from openai_batch.results.result import Result
+
+    from .results import SentInput
 
 __all__ = ["FINISHED_STATES", "Batch", "BatchType", "all_providers", "get_provider_by_model"]
 
@@ -60,20 +66,26 @@ OutputTarget = str | os.PathLike[str] | IO[str] | IO[bytes]
 
 
 class Batch:
-    """One batch: its requests and its results.
+    """One batch: its requests and its results. This is the class of 0.3.4; new programs use `openai_batch.Jobs`.
+
+    It keeps no record. A program that runs again sends a new batch, which is paid again, and after a kill only the
+    batch id finds the batch. `Jobs` keeps a record: the same input is the same job, and is paid once.
 
     - `submission_input_file`: a path or an open file to write the requests to, by default a new file in the current
       folder; or a ready batch input, that is a path, bytes or an open file that has the requests already.
     - `output_file`, `error_file`: where `download` writes the results; by default files named after the batch id.
     - `custom_id_prefix`: the custom ids of the requests are `PREFIX-1`, `PREFIX-2`, …
     - `batch_id`: a batch that exists already, instead of new requests.
-    - `provider`: the provider of the batch. By default the configured one, or the one that serves the model of the
-      first request; for a `batch_id` the providers are asked which one has it.
+    - `provider`: the provider of the batch, or its name. By default the configured one, or the one that serves the
+      model of the first request; for a `batch_id` the providers are asked which one has it.
 
     An open file of the caller is never closed here. An existing file with other content is renamed to `NAME.1`, with a
     warning.
 
-    Raises UsageError (a ValueError) if both an input file and a batch id are given.
+    After the first request, `submission_input_file` is the path of a new file; its `name` is the file's name.
+
+    Raises UsageError (a ValueError) if both an input file and a batch id are given, UnknownProviderError (a ValueError)
+    if there is no provider of that name.
     """
 
     def __init__(
@@ -83,7 +95,7 @@ class Batch:
         error_file: OutputTarget | None = None,
         custom_id_prefix: str = "line",
         batch_id: str | None = None,
-        provider: Provider | None = None,
+        provider: Provider | str | None = None,
     ) -> None:
         if submission_input_file is not None and batch_id is not None:
             raise UsageError(
@@ -95,7 +107,7 @@ class Batch:
         self.error_file = error_file
         self.custom_id_prefix = custom_id_prefix
         self.batch_id = batch_id
-        self.provider = provider
+        self.provider = get_provider_by_name(provider) if isinstance(provider, str) else provider
         self.n_bytes = 0  # bytes of the input so far
         self.n_requests = 0  # requests in the input so far
         self.model: str | None = None  # of the first request
@@ -104,6 +116,7 @@ class Batch:
         self._input_file: InputFile | None = None
         self._api: BatchApi | None = None
         self._attempt: Attempt | None = None  # None until the input is uploaded
+        self._sent_input: SentInput | None = None  # what was uploaded
         self._sent = False  # whether the attempt's create request may have been sent
 
     def __enter__(self) -> Self:
@@ -121,7 +134,8 @@ class Batch:
         The arguments decide the endpoint: `messages` a chat completion, `input` an embedding (or a response or a
         moderation, if other arguments or the model say so), `documents` a rerank, `text_1` a score, `file` a
         transcription, `prompt` with `image` and `size` an image edit. `endpoint`, a str such as "/v1/responses" or
-        "responses", names it instead.
+        "responses", names it instead. A type (a pydantic model, a dataclass, a TypedDict) as `response_format`, or as
+        `text_format` of a response, becomes the JSON schema of the answers.
 
         Raises InputError or UsageError (both ValueErrors) if this batch cannot take the request; then the batch stays
         as it was.
@@ -131,15 +145,22 @@ class Batch:
         request = build_request(kwargs, endpoint)
         provider = self.provider or pick_provider(None, request.model)
         self._check_consistency(request, provider)
-        line = request_line(f"{self.custom_id_prefix}-{self.n_requests + 1}", request.url, request.body)
+        line = request_line(self._get_custom_id(), request.url, request.body)
         self._check_limits(line, provider)
-        self._make_input_file().append(line)
+        input_file = self._make_input_file()
+        input_file.append(line)
+        if self.submission_input_file is None:
+            self.submission_input_file = Path(input_file.label)
         self.provider = provider
         self.model = self.model or request.model
         self.batch_type = request.kind
         self._endpoint = request.url
         self.n_bytes += len(line)
         self.n_requests += 1
+
+    def _get_custom_id(self) -> str:
+        """Return the custom id of the next request. A subclass may have its own, as with 0.3.4."""
+        return f"{self.custom_id_prefix}-{self.n_requests + 1}"
 
     def submit(self, metadata: Mapping[str, str] | None = None, dry_run: bool = False) -> str:
         """Upload the requests, create the batch, and return its id.
@@ -162,9 +183,9 @@ class Batch:
                 return DRY_RUN_ID
             self._upload(input_file, provider, endpoint, metadata)
             self._count(report)
-        self.batch_id = self._create().id
         if self._input_file is not None:
-            self._input_file.close()
+            self._input_file.close()  # it may warn, and a warning that is an error must not come after the payment
+        self.batch_id = self._create().id
         return self.batch_id
 
     def status(
@@ -177,6 +198,7 @@ class Batch:
     ) -> OpenAIBatch:
         """Ask for the batch, and return it as the openai client's object. Its status is one of the standard words.
 
+        Its metadata is that of `submit`, without the token that the provider also has.
         The `extra_…` arguments and `timeout` go to the client. Raises UsageError (a ValueError) if nothing was
         submitted, NotFoundError if the provider has no such batch, AuthError, or ApiError.
         """
@@ -185,9 +207,31 @@ class Batch:
 
             batch: OpenAIBatch = dry_run_batch(self._known_id())
             return batch
-        from .wait import sdk_batch
+        from .follow import sdk_batch
 
         return sdk_batch(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
+
+    def cancel(self) -> OpenAIBatch:
+        """Ask the provider to cancel the batch, and return it. What has been answered is kept, and paid.
+
+        Raises UsageError (a ValueError) if nothing was submitted, NotFoundError, AuthError, or ApiError.
+        """
+        from .follow import sdk_batch
+
+        batch_id = self._known_id()
+        return sdk_batch(self._connected().cancel(batch_id))
+
+    def results(self) -> Iterator[Result]:
+        """Yield the result of each request in the order of the input, also of those that failed or are missing.
+
+        Each call downloads them again. If the provider no longer has the input of a batch made elsewhere, they are in
+        the provider's order. Raises BatchError if the batch still runs, DownloadError if a file does not arrive
+        completely, and what `status` raises.
+        """
+        from .results import read_results
+
+        info = self._fetch({})
+        yield from read_results(self._connected(), info, self._sent_input)
 
     def download(
         self,
@@ -200,11 +244,15 @@ class Batch:
         """Download the results, and return the output file and the error file; None for one that the batch lacks.
 
         An expired or cancelled batch has the results that it finished. A file appears only when it is complete. If the
-        batch still runs or has failed, a warning says so. A dry run downloads and writes nothing. Raises what `status`
-        raises, and DownloadError if a file does not arrive completely.
+        batch still runs or has failed, a warning says so. A dry run makes empty files at the paths that were given,
+        where there are none. Raises what `status` raises, and DownloadError if a file does not arrive completely.
         """
         if dry_run:
             self._known_id()
+            for target in (self.output_file, self.error_file):
+                if isinstance(target, str | os.PathLike):
+                    Path(target).parent.mkdir(parents=True, exist_ok=True)
+                    Path(target).touch()
             return self.output_file, self.error_file
         return self._collect(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
 
@@ -225,7 +273,7 @@ class Batch:
         the batch, and the status is printed. Errors that may pass, such as a lost connection, give a warning. Raises
         what `submit`, `status` and `download` raise.
         """
-        from .wait import follow
+        from .follow import follow
 
         self.submit(metadata=metadata, dry_run=dry_run)
         options = _options(extra_headers, extra_query, extra_body, timeout) | {"dry_run": dry_run}
@@ -333,14 +381,13 @@ class Batch:
     def _upload(
         self, input_file: InputFile, provider: Provider, endpoint: str, metadata: Mapping[str, str] | None
     ) -> None:
-        from openai_batch.files.slice import FileSlice
         from openai_batch.providers.create_once import Attempt, new_token
 
-        from .check_input import BOM
+        from .results import SentInput
 
-        with input_file.reading() as stream:
-            skipped = len(BOM) if stream.read(len(BOM)) == BOM else 0
-            file = self._api_of(provider).upload(FileSlice(stream, skipped), input_file.filename)
+        self._sent_input = SentInput(input_file)
+        with self._sent_input.reading() as content:
+            file = self._api_of(provider).upload(content, input_file.filename)
         self._attempt = Attempt(file.id, endpoint, provider.completion_window, new_token(), time.time(), metadata)
 
     def _create(self) -> BatchInfo:
@@ -369,24 +416,33 @@ class Batch:
 
     def _fetch(self, options: Mapping[str, Any]) -> BatchInfo:
         batch_id = self._known_id()
+        return self._connected().get(batch_id, **options)
+
+    def _connected(self) -> BatchApi:
+        """Return the connection to the provider that has the batch."""
         if self.provider is None:
             self.auto_detect_provider()
         if self.provider is None:
-            raise UnknownProviderError(f"no provider is known for {batch_id}")
-        return self._api_of(self.provider).get(batch_id, **options)
+            raise UnknownProviderError(f"no provider is known for {self.batch_id}")
+        return self._api_of(self.provider)
 
     def _api_of(self, provider: Provider) -> BatchApi:
         from openai_batch.providers.api import BatchApi
 
         if self._api is None or self._api.provider is not provider:
-            new = not provider.is_local and "_client" not in vars(provider)
+            known_client = provider._client  # noqa: SLF001 - 0.3.4 kept it there, and programs have set it
             self._api = BatchApi(provider, client=None if provider.is_local else provider.get_client())
-            if new:
-                # The provider keeps this client for all batches, so it is closed together with the provider.
-                weakref.finalize(provider, provider.get_client().close)
-            elif provider.is_local:
+            if provider.is_local:
                 weakref.finalize(self, self._api.close)
+            elif provider._client is not known_client:  # noqa: SLF001
+                self._warn_of_unsent_key(provider)
         return self._api
+
+    def _warn_of_unsent_key(self, provider: Provider) -> None:
+        """Give a warning if OpenAI's key is set, and another base URL gets none: 0.3.4 sent it everywhere."""
+        keyless = provider.base_url is not None and not provider.needs_key and not provider.headers
+        if keyless and key_from_environment(OPENAI_KEY) and not is_known(provider):
+            warn_of_unsent_key(OPENAI_KEY, provider.base_url)
 
     def _collect(self, info: BatchInfo) -> tuple[Any, Any]:
         """Download the files of a batch, unless it still runs."""

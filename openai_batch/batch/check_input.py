@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from openai_batch.errors import InputError
 from openai_batch.files.lines import max_line_bytes
-from openai_batch.providers.lookup import pick_provider
+from openai_batch.providers.lookup import is_known, pick_provider
+from openai_batch.providers.provider import Provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.report import problem_lines
@@ -16,7 +18,6 @@ from openai_batch.requests.report import problem_lines
 from .warn import warn
 
 if TYPE_CHECKING:
-    from openai_batch.providers.provider import Provider
     from openai_batch.requests.report import Report
 
     from .input_file import InputFile
@@ -28,20 +29,32 @@ BOM = b"\xef\xbb\xbf"
 def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[Report, Provider | None]:
     """Check every line, and return the report and the provider.
 
-    That is `provider`, else the configured one, else the one that serves the first line's model. Gives a warning for
-    what is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    The form is checked, and those limits of the provider that somebody has stated. The provider is `provider`, else the
+    configured one, else the one that serves the first line's model. Gives a warning for what
+    is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
     """
     with input_file.reading() as stream:
         if provider is None and (model := _first_model(stream)) is not None:
             provider = pick_provider(None, model)
         stream.seek(0)
-        report = check_stream(stream, provider.limits if provider else Limits())
+        report = check_stream(stream, _limits_of(provider) if provider else Limits())
     if not report.ok:
         first, *rest = problem_lines(input_file.label, report.errors, report.problem_count)
         raise InputError(first, hint="nothing was sent", details=rest, problems=report.errors)
     for problem in report.problems:
         warn(problem.located(input_file.label))
     return report, provider
+
+
+def _limits_of(provider: Provider) -> Limits:
+    """Return a provider's limits; of one that a program has made, only those that are not the default of every one."""
+    limits = provider.limits
+    if is_known(provider):
+        return limits
+    unsaid = Provider().limits
+    none = Limits(max_requests=None, max_bytes=None, one_model=False, max_embedding_inputs=None)
+    names = [item.name for item in fields(Limits) if getattr(limits, item.name) == getattr(unsaid, item.name)]
+    return replace(limits, **{name: getattr(none, name) for name in names})
 
 
 def _first_model(stream: Any) -> str | None:

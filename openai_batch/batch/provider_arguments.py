@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from openai_batch.providers.lookup import get_provider_by_base_url, get_provider_by_name, with_key
 
+from .warn import warn_of_unsent_key
+
 if TYPE_CHECKING:
     import argparse
 
@@ -32,7 +34,7 @@ def provider_of(args: argparse.Namespace) -> Provider | None:
     """Return the provider that `args` name, or None if they name none.
 
     The key of a provider is never used for another base URL: a `--base-url` that no known provider has needs
-    `--api-key`. Raises UnknownProviderError if there is no such provider.
+    `--api-key`; a warning names the key that is not sent. Raises UnknownProviderError if there is no such provider.
     """
     name, base_url, key = args.provider, getattr(args, "base_url", None), getattr(args, "api_key", None)
     if base_url and not (name and get_provider_by_name(name).is_at(base_url)):
@@ -41,6 +43,8 @@ def provider_of(args: argparse.Namespace) -> Provider | None:
         if name and not known.name:
             named = get_provider_by_name(name)
             provider = dataclasses.replace(named, base_url=base_url, api_key=None, api_key_env_var=None)
+            if named.api_key and named.api_key_env_var and not key:
+                warn_of_unsent_key(named.api_key_env_var, base_url)
     elif name:
         provider = get_provider_by_name(name)
     elif key:

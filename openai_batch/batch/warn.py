@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from urllib.parse import urlsplit
 
 from openai_batch.escapes import escape_newlines
 
@@ -19,3 +20,11 @@ def warn(text: str) -> None:
         frame = frame.f_back
         level += 1
     warnings.warn(escape_newlines(text), stacklevel=level)
+
+
+def warn_of_unsent_key(variable: str, base_url: str | None) -> None:
+    """Give a warning that a key is set and not sent to a base URL, and say how to send one there."""
+    warn(
+        f"{variable} is not sent to {urlsplit(base_url or '').netloc}, which is not known to be its host; "
+        f"to send a key there, give it as api_key, or name its variable in api_key_env_var (in a command: --api-key)"
+    )

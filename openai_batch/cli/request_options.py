@@ -64,8 +64,8 @@ class RequestOptions:
 
     def spec(self) -> RequestSpec:
         """Return the request spec; files named with @ are read. Raises UsageError."""
-        from openai_batch.inputs.json_schema import load_schema
         from openai_batch.inputs.request_spec import RequestSpec
+        from openai_batch.requests.json_schema import load_schema
 
         return RequestSpec(
             self.model or "",

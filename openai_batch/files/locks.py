@@ -71,12 +71,11 @@ def _wait(descriptor: int) -> None:
         time.sleep(_PAUSE)
 
 
-def hold(path: Path) -> int | None:
+def hold(path: Path, *, folder: bool = False) -> int | None:
     """Make a new file with mode 0600, or open a folder, that `clear_away` leaves alone until the descriptor is closed.
 
     Return None if another process has removed it in the meantime: then make it again. Raises OSError.
     """
-    folder = path.is_dir()
     if folder and WINDOWS:
         with contextlib.suppress(FileNotFoundError):
             return os.open(path / _LOCK_IN, os.O_RDWR | os.O_CREAT, 0o600)

@@ -58,16 +58,13 @@ def is_own(status: os.stat_result, *, root_too: bool = False) -> bool:
 
 
 def _make(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700)
-    except FileNotFoundError:
-        if path.parent == path:
-            raise
-        _make(path.parent)
-        _make(path)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-    else:
-        if path.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:  # a umask can take rights from the owner too
-            path.chmod(0o700)
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            if folder.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:  # a umask can take rights from the owner too
+                folder.chmod(0o700)

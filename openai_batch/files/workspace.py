@@ -30,7 +30,7 @@ def workspace() -> Iterator[Path]:
     try:
         while lock is None:
             folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
-            lock = hold(folder)
+            lock = hold(folder, folder=True)
     except OSError as exc:
         raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
     try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-import typing
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import UsageError
-from openai_batch.inputs.json_schema import strict_schema
+from openai_batch.requests.answer_types import adapter_of
+from openai_batch.requests.json_schema import strict_schema
 from openai_batch.results.export import fields_of
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.reasons import ResultError
@@ -33,24 +31,12 @@ class AnswerSchema:
         if isinstance(given, Mapping):
             title, schema = str(given.get("title", "answer")), dict(given)
         else:
-            title, schema = getattr(given, "__name__", "answer"), self._read_type(given)
+            self._adapter = adapter_of(given)
+            title, schema = getattr(given, "__name__", "answer"), dict(self._adapter.json_schema())
         self.param = strict_schema(schema, title, "the schema")
         """The `json_schema` of a request."""
         self.columns = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
         """The names of the fields."""
-
-    def _read_type(self, given: Any) -> dict[str, Any]:
-        from pydantic import TypeAdapter
-        from pydantic.errors import PydanticUserError
-
-        try:
-            self._adapter = TypeAdapter(_with_old_python(given))
-            return dict(self._adapter.json_schema())
-        except (PydanticUserError, TypeError, AttributeError) as exc:
-            raise UsageError(
-                f"{given!r} is not a schema: {str(exc).splitlines()[0]}",
-                hint="give a pydantic model, a dataclass, a TypedDict or a JSON schema",
-            ) from None
 
     def _names(self) -> tuple[str, ...]:
         """Return the names of the fields in Python; those of the schema may be aliases."""
@@ -87,16 +73,6 @@ class AnswerSchema:
         if self._adapter is None:
             return {name: result.parsed.get(name) for name in self.columns}
         return dict(self._adapter.dump_python(result.parsed, mode="json"))
-
-
-def _with_old_python(given: Any) -> Any:
-    """Return a TypedDict in the form that pydantic needs before Python 3.12; anything else as it is."""
-    if sys.version_info >= (3, 12) or not typing.is_typeddict(given):
-        return given
-    from typing_extensions import TypedDict
-
-    make: Any = TypedDict  # a type checker wants literal fields
-    return make(given.__name__, typing.get_type_hints(given, include_extras=True), total=given.__total__)
 
 
 def _invalid(result: Result, message: str) -> Result:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 
 from openai_batch.errors import InputError, UsageError
 from openai_batch.inputs.readers import PROMPT
+from openai_batch.requests.plain_values import plain_value
 
 Row: TypeAlias = dict[str, Any]
 Join: TypeAlias = Callable[[list[Row]], Any]
@@ -159,9 +160,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    kind = type(value)
-    if kind.__name__ in ("NAType", "NaTType"):
+    if type(value).__name__ in ("NAType", "NaTType"):
         return None
-    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
-        return plain(value.astype("datetime64[us]").item() if kind.__name__ == "datetime64" else value.tolist())
-    return str(value) if isinstance(value, str) else value
+    made = plain_value(value)
+    return made if made is value or isinstance(made, str) else plain(made)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from codecs import BOM_UTF8
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from openai_batch.errors import DownloadError, NotFoundError
-from openai_batch.results.result_line import UNREADABLE, id_of
+from openai_batch.results.result_line import ids_in
 
 from .provider_files import open_file
 from .store import job_folder
@@ -103,7 +102,7 @@ def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[list[str]] | None:
                     f"cannot get the input of batch {part.batch_id} ({exc}); results come in the provider's order"
                 )
                 return None
-            found, problem = _ids_in(handle)
+            found, problem = ids_in(handle)
         if problem is not None:
             what = f"file {part.file_id}, the input of batch {part.batch_id}: {problem}"
             if not found:
@@ -114,16 +113,3 @@ def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[list[str]] | None:
             return None
         ids.append(found)
     return ids
-
-
-def _ids_in(handle: BinaryIO) -> tuple[list[str], str | None]:
-    """Return the ids of a file of requests, and what is wrong with the first line that has none."""
-    ids: list[str] = []
-    problem = None
-    for number, line in enumerate(handle, 1):
-        if line.strip():
-            try:
-                ids.append(id_of(line.removeprefix(BOM_UTF8) if number == 1 else line))
-            except UNREADABLE as exc:
-                problem = problem or f"line {number} is not a request ({exc})"
-    return ids, problem

@@ -61,6 +61,7 @@ class Session:
         """
         if isinstance(provider, str):
             return get_provider_by_name(provider)
+        provider = provider.placed()
         self._given[provider.account] = provider
         return provider
 

@@ -6,6 +6,7 @@ is imported nowhere here.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,11 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
         def __init__(self, **given: Any) -> None:
             super().__init__(**given)
             self._sockets: WeakSet[socket.socket] = WeakSet()
+
+        def __del__(self) -> None:
+            """Close the connections when nothing uses the client any more."""
+            with contextlib.suppress(Exception):  # at the end of the program anything may be gone
+                self.close()
 
         def send(self, request: Any, *, stream: bool = False, **given: Any) -> Any:
             """Send a request, and return its answer."""

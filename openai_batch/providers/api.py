@@ -27,6 +27,7 @@ from openai_batch.net.transfer import DownloadResponse, transfer
 from .api_errors import OutcomeUnknown, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
 from .marks import has_token
+from .plain_client import usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -83,7 +84,7 @@ def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
 class BatchApi:
     """The calls to one provider. It has no state but the connection.
 
-    `client` is an SDK client to use instead of one made from the profile. `starting` is called with the progress of
+    `client` is a client to use instead of one made from the profile. `starting` is called with the progress of
     starting the local provider's server: (what is prepared, bytes done, bytes in all or None).
     """
 
@@ -96,7 +97,7 @@ class BatchApi:
     ) -> None:
         self.provider = provider
         self._client_given = client is not None
-        self._client = client
+        self._client: OpenAI | None = usable(client)
         self._starting = starting
 
     def make_ready(self) -> None:

@@ -1,6 +1,7 @@
 """Turn the errors of the SDK and its HTTP library into ours, and remove the key from every message.
 
-A provider's refusal because its queue is full is an ordinary ApiError here; `jobs/token_limit` recognises it.
+They are also errors of the SDK's own classes (`sdk_errors`). A provider's refusal because its queue is full is an
+ordinary ApiError here; `jobs/token_limit` recognises it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from openai_batch.net.delays import retry_after
 
 from .keys import bare_key, is_secret
 from .remedies import remedy
+from .sdk_errors import as_both
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,20 +56,23 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     except (BatchError, OutcomeUnknown):
         raise
     except openai.APIStatusError as exc:
-        raise _from_status(provider, doing, exc) from None
+        error = _from_status(provider, doing, exc)
+        raise as_both(error, exc, body=_body_without(_sent_keys(exc), exc.body)) from None
     except openai.APIConnectionError as exc:
         if isinstance(exc.__cause__, BatchError):  # of `net/answers`
             raise exc.__cause__ from None
-        raise _from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)) from None
+        raise as_both(_from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)), exc) from None
     except TimeoutError as exc:  # of `net/answers`
-        raise _from_connection(provider, doing, exc, []) from None
+        error = _from_connection(provider, doing, exc, [])
+        raise as_both(error, openai.APITimeoutError(_request_of(exc))) from None
     except openai.OpenAIError as exc:
-        raise ApiError(f"could not {doing} at {provider}: {_without((), str(exc))}") from None
+        raise as_both(ApiError(f"could not {doing} at {provider}: {_without((), str(exc))}"), exc) from None
     except Exception as exc:
         # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
         if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
             raise
-        raise _from_connection(provider, doing, exc, _sent_keys(exc)) from None
+        error = _from_connection(provider, doing, exc, _sent_keys(exc))
+        raise as_both(error, openai.APIConnectionError(request=_request_of(exc))) from None
 
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
@@ -76,7 +81,9 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
-        return AuthError(what, hint=f"check the key{variable} and what it may do")
+        known = keys or provider.headers
+        unsent = "no key was sent: name its variable in the profile's api_key_env"
+        return AuthError(what, hint=f"check the key{variable} and what it may do" if known else unsent)
     code = _without(keys, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
@@ -164,12 +171,27 @@ def _without(keys: Sequence[str], text: str) -> str:
     return without_used_keys(text)
 
 
+def _body_without(keys: Sequence[str], body: Any) -> Any:
+    """Return the body of an answer, a text or decoded JSON, without the keys."""
+    if isinstance(body, str):
+        return _without(keys, body)
+    if isinstance(body, dict):
+        return {name: _body_without(keys, value) for name, value in body.items()}
+    return [_body_without(keys, value) for value in body] if isinstance(body, list) else body
+
+
 def _sent_keys(exc: Any) -> list[str]:
     """Return the keys that the failed request carried."""
+    request = _request_of(exc)
+    return [] if request is None else _keys_of(request)
+
+
+def _request_of(exc: Any) -> Any:
+    """Return the request that failed; None if that is not known."""
     try:
-        return _keys_of(exc.request)
+        return exc.request
     except (AttributeError, RuntimeError):  # the HTTP library raises RuntimeError if it knows no request
-        return []
+        return None
 
 
 def _keys_of(request: Any) -> list[str]:

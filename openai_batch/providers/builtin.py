@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .keys import OPENAI_KEY, OPENAI_URL
 from .provider import LOCAL_URL, Provider
 
 _OPENAI_ENDPOINTS = (
@@ -42,8 +43,8 @@ def is_openai_model(model: str) -> bool:
 openai_provider = Provider(
     name="openai",
     display_name="OpenAI",
-    base_url="https://api.openai.com/v1",
-    api_key_env_var="OPENAI_API_KEY",
+    base_url=OPENAI_URL,
+    api_key_env_var=OPENAI_KEY,
     default_chat_model="gpt-4o-mini",
     default_embedding_model="text-embedding-3-small",
     requires_consistency=True,
@@ -75,7 +76,7 @@ local_provider = Provider(
 )
 
 all_providers = [openai_provider, parasail_provider]
-"""The providers of 0.3.4."""
+"""The providers of 0.3.4. A program may add its own, or replace the list `openai_batch.providers.all_providers`."""
 
 
 def _other(**values: Any) -> Provider:

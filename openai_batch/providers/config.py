@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from openai_batch import providers
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
@@ -104,12 +105,13 @@ class Settings:
 
 
 def load() -> Settings:
-    """Read the configuration file. If there is none, return only the built-in profiles.
+    """Read the configuration file. If there is none, return only the built-in profiles, and those of `all_providers`.
 
     Raises ConfigError, which names the file, the line or key, and the remedy.
     """
     path, config = paths.config_file(), read_config()
-    profiles = {name: _copy(profile) for name, profile in BUILT_IN.items()}
+    own_list = {str(profile.name): profile for profile in providers.all_providers if profile.name}
+    profiles = {name: _copy(profile) for name, profile in (BUILT_IN | own_list).items()}
     for name, table in config.get("providers", {}).items():
         profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
     default, origin = config.get("provider"), str(path)

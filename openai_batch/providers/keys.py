@@ -37,6 +37,10 @@ _SECRET_VALUE = re.compile(
 
 _SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S+\s*$", re.IGNORECASE)
 
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
+"""The base URL of OpenAI, and the variable of its key."""
+
 _COMMAND_TIMEOUT = 60.0
 """Seconds that a key command may take. It may ask its user for a password."""
 
@@ -44,6 +48,11 @@ _COMMAND_TIMEOUT = 60.0
 def key_from_environment(variable: str | None) -> str | None:
     """Return the variable's value, or None if it is unset or empty, or if `variable` is None."""
     return (os.environ.get(variable or "") or "").strip() or None
+
+
+def sdk_base_url() -> str:
+    """Return the base URL that the SDK uses by itself: that of OPENAI_BASE_URL, else OpenAI's."""
+    return os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
 
 
 def is_secret(header: str, value: str = "") -> bool:
@@ -125,7 +134,7 @@ def check_key_host(
     a key to go unencrypted.
     """
     parts = urlsplit(base_url)
-    if "OPENAI_API_KEY" in variables and not is_openai(base_url):
+    if OPENAI_KEY in variables and not is_openai(base_url):
         raise ConfigError(
             f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
             hint="put this provider's key into a variable of its own and name that in api_key_env",

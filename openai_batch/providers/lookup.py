@@ -27,6 +27,7 @@ __all__ = [
     "get_provider_by_base_url",
     "get_provider_by_model",
     "get_provider_by_name",
+    "is_known",
     "known_providers",
     "openai_models",
     "openai_provider",
@@ -54,6 +55,14 @@ def known_providers() -> dict[str, Provider]:
     from .config import load
 
     return {name: with_key(profile) for name, profile in load().profiles.items()}
+
+
+def is_known(provider: Provider) -> bool:
+    """Tell whether this is a built-in or configured provider, and not only a base URL that a program has given."""
+    from .config import load
+
+    profile = load().profiles.get(provider.name or "")
+    return profile is not None and profile.is_at(str(provider.base_url))
 
 
 def askable_providers() -> list[Provider]:

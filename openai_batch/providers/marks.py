@@ -102,7 +102,11 @@ def token_of(metadata: Mapping[str, str]) -> str | None:
 
 def own_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the user's own part of a batch's metadata."""
-    return {key: value for key, value in metadata.items() if not _is_own_key(key) and not _TEXT.search(value.lower())}
+    return {
+        key: value
+        for key, value in metadata.items()
+        if not _is_own_key(key) and key != JOBLESS_TOKEN and not _TEXT.search(value.lower())
+    }
 
 
 def _is_own_key(key: str) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+from openai_batch.errors import AuthError
 from openai_batch.requests.limits import Limits
 
-from .keys import find_key, header_values, hide_keys, key_source, short_hash
+from .keys import OPENAI_KEY, find_key, header_values, hide_keys, key_source, sdk_base_url, short_hash
+from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +42,7 @@ class Provider:
     """The name in messages; by default `name`."""
 
     base_url: str | None = None
-    """The URL of the API, such as `https://api.example.com/v1`."""
+    """The URL of the API, such as `https://api.example.com/v1`; None for that of the SDK (see `placed`)."""
 
     api_key: str | None = field(default=None, repr=False)
     """The key itself. If it is set, `api_key_env_var` and `api_key_command` are not used."""
@@ -127,10 +130,26 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
-        hide_keys(self.api_key, self.api_key_env_var, self.headers)
-        base_url, key = local_endpoint(starting) if self.is_local else (str(self.base_url), self.resolve_key())
-        headers = header_values(str(self), self.headers)
+        placed = self.placed()
+        hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
+        try:
+            base_url, key = local_endpoint(starting) if self.is_local else (str(placed.base_url), placed.resolve_key())
+            headers = header_values(str(self), self.headers)
+        except AuthError as exc:
+            raise if_imported(exc, "OpenAIError") from None
         return make_client(base_url, key, headers, is_local=self.is_local)
+
+    def placed(self) -> Provider:
+        """Return this profile; without a base URL, with the SDK's own: OPENAI_BASE_URL, or else OpenAI's.
+
+        The key then comes from OPENAI_API_KEY, if the profile names no other source. This is what `Provider()` meant in
+        0.3.4.
+        """
+        if self.base_url is not None:
+            return self
+        own_key = self.api_key_env_var or self.api_key_command
+        variable = self.api_key_env_var if own_key else OPENAI_KEY
+        return dataclasses.replace(self, base_url=sdk_base_url(), api_key_env_var=variable)
 
     def resolve_key(self) -> str | None:
         """Return the key; None if the provider needs none. See `find_key` for the order.

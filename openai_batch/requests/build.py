@@ -14,7 +14,9 @@ import msgspec
 
 from openai_batch.errors import InputError
 
+from .answer_types import with_schemas
 from .endpoints import ENDPOINTS, BatchType, kind_of_endpoint, kind_of_keys
+from .plain_values import plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,7 +46,8 @@ class Request:
 def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Request:
     """Return the request that `params` describe.
 
-    Without `endpoint` ("/v1/responses", or just "responses") the keys of `params` decide the kind, as in 0.3.4.
+    Without `endpoint` ("/v1/responses", or just "responses") the keys of `params` decide the kind, as in 0.3.4. A type
+    as `response_format` or `text_format` becomes its JSON schema.
     Raises InputError if the keys do not tell the kind, or if a parameter is missing or wrong. Raises UsageError for
     an unknown endpoint.
     """
@@ -54,6 +57,7 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
         raise InputError("The model must be a string that is not empty", hint='add model="…"')
     if params.get("stream"):
         raise InputError("A batch request cannot stream its answer", hint="leave stream out")
+    params = with_schemas(params)
     if endpoint is None:
         kind = kind_of_keys(params)
         url = ENDPOINTS[kind]
@@ -71,7 +75,8 @@ def request_line(custom_id: str, url: str, body: Mapping[str, Any]) -> bytes:
     Raises InputError for values that JSON cannot express: NaN, infinities, half of a surrogate pair, other types.
     """
     try:
-        line = msgspec.json.encode({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
+        whole = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
+        line = msgspec.json.encode(whole, enc_hook=_plain)
     except UnicodeEncodeError as exc:
         raise InputError(
             f"{custom_id}: the request contains half of a surrogate pair, which is not a character ({exc.reason})",
@@ -156,8 +161,16 @@ _BODY_MAKERS: dict[BatchType, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 }
 
 
+def _plain(value: Any) -> Any:
+    made = plain_value(value)
+    if made is value:
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    return made
+
+
 def _not_finite(value: Any, where: str = "body") -> str | None:
     """Return the path of the first float in `value` that is not finite, or None."""
+    value = plain_value(value)
     if isinstance(value, float):
         return None if math.isfinite(value) else where
     if isinstance(value, dict):

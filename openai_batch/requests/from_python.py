@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, InputError
 from openai_batch.files.atomic import as_path
 
+from .answer_types import with_schemas
 from .build import build_request, request_line
 from .join import open_joined
 from .source import Source
@@ -107,4 +108,6 @@ def _line(number: int, request: Mapping[str, Any]) -> bytes:
     if url is None:
         built = build_request(body)
         body, url = built.body, built.url
+    else:
+        body = with_schemas(body)
     return request_line(custom_id, url, body)

@@ -6,9 +6,13 @@ Lines are read by msgspec. What it does not read, such as NaN and half a surroga
 from __future__ import annotations
 
 import json
-from typing import Any
+from codecs import BOM_UTF8
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MISSING = "obatch_missing"
 """The key of a line of our own, for a request that has no result."""
@@ -97,6 +101,19 @@ def id_of(line: bytes) -> str:
     if not isinstance(custom_id, str):
         raise msgspec.ValidationError("it has no custom_id")
     return str(_without_halves(custom_id))
+
+
+def ids_in(lines: Iterable[bytes]) -> tuple[list[str], str | None]:
+    """Return the ids of the lines of a file of requests, and what is wrong with the first line that has none."""
+    ids: list[str] = []
+    problem = None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                ids.append(id_of(line.removeprefix(BOM_UTF8) if number == 1 else line))
+            except UNREADABLE as exc:
+                problem = problem or f"line {number} is not a request ({exc})"
+    return ids, problem
 
 
 def with_id(line: bytes, custom_id: str) -> bytes:

@@ -76,7 +76,8 @@ def test_03_the_openai_key_goes_to_no_other_host(stub: Stub, monkeypatch: pytest
 def test_03_a_given_host_without_a_key_gets_none(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--base-url` alone sends no key of another provider."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    run.main([ready(), "--base-url", stub.base_url.replace("127.0.0.1", "localhost"), "-c"])
+    with pytest.warns(UserWarning, match="OPENAI_API_KEY is not sent to localhost"):
+        run.main([ready(), "--base-url", stub.base_url.replace("127.0.0.1", "localhost"), "-c"])
     assert stub.calls
     assert "canary" not in str(stub.calls)
 
@@ -140,7 +141,7 @@ def test_10_a_base_url_matches_whatever_its_form() -> None:
 
 
 def test_11_wait_takes_many_ids_and_both_callbacks(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
-    """`wait` uses the given client, takes one id or several, calls back, and neither prints nor downloads."""
+    """`wait` uses the given client, takes one id or several, calls back, prints each status, and downloads."""
     import openai
 
     add(Batch("1.jsonl")).submit()
@@ -162,8 +163,8 @@ def test_11_wait_takes_many_ids_and_both_callbacks(stub: Stub, capsys: pytest.Ca
     client.close()
     assert not isinstance(one, list)
     assert one.status == "completed"
-    assert capsys.readouterr().out == ""
-    assert names() == ["1.jsonl", "2.jsonl"]
+    assert capsys.readouterr().out == "in_progress\ncompleted\ncompleted\ncompleted\n"
+    assert names() == ["1.jsonl", "2.jsonl", "batch_1-output.jsonl", "batch_2-output.jsonl"]
 
 
 @pytest.mark.parametrize("model", ["gpt-7-turbo", "ft:gpt-4o-mini:acme::x1", "o9-mini", "text-embedding-3-giant"])

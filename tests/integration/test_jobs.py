@@ -256,9 +256,10 @@ def test_a_failed_batch_says_why(workbench: Workbench, jobs: Jobs) -> None:
     job = jobs.submit(workbench.write("fault:end=failed", 2), provider="faulty").wait()
     assert job.status == "failed"
     assert job.faults
+    reason = "batch_failed: the batch failed: line 2: This line is no JSON. (invalid_json_line)"
     assert [(result.custom_id, result.outcome, str(result.error)) for result in job.results()] == [
-        ("id-0", Outcome.MISSING, "missing: no result"),
-        ("id-1", Outcome.MISSING, "missing: no result"),
+        ("id-0", Outcome.MISSING, reason),
+        ("id-1", Outcome.MISSING, reason),
     ]
 
 

@@ -17,8 +17,9 @@ from openai_batch import errors
 PACKAGE = Path(openai_batch.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 PROGRAMS = {"run", "create_batch", "create_batch_input", "create_input", "example_prompts", "__main__"}
-SPEAKING = {*PROGRAMS, "batch/program", "inputs/example", "local/engine_process", "local/__main__", "batch/batch"}
-"""Programs; and `Batch`, one method of which prints the status as it did in 0.3.4."""
+SPEAKING = {*PROGRAMS, "batch/program", "inputs/example", "local/engine_process", "local/__main__"}
+SPEAKING |= {"batch/batch", "batch/wait"}
+"""Programs; and `Batch.submit_wait_download` and `wait`, which print the status as they did in 0.3.4."""
 
 HOMES = {
     "openai": r"providers/(api|api_errors|client)",
@@ -26,7 +27,7 @@ HOMES = {
     "typer": r"cli/.*",
     "rich": r"cli/.*|frames/progress",
     "narwhals": r"frames/tables",
-    "pydantic": r"frames/schema",
+    "pydantic": r"frames/schema|requests/answer_types",
     **dict.fromkeys(("pandas", "polars", "pyarrow", "datasets", "numpy"), r"(?!)"),
     "platformdirs": r"files/paths",
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),

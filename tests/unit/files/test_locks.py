@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.systems import on_windows
 
+from openai_batch.files.locks import hold
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,3 +69,9 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, monkeypatch: pytest.Monkey
         pytest.skip("the simulation reads /proc")
     assert callable(run)
     run(LOCKS)
+
+
+def test_a_folder_that_was_removed_is_not_made_a_file(tmp_path: Path) -> None:
+    """Another process may remove a new folder before it is held: then there is nothing to hold."""
+    assert hold(tmp_path / "gone", folder=True) is None
+    assert not (tmp_path / "gone").exists()
