@@ -27,6 +27,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from .escapes import escape_newlines
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -70,6 +72,7 @@ class BatchError(Exception):
     """The operation failed; running the same command again is safe.
 
     `hint` says what to do next. `message` is the first line, and `details` are the lines below it, if there are any.
+    They may quote servers, models and files, so what could control a terminal or begin a new line is escaped.
     """
 
     exit_code: ClassVar[int] = 1
@@ -77,10 +80,14 @@ class BatchError(Exception):
     """The hint of errors that are raised without one."""
 
     def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
-        super().__init__("\n".join([message, *details]))
-        self.message = message
-        self.details = tuple(details)
-        self.hint = hint or self.remedy
+        self.message = escape_newlines(message)
+        self.details = tuple(map(escape_newlines, details))
+        self.hint = escape_newlines(hint or self.remedy)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        """Return the message and the details, each on its line."""
+        return "\n".join([self.message, *self.details])
 
     @property
     def code(self) -> int:

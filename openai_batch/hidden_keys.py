@@ -9,6 +9,9 @@ import re
 SHORTEST = 16
 """Characters of the shortest key that is looked for in every text: a shorter one may be a common word."""
 
+_LONGEST = 5_000
+"""Characters of the longest form of a key that a text is searched for beyond the part of it that is shown."""
+
 _used: dict[str, re.Pattern[str]] = {}
 """The keys that this process has used."""
 
@@ -24,6 +27,11 @@ def without_used_keys(text: str) -> str:
     for pattern in _used.values():
         text = pattern.sub("(key)", text)
     return text
+
+
+def beginning(text: str, length: int) -> str:
+    """Return the first `length` characters of `text` without keys. No key is cut, which would leave its beginning."""
+    return without_used_keys(text[: length + _LONGEST])[:length]
 
 
 def without_key(key: str, text: str) -> str:

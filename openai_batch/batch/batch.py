@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from openai_batch.errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
+from openai_batch.escapes import escape_newlines
 from openai_batch.providers.batch_info import FINISHED as FINISHED_STATES
 from openai_batch.providers.keys import OPENAI_KEY, key_from_environment
 from openai_batch.providers.lookup import (
@@ -292,7 +293,7 @@ class Batch:
         def on_status(batch: OpenAIBatch) -> None:
             if status_callback is not None:
                 status_callback(batch)
-            print(batch.status)  # noqa: T201 - what this method has always done
+            print(escape_newlines(batch.status))  # noqa: T201 - what this method has always done
 
         batch = follow(lambda: self.status(**options), interval=interval, on_status=on_status, provider=self.provider)
         return batch, *self.download(**options)

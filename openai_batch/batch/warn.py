@@ -6,6 +6,8 @@ import sys
 import warnings
 from urllib.parse import urlsplit
 
+from openai_batch.escapes import escape_newlines
+
 _INSIDE = (__name__.partition(".")[0], "contextlib")
 """Modules to skip: this package, and the module that calls it at the end of a `with` block."""
 
@@ -17,7 +19,7 @@ def warn(text: str) -> None:
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         frame = frame.f_back
         level += 1
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(escape_newlines(text), stacklevel=level)
 
 
 def warn_of_unsent_key(variable: str, base_url: str | None) -> None:

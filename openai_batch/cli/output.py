@@ -15,6 +15,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from openai_batch.escapes import escape_controls, escape_json, escape_newlines, unescaped
+from openai_batch.hidden_keys import beginning
 
 from .table import Column, print_table
 
@@ -281,7 +282,8 @@ def _shortened(text: str, width: int = 200) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    shown = beginning(text, width + 1)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 _STYLES = {

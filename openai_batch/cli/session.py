@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ConfigError
-from openai_batch.hidden_keys import hide_key
 
 from .live import make_reporter
 from .signals import stopped_error
@@ -109,8 +108,9 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
 
 def _hide_keys() -> None:
     """Take the keys in the environment out of everything that is shown: result files may repeat them."""
+    from openai_batch.providers.keys import hide_keys
     from openai_batch.providers.lookup import known_providers
 
     with contextlib.suppress(ConfigError):
         for profile in known_providers().values():
-            hide_key(profile.api_key or "")
+            hide_keys(profile.api_key, profile.api_key_env_var, profile.headers)

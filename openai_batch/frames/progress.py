@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.escapes import escape_newlines
 from openai_batch.jobs.logging_reporter import LoggingReporter
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ class BarReporter(LoggingReporter):
     def polled(self, job: JobRecord) -> None:
         """Show how many requests of a job are done."""
         super().polled(job)
-        status = "".join(char for char in job.status.replace("_", " ") if char.isprintable())
-        self._show(f"job {job.id}: {status}", job.counts.done, job.counts.total or None)
+        self._show(f"job {job.id}: {job.status.replace('_', ' ')}", job.counts.done, job.counts.total or None)
 
     def _show(self, what: str, done: int, total: int | None) -> None:
         bars = self._bars
         if bars is not None:
-            bars.update(self._task, description=what, completed=done, total=total)
+            bars.update(self._task, description=escape_newlines(what), completed=done, total=total)
 
 
 def _in_notebook() -> bool:

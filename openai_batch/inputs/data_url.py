@@ -8,7 +8,6 @@ import io
 import mimetypes
 import re
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError
 from openai_batch.net.plain_get import TimedHttpHandler, TimedHttpsHandler
+from openai_batch.net.time_limit import cutting
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
@@ -130,6 +130,7 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
+        fp.close()  # the standard handler would read it to its end, which may never come
         if not is_web_address(newurl):
             raise InputError(f"{req.full_url} redirects to an address that is neither http nor https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -146,18 +147,16 @@ def _download(url: str) -> tuple[str, bytes]:
         _HttpOnly(),
     ):
         opener.add_handler(handler)
-    deadline = time.monotonic() + DOWNLOAD_TIMEOUT
     data = bytearray()
     try:
-        with opener.open(url, timeout=READ_TIMEOUT) as response:
+        with opener.open(url, timeout=READ_TIMEOUT) as response, cutting((response.sock,), DOWNLOAD_TIMEOUT) as start:
+            start()
             mime = response.headers.get_content_type() if "Content-Type" in response.headers else ""
             announced = response.length
             while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:
                     raise InputError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
-                if time.monotonic() > deadline:
-                    raise InputError(f"{url} did not arrive within {DOWNLOAD_TIMEOUT:.0f} seconds")
     except urllib.error.HTTPError as exc:
         exc.close()
         raise InputError(f"{url} cannot be fetched: the server said {exc.code}") from None

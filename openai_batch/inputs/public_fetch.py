@@ -9,14 +9,14 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
 from openai_batch.net.addresses import is_public
-from openai_batch.net.plain_get import TimedHttp, TimedHttps
+from openai_batch.net.plain_get import TimedHttp, TimedHttps, TimedResponse
+from openai_batch.net.time_limit import cutting
 
 from .data_url import DOWNLOAD_TIMEOUT, MAX_DOWNLOAD_BYTES, READ_TIMEOUT, _HttpOnly
 
@@ -73,13 +73,14 @@ def _opener(allowed: Callable[[str], bool]) -> urllib.request.OpenerDirector:
     return opener
 
 
-def _read(response: http.client.HTTPResponse, url: str) -> bytes:
-    deadline = time.monotonic() + DOWNLOAD_TIMEOUT
+def _read(response: TimedResponse, url: str) -> bytes:
     data = bytearray()
-    while chunk := response.read1(_CHUNK):
-        data += chunk
-        if len(data) > MAX_DOWNLOAD_BYTES or time.monotonic() > deadline:
-            raise InputError(f"{url[:200]} is too large or too slow", hint="fetch it yourself and name the file")
+    with cutting((response.sock,), DOWNLOAD_TIMEOUT) as start:
+        start()
+        while chunk := response.read1(_CHUNK):
+            data += chunk
+            if len(data) > MAX_DOWNLOAD_BYTES:
+                raise InputError(f"{url[:200]} is too large", hint="fetch it yourself and name the file")
     if response.length:
         raise InputError(f"the download of {url[:200]} ended after {len(data):,} bytes", hint="try again")
     return bytes(data)

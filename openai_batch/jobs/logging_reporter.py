@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from openai_batch.escapes import escape_newlines
+
 from .reporter import Reporter
 
 if TYPE_CHECKING:
@@ -24,16 +26,16 @@ class LoggingReporter(Reporter):
 
     def note(self, text: str) -> None:
         """Write a remark."""
-        self._log.info(text)
+        self._log.info(escape_newlines(text))
 
     def warn(self, text: str) -> None:
         """Write a warning."""
-        self._log.warning(text)
+        self._log.warning(escape_newlines(text))
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Write the end of a transfer."""
         if total and done >= total:
-            self._log.info("%s: %s bytes", what, f"{total:,}")
+            self._log.info("%s: %s bytes", escape_newlines(what), f"{total:,}")
 
     def polled(self, job: JobRecord) -> None:
         """Write the status of a job if it has changed, with its counts."""

@@ -61,7 +61,6 @@ def hints_for_programs() -> Iterator[None]:
             exc.message = in_python(exc.message)
         if isinstance(exc, InputError):
             exc.details = tuple(_with_remedies(exc.details, exc.problems))
-        exc.args = ("\n".join([exc.message, *exc.details]),)
         note = f"hint: {exc.hint}"
         if note not in getattr(exc, "__notes__", ()):
             exc.add_note(note)

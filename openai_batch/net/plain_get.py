@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from openai_batch.errors import ApiError, UnreachableError
 
-from .time_limit import cutting
+from .time_limit import cutting, each_in_time
 from .transfer import DownloadResponse
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
 _CHUNK = 1 << 18
@@ -38,7 +39,7 @@ def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too:
         opener.addheaders = []  # not even a User-Agent
         with opener.open(request, timeout=timeout) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
-            yield DownloadResponse(response.status, names, _chunks(response, host))
+            yield DownloadResponse(response.status, names, _chunks(response, host, timeout))
     except urllib.error.HTTPError as exc:
         exc.close()
         raise ApiError(f"{host}, where the file is, said {exc.code}", status=exc.code) from None
@@ -47,10 +48,9 @@ def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too:
         raise UnreachableError(f"{host}, where the file is, cannot be reached ({reason})") from None
 
 
-def _chunks(response: Any, host: str | None) -> Iterator[bytes]:
+def _chunks(response: Any, host: str | None, seconds: float) -> Iterator[bytes]:
     try:
-        while chunk := response.read1(_CHUNK):
-            yield chunk
+        yield from each_in_time(iter(lambda: response.read1(_CHUNK), b""), (response.sock,), seconds)
     except (OSError, http.client.HTTPException) as exc:
         raise UnreachableError(f"the connection to {host} broke ({exc})") from None
 
@@ -69,13 +69,24 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Check the next address."""
+        """Check the next address. What else the answer says is not read: it may be without an end."""
+        fp.close()
         _check(newurl, self._schemes)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class TimedResponse(http.client.HTTPResponse):
+    """An answer that keeps its socket, so that its connection can be cut."""
+
+    def __init__(self, sock: socket.socket, *given: Any, **options: Any) -> None:
+        super().__init__(sock, *given, **options)
+        self.sock = sock
+
+
 class TimedHttp(http.client.HTTPConnection):
     """A connection on which the timeout is the time for all headers of an answer, not for one read."""
+
+    response_class = TimedResponse
 
     def getresponse(self) -> http.client.HTTPResponse:
         """Read the status and the headers."""

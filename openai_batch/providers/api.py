@@ -21,6 +21,7 @@ from openai_batch.files.slice import FileSlice
 from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
+from openai_batch.net.time_limit import each_in_time
 from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import OutcomeUnknown, translated, without_sent_key
@@ -318,7 +319,8 @@ class BatchApi:
                     raise
             else:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                chunks = unpacked(answer.http_response.iter_raw(), names.get("content-encoding", ""))
+                raw = each_in_time(answer.http_response.iter_raw(), _sockets_of(answer.http_response), READ_TIMEOUT)
+                chunks = unpacked(raw, names.get("content-encoding", ""))
                 yield DownloadResponse(answer.status_code, names, chunks)
         if elsewhere:
             # The file is in an object store: its address needs no key, and gets none.
@@ -397,6 +399,13 @@ def _redirect_target(exc: Any) -> str:
     """Return the address that an answer redirects a request for a file to; empty if it does not."""
     location = exc.response.headers.get("location", "") if exc.status_code in _REDIRECTS else ""
     return urljoin(str(exc.response.url), location) if location else ""
+
+
+def _sockets_of(response: Any) -> list[Any]:
+    """Return the socket of an answer; none if a program's own client has another kind of connection."""
+    stream = response.extensions.get("network_stream")
+    found = stream.get_extra_info("socket") if stream is not None else None
+    return [] if found is None else [found]
 
 
 def _slice(stream: BinaryIO | FileSlice, progress: Callable[[int], None] | None) -> FileSlice:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING, ApiError, AuthError, BatchError, NotFoundError, UnreachableError
-from openai_batch.hidden_keys import SHORTEST, without_key
+from openai_batch.hidden_keys import SHORTEST, hide_key, without_key, without_used_keys
 from openai_batch.net.delays import retry_after
 
-from .keys import is_secret
+from .keys import bare_key, is_secret
 from .remedies import remedy
 from .sdk_errors import as_both
 
@@ -31,6 +31,9 @@ _STATUS_HINTS = {
     402: "top up the account at the provider; trying again does not help before that",
     413: "the file is too large for this provider: set max_bytes in its profile, and the input is cut",
 }
+
+_QUOTED = 500
+"""The most characters of a provider's message that are shown."""
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
@@ -63,7 +66,7 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
         error = _from_connection(provider, doing, exc, [])
         raise as_both(error, openai.APITimeoutError(_request_of(exc))) from None
     except openai.OpenAIError as exc:
-        raise as_both(ApiError(f"could not {doing} at {provider}: {exc}"), exc) from None
+        raise as_both(ApiError(f"could not {doing} at {provider}: {_without((), str(exc))}"), exc) from None
     except Exception as exc:
         # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
         if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
@@ -74,7 +77,7 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
     status, keys = int(exc.status_code), _sent_keys(exc)
-    message = _without(keys, _server_message(exc))
+    message = _without(keys, _server_message(exc))[:_QUOTED]
     what = f"could not {doing}: {provider} said {status}" + (f": {message}" if message else "")
     if status in (401, 403):
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
@@ -140,7 +143,7 @@ def _reason(exc: BaseException) -> str:
 
 
 def _server_message(exc: Any) -> str:
-    """Return the provider's own message, on one line, cut to 500 characters."""
+    """Return the provider's own message, on one line, as far as one is shown and a key at its end may reach."""
     body = exc.body
     if isinstance(body, dict):
         inner = body.get("error", body)
@@ -149,7 +152,7 @@ def _server_message(exc: Any) -> str:
         body = ""
     if body.lstrip().startswith("<"):
         body = "(a web page)"
-    return " ".join(body.split())[:500]
+    return " ".join(body[: 10 * _QUOTED].split())
 
 
 def without_sent_key(response: Any) -> bytes:
@@ -162,8 +165,10 @@ def without_sent_key(response: Any) -> bytes:
 def _without(keys: Sequence[str], text: str) -> str:
     """Return `text` without the keys, which some servers repeat in their messages."""
     for key in keys:
-        text = without_key(key, text)
-    return text
+        hide_key(key)
+        if len(key) < SHORTEST:
+            text = without_key(key, text)
+    return without_used_keys(text)
 
 
 def _body_without(keys: Sequence[str], body: Any) -> Any:
@@ -191,5 +196,5 @@ def _request_of(exc: Any) -> Any:
 
 def _keys_of(request: Any) -> list[str]:
     """Return the keys in a request's headers, the longest first."""
-    found = [value.removeprefix("Bearer ") for name, value in request.headers.items() if is_secret(name, value)]
+    found = [bare_key(value) for name, value in request.headers.items() if is_secret(name, value)]
     return sorted(filter(None, found), key=len, reverse=True)

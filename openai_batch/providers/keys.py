@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from openai_batch.errors import AuthError, ConfigError
+from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_loopback, is_openai
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _SECRET_HEADER = re.compile(
 _SECRET_VALUE = re.compile(
     r"\s*((bearer|basic|token)\s+\S|(sk|pk|rk|gsk|xai|hf|nvapi|psk|key)[-_][\w-]{16})", re.IGNORECASE
 )
+
+_SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S+\s*$", re.IGNORECASE)
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
@@ -57,6 +60,11 @@ def is_secret(header: str, value: str = "") -> bool:
     return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
 
 
+def bare_key(value: str) -> str:
+    """Return the key in a header's value: what follows a scheme such as `Bearer`."""
+    return value.strip().rpartition(" ")[2] if _SCHEME.match(value) else value
+
+
 def header_values(name: str, headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of the provider called `name`, with the values of the variables that they refer to.
 
@@ -76,6 +84,17 @@ def references(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that headers refer to, by header."""
     found = {name: value.removeprefix(REFERENCE) for name, value in headers.items() if value.startswith(REFERENCE)}
     return {name: variable.strip() for name, variable in found.items()}
+
+
+def hide_keys(given: str | None, variable: str | None, headers: Mapping[str, str]) -> None:
+    """Take the keys of a profile out of everything that is shown; one that a command prints is not known yet."""
+    hide_key(given or key_from_environment(variable) or "")
+    variables = references(headers)
+    for header, value in headers.items():
+        if header in variables:
+            hide_key(bare_key(key_from_environment(variables[header]) or ""))
+        elif is_secret(header, value):
+            hide_key(bare_key(value))
 
 
 def check_headers(where: str, headers: Mapping[str, str]) -> None:

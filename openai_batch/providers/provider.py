@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from openai_batch.errors import AuthError
 from openai_batch.requests.limits import Limits
 
-from .keys import OPENAI_KEY, find_key, header_values, key_source, sdk_base_url, short_hash
+from .keys import OPENAI_KEY, find_key, header_values, hide_keys, key_source, sdk_base_url, short_hash
 from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Provider:
     status_map: dict[str, str] = field(default_factory=dict)
     """Maps the provider's own status words, in lower case, to the standard ones."""
 
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Extra headers for every request. A value `env:NAME` stands for the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
@@ -135,6 +135,7 @@ class Provider:
         from .client import local_endpoint, make_client
 
         placed = self.placed()
+        hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
         try:
             base_url, key = local_endpoint(starting) if self.is_local else (str(placed.base_url), placed.resolve_key())
             headers = header_values(str(self), self.headers)

@@ -16,6 +16,7 @@ import msgspec
 
 from openai_batch.errors import DownloadError
 from openai_batch.files.lines import lines
+from openai_batch.hidden_keys import beginning
 
 from .outcome import SUCCEEDED, Outcome
 from .result import Result
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read, in bytes. Lines can be long, since they can contain images and vectors."""
+
+_SHOWN = 8_000
+"""Bytes of a line that is no result that are read to show its beginning."""
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
@@ -239,7 +243,7 @@ class _PlaceCollector:
 
     def skip(self, line: int, reason: str, raw: bytes) -> None:
         """Count a line that is not a result, and remember what it says."""
-        shown = _KEY_LIKE.sub(b"(key)", raw)[:80].decode("utf-8", "backslashreplace")
+        shown = beginning(_KEY_LIKE.sub(b"(key)", raw[:_SHOWN]).decode("utf-8", "backslashreplace"), 80)
         text = f"{self._name}: line {line} is not a result ({reason})" + (f": {shown}" if shown else "")
         self._skipped += 1
         self._first = self._first or text

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from openai_batch.hidden_keys import beginning
+
 _QUOTED = 200
 """The most characters of a message in a cause."""
 
@@ -53,7 +55,7 @@ class ResultError:
     def __str__(self) -> str:
         """Return the code and the message in a few words."""
         codes = [str(code) for code in (self.status, self.code) if code is not None]
-        head, text = " ".join(dict.fromkeys(codes)), " ".join(self.message.split())[:_QUOTED]
+        head, text = " ".join(dict.fromkeys(codes)), beginning(" ".join(self.message.split()), _QUOTED)
         return f"{head}: {text}" if head and text else head or text or "unknown error"
 
 
@@ -137,4 +139,4 @@ def _quoted(error: Any) -> str:
         rest = {name: value for name, value in rest.items() if name not in ("code", "object")}
     if not has_content(rest):
         return ""
-    return rest if isinstance(rest, str) else msgspec.json.encode(rest).decode()[:_QUOTED]
+    return rest if isinstance(rest, str) else beginning(msgspec.json.encode(rest).decode(), _QUOTED)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import msgspec
 
 from openai_batch.errors import count_text
+from openai_batch.hidden_keys import beginning
 
 from .answers import Answer, answer_in
 from .body_parts import choices_in, reasoning_in, tool_calls_in
@@ -52,7 +53,7 @@ class Result:
 
     def __repr__(self) -> str:
         summary = self.summary
-        shown = summary if len(summary) <= _SHOWN else f"{summary[:_SHOWN]}…"
+        shown = beginning(summary, _SHOWN) + ("…" if len(summary) > _SHOWN else "")
         return f"<Result {self.custom_id!r} {self.outcome}: {shown!r}>"
 
     @property

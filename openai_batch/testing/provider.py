@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.providers.config_file import write_text
 from openai_batch.providers.provider import Provider
 
 from .server import FakeServer
@@ -72,9 +73,11 @@ def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> It
     it has ended. Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that jobs are kept
     apart from the user's own. Programs that are started there inherit this.
     """
-    with tempfile.TemporaryDirectory(prefix="obatch-testing-") as folder, FakeServer(answer, polls) as server:
+    # On Windows the registry of a job that the program still holds cannot be removed.
+    temporary = tempfile.TemporaryDirectory(prefix="obatch-testing-", ignore_cleanup_errors=True)
+    with temporary as folder, FakeServer(answer, polls) as server:
         config = Path(folder) / "config.toml"
-        config.write_text(_CONFIG.format(url=server.base_url), encoding="utf-8")
+        write_text(config, _CONFIG.format(url=server.base_url))
         chosen = {
             "OBATCH_CONFIG": str(config),
             "OBATCH_PROVIDER": _NAME,

@@ -146,7 +146,7 @@ def test_a_malformed_address_is_an_error_of_its_row(options: tuple[str, ...]) ->
     assert done.code == 3
     lines = done.err.splitlines()
     for number, address in enumerate(MALFORMED, 1):
-        assert lines[number].startswith(f"t.jsonl:{number}: image: "), lines[number]
+        assert lines[number].startswith(f"  t.jsonl:{number}: image: "), lines[number]
         assert "is not a usable web address" in lines[number]
         with pytest.raises(InputError, match="is not a usable web address"):
             data_url(address)
@@ -159,7 +159,7 @@ def test_a_name_that_cannot_be_looked_up_is_an_error_of_its_row() -> None:
     done = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--inline-images")
     assert done.code == 3
     for number in range(2, 2 + len(addresses)):
-        assert re.search(rf"^t.csv:{number}: image: http://\S* cannot be fetched", done.err, re.MULTILINE), done.err
+        assert re.search(rf"^  t.csv:{number}: image: http://\S* cannot be fetched", done.err, re.MULTILINE), done.err
 
 
 def test_brackets_are_no_traceback() -> None:

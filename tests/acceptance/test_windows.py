@@ -93,6 +93,31 @@ def test_programs(faulty: FaultServer) -> None:
     assert len(ids("out.jsonl")) == 1
 
 
+FRAMES = """
+from pathlib import Path
+import pandas
+from openai_batch import attach, embed, map, start
+from openai_batch.testing import fake_provider
+with fake_provider(lambda request: "yes", polls=1) as fake:
+    frame = pandas.DataFrame({"text": ["a", "日本"]})
+    print(list(map(frame, "Say: {{ text }}", model="m", progress=False)["answer"]))
+    print(len(map(["x", "y"], model="m", progress=False)), embed(["x"], model="m", progress=False).shape)
+print(*Path("temp").iterdir())
+with fake_provider(lambda request: "yes") as fake:
+    run = start(iter(["p", "q"]), model="m", name="nightly")
+    run.wait()
+    print([result.text for result in attach("nightly")], len(fake.batches))
+"""
+
+
+def test_data_frames_and_the_fake_provider() -> None:
+    """They do their work, and the fake provider ends well, also if a job is still held that has its registry open."""
+    temp = Path("temp")
+    temp.mkdir()
+    out = on_windows(FRAMES, TMPDIR=str(temp.absolute()), TEMP=str(temp.absolute())).splitlines()
+    assert out == ["['yes', 'yes']", "2 (1, 3)", "", "['yes', 'yes'] 1"]
+
+
 MODULES = """
 import importlib, pkgutil, openai_batch
 for module in pkgutil.walk_packages(openai_batch.__path__, "openai_batch."):

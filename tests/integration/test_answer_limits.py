@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_batch.errors import ApiError, BatchError, UnreachableError, WaitTimeoutError
+from openai_batch.errors import ApiError, BatchError, InputError, UnreachableError, WaitTimeoutError
+from openai_batch.inputs import data_url, public_fetch
 from openai_batch.jobs.collect import collect
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
@@ -73,7 +74,10 @@ def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None
     assert len(workbench.server.creates) == 1
 
 
-@pytest.mark.parametrize("fault", ["flood", "flood:gzip", "flood:deflate", "flood:zstd", "heads:one"])
+FLOODS = ("flood", "flood:gzip", "flood:deflate", "flood:zstd", "flood:-429", "flood:gzip-429", "flood:-500")
+
+
+@pytest.mark.parametrize("fault", [*FLOODS, "heads:one"])
 @pytest.mark.parametrize("call", ["poll", "list"])
 def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) -> None:
     """An answer of 256 MB, packed or not, and 1 MB of headers cost no memory."""
@@ -85,6 +89,17 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
     with pytest.raises(ApiError):
         _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
+    client.close()
+
+
+@pytest.mark.parametrize("status", [408, 409, 429])
+def test_a_refusal_that_may_pass_says_what_the_server_said(workbench: Workbench, status: int) -> None:
+    """Its status, its words and the delay that it asks for are known, so that it can be waited for."""
+    job = workbench.submit(f"fault:poll={status}:7")
+    client = workbench.api()
+    with pytest.raises(ApiError, match=f"said {status}: as planned") as refused:
+        client.get(str(job.parts[0].batch_id), once=True)
+    assert (refused.value.status, refused.value.retry_after) == (status, 7)
     client.close()
 
 
@@ -106,7 +121,7 @@ def test_many_headers_are_bounded(workbench: Workbench) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("fault", ["drip", "drip:head"])
+@pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer"])
 def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that arrives a byte at a time is given up."""
     monkeypatch.setattr(api, "READ_TIMEOUT", 1.0)
@@ -120,13 +135,29 @@ def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypat
     assert time.monotonic() - begun < 40
 
 
-def test_headers_of_an_object_store_end(workbench: Workbench) -> None:
+@pytest.mark.parametrize("fault", ["drip:head", "drip:chunk", "drip:trailer"])
+def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> None:
     """The address to which a provider redirects has no more time than the provider."""
-    job = workbench.submit("fault:poll=drip:head*9")
+    job = workbench.submit(f"fault:poll={fault}*9")
     begun = time.monotonic()
-    with (
-        pytest.raises(UnreachableError),
-        plain_get(f"{workbench.server.base_url}/batches/{job.parts[0].batch_id}", {}, 1.0, http_too=True),
-    ):
-        pass
+    url = f"{workbench.server.base_url}/batches/{job.parts[0].batch_id}"
+    with pytest.raises(UnreachableError), plain_get(url, {}, 1.0, http_too=True) as answer:
+        list(answer.chunks)
     assert time.monotonic() - begun < 40
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer", "flood:-302"])
+def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an address in a table nor one that a program gives is read for long; nor what comes with a redirect."""
+    for module in (public_fetch, data_url):
+        monkeypatch.setattr(module, "READ_TIMEOUT", 1.0)
+        monkeypatch.setattr(module, "DOWNLOAD_TIMEOUT", 1.0)
+    url = f"{workbench.server.base_url}/batches/{workbench.submit(f'fault:poll={fault}*9').parts[0].batch_id}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"in time|said 404"):
+        public_fetch.fetch_public(url, allowed=lambda _: True)
+    with pytest.raises(InputError, match=r"in time|said 404"):
+        data_url.data_url(url)
+    assert time.monotonic() - begun < 40
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import openai_batch
 from openai_batch import Batch, Jobs, Provider
 from openai_batch.errors import ApiError
 from openai_batch.testing import Cut, Failure, Refusal, fake_provider
@@ -126,3 +127,14 @@ def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: py
             job = jobs.submit([{"model": "m", "messages": [{"role": "user", "content": "z"}]}], provider=fake.provider)
             assert [listed.id for listed in jobs.list()] == [job.id]
         assert [len(batch["metadata"]) for batch in fake.batches] == [16, 1, 2]
+
+
+def test_it_runs_whatever_the_umask() -> None:
+    """Its configuration and its jobs are its user's alone."""
+    before = os.umask(0)
+    try:
+        with fake_provider():
+            assert [result.text for result in openai_batch.map(["x"], model="m")] == ["an answer of the fake provider"]
+            assert Path(os.environ["OBATCH_CONFIG"]).stat().st_mode & 0o077 == 0
+    finally:
+        os.umask(before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_batch.errors import AuthError, ConfigError, UnknownProviderError, UsageError
+from openai_batch.errors import ApiError, AuthError, ConfigError, UnknownProviderError, UsageError
 from openai_batch.providers import (
     get_provider_by_base_url,
     get_provider_by_model,
@@ -296,3 +296,33 @@ def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypat
     assert list(api.batches()) == []
     assert workbench.server.requests[-1].headers["x-api-key"] == "header-canary-0123456789"
     api.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("x-plan", "plan-canary-01234567", "you sent plan-canary-01234567"),
+        ("x-plan", "plan-canary-12345678", f"{'.' * 490} plan-canary-12345678"),
+        ("authorization", "Basic basic-canary-0123456789", "you sent basic-canary-0123456789"),
+    ],
+)
+def test_a_key_in_a_header_is_in_no_message(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    """Whatever the header is called, if the server repeats it, and where the message is cut."""
+    monkeypatch.setenv("HEADER_KEY", value)
+    workbench.configure()
+    with (workbench.home / "config.toml").open("a") as config:
+        config.write(f'headers = {{ "{name}" = "env:HEADER_KEY" }}\n')
+    job = workbench.submit(f"fault:poll=400:{words}")
+    api = workbench.api()
+    with pytest.raises(ApiError, match="said 400") as refused:
+        api.get(str(job.parts[0].batch_id))
+    assert "canary" not in f"{refused.value} {get_provider_by_name('faulty')!r}"
+    assert "plan-c" not in str(refused.value)
+    api.close()
+
+
+def test_a_profile_shows_no_header() -> None:
+    """A program may give a key as a header itself."""
+    assert "canary" not in repr(Provider(base_url="https://x.example", headers={"x-key": "canary"}))

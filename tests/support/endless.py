@@ -17,29 +17,41 @@ if TYPE_CHECKING:
 UNPACKED = 1 << 28
 DROP = 0.2
 """Seconds between two bytes of an answer that never ends."""
+_BESIDE = {"chunk": b"1;", "trailer": b"1\r\na\r\n0\r\nX-Slow: "}
+"""What comes before the bytes that drip beside a body."""
 
 
 def drip(exchange: Exchange, good: bytes, fault: Fault, stopping: threading.Event) -> None:
-    """Send an answer byte by byte, without an end: its body, its headers (`drip:head`), or an error's (`drip:500`)."""
+    """Send an answer byte by byte, without an end: its body, its headers (`drip:head`), or an error's (`drip:500`).
+
+    `drip:chunk` and `drip:trailer` drip beside the body: in the length of a chunk, or after the last chunk.
+    """
     status = int(fault.arg) if fault.arg.isdigit() else 200
     head = {"Content-Type": "application/json", "Content-Length": "1000000"}
     if fault.arg == "head":
         exchange.send_bytes(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    elif fault.arg in _BESIDE:
+        exchange.send_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + _BESIDE[fault.arg])
     else:
         exchange.send_raw(status, head, good[:1])
     until = time.monotonic() + 60
     while not stopping.wait(DROP) and time.monotonic() < until:
-        exchange.send_bytes(b"a" if fault.arg == "head" else b" ")
+        exchange.send_bytes(b"a" if fault.arg in ("head", *_BESIDE) else b" ")
 
 
 def flood(exchange: Exchange, good: bytes, fault: Fault, _stopping: threading.Event) -> None:
-    """Send a body that becomes 256 MB when unpacked (`flood:gzip`, `deflate`, `zstd`), or a large one (`flood`)."""
-    head = {"Content-Type": "application/json", "Connection": "close"}
-    if fault.arg:
-        packed = _PACKED[fault.arg]()
-        exchange.send_raw(200, {**head, "Content-Encoding": fault.arg, "Content-Length": str(len(packed))}, packed)
+    """Send a body that becomes 256 MB when unpacked (`flood:gzip`, `deflate`, `zstd`), or a large one (`flood`).
+
+    `flood:gzip-429` or `flood:-429` does so with another status than 200.
+    """
+    packing, _, number = fault.arg.partition("-")
+    status = int(number or 200)
+    head = {"Content-Type": "application/json", "Connection": "close", "Location": "/elsewhere"}
+    if packing:
+        packed = _PACKED[packing]()
+        exchange.send_raw(status, {**head, "Content-Encoding": packing, "Content-Length": str(len(packed))}, packed)
         return
-    exchange.send_raw(200, head, good)
+    exchange.send_raw(status, head, good)
     for _ in range(UNPACKED >> 20):
         exchange.send_bytes(b" " * (1 << 20))
 
