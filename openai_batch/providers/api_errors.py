@@ -57,7 +57,10 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
         raise
     except openai.APIStatusError as exc:
         error = _from_status(provider, doing, exc)
-        raise as_both(error, exc, body=_body_without(_sent_keys(exc), exc.body)) from None
+        shown = ("body", "param", "type", "request_id")
+        keys = _sent_keys(exc)
+        theirs = {name: _body_without(keys, getattr(exc, name, None)) for name in shown}
+        raise as_both(error, exc, **theirs) from None
     except openai.APIConnectionError as exc:
         if isinstance(exc.__cause__, BatchError):  # of `net/answers`
             raise exc.__cause__ from None
