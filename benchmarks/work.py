@@ -67,7 +67,7 @@ def join(uid: str, target: str) -> None:
 class _Shelf:
     """Files on disk in the place of a provider."""
 
-    def download(self, file_id: str, target: BinaryIO, _progress: object = None) -> int:
+    def download(self, file_id: str, target: BinaryIO, _progress: object = None, **_: object) -> int:
         """Copy the file that the id names."""
         with Path(file_id).open("rb") as handle:
             shutil.copyfileobj(handle, target, _CHUNK)

@@ -222,6 +222,8 @@ class Batch:
     def cancel(self) -> OpenAIBatch:
         """Ask the provider to cancel the batch, and return it. What has been answered is kept, and paid.
 
+            batch.cancel()
+
         Raises UsageError (a ValueError) if nothing was submitted, NotFoundError, AuthError, or ApiError.
         """
         from .follow import sdk_batch
@@ -231,6 +233,8 @@ class Batch:
 
     def results(self) -> Iterator[Result]:
         """Yield the result of each request in the order of the input, also of those that failed or are missing.
+
+            answers = {result.custom_id: result.text for result in batch.results()}
 
         Each call downloads them again. If the provider no longer has the input of a batch made elsewhere, they are in
         the provider's order. Raises BatchError if the batch still runs, DownloadError if a file does not arrive

@@ -5,6 +5,7 @@ Shell completion reads the file too, so this module imports only what loads fast
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def read_text(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which is not a configuration file")
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 (byte {exc.start + 1})") from exc
 

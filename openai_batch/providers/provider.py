@@ -146,6 +146,8 @@ class Provider:
     def placed(self) -> Provider:
         """Return this profile; without a base URL, with the SDK's own: OPENAI_BASE_URL, or else OpenAI's.
 
+            print(Provider().placed().base_url)
+
         The key then comes from OPENAI_API_KEY, if the profile names no other source. This is what `Provider()` meant in
         0.3.4.
         """

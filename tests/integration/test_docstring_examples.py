@@ -75,9 +75,9 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
             ready = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": request}
             Path("input.jsonl").write_text(f"{json.dumps(ready)}\n", encoding="utf-8")
             batch.add_to_batch(**request)
-            if name in ("Batch.status", "Batch.download"):
+            if name in ("Batch.status", "Batch.download", "Batch.cancel", "Batch.results"):
                 batch.submit()
-            if name == "Batch.download":
+            if name in ("Batch.download", "Batch.results"):
                 batch.status()
             made = {"run": run, "jobs": jobs, "job": job, "batch": batch, "batch_id": fake.batches[0]["id"]}
             _run(textwrap.dedent(found[1]).replace("batch_abc123", fake.batches[0]["id"]), names | made)
