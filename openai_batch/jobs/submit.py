@@ -138,9 +138,8 @@ def start(
     """Start the job of a planned spec, or continue the one that it started before; return it and whether it is new.
 
     `check_remote` first looks for a batch of this job that another machine has started. `output_form` is stored with
-    the job. Raises ApiError if the provider
-    refuses the job, AuthError without a key, OvertakenError if another process has started a job of the same input,
-    and UncertainError if it is unknown whether an earlier attempt created a batch.
+    the job. Raises ApiError if the provider refuses the job, AuthError without a key, OvertakenError if another process
+    has started a job of the same input, and UncertainError if it is unknown whether an earlier attempt created a batch.
     """
     parts = planned_parts(spec)
     # Without a key, or without the local server, no job is stored.
@@ -150,11 +149,15 @@ def start(
     skipped = spec.submit_plan.count if spec.submit_plan else 0
     new_job = _new_job(spec, workflow.account(spec.provider), skipped)
     with contextlib.ExitStack() as locks:
+        unseen = locks.enter_context(contextlib.ExitStack())
         if again or started_before(workflow, spec) is None:
-            # It is locked before it can be seen, so that another process waits for its files (`reuse`).
+            # It is locked before it can be seen, so that another process waits for its files (`reuse`). If another
+            # one was faster, so that the job is not stored, its folder is removed.
+            unseen.callback(shutil.rmtree, job_folder.folder_of(new_job), ignore_errors=True)
             locks.enter_context(workflow.alone(new_job))
-            locks.callback(_drop_unseen, workflow, new_job)
         job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
+        if new:
+            unseen.pop_all()
         if output_form is not None:
             workflow.registry.set_job(job.id, output_form=output_form)
         workflow.registry.touch(job.id)
@@ -167,12 +170,6 @@ def start(
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
-
-
-def _drop_unseen(workflow: Workflow, job: JobRecord) -> None:
-    """Remove the folder of a new job if another process was faster, so that this one was not stored."""
-    if workflow.registry.by_uid(job.uid) is None:
-        shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)
 
 
 def planned_parts(spec: JobSpec) -> list[PartRecord]:
