@@ -101,7 +101,7 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
     assert ids("all.jsonl") == ["r0", "r1", "r2", "r3"]
     (job,) = json.loads(invoke("ls", "--json").succeeded().out)
     assert len(job["batch_ids"]) == 2
-    invoke("retry").failed(5, "none of its 1 failed request would", "--all")
+    invoke("retry").failed(5, "1 failed request is not sent again", "--all")
 
 
 def test_run_retries_by_itself(real: LocalServer) -> None:

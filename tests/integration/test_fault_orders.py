@@ -129,7 +129,7 @@ class Provider_:  # noqa: N801 - set apart from the profile
             raise OutcomeUnknown("lost")
         return batch
 
-    def batches(self) -> Iterator[BatchInfo]:
+    def batches(self, **_: object) -> Iterator[BatchInfo]:
         """List what shows by now; or fail."""
         fault = self._script.choose("well", "fails", "crash")
         if fault == "crash":
