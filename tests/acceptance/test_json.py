@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from support.faults import FaultServer
 
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
-SILENT = {"serve", "", "config"}
+SILENT = {"help", "serve", "", "config"}
 """What reports nothing: a server, and the groups that only show their help."""
 
 CALLS = {
