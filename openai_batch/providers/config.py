@@ -16,13 +16,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from openai_batch import providers
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
@@ -110,7 +110,9 @@ def load() -> Settings:
     Raises ConfigError, which names the file, the line or key, and the remedy.
     """
     path, config = paths.config_file(), read_config()
-    own_list = {str(profile.name): profile for profile in providers.all_providers if profile.name}
+    # The package's attribute: programs for 0.3.4 put another list there.
+    listed: list[Provider] = sys.modules[__package__].all_providers
+    own_list = {str(profile.name): profile for profile in listed if profile.name}
     profiles = {name: _copy(profile) for name, profile in (BUILT_IN | own_list).items()}
     for name, table in config.get("providers", {}).items():
         profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
