@@ -403,7 +403,7 @@ def _redirect_target(exc: Any) -> str:
 
 def _sockets_of(response: Any) -> list[Any]:
     """Return the socket of an answer; none if a program's own client has another kind of connection."""
-    stream = response.extensions.get("network_stream")
+    stream = getattr(response, "extensions", {}).get("network_stream")
     found = stream.get_extra_info("socket") if stream is not None else None
     return [] if found is None else [found]
 
