@@ -20,7 +20,9 @@ from support.servers import wait_until
 
 from openai_batch.errors import AuthError, BatchError, ConfigError, MissingExtraError
 from openai_batch.files import paths
+from openai_batch.files.locks import is_held
 from openai_batch.local import Endpoint, LocalSettings, ensure_running, running, stop
+from openai_batch.local.launch import server_lock
 from openai_batch.providers.client import make_client
 
 if TYPE_CHECKING:
@@ -199,7 +201,8 @@ def test_another_user_has_the_port_meanwhile(echo: EchoUpstream) -> None:
     with make_client(endpoint.base_url, endpoint.token, is_local=True) as client:
         assert client.files.list().data == []
         os.kill(_pid(), signal.SIGKILL)
-        wait_until(lambda: running() is None, "the end of the killed server")
+        # Its port is free a moment before its lock is.
+        wait_until(lambda: not is_held(server_lock()), "the end of the killed server")
         with _another_user(settings, urlsplit(endpoint.base_url).port or 0) as (_, asked):
             with pytest.raises(APIConnectionError):
                 client.with_options(max_retries=0).files.list()
