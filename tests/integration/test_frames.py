@@ -441,7 +441,7 @@ def test_no_frame_library_is_imported_for_lists() -> None:
         "import sys, openai_batch\n"
         "from openai_batch.testing import fake_provider\n"
         "with fake_provider(): openai_batch.map(['one'], model='m')\n"
-        "print(sorted({'pandas', 'polars', 'pyarrow', 'numpy', 'datasets', 'rich'} & set(sys.modules)))\n"
+        "print(sorted({'pandas', 'polars', 'pyarrow', 'numpy', 'datasets'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
