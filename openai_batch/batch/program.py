@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from openai_batch.errors import BatchError, StoppedError
 from openai_batch.escapes import escape_newlines, escaping
-from openai_batch.files.streams import is_closed_pipe, set_up_streams
+from openai_batch.files.streams import discard, flush_remarks, is_closed_pipe, set_up_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,21 +36,27 @@ def run_program(body: Callable[[], int | None]) -> NoReturn:
         code = _print_error(exc)
     except OSError as exc:
         if is_closed_pipe(exc):
-            # At exit the interpreter flushes standard output, which would fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             sys.exit(PIPE_CLOSED)
         where = f"{exc.filename}: " if exc.filename is not None else ""
         code = _print_error(BatchError(f"{where}{exc.strerror or exc}"))
+    flush_remarks()
     sys.exit(code)
 
 
 def _print_error(exc: BatchError) -> int:
     for line in (exc.message, *exc.details):
-        print(f"error: {escape_newlines(line)}", file=sys.stderr)  # noqa: T201 - this is a program
+        _remark("error", line)
     if exc.hint:
-        print(f"hint: {escape_newlines(exc.hint)}", file=sys.stderr)  # noqa: T201
+        _remark("hint", exc.hint)
     return exc.code
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {escape_newlines(str(message))}", file=sys.stderr)  # noqa: T201
+    _remark("warning", str(message))
+
+
+def _remark(kind: str, text: str) -> None:
+    """Print a line to standard error; one that cannot be written does not stop the program."""
+    with contextlib.suppress(OSError):
+        print(f"{kind}: {escape_newlines(text)}", file=sys.stderr)  # noqa: T201 - this is a program

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError, UsageError
 from openai_batch.escapes import escaping
-from openai_batch.files.streams import is_closed_pipe, set_up_streams
+from openai_batch.files.streams import discard, flush_remarks, is_closed_pipe, set_up_streams
 
 from .signals import catch_signals, exit_code, restore_signals
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     import typer
 
 ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
@@ -121,22 +119,14 @@ def _show_bug() -> None:
 
 def _flushed(code: int) -> int:
     """Flush the standard streams and return the exit code; a closed pipe is not an error, and remarks may be lost."""
-    try:
-        sys.stderr.flush()
-    except OSError:
-        _discard(sys.stderr)
+    flush_remarks()
     try:
         sys.stdout.flush()
     except OSError as exc:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         if is_closed_pipe(exc):
             return code
         if not code:
             report_error(BatchError(f"cannot write to standard output: {exc.strerror}"))
         return code or 1
     return code
-
-
-def _discard(stream: TextIO) -> None:
-    """Keep the interpreter from flushing the rest of a buffer again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

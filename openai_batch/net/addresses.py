@@ -46,6 +46,9 @@ _NOT_PUBLIC_V6 = tuple(
     )
 )
 
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""What comes before the IPv4 address in the last 64 bits of an address that leads to it (RFC 5214)."""
+
 
 def is_public(address: str) -> bool:
     """Tell whether the text of an IP address is a public one. What is no address is not public."""
@@ -57,4 +60,6 @@ def is_public(address: str) -> bool:
         return not any(ip in network for network in _NOT_PUBLIC_V4)
     if ip in _NAT64:
         return is_public(str(IPv4Address(int(ip) & 0xFFFFFFFF)))
+    if int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
+        return False
     return ip in _PUBLIC_V6 and not any(ip in network for network in _NOT_PUBLIC_V6)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.command import environment, request, write
 
 if TYPE_CHECKING:
@@ -40,3 +41,16 @@ def test_the_programs_show_every_character(faulty: FaultServer) -> None:
     )
     assert "\\u65e5\\u672c.jsonl" in told
     assert Path("日本.jsonl").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
+    """A full disk under standard error costs the warnings of the programs of 0.3.4, never their exit code."""
+    write("in.jsonl", [request("a")])
+    write("out.jsonl", [request("other")])  # is moved aside, with a warning
+    words = ["-m", "openai_batch.run", "in.jsonl", "--base-url", faulty.base_url, "--api-key", "k", "-o", "out.jsonl"]
+    env = environment()
+    env.pop("PYTHONUNBUFFERED", None)
+    with Path("/dev/full").open("wb") as full:
+        subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, stderr=full, check=True, env=env)
+    assert Path("out.jsonl.1").exists()

@@ -33,7 +33,7 @@ def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: st
     begun = time.monotonic()
     with pytest.raises(WaitTimeoutError):
         workbench.workflow().wait(job, timeout=1.5)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 8
 
 
 def test_the_last_poll_has_time_for_an_answer(workbench: Workbench) -> None:
@@ -61,7 +61,7 @@ def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch
         begun = time.monotonic()
         with pytest.raises(UnreachableError, match="no answer in time"):
             calls[call]()
-    assert time.monotonic() - begun < 40  # older versions of the SDK try three times
+    assert time.monotonic() - begun < 8  # older versions of the SDK try three times
     client.close()
 
 
@@ -132,7 +132,7 @@ def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypat
     begun = time.monotonic()
     with pytest.raises(BatchError):
         collect(workflow, job, workbench.out)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize("fault", ["drip:head", "drip:chunk", "drip:trailer"])
@@ -143,7 +143,7 @@ def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> N
     url = f"{workbench.server.base_url}/batches/{job.parts[0].batch_id}"
     with pytest.raises(UnreachableError), plain_get(url, {}, 1.0, http_too=True) as answer:
         list(answer.chunks)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer", "flood:-302"])
@@ -159,5 +159,5 @@ def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.Mon
         public_fetch.fetch_public(url, allowed=lambda _: True)
     with pytest.raises(InputError, match=r"in time|said 404"):
         data_url.data_url(url)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 8
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
