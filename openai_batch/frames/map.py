@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+import itertools
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from openai_batch.errors import BatchError, IncompleteError
 from openai_batch.jobs.async_version import in_thread
 
-from .columns import new_cells
+from .columns import new_cells, new_columns
 from .options import MapOptions, check_options
 from .progress import BarReporter
 from .run import library
+from .schema import AnswerSchema
 from .start import start_rows
 from .tables import open_rows
 
@@ -66,7 +68,8 @@ def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> 
     come back in the same order, and a pandas frame with the same index, with these new columns: `answer`, or the fields
     of the schema; `outcome` (success, refused, cut, error or missing); `error`, a text; `finish_reason`;
     `prompt_tokens` and `completion_tokens`. A series becomes a frame. A list of texts becomes a list of `Result`. Any
-    other iterable becomes an iterator, which needs little memory; rows that are not sent are left out of it.
+    other iterable becomes an iterator, which needs little memory; rows that are not sent are left out of it. Without
+    rows nothing is sent, and the same kind comes back, empty, with the new columns.
 
     A request that failed does not raise: its `outcome` says so, and its answer is empty. Run the same call again after
     an interruption: it continues, and nothing is paid twice.
@@ -81,8 +84,9 @@ def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -
 
         vectors = embed(frame["text"], model="text-embedding-3-small")
 
-    The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. Raises the errors of
-    `map`, MissingExtraError without numpy, and IncompleteError if there is not one vector.
+    The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. Without rows, the shape
+    is (0, 0). Raises the errors of `map`, MissingExtraError without numpy, and IncompleteError if there is not one
+    vector.
     """
     library("numpy")
     return _matrix(*_run(rows, prompt, options, embeddings=True))
@@ -110,40 +114,51 @@ async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[Ma
     return await asyncio.to_thread(_matrix, *await _run_async(rows, prompt, options, embeddings=True))
 
 
-def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
-    """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`."""
+def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
+    """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`.
+
+    Without rows there is no run.
+    """
     check_options(options, MapOptions, prompt)
     source, reporter = _Source(rows, options), BarReporter()
+    if source.empty:
+        return None, source
     with reporter.shown(wanted=options.get("progress", True)):
         run = start_rows(source.rows, prompt, reporter, options, **how)
         run.wait(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
 
 
-async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run, _Source]:
+async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
     check_options(options, MapOptions, prompt)
     given = in_thread(rows, asyncio.get_running_loop())
     source, reporter = await asyncio.to_thread(_Source, given, options), BarReporter()
+    if source.empty:
+        return None, source
     with reporter.shown(wanted=options.get("progress", True)):
         run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
         await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
 
 
-def _mapped(run: Run, source: _Source) -> Any:
+def _mapped(run: Run | None, source: _Source) -> Any:
     """Return the rows with the answers of a run that has ended."""
-    run.raise_if_failed()
     join = source.join
+    if run is None:
+        return iter(()) if join is None else join([], source.new_names())
+    run.raise_if_failed()
     if source.texts:
         return run.results() if join is None else list(run.results())
     if join is None:
         return ({**row, **source.cells(run, result)} for row, result in run.answered_rows())
-    return join([source.cells(run, result) for result in source.results(run)])
+    return join([source.cells(run, result) for result in source.results(run)], ())
 
 
-def _matrix(run: Run, source: _Source) -> np.ndarray[Any, Any]:
+def _matrix(run: Run | None, source: _Source) -> np.ndarray[Any, Any]:
     """Return the embeddings of a run that has ended."""
     numpy = library("numpy")
+    if run is None:
+        return cast("np.ndarray[Any, Any]", numpy.empty((0, 0), dtype=numpy.float32))
     run.raise_if_failed()
     vectors = [
         None if result is None or result.embedding is None else numpy.asarray(result.embedding, dtype=numpy.float32)
@@ -162,14 +177,17 @@ def _matrix(run: Run, source: _Source) -> np.ndarray[Any, Any]:
 
 
 class _Source:
-    """The rows that were given, and how the answers go back to them."""
+    """The rows that were given, and how the answers go back to them. The first row is read at once."""
 
     def __init__(self, given: Any, options: MapOptions) -> None:
         opened = open_rows(given, options.get("sample"))
         self.join, self.texts = opened.join, opened.texts
-        self.rows = self._noted(opened.rows)
+        first = list(itertools.islice(opened.rows, 1))
+        self.empty = not first
+        self.rows = self._noted(itertools.chain(first, opened.rows))
         self._id_column = options.get("id")
         self._prefix = options.get("prefix", "")
+        self._schema = options.get("schema")
         self._ids: list[str] = []  # those of a column
         self._count = 0  # of the rows that were read
 
@@ -190,6 +208,11 @@ class _Source:
                 current = next(results, None)
             else:
                 yield None
+
+    def new_names(self) -> list[str]:
+        """Return the names of the new columns. Raises the errors of a schema that does not fit."""
+        schema = None if self._schema is None else AnswerSchema(self._schema)
+        return [f"{self._prefix}{name}" for name in new_columns(schema)]
 
     def cells(self, run: Run, result: Result | None) -> dict[str, Any]:
         """Return the new cells of a row."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.requests.answer_types import adapter_of
-from openai_batch.requests.json_schema import strict_schema
+from openai_batch.requests.json_schema import checker, strict_schema
 from openai_batch.results.export import fields_of
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.reasons import ResultError
@@ -35,6 +35,7 @@ class AnswerSchema:
             title, schema = getattr(given, "__name__", "answer"), dict(self._adapter.json_schema())
         self.param = strict_schema(schema, title, "the schema")
         """The `json_schema` of a request."""
+        self._problem = checker(self.param["schema"]) if self._adapter is None else None
         self.columns = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
         """The names of the fields."""
 
@@ -52,11 +53,9 @@ class AnswerSchema:
         fields = fields_of(result.texts)
         if fields is None:
             return _invalid(result, "the answer is not a JSON object")
-        if self._adapter is None:
-            absent = [name for name in self.param["schema"]["required"] if name not in fields]
-            if absent:
-                return _invalid(result, f"the answer has no {', '.join(absent)}")
-            return replace(result, parsed=fields)
+        if self._problem is not None:
+            problem = self._problem(fields)
+            return replace(result, parsed=fields) if problem is None else _invalid(result, problem)
         from pydantic import ValidationError
 
         try:

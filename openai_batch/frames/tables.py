@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -13,7 +13,7 @@ from openai_batch.inputs.readers import PROMPT
 from openai_batch.requests.plain_values import plain_value
 
 Row: TypeAlias = dict[str, Any]
-Join: TypeAlias = Callable[[list[Row]], Any]
+Join: TypeAlias = Callable[[list[Row], Sequence[str]], Any]
 
 
 _ROWS_AT_ONCE = 10_000
@@ -27,7 +27,7 @@ class Rows:
     rows: Iterator[Row]
     """The rows, as dicts of plain Python values."""
     join: Join | None = None
-    """Returns what was given with new cells for each row; None for an iterable that is no list."""
+    """Returns what was given with new cells for each row, of columns with these names; None for a mere iterable."""
     texts: bool = False
     """Whether the rows are texts."""
 
@@ -45,13 +45,16 @@ def open_rows(given: Any, limit: int | None = None) -> Rows:
         raise InputError(f"the rows are one {kind}; nothing was sent", hint="give a list of them")
     if _is_dataset(given):
         dataset = given if limit is None else given.select(range(min(limit, len(given))))
-        return Rows(map(_plain, dataset), lambda cells: _joined_dataset(dataset, cells))
+        return Rows(map(_plain, dataset), lambda cells, names: _joined_dataset(dataset, columns_of(cells, names)))
     frame = _frame(given)
     if frame is not None:
         head = frame if limit is None else frame.head(limit)
         names = tuple(map(str, head.columns))
         cells = head.iter_rows(buffer_size=_ROWS_AT_ONCE)
-        return Rows((_plain(dict(zip(names, row, strict=True))) for row in cells), lambda new: _joined(head, new))
+        return Rows(
+            (_plain(dict(zip(names, row, strict=True))) for row in cells),
+            lambda new, names: _joined(head, columns_of(new, names)),
+        )
     if isinstance(given, AsyncIterable):
         raise InputError("the rows are an async iterable; nothing was sent", hint="give them to the async function")
     if not isinstance(given, Iterable):
@@ -64,7 +67,7 @@ def open_rows(given: Any, limit: int | None = None) -> Rows:
     first = list(itertools.islice(source, 1))
     texts = bool(first) and isinstance(first[0], str)
     rows = _each(itertools.chain(first, source), str if texts else Mapping)
-    return Rows(rows, None if listed is None else lambda cells: _joined_list(listed, cells), texts)
+    return Rows(rows, None if listed is None else lambda cells, _: _joined_list(listed, cells), texts)
 
 
 def _joined_list(rows: list[Any], cells: list[Row]) -> list[Row]:
@@ -113,12 +116,12 @@ def _whole(given: Any) -> Any:
     return arrow.chunked_array([given]) if arrow is not None and isinstance(given, arrow.Array) else given
 
 
-def _joined(frame: Any, cells: list[Row]) -> Any:
+def _joined(frame: Any, columns: dict[str, list[Any]]) -> Any:
     import narwhals.stable.v2 as nw
 
     backend = frame.implementation
     series = []
-    for name, values in columns_of(cells).items():
+    for name, values in columns.items():
         kinds = {type(value) for value in values if value is not None}
         column: Any = values
         kind = nw.String if not kinds else None  # a column without values is text
@@ -128,14 +131,17 @@ def _joined(frame: Any, cells: list[Row]) -> Any:
     return frame.with_columns(*series).to_native()
 
 
-def _joined_dataset(dataset: Any, cells: list[Row]) -> Any:
+def _joined_dataset(dataset: Any, columns: dict[str, list[Any]]) -> Any:
     library = sys.modules["datasets"]
-    return library.concatenate_datasets([dataset, library.Dataset.from_dict(columns_of(cells))], axis=1)
+    if not len(dataset):  # the library joins nothing to an empty dataset
+        features = {**dataset.features, **dict.fromkeys(columns, library.Value("string"))}
+        return library.Dataset.from_dict({name: [] for name in features}, features=library.Features(features))
+    return library.concatenate_datasets([dataset, library.Dataset.from_dict(columns)], axis=1)
 
 
-def columns_of(rows: list[Row]) -> dict[str, list[Any]]:
-    """Return rows as columns, each with values of one type."""
-    names = dict.fromkeys(name for row in rows for name in row)
+def columns_of(rows: list[Row], names: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Return rows as columns, each with values of one type. `names` are those of columns that are there in any case."""
+    names = list(dict.fromkeys((*names, *(name for row in rows for name in row))))
     return {name: _uniform([row.get(name) for row in rows]) for name in names}
 
 

@@ -1,18 +1,21 @@
 """Plan which requests of a spec need not be sent: identical ones, and those that an earlier job has answered.
 
-An earlier job is one with the same input, which may have grown or changed since, or with the same output. It must have
-ended before its answers are taken, so that nothing is paid twice. They are then stored in its folder
-(`reused_answers.AnswerFile`), since a provider deletes them one day.
+An earlier job is one with the same input, which may have grown or changed since, or with the same output. Any number of
+them are compared, by the fingerprints in their folders. Such a job must have ended before its answers are taken, so
+that nothing is paid twice. They are then stored in its folder (`reused_answers.AnswerFile`), since a provider deletes
+them one day.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import NotFoundError, UnknownProviderError
-from openai_batch.requests.fingerprints import paired, repeats
+from openai_batch.requests.fingerprints import Wanted, repeats
 from openai_batch.requests.split import copy_requests
 
 from .collect import keep_answers
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from .job_spec import JobSpec
     from .store.records import JobRecord
     from .workflow import Workflow
-
-MAX_EARLIER = 100
-"""How many earlier jobs are compared with an input, the newest first."""
 
 
 @dataclass(slots=True)
@@ -70,49 +70,100 @@ def find_reusable(
 
 
 def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
-    """Find the jobs that share rows with a spec, the newest first, until each row is in one of them."""
+    """Find the jobs that share rows with a spec, the newest first."""
     spec, rows = plan.spec, plan.spec.batch_file.report.requests
+    account, endpoint = workflow.account(spec.provider), spec.batch_file.report.endpoint
+    earlier = workflow.registry.earlier(account, spec.input_name, endpoint, output=output, name=spec.name)
     used, grown = set(), set()
-    seen = RowSet()
-    compared = 0
-    numbers = workflow.registry.earlier(
-        workflow.account(spec.provider), spec.input_name, output, spec.batch_file.report.endpoint
-    )
-    at_output = {} if output is None else workflow.registry.at_output(output)
-    for number in numbers:
-        if compared == MAX_EARLIER:
-            break
-        if plan.common + plan.submit_plan.repeated >= rows and number not in at_output:
+    search = _Search(workflow, plan, skipped)
+    for number, uid, whole in earlier:
+        if (keys := job_folder.keys_of(uid)) is None:
+            _stored(workflow, number)
+            keys = job_folder.keys_of(uid)
+        pairs = iter(()) if keys is None else search.pairs(keys, whole=whole)
+        if (first := next(pairs, None)) is None:
             continue
-        job = workflow.registry.job(number)
-        if job.busy and not job_folder.has_ids(job):
-            with workflow.alone(job):  # another process is storing its files now
-                pass
-        other_keys = job_folder.keys_of(job)
-        if other_keys is None or job.identity == spec.identity:
+        job = _stored(workflow, number)
+        if job.identity == spec.identity:
             continue
-        compared += 1
-        pairs = plan.folder / f"pairs-{number}"
-        shared = _write_pairs(plan, other_keys, pairs, skipped, seen)
-        if shared:
-            used.add(number)
-            plan.shared.append((job, pairs))
-        if shared == job.requests <= rows:
+        used.add(number)
+        if search.keep(job, chain((first,), pairs)) == job.requests <= rows:
             grown.add(number)
-    plan.earlier = EarlierJobs(frozenset(used), frozenset(grown), max(numbers, default=0))
+    plan.earlier = EarlierJobs(frozenset(used), frozenset(grown), max((each[0] for each in earlier), default=0))
 
 
-def _write_pairs(plan: ReusePlan, other_keys: Path, target: Path, skipped: SkippedRows, seen: RowSet) -> int:
-    """Write (row, row of the other job) for each request that both have; return how many there are."""
-    shared = 0
-    with target.open("w", encoding="ascii", newline="") as out:
-        for row, other in paired(plan.submit_plan.keys, other_keys, plan.folder, once=plan.dedup):
-            shared += 1
-            out.write(f"{row} {other}\n")
-            if row not in skipped and row not in seen:
-                seen.add(row)
-                plan.common += 1
-    return shared
+def _stored(workflow: Workflow, number: int) -> JobRecord:
+    """Return a job; if another process is storing its files now, when that is done."""
+    job = workflow.registry.job(number)
+    if job.busy and not job_folder.has_ids(job):
+        with workflow.alone(job):
+            pass
+    return job
+
+
+class _Search:
+    """Looks for the rows of a spec in earlier jobs, the newest first, until one is known to have their answers."""
+
+    def __init__(self, workflow: Workflow, plan: ReusePlan, skipped: SkippedRows) -> None:
+        self._workflow = workflow
+        self._plan = plan
+        self._skipped = skipped
+        self._seen = RowSet()  # rows that an earlier job has
+        self._found = RowSet()  # rows that need no other job: repeats, and those that have an answer here
+        for record in skipped:
+            self._found.add(record.row)
+        self._fresh = 0  # how many of those are still looked for
+        self._last: tuple[JobRecord, Path] | None = None  # the last job with shared rows, and its file of pairs
+
+    def pairs(self, keys: Path, *, whole: bool) -> Iterator[tuple[int, int]]:
+        """Yield (row, row of the other job) for each request of a job that is looked for; if `whole`, that is here.
+
+        `keys` are those of the other job.
+        """
+        if self._last is not None:
+            self._look_for_answers(*self._last)
+        wanted = self._whole if whole else self._wanted
+        return wanted.pairs(keys, once=self._plan.dedup) if wanted.count else iter(())
+
+    def keep(self, job: JobRecord, pairs: Iterator[tuple[int, int]]) -> int:
+        """Write the pairs of a job to a file, and return how many there are."""
+        path, count = self._plan.folder / f"pairs-{job.id}", 0
+        with path.open("w", encoding="ascii", newline="") as out:
+            for row, other in pairs:
+                count += 1
+                out.write(f"{row} {other}\n")
+                if row not in self._seen:
+                    self._seen.add(row)
+                    self._plan.common += 1
+        self._last = job, path
+        self._plan.shared.append(self._last)
+        return count
+
+    @cached_property
+    def _whole(self) -> Wanted:
+        return Wanted(self._plan.submit_plan.keys, self._plan.folder / "whole", self._skipped.__contains__)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        return self._whole
+
+    def _look_for_answers(self, job: JobRecord, pairs: Path) -> None:
+        """Look no more for the rows that a job has an answer for, if its results are kept here.
+
+        Without `dedup`, each row needs an answer of its own, and all rows are looked for in all jobs.
+        """
+        self._last = None
+        if not self._plan.dedup or not _is_kept(job):
+            return
+        with suppress(NotFoundError), ExitStack() as stack:
+            answer_of = _answers(self._workflow, job, self._skipped, stack, once=True)
+            for row, other in _read_pairs(pairs):
+                if row not in self._found and answer_of(other) is not None:
+                    self._found.add(row)
+                    self._fresh += 1
+        if self._fresh * 2 >= self._wanted.count:
+            self._wanted = Wanted(self._plan.submit_plan.keys, self._plan.folder / "wanted", self._found.__contains__)
+            self._fresh = 0
 
 
 def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRecord], JobRecord] | None) -> JobSpec:
@@ -140,13 +191,20 @@ def estimate(workflow: Workflow, plan: ReusePlan) -> tuple[JobSpec, bool]:
     certain = True
     with skipped_rows(plan.submit_plan.path, "rw") as skipped:
         for job, pairs in plan.shared:
-            if all_kept(job) or job_folder.answers_of(job).lines.exists():
+            if all(row in skipped for row, _ in _read_pairs(pairs)):
+                continue
+            if _is_kept(job):
                 _take(workflow, job, pairs, skipped, once=plan.dedup)
             else:
                 certain = False
                 skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
         submit_plan = _counted(plan.submit_plan, skipped)
     return _planned(plan, submit_plan), certain
+
+
+def _is_kept(job: JobRecord) -> bool:
+    """Tell whether the answers of a job's own batches can be read without its provider."""
+    return all_kept(job) or job_folder.answers_of(job).lines.exists()
 
 
 def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:
@@ -161,7 +219,7 @@ def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:
 
 
 def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
-    """Yield what `_write_pairs` wrote."""
+    """Yield what `_Search.keep` wrote."""
     with pairs.open(encoding="ascii") as source:
         for line in source:
             row, other = line.split()

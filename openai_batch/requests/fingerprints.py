@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 
@@ -26,6 +26,10 @@ KEY_BYTES = 16
 _PARTITION = 20_000  # keys
 _MOST_PARTITIONS = 64
 _RECORD = struct.Struct(f"<{KEY_BYTES}sQ")
+_WORDS = struct.Struct("=4I")  # a key as words, each of which sets a bit of a filter
+_WORDS_PER_KEY = 4
+_FILTER_BITS_PER_ROW = 64
+_MOST_FILTER_BITS = 1 << 27
 _AT_ONCE = 4096
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -63,26 +67,66 @@ def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
                 yield row, first
 
 
-def paired(keys: Path, others: Path, folder: Path, *, once: bool) -> Iterator[tuple[int, int]]:
-    """Yield (row, other row) for the rows of `others` whose key is in `keys`, in no order.
+class Wanted:
+    """Rows that are looked for among those of other jobs, by their keys.
 
-    With `once`, each such row of `others` is paired with the first row of `keys` that has the key. Without it, the
-    rows with a key are paired one to one: the first with the first, and so on; the rest have no partner.
+    Memory holds a filter, which sorts out nearly all rows that are not shared, and one partition of the keys.
     """
-    number = max(_number_of(keys), _number_of(others))
-    (folder / "others").mkdir(exist_ok=True)
-    parts = zip(_partitions(keys, folder, number), _partitions(others, folder / "others", number), strict=True)
-    for own_part, other_part in parts:
-        rows: dict[bytes, list[int]] = {}
-        for key, row in own_part:
-            rows.setdefault(key, []).append(row)
-        taken: Counter[bytes] = Counter()
-        for key, other in other_part:
-            candidates = rows.get(key, ())
-            index = 0 if once else taken[key]
-            if index < len(candidates):
-                taken[key] += 1
-                yield candidates[index], other
+
+    def __init__(self, keys: Path, folder: Path, without: Callable[[int], bool] | None = None) -> None:
+        """Take the rows of a file of keys for which `without` is not true. `folder` is for its temporary files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        rows = keys.stat().st_size // KEY_BYTES
+        self._mask = mask = min(_MOST_FILTER_BITS, 1 << (rows * _FILTER_BITS_PER_ROW).bit_length()) - 1
+        self._filter = bits = bytearray((mask >> 3) + 1)
+        self._number = _number_of(keys)
+        self.count = 0
+        """How many rows it has."""
+        with _partition_files(folder, "own", self._number) as files:
+            for key, row in _numbered(keys):
+                if without is None or not without(row):
+                    self.count += 1
+                    files[key[0] % self._number].write(_RECORD.pack(key, row))
+                    for word in _WORDS.unpack(key):
+                        bits[(word & mask) >> 3] |= 1 << (word & 7)
+
+    def pairs(self, others: Path, *, once: bool) -> Iterator[tuple[int, int]]:
+        """Yield (row, row in `others`) for those of a file of keys that have the key of a row, in no order.
+
+        With `once`, each such row of `others` is paired with the first row that has the key. Without it, the rows with
+        a key are paired one to one: the first with the first, and so on; the rest have no partner.
+        """
+        candidates = self._candidates(others)
+        first = next(candidates, None)
+        if first is None:
+            return
+        with _partition_files(self._folder, "other", self._number) as files:
+            for key, other in chain((first,), candidates):
+                files[key[0] % self._number].write(_RECORD.pack(key, other))
+        for number in range(self._number):
+            theirs = self._folder / f"other-{number}"
+            rows: dict[bytes, list[int]] = {}
+            for key, row in _records(self._folder / f"own-{number}") if theirs.stat().st_size else ():
+                rows.setdefault(key, []).append(row)
+            taken: Counter[bytes] = Counter()
+            for key, other in _records(theirs):
+                own = rows.get(key, ())
+                index = 0 if once else taken[key]
+                if index < len(own):
+                    taken[key] += 1
+                    yield own[index], other
+
+    def _candidates(self, others: Path) -> Iterator[tuple[bytes, int]]:
+        """Yield (key, row) of the rows in a file of keys that pass the filter."""
+        bits, mask, first = self._filter, self._mask, 0
+        for block in _blocks(others):
+            for row, word in enumerate(memoryview(block).cast("I")[::_WORDS_PER_KEY]):
+                if bits[(word & mask) >> 3] >> (word & 7) & 1:
+                    key = block[row * KEY_BYTES : (row + 1) * KEY_BYTES]
+                    if all(bits[(each & mask) >> 3] >> (each & 7) & 1 for each in _WORDS.unpack(key)):
+                        yield key, first + row
+            first += len(block) // KEY_BYTES
 
 
 def _number_of(keys: Path) -> int:
@@ -94,26 +138,36 @@ def _partitions(keys: Path, folder: Path, number: int) -> Iterator[Iterable[tupl
     if number == 1:
         yield _numbered(keys)
         return
-    paths = [folder / f"keys-{index}" for index in range(number)]
-    with ExitStack() as stack:
-        files = [stack.enter_context(path.open("wb", 1 << 14)) for path in paths]
-        pack = _RECORD.pack
+    with _partition_files(folder, "keys", number) as files:
         for key, row in _numbered(keys):
-            files[key[0] % number].write(pack(key, row))
-    for path in paths:
-        with path.open("rb") as handle:
-            yield _records(handle)
+            files[key[0] % number].write(_RECORD.pack(key, row))
+    for index in range(number):
+        path = folder / f"keys-{index}"
+        yield _records(path)
         path.unlink()
+
+
+@contextmanager
+def _partition_files(folder: Path, stem: str, number: int) -> Iterator[list[BinaryIO]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context((folder / f"{stem}-{index}").open("wb", 1 << 14)) for index in range(number)]
 
 
 def _numbered(keys: Path) -> Iterator[tuple[bytes, int]]:
     rows = count()
+    for block in _blocks(keys):
+        for start in range(0, len(block), KEY_BYTES):
+            yield block[start : start + KEY_BYTES], next(rows)
+
+
+def _blocks(keys: Path) -> Iterator[bytes]:
+    """Yield the keys of a file, many at once."""
     with keys.open("rb") as handle:
         while block := handle.read(KEY_BYTES * _AT_ONCE):
-            for start in range(0, len(block), KEY_BYTES):
-                yield block[start : start + KEY_BYTES], next(rows)
+            yield block[: len(block) // KEY_BYTES * KEY_BYTES]
 
 
-def _records(handle: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    while block := handle.read(_RECORD.size * _AT_ONCE):
-        yield from _RECORD.iter_unpack(block)
+def _records(path: Path) -> Iterator[tuple[bytes, int]]:
+    with path.open("rb") as handle:
+        while block := handle.read(_RECORD.size * _AT_ONCE):
+            yield from _RECORD.iter_unpack(block)

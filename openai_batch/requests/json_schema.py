@@ -15,7 +15,7 @@ import msgspec
 from openai_batch.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MAX_DEPTH = 50
@@ -55,6 +55,33 @@ def strict_schema(schema: Any, title: str, source: str) -> dict[str, Any]:
             hint="change the schema; OpenAI's guide to structured outputs says what it may have",
         )
     return {"name": re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] or "answer", "schema": made, "strict": True}
+
+
+def checker(schema: dict[str, Any]) -> Callable[[Any], str | None]:
+    """Return a function that says what is wrong with a value that does not fit a schema; None if it fits.
+
+    Raises InputError if the schema is not valid. Nothing is fetched.
+    """
+    import jsonschema_rs
+
+    try:
+        validator = jsonschema_rs.validator_for(schema, retriever=_not_fetched)
+    except ValueError as exc:
+        problem = str(exc).splitlines()[0]
+        raise InputError(f"the schema is not valid: {problem}", hint="change the schema") from None
+
+    def check(value: Any) -> str | None:
+        error = next(validator.iter_errors(value), None)
+        if error is None:
+            return None
+        place = ".".join(map(str, error.instance_path))
+        return f"{place}: {error.message}" if place else str(error.message)
+
+    return check
+
+
+def _not_fetched(address: str) -> Any:
+    raise ValueError(f"{address} is not fetched")
 
 
 def _strict(node: Any, root: Any, inlined: tuple[str, ...] = (), depth: int = 0) -> Any:

@@ -30,7 +30,7 @@ def build(image: Path) -> Batch:
     params = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": data_url(image)}]}
     batch.add_to_batch(**params)
     batch.add_to_batch(model="gpt-4o-mini", prompt="x", endpoint="/v1/completions")
-    Batch(io.StringIO()), Batch(io.BytesIO()), Batch(b"{}"), Batch(batch_id="batch_1")
+    print(Batch(io.StringIO()), Batch(io.BytesIO()), Batch(b"{}"), Batch(batch_id="batch_1"))
     kind: BatchType | None = batch.batch_type
     counts: tuple[int, int] = (batch.n_requests, batch.n_bytes)
     print(kind, counts, batch.model, __version__)

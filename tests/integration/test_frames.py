@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -153,7 +154,6 @@ def test_lists_and_iterables() -> None:
         ([3], "row 1 is not a dict or a text but int"),
         (["a", 3], "row 2 is not a text like the first row but int"),
         ([{"text": "a"}, "b"], "row 2 is not a dict but str"),
-        ([], "there is no row"),
         (pl.DataFrame({"text": ["a"]}).lazy(), "the rows are a lazy frame"),
         (pd.DataFrame({"text": ["a", None]}), "the prompt is empty"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), "no column is called prompt or text"),
@@ -262,6 +262,75 @@ def test_what_is_no_schema(fake: FakeProvider, schema: Any) -> None:
     """It is an error before anything is sent."""
     with pytest.raises((UsageError, InputError)):
         openai_batch.map(["good"], model="m", schema=schema)
+    assert fake.batches == []
+
+
+NESTED = {
+    "type": "object",
+    "properties": {"people": {"type": "array", "items": {"$ref": "#/$defs/person"}}},
+    "$defs": {
+        "person": {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": ["integer", "null"]}}}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ('{"people": [{"name": "Ann", "age": null}]}', None),
+        ('{"people": [{"name": "Ann", "age": "old"}]}', 'people.0.age: "old" is not of types'),
+        ('{"people": [{"name": "Ann"}]}', 'people.0: "age" is a required property'),
+        ('{"people": [{"name": "Ann", "age": 3, "x": 1}]}', "people.0: Additional properties"),
+        ('{"people": {}}', "people: {} is not of type"),
+        ("{}", '"people" is a required property'),
+    ],
+)
+def test_a_json_schema_is_checked_at_every_depth(answer: str, problem: str | None) -> None:
+    """An answer that does not fit is an error that names the place, and no value; one that fits is a value."""
+    with fake_provider(lambda _: answer):
+        (row,) = openai_batch.map([{"text": "x"}], model="m", schema=NESTED)
+        (result,) = openai_batch.start([{"text": "x"}], model="m", schema=NESTED).wait()
+    assert row["people"] == (json.loads(answer)["people"] if problem is None else None)
+    assert (result.parsed is None) == (problem is not None)
+    assert row["outcome"] == ("success" if problem is None else "error")
+    assert problem is None or str(row["error"]).startswith(f"invalid_answer: {problem}")
+
+
+@pytest.mark.parametrize("pattern", ["((", 3])
+def test_a_json_schema_that_is_not_valid(fake: FakeProvider, pattern: object) -> None:
+    """It is an error before anything is sent."""
+    schema = {"type": "object", "properties": {"name": {"type": "string", "pattern": pattern}}}
+    with pytest.raises(InputError, match="the schema is not valid"):
+        openai_batch.map(["a"], model="m", schema=schema)
+    assert fake.batches == []
+
+
+def test_no_rows_are_no_error(fake: FakeProvider) -> None:
+    """The same kind comes back, empty, with all columns, and nothing is sent."""
+    import datasets
+
+    about = ["outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
+    given = pd.DataFrame({"text": []}, dtype="str")
+    made = openai_batch.map(given, "Label {{ text }}", model="m", schema=Label, prefix="a_")
+    assert list(made.columns) == ["text", *(f"a_{name}" for name in ("sentiment", "score", *about))]
+    assert (len(made), list(given.columns)) == (0, ["text"])
+    for frame in (pl.from_pandas(given), pa.Table.from_pandas(given), datasets.Dataset.from_pandas(given)):
+        empty: Any = openai_batch.map(frame, model="m")
+        assert type(empty) is type(frame)
+        names = empty.column_names if hasattr(empty, "column_names") else empty.columns
+        assert (list(names), len(empty)) == (["text", "answer", *about], 0)
+    assert openai_batch.map(list[str](), model="m") == []
+    assert list(openai_batch.map(iter(list[str]()), model="m")) == []
+    assert asyncio.run(openai_batch.map_async([], model="m")) == []
+    vectors = openai_batch.embed([], model="m")
+    assert (vectors.shape, str(vectors.dtype)) == ((0, 0), "float32")
+    assert asyncio.run(openai_batch.embed_async([], model="m")).shape == (0, 0)
+    with pytest.raises(InputError, match="the schema is not valid"):
+        openai_batch.map(
+            [], model="m", schema={"type": "object", "properties": {"a": {"type": "string", "pattern": 1}}}
+        )
+    with pytest.raises(InputError, match="the rows: there is no row"):
+        openai_batch.start([], model="m")
     assert fake.batches == []
 
 

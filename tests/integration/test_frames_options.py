@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -111,7 +110,6 @@ def test_a_column_of_a_later_row_is_never_replaced(fake: FakeProvider) -> None:
     [
         (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "the column 'text' 2 times", "rename"),
         ("splits", "several splits", 'rows["test"]'),
-        (pl.DataFrame({"text": []}), "there is no row", "give at least one row"),
         (["a", " "], "the prompt is empty: fill it in, or skip such rows with skip_empty=True", "skip_empty=True"),
     ],
 )

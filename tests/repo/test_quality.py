@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -30,6 +31,25 @@ def test_tool_finds_nothing(words: tuple[str, ...]) -> None:
     tool = Path(sys.executable).with_name(words[0])
     done = subprocess.run([tool, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_pyright_finds_nothing_in_programs_of_users(tmp_path: Path) -> None:
+    """In its strict mode, as an editor runs it; and it sees a wrong type."""
+    programs = sorted((ROOT / "tests").glob("*/typing_*.py"))
+    assert len(programs) >= 3
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "from openai_batch import Job\n\ndef f(job: Job) -> int:\n    return job.status\n", encoding="utf-8"
+    )
+    config = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)]}
+    settings = tmp_path / "pyrightconfig.json"
+    settings.write_text(json.dumps(config | {"include": [str(each) for each in (*programs, wrong)]}), encoding="utf-8")
+    tool = Path(sys.executable).with_name("basedpyright")
+    words = [str(tool), "--level", "error", "--project", str(settings), "--pythonpath", sys.executable, "--outputjson"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, encoding="utf-8", cwd=tmp_path)
+    told = json.loads(done.stdout)["generalDiagnostics"]
+    assert [(Path(each["file"]).name, each["rule"]) for each in told] == [("wrong.py", "reportReturnType")], told
 
 
 def test_readme_table_has_the_exit_codes_of_the_error_classes() -> None:

@@ -205,9 +205,9 @@ def columns_of(job: JobRecord) -> Path | None:
     return path if path.exists() else None
 
 
-def keys_of(job: JobRecord) -> Path | None:
-    """Return the file with the fingerprints of a job's requests, or None."""
-    path = paths.job_dir(job.uid) / KEYS
+def keys_of(uid: str) -> Path | None:
+    """Return the file with the fingerprints of the requests of the job with this mark, or None."""
+    path = paths.job_dir(uid) / KEYS
     return path if path.exists() else None
 
 

@@ -61,7 +61,8 @@ class Registry(Database):
             check_whole(db)
             if earlier is not None and earlier.newest is not None and not again:
                 # Only jobs that planning again would compare with: any other one would raise this error for ever.
-                newest = max(_of_input(db, job.account, job.endpoint, job.input_name), default=0)
+                of_input = _of_input(db, job.account, job.endpoint, job.input_name)
+                newest = max((row[0] for row in of_input), default=0)
                 if newest > earlier.newest:
                     raise OvertakenError("another process has started a job of the same input", hint="run it again")
             self._free_name(db, job.name, job.input_name, earlier)
@@ -107,15 +108,16 @@ class Registry(Database):
         """
         return self._first(_NEWEST, identity, account)
 
-    def earlier(self, account: str, input_name: str | None, output_path: str | None, endpoint: str | None) -> list[int]:
-        """Return an account's jobs of an endpoint with this input, or with results at this path, the newest first.
+    def earlier(
+        self, account: str, input_name: str | None, endpoint: str | None, *, output: str | None, name: str | None
+    ) -> list[tuple[int, str, bool]]:
+        """Return an account's jobs of an endpoint with this input, or with results at `output`, the newest first.
 
-        The rows that programs have given count as one input, with a name or without.
+        Each is (number, mark, whether its results are at `output` or its name is `name`). The rows that programs have
+        given count as one input, with a name or without.
         """
         with self.reading() as db:
-            if db is None:
-                return []
-            return _of_input(db, account, endpoint, input_name, output_path)
+            return [] if db is None else _of_input(db, account, endpoint, input_name, output, name)
 
     def at_output(self, path: str) -> dict[int, str | None]:
         """Return the jobs whose results are, or may be, at a path, each with the stamp of the file that it published.
@@ -457,20 +459,26 @@ class Registry(Database):
 
 
 def _of_input(
-    db: sqlite3.Connection, account: str, endpoint: str | None, input_name: str | None, output: str | None = None
-) -> list[int]:
-    """Return the jobs that have this input, or results at the path `output`, the newest first.
+    db: sqlite3.Connection,
+    account: str,
+    endpoint: str | None,
+    input_name: str | None,
+    output: str | None = None,
+    name: str | None = None,
+) -> list[tuple[int, str, bool]]:
+    """Return the jobs that have this input, or results at the path `output`, the newest first: see `Registry.earlier`.
 
     The rows that programs have given count as one input, with a name or without.
     """
     rows = input_name is None or input_name.startswith(ROWS)
     sql = (
-        "SELECT id FROM jobs WHERE account = ? AND endpoint = ? AND"
+        "SELECT id, uid, name = ? OR id IN (SELECT job FROM outputs WHERE path = ?) FROM jobs"
+        " WHERE account = ? AND endpoint = ? AND"
         " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
         " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
     )
-    values = (account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output))
-    return [row[0] for row in db.execute(sql, values)]
+    values = (packed(name), packed(output), account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output))
+    return [(row[0], row[1], bool(row[2])) for row in db.execute(sql, values)]
 
 
 def _moved_on(job: int) -> MovedOnError:

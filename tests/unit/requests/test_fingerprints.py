@@ -67,7 +67,7 @@ def test_shared_rows_are_those_of_a_dict(partition: int, mine: list[int], theirs
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fingerprints, "_PARTITION", partition)
             ours, other = kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs)
-            found[once] = sorted(fingerprints.paired(ours, other, tmp_path, once=once))
+            found[once] = sorted(fingerprints.Wanted(ours, tmp_path / "work").pairs(other, once=once))
     assert found[True] == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
     places = {n: [row for row, other in enumerate(mine) if other == n] for n in mine}
     pairs = [(n, theirs[:row].count(n), row) for row, n in enumerate(theirs)]
