@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,7 @@ from openai_batch.testing import Failure, Refusal, fake_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from openai_batch.testing import FakeProvider
 
@@ -223,3 +225,24 @@ def test_vectors_of_several_lengths_are_an_error() -> None:
         pytest.raises(BatchError, match="vectors of several lengths"),
     ):
         openai_batch.embed(["a", "bb"], model="e")
+
+
+def test_plain_failures_are_sent_again_with_retries(tmp_path: Path) -> None:
+    """Only those that failed, as often as asked, and none without the option; also with the async version."""
+    failures = 2
+
+    def answer(request: dict[str, Any]) -> Any:
+        nonlocal failures
+        if request["body"]["messages"][-1]["content"] == "b" and failures:
+            failures -= 1
+            return Failure(429, "slow down")
+        return "done"
+
+    with fake_provider(answer) as fake:
+        state = tmp_path / "state"
+        rows = [{"text": "a"}, {"text": "b"}]
+        assert [row["outcome"] for row in openai_batch.map(rows, model="m", state=state)] == ["success", "error"]
+        assert len(fake.requests) == 2
+        made = asyncio.run(openai_batch.map_async(rows, model="m", state=state, retries=3))
+        assert [row["outcome"] for row in made] == ["success", "success"]
+        assert len(fake.requests) == 4
