@@ -67,6 +67,7 @@ class Workflow:
         self.registry = registry
         self.reporter = reporter or Reporter()
         self.connections = Connections(registry.account, self.reporter.progress)
+        self.parallel: int | None = None  # how many parts at a time, instead of what the profile says
         self.stopped = threading.Event()
         self._pauses: dict[tuple[int, int, float], float] = {}
 
@@ -109,10 +110,10 @@ class Workflow:
         this thread. The others have a workflow of their own.
         """
         provider = self.api(job).provider if count > 1 else None
-        if provider is None or provider.is_local or provider.parallel == 1:
+        threads = 1 if provider is None or provider.is_local else min(count, self.parallel or provider.parallel)
+        if threads == 1:
             yield (act(self, part) for part in parts)
             return
-        threads = min(count, provider.parallel)
         self.api(job).make_ready()
         together = Together(self.reporter, total)
 
