@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
 
 _Item = TypeVar("_Item")
@@ -44,16 +44,19 @@ def in_parallel(
     """
     team = _Team(worker, act, threads)
     pending: deque[Future[_Result]] = deque()
+
+    def results(most: int) -> Iterator[_Result]:
+        while len(pending) > most:
+            with contextlib.suppress(Stopped):  # the one that failed comes later
+                yield _result_of(pending.popleft())
+
     try:
         for item in items:
-            while len(pending) >= threads:
-                yield _result_of(pending.popleft())
+            yield from results(threads - 1)
             if team.stopped.is_set():
                 break
             pending.append(team.begin(item))
-        while pending:
-            with contextlib.suppress(Stopped):  # the one that failed comes later
-                yield _result_of(pending.popleft())
+        yield from results(0)
     except KeyboardInterrupt:
         team.end(time.monotonic() + LAST_SECONDS)
         raise

@@ -86,6 +86,44 @@ def test_no_part_is_begun_after_an_error(workbench: Workbench) -> None:
     assert each_once(workbench)
 
 
+def test_an_uploaded_part_is_not_created_after_an_error(workbench: Workbench) -> None:
+    """A part whose upload ends after another part was refused has no batch until the command runs again."""
+    workbench.configure(max_requests=1, parallel=2)
+    spec = workbench.spec("fault:upload=hold;create=400:no", PARTS)
+    errors: list[Exception] = []
+
+    def send() -> None:
+        try:
+            start(workbench.workflow(), spec)
+        except ApiError as exc:
+            errors.append(exc)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    until(lambda: len(workbench.server.creates) == 1)
+    time.sleep(1)
+    workbench.server.settle()
+    sending.join(30)
+    assert len(errors) == len(workbench.server.creates) == 1
+    start(workbench.workflow(), spec)
+    assert each_once(workbench)
+
+
+def test_a_limited_queue_keeps_the_order(workbench: Workbench) -> None:
+    """With a limit in the profile, parts are created one by one, in the order of the input."""
+    workbench.configure(max_requests=1, enqueued_tokens=100_000)
+    spec = workbench.spec("fault:create=hold", PARTS)
+    sending = threading.Thread(target=lambda: start(workbench.workflow(), spec))
+    sending.start()
+    until(lambda: len(workbench.server.creates) == 1)
+    time.sleep(1.5)
+    assert len(workbench.server.uploads) == 1
+    workbench.server.settle()
+    sending.join(30)
+    made = [json.loads(batch.input.data)["custom_id"] for batch in workbench.server.batches.values()]
+    assert made == [f"id-{n}" for n in range(PARTS)]
+
+
 def test_a_lost_answer_among_others(workbench: Workbench) -> None:
     """The answer to one create is lost while others are under way: its batch is found, and each part has one."""
     workbench.configure(max_requests=1)

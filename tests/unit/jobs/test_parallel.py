@@ -86,7 +86,27 @@ def test_nothing_begins_after_an_error() -> None:
     assert (begun, ended) == ([0, 1], [0])
 
 
-def test_those_that_stop_themselves_are_not_the_error() -> None:
+def test_what_is_under_way_ends_before_the_error_is_raised() -> None:
+    """The first item fails; the second one, which has begun, is waited for."""
+    begun = threading.Event()
+    ended: list[int] = []
+
+    def act(stopped: threading.Event, item: int) -> None:
+        if item == 0:
+            assert begun.wait(10)
+            raise ValueError(item)
+        begun.set()
+        assert stopped.wait(10)
+        time.sleep(0.3)
+        ended.append(item)
+
+    with pytest.raises(ValueError, match="0"):
+        list(in_parallel(worker, act, range(4), 2))
+    assert ended == [1]
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_those_that_stop_themselves_are_not_the_error(count: int) -> None:
     """The first item stops because the second failed: the second one's error is raised."""
 
     def act(stopped: threading.Event, item: int) -> None:
@@ -96,7 +116,7 @@ def test_those_that_stop_themselves_are_not_the_error() -> None:
         raise Stopped
 
     with pytest.raises(ValueError, match="1"):
-        list(in_parallel(worker, act, range(2), 2))
+        list(in_parallel(worker, act, range(count), 2))
 
 
 def test_a_worker_that_cannot_be_made_is_an_error() -> None:
