@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 _PROFILE = """
 [providers.bench]
 base_url = "{url}"
-max_requests = 100_000_000
+max_requests = {most}
 max_bytes = 100_000_000_000
 """
 _BASE_URL = "https://bench.example/v1"
@@ -76,10 +76,10 @@ class Bench:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def configure(self, name: str, url: str) -> str:
-        """Write a configuration whose provider `bench` is at `url`, and return its path."""
+    def configure(self, name: str, url: str, most: int = 100_000_000) -> str:
+        """Write a configuration whose provider `bench` is at `url`, with so many requests a batch; return its path."""
         path = self.folder / name
-        path.write_text(_PROFILE.format(url=url), encoding="utf-8")
+        path.write_text(_PROFILE.format(url=url, most=most), encoding="utf-8")
         return str(path)
 
     def make(self, *words: object) -> None:
@@ -182,6 +182,21 @@ def trip(bench: Bench) -> Iterator[Case]:
             )
 
 
+def parts(bench: Bench) -> Iterator[Case]:
+    """Yield a job of twenty parts over a slow link, and at a server that is slow to answer."""
+    count = 20 * (bench.sizes.requests // 20)
+    size = min(bench.sizes.megabytes, 70) * 1_000_000
+    bench.make("requests", "input.jsonl", count, size)
+    # What the link needs for the bytes is the least that it can take.
+    for delay, rate, what in ((0.1, 20e6, "100 ms, 20 MB/s"), (1.0, 0, "1 s for each answer")):
+        with _server(bench, 20, delay, rate) as url:
+            commands = [
+                _run(bench, url, "input.jsonl", count, f"obatch run, {n} at a time", count // 20, "--parallel", str(n))
+                for n in (4, 1, 16)
+            ]
+            yield Case(f"20 parts, {what}, {size / 1e6:,.0f} MB up", commands, 20, "parts", rounds=1)
+
+
 def ls(bench: Bench) -> Iterator[Case]:
     """Yield a listing of many jobs."""
     count = bench.sizes.jobs
@@ -229,7 +244,7 @@ def growth(bench: Bench) -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Case]]] = {
-    each.__name__: each for each in (prepare, check, join, trip, ls, start, growth)
+    each.__name__: each for each in (prepare, check, join, trip, parts, ls, start, growth)
 }
 
 
@@ -260,9 +275,17 @@ def _work(name: str, *words: object) -> Command:
     return Command(name, (sys.executable, str(HERE / "work.py"), *map(str, words)))
 
 
-def _run(bench: Bench, url: str, source: str, count: int, name: str = "obatch run: all of it, checked") -> Command:
-    words = (sys.executable, "-m", "openai_batch", "run", source, "-o", "whole.jsonl", "-p", "bench", "--again")
-    env = {"OBATCH_CONFIG": bench.configure("trip.toml", url)}
+def _run(
+    bench: Bench,
+    url: str,
+    source: str,
+    count: int,
+    name: str = "obatch run: all of it, checked",
+    most: int = 100_000_000,
+    *more: str,
+) -> Command:
+    words = (sys.executable, "-m", "openai_batch", "run", source, "-o", "whole.jsonl", "-p", "bench", "--again", *more)
+    env = {"OBATCH_CONFIG": bench.configure("trip.toml", url, most)}
     return Command(name, words, env, bench.answers("whole.jsonl", count))
 
 
@@ -272,10 +295,10 @@ def _trip(bench: Bench, name: str, what: str, url: str, target: str) -> Command:
 
 
 @contextmanager
-def _server(bench: Bench, size: int) -> Iterator[str]:
+def _server(bench: Bench, size: int, *link: float) -> Iterator[str]:
     folder = bench.folder / "provider"
     folder.mkdir(exist_ok=True)
-    words = [sys.executable, str(HERE / "server.py"), str(folder), str(size)]
+    words = [sys.executable, str(HERE / "server.py"), str(folder), str(size), *map(str, link)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or process.stdin is None:
             raise SystemExit("the server has no pipes")

@@ -1,8 +1,8 @@
-"""A provider whose batches are complete at once: `python server.py FOLDER BYTES` prints its base URL and serves.
+"""A provider whose batches are complete at once. `python server.py FOLDER BYTES [DELAY [RATE]]` prints its base URL.
 
 It keeps files in FOLDER, uploads until they are answered and results until they are fetched, so that any number of runs
-needs the room of one. Each request is answered with a success of about BYTES, in no order. It ends when its standard
-input is closed.
+needs the room of one. Each request is answered with a success of about BYTES, in no order. Each answer is DELAY seconds
+late, and all connections together carry RATE bytes a second (0: any number). It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,23 @@ from inputs import MARK, text
 _MAX_HEAD = 1 << 16
 _CUSTOM_ID = re.compile(rb'"custom_id": ?"((?:[^"\\]|\\.)*)"')
 _NOT_FOUND: dict[str, Any] = {"error": {"message": "there is nothing of that name"}}
+
+
+class Link:
+    """A link that all connections share: each answer is `delay` seconds late, and it carries `rate` bytes a second."""
+
+    def __init__(self, delay: float = 0, rate: float = 0) -> None:
+        self.delay, self._rate = delay, rate
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def carry(self, count: int) -> None:
+        """Wait until the link has carried so many bytes."""
+        if self._rate:
+            with self._lock:
+                self._free_at = max(self._free_at, time.monotonic()) + count / self._rate
+                until = self._free_at
+            time.sleep(max(0.0, until - time.monotonic()))
 
 
 class Shelf:
@@ -101,15 +119,15 @@ def _result(content: str) -> dict[str, object]:
     return {"id": "batch_req_1", "custom_id": "?", "response": response, "error": None}
 
 
-def serve(door: socket.socket, shelf: Shelf) -> None:
+def serve(door: socket.socket, shelf: Shelf, link: Link) -> None:
     """Answer connections, each in a thread of its own."""
     while True:
         connection, _ = door.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_talk, args=(connection, shelf), daemon=True).start()
+        threading.Thread(target=_talk, args=(connection, shelf, link), daemon=True).start()
 
 
-def _talk(connection: socket.socket, shelf: Shelf) -> None:
+def _talk(connection: socket.socket, shelf: Shelf, link: Link) -> None:
     buffer = memoryview(bytearray(1 << 18))
     rest = b""
     with connection:
@@ -123,17 +141,21 @@ def _talk(connection: socket.socket, shelf: Shelf) -> None:
             if fields.get(b"expect", b"").strip() == b"100-continue":
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             words = path.partition("?")[0].split("/")[2:]
-            upload = shelf.new() if (method, words) == ("POST", ["files"]) else "body"
+            upload = shelf.new()
             with (shelf.folder / upload).open("wb") as out:
                 out.write(rest)
                 while left > 0:
                     count = connection.recv_into(buffer[: min(len(buffer), left)])
                     if not count:
                         return
+                    link.carry(count)
                     out.write(buffer[:count])
                     left -= count
             rest = b""
-            _answer(connection, shelf, method, words, upload)
+            time.sleep(link.delay)
+            _answer(connection, shelf, method, words, upload, link)
+            if (method, words) != ("POST", ["files"]):
+                (shelf.folder / upload).unlink(missing_ok=True)
 
 
 def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
@@ -145,13 +167,15 @@ def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
     return head.partition(b"\r\n\r\n")
 
 
-def _answer(connection: socket.socket, shelf: Shelf, method: str, words: list[str], upload: str) -> None:
+def _answer(connection: socket.socket, shelf: Shelf, method: str, words: list[str], upload: str, link: Link) -> None:
     match words:
         case ["files", file_id, "content"]:
             with (shelf.folder / file_id).open("rb") as content:
                 size = (shelf.folder / file_id).stat().st_size
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-                connection.sendfile(content)
+                while piece := content.read(1 << 18):
+                    link.carry(len(piece))
+                    connection.sendall(piece)
             (shelf.folder / file_id).unlink()
             return
         case ["files"] if method == "POST":
@@ -174,5 +198,5 @@ if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
     kept = Shelf(Path(sys.argv[1]), int(sys.argv[2]))
-    threading.Thread(target=serve, args=(listening, kept), daemon=True).start()
+    threading.Thread(target=serve, args=(listening, kept, Link(*map(float, sys.argv[3:]))), daemon=True).start()
     sys.stdin.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .options import AgainOpt, MetadataOpt, NameOpt, RemoteOpt, UncertainOpt, WindowOpt, pairs
+from .options import AgainOpt, MetadataOpt, NameOpt, ParallelOpt, RemoteOpt, UncertainOpt, WindowOpt, pairs
 from .output import errors
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class JobOptions:
     again: AgainOpt = False
     resubmit_uncertain: UncertainOpt = False
     check_remote: RemoteOpt = False
+    parallel: ParallelOpt = None
 
     def spec(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
         """Check a batch file and return the spec of its job; warnings are printed. Raises InputError, UsageError."""

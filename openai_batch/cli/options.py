@@ -161,6 +161,18 @@ RemoteOpt = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
+ParallelOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--parallel",
+        metavar="N",
+        min=1,
+        max=16,
+        help="Send or download N parts at a time; 4 unless the profile says otherwise.",
+        rich_help_panel=JOB,
+        show_default=False,
+    ),
+]
 RetriesOpt = Annotated[
     int,
     typer.Option(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # The types of settings. The description completes the sentence "KEY must be ...".
 Text = Annotated[str, Meta(min_length=1, description="a string")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 Seconds = Annotated[float, Meta(ge=0, description="a number of seconds")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Texts = Annotated[tuple[str, ...], Meta(description="a list of strings")]

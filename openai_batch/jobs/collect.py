@@ -28,14 +28,23 @@ from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .missing_rows import MissingRows
 from .output_file import check_missing, check_output, inputs_of, publish_output
-from .provider_files import copy_file, download_once_more, forget_file, keep_short, open_file
+from .provider_files import (
+    copy_file,
+    download_once_more,
+    forget_file,
+    is_kept,
+    keep_short,
+    open_file,
+    prefetch,
+)
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from openai_batch.results.export import Export
     from openai_batch.results.merge import Note, OrderedResult
@@ -206,9 +215,10 @@ def result_lines(
         )
     order = result_order(workflow, job)
     if order is None:
-        for part in job.parts:
-            with _fetched(workflow, part, job, tally, None) as (streams, places):
-                yield from as_received(streams, places, tally)
+        with _prefetched(workflow, job, job.parts) as parts:
+            for part in parts:
+                with _fetched(workflow, part, job, tally, None) as (streams, places):
+                    yield from as_received(streams, places, tally)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
         tally.outcomes[Outcome.MISSING] += missing
@@ -269,7 +279,8 @@ def _own_results(
     workflow: Workflow, job: JobRecord, order: ResultOrder, beside: Path, tally: Tally, stack: contextlib.ExitStack
 ) -> Iterator[OrderedResult]:
     """Return the results of the job's own batches, in the order of the rows."""
-    parts = [_part_results(workflow, part, job, tally, order) for part in order.parts]
+    prefetched = stack.enter_context(_prefetched(workflow, job, order.parts))
+    parts = (_part_results(workflow, part, job, tally, order) for part in prefetched)
     if order.consecutive:
         return itertools.chain.from_iterable(parts)
     files = []
@@ -285,6 +296,20 @@ def _part_results(
 ) -> Iterator[OrderedResult]:
     with _fetched(workflow, part, job, tally, order.ids_of(part)) as (streams, places):
         yield from rows_in_order(order.rows(part, places), streams, places, tally)
+
+
+def _prefetched(
+    workflow: Workflow, job: JobRecord, parts: Collection[PartRecord]
+) -> AbstractContextManager[Iterator[PartRecord]]:
+    """Give the parts, in order, while the files of the next ones are downloaded, if files of several are not kept."""
+    missing = sum(not is_kept(job, part) for part in parts)
+    if missing <= 1:
+        return contextlib.nullcontext(iter(parts))
+
+    def fetch(own: Workflow, part: PartRecord) -> PartRecord:
+        return prefetch(own, job, part)
+
+    return workflow.for_parts(job, fetch, parts, missing)
 
 
 @contextlib.contextmanager

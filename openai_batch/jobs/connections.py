@@ -60,6 +60,13 @@ class Connections:
         if api is not None:
             api.close()
 
+    def again(self, account: Callable[[str], str]) -> Connections:
+        """Return connections to the same accounts for another thread. No key is read again."""
+        others = Connections(account)
+        others._given = self._given
+        others._apis = {name: api.again() for name, api in self._apis.items()}
+        return others
+
     def add(self, given: Mapping[str, Provider]) -> None:
         """Use these providers for their accounts. Another thread may have added some since the last call."""
         self._given = {self._account(source): provider for source, provider in tuple(given.items())}

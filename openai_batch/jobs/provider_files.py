@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from .store.records import JobRecord
+    from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
 ShortFiles = dict[str, tuple[int, int]]
@@ -52,6 +52,14 @@ def open_file(
             if not path.exists():
                 raise
     return stack.enter_context(path.open("rb"))
+
+
+def prefetch(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
+    """Download the files of a part that are not kept yet, and return the part; whoever reads it meets the errors."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(BatchError):
+        for file_id in _files_of(part):
+            open_file(workflow, job, file_id, stack)
+    return part
 
 
 def keep_short(job: JobRecord, short: ShortFiles) -> None:
@@ -100,8 +108,16 @@ def copy_file(workflow: Workflow, job: JobRecord, file_id: str, target: Path, *,
 
 def all_kept(job: JobRecord) -> bool:
     """Tell whether all results of a job are kept, so that nothing must be downloaded to read them."""
-    ids = [file_id for part in job.parts for file_id in (part.output_file_id, part.error_file_id) if file_id]
-    return job.collected and all(job_folder.result_file(job, file_id).exists() for file_id in ids)
+    return job.collected and all(is_kept(job, part) for part in job.parts)
+
+
+def is_kept(job: JobRecord, part: PartRecord) -> bool:
+    """Tell whether all result files of a part are kept, as far as they are known."""
+    return all(job_folder.result_file(job, file_id).exists() for file_id in _files_of(part))
+
+
+def _files_of(part: PartRecord) -> list[str]:
+    return [file_id for file_id in (part.output_file_id, part.error_file_id) if file_id]
 
 
 def _short(path: Path) -> Path:
@@ -115,4 +131,8 @@ def _first_copy(path: Path) -> Path:
 
 
 def _progress(workflow: Workflow) -> Callable[[int, int | None], None]:
-    return lambda done, total: workflow.reporter.progress("download", done, total)
+    def progress(done: int, total: int | None) -> None:
+        workflow.go_on()
+        workflow.reporter.progress("download", done, total)
+
+    return progress

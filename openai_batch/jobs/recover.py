@@ -19,6 +19,7 @@ from openai_batch.providers.create_once import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
 
+from .attempts import attempt_of
 from .store import job_folder
 from .store.records import FOREIGN, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
@@ -286,7 +287,7 @@ def _attempt_of(workflow: Workflow, info: BatchInfo) -> tuple[JobRecord, PartRec
     """Return the job and the part whose open attempt created a batch, or None."""
     for part in workflow.registry.creating():
         job = workflow.registry.job(part.job)
-        if workflow.attempt_of(job, part).made(info):
+        if attempt_of(job, part).made(info):
             return job, part
     return None
 

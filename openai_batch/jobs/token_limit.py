@@ -47,6 +47,11 @@ class EnqueuedTokens:
     pauses: dict[tuple[int, int, float], float] = field(default_factory=dict)
     """When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt."""
 
+    def is_limited(self, job: JobRecord) -> bool:
+        """Tell whether a limit is known for the job's model, or a part of the job was refused for one."""
+        guess = self.registry.limit(job.account, job.model, time.time() - GUESSED_FOR, named=False)
+        return bool(guess or self.limit(job)) or any(part.queued or part.refusals for part in job.parts if part.unsent)
+
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
         """Tell whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
         now = now or time.time()

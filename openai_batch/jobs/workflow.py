@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,12 +26,13 @@ from openai_batch.errors import (
 )
 from openai_batch.net.time_limit import until
 from openai_batch.providers import create_once
-from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
 
+from .attempts import attempt_of, created_before, marks_of
 from .connections import Connections
 from .keep_batch_id import keep_id
-from .reporter import Reporter
+from .parallel import Stopped, in_parallel
+from .reporter import Reporter, Together
 from .store import job_folder
 from .store.records import UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
@@ -38,12 +40,15 @@ from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
 
     from .store.registry import Registry
+
+    _Result = TypeVar("_Result")
 
 NEW_BATCH = 120.0
 """Seconds after its creation in which a provider may not find a batch yet."""
@@ -62,6 +67,8 @@ class Workflow:
         self.registry = registry
         self.reporter = reporter or Reporter()
         self.connections = Connections(registry.account, self.reporter.progress)
+        self.parallel: int | None = None  # how many parts at a time, instead of what the profile says
+        self.stopped = threading.Event()
         self._pauses: dict[tuple[int, int, float], float] = {}
 
     def close(self) -> None:
@@ -82,6 +89,44 @@ class Workflow:
         return job_folder.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )
+
+    def go_on(self) -> None:
+        """Raise Stopped if this is one of several threads, and another one has failed or was interrupted."""
+        if self.stopped.is_set():
+            raise Stopped
+
+    @contextlib.contextmanager
+    def for_parts(
+        self,
+        job: JobRecord,
+        act: Callable[[Workflow, PartRecord], _Result],
+        parts: Iterable[PartRecord],
+        count: int,
+        total: int | None = None,
+    ) -> Iterator[Iterator[_Result]]:
+        """Give `act(workflow, part)` for each part of a job, in order; several parts at a time, if the profile says so.
+
+        There are at most `count` parts, with `total` bytes in all if that is known. `parts` are taken one by one, in
+        this thread. The others have a workflow of their own.
+        """
+        provider = self.api(job).provider if count > 1 else None
+        threads = 1 if provider is None or provider.is_local else min(count, self.parallel or provider.parallel)
+        if threads == 1:
+            yield (act(self, part) for part in parts)
+            return
+        self.api(job).make_ready()
+        together = Together(self.reporter, total)
+
+        @contextlib.contextmanager
+        def worker(stopped: threading.Event) -> Iterator[Workflow]:
+            own = Workflow(type(self.registry)(self.registry.path), together.of_thread())
+            own.connections = self.connections.again(own.registry.account)
+            own.stopped, own._pauses = stopped, self._pauses
+            with contextlib.closing(own):
+                yield own
+
+        with contextlib.closing(together), contextlib.closing(in_parallel(worker, act, parts, threads)) as results:
+            yield results
 
     def advance(self, job: JobRecord) -> JobRecord:
         """Send the parts of a started job that are not sent yet, and return the job. Waiting never starts a job.
@@ -121,18 +166,26 @@ class Workflow:
         """
         queue = self._queue(job)
         job = self._split_large_parts(job, queue)
-        for part in job.parts:
+        unsent = [part for part in job.parts if part.state in (*UNSENT, PartState.CREATING)]
+        # Where the queue may be full, the parts are sent one by one: the room depends on those before.
+        count = 1 if queue.is_limited(job) else len(unsent)
+
+        def send(own: Workflow, part: PartRecord) -> bool:
+            return own.send(job, part, resubmit_uncertain=resubmit_uncertain)
+
+        total = sum(part.length for part in unsent if part.state in (PartState.PLANNED, PartState.UPLOADING))
+        with self.for_parts(job, send, self._with_room(job, unsent, queue), count, total) as sent:
+            all(sent)  # a part that is refused ends it
+        return self.registry.job(job.id)
+
+    def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:
+        """Yield the parts that may be sent now. The first that has no room is marked; the later ones wait behind it."""
+        for part in unsent:
             if part.state in UNSENT and not queue.has_room(job, part):
                 if not part.queued:
                     self.registry.set_part(part, queued=True, last_error=None)
-                break  # the later parts wait behind this one
-            try:
-                if not self._send(job, part, queue, resubmit_uncertain=resubmit_uncertain):
-                    break
-            except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
-                self.registry.set_part(part, last_error=str(exc))
-                raise
-        return self.registry.job(job.id)
+                return
+            yield part
 
     def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
         """Ask the provider for the status of the job's batches, and store it. Nothing is sent or created.
@@ -140,13 +193,18 @@ class Workflow:
         If the answer to a create was lost, its batch is looked for once. `once` turns off the client's own retries,
         for callers that ask again themselves. Raises ApiError if the provider does not answer.
         """
+        running = [part for part in job.parts if part.batch_id and part.state == PartState.RUNNING]
+
+        def poll(own: Workflow, part: PartRecord) -> None:
+            own.poll_part(job, part, once=once)
+
+        with self.for_parts(job, poll, running, len(running)) as polled:
+            list(polled)
         for part in job.parts:
-            if part.batch_id and part.state == PartState.RUNNING:
-                self._poll_part(job, part, once=once)
             if part.state == PartState.CREATING:
                 # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
                 with contextlib.suppress(ApiError):
-                    batch = create_once.find(self.api(job), self.attempt_of(job, part))
+                    batch = create_once.find(self.api(job), attempt_of(job, part))
                     if batch is not None:
                         self.adopt_found(part, batch)
             if part.batch_id and part.audits:
@@ -218,24 +276,12 @@ class Workflow:
             raise UncertainError(f"job {job.id}: {job.reason}", hint=f"obatch wait {job.id} looks for its batch")
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
 
-    def attempt_of(self, job: JobRecord, part: PartRecord) -> create_once.Attempt:
-        """Return a part's latest attempt to create a batch, with the marks that are in the metadata of its batch."""
-        return create_once.Attempt(
-            file_id=str(part.file_id),
-            endpoint=job.endpoint,
-            window=job.window,
-            token=str(part.token),
-            at=part.attempted_at or 0.0,
-            metadata=job.metadata,
-            marks=_marks(job, part),
-        )
-
     def find_lost_batch(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> PartRecord:
         """Find the batch of a create request whose process was killed before the answer was stored.
 
         Raises UncertainError if it is not found, unless `resubmit_uncertain`: then the part may be sent again.
         """
-        api, attempt = self.api(job), self.attempt_of(job, part)
+        api, attempt = self.api(job), attempt_of(job, part)
         if api.provider.idempotent_create:
             # Such a server answers a second request with the same key by the first batch, so repeating is safe.
             return self._adopt_batch(part, create_once.create(api, attempt))
@@ -279,11 +325,19 @@ class Workflow:
             usage=info.usage,
         )
 
-    def _send(self, job: JobRecord, part: PartRecord, queue: EnqueuedTokens, *, resubmit_uncertain: bool) -> bool:
+    def send(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:
         """Bring one part from its present state to a running batch; return False if the provider had no room."""
+        try:
+            return self._send_part(job, part, resubmit_uncertain=resubmit_uncertain)
+        except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
+            self.registry.set_part(part, last_error=str(exc))
+            raise
+
+    def _send_part(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:
         api = self.api(job)
         if part.state in (PartState.PLANNED, PartState.UPLOADING):
             part = self._upload(api, job, part)
+        self.go_on()
         if part.state == PartState.CREATING:
             part = self.find_lost_batch(job, part, resubmit_uncertain=resubmit_uncertain)
         if part.state == PartState.UPLOADED:
@@ -296,7 +350,7 @@ class Workflow:
                 refusal = str(exc)
             if refusal is not None:
                 # A refusal for a full queue proves that no batch runs: keep the file, and create it later.
-                self._put_back(job, part, refusal, queue)
+                self._put_back(job, part, refusal, self._queue(job))
                 return False
         return True
 
@@ -305,10 +359,13 @@ class Workflow:
         part = self.registry.set_part(
             part, expect=part.state, state=PartState.UPLOADING, token=token, queued=False, last_error=None
         )
-        report = self.reporter.progress
-        label = "upload" if len(job.parts) == 1 else f"upload {part.number} of {len(job.parts)}"
-        with job_folder.opened(job, part, lambda done: report(label, done, part.length)) as content:
-            file = api.upload(content, _marks(job, part).filename(token))
+
+        def report(done: int) -> None:
+            self.go_on()
+            self.reporter.progress("upload", done, part.length)
+
+        with job_folder.opened(job, part, report) as content:
+            file = api.upload(content, marks_of(job, part).filename(token))
         return self.registry.set_part(part, expect=PartState.UPLOADING, state=PartState.UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> tuple[PartRecord, BatchInfo]:
@@ -332,8 +389,8 @@ class Workflow:
 
         try:
             # One POST for each `creating` row, without retries: a repeated POST may create, and bill, a second batch.
-            attempt = self.attempt_of(job, part)
-            info = (sent_before and _created_before(api, attempt)) or create_once.create(api, attempt, note=note)
+            attempt = attempt_of(job, part)
+            info = (sent_before and created_before(api, attempt)) or create_once.create(api, attempt, note=note)
         except UncertainError:
             raise
         except BatchError:
@@ -387,7 +444,8 @@ class Workflow:
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1, queued=True)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
 
-    def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
+    def poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
+        """Ask for the status of a part's batch, and store it; a part that was refused is put back."""
         try:
             info = self.api(job).get(str(part.batch_id), once=once)
         except NotFoundError:
@@ -412,7 +470,7 @@ class Workflow:
         for part in self.registry.running(job.account, job.model, time.time()):
             if part.job != job.id:
                 try:
-                    self._poll_part(self.registry.job(part.job), part, once=True)
+                    self.poll_part(self.registry.job(part.job), part, once=True)
                 except UnreachableError:
                     raise
                 except (ApiError, NotFoundError):
@@ -422,7 +480,7 @@ class Workflow:
         """Warn if an attempt whose answer was lost has created a second batch."""
         # A provider may finish a request late, after the search for its batch found nothing and another was created.
         with contextlib.suppress(ApiError):
-            for batch in create_once.find_all(self.api(job), self.attempt_of(job, part)):
+            for batch in create_once.find_all(self.api(job), attempt_of(job, part)):
                 if batch.id != part.batch_id and not batch.finished:
                     self.reporter.warn(
                         f"the provider has also created batch {batch.id}, late, from the same attempt as"
@@ -431,21 +489,8 @@ class Workflow:
             self.registry.set_part(part, audits=part.audits - 1)
 
 
-def _marks(job: JobRecord, part: PartRecord) -> Marks:
-    """Return the marks of a part's batch and of its file."""
-    sent, rows = (job.requests - job.skipped, job.requests) if job.skipped else (0, 0)
-    return Marks(job.uid, job.order, part.number, len(job.parts), sent, rows)
-
-
 def _not_sent(job: JobRecord) -> BatchError:
     """Return the error for a job that would have to be started first."""
     why = f": {job.reason}" if job.reason else ""
     hint = f"run the command that started it again, which sends it; obatch cancel {job.id} withdraws it"
     return BatchError(f"job {job.id} was not sent{why}", hint=hint)
-
-
-def _created_before(api: BatchApi, attempt: create_once.Attempt) -> BatchInfo | None:
-    """Return the batch that an earlier attempt with the same file has created, although it was refused."""
-    with contextlib.suppress(BatchError):  # without a list, the refusal is believed
-        return next((batch for batch in create_once.find_all(api, attempt) if was_refused(batch) is None), None)
-    return None

@@ -107,6 +107,15 @@ class BatchApi:
         """
         self._sdk()
 
+    def again(self) -> BatchApi:
+        """Return the same calls with connections of their own, for another thread. The key is not read again."""
+        from .client import own_connections
+
+        other = BatchApi(self.provider, client=self._client if self._client_given else None, starting=self._starting)
+        if self._client is not None and not self._client_given:
+            other._client = own_connections(self._client)
+        return other
+
     def upload(
         self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
     ) -> RemoteFile:

@@ -18,9 +18,12 @@ from .config_file import local_table
 from .remedies import remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from openai import OpenAI
+
+_NO_KEY = "none"
+"""What the SDK, which demands a key, gets if there is none; it is not sent."""
 
 
 def make_client(
@@ -31,12 +34,11 @@ def make_client(
     Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. One of the
     local provider (`is_local`) sends nothing once the server has ended. Raises UsageError if `base_url` is no such URL.
     """
-    from openai import DefaultHttpxClient, Omit, OpenAI
+    from openai import Omit, OpenAI
 
     if not is_http_url(base_url):
         raise UsageError(f"{base_url!r} is not an http(s) URL", hint="for example https://api.example.com/v1")
     hide_key(key or "")
-    host = urlsplit(base_url).hostname
     # JSON answers are small. Of a file, a compressed part could not be continued after an interruption.
     sent: dict[str, Any] = {"Accept-Encoding": "identity"} | dict(headers or {})
     # The SDK reads these two from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
@@ -44,18 +46,30 @@ def make_client(
         own = {name.lower() for name in sent}
         sent |= {name: Omit() for name in ("OpenAI-Organization", "OpenAI-Project") if name.lower() not in own}
     hooks = [*([_only_while_it_runs] if is_local else []), *([] if key else [_without_authorization])]
-    # A redirect would send the key, the prompts, and a second request for a batch to another address.
     return OpenAI(
-        base_url=base_url,
-        api_key=key or "none",
-        default_headers=sent,
-        http_client=limited_client(
-            DefaultHttpxClient,
-            _stop_hopeless_tries,
-            follow_redirects=False,
-            trust_env=not is_loopback(host),
-            event_hooks={"request": hooks},
-        ),
+        base_url=base_url, api_key=key or _NO_KEY, default_headers=sent, http_client=_http_client(base_url, hooks)
+    )
+
+
+def own_connections(client: OpenAI) -> OpenAI:
+    """Return a copy of a client of `make_client` with connections of its own.
+
+    A request that takes too long cuts all connections of its client: those of other threads must not be among them.
+    """
+    hooks = [_without_authorization] if client.api_key == _NO_KEY else []
+    return client.with_options(http_client=_http_client(str(client.base_url), hooks))
+
+
+def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
+    from openai import DefaultHttpxClient
+
+    return limited_client(
+        DefaultHttpxClient,
+        _stop_hopeless_tries,
+        # A redirect would send the key, the prompts, and a second request for a batch to another address.
+        follow_redirects=False,
+        trust_env=not is_loopback(urlsplit(base_url).hostname),
+        event_hooks={"request": [*hooks]},
     )
 
 

@@ -25,7 +25,7 @@ import msgspec
 
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
-from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, TextTable, read_table, suggest
+from openai_batch.files.typed_table import Count, Flag, Parallel, Seconds, Text, Texts, TextTable, read_table, suggest
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
@@ -79,6 +79,7 @@ class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_timeout: Seconds | None = None
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
+    parallel: Parallel | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,9 @@ class Provider:
     idempotent_create: bool = False
     """Whether the server creates one batch for each `Idempotency-Key`, however often the request is sent."""
 
+    parallel: int = 4
+    """How many parts of a job are sent, asked for or downloaded at the same time, from 1 to 16."""
+
     # A ClassVar is no dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 

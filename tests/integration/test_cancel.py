@@ -26,7 +26,7 @@ RUNS = ",".join(["in_progress"] * 30)
 
 def half_sent(workbench: Workbench, plan: str = "fault:steps=in_progress") -> tuple[Workflow, JobRecord]:
     """Submit six requests in three parts to a queue with room for two."""
-    workbench.configure(max_requests=2)
+    workbench.configure(max_requests=2, parallel=1)
     spec = workbench.spec(plan, 6)
     workbench.server.queue_bytes = spec.batch_file.size * 2 // 3 + 5
     workflow = workbench.workflow()
@@ -85,7 +85,7 @@ def test_what_is_missing_of_a_batch_is_sent_all_the_same(workbench: Workbench) -
 @pytest.fixture
 def uncertain(workbench: Workbench) -> tuple[Workflow, JobRecord]:
     """Submit three parts: the first one runs, of the second nobody knows, the third one is not sent."""
-    workbench.configure(max_requests=2, create_timeout=0.5, create_grace=0.1)
+    workbench.configure(max_requests=2, parallel=1, create_timeout=0.5, create_grace=0.1)
     workflow = workbench.workflow()
     with pytest.raises(UncertainError):
         start(workflow, workbench.spec(f"fault:create=made.reset+later;steps={RUNS}", 6))

@@ -95,10 +95,14 @@ class Zygote:
 
 
 class World:
-    """A machine with a home, a working folder, an input, and a provider that only it knows."""
+    """A machine with a home, a working folder, an input, and a provider that only it knows.
+
+    `parts` is how many batches the input needs.
+    """
 
     def __init__(self, folder: Path, server: FaultServer, zygote: Zygote) -> None:
         self.folder, self.server, self.zygote = folder, server, zygote
+        self.parts = 1
         self.state, self.work, self.log = folder / "state", folder / "work", folder / "log"
         self.work.mkdir(parents=True)
         self.log.mkdir()
@@ -180,10 +184,11 @@ class World:
 
     def check(self, ended: Ended) -> None:
         """Assert what must hold after a command has been run on to its end."""
-        made = len(self.server.batches)
+        made = [batch.input.data for batch in self.server.batches.values()]
         assert ended.code in (0, 7), ended
-        assert made == 1 or (ended.code == 7 and made == 0), (made, ended)
-        assert len(self.server.creates) <= 1, ended
+        assert len(made) == self.parts or (ended.code == 7 and len(made) < self.parts), (made, ended)
+        assert len(set(made)) == len(made), (made, ended)
+        assert len(self.server.creates) <= self.parts, ended
         self.check_registry()
         self.check_tidy()
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from support.altered import kept, listed, renamed
 from support.content import send_content
 from support.exchange import Dropped, Exchange, Request
-from support.plan import Plan, model_in, read_plan, results
+from support.plan import Fault, Plan, model_in, read_plan, results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -126,7 +126,7 @@ class FaultServer:
         self._door = self._listen(self.port, self._serve)
 
     def settle(self) -> None:
-        """Create what `create=later` asked for, list what `list=hide` hides, answer what `upload=hold` holds."""
+        """Create what `create=later` asked for, list what `list=hide` hides, answer what `hold` holds back."""
         self._released.set()
         for make in self._pending:
             make()
@@ -231,13 +231,18 @@ class FaultServer:
         exchange.receive_body(request)
         name, purpose, data = _form(request)
         file = self._store("in", name, data, plan, purpose)
-        if fault and fault.kind == "hold":
-            self._released.wait(60)
-            fault = None
+        fault = self._held(fault)
         if fault and fault.kind == "deaf":
             self.deafen()
             fault = None
         exchange.answer(_file_view(file), fault, self._elsewhere)
+
+    def _held(self, fault: Fault | None) -> Fault | None:
+        """Wait until `settle` if the fault is `hold`; return any other."""
+        if fault is None or fault.kind != "hold":
+            return fault
+        self._released.wait(60)
+        return None
 
     def _plan_of(self, head: bytes) -> Plan:
         """Return the plan of an upload; one that comes again goes on with the plan as it then stands."""
@@ -264,9 +269,10 @@ class FaultServer:
             timer.daemon = True
             timer.start()
             exchange.reset()
-        if fault and not fault.made:
+        if fault and not fault.made and fault.kind != "hold":
             exchange.misbehave(fault, b"{}", self._elsewhere)
         batch = self._make(file, body)
+        fault = self._held(fault)
         batch.refused = full
         batch.key = request.headers.get("authorization", "")
         view = self._view(batch, polled=full and self.queue_fails_at_once)
@@ -415,6 +421,7 @@ class FaultServer:
         fault = file.plan.take("content" if content else "file") if file.purpose == "batch_output" else None
         request.fault = fault
         if content:
+            fault = self._held(fault)
             mode = file.plan.settings.get("range", "")
             send_content(exchange, file.data, file.id, mode, request, fault, self._elsewhere)
         elif fault and fault.kind == "nobytes":

@@ -10,7 +10,17 @@ import typer
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, MissingOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
+from openai_batch.cli.options import (
+    ForceOpt,
+    JobArg,
+    JsonOpt,
+    MissingOpt,
+    OutputOpt,
+    ParallelOpt,
+    ProviderOpt,
+    QuietOpt,
+    StrictOpt,
+)
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.files.atomic import as_path
@@ -46,6 +56,7 @@ def download(
     strict: StrictOpt = False,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
+    parallel: ParallelOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -56,6 +67,7 @@ def download(
     Without -o they go to the same file as before, in the same form, or to `job-N.results.jsonl`.
     """
     with session(quiet=quiet, busy=True) as current:
+        current.workflow.parallel = parallel
         found = current.ended(job, provider)
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)

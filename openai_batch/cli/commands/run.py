@@ -102,6 +102,7 @@ def run(
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
     with session(quiet=quiet, busy="-" not in (files or [])) as current, workspace() as folder:
+        current.workflow.parallel = job.parallel
         if "-" not in (files or []):  # else the terminal may be the input
             current.reporter.busy("reading the input")
         made = _make_requests(folder, None if example else files or [], provider, request, inputs)

@@ -50,6 +50,7 @@ def submit(
     from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet, busy="-" not in files) as current, workspace() as folder:
+        current.workflow.parallel = options.parallel
         names = globbed(files)
         note_terminal_input(names)
         if "-" not in names:  # else the terminal may be the input

@@ -1,0 +1,44 @@
+"""What identifies a part's attempt to create a batch, at the provider."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import BatchError
+from openai_batch.providers.create_once import Attempt, find_all
+from openai_batch.providers.marks import Marks
+
+from .token_limit import was_refused
+
+if TYPE_CHECKING:
+    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.batch_info import BatchInfo
+
+    from .store.records import JobRecord, PartRecord
+
+
+def attempt_of(job: JobRecord, part: PartRecord) -> Attempt:
+    """Return a part's latest attempt to create a batch, with the marks that are in the metadata of its batch."""
+    return Attempt(
+        file_id=str(part.file_id),
+        endpoint=job.endpoint,
+        window=job.window,
+        token=str(part.token),
+        at=part.attempted_at or 0.0,
+        metadata=job.metadata,
+        marks=marks_of(job, part),
+    )
+
+
+def marks_of(job: JobRecord, part: PartRecord) -> Marks:
+    """Return the marks of a part's batch and of its file."""
+    sent, rows = (job.requests - job.skipped, job.requests) if job.skipped else (0, 0)
+    return Marks(job.uid, job.order, part.number, len(job.parts), sent, rows)
+
+
+def created_before(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
+    """Return the batch that an earlier attempt with the same file has created, although it was refused."""
+    with contextlib.suppress(BatchError):  # without a list, the refusal is believed
+        return next((batch for batch in find_all(api, attempt) if was_refused(batch) is None), None)
+    return None

@@ -1,0 +1,185 @@
+"""Parts that are sent and downloaded several at a time: each has one batch, whatever happens to the others."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openai_batch.errors import ApiError, UncertainError
+from openai_batch.jobs.collect import collect
+from openai_batch.jobs.submit import start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.workbench import Workbench
+
+PARTS = 7
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def rows_of_batches(workbench: Workbench) -> Counter[str]:
+    """Count the batches that each request is in."""
+    batches = workbench.server.batches.values()
+    return Counter(json.loads(line)["custom_id"] for batch in batches for line in batch.input.data.splitlines())
+
+
+def each_once(workbench: Workbench) -> bool:
+    """Tell whether each request is in one batch."""
+    return rows_of_batches(workbench) == Counter({f"id-{n}": 1 for n in range(PARTS)})
+
+
+@pytest.mark.parametrize(("parallel", "begun"), [(4, 4), (1, 1), (16, PARTS)])
+def test_so_many_uploads_at_a_time(workbench: Workbench, parallel: int, begun: int) -> None:
+    """The profile says how many parts are sent at the same time."""
+    workbench.configure(max_requests=1, parallel=parallel)
+    spec = workbench.spec(f"fault:upload=hold*{PARTS}", PARTS)
+    sending = threading.Thread(target=lambda: start(workbench.workflow(), spec))
+    sending.start()
+    until(lambda: len(workbench.server.uploads) >= begun)
+    time.sleep(0.3)
+    assert len(workbench.server.uploads) == begun
+    workbench.server.settle()
+    sending.join(30)
+    assert each_once(workbench)
+
+
+def test_results_are_downloaded_several_at_a_time(workbench: Workbench) -> None:
+    """While the first file is awaited, the next ones are on their way; the results are in the order of the input."""
+    workbench.configure(max_requests=1)
+    workflow = workbench.workflow()
+    plan = f"fault:content=hold*{PARTS};rows=shuffled"
+    job = workflow.wait(start(workflow, workbench.spec(plan, PARTS))[0], timeout=60)
+    reading = threading.Thread(target=lambda: collect(workbench.workflow(), job, workbench.out))
+    reading.start()
+    until(lambda: len(workbench.server.seen("GET", "/files/[^/]+/content")) >= 4)
+    time.sleep(0.3)
+    assert len(workbench.server.seen("GET", "/files/[^/]+/content")) == 4
+    workbench.server.settle()
+    reading.join(30)
+    assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(PARTS)]
+    assert len(workbench.server.seen("GET", "/files/[^/]+/content")) == PARTS
+
+
+def test_no_part_is_begun_after_an_error(workbench: Workbench) -> None:
+    """One create is refused: those under way are stored, the others wait; the next command sends them, each once."""
+    workbench.configure(max_requests=1)
+    spec = workbench.spec("fault:create=400:no", PARTS)
+    with pytest.raises(ApiError, match="no"):
+        start(workbench.workflow(), spec)
+    assert len(workbench.server.uploads) <= 5
+    job, new = start(workbench.workflow(), spec)
+    assert (new, job.submitted) == (False, True)
+    assert each_once(workbench)
+
+
+def test_an_uploaded_part_is_not_created_after_an_error(workbench: Workbench) -> None:
+    """A part whose upload ends after another part was refused has no batch until the command runs again."""
+    workbench.configure(max_requests=1, parallel=2)
+    spec = workbench.spec("fault:upload=hold;create=400:no", PARTS)
+    errors: list[Exception] = []
+
+    def send() -> None:
+        try:
+            start(workbench.workflow(), spec)
+        except ApiError as exc:
+            errors.append(exc)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    until(lambda: len(workbench.server.creates) == 1)
+    time.sleep(1)
+    workbench.server.settle()
+    sending.join(30)
+    assert len(errors) == len(workbench.server.creates) == 1
+    start(workbench.workflow(), spec)
+    assert each_once(workbench)
+
+
+def test_a_limited_queue_keeps_the_order(workbench: Workbench) -> None:
+    """With a limit in the profile, parts are created one by one, in the order of the input."""
+    workbench.configure(max_requests=1, enqueued_tokens=100_000)
+    spec = workbench.spec("fault:create=hold", PARTS)
+    sending = threading.Thread(target=lambda: start(workbench.workflow(), spec))
+    sending.start()
+    until(lambda: len(workbench.server.creates) == 1)
+    time.sleep(1.5)
+    assert len(workbench.server.uploads) == 1
+    workbench.server.settle()
+    sending.join(30)
+    made = [json.loads(batch.input.data)["custom_id"] for batch in workbench.server.batches.values()]
+    assert made == [f"id-{n}" for n in range(PARTS)]
+
+
+def test_a_lost_answer_among_others(workbench: Workbench) -> None:
+    """The answer to one create is lost while others are under way: its batch is found, and each part has one."""
+    workbench.configure(max_requests=1)
+    workflow = workbench.workflow()
+    job, _ = start(workflow, workbench.spec("fault:create=made.reset*2", PARTS))
+    assert job.submitted
+    assert each_once(workbench)
+    assert len(workbench.server.creates) == PARTS
+
+
+def test_an_uncertain_part_among_others(workbench: Workbench) -> None:
+    """A part whose batch is not found is uncertain; the others are sent once, and it is found when it appears."""
+    workbench.configure(max_requests=1, create_timeout=0.5, create_grace=0.1)
+    spec = workbench.spec("fault:create=later", PARTS)
+    with pytest.raises(UncertainError):
+        start(workbench.workflow(), spec)
+    workbench.server.settle()
+    workbench.configure(max_requests=1)
+    job, _ = start(workbench.workflow(), spec)
+    assert job.submitted
+    assert each_once(workbench)
+
+
+@pytest.mark.parametrize("held", ["upload=hold*4", "create=hold*4", "create=hang*4"])
+def test_an_interruption_pays_nothing_twice(workbench: Workbench, held: str) -> None:
+    """Ctrl-C while four parts are under way ends the command soon; the same command sends what is left, each once."""
+    workbench.configure(max_requests=1, create_timeout=20)
+    workbench.write(f"fault:{held}", PARTS)
+    process = workbench.command("submit", "in.jsonl", "-p", "faulty")
+    until(lambda: len(workbench.server.uploads if held.startswith("upload") else workbench.server.creates) == 4)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, told
+    assert time.monotonic() - begun < 15
+    assert "Traceback" not in told
+    workbench.server.settle()
+    workbench.configure(max_requests=1, create_timeout=1, create_grace=1)
+    again = workbench.command("submit", "in.jsonl", "-p", "faulty")
+    told = again.communicate(timeout=60)[1]
+    if held.startswith("create=hang"):  # nobody knows whether these creates took effect
+        assert again.returncode == 7, told
+        assert set(rows_of_batches(workbench).values()) <= {1}
+    else:
+        assert again.returncode == 0, told
+        assert each_once(workbench)
+
+
+def test_the_key_command_runs_once(workbench: Workbench) -> None:
+    """The threads share the key: a password manager asks its user once."""
+    log = workbench.folder / "asked"
+    workbench.configure(
+        max_requests=1, api_key_command=["sh", "-c", f"echo asked >> {log}; echo $FAULTY_KEY"], api_key_env="UNSET_KEY"
+    )
+    job, _ = start(workbench.workflow(), workbench.spec("m", PARTS))
+    assert job.submitted
+    assert log.read_text().split() == ["asked"]
+    keys = {request.headers["authorization"] for request in workbench.server.requests}
+    assert len(keys) == 1
