@@ -23,7 +23,7 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
-from openai_batch.net.time_limit import until
+from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
 from openai_batch.providers.marks import Marks
 from openai_batch.providers.polling import Poller, job_delays
@@ -50,6 +50,9 @@ NEW_BATCH = 120.0
 
 LATE_FILES = 120.0
 """Seconds for which the output file of a completed batch is waited for. Then the batch counts as ended."""
+
+LOOK_SECONDS = 300.0
+"""Seconds in which the batches of one job must be asked for."""
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -90,8 +93,7 @@ class Workflow:
         """
         if job.submitted:
             return job
-        # What is sent here is not broken off: an answer that was not waited for would leave the batch uncertain.
-        with until(None), self.alone(job):
+        with self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
                 raise _not_sent(replace(job, busy=False))
@@ -122,6 +124,8 @@ class Workflow:
         queue = self._queue(job)
         job = self._split_large_parts(job, queue)
         for part in job.parts:
+            if is_over():
+                break
             if part.state in UNSENT and not queue.has_room(job, part):
                 if not part.queued:
                     self.registry.set_part(part, queued=True, last_error=None)
@@ -140,17 +144,9 @@ class Workflow:
         If the answer to a create was lost, its batch is looked for once. `once` turns off the client's own retries,
         for callers that ask again themselves. Raises ApiError if the provider does not answer.
         """
-        for part in job.parts:
-            if part.batch_id and part.state == PartState.RUNNING:
-                self._poll_part(job, part, once=once)
-            if part.state == PartState.CREATING:
-                # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
-                with contextlib.suppress(ApiError):
-                    batch = create_once.find(self.api(job), self.attempt_of(job, part))
-                    if batch is not None:
-                        self.adopt_found(part, batch)
-            if part.batch_id and part.audits:
-                self._check_for_second_batch(job, part)
+        with until(deadline_in(LOOK_SECONDS)):
+            for part in job.parts:
+                self._refresh_part(job, part, once=once)
         job = self.registry.job(job.id)
         self.reporter.polled(job)
         return job
@@ -182,6 +178,7 @@ class Workflow:
         self, jobs: Iterable[JobRecord], *, timeout: float | None = None
     ) -> Iterator[tuple[JobRecord, BatchError | None]]:
         """Wait for several jobs at once, as `wait` does for one; yield each with the error that ended its waiting."""
+        deadline = deadline_in(timeout)
         turns: list[tuple[float, int, JobRecord]] = [(0.0, place, job) for place, job in enumerate(jobs)]
         pollers: dict[int, Poller] = {}
         while turns:
@@ -189,7 +186,8 @@ class Workflow:
             time.sleep(max(0.0, due - time.monotonic()))
             try:
                 if place not in pollers and not job.ended:
-                    pollers[place] = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
+                    left = None if deadline is None else deadline - time.monotonic()
+                    pollers[place] = Poller(job_delays(self.api(job).provider), self.reporter.warn, left)
                 if not job.ended:
                     with pollers[place].attempt():
                         job = self.poll(job)
@@ -243,7 +241,7 @@ class Workflow:
         try:
             info = create_once.reconcile(api, attempt)
         except UncertainError:
-            if not resubmit_uncertain:
+            if not resubmit_uncertain or is_over():  # then the search may have been too short
                 raise
             return self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED, audits=AUDITS)
         return self._adopt_batch(part, info, audits=AUDITS)
@@ -387,6 +385,18 @@ class Workflow:
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1, queued=True)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
 
+    def _refresh_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
+        if part.batch_id and part.state == PartState.RUNNING:
+            self._poll_part(job, part, once=once)
+        if part.state == PartState.CREATING:
+            # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
+            with contextlib.suppress(ApiError):
+                batch = create_once.find(self.api(job), self.attempt_of(job, part))
+                if batch is not None:
+                    self.adopt_found(part, batch)
+        if part.batch_id and part.audits:
+            self._check_for_second_batch(job, part)
+
     def _poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         try:
             info = self.api(job).get(str(part.batch_id), once=once)
@@ -446,6 +456,9 @@ def _not_sent(job: JobRecord) -> BatchError:
 
 def _created_before(api: BatchApi, attempt: create_once.Attempt) -> BatchInfo | None:
     """Return the batch that an earlier attempt with the same file has created, although it was refused."""
-    with contextlib.suppress(BatchError):  # without a list, the refusal is believed
+    try:
         return next((batch for batch in create_once.find_all(api, attempt) if was_refused(batch) is None), None)
-    return None
+    except BatchError:
+        if is_over():  # the search was cut short
+            raise
+        return None  # without a list, the refusal is believed
