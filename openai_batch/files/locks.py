@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, WaitTimeoutError
 
 from .private import is_own
 
@@ -62,12 +63,15 @@ def _lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
-def _wait(descriptor: int) -> None:
-    """Lock an open file as soon as no other process has it locked. Raises OSError."""
-    if not WINDOWS:
+def _wait(descriptor: int, seconds: float | None = None) -> None:
+    """Lock an open file as soon as no other process has it locked. Raises OSError, and WaitTimeoutError."""
+    if seconds is None and not WINDOWS:
         _fcntl.flock(descriptor, _fcntl.LOCK_EX)
         return
+    end = time.monotonic() + (math.inf if seconds is None else seconds)
     while not _lock(descriptor):
+        if time.monotonic() >= end:
+            raise WaitTimeoutError("another process is still at work on the same job")
         time.sleep(_PAUSE)
 
 
@@ -99,10 +103,11 @@ def hold(path: Path, *, folder: bool = False) -> int | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None] | None = None, *, seconds: float | None = None) -> Iterator[None]:
     """Hold the lock on the file `path`, made with mode 0600 if it does not exist; wait until it is free.
 
-    `waiting` is called once before such a wait. Raises BatchError if the file cannot be made.
+    `waiting` is called once before such a wait. Raises BatchError if the file cannot be made, and WaitTimeoutError if
+    it is not free within `seconds` (None: there is no limit).
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -112,7 +117,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
         if not _lock(descriptor):
             if waiting is not None:
                 waiting()
-            _wait(descriptor)
+            _wait(descriptor, seconds)
         yield
     finally:
         os.close(descriptor)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError
+from openai_batch.net.time_limit import is_over
 from openai_batch.providers.create_once import Attempt, find_all
 from openai_batch.providers.marks import Marks
 
@@ -39,6 +39,9 @@ def marks_of(job: JobRecord, part: PartRecord) -> Marks:
 
 def created_before(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
     """Return the batch that an earlier attempt with the same file has created, although it was refused."""
-    with contextlib.suppress(BatchError):  # without a list, the refusal is believed
+    try:
         return next((batch for batch in find_all(api, attempt) if was_refused(batch) is None), None)
-    return None
+    except BatchError:
+        if is_over():  # the search was cut short
+            raise
+        return None  # without a list, the refusal is believed

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, BatchError, UncertainError
+from openai_batch.net.time_limit import deadline_in, until
 
 from .store.records import UNSENT, PartState
 from .store.registry import MovedOnError
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 
+CANCEL_SECONDS = 600.0
+"""Seconds in which the batches of one job must be cancelled."""
+
+
 def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobRecord:
     """Ask the provider to stop a job's batches, and never send its unsent parts. Returns the job.
 
     Finished requests are kept, and billed. If a batch cannot be cancelled, the others still are, and its error is
     raised at the end. Raises UncertainError at the end if it is unknown whether a part has a batch, unless `give_up`.
     """
+    with until(deadline_in(CANCEL_SECONDS)):
+        return _cancel(workflow, job, give_up=give_up)
+
+
+def _cancel(workflow: Workflow, job: JobRecord, *, give_up: bool) -> JobRecord:
     failed: list[BatchError] = []
     tried: set[str] = set()
     _stop(workflow, job, tried, failed)

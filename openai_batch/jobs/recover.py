@@ -10,11 +10,21 @@ import contextlib
 import hashlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, count_text
+from openai_batch.errors import (
+    ApiError,
+    AuthError,
+    BatchError,
+    NotFoundError,
+    UncertainError,
+    UnreachableError,
+    count_text,
+)
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
+from openai_batch.net.time_limit import deadline_in, is_over, until
+from openai_batch.providers.api import LIST_SECONDS
 from openai_batch.providers.create_once import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
@@ -23,8 +33,11 @@ from .attempts import attempt_of
 from .store import job_folder
 from .store.records import FOREIGN, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
+from .workflow import LOOK_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.marks import Marks
@@ -33,6 +46,8 @@ if TYPE_CHECKING:
     from .job_spec import JobSpec
     from .workflow import Workflow
 
+
+_T = TypeVar("_T")
 
 _NO_LIST = frozenset({404, 405, 501})
 """HTTP statuses of a server that has no list of batches."""
@@ -108,7 +123,7 @@ def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None =
     """
     api, registry = workflow.connections.to(provider), workflow.registry
     changed, others = [], []
-    with locked(paths.private_dir(paths.state_dir()) / "recover.lock"):
+    with locked(paths.private_dir(paths.state_dir()) / "recover.lock"), until(deadline_in(LIST_SECONDS)):
         batches = api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count))
         listed = sorted(batches, key=lambda batch: batch.created_at or 0.0)
         unknown = []
@@ -187,9 +202,8 @@ def _with_marks(api: BatchApi, batch: BatchInfo) -> tuple[BatchInfo, str | None]
     Some servers drop metadata, and some leave it, or a part of it, out of lists only.
     """
     filename = _input_filename(api, batch)
-    with contextlib.suppress(BatchError):
-        if read_marks({}, filename) is None:
-            return api.get(batch.id), filename
+    if read_marks({}, filename) is None:
+        batch = _shown(lambda: api.get(batch.id)) or batch
     return batch, filename
 
 
@@ -202,9 +216,19 @@ def _get(workflow: Workflow, provider: Provider, batch_id: str) -> tuple[BatchIn
 
 def _input_filename(api: BatchApi, batch: BatchInfo) -> str | None:
     """Return the name of a batch's input file; None if the provider does not show it."""
-    with contextlib.suppress(BatchError):
-        return api.file(batch.input_file_id).filename if batch.input_file_id else None
-    return None
+    file_id = batch.input_file_id
+    file = _shown(lambda: api.file(file_id)) if file_id else None
+    return file.filename if file else None
+
+
+def _shown(ask: Callable[[], _T]) -> _T | None:
+    """Return what the provider answers; None if it refuses. Raises UnreachableError: no answer says nothing."""
+    try:
+        return ask()
+    except UnreachableError:
+        raise
+    except BatchError:
+        return None
 
 
 def _known(workflow: Workflow, provider: Provider, batch: BatchInfo) -> JobRecord | None:
@@ -247,7 +271,8 @@ def find_job(workflow: Workflow, reference: str | None, provider: str | Provider
     except NotFoundError:
         if reference is None or not (provider or reference.startswith("batch")):
             raise
-    job = adopt(workflow, reference, get_provider_by_name(provider) if isinstance(provider, str) else provider)
+    with until(deadline_in(LOOK_SECONDS)):
+        job = adopt(workflow, reference, get_provider_by_name(provider) if isinstance(provider, str) else provider)
     workflow.reporter.note(f"batch {reference} is now job {job.id}")
     return job
 
@@ -265,7 +290,7 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
         try:
             info, filename = _get(workflow, candidate, batch_id)
         except BatchError:
-            if provider:
+            if provider or is_over():
                 raise
             continue
         number = _add_if_ours(workflow, candidate, info, filename)

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError
 
+from .store import job_folder
+from .store.records import UNSENT
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
 
@@ -81,6 +86,19 @@ class EnqueuedTokens:
         """Return how many bytes each part may have if this one is over the limit and must be cut; else None."""
         limit = self.limit(job)
         return limit * BYTES_PER_TOKEN if limit and tokens(part) > limit and part.requests > 1 else None
+
+    def split_large_parts(self, job: JobRecord, note: Callable[[str], None]) -> JobRecord:
+        """Split the unsent parts of a job that are larger than the queue, and return the job; `note` says which."""
+        for part in job.parts:
+            room = self.room_in_bytes(job, part) if part.state in UNSENT else None
+            if room is not None and part.sha256 is not None:
+                smaller = job_folder.cut_part(self.registry.job(job.id), part, room)
+                self.registry.cut(part, smaller)
+                note(
+                    f"job {job.id}: part {part.number} is larger than {self.provider}'s queue, and is sent in"
+                    f" {len(smaller)} parts"
+                )
+        return self.registry.job(job.id)
 
     def limit(self, job: JobRecord) -> int | None:
         """Return the limit in tokens that the profile or the provider has named, or None."""

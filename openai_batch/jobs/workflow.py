@@ -24,7 +24,7 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
-from openai_batch.net.time_limit import until
+from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
 from openai_batch.providers.polling import Poller, job_delays
 
@@ -55,6 +55,9 @@ NEW_BATCH = 120.0
 
 LATE_FILES = 120.0
 """Seconds for which the output file of a completed batch is waited for. Then the batch counts as ended."""
+
+LOOK_SECONDS = 300.0
+"""Seconds in which the batches of one job must be asked for."""
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -135,8 +138,7 @@ class Workflow:
         """
         if job.submitted:
             return job
-        # What is sent here is not broken off: an answer that was not waited for would leave the batch uncertain.
-        with until(None), self.alone(job):
+        with self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
                 raise _not_sent(replace(job, busy=False))
@@ -165,7 +167,7 @@ class Workflow:
         has changed, and UncertainError if it is unknown whether a batch was created.
         """
         queue = self._queue(job)
-        job = self._split_large_parts(job, queue)
+        job = queue.split_large_parts(job, self.reporter.note)
         unsent = [part for part in job.parts if part.state in (*UNSENT, PartState.CREATING)]
         # Where the queue may be full, the parts are sent one by one: the room depends on those before.
         count = 1 if queue.is_limited(job) else len(unsent)
@@ -181,6 +183,8 @@ class Workflow:
     def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:
         """Yield the parts that may be sent now. The first that has no room is marked; the later ones wait behind it."""
         for part in unsent:
+            if is_over():
+                return
             if part.state in UNSENT and not queue.has_room(job, part):
                 if not part.queued:
                     self.registry.set_part(part, queued=True, last_error=None)
@@ -198,17 +202,11 @@ class Workflow:
         def poll(own: Workflow, part: PartRecord) -> None:
             own.poll_part(job, part, once=once)
 
-        with self.for_parts(job, poll, running, len(running)) as polled:
-            list(polled)
-        for part in job.parts:
-            if part.state == PartState.CREATING:
-                # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
-                with contextlib.suppress(ApiError):
-                    batch = create_once.find(self.api(job), attempt_of(job, part))
-                    if batch is not None:
-                        self.adopt_found(part, batch)
-            if part.batch_id and part.audits:
-                self._check_for_second_batch(job, part)
+        with until(deadline_in(LOOK_SECONDS)):
+            with self.for_parts(job, poll, running, len(running)) as polled:
+                list(polled)
+            for part in job.parts:
+                self._find_batches(job, part)
         job = self.registry.job(job.id)
         self.reporter.polled(job)
         return job
@@ -240,6 +238,7 @@ class Workflow:
         self, jobs: Iterable[JobRecord], *, timeout: float | None = None
     ) -> Iterator[tuple[JobRecord, BatchError | None]]:
         """Wait for several jobs at once, as `wait` does for one; yield each with the error that ended its waiting."""
+        deadline = deadline_in(timeout)
         turns: list[tuple[float, int, JobRecord]] = [(0.0, place, job) for place, job in enumerate(jobs)]
         pollers: dict[int, Poller] = {}
         while turns:
@@ -247,7 +246,8 @@ class Workflow:
             time.sleep(max(0.0, due - time.monotonic()))
             try:
                 if place not in pollers and not job.ended:
-                    pollers[place] = Poller(job_delays(self.api(job).provider), self.reporter.warn, timeout)
+                    left = None if deadline is None else deadline - time.monotonic()
+                    pollers[place] = Poller(job_delays(self.api(job).provider), self.reporter.warn, left)
                 if not job.ended:
                     with pollers[place].attempt():
                         job = self.poll(job)
@@ -289,7 +289,7 @@ class Workflow:
         try:
             info = create_once.reconcile(api, attempt)
         except UncertainError:
-            if not resubmit_uncertain:
+            if not resubmit_uncertain or is_over():  # then the search may have been too short
                 raise
             return self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED, audits=AUDITS)
         return self._adopt_batch(part, info, audits=AUDITS)
@@ -415,19 +415,6 @@ class Workflow:
                 raise
         return self.store_status(part, info)
 
-    def _split_large_parts(self, job: JobRecord, queue: EnqueuedTokens) -> JobRecord:
-        """Split the parts that are larger than the provider's queue."""
-        for part in job.parts:
-            room = queue.room_in_bytes(job, part) if part.state in UNSENT else None
-            if room is not None and part.sha256 is not None:
-                smaller = job_folder.cut_part(self.registry.job(job.id), part, room)
-                self.registry.cut(part, smaller)
-                self.reporter.note(
-                    f"job {job.id}: part {part.number} is larger than {queue.provider}'s queue, and is sent in"
-                    f" {len(smaller)} parts"
-                )
-        return self.registry.job(job.id)
-
     def _queue(self, job: JobRecord) -> EnqueuedTokens:
         """Return the provider's queue, as far as this process knows it."""
         return EnqueuedTokens(self.registry, self.api(job).provider, self._pauses)
@@ -443,6 +430,17 @@ class Workflow:
         ours = queue.learn(job, part, message)
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1, queued=True)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")
+
+    def _find_batches(self, job: JobRecord, part: PartRecord) -> None:
+        """Look for the batch of a part that has none yet, and for a second one of a part whose create was unclear."""
+        if part.state == PartState.CREATING:
+            # Adoption: a batch with the marks of this attempt is its batch, so the part needs no second request.
+            with contextlib.suppress(ApiError):
+                batch = create_once.find(self.api(job), attempt_of(job, part))
+                if batch is not None:
+                    self.adopt_found(part, batch)
+        if part.batch_id and part.audits:
+            self._check_for_second_batch(job, part)
 
     def poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         """Ask for the status of a part's batch, and store it; a part that was refused is put back."""

@@ -10,12 +10,15 @@ import asyncio
 import json
 import math
 import os
-import secrets
+import shutil
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from openai_batch.files import paths
 
 from .model import NAME
 from .upstream import Target
@@ -31,6 +34,9 @@ _STEADY_SECONDS = 10
 _MAX_FAILURES = 3
 """The engine is given up after this many ends in a row, each within `_STEADY_SECONDS` of its start."""
 
+_LONGEST_FOLDER = 90
+"""The most bytes of a folder's path for sockets: macOS allows 104 bytes for the path of a socket."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,8 +50,11 @@ class Engines:
     """All engine processes. One that dies is started again; all end with the server."""
 
     def __init__(self, settings: LocalSettings, model: Path) -> None:
-        count = settings.concurrency or usable_cores()
-        self.targets = [Target(base="", key=None, limit=1, alive=False, embedded=True) for _ in range(count)]
+        self._folder = _socket_folder()
+        self.targets = [
+            Target("http://engine/v1", key=None, limit=1, alive=False, socket=str(self._folder / f"{number}.sock"))
+            for number in range(settings.concurrency or usable_cores())
+        ]
         self._config = {
             "model": str(model),
             "name": model_names(settings)[0],
@@ -71,6 +80,7 @@ class Engines:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _keep(self, target: Target, upstream: Upstream) -> None:
         failures = 0
@@ -100,25 +110,28 @@ class Engines:
         )
 
     async def _ready(self, process: asyncio.subprocess.Process, target: Target) -> bool:
-        """Send the process its configuration and read where it listens; return whether that worked.
+        """Send the process its configuration, and return whether it serves then.
 
         The pipe to the process stays open. It closes however this server ends, and then the process ends too.
         """
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        token = secrets.token_urlsafe(32)
         try:
-            process.stdin.write(json.dumps({**self._config, "token": token}).encode() + b"\n")
+            process.stdin.write(json.dumps({**self._config, "socket": target.socket}).encode() + b"\n")
             await process.stdin.drain()
-            line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
-            target.base = json.loads(line)["url"] + "/v1"
-        except (OSError, ValueError, TimeoutError):
+            target.alive = bool(await asyncio.wait_for(process.stdout.readline(), _START_SECONDS))
+        except (OSError, TimeoutError):
             with suppress(ProcessLookupError):
                 process.kill()
-            return False
-        target.key = token
-        target.alive = True
-        return True
+        return target.alive
+
+
+def _socket_folder() -> Path:
+    """Return a folder for the sockets of the engines, which other users cannot enter."""
+    folder = paths.local_dir().absolute() / "engines"
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        return paths.private_dir(folder)
+    return Path(tempfile.mkdtemp(prefix="obatch-", dir="/tmp"))
 
 
 def usable_cores() -> int:

@@ -1,7 +1,8 @@
 """One engine process: llama.cpp's server with one model, for its parent alone.
 
-It reads its configuration as one line of JSON from stdin, writes one line of JSON with its URL to stdout, and runs
-until stdin closes, which the system does however the parent ends.
+It reads its configuration as one line of JSON from stdin, listens on a socket file that only its user can reach,
+writes an empty line to stdout when it is ready, and runs until stdin closes, which the system does however the parent
+ends.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -17,11 +19,12 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # the engine may print: only our line may go to stdout
     config = json.loads(sys.stdin.readline())
+    Path(config["socket"]).unlink(missing_ok=True)  # a killed process left it
     try:
-        server = _start(config)
+        _server = _start(config)  # it serves as long as it is kept
     except (OSError, RuntimeError, ValueError) as exc:
         sys.exit(f"error: the engine cannot load {config['model']}: {exc}")
-    os.write(answers, json.dumps({"url": server.listening_address.rstrip("/")}).encode() + b"\n")
+    os.write(answers, b"\n")
     os.close(answers)
     while sys.stdin.read(4096):
         pass
@@ -42,12 +45,7 @@ def _start(config: dict[str, Any]) -> Any:
     # With a pooling type the same model answers chats and embeddings.
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-    params.port = 0
-    params.api_keys = [config["token"]]
-    if hasattr(params, "hostnames"):
-        params.hostnames = ["127.0.0.1"]
-    else:  # the name in earlier releases
-        params.hostname = "127.0.0.1"
+    params.hostnames = [config["socket"]]
     optional = {
         "cache_ram_mib": 0,  # its prompt cache would grow by gigabytes
         "ui": False,

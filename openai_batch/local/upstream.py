@@ -69,8 +69,8 @@ class Target:
     """Requests that it may have at a time when all is well."""
     alive: bool = True
     """Whether it can be asked at all."""
-    embedded: bool = False
-    """Whether it is the embedded engine: an upstream refuses by itself what it cannot do."""
+    socket: str | None = None
+    """The socket file of the embedded engine; None for an upstream, which refuses by itself what it cannot do."""
     trouble: str | None = None
     """Why the last request there has to be sent again; None if it has not."""
     active: int = 0
@@ -82,6 +82,11 @@ class Target:
 
     def __post_init__(self) -> None:
         self.allowed = float(self.limit)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the embedded engine."""
+        return self.socket is not None
 
     @property
     def free(self) -> bool:
@@ -116,11 +121,8 @@ class Upstream:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failure: str | None = None
         # Proxies in the environment are for other hosts, never for this machine.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not all(is_loopback(urlsplit(target.base).hostname) for target in targets),
-        )
+        proxies = not all(target.embedded or is_loopback(urlsplit(target.base).hostname) for target in targets)
+        self._sessions = {path: _session(path, trust_env=proxies) for path in {target.socket for target in targets}}
 
     @property
     def capacity(self) -> int:
@@ -129,7 +131,8 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     def fail(self, message: str) -> None:
         """Let all requests that wait for a target fail with `message`: there will be none."""
@@ -251,7 +254,7 @@ class Upstream:
             headers["Authorization"] = f"Bearer {target.key}"
         try:
             # No redirects: they would send the key to another host.
-            async with self._session.request(
+            async with self._sessions[target.socket].request(
                 method,
                 target.base + path.removeprefix("/v1"),
                 data=body,
@@ -269,6 +272,12 @@ class Upstream:
             raise CallError("timeout", f"no answer within {seconds:.0f} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise CallError("connection_error", f"the upstream could not be reached ({type(exc).__name__})") from exc
+
+
+def _session(socket: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
+    """Return a session that connects to a socket file, or to hosts if that is None."""
+    connector = aiohttp.TCPConnector(limit=0) if socket is None else aiohttp.UnixConnector(socket, limit=0)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=trust_env)
 
 
 class _Model(msgspec.Struct):

@@ -7,6 +7,7 @@ exceeds them.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -16,15 +17,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-_SHORTEST = 2.0
-"""Seconds that a request gets at least: the last poll of a wait begins when the time is nearly over."""
+_LAST = 2.0
+"""Seconds after a deadline in which all that began before it must end: the last poll begins when the time is over."""
 
 _DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
+def deadline_in(seconds: float | None) -> float | None:
+    """Return when `seconds` from now (None: any time) will be over, or the deadline that counts here if it is earlier.
+
+    The time is that of `time.monotonic`; None if there is no deadline.
+    """
+    ends = (_DEADLINE.get(), None if seconds is None else time.monotonic() + seconds)
+    return min((end for end in ends if end is not None), default=None)
+
+
+def until(deadline: float | None) -> contextlib.AbstractContextManager[None]:
+    """Within the block, requests and waits for locks end at `deadline`, or at that of a block around it."""
+    around = _DEADLINE.get()
+    return _set(around if deadline is None else min(deadline, math.inf if around is None else around))
+
+
+def untimed() -> contextlib.AbstractContextManager[None]:
+    """Within the block no deadline counts: what is sent there must not be broken off."""
+    return _set(None)
+
+
 @contextlib.contextmanager
-def until(deadline: float | None) -> Iterator[None]:
-    """Within the block, requests end at `deadline` (of `time.monotonic`); None: only their own time limits count."""
+def _set(deadline: float | None) -> Iterator[None]:
     token = _DEADLINE.set(deadline)
     try:
         yield
@@ -33,10 +53,22 @@ def until(deadline: float | None) -> Iterator[None]:
 
 
 def seconds_left(limit: float | None) -> float | None:
-    """Return how many of `limit` seconds remain before the deadline of `until`; None if there is neither."""
+    """Return how many of `limit` seconds remain before the deadline that counts here; None if there is neither.
+
+    Close to the deadline a request has `_LAST` seconds, but never beyond `_LAST` seconds after it.
+    """
     deadline = _DEADLINE.get()
-    left = None if deadline is None else max(_SHORTEST, deadline - time.monotonic())
-    return min((seconds for seconds in (limit, left) if seconds is not None), default=None)
+    if deadline is None:
+        return limit
+    left = deadline - time.monotonic()
+    left = max(0.0, left, min(_LAST, left + _LAST))
+    return left if limit is None else min(limit, left)
+
+
+def is_over() -> bool:
+    """Tell whether the deadline that counts here has passed."""
+    deadline = _DEADLINE.get()
+    return deadline is not None and time.monotonic() >= deadline
 
 
 class _Clock:
@@ -45,13 +77,14 @@ class _Clock:
     def __init__(self, sockets: Collection[socket.socket], seconds: float | None) -> None:
         self._sockets, self._seconds = sockets, seconds
         self._deadline = 0.0
+        self._end = math.inf if (left := seconds_left(None)) is None else time.monotonic() + left
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self.over, self.ended = threading.Event(), threading.Event()
 
     def start(self) -> None:
         """Start the clock, or start it anew."""
         if self._seconds is not None:
-            self._deadline = time.monotonic() + self._seconds
+            self._deadline = min(time.monotonic() + self._seconds, self._end)
             if self._watcher.ident is None:
                 self._watcher.start()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from openai_batch.errors import ApiError, DownloadError, UnreachableError
 
 from .delays import delays
+from .time_limit import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -148,12 +149,13 @@ def transfer(
         if state.resumable and state.offset > best:
             tries, best, pauses = 0, state.offset, _pauses()
         tries, best = tries + 1, max(best, state.offset)
-        if tries >= max_tries:
+        pause, left = max(next(pauses), retry_after or 0.0), seconds_left(None)
+        if tries >= max_tries or (left is not None and pause >= left):
             raise DownloadError(
                 f"{name} could not be downloaded completely: {reason}",
                 hint="nothing was written; run the same command again",
             )
-        sleep(max(next(pauses), retry_after or 0.0))
+        sleep(pause)
 
 
 def _pauses() -> Iterator[float]:

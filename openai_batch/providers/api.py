@@ -21,7 +21,7 @@ from openai_batch.files.slice import FileSlice
 from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
 from openai_batch.net.plain_get import plain_get
-from openai_batch.net.time_limit import each_in_time
+from openai_batch.net.time_limit import deadline_in, each_in_time, until, untimed
 from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import OutcomeUnknown, translated, without_sent_key
@@ -49,6 +49,12 @@ _T = TypeVar("_T")
 
 READ_TIMEOUT = 60.0
 """Seconds for a whole answer; for a file, without a byte."""
+
+CALL_SECONDS = 120.0
+"""Seconds for all tries of one request that may be repeated, other than an upload."""
+
+LIST_SECONDS = 1800.0
+"""Seconds for a whole list of batches."""
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
@@ -139,7 +145,8 @@ class BatchApi:
                 )
             return file
 
-        return self._call("upload the input", request)
+        with untimed():  # it may be large, and would begin anew
+            return self._call("upload the input", request, timed=False)
 
     def create(
         self,
@@ -167,7 +174,7 @@ class BatchApi:
             body["metadata"] = dict(metadata)
         headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
         try:
-            with translated(provider, "create the batch"):
+            with untimed(), translated(provider, "create the batch"):
                 answer = client.batches.with_raw_response.create(**body, extra_headers=headers)
                 info = self._batch(_json_object(answer))
         except UnreachableError as exc:
@@ -217,12 +224,14 @@ class BatchApi:
 
         If the list cannot be read to its end, `on_cut` is called with the number of batches that it showed.
         """
+        deadline = deadline_in(LIST_SECONDS)
         seen: set[str] = set()
         cursors: list[str | None] = [None]
         more = False
         for _ in range(max_pages):
             for after in cursors:
-                batches, following, goes_on = self._page(after, page_size)
+                with until(deadline):
+                    batches, following, goes_on = self._page(after, page_size)
                 fresh = [batch for batch in batches if batch.id not in seen]
                 if fresh:
                     break
@@ -383,17 +392,22 @@ class BatchApi:
             self._client = self.provider.new_client(self._starting)
         return self._client
 
-    def _call(self, doing: str, request: Callable[[OpenAI], _T]) -> _T:
+    def _call(self, doing: str, request: Callable[[OpenAI], _T], *, timed: bool = True) -> _T:
         """Run a request that may be repeated. If the local server has stopped, it is started again once."""
-        try:
+
+        def attempt() -> _T:
             with translated(self.provider, doing):
-                return request(self._sdk())
+                client = self._sdk()  # it may start the local server, which takes its own time
+                with until(deadline_in(CALL_SECONDS if timed else None)):
+                    return request(client)
+
+        try:
+            return attempt()
         except UnreachableError:
             if not self.provider.is_local or self._client_given:
                 raise
         self.close()
-        with translated(self.provider, doing):
-            return request(self._sdk())
+        return attempt()
 
 
 def short_file(file_id: str, count: int, recorded: int) -> DownloadError:

@@ -49,33 +49,54 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
     `doing` completes the sentence "could not ...". Raises UnreachableError if no answer came, AuthError for 401 and
     403, NotFoundError for 404, and ApiError for every other answer.
     """
-    import openai
-
     try:
         yield
     except (BatchError, OutcomeUnknown):
         raise
-    except openai.APIStatusError as exc:
-        error = _from_status(provider, doing, exc)
-        shown = ("body", "param", "type", "request_id")
-        keys = _sent_keys(exc)
-        theirs = {name: _body_without(keys, getattr(exc, name, None)) for name in shown}
-        raise as_both(error, exc, **theirs) from None
-    except openai.APIConnectionError as exc:
-        if isinstance(exc.__cause__, BatchError):  # of `net/answers`
-            raise exc.__cause__ from None
-        raise as_both(_from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)), exc) from None
-    except TimeoutError as exc:  # of `net/answers`
-        error = _from_connection(provider, doing, exc, [])
-        raise as_both(error, openai.APITimeoutError(_request_of(exc))) from None
-    except openai.OpenAIError as exc:
-        raise as_both(ApiError(f"could not {doing} at {provider}: {_without((), str(exc))}"), exc) from None
     except Exception as exc:
-        # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
-        if type(exc).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        error = _ours(provider, doing, exc)
+        _hide_sent_keys(exc)
+        if error is None:
             raise
+        raise error from None
+
+
+def _ours(provider: Provider, doing: str, exc: Exception) -> BatchError | None:
+    """Return our error for one of the SDK or its HTTP library; None for any other."""
+    import openai
+
+    if isinstance(exc, openai.APIStatusError):
+        keys = _sent_keys(exc)
+        shown = ("body", "param", "type", "request_id")
+        theirs = {name: _body_without(keys, getattr(exc, name, None)) for name in shown}
+        return as_both(_from_status(provider, doing, exc), exc, **theirs)
+    if isinstance(exc, openai.APIConnectionError):
+        if isinstance(exc.__cause__, BatchError):  # of `net/answers`
+            return exc.__cause__
+        return as_both(_from_connection(provider, doing, exc.__cause__ or exc, _sent_keys(exc)), exc)
+    if isinstance(exc, TimeoutError):  # of `net/answers`
+        return as_both(_from_connection(provider, doing, exc, []), openai.APITimeoutError(_request_of(exc)))
+    if isinstance(exc, openai.OpenAIError):
+        return as_both(ApiError(f"could not {doing} at {provider}: {_without((), str(exc))}"), exc)
+    # A broken stream raises an exception of the HTTP library, which is recognised by the name of its module.
+    if type(exc).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
         error = _from_connection(provider, doing, exc, _sent_keys(exc))
-        raise as_both(error, openai.APIConnectionError(request=_request_of(exc))) from None
+        return as_both(error, openai.APIConnectionError(request=_request_of(exc)))
+    return None
+
+
+def _hide_sent_keys(exc: BaseException | None) -> None:
+    """Take the keys out of the requests that an exception, and those that led to it, keep.
+
+    Python keeps the exception that was being handled with the one that is raised, so programs that show or store errors
+    would find them.
+    """
+    while exc is not None:
+        if (request := _request_of(exc)) is not None:
+            for name, value in list(request.headers.items()):
+                if is_secret(name, value) or without_used_keys(value) != value:
+                    request.headers[name] = "(hidden)"
+        exc = exc.__cause__ or exc.__context__
 
 
 def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from openai_batch.errors import PASSING, UsageError
 from openai_batch.hidden_keys import hide_key
 from openai_batch.net.answers import limited_client
+from openai_batch.net.delays import retry_after
 from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
+from openai_batch.net.time_limit import seconds_left
 
 from .config_file import local_table
 from .remedies import remedy
@@ -112,6 +114,8 @@ def _only_while_it_runs(request: Any) -> None:
 
 
 def _stop_hopeless_tries(response: Any) -> None:
-    """Keep the SDK from sending a request again that was refused for what lasts, such as an exhausted quota."""
-    if response.status_code in PASSING and remedy(None, response.text):
+    """Keep the SDK from sending a request again that was refused for what lasts, or when the time will be over."""
+    lasts = response.status_code in PASSING and remedy(None, response.text)
+    left = seconds_left(None)
+    if lasts or (left is not None and (retry_after(response.headers) or 0.0) >= left):
         response.headers["x-should-retry"] = "false"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.net.delays import delays
+from openai_batch.net.time_limit import deadline_in, is_over
 
 from .api_errors import OutcomeUnknown
 from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
@@ -119,7 +120,8 @@ def create(
 def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None] = time.sleep) -> BatchInfo:
     """Look for the attempt's batch until the provider's grace period is over, and return it.
 
-    Raises UncertainError if it is not found; it may exist all the same.
+    Raises UncertainError if it is not found, also if the time is over before (`net/time_limit`); it may exist all the
+    same.
     """
     # The grace period: a request may arrive late, and a new batch may be listed late.
     grace = api.provider.create_timeout + api.provider.create_grace
@@ -136,13 +138,14 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
             reason = "no listed batch has its marks"
         if found is not None:
             return found
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or is_over():
             raise UncertainError(
                 f"unknown whether {api.provider} created a batch of file {attempt.file_id}: {reason}",
                 hint="the same command again looks once more; --resubmit-uncertain sends it again, at the risk "
                 "of paying twice",
             )
-        sleep(min(next(pauses), max(0.1, deadline - time.monotonic())))
+        end = deadline_in(max(0.0, deadline - time.monotonic())) or deadline
+        sleep(min(next(pauses), max(0.1, end - time.monotonic())))
 
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:

@@ -183,8 +183,10 @@ def _key_from_command(name: str, command: Sequence[str]) -> str:
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as exc:
         reason = type(exc).__name__ if not isinstance(exc, OSError) else exc.strerror
-        raise AuthError(
-            f"no key for {name}: its api_key_command {command[0]!r} failed ({reason})",
-            hint="run the command by hand and see what it says",
-        ) from None
-    return done.stdout.strip()
+    else:
+        return done.stdout.strip()
+    # Raised here, the error does not keep the other one, which may hold what the command has printed.
+    raise AuthError(
+        f"no key for {name}: its api_key_command {command[0]!r} failed ({reason})",
+        hint="run the command by hand and see what it says",
+    )

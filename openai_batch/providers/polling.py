@@ -8,9 +8,18 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UsageError, WaitTimeoutError
+from openai_batch.errors import (
+    ApiError,
+    AuthError,
+    BatchError,
+    DownloadError,
+    NotFoundError,
+    UncertainError,
+    UsageError,
+    WaitTimeoutError,
+)
 from openai_batch.net.delays import delays
-from openai_batch.net.time_limit import until
+from openai_batch.net.time_limit import deadline_in, is_over, until
 
 from .batch_info import unknown_status
 
@@ -44,6 +53,21 @@ def job_delays(provider: Provider) -> Iterator[float]:
     return delays(0.5, growth=1.3, longest=longest, spread=_SPREAD)
 
 
+@contextlib.contextmanager
+def in_time(seconds: float | None) -> Iterator[None]:
+    """Within the block, requests end when `seconds` (None: any time) have passed.
+
+    Raises WaitTimeoutError in place of an error that came after that time.
+    """
+    with until(deadline_in(seconds)):
+        try:
+            yield
+        except (ApiError, DownloadError) as exc:
+            if not is_over():
+                raise
+            raise WaitTimeoutError(str(exc), hint="the same command again continues; nothing was cancelled") from None
+
+
 class Poller:
     """Poll until something has ended: ask inside `attempt()`, sleep for the seconds of `next_delay()`, ask again.
 
@@ -63,7 +87,7 @@ class Poller:
         self._warn = warn
         if timeout is not None and not isinstance(timeout, int | float):
             raise UsageError(f"timeout is {timeout!r}", hint="give a number of seconds, or None")
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = deadline_in(timeout)
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False
         self._unknown = ("", 0.0)  # the status word that we do not know, and since when the provider says it
@@ -89,6 +113,9 @@ class Poller:
                 yield
         except (NotFoundError, ApiError, AuthError) as exc:
             self._error_delay = self._delay_after(exc)
+        except UncertainError:
+            if self._deadline is None or time.monotonic() < self._deadline:
+                raise  # else the timeout may have ended the search for a lost batch, and is reported
         else:
             self._start_over()
             self._answered = True

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
+from support.plan import Fault
 
-from openai_batch.errors import ApiError, BatchError, InputError, UnreachableError, WaitTimeoutError
+from openai_batch.errors import (
+    ApiError,
+    BatchError,
+    InputError,
+    UncertainError,
+    UnreachableError,
+    WaitTimeoutError,
+)
+from openai_batch.files import paths
+from openai_batch.files.locks import locked
 from openai_batch.inputs import data_url, public_fetch
+from openai_batch.jobs import cancel, workflow
 from openai_batch.jobs.collect import collect
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
@@ -63,6 +75,90 @@ def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch
             calls[call]()
     assert time.monotonic() - begun < 8  # older versions of the SDK try three times
     client.close()
+
+
+@pytest.mark.parametrize("seconds", ["READ_TIMEOUT", "CALL_SECONDS", "LIST_SECONDS", "LOOK_SECONDS", "CANCEL_SECONDS"])
+def test_each_look_ends(workbench: Workbench, seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list, a look at a job and its cancelling end, each by its own time, though bytes arrive."""
+    job = workbench.submit("fault:poll=drip*9;cancel=drip*9;list=drip*9")
+    (module,) = (module for module in (api, workflow, cancel) if seconds in vars(module))
+    monkeypatch.setattr(module, seconds, 0.5)
+    works, client = workbench.workflow(), workbench.api()
+    calls: dict[str, Callable[[], object]] = {
+        "LIST_SECONDS": lambda: list(client.batches()),
+        "CANCEL_SECONDS": lambda: cancel.cancel(works, job),
+    }
+    begun = time.monotonic()
+    with pytest.raises(UnreachableError, match="no answer in time"):
+        calls.get(seconds, lambda: works.refresh(job))()
+    assert time.monotonic() - begun < 8
+    client.close()
+
+
+def test_a_delay_that_is_longer_than_the_time_is_not_waited_for(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK would wait a minute each time for a server that asks for it."""
+    monkeypatch.setattr(api, "CALL_SECONDS", 10)
+    job = workbench.submit("fault:poll=429:50*9")
+    begun = time.monotonic()
+    with pytest.raises(ApiError, match="said 429"):
+        workbench.workflow().refresh(job)
+    assert time.monotonic() - begun < 8
+
+
+def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) -> None:
+    """Neither the list nor the provider's patience with creates is waited for, and nothing is sent again."""
+    workbench.hurry()
+    with pytest.raises(UncertainError):
+        workbench.submit("fault:create=reset;list=404*999")
+    workbench.configure(create_grace=60)
+    for fault in ("drip", "404"):
+        for plan in workbench.server._plans.values():
+            plan.faults["list"] = deque([Fault(fault)] * 9)
+        (job,) = workbench.workflow().registry.jobs()
+        begun = time.monotonic()
+        with pytest.raises(WaitTimeoutError, match="still uncertain"):
+            workbench.workflow().wait(job, timeout=1.5)
+        assert time.monotonic() - begun < 8
+    assert len(workbench.server.creates) == 1
+
+
+def test_a_wait_ends_in_time_while_another_process_is_at_work(workbench: Workbench) -> None:
+    """The lock of a job is not waited for without end."""
+    with pytest.raises(ApiError):
+        workbench.submit("fault:create=429*9")
+    (job,) = workbench.workflow().registry.jobs()
+    begun = time.monotonic()
+    with locked(paths.job_lock(job.uid)), pytest.raises(WaitTimeoutError):
+        workbench.workflow().wait(job, timeout=1.5)
+    assert time.monotonic() - begun < 8
+
+
+def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
+    """Each of four jobs does not have its own."""
+    jobs = [start(workbench.workflow(), workbench.spec("fault:poll=drip*9", n, f"{n}.jsonl"))[0] for n in range(1, 5)]
+    begun = time.monotonic()
+    errors = [error for _, error in workbench.workflow().wait_all(jobs, timeout=1.5)]
+    assert time.monotonic() - begun < 7
+    assert all(isinstance(error, WaitTimeoutError) for error in errors)
+    assert len(errors) == 4
+
+
+@pytest.mark.parametrize("words", [("batch_1",), ("1", "--strict")])
+def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...]) -> None:
+    """`--timeout` counts for a batch that is not known yet, and for the results that `--strict` reads."""
+    job = workbench.submit("fault:content=drip*9" if "--strict" in words else "fault:poll=drip*9")
+    if words[0] == "1":
+        workbench.workflow().wait(job, timeout=30)
+    else:
+        words = (str(job.parts[0].batch_id),)
+        paths.registry_file().unlink()
+    begun = time.monotonic()
+    process = workbench.command("wait", *words, "-p", "faulty", "--timeout", "3s")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 124, said
+    assert time.monotonic() - begun < 30  # most of it is the start of the command
 
 
 def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None:

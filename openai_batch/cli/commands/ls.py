@@ -39,6 +39,8 @@ SCREEN = 20
 """How many jobs a terminal shows by default."""
 PAUSE = 5.0
 """Seconds between two looks at the jobs with --watch."""
+LOOK_SECONDS = 30.0
+"""Seconds for a look at all jobs that are shown."""
 
 
 def ls(
@@ -119,6 +121,8 @@ def _show(output: Output, jobs: list[JobRecord], total: int, shown: int | None, 
 
 def _watch(output: Output, wanted: _Wanted, shown: int | None) -> None:
     """Show the jobs again and again, with the state that their providers tell, until they have ended."""
+    from openai_batch.net.time_limit import deadline_in, until
+
     with session(quiet=True) as current:
         while True:
             jobs, total = wanted.jobs(current.workflow.registry, shown)
@@ -128,6 +132,7 @@ def _watch(output: Output, wanted: _Wanted, shown: int | None) -> None:
             if not running:
                 return
             time.sleep(PAUSE)
-            for job in running:
-                with contextlib.suppress(BatchError):  # the state last seen stays
-                    current.workflow.refresh(job, once=True)
+            with until(deadline_in(LOOK_SECONDS)):
+                for job in running:
+                    with contextlib.suppress(BatchError):  # the state last seen stays
+                        current.workflow.refresh(job, once=True)

@@ -45,7 +45,9 @@ def wait(
     room. A job that was never sent is not started.
     """
     output = Output(as_json=json, quiet=quiet)
-    with session(quiet=quiet, busy=True) as current:
+    from openai_batch.providers.polling import in_time
+
+    with session(quiet=quiet, busy=True) as current, in_time(seconds(timeout)):
         found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
         ends = dict(_ends(current, found, seconds(timeout), strict=strict))
         current.reporter.close()
@@ -69,6 +71,7 @@ def _ends(
 ) -> Iterator[tuple[int, tuple[JobRecord, BatchError | None]]]:
     """Wait for jobs; yield the number of each, with the job as it is then and the error to exit with."""
     from openai_batch.jobs.retry import check_answers
+    from openai_batch.providers.polling import in_time
 
     current.reporter.watch(jobs)
     left = {job.id: job for job in jobs}
@@ -76,7 +79,8 @@ def _ends(
         error = failure
         if strict and error is None and not job.incomplete:
             try:
-                check_answers(current.workflow, job)
+                with in_time(timeout):
+                    check_answers(current.workflow, job)
             except BatchError as exc:
                 error = exc
         if job.incomplete:

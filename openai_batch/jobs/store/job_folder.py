@@ -31,6 +31,7 @@ from openai_batch.files import paths
 from openai_batch.files.atomic import part_file, publish, sync, sync_folder
 from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
+from openai_batch.net.time_limit import seconds_left
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
 
 from .records import FOREIGN, PartRecord
@@ -336,4 +337,4 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
 def alone(job: JobRecord, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
     """Lock a job while its parts are sent. `waiting` is called once if another process has the lock."""
     paths.private_dir(paths.job_dir(job.uid))
-    return locked(paths.job_lock(job.uid), waiting)
+    return locked(paths.job_lock(job.uid), waiting, seconds=seconds_left(None))

@@ -53,6 +53,13 @@ def _processes(parent: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
+def _listens(pid: int) -> bool:
+    """Tell whether a process listens on a TCP port."""
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    return any(row[3] == "0A" and f"socket:[{row[9]}]" in links for row in rows)
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
@@ -69,7 +76,8 @@ def test_engine(engine: LocalServer) -> None:
         batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(12)).encode())
         wait_for_successes(client, batch, 3)
     orphans = _processes(engine.pid)
-    assert orphans
+    assert _listens(engine.pid)
+    assert [_listens(pid) for pid in orphans] == [False] * usable_cores(), "another user could connect to an engine"
     engine.kill()
     wait_until(lambda: not any(_alive(pid) for pid in orphans), "the end of the engines")
     engine.start()
