@@ -6,7 +6,7 @@ EXIT_CODES = {
     "0": "done: every request was answered",
     "1": "failed; running the same command again is safe",
     "2": "wrong usage or configuration",
-    "3": "the input has problems; nothing was sent",
+    "3": "the input has problems, or can cost too much; nothing was sent",
     "4": "the key is missing or was refused",
     "5": "the job ended, and some requests did not succeed",
     "6": "no such job, batch, file or provider",
