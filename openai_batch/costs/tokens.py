@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from openai_batch.files import paths
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 BYTES_PER_TOKEN = 4
 """A rough value for English text; other languages and code have fewer."""
@@ -184,17 +184,16 @@ def tokenizer_of(model: str) -> Tokenizer | None:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
         return None
-    if not any(path.exists() for path in _cached(name)):
+    kept = _cached(name)
+    if kept is None or not kept.exists():
         return None
     encoding = tiktoken.get_encoding(name)
     return Tokenizer(f"tiktoken {name}", lambda text: len(encoding.encode_ordinary(text)))
 
 
-def _cached(encoding: str) -> Iterator[Path]:
-    """Yield where tiktoken keeps an encoding after it has downloaded it."""
+def _cached(encoding: str) -> Path | None:
+    """Return where tiktoken keeps an encoding after it has downloaded it; None if it keeps none."""
     source = "o200k_base" if encoding == "o200k_harmony" else encoding
     url = f"https://openaipublic.blob.core.windows.net/encodings/{source}.tiktoken"
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
-    if folder != "":  # an empty one turns the cache off
-        name = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
-        yield Path(folder or Path(tempfile.gettempdir(), "data-gym-cache"), name)
+    folder = paths.tiktoken_folder()
+    return None if folder is None else folder / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()

@@ -9,7 +9,7 @@ from openai_batch.costs.estimate import Estimate, estimate
 from openai_batch.costs.prices import is_version
 from openai_batch.errors import CostError
 
-from .receipt import receipt_of
+from .receipt import costs_in, receipt_of
 from .store import job_folder
 from .store.records import UNSENT, PartState
 
@@ -114,7 +114,7 @@ def _mean_output(workflow: Workflow, provider: Provider) -> Callable[[str], floa
             for job in known
             if provider.placed().is_at(job.base_url)
             for part in job.parts
-            for each in part.costs or ()
+            for each in costs_in(part) or ()
             if is_version(each.model, model)
         ]
         results = sum(each.results for each in costs)

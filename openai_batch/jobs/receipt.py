@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from openai_batch.costs.receipt import Receipt, added, costs_of
+import msgspec
+
+from openai_batch.costs.receipt import ModelCost, Receipt, added, costs_of
 from openai_batch.results.usage import ModelUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from openai_batch.costs.receipt import ModelCost
     from openai_batch.providers.provider import Provider
     from openai_batch.results.usage import Usage
 
     from .store.records import JobRecord, PartRecord
 
 
+_decode = msgspec.json.Decoder(tuple[ModelCost, ...]).decode
+
+
 def receipt_of(job: JobRecord) -> Receipt | None:
     """Return what a job has cost, its retries included; None before any of its results are read. Nothing is read."""
-    read = [part.costs for part in job.parts if part.costs is not None]
+    read = [costs for part in job.parts if (costs := costs_in(part)) is not None]
     if not read:
         return None
     whole = all(part.costs is not None or part.withdrawn for part in job.parts)
     return Receipt(added([each for costs in read for each in costs]), whole)
 
 
-def part_costs(provider: Provider, job: JobRecord, part: PartRecord, usage: Usage) -> tuple[ModelCost, ...]:
-    """Return what the results of a part cost that used these tokens. What is known before stays as it is."""
+def costs_in(part: PartRecord) -> tuple[ModelCost, ...] | None:
+    """Return what the results of a part cost, by model; None before they are read."""
+    with contextlib.suppress(msgspec.MsgspecError):  # a damaged text counts as none, and is written again
+        return None if part.costs is None else _decode(part.costs)
+    return None
+
+
+def part_costs(provider: Provider, job: JobRecord, part: PartRecord, usage: Usage) -> str:
+    """Return what the results of a part cost that used these tokens, to store it. What is known stays as it is."""
     if part.usage and not any(used.results for used in usage.values()):
         # The provider counts the tokens of the batch only.
         whole = ModelUsage()
         whole.add(part.usage, answered=True)
         usage = {None: whole}
-    if part.costs is not None and _same_tokens(part.costs, usage) and all(each.source for each in part.costs):
-        return part.costs
-    return costs_of(provider, usage, job.model, part.ended_at)
+    known = costs_in(part)
+    if known is None or not _same_tokens(known, usage) or not all(each.source for each in known):
+        known = costs_of(provider, usage, job.model, part.ended_at)
+    return msgspec.json.encode(known).decode()
 
 
 def _same_tokens(costs: Iterable[ModelCost], usage: Usage) -> bool:
@@ -63,7 +76,7 @@ def spending(jobs: Iterable[JobRecord]) -> list[Spending]:
     for job in jobs:
         for part in job.parts:
             moment = datetime.fromtimestamp(part.ended_at or part.created_at or job.created_at, UTC)
-            groups.setdefault((f"{moment:%Y-%m}", job.provider), []).extend(part.costs or ())
+            groups.setdefault((f"{moment:%Y-%m}", job.provider), []).extend(costs_in(part) or ())
     rows = [Spending(*key, cost) for key, costs in groups.items() for cost in added(costs)]
     rows.sort(key=lambda row: (row.provider, row.cost.model))
     return sorted(rows, key=lambda row: row.month, reverse=True)

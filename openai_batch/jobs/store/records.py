@@ -18,7 +18,6 @@ from openai_batch.providers.batch_info import FINISHED, STATUSES, BatchFault, Co
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from openai_batch.costs.receipt import ModelCost
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.requests.split import Slice
 
@@ -105,7 +104,7 @@ class PartRecord:
     refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
     queued: bool = False  # whether it is not sent because the provider's queue is full
     last_error: str | None = None  # why the last try to send it failed
-    costs: tuple[ModelCost, ...] | None = None  # what its results cost, by model; None before they are read
+    costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
     def sent_again(self) -> bool:

@@ -6,9 +6,6 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from openai_batch.costs.receipt import ModelCost
 from openai_batch.files import paths
 from openai_batch.files.locks import is_held
 from openai_batch.providers.batch_info import BatchFault, Counts
@@ -24,9 +21,6 @@ JOB_FIELDS = (
     *("created_at", "input_path", "input_sha256", "input_bytes", "requests", "output_path", "answered"),
     *("input_name", "skipped", "used_at", "output_form", "unanswered", "left_out", "max_cost"),
 )
-
-
-_decode_costs = msgspec.json.Decoder(tuple[ModelCost, ...]).decode
 
 
 def packed(value: Any) -> Any:
@@ -51,8 +45,6 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
             flat |= {"total": value.total, "completed": value.completed, "failed": value.failed}
         elif name == "faults":
             flat[name] = json.dumps([[f.code, f.message, f.line, f.param] for f in value])
-        elif name == "costs":
-            flat[name] = None if value is None else msgspec.json.encode(value).decode()
         else:
             flat[name] = packed(value)
     return flat
@@ -90,13 +82,5 @@ def read_part(row: sqlite3.Row) -> PartRecord:
     counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
     faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
     state, usage = PartState(values.pop("state")), json.loads(values.pop("usage"))
-    queued, costs = bool(values.pop("queued")), values.pop("costs", None)
-    return PartRecord(
-        state=state,
-        counts=counts,
-        faults=faults,
-        usage=usage,
-        queued=queued,
-        costs=None if costs is None else _decode_costs(costs),
-        **values,
-    )
+    queued = bool(values.pop("queued"))
+    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, queued=queued, **values)
