@@ -48,6 +48,16 @@ class ModelUsage:
             self.uncounted += 1
 
 
+MAX_MODELS = 100
+"""The most models that are counted apart: a server may name another one in each result."""
+
+OTHERS = "other models"
+"""The name of all further models together; nothing has its price."""
+
+_MAX_NAME = 200
+_MAX_TOKENS = 10**12
+"""More tokens than that in one result are a mistake of the server, and count as none."""
+
 Usage = dict[str | None, ModelUsage]
 """The tokens by model, as the results name it; None for results that name none."""
 
@@ -56,15 +66,16 @@ def add_usage(total: Usage, model: Any, usage: Any, *, answered: bool) -> None:
     """Add the `usage` of one result of a model."""
     if not answered and not usage:
         return
-    name = model if isinstance(model, str) and model else None
+    name = model[:_MAX_NAME].encode("utf-8", "replace").decode() if isinstance(model, str) and model else None
     if name not in total:
-        total[name] = ModelUsage()
+        name = name if len(total) < MAX_MODELS else OTHERS
+        total.setdefault(name, ModelUsage())
     total[name].add(usage if isinstance(usage, dict) else {}, answered=answered)
 
 
 def _count(values: dict[str, Any], key: str) -> int:
     value = values.get(key)
-    return value if type(value) is int and value > 0 else 0
+    return value if type(value) is int and 0 < value < _MAX_TOKENS else 0
 
 
 def _is_media(details: Any) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from openai_batch.results.index import Places, index
 from openai_batch.results.tally import Tally
-from openai_batch.results.usage import ModelUsage, Usage
+from openai_batch.results.usage import MAX_MODELS, OTHERS, ModelUsage, Usage
 
 CHAT = {
     "prompt_tokens": 100,
@@ -71,6 +71,18 @@ def test_an_answer_without_tokens_is_not_counted(usage: Any) -> None:
 def test_sound_has_prices_of_its_own() -> None:
     """Tokens of sound or images are not priced as text."""
     assert used(line(CHAT | {"completion_tokens_details": {"audio_tokens": 5}}))["m"].uncounted == 1
+
+
+def test_what_no_provider_counts_is_harmless() -> None:
+    """Numbers of any size, names of any kind and length, and a model for each result end in a sum that can be kept."""
+    huge = line({"prompt_tokens": 10**30, "completion_tokens": 3})
+    assert used(huge) == {"m": ModelUsage(1, 0, 0, 0, 3, 0, 0)}
+    odd = line(CHAT, model="\ud83d" + "x" * 1000)
+    (name,) = used(odd)
+    assert name is not None
+    assert len(name) == 200
+    many = used(*(line(CHAT, model=f"m{n}") for n in range(300)))
+    assert (len(many), many[OTHERS].results) == (MAX_MODELS + 1, 200)
 
 
 def test_models_apart_and_none() -> None:
