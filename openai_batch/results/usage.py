@@ -27,10 +27,11 @@ class ModelUsage:
 
     def add(self, usage: dict[str, Any], *, answered: bool) -> None:
         """Add the `usage` of one result. One that is not `answered` may have none: it is not billed."""
-        given = _count(usage, "prompt_tokens") or _count(usage, "input_tokens")
-        made = _count(usage, "completion_tokens") or _count(usage, "output_tokens")
+        get = usage.get
+        given = _count(get("prompt_tokens")) or _count(get("input_tokens"))
+        made = _count(get("completion_tokens")) or _count(get("output_tokens"))
         if not given and not made:
-            given = _count(usage, "total_tokens")  # all that some servers tell of embeddings
+            given = _count(get("total_tokens"))  # all that some servers tell of embeddings
         if not given and not made:
             self.uncounted += answered
             return
@@ -38,14 +39,16 @@ class ModelUsage:
         self.input += given
         self.output += made
         self.largest = max(self.largest, given)
-        of_input = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-        of_output = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-        if isinstance(of_input, dict):
-            self.cached_input += min(given, _count(of_input, "cached_tokens"))
-        if isinstance(of_output, dict):
-            self.reasoning += _count(of_output, "reasoning_tokens")
-        if _is_media(of_input) or _is_media(of_output):
-            self.uncounted += 1
+        of_input = get("prompt_tokens_details") or get("input_tokens_details")
+        of_output = get("completion_tokens_details") or get("output_tokens_details")
+        media = False
+        if of_input and isinstance(of_input, dict):
+            self.cached_input += min(given, _count(of_input.get("cached_tokens")))
+            media = _is_media(of_input)
+        if of_output and isinstance(of_output, dict):
+            self.reasoning += _count(of_output.get("reasoning_tokens"))
+            media = media or _is_media(of_output)
+        self.uncounted += media
 
 
 MAX_MODELS = 100
@@ -66,18 +69,24 @@ def add_usage(total: Usage, model: Any, usage: Any, *, answered: bool) -> None:
     """Add the `usage` of one result of a model."""
     if not answered and not usage:
         return
+    used = total.get(model) if isinstance(model, str) and model else None
+    if used is None:
+        used = _new_model(total, model)
+    used.add(usage if isinstance(usage, dict) else {}, answered=answered)
+
+
+def _new_model(total: Usage, model: Any) -> ModelUsage:
+    """Return the tokens of a model whose name may be anything."""
     name = model[:_MAX_NAME].encode("utf-8", "replace").decode() if isinstance(model, str) and model else None
-    if name not in total:
-        name = name if len(total) < MAX_MODELS else OTHERS
-        total.setdefault(name, ModelUsage())
-    total[name].add(usage if isinstance(usage, dict) else {}, answered=answered)
+    if name not in total and len(total) >= MAX_MODELS:
+        name = OTHERS
+    return total.setdefault(name, ModelUsage())
 
 
-def _count(values: dict[str, Any], key: str) -> int:
-    value = values.get(key)
+def _count(value: Any) -> int:
     return value if type(value) is int and 0 < value < _MAX_TOKENS else 0
 
 
-def _is_media(details: Any) -> bool:
-    """Tell whether tokens are of sound or images made or heard, which have prices of their own."""
-    return isinstance(details, dict) and bool(_count(details, "audio_tokens") or _count(details, "image_tokens"))
+def _is_media(details: dict[str, Any]) -> bool:
+    """Tell whether tokens are of sound or images, which have prices of their own."""
+    return bool(_count(details.get("audio_tokens")) or _count(details.get("image_tokens")))
