@@ -4,6 +4,7 @@
     ├── UsageError                  2    the call or the options are wrong (also a ValueError)
     │   └── ConfigError             2    the configuration file is wrong
     ├── InputError                  3    the input cannot be used; nothing was sent (also a ValueError)
+    ├── CostError                   3    it can cost more than allowed; nothing was sent
     ├── AuthError                   4    the key is missing or was refused
     ├── IncompleteError             5    ended, but not every request succeeded
     ├── NotFoundError               6    no such job, batch, file or provider
@@ -37,6 +38,7 @@ __all__ = [
     "AuthError",
     "BatchError",
     "ConfigError",
+    "CostError",
     "DownloadError",
     "IncompleteError",
     "InputError",
@@ -122,6 +124,13 @@ class InputError(BatchError, ValueError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.problems = tuple(problems)
+
+
+class CostError(BatchError):
+    """It can cost more than is allowed, or it is unknown what it can cost; nothing was sent."""
+
+    exit_code = 3
+    remedy = "allow a higher cost, or send fewer requests"
 
 
 class AuthError(BatchError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import count_text
 
+from .cost_format import estimate_record, estimate_text
 from .job_format import job_record
 from .output import Output, errors
 from .progress import progress_text
@@ -65,6 +66,8 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
         errors.note(f"{start}nothing would be sent; --again would start a new job")
     if dry.parts and (text := skipped_rows_text(spec)):
         errors.note(text)
+    if dry.parts:
+        errors.note(f"cost: {estimate_text(dry.estimate)} (`obatch cost` tells more)")
     if not dry.certain:
         errors.note("rows that earlier jobs did not answer would be sent too; their results are not here")
 
@@ -87,6 +90,7 @@ def _dry_run_record(dry: DryRun) -> dict[str, Any]:
         "answered": plan.answered if plan else 0,
         "unclear": dry.unclear,
         "certain": dry.certain,
+        "cost": estimate_record(dry.estimate),
     }
 
 

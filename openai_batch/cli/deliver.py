@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from openai_batch.errors import BatchError, count_text
 
+from .cost_format import short_receipt
 from .job_format import job_record, tokens_text, took_text
 from .output import JsonArray, Output, errors
 
@@ -143,7 +144,7 @@ def conclude(
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
         errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
     took = took_text(job)
-    costs = [tokens_text(job.usage), f"took {took}" if took else ""]
+    costs = [tokens_text(job.usage), short_receipt(job), f"took {took}" if took else ""]
     try:
         raise_if_incomplete(collected, strict=strict)
     except BatchError:

@@ -6,7 +6,7 @@ EXIT_CODES = {
     "0": "done: every request was answered",
     "1": "failed; running the same command again is safe",
     "2": "wrong usage or configuration",
-    "3": "the input has problems; nothing was sent",
+    "3": "the input has problems, or can cost too much; nothing was sent",
     "4": "the key is missing or was refused",
     "5": "the job ended, and some requests did not succeed",
     "6": "no such job, batch, file or provider",
@@ -59,6 +59,31 @@ The provider `local` runs a small model on this machine, without a key.
   $ obatch providers add acme --base-url https://api.acme.example/v1 \\
       --api-key-env ACME_API_KEY
   $ obatch run --example -p local
+""",
+    "costs": """Costs are in US dollars, at the prices of the batch API.
+
+  obatch cost FILE       what requests can cost, before they are sent
+  obatch run FILE --max-cost 5
+                         sends nothing that can cost more, retries included
+  obatch status          what a job has cost, by the tokens of its results
+  obatch cost            what was spent in each month
+
+Prices come from the package genai-prices. Where it has none, the cost is
+unknown, and --max-cost refuses. The configuration file can name prices, in a
+batch and for a million tokens; they count more than those of the package:
+
+  [providers.acme]
+  batch_discount = 0.5        # what a batch saves; only to show it
+
+  [providers.acme.prices."acme/large"]
+  input = 0.25
+  output = 1.00
+  cached_input = 0.05         # without it, the price of input
+
+Tokens are counted with tiktoken if it is installed (`openai-batch[costs]`) and
+has the encoding on this machine, and are an estimate otherwise. --max-cost does
+not trust estimates: it takes one token for each byte of text, and the limits of
+output tokens in the requests. Without such a limit it refuses.
 """,
     "environment": """Environment variables:
 

@@ -13,6 +13,7 @@ from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
 from openai_batch.providers.batch_info import unknown_status
 
+from .cost_format import receipt_record, receipt_text
 from .progress import duration_text
 from .table import Column
 
@@ -50,6 +51,8 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "input_sha256": job.input_sha256,
         "output": job.output_path,
         "usage": job.usage,
+        "cost": receipt_record(job),
+        "max_cost_usd": None if job.max_cost is None else float(job.max_cost),
         "errors": [{"code": f.code, "message": f.message, "line": f.line, "param": f.param} for f in job.faults],
         "metadata": job.metadata,
     }
@@ -213,6 +216,8 @@ def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]
         *(_part_lines(job) if terminal else []),
         *_times(job, terminal=terminal),
         ("usage", tokens_text(job.usage)),
+        ("cost", receipt_text(job)),
+        ("max cost", "" if job.max_cost is None else f"${job.max_cost}"),
         ("input", record["input"] or ""),
         ("output", job.output_path or ""),
     ]

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .options import AgainOpt, MetadataOpt, NameOpt, ParallelOpt, RemoteOpt, UncertainOpt, WindowOpt, pairs
+from .options import (
+    AgainOpt,
+    MaxCostOpt,
+    MetadataOpt,
+    NameOpt,
+    ParallelOpt,
+    RemoteOpt,
+    UncertainOpt,
+    WindowOpt,
+    dollars,
+    pairs,
+)
 from .output import errors
 
 if TYPE_CHECKING:
@@ -27,6 +38,11 @@ class JobOptions:
     resubmit_uncertain: UncertainOpt = False
     check_remote: RemoteOpt = False
     parallel: ParallelOpt = None
+    max_cost: MaxCostOpt = None
+
+    def __post_init__(self) -> None:
+        """Check what was typed before the input is read. Raises UsageError."""
+        dollars(self.max_cost)
 
     def spec(self, requests: Requests, folder: Path, **more: Any) -> JobSpec:
         """Check a batch file and return the spec of its job; warnings are printed. Raises InputError, UsageError."""
@@ -53,5 +69,6 @@ class JobOptions:
             again=self.again,
             resubmit_uncertain=self.resubmit_uncertain,
             check_remote=self.check_remote,
+            max_cost=dollars(self.max_cost),
             **more,
         )

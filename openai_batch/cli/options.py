@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from openai_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 def _complete(kind: str) -> Any:
@@ -173,6 +176,15 @@ ParallelOpt = Annotated[
         show_default=False,
     ),
 ]
+MaxCostOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--max-cost",
+        metavar="USD",
+        help="Send nothing if the job can cost more, its retries included.",
+        rich_help_panel=SAFETY,
+    ),
+]
 RetriesOpt = Annotated[
     int,
     typer.Option(
@@ -302,6 +314,15 @@ def seconds(text: str | None) -> float | None:
     if match is None:
         raise UsageError(f"{text!r} is not a time span", hint="write it like 90s, 30m, 12h or 2d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def dollars(text: str | None) -> Decimal | None:
+    """Read the amount of --max-cost, or None. Raises UsageError."""
+    if text is None:
+        return None
+    from openai_batch.costs.usd import as_usd
+
+    return as_usd(text, "--max-cost")
 
 
 def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:

@@ -127,6 +127,16 @@ def check_folder(path: Path) -> None:
     )
 
 
+def tiktoken_folder() -> Path | None:
+    """Return where the library tiktoken keeps its encodings; None if it is told to keep none."""
+    import tempfile
+
+    given = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
+    if given is None:
+        return Path(tempfile.gettempdir(), "data-gym-cache")
+    return Path(given) if given else None
+
+
 def _chosen(variable: str) -> Path | None:
     """Return the path in an environment variable, or None. Raises UsageError for an unknown `~`."""
     given = os.environ.get(variable)

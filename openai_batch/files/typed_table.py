@@ -18,9 +18,12 @@ Text = Annotated[str, Meta(min_length=1, description="a string")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 Seconds = Annotated[float, Meta(ge=0, description="a number of seconds")]
+Dollars = Annotated[float, Meta(ge=0, lt=1e9, description="a number of US dollars")]
+Share = Annotated[float, Meta(ge=0, lt=1, description="a number from 0 to below 1, such as 0.5")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Texts = Annotated[tuple[str, ...], Meta(description="a list of strings")]
 TextTable = Annotated[dict[str, str], Meta(description="a table of strings")]
+Tables = Annotated[dict[str, dict[str, Any]], Meta(description="a table of tables")]
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 

@@ -10,6 +10,7 @@ from openai_batch.errors import UsageError
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from openai_batch.providers.provider import Provider
 
@@ -47,6 +48,8 @@ class RowOptions(TypedDict, total=False):
     """Whether to send, and pay, every row once more."""
     check_remote: bool
     """Whether to look each time for batches that another machine has started from the same rows."""
+    max_cost: float | Decimal | None
+    """The most that the run may cost, in US dollars, its retries included; without it, that is not limited."""
     state: str | os.PathLike[str] | None
     """The folder of the jobs; without it, the user's own."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.costs.usd import as_usd
 from openai_batch.jobs.async_version import async_version
 from openai_batch.jobs.input_name import name_of_rows
 from openai_batch.jobs.session import Session
@@ -71,6 +72,7 @@ def start_rows(
     new = new_columns(schema)
     session = Session(options.get("state"), reporter or BarReporter())
     given, name = session.given(options.get("provider")), options.get("name")
+    max_cost = None if options.get("max_cost") is None else as_usd(options["max_cost"] or 0, "max_cost=")
     rows = rows if prefix is None else _checked(rows, {f"{prefix}{name}" for name in new})
     with session.work() as workflow, workspace() as folder:
         request = _request(prompt, options, schema, embeddings=embeddings)
@@ -90,7 +92,7 @@ def start_rows(
             on_warning=session.reporter.note,
         )
         again, check_remote = options.get("again", False), options.get("check_remote", False)
-        how = SubmitOptions(dedup=True, reuse=True, again=again, check_remote=check_remote)
+        how = SubmitOptions(dedup=True, reuse=True, again=again, check_remote=check_remote, max_cost=max_cost)
         row = submit(workflow, spec, folder, how).job
     return Run(session, row, schema)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError, count_text
+from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError, RegistryError, count_text
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.files.streams import is_closed_pipe
@@ -37,6 +37,7 @@ from .provider_files import (
     open_file,
     prefetch,
 )
+from .receipt import part_costs
 from .result_order import result_order
 from .store import job_folder
 from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
@@ -346,7 +347,16 @@ def _fetched(
                     raise short_file(file_id, count, recorded)
                 tally.short.append(f"file {file_id} arrived with {count:,} of {recorded:,} bytes on record")
             keep_short(job, short)
+        _keep_costs(workflow, job, part, places)
         yield streams, places
+
+
+def _keep_costs(workflow: Workflow, job: JobRecord, part: PartRecord, places: Places) -> None:
+    """Store what the results of a part cost."""
+    costs = part_costs(workflow.connections.profile(job), job, part, places.usage)
+    if costs != part.costs:
+        with contextlib.suppress(RegistryError):  # the results count more than their receipt
+            workflow.registry.set_part(part, costs=costs)
 
 
 def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord, short: ShortFiles) -> PartRecord:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import NotFoundError
+from openai_batch.errors import BatchError, NotFoundError
 from openai_batch.providers.api import BatchApi
 from openai_batch.providers.lookup import get_provider_by_name, known_providers
+from openai_batch.providers.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from openai_batch.providers.provider import Provider
 
     from .store.records import JobRecord
 
@@ -41,6 +41,13 @@ class Connections:
         if account not in self._apis:
             self._apis[account] = self._open(self._given.get(account) or self._profile(job, account))
         return self._apis[account]
+
+    def profile(self, job: JobRecord) -> Provider:
+        """Return the profile of a job's provider. Nothing is opened; if it is gone, one with the base URL alone."""
+        account = self._account(job.account)
+        with contextlib.suppress(BatchError):
+            return self._given.get(account) or self._profile(job, account)
+        return Provider(name=job.provider, base_url=job.base_url)
 
     def to(self, provider: Provider) -> BatchApi:
         """Return the connection to a provider."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .reuse import estimate
+from .budget import check_submission, estimate_parts, estimate_spec
+from .reuse import estimate, find_reusable
 from .store import job_folder
 from .store.records import UNSENT, PartRecord, PartState
 from .submit import missing_parts, planned_parts, preview, started_before
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from openai_batch.costs.estimate import Estimate
 
     from .job_spec import JobSpec
     from .store.records import JobRecord
@@ -26,6 +29,7 @@ class DryRun:
     spec: JobSpec  # as planned: without the rows that need not be sent
     job: JobRecord | None  # the job that would be continued; None for a new one
     parts: list[PartRecord]  # the parts that would be sent
+    estimate: Estimate  # what these parts can cost
     certain: bool = True  # False if it is not known here which rows earlier jobs answered: the others would be sent too
 
     @property
@@ -45,14 +49,26 @@ class DryRun:
 
 
 def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> DryRun:
-    """Tell what `submit` with these arguments would do. Nothing is sent. Raises the errors of `preview`."""
+    """Tell what `submit` with these arguments would do. Nothing is sent.
+
+    Raises the errors of `preview`, and CostError if the job can cost more than `options.max_cost`.
+    """
     plan = preview(workflow, spec, folder, options)
     job = None if options.again else started_before(workflow, spec)
-    if job is None:
-        planned, certain = estimate(workflow, plan)
-        return DryRun(planned, None, planned_parts(planned), certain)
-    planned, certain = (spec, True) if job_folder.has_ids(job) else estimate(workflow, plan)
-    if not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
-        return DryRun(planned, job, planned_parts(planned), certain)
+    has_ids = job is not None and job_folder.has_ids(job)
+    planned, certain = (spec, True) if has_ids else estimate(workflow, plan)
+    if options.max_cost is not None:
+        uncertain = options.resubmit_uncertain
+        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain)
+    if job is None or (not has_ids and all(part.state == PartState.PLANNED for part in job.parts)):
+        return DryRun(planned, job, planned_parts(planned), estimate_spec(workflow, planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]
-    return DryRun(planned, job, unsent + missing_parts(job, planned_parts(planned)))
+    missing = missing_parts(job, planned_parts(planned))
+    cost = estimate_spec(workflow, planned) if missing else estimate_parts(workflow, job, unsent)
+    return DryRun(planned, job, unsent + missing, cost)
+
+
+def cost_of_input(workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool) -> Estimate:
+    """Return what all requests of a spec can cost; with `dedup`, identical ones are counted once. Nothing is sent."""
+    planned, _ = estimate(workflow, find_reusable(workflow, spec, folder, dedup=dedup, earlier=False))
+    return estimate_spec(workflow, planned)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import msgspec
 
+from openai_batch.costs.usd import as_usd
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_path, part_file
 from openai_batch.providers.polling import Poller, job_delays
@@ -17,12 +18,15 @@ from openai_batch.results.result_line import MISSING
 from openai_batch.results.tally import Tally
 
 from .async_version import async_version
+from .receipt import receipt_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from decimal import Decimal
     from pathlib import Path
 
+    from openai_batch.costs.receipt import Receipt
     from openai_batch.providers.batch_info import BatchFault, Counts
     from openai_batch.results.outcome import Verdict
 
@@ -113,6 +117,11 @@ class Job:
     def faults(self) -> list[BatchFault]:
         """Why batches failed as a whole, as the provider said."""
         return self._row.faults
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What its results have cost, those of its retries too; None before any of them were read."""
+        return receipt_of(self._row)
 
     def refresh(self) -> Self:
         """Ask the provider for the job's status.
@@ -250,7 +259,12 @@ class Job:
                 for result in some:
                     yield result
 
-    def retry(self, where: str | Iterable[str] | Callable[[str], bool] | None = None) -> int:
+    def retry(
+        self,
+        where: str | Iterable[str] | Callable[[str], bool] | None = None,
+        *,
+        max_cost: float | Decimal | None = None,
+    ) -> int:
         """Send failed and missing requests again, as part of the same job, and return how many there are.
 
             if job.retry("429, missing"): job.wait()
@@ -258,16 +272,18 @@ class Job:
         Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
         selects by the outcome ("refused", "cut", "missing"), or by a code that the error as text begins with ("429",
         "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause, which is
-        the error as text, and returns whether to send the request. Raises
-        BatchError if the job still runs, InputError if its input is gone or has changed, and UncertainError if it is
+        the error as text, and returns whether to send the request. `max_cost` is the most that the job may cost, in US
+        dollars, with what it has spent before; without it, what `submit` was given. Raises BatchError if the job still
+        runs, InputError if its input is gone or has changed, CostError if it can cost more, and UncertainError if it is
         unknown whether a batch was created.
         """
         from .retry import retry, survey, wanted_causes
 
         wanted = (lambda verdict: where(verdict.cause)) if callable(where) else wanted_causes(where)
         with self._session.work() as workflow:
+            most = None if max_cost is None else as_usd(max_cost, "max_cost=")
             failures = survey(workflow, self._ended())
-            self._row = retry(workflow, self._row, failures, wanted)
+            self._row = retry(workflow, self._row, failures, wanted, most)
         return sum(group.count for group in failures.groups() if wanted(group.verdict))
 
     retry_async = async_version(retry)
@@ -307,5 +323,6 @@ class Job:
 
                 for line in result_lines(workflow, self._row, scratch, Tally(), note):
                     out.write(line)
+                self._known()
             out.seek(0)
             yield out

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from openai_batch.costs.usd import as_usd
 from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import askable_providers
 from openai_batch.requests.from_python import open_input
@@ -26,10 +27,13 @@ from .session import Session
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from decimal import Decimal
 
+    from openai_batch.costs.estimate import Estimate
     from openai_batch.providers.lookup import Provider
     from openai_batch.requests.from_python import JobInput
 
+    from .receipt import Spending
     from .reporter import Reporter
 
 
@@ -82,6 +86,7 @@ class Jobs:
         again: bool = False,
         resubmit_uncertain: bool = False,
         check_remote: bool = False,
+        max_cost: float | Decimal | None = None,
     ) -> Job:
         """Check the whole input and start its job, or continue the job that the same input started before.
 
@@ -99,11 +104,13 @@ class Jobs:
         answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
         earlier job that still runs. `again` starts a new job in any case. `resubmit_uncertain` sends a part again if it
         is unknown whether its batch was created; it may be paid twice. `check_remote` first looks for batches that
-        another machine has started from the same input; without it, this is done once for each account.
+        another machine has started from the same input; without it, this is done once for each account. `max_cost` is
+        the most that the job may cost, in US dollars, its retries included.
 
-        Raises InputError with every problem, and nothing is sent; UnknownProviderError; AuthError without a key;
-        ApiError if the provider refuses the job; UncertainError if it is unknown whether a batch was created;
-        OutputExistsError if `output` is taken; RegistryError if another job has the name.
+        Raises InputError with every problem, and nothing is sent; CostError if it can cost more than `max_cost`, or if
+        that is unknown; UnknownProviderError; AuthError without a key; ApiError if the provider refuses the job;
+        UncertainError if it is unknown whether a batch was created; OutputExistsError if `output` is taken;
+        RegistryError if another job has the name.
         """
         from openai_batch.files.workspace import workspace
 
@@ -134,11 +141,51 @@ class Jobs:
                 output=target,
                 resubmit_uncertain=resubmit_uncertain,
                 check_remote=check_remote,
+                max_cost=None if max_cost is None else as_usd(max_cost, "max_cost="),
             )
             row = submit_job(workflow, spec, folder, options).job
         return Job(self._session, row)
 
     submit_async = async_version(submit)
+
+    def estimate(
+        self,
+        input: JobInput,  # noqa: A002 - its name everywhere
+        *,
+        provider: str | Provider | None = None,
+        dedup: bool = False,
+    ) -> Estimate:
+        """Check the whole input, and return what it can cost; nothing is sent.
+
+            print(jobs.estimate("input.jsonl").at_most)
+
+        The arguments are those of `submit`. Answers of earlier jobs are not counted on. Raises InputError with every
+        problem, and UnknownProviderError.
+        """
+        from openai_batch.files.workspace import workspace
+
+        from .dry_run import cost_of_input
+
+        with self._session.work() as workflow, workspace() as folder:
+            source = open_input(input, folder)
+            spec = make_spec(source, folder, self._session.given(provider), on_warning=self._session.reporter.note)
+            return cost_of_input(workflow, spec, folder, dedup=dedup)
+
+    estimate_async = async_version(estimate)
+
+    def spending(self) -> list[Spending]:
+        """Return what the jobs have cost by month, provider and model, the latest month first.
+
+            total = sum(row.cost.amount or 0 for row in jobs.spending())
+
+        These are the jobs of this machine whose results were read, and that were not removed. No provider is asked.
+        """
+        from .receipt import spending
+
+        with self._session.work() as workflow:
+            return spending(workflow.registry.jobs(None))
+
+    spending_async = async_version(spending)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
         """Return a job by its number, its name or a batch id; the one used last for None.

@@ -35,6 +35,8 @@ _REPLACED = (
     (r"another --(?P<name>\w+)", r"another \g<name>"),
     (r"--prompt (?P<text>\"[^\"]*\")", r"prompt=\g<text>"),
     (r"--image\b", "images="),
+    (r"--max-cost\b(?: (?P<most>[\d.]+))?", r"max_cost=\g<most>"),
+    (r"--param (?P<name>\w+)=N", r"params={'\g<name>': N}"),
     (r"--embeddings\b", "embed()"),
     (r"--(?P<name>prompt|name|model|provider|id|schema|system)\b", r"\g<name>="),
     (r"--(?P<name>again|force|dedup|strict)\b", r"\g<name>=True"),

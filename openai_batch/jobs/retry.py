@@ -11,12 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError, count_text
+from openai_batch.errors import BatchError, CostError, count_text
 from openai_batch.files import paths
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
 
+from .budget import check_retry, max_cost_of
 from .collect import Collected, raise_if_incomplete, result_lines
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
@@ -24,7 +25,9 @@ from .store.records import RETRY, PartRecord
 from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from decimal import Decimal
+    from pathlib import Path
 
     from .store.records import JobRecord
     from .workflow import Workflow
@@ -108,14 +111,37 @@ def check_answers(workflow: Workflow, job: JobRecord) -> None:
     raise_if_incomplete(Collected(job, None, survey(workflow, job).tally), strict=True)
 
 
+def check_cost(
+    workflow: Workflow,
+    job: JobRecord,
+    failures: Survey,
+    wanted: Callable[[Verdict], bool],
+    max_cost: Decimal | None = None,
+) -> None:
+    """Raise CostError if the job can cost more than `max_cost` when the `wanted` requests are sent again.
+
+    If `max_cost` is None, the most that was allowed for the job before counts. Raises InputError as `retry` does.
+    """
+    limit = max_cost_of(job) if max_cost is None else max_cost
+    source = job_folder.check_input(job)
+    if limit is not None:
+        check_retry(workflow, job, (line for _, line in _requests(job, source, failures, wanted)), limit)
+
+
 def retry(
-    workflow: Workflow, job: JobRecord, failures: Survey, wanted: Callable[[Verdict], bool] | None = None
+    workflow: Workflow,
+    job: JobRecord,
+    failures: Survey,
+    wanted: Callable[[Verdict], bool] | None = None,
+    max_cost: Decimal | None = None,
 ) -> JobRecord:
     """Send the requests of `failures` that are `wanted` again, as new parts, and return the job.
 
-    If `wanted` is None, those are sent for which it can help.
+    If `wanted` is None, those are sent for which it can help. `max_cost` is the most that the job may cost, in USD,
+    with what it has spent before; None for what was allowed before. It is stored with the job.
 
-    Raises InputError if the job's input is gone or has changed, and the errors of `Workflow.add_parts`.
+    Raises InputError if the job's input is gone or has changed, CostError if the job can cost more, and the errors of
+    `Workflow.add_parts`.
     """
     wanted = wanted or wanted_causes(None)
     for verdict, text in _NOT_SENT.items():
@@ -124,22 +150,17 @@ def retry(
             workflow.reporter.note(f"job {job.id}: {count_text(count, 'request', 'was')} {text}")
     if not any(map(wanted, failures.samples)):
         return job
-    source = job_folder.check_input(job)
-    limits = workflow.api(job).provider.limits
+    check_cost(workflow, job, failures, wanted, max_cost)
+    if max_cost is not None:
+        workflow.registry.set_job(job.id, max_cost=str(max_cost))
+    source, limits = job_folder.input_path(job), workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[PartRecord]:
         files = RequestFiles(paths.private_dir(paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
         try:
-            with ExitStack() as stack:
-                handle = stack.enter_context(source.open("rb"))
-                path = job_folder.skipped_of(job)
-                # A row that has the result of another row gets the new result of that row.
-                skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
-                for row, line in enumerate(handle):
-                    verdict = failures.rows.get(row)
-                    if verdict is not None and wanted(verdict) and row not in skipped:
-                        files.add(row, line)
+            for row, line in _requests(job, source, failures, wanted):
+                files.add(row, line)
         finally:
             files.close()
         return [PartRecord.of(bounds, job.id, number) for number, bounds in enumerate(files.slices(), first)]
@@ -147,6 +168,21 @@ def retry(
     unanswered = failures.tally.requests - failures.tally.answered
     sent = sum(wanted(verdict) and not verdict.outcome.answered for verdict in failures.rows.values())
     return workflow.add_parts(job, plan, unanswered=unanswered, left_out=max(0, unanswered - sent))
+
+
+def _requests(
+    job: JobRecord, source: Path, failures: Survey, wanted: Callable[[Verdict], bool]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the row numbers and the lines of the requests of `failures` that are `wanted`."""
+    with ExitStack() as stack:
+        handle = stack.enter_context(source.open("rb"))
+        path = job_folder.skipped_of(job)
+        # A row that has the result of another row gets the new result of that row.
+        skipped = stack.enter_context(skipped_rows(path)) if path is not None else ()
+        for row, line in enumerate(handle):
+            verdict = failures.rows.get(row)
+            if verdict is not None and wanted(verdict) and row not in skipped:
+                yield row, line
 
 
 def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:
@@ -163,8 +199,15 @@ def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None 
 
 
 def retry_once(workflow: Workflow, job: JobRecord) -> bool:
-    """Send the failed requests of an ended job again if that can help; return whether any were sent."""
-    again = retry(workflow, job, survey(workflow, job))
+    """Send the failed requests of an ended job again if that can help; return whether any were sent.
+
+    They are not sent if the job could then cost more than was allowed for it.
+    """
+    try:
+        again = retry(workflow, job, survey(workflow, job))
+    except CostError as exc:
+        workflow.reporter.note(f"job {job.id}: the failed requests are not sent again: {exc.message}")
+        return False
     if len(again.parts) == len(job.parts):
         return False
     workflow.reporter.note(f"job {job.id}: sent the failed requests again")

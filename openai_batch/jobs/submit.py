@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError
 from openai_batch.providers.create_once import new_token
 
+from .budget import check_submission
 from .cancel import withdraw
 from .input_name import input_files
 from .output_file import check_missing, check_output
@@ -22,6 +23,7 @@ from .store.registry import OvertakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
     from pathlib import Path
 
     from openai_batch.providers.api import BatchApi
@@ -54,6 +56,8 @@ class SubmitOptions:
     output_form: dict[str, Any] | None = None
     # First look for batches of this job that another machine has started.
     check_remote: bool = False
+    # The most that the job may cost, in USD, its retries included; None: that is not limited, or as it was before.
+    max_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def submit(
 
     It waits for earlier jobs that run rows of the same input: `on_wait` is called with such a job, and with None when
     it has ended. Raises the errors of `preview` before it waits or pays, WaitTimeoutError after `options.timeout`
-    seconds, and the errors of `start`.
+    seconds, CostError if the job can cost more than `options.max_cost`, and the errors of `start`.
     """
     while True:
         plan = preview(workflow, spec, folder, options)
@@ -112,6 +116,9 @@ def submit(
             planned = replace(spec, earlier=plan.earlier)  # its job was planned before
         else:
             planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
+        if options.max_cost is not None:
+            uncertain = options.resubmit_uncertain
+            check_submission(workflow, planned, known, options.max_cost, resubmit_uncertain=uncertain)
         try:
             job, new = start(
                 workflow,
@@ -120,6 +127,7 @@ def submit(
                 resubmit_uncertain=options.resubmit_uncertain,
                 check_remote=options.check_remote,
                 output_form=options.output_form,
+                max_cost=options.max_cost,
             )
         except OvertakenError:
             continue  # another process has just started a job of this input: plan again, with its rows
@@ -134,12 +142,14 @@ def start(
     resubmit_uncertain: bool = False,
     check_remote: bool = False,
     output_form: dict[str, Any] | None = None,
+    max_cost: Decimal | None = None,
 ) -> tuple[JobRecord, bool]:
     """Start the job of a planned spec, or continue the one that it started before; return it and whether it is new.
 
-    `check_remote` first looks for a batch of this job that another machine has started. `output_form` is stored with
-    the job. Raises ApiError if the provider refuses the job, AuthError without a key, OvertakenError if another process
-    has started a job of the same input, and UncertainError if it is unknown whether an earlier attempt created a batch.
+    `check_remote` first looks for a batch of this job that another machine has started. `output_form` and
+    `max_cost` are stored with the job. Raises ApiError if the provider refuses the job, AuthError without a key,
+    OvertakenError if another process has started a job of the same input, and UncertainError if it is unknown whether
+    an earlier attempt created a batch.
     """
     parts = planned_parts(spec)
     # Without a key, or without the local server, no job is stored.
@@ -160,6 +170,8 @@ def start(
             unseen.pop_all()
         if output_form is not None:
             workflow.registry.set_job(job.id, output_form=output_form)
+        if max_cost is not None:
+            workflow.registry.set_job(job.id, max_cost=str(max_cost))
         workflow.registry.touch(job.id)
         if not new:
             locks.enter_context(workflow.alone(job))

@@ -50,6 +50,7 @@ openai_provider = Provider(
     requires_consistency=True,
     batch_input_max_bytes=200_000_000,
     endpoints=_OPENAI_ENDPOINTS,
+    batch_discount=0.5,
 )
 
 parasail_provider = Provider(
@@ -93,6 +94,7 @@ _OTHERS = [
         default_chat_model="llama-3.1-8b-instant",
         batch_input_max_bytes=100_000_000,
         endpoints=("/v1/chat/completions",),
+        batch_discount=0.5,
     ),
     _other(
         name="nebius",

@@ -7,6 +7,10 @@ base_url = "https://api.acme.example/v1"
 api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "acme"]
 models = ["acme/*"]
 
+[providers.acme.prices."acme/large"]   # in a batch, in US dollars per million tokens
+input = 0.25
+output = 1.0
+
 [providers.local]
 upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
 """
@@ -25,13 +29,26 @@ import msgspec
 
 from openai_batch.errors import ConfigError
 from openai_batch.files import paths
-from openai_batch.files.typed_table import Count, Flag, Parallel, Seconds, Text, Texts, TextTable, read_table, suggest
+from openai_batch.files.typed_table import (
+    Count,
+    Dollars,
+    Flag,
+    Parallel,
+    Seconds,
+    Share,
+    Tables,
+    Text,
+    Texts,
+    TextTable,
+    read_table,
+    suggest,
+)
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
 from .config_file import local_table, parse, read_config, read_text, write_text
 from .keys import check_headers, check_key_host, references
-from .provider import LOCAL_URL, Provider
+from .provider import LOCAL_URL, Prices, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +75,8 @@ class _LocalTable(msgspec.Struct, kw_only=True):
     batch_input_max_requests: Count | None = msgspec.field(default=None, name="max_requests")
     batch_input_max_bytes: Count | None = msgspec.field(default=None, name="max_bytes")
     batch_input_max_line_bytes: Count | None = msgspec.field(default=None, name="max_line_bytes")
+    prices: Tables | None = None
+    batch_discount: Share | None = None
 
 
 class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +99,14 @@ class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
     parallel: Parallel | None = None
+
+
+class _PricesTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The keys of `[providers.NAME.prices."MODEL"]`; the fields are those of `Prices`."""
+
+    input: Dollars
+    output: Dollars
+    cached_input: Dollars | None = None
 
 
 @dataclass(frozen=True)
@@ -156,20 +183,20 @@ def _copy(profile: Provider) -> Provider:
 def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     """Return the profile that `table` describes. If a built-in one has that name, it gives the missing values."""
     if name == "local":
-        return dataclasses.replace(_copy(BUILT_IN[name]), **_present(read_table(where, table, _LocalTable)))
+        return dataclasses.replace(_copy(BUILT_IN[name]), **_present(where, read_table(where, table, _LocalTable)))
     for key in _SECRET_KEYS:
         if key in table:
             raise ConfigError(
                 f"{where} {key}: keys do not belong in this file",
                 hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
             )
-    values = _present(read_table(where, table, _ProfileTable))
+    values = _present(where, read_table(where, table, _ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
     if "base_url" in values:
         _check_url(where, values["base_url"])
         if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
-            # The key of the built-in profile must not go to another host.
-            base = dataclasses.replace(base, api_key_env_var=None, endpoints=())
+            # The key of the built-in profile must not go to another host, which has prices of its own, too.
+            base = dataclasses.replace(base, api_key_env_var=None, endpoints=(), batch_discount=None)
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
     check_headers(where, values.get("headers", {}))
@@ -187,9 +214,19 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     return profile
 
 
-def _present(table: _LocalTable) -> dict[str, Any]:
-    """Return the fields that the file has."""
-    return {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
+def _present(where: str, table: _LocalTable) -> dict[str, Any]:
+    """Return the fields that the file has. Raises ConfigError, which begins with `where`, for prices that are none."""
+    values = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
+    if table.prices is not None:
+        values["prices"] = {name: _prices(f"{where} prices.{name!r}", each) for name, each in table.prices.items()}
+    return values
+
+
+def _prices(where: str, table: Mapping[str, Any]) -> Prices:
+    for key in ("input", "output"):
+        if key not in table:
+            raise ConfigError(f"{where}: {key} is missing", hint="name US dollars per million tokens; 0 if it is free")
+    return Prices(**msgspec.structs.asdict(read_table(where, table, _PricesTable)))
 
 
 def _check_url(where: str, url: str) -> None:

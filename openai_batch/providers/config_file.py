@@ -25,7 +25,7 @@ MAX_DOTS = 1000
 
 _TOP_KEYS = ("provider", "providers")
 
-_CLIENT_KEYS = frozenset({"chat_model", "embedding_model"})
+_CLIENT_KEYS = frozenset({"chat_model", "embedding_model", "prices", "batch_discount"})
 """Keys of `[providers.local]` that are no settings of its server."""
 
 

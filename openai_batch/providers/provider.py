@@ -27,6 +27,20 @@ LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """What the tokens of a model cost in a batch, in USD per million tokens."""
+
+    input: float
+    """Of input tokens."""
+
+    output: float
+    """Of output tokens."""
+
+    cached_input: float | None = None
+    """Of input tokens that the provider had in its cache; None for the price of the others."""
+
+
 @dataclass
 class Provider:
     """A provider of a Batch API.
@@ -106,6 +120,12 @@ class Provider:
 
     parallel: int = 4
     """How many parts of a job are sent, asked for or downloaded at the same time, from 1 to 16."""
+
+    prices: dict[str, Prices] = field(default_factory=dict)
+    """What models cost in a batch, by name or pattern; they count more than the known list prices."""
+
+    batch_discount: float | None = None
+    """The share of the price of the same requests without a batch that a batch saves; None if it is not known."""
 
     # A ClassVar is no dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None

@@ -22,6 +22,7 @@ from .outcome import SUCCEEDED, Outcome
 from .result import Result
 from .result_line import UNREADABLE
 from .tally import SAMPLES
+from .usage import Usage, add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +61,8 @@ class Places(dict[str, Place]):
         super().__init__()
         self.others: dict[str, list[Place]] = {}
         """Where the other results of an id are, if it has several, in the order of the files."""
+        self.usage: Usage = {}
+        """The tokens of all results, by model."""
 
     def put(self, custom_id: str, place: Place) -> None:
         """Add a result. A line without a response and an error is none."""
@@ -107,6 +110,8 @@ class _Body(msgspec.Struct, gc=False):
     incomplete_details: Any = None
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
+    model: Any = None
+    usage: Any = None
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -123,23 +128,23 @@ class _Line(msgspec.Struct, gc=False):
 _PLAIN_ENDS = ("stop", "tool_calls", "function_call", None)
 
 
-def _is_plain(line: _Line) -> bool:
-    """Tell whether a line is a success as `Result` judges it. False means that its typed fields do not show it."""
+def _plain_success(line: _Line) -> _Body | None:
+    """Return the body of a success as `Result` judges it. None means that its typed fields do not show it."""
     response = line.response
     if response is None or line.error or type(response.status_code) is not int or response.status_code != _OK:
-        return False
+        return None
     body = response.body
     if type(body) is not _Body or body.error or body.incomplete_details or body.status not in (None, "completed"):
-        return False
+        return None
     if body.object == "error" or body.success is False or not (body.object or body.choices or body.output):
-        return False
+        return None
     for choice in body.choices or ():
         message = choice.message
         if choice.finish_reason not in _PLAIN_ENDS or choice.error:
-            return False
+            return None
         if message is not None and (message.refusal or _refuses(message.content)):
-            return False
-    return not any(_refuses(item.content) for item in body.output or ())
+            return None
+    return None if any(_refuses(item.content) for item in body.output or ()) else body
 
 
 def _refuses(content: str | list[_Part] | None) -> bool:
@@ -227,11 +232,13 @@ class _PlaceCollector:
 
     def add_block(self, offset: int, parsed: list[_Line], raws: list[bytes]) -> None:
         """Add the results of a block that begins at `offset`."""
-        stream, places = self._stream, self._places
+        stream, places, usage = self._stream, self._places, self._places.usage
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(parsed, raws, begins, strict=False):
-            if line.custom_id not in places and _is_plain(line):
+            body = None if line.custom_id in places else _plain_success(line)
+            if body is not None:
                 places[line.custom_id] = Place(stream, begin, len(raw), Outcome.SUCCESS)
+                add_usage(usage, body.model, body.usage, answered=True)
             else:
                 self.add(Result.of(raw), begin, len(raw))
         self._read += len(parsed)
@@ -239,6 +246,8 @@ class _PlaceCollector:
     def add(self, result: Result, begin: int, length: int) -> None:
         """Add one result."""
         self._read += 1
+        body = result.body if isinstance(result.body, dict) else {}
+        add_usage(self._places.usage, body.get("model"), body.get("usage"), answered=result.outcome.answered)
         self._places.put(result.custom_id, Place(self._stream, begin, length, result.outcome))
 
     def skip(self, line: int, reason: str, raw: bytes) -> None:

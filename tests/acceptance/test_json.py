@@ -21,6 +21,7 @@ CALLS = {
     "run": ("run p.txt -p faulty -m m -o out.jsonl", "run p.txt -p faulty -m n -n", "run p.txt -p faulty -m o -o -"),
     "prepare": ("prepare p.txt -p faulty -m m -o r.jsonl", "prepare p.txt -m gpt-4", "prepare p.txt -m gpt-4 --show 1"),
     "check": ("check in.jsonl -p faulty", "check in.jsonl long.jsonl -p faulty"),
+    "cost": ("cost", "cost in.jsonl -p faulty", "cost p.txt -p faulty -m m"),
     "submit": ("submit in.jsonl -p faulty --dry-run", "submit in.jsonl -p faulty"),
     "status": ("status 1", "status 1 --offline"),
     "wait": ("wait 1", "wait 1 2"),

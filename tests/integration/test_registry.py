@@ -168,8 +168,14 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
     made, _ = registry.add(job(metadata={"a": "b"}), [PartRecord(0, 1)])
     registry.close()
     with closing(sqlite3.connect(registry.path)) as db:
-        for column in ("output_form", "unanswered", "left_out"):
-            db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        for table, column in (
+            ("jobs", "output_form"),
+            ("jobs", "unanswered"),
+            ("jobs", "left_out"),
+            ("jobs", "max_cost"),
+            ("parts", "costs"),
+        ):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")
     read = registry.job(made.id)
     assert (read.metadata, read.output_form, read.left_out) == ({"a": "b"}, {}, None)

@@ -29,6 +29,8 @@ HOMES = {
     "narwhals": r"frames/tables",
     "jsonschema_rs": r"requests/json_schema",
     "pydantic": r"frames/schema|requests/answer_types",
+    "genai_prices": r"costs/prices",
+    "tiktoken": r"costs/tokens",
     **dict.fromkeys(("pandas", "polars", "pyarrow", "datasets", "numpy"), r"(?!)"),
     "platformdirs": r"files/paths",
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),
@@ -133,18 +135,7 @@ def test_the_exit_codes_are_those_of_the_docstring() -> None:
 def test_importing_the_library_is_light(module: str) -> None:
     """The SDK, the command line's and the server's libraries are imported when they are needed, not before."""
     code = f"import sys, {module}; print(*(set(sys.modules) & set(sys.argv[1:])))"
-    heavy = [
-        "openai",
-        "typer",
-        "rich",
-        "starlette",
-        "uvicorn",
-        "aiohttp",
-        "xllamacpp",
-        "pydantic",
-        "PIL",
-        "asyncio",
-        "jsonschema_rs",
-    ]
+    heavy = ["openai", "typer", "rich", "starlette", "uvicorn", "aiohttp", "xllamacpp", "pydantic", "PIL", "asyncio"]
+    heavy += ["genai_prices", "tiktoken", "jsonschema_rs"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

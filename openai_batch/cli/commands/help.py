@@ -17,7 +17,7 @@ EPILOG = """Examples:
 
   $ obatch help exit-codes
 
-Topics: exit-codes, templates, providers, environment."""
+Topics: exit-codes, templates, providers, costs, environment."""
 
 
 def help(  # noqa: A001 - the command's name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, MaxCostOpt, ProviderOpt, QuietOpt, dollars
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -62,6 +62,7 @@ def retry(
         ),
     ] = False,
     dry_run: DryRunOpt = False,
+    max_cost: MaxCostOpt = None,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -70,10 +71,10 @@ def retry(
 
     Requests that succeeded are not sent again, and not paid twice.
     """
+    from openai_batch.jobs.retry import check_cost, survey, wanted_causes
     from openai_batch.jobs.retry import retry as send_again
-    from openai_batch.jobs.retry import survey, wanted_causes
-    from openai_batch.jobs.store.job_folder import check_input
 
+    most = dollars(max_cost)
     wanted = wanted_causes(where, everything=everything)
     with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
@@ -92,9 +93,9 @@ def retry(
         ]
         chosen = sum(g.count for g in groups if wanted(g.verdict))
         if chosen and dry_run:
-            check_input(found)  # the same command without --dry-run would fail there
+            check_cost(current.workflow, found, seen, wanted, most)  # the same without --dry-run would fail there
         elif chosen:
-            found = send_again(current.workflow, found, seen, wanted)
+            found = send_again(current.workflow, found, seen, wanted, most)
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         failed = [group for group in groups if not group.verdict.outcome.answered]

@@ -94,4 +94,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE jobs ADD COLUMN unanswered INTEGER",
         "ALTER TABLE jobs ADD COLUMN left_out INTEGER",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN max_cost TEXT",
+        "ALTER TABLE parts ADD COLUMN costs TEXT",
+    ),
 )

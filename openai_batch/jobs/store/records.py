@@ -104,6 +104,7 @@ class PartRecord:
     refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
     queued: bool = False  # whether it is not sent because the provider's queue is full
     last_error: str | None = None  # why the last try to send it failed
+    costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
     def sent_again(self) -> bool:
@@ -163,6 +164,7 @@ class JobRecord:
     output_form: dict[str, Any] = field(default_factory=dict)  # what `run` was given for it: path, form, options
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
+    max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 COMMANDS = (
     ("prepare", "prompts.txt", "-p", "faulty", "-m", "m", "-o", "prepared.jsonl"),
     ("check", "in.jsonl", "-p", "faulty"),
+    ("cost", "in.jsonl", "-p", "faulty"),
     ("submit", "in.jsonl", "-p", "faulty", "--name", "one"),
     ("status", "one", "--json"),
     ("wait", "one"),
@@ -41,6 +42,7 @@ COMMANDS = (
     ("cancel", "one"),
     ("run", "mixed.jsonl", "-p", "faulty", "-o", "mixed.out", "--strict"),
     ("ls", "--json"),
+    ("cost",),
     ("recover", "-p", "faulty"),
     ("status", "batch_nobody", "-p", "faulty"),
     ("providers",),

@@ -1,0 +1,225 @@
+"""How costs are printed: what requests can cost, what a job has cost, and what was spent in each month.
+
+The keys of the records are a contract: new ones may be added, none changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openai_batch.costs.usd import usd
+from openai_batch.errors import count_text
+from openai_batch.jobs.receipt import receipt_of
+
+from .output import errors
+from .table import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from openai_batch.costs.estimate import Estimate, ModelEstimate
+    from openai_batch.costs.receipt import ModelCost
+    from openai_batch.jobs.receipt import Spending
+    from openai_batch.jobs.store.records import JobRecord
+
+    from .output import Output
+
+
+def _number(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def _usd(amount: float | None) -> str:
+    from decimal import Decimal
+
+    return usd(None if amount is None else Decimal(str(amount)))
+
+
+def estimate_record(estimate: Estimate) -> dict[str, Any]:
+    """Return the JSON record of what requests can cost, in USD; null for what is not known."""
+    return {
+        "provider": str(estimate.provider.name or estimate.provider.base_url),
+        "requests": sum(each.tokens.requests for each in estimate.models),
+        "usd": _number(estimate.likely),
+        "usd_at_most": _number(estimate.at_most),
+        "usd_saved": _number(estimate.saved),
+        "models": [_model_record(each) for each in estimate.models],
+    }
+
+
+def _model_record(each: ModelEstimate) -> dict[str, Any]:
+    tokens, price = each.tokens, each.price
+    return {
+        "model": each.model,
+        "requests": tokens.requests,
+        "input_tokens": tokens.input,
+        "input_tokens_at_most": tokens.input_at_most,
+        "tokenizer": tokens.tokenizer,
+        "output_tokens": each.output,
+        "output_tokens_at_most": None if tokens.unlimited else tokens.output_at_most,
+        "output_guessed": each.guess is not None,
+        "requests_without_limit": tokens.unlimited,
+        "requests_not_counted": tokens.uncounted,
+        "price": None
+        if price is None
+        else {
+            "input": _number(price.input),
+            "cached_input": _number(price.cached_input),
+            "output": _number(price.output),
+            "batch_discount": _number(price.discount),
+            "source": price.source,
+        },
+        "usd": _number(each.likely),
+        "usd_at_most": _number(each.at_most),
+        "usd_saved": _number(each.saved),
+    }
+
+
+def _tokens(count: int | None) -> str:
+    return "unknown" if count is None else f"{count:,}"
+
+
+def _exact(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+# What requests can cost, by model: the columns in a terminal, and then those in a pipe.
+ESTIMATE_COLUMNS = (
+    Column.of("model", "model", str, cut=True),
+    Column.of("requests", "requests", _tokens, str),
+    Column.of("tokens in", "input_tokens", _tokens, str),
+    Column.of("tokens out", "output_tokens", _tokens, _exact),
+    Column.of("cost", "usd", _usd, _exact),
+    Column.of("at most", "usd_at_most", _usd, _exact),
+    Column.of("batch saves", "usd_saved", _usd, _exact, optional=True),
+)
+
+
+def show_estimate(output: Output, estimate: Estimate) -> None:
+    """Print what requests can cost, and how that was found out."""
+    record = estimate_record(estimate)
+    if output.as_json:
+        output.record(record, "", [])
+        return
+    output.listing(record["models"], ESTIMATE_COLUMNS, lambda model: str(model["model"]), "no requests")
+    if len(estimate.models) > 1:
+        errors.note(f"all models: {estimate_text(estimate)}")
+    for text in dict.fromkeys(text for each in estimate.models for text in _assumptions(estimate, each)):
+        errors.note(text)
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return what requests can cost as a short text: `about $0.30, at most $1.20`."""
+    if estimate.likely is None and estimate.at_most is None:
+        unpriced = [each.model for each in estimate.models if each.price is None]
+        if unpriced:
+            return f"unknown: no price for {', '.join(unpriced)} at {estimate.provider}"
+        return "unknown before it ran"
+    about = "" if estimate.likely is None else f"about {usd(estimate.likely)}, "
+    return about + ("with no known limit" if estimate.at_most is None else f"at most {usd(estimate.at_most)}")
+
+
+def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
+    """Yield how the figures of a model were found out, and what is missing for those that are unknown."""
+    tokens = each.tokens
+    if each.price is None:
+        table = f'[providers.{estimate.provider.name or "NAME"}.prices."{each.model}"]'
+        yield f"the price of {each.model or 'the model'} at {estimate.provider} is unknown; {table} can name it"
+    elif each.price.is_free:
+        yield f"no cost by {each.price.source}"
+        return
+    else:
+        yield f"prices in a batch by {each.price.source}"
+    yield (
+        f"tokens in: counted with {tokens.tokenizer}"
+        if tokens.tokenizer
+        else "tokens in: an estimate, 4 bytes a token; at most one a byte"
+    )
+    if each.guess is not None:
+        yield "tokens out: a guess, by the answers of earlier jobs"
+    elif not tokens.unlimited:
+        yield "tokens out: the limits of the requests"
+    if tokens.unlimited:
+        count = count_text(tokens.unlimited, "request", "has")
+        yield f"{count} no limit of output tokens, so the cost has none: set one with --param max_completion_tokens=N"
+    if tokens.uncounted:
+        count = count_text(tokens.uncounted, "request", "has")
+        yield f"{count} images, files, hosted tools or earlier answers, whose cost is not known before"
+
+
+def receipt_record(job: JobRecord) -> dict[str, Any] | None:
+    """Return the JSON record of what a job has cost, in USD; None before any of its results are read."""
+    receipt = receipt_of(job)
+    if receipt is None:
+        return None
+    return {
+        "usd": _number(receipt.amount),
+        "usd_saved": _number(receipt.saved),
+        "complete": receipt.whole,
+        "models": [_cost_record(each) for each in receipt.models],
+    }
+
+
+def _cost_record(cost: ModelCost) -> dict[str, Any]:
+    return {
+        "model": cost.model,
+        "results": cost.results,
+        "not_counted": cost.uncounted,
+        "input_tokens": cost.input,
+        "cached_input_tokens": cost.cached_input,
+        "output_tokens": cost.output,
+        "reasoning_tokens": cost.reasoning,
+        "usd": _number(cost.amount),
+        "usd_saved": _number(cost.saved),
+        "prices": cost.source,
+    }
+
+
+def receipt_text(job: JobRecord) -> str:
+    """Return what a job has cost as text: `$0.0042, prices by genai-prices 0.2.3`; empty before results are read."""
+    receipt = receipt_of(job)
+    if receipt is None:
+        return ""
+    if receipt.amount is None:
+        return f"unknown: no price, or no count of tokens, for {', '.join(receipt.unpriced)}"
+    by = f", prices by {', '.join(receipt.sources)}" if receipt.sources else ""
+    return usd(receipt.amount) + by + ("" if receipt.whole else "; more results are to come")
+
+
+def short_receipt(job: JobRecord) -> str:
+    """Return the same for the end of a run: `cost $0.0042`; empty if it is unknown or nothing."""
+    receipt = receipt_of(job)
+    return f"cost {usd(receipt.amount)}" if receipt is not None and receipt.amount else ""
+
+
+# What was spent by month, provider and model: the columns in a terminal and in a pipe.
+SPENDING_COLUMNS = (
+    Column.of("month", "month", str),
+    Column.of("provider", "provider", str, cut=True),
+    Column.of("model", "model", str, cut=True),
+    Column.of("results", "results", _tokens, str),
+    Column.of("tokens in", "input_tokens", _tokens, str),
+    Column.of("tokens out", "output_tokens", _tokens, str),
+    Column.of("cost", "usd", _usd, _exact),
+    Column.of("saved", "usd_saved", _usd, _exact, optional=True),
+)
+
+
+def show_spending(output: Output, rows: list[Spending]) -> None:
+    """Print what was spent by month, provider and model, and each month's sum."""
+    records = [{"month": row.month, "provider": row.provider} | _cost_record(row.cost) for row in rows]
+    output.listing(records, SPENDING_COLUMNS, lambda r: str(r["month"]), "no job has cost anything yet")
+    if output.as_json:
+        return
+    for month in list(dict.fromkeys(row.month for row in rows)):
+        amounts = [row.cost.amount for row in rows if row.month == month]
+        open_ones = sum(amount is None for amount in amounts)
+        more = f", and {count_text(open_ones, 'row')} of unknown cost" if open_ones else ""
+        errors.note(f"{month}: {usd(sum((a for a in amounts if a is not None), start=_zero()))}{more}")
+
+
+def _zero() -> Decimal:
+    from decimal import Decimal
+
+    return Decimal(0)

@@ -1,0 +1,199 @@
+"""Count the tokens of requests before they are sent: with the model's tokenizer if it is on this machine, or estimated.
+
+How a provider makes tokens of a chat is not public, so even a count is close rather than exact. What is certain is the
+most that it can be: text has at most one token for each byte.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from openai_batch.files import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+BYTES_PER_TOKEN = 4
+"""A rough value for English text; other languages and code have fewer."""
+
+_ANSWER_START = 3
+"""Tokens that a chat has besides its messages."""
+
+_MAX_OUTPUT = {
+    "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
+    "/v1/completions": ("max_tokens",),
+    "/v1/responses": ("max_output_tokens",),
+}
+"""By endpoint, the parameters that limit the tokens of an answer. Other endpoints make no output tokens, or unknown."""
+
+_NO_OUTPUT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/score", "/v1/rerank"})
+_NO_TEXT = frozenset({"model", "metadata", "user"})
+"""Parameters that are no input of the model."""
+
+_MORE = ("previous_response_id", "conversation", "audio", "web_search_options")
+"""Parameters for what has a cost besides the text of the request."""
+
+_MEDIA = frozenset({"image_url", "input_image", "input_audio", "file", "input_file", "video_url", "audio_url"})
+"""Types of content whose tokens are not those of its text."""
+
+_OWN_TOOLS = frozenset({"function", "custom"})
+"""Types of tools that cost nothing themselves."""
+
+
+@dataclass(slots=True)
+class RequestTokens:
+    """The tokens of the requests for one model."""
+
+    requests: int = 0
+    """The number of requests."""
+    input: int = 0
+    """The input tokens, counted or estimated."""
+    input_at_most: int = 0
+    """The most input tokens that they can be."""
+    output_at_most: int = 0
+    """The most output tokens of the requests that limit them."""
+    unlimited: int = 0
+    """The number of requests that do not limit their output tokens."""
+    uncounted: int = 0
+    """The number of requests with input that is not counted: images, sound, files, hosted tools, earlier answers."""
+    longest: int = 0
+    """The most input tokens that one request can have."""
+    tokenizer: str | None = None
+    """The tokenizer that counted the input; None if it was estimated from its length."""
+
+
+class _Request(msgspec.Struct):
+    url: str
+    body: dict[str, Any]
+
+
+_decode = msgspec.json.Decoder(_Request).decode
+
+
+def count_tokens(lines: Iterable[bytes]) -> dict[str, RequestTokens]:
+    """Return the tokens of checked request lines by model; "" stands for requests that name none."""
+    found: dict[str, RequestTokens] = {}
+    for line in lines:
+        request = _decode(line)
+        model = request.body.get("model") or ""
+        tokens = found.get(model)
+        if tokens is None:
+            tokens = found[model] = RequestTokens()
+        _add(tokens, request, tokenizer_of(model))
+    return found
+
+
+def _add(tokens: RequestTokens, request: _Request, tokenizer: Tokenizer | None) -> None:
+    body = request.body
+    texts: list[str] = []
+    counted = _gather({key: value for key, value in body.items() if key not in _NO_TEXT}.values(), texts)
+    whole = counted is not None and not _has_more(body)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    fixed = (counted or 0) + _ANSWER_START
+    tokens.requests += 1
+    if tokenizer is None:
+        tokens.input += -(-size // BYTES_PER_TOKEN) + fixed
+    else:
+        tokens.tokenizer = tokenizer.name
+        tokens.input += sum(map(tokenizer.count, texts)) + fixed
+    tokens.input_at_most += size + fixed
+    tokens.longest = max(tokens.longest, size + fixed)
+    tokens.uncounted += not whole
+    limit = _output_limit(request.url, body)
+    if limit is None:
+        tokens.unlimited += 1
+    else:
+        tokens.output_at_most += limit
+
+
+def _gather(values: Iterable[Any], texts: list[str]) -> int | None:
+    """Add the texts in JSON values to `texts`, keys too; return how many bare numbers of a list there are.
+
+    A list of numbers is an input that is tokens already. Returns None if there is content that is no text.
+    """
+    numbers, media = 0, False
+    stack = list(values)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            numbers += sum(type(item) is int for item in value)
+            stack += value
+        elif isinstance(value, dict):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind in _MEDIA:
+                media = True
+                continue
+            texts += value
+            stack += value.values()
+    return None if media else numbers
+
+
+def _has_more(body: dict[str, Any]) -> bool:
+    """Tell whether a request has a cost besides its text: tools of the provider, or input that is stored there."""
+    tools = body.get("tools")
+    if isinstance(tools, list) and any(
+        not isinstance(tool, dict) or tool.get("type", "function") not in _OWN_TOOLS for tool in tools
+    ):
+        return True
+    return isinstance(body.get("prompt"), dict) or any(body.get(key) for key in _MORE)
+
+
+def _output_limit(url: str, body: dict[str, Any]) -> int | None:
+    """Return the most output tokens of a request, or None if nothing limits them."""
+    if url in _NO_OUTPUT:
+        return 0
+    limits = [body.get(key) for key in _MAX_OUTPUT.get(url, ())]
+    found = [limit for limit in limits if type(limit) is int and limit >= 0]
+    if not found:
+        return None
+    choices = [count for count in (body.get("n"), body.get("best_of")) if type(count) is int and count > 0]
+    prompt = body.get("prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    return max(found) * max([1, *choices]) * prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """A model's tokenizer."""
+
+    name: str
+    """Its name, for people."""
+    count: Callable[[str], int]
+    """Returns how many tokens a text has."""
+
+
+@functools.lru_cache(maxsize=256)
+def tokenizer_of(model: str) -> Tokenizer | None:
+    """Return the tokenizer of a model if tiktoken is installed and has the encoding on this machine, else None.
+
+    Nothing is downloaded.
+    """
+    try:
+        import tiktoken
+    except ImportError:
+        return None
+    try:
+        name = tiktoken.encoding_name_for_model(model)
+    except KeyError:
+        return None
+    kept = _cached(name)
+    if kept is None or not kept.exists():
+        return None
+    encoding = tiktoken.get_encoding(name)
+    return Tokenizer(f"tiktoken {name}", lambda text: len(encoding.encode_ordinary(text)))
+
+
+def _cached(encoding: str) -> Path | None:
+    """Return where tiktoken keeps an encoding after it has downloaded it; None if it keeps none."""
+    source = "o200k_base" if encoding == "o200k_harmony" else encoding
+    url = f"https://openaipublic.blob.core.windows.net/encodings/{source}.tiktoken"
+    folder = paths.tiktoken_folder()
+    return None if folder is None else folder / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,115 @@
+"""What requests can cost, by known figures, and when that is refused."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from support.command import request
+
+from openai_batch.costs.estimate import Estimate, estimate
+from openai_batch.costs.usd import as_usd, usd
+from openai_batch.errors import CostError, UsageError
+from openai_batch.providers.provider import Prices, Provider
+
+ACME = Provider(
+    name="acme",
+    base_url="https://api.acme.example/v1",
+    prices={"m": Prices(input=1.0, output=10.0)},
+    batch_discount=0.5,
+)
+
+
+def of(*requests: object, provider: Provider = ACME, guess: float | None = None) -> Estimate:
+    """Estimate some requests."""
+    return estimate(provider, [json.dumps(each).encode() for each in requests], lambda _: guess)
+
+
+def test_the_figures() -> None:
+    """1,000 answers of 100 tokens at 10 dollars a million are 1 dollar; each byte of input may be a token."""
+    found = of(*(request(f"r{n}", "m", "x" * 100, max_tokens=100) for n in range(1000)))
+    (model,) = found.models
+    assert model.tokens.requests == 1000
+    assert found.likely == (model.tokens.input + 10 * 100_000) / Decimal(1_000_000)
+    assert found.at_most == (model.tokens.input_at_most + 10 * 100_000) / Decimal(1_000_000)
+    assert model.tokens.input < model.tokens.input_at_most
+    assert found.saved == found.likely
+
+
+def test_a_guess_is_likely_but_never_the_most() -> None:
+    """Earlier answers say what is likely; the limits say what is possible."""
+    found = of(request("a", "m", max_tokens=100), guess=5.0)
+    assert found.models[0].output == 5
+    assert found.likely is not None
+    assert found.at_most is not None
+    assert found.likely < Decimal("0.0001") < Decimal("0.001") < found.at_most
+    open_end = of(request("a", "m"), guess=5.0)
+    assert open_end.likely is not None
+    assert open_end.at_most is None
+
+
+def test_the_limit_is_kept_to_the_cent() -> None:
+    """What costs exactly the limit is sent; one step less refuses, and what was spent before counts."""
+    found = of(request("a", "m", max_tokens=100))
+    assert found.at_most is not None
+    found.check(found.at_most)
+    with pytest.raises(CostError) as told:
+        found.check(found.at_most - Decimal("0.000001"))
+    assert told.value.code == 3
+    found.check(Decimal(1), Decimal(1) - found.at_most)
+    with pytest.raises(CostError, match="spent before included"):
+        found.check(Decimal(1), Decimal(1))
+    allowed = Decimal(told.value.hint.rpartition(" ")[2])
+    found.check(allowed)
+
+
+@pytest.mark.parametrize(
+    ("found", "message", "hint"),
+    [
+        (of(request("a", "other", max_tokens=1)), "the price of other at acme is unknown", 'acme.prices."other"'),
+        (of(request("a", "m")), "1 request has no limit of output tokens", "max_completion_tokens"),
+        (of(request("a", "m", max_tokens=1, audio={"voice": "a"})), "images, files, hosted tools", "a few rows"),
+    ],
+)
+def test_what_is_open_is_refused(found: Estimate, message: str, hint: str) -> None:
+    """An unknown price, no limit, or what cannot be counted: no limit of the cost could be kept, however high."""
+    with pytest.raises(CostError, match=message) as told:
+        found.check(Decimal(1_000_000))
+    assert hint in told.value.hint
+    assert found.at_most is None
+
+
+def test_what_is_free_needs_no_limit() -> None:
+    """On this machine even answers without a limit cost nothing."""
+    free = Provider(name="f", base_url="http://127.0.0.1:1/v1", prices={"*": Prices(input=0, output=0)})
+    found = of(request("a", "m"), provider=free)
+    found.check(Decimal(0))
+    assert (found.likely, found.at_most) == (Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "$0.00"),
+        ("0.000423", "$0.00042"),
+        ("0.0000000005", "$0.00000000050"),
+        ("0.05", "$0.050"),
+        ("0.5", "$0.50"),
+        ("0.999", "$1.00"),
+        ("12.345", "$12.34"),
+        ("1234567.891", "$1,234,567.89"),
+    ],
+)
+def test_small_amounts_keep_their_digits(amount: str, text: str) -> None:
+    """An amount that is not 0 is never shown as 0."""
+    assert usd(Decimal(amount)) == text
+    assert usd(None) == "unknown"
+
+
+@pytest.mark.parametrize("value", ["x", "", "-1", "nan", "inf", -0.5, float("nan"), True])
+def test_a_wrong_amount_is_told(value: str | float) -> None:
+    """What is no amount of dollars is an error that names the option."""
+    with pytest.raises(UsageError, match="--max-cost is"):
+        as_usd(value, "--max-cost")
+    assert as_usd("$2.50", "--max-cost") == as_usd(2.5, "max_cost=") == Decimal("2.5")

@@ -1,0 +1,91 @@
+"""The tokens that results used, as providers count them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from openai_batch.results.index import Places, index
+from openai_batch.results.tally import Tally
+from openai_batch.results.usage import MAX_MODELS, OTHERS, ModelUsage, Usage
+
+CHAT = {
+    "prompt_tokens": 100,
+    "completion_tokens": 20,
+    "total_tokens": 120,
+    "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 12},
+}
+RESPONSES = {
+    "input_tokens": 100,
+    "output_tokens": 20,
+    "input_tokens_details": {"cached_tokens": 64},
+    "output_tokens_details": {"reasoning_tokens": 12},
+}
+
+
+def line(usage: Any, *, model: Any = "m", status: int = 200, **body: Any) -> str:
+    """Write a result line."""
+    content = {"object": "x", "choices": [{"message": {"content": "a"}}], "model": model, "usage": usage, **body}
+    row = {"custom_id": str(usage) + str(body), "response": {"status_code": status, "body": content}, "error": None}
+    return json.dumps(row)
+
+
+def used(*lines: str) -> Usage:
+    """Read result lines as a provider's file has them."""
+    places = Places()
+    index(io.BytesIO("".join(f"{each}\n" for each in lines).encode()), 0, "f", places, Tally())
+    return places.usage
+
+
+@pytest.mark.parametrize("usage", [CHAT, RESPONSES])
+def test_the_fields_of_each_endpoint(usage: Any) -> None:
+    """Chats and responses name the same things differently."""
+    assert used(line(usage)) == {"m": ModelUsage(1, 0, 100, 64, 20, 12, 100)}
+
+
+def test_a_line_read_by_itself_counts_the_same() -> None:
+    """Cut, refused and spoiled lines take the slow way; their tokens count all the same, and those of errors not."""
+    cut = line(CHAT, choices=[{"finish_reason": "length", "message": {"content": "a"}}])
+    failed = json.dumps({"custom_id": "f", "response": {"status_code": 500, "body": {"error": {"message": "x"}}}})
+    assert used(line(CHAT), cut, failed) == {"m": ModelUsage(2, 0, 200, 128, 40, 24, 100)}
+    assert used(line(CHAT), line(CHAT, a=1), "not json") == {"m": ModelUsage(2, 0, 200, 128, 40, 24, 100)}
+
+
+def test_an_error_that_was_billed_counts() -> None:
+    """A failed request with tokens used them."""
+    assert used(line(CHAT, status=500))["m"].results == 1
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": 0}, {"prompt_tokens": "7"}, {"prompt_tokens": True}, [1]]
+)
+def test_an_answer_without_tokens_is_not_counted(usage: Any) -> None:
+    """What the provider did not count is not 0: it is known to be unknown."""
+    assert used(line(usage)) == {"m": ModelUsage(uncounted=1)}
+
+
+def test_sound_has_prices_of_its_own() -> None:
+    """Tokens of sound or images are not priced as text."""
+    assert used(line(CHAT | {"completion_tokens_details": {"audio_tokens": 5}}))["m"].uncounted == 1
+
+
+def test_what_no_provider_counts_is_harmless() -> None:
+    """Numbers of any size, names of any kind and length, and a model for each result end in a sum that can be kept."""
+    huge = line({"prompt_tokens": 10**30, "completion_tokens": 3})
+    assert used(huge) == {"m": ModelUsage(1, 0, 0, 0, 3, 0, 0)}
+    odd = line(CHAT, model="\ud83d" + "x" * 1000)
+    (name,) = used(odd)
+    assert name is not None
+    assert len(name) == 200
+    many = used(*(line(CHAT, model=f"m{n}") for n in range(300)))
+    assert (len(many), many[OTHERS].results) == (MAX_MODELS + 1, 200)
+
+
+def test_models_apart_and_none() -> None:
+    """Each model that results name has its own sum; those without a name are together."""
+    lines = (line(CHAT), line({"total_tokens": 5}, model="n"), line(CHAT, model=None), line(CHAT, model=7))
+    assert {name: each.input for name, each in used(*lines).items()} == {"m": 100, "n": 5, None: 200}
