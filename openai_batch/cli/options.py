@@ -12,15 +12,15 @@ import typer
 from openai_batch.errors import UsageError
 
 
-def _complete(kind: str) -> Any:
+def complete(kind: str) -> Any:
     """Return the function that gives a shell the ids (`jobs`) or names (`providers`) for what was typed."""
 
-    def complete(incomplete: str) -> list[str]:
+    def offer(incomplete: str) -> list[str]:
         from openai_batch.jobs.store.completion import candidates
 
         return [word for word, _ in candidates(kind, incomplete)]
 
-    return complete
+    return offer
 
 
 # The groups of options in the help of commands that have many.
@@ -38,7 +38,7 @@ ProviderOpt = Annotated[
         "-p",
         metavar="NAME",
         help="Provider; `obatch providers` lists them.",
-        autocompletion=_complete("providers"),
+        autocompletion=complete("providers"),
         rich_help_panel=MAIN,
     ),
 ]
@@ -56,7 +56,7 @@ JobArg = Annotated[
     typer.Argument(
         metavar="JOB",
         help="Number, name or batch id; by default the job used last.",
-        autocompletion=_complete("jobs"),
+        autocompletion=complete("jobs"),
         show_default=False,
     ),
 ]
@@ -65,7 +65,7 @@ JobsArg = Annotated[
     typer.Argument(
         metavar="JOB",
         help="Numbers, names or batch ids; by default the job used last.",
-        autocompletion=_complete("jobs"),
+        autocompletion=complete("jobs"),
         show_default=False,
     ),
 ]
