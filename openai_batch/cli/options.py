@@ -78,6 +78,15 @@ TimeoutOpt = Annotated[
         rich_help_panel=JOB,
     ),
 ]
+NotifyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="TARGET",
+        help="When a job ends: bell, cmd:COMMAND, a URL of Apprise, or env:VARIABLE; repeatable.",
+        rich_help_panel=JOB,
+    ),
+]
 OutputOpt = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.", rich_help_panel=MAIN),

@@ -295,6 +295,8 @@ _STYLES = {
     "in_progress": "cyan",
     "finalizing": "cyan",
     "validating": "cyan",
+    "ok": "green",
+    "warning": "yellow",
 }
 
 

@@ -30,7 +30,7 @@ from openai_batch.files.typed_table import Count, Flag, Seconds, Text, Texts, Te
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
-from .config_file import local_table, parse, read_config, read_text, write_text
+from .config_file import local_table, read_config
 from .keys import check_headers, check_key_host, references
 from .provider import LOCAL_URL, Provider
 
@@ -138,6 +138,12 @@ def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
     return Settings(path, profiles, frozenset(tables), default, origin, notify, tables, local_table(config))
 
 
+def profile_at(base_url: str, variable: str | None) -> Provider:
+    """Return the profile of a base URL that has none in the file; `variable` holds its key. Raises ConfigError."""
+    profile = _profile(base_url, base_url, {"base_url": base_url} | ({"api_key_env": variable} if variable else {}))
+    return dataclasses.replace(profile, name=None)
+
+
 def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     """Return the settings of a provider under their names in the file, each with where it is from.
 
@@ -165,7 +171,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         if key in table:
             raise ConfigError(
                 f"{where} {key}: keys do not belong in this file",
-                hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
+                hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
             )
     values = _present(read_table(where, table, _ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))

@@ -15,6 +15,7 @@ from openai_batch.files import paths
 from openai_batch.files.private import OTHERS_WRITE, check_own, make_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024
@@ -30,8 +31,7 @@ _CLIENT_KEYS = frozenset({"chat_model", "embedding_model"})
 
 
 def read_config() -> dict[str, Any]:
-    """Return the configuration file's `provider` (a string), `notify` (a list of strings) and `providers` (a dict of
-    dicts), as far as it has them.
+    """Return what the configuration file has of `provider` (a string), `notify` (strings) and `providers` (dicts).
 
     Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else, or
     if OBATCH_CONFIG names a file that does not exist.
@@ -66,7 +66,7 @@ def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def local_table(config: dict[str, Any] | None = None) -> dict[str, Any]:
+def local_table(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the settings of the local provider's server. `config` is what `read_config` returned; None reads the file.
 
     Raises ConfigError as `read_config` does.

@@ -131,9 +131,7 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(f"obatch {text}".encode()).hexdigest()[:12]
 
 
-def check_key_host(
-    where: str, base_url: str, *, variables: Collection[str], elsewhere: bool, plain_http: bool
-) -> None:
+def check_key_host(where: str, base_url: str, *, variables: Collection[str], elsewhere: bool, plain_http: bool) -> None:
     """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted.
 
     `where` begins the message; `variables` are where the profile's keys come from; `elsewhere` tells that a command or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -127,7 +128,7 @@ def edit() -> None:
             except ConfigError as exc:
                 problem = exc.message.replace(str(copy), str(target))
                 errors.line("error:", problem, "bold red")
-                if not typer.confirm("Edit it again?", default=True, err=True):
+                if not sys.stdin.isatty() or not typer.confirm("Edit it again?", default=True, err=True):
                     raise ConfigError("the file was not changed", hint="obatch config edit") from None
     errors.note(f"changed {target}")
 

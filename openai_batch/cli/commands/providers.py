@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.config_format import setting_lines, setting_record
+from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
 from openai_batch.errors import ConfigError
 
@@ -131,9 +133,27 @@ def show(name: NameArg, json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, name, lines)
 
 
+@GROUP.command("test", cls=HelpCommand, epilog=EPILOG)
+@with_groups
+def test_(name: NameArg, json: JsonOpt = False) -> None:
+    """Check the key, the URL and the models of a provider; `obatch doctor NAME` checks more."""
+    from openai_batch.jobs.doctor import check_provider
+    from openai_batch.providers.lookup import get_provider_by_name
+
+    profile = get_provider_by_name(name)
+    with session(busy=True) as current:
+        report = check_provider(current.workflow, profile, short=True)
+        current.reporter.close()
+    show_findings(Output(as_json=json), report.findings, {"provider": name})
+    if (fault := fault_of(report.findings)) is not None:
+        raise fault
+
+
 @GROUP.command("rm", cls=HelpCommand, epilog=EPILOG)
 @with_groups
-def rm(name: NameArg, force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False) -> None:
+def rm(
+    name: NameArg, force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False
+) -> None:
     """Remove a provider from the configuration file; the rest of the file stays unchanged."""
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.providers.config import load
