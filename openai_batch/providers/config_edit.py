@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+_LISTS = frozenset({"notify", "models", "endpoints", "api_key_command"})
+"""The settings that are lists of texts: one word is a list of one."""
+
 
 def check(path: Path, text: str) -> None:
     """Raise ConfigError unless `text` can be the content of the configuration file."""
@@ -41,7 +44,7 @@ def set_value(key: str, words: Sequence[str]) -> Path:
     """
     names = _names(key)
     fault: ConfigError | None = None
-    for value in _readings(words):
+    for value in _readings(names, words):
         try:
             return _edit(lambda document, value=value: _put(document, names, value))  # type: ignore[misc]
         except ConfigError as exc:
@@ -113,7 +116,7 @@ def _names(key: str) -> list[str]:
     return names
 
 
-def _readings(words: Sequence[str]) -> list[Any]:
+def _readings(names: Sequence[str], words: Sequence[str]) -> list[Any]:
     """Return what the words of a value may mean, the likeliest first."""
     if len(words) != 1:
         return [list(words)]
@@ -122,7 +125,8 @@ def _readings(words: Sequence[str]) -> list[Any]:
         read = tomllib.loads(f"value = {word}")
     except (ValueError, RecursionError):
         read = {}
-    return [*([read["value"]] if list(read) == ["value"] else []), word, [word]]
+    as_toml = [read["value"]] if list(read) == ["value"] else []
+    return [*as_toml, [word] if names[-1] in _LISTS else word]
 
 
 def _put(document: TOMLDocument, names: Sequence[str], value: Any) -> None:

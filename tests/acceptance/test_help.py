@@ -70,7 +70,7 @@ def test_a_flag_has_one_meaning() -> None:
 def test_reporting_commands_speak_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
-    assert "--json" in flags or words in ("prepare", "serve", "providers add", "help")
+    assert "--json" in flags or words in ("prepare", "serve", "config edit", "help")
 
 
 @pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])

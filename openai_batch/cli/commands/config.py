@@ -16,6 +16,7 @@ from openai_batch.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from openai_batch.providers.config import Settings
 
@@ -87,20 +88,21 @@ def show(provider: ProviderOpt = None, json: JsonOpt = False) -> None:
 def set_(
     key: KeyArg,
     value: Annotated[list[str], typer.Argument(metavar="VALUE", help="The value; several are a list.")],
+    json: JsonOpt = False,
 ) -> None:
     """Set one value in the configuration file; the rest of the file stays unchanged, comments too."""
     from openai_batch.providers.config_edit import set_value
 
-    errors.note(f"set {key} in {set_value(key, value)}")
+    _changed(key, "set {} in {}", set_value(key, value), as_json=json)
 
 
 @GROUP.command("unset", cls=HelpCommand, epilog=EPILOG)
 @with_groups
-def unset(key: KeyArg) -> None:
+def unset(key: KeyArg, json: JsonOpt = False) -> None:
     """Remove one value from the configuration file; the rest of the file stays unchanged."""
     from openai_batch.providers.config_edit import unset_value
 
-    errors.note(f"removed {key} from {unset_value(key)}")
+    _changed(key, "removed {} from {}", unset_value(key), as_json=json)
 
 
 @GROUP.command("edit", cls=HelpCommand, epilog=EPILOG)
@@ -131,6 +133,14 @@ def edit() -> None:
                 if not sys.stdin.isatty() or not typer.confirm("Edit it again?", default=True, err=True):
                     raise ConfigError("the file was not changed", hint="obatch config edit") from None
     errors.note(f"changed {target}")
+
+
+def _changed(key: str, text: str, path: Path, *, as_json: bool) -> None:
+    """Say what was changed in the configuration file."""
+    if as_json:
+        Output(as_json=True).record({"key": key, "config": str(path)}, "", [])
+    else:
+        errors.note(text.format(key, path))
 
 
 def _run_editor(path: str) -> None:

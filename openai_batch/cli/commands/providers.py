@@ -135,7 +135,7 @@ def show(name: NameArg, json: JsonOpt = False) -> None:
 
 @GROUP.command("test", cls=HelpCommand, epilog=EPILOG)
 @with_groups
-def test_(name: NameArg, json: JsonOpt = False) -> None:
+def try_out(name: NameArg, json: JsonOpt = False) -> None:
     """Check the key, the URL and the models of a provider; `obatch doctor NAME` checks more."""
     from openai_batch.jobs.doctor import check_provider
     from openai_batch.providers.lookup import get_provider_by_name
@@ -152,7 +152,9 @@ def test_(name: NameArg, json: JsonOpt = False) -> None:
 @GROUP.command("rm", cls=HelpCommand, epilog=EPILOG)
 @with_groups
 def rm(
-    name: NameArg, force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False
+    name: NameArg,
+    force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False,
+    json: JsonOpt = False,
 ) -> None:
     """Remove a provider from the configuration file; the rest of the file stays unchanged."""
     from openai_batch.jobs.store.registry import Registry
@@ -168,7 +170,11 @@ def rm(
         raise ConfigError(
             f"job {running[0]} still runs at {name}", hint=f"obatch wait {running[0]}; --force removes it all the same"
         )
-    errors.note(f"removed [providers.{name}] from {remove_profile(name)}")
+    path = remove_profile(name)
+    if json:
+        Output(as_json=True).record({"name": name, "config": str(path)}, "", [])
+    else:
+        errors.note(f"removed [providers.{name}] from {path}")
 
 
 def _record(profile: Provider, own: bool) -> dict[str, Any]:
