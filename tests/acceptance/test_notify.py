@@ -123,6 +123,7 @@ def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer
         results = [invoke(*words, "--notify", "env:HOOK", env={"HOOK": url, "OBATCH_DEBUG": "1"}).succeeded()]
         (heard,) = webhook.heard
         assert MARK.encode() in heard
+    assert len(faulty.batches) == 1
     results.append(invoke("wait", "1", "--notify", url).succeeded())
     assert "json://… was not delivered" in results[1].err
     for result in results:
