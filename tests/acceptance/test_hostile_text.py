@@ -105,8 +105,9 @@ def hostile_row(custom_id: str, *, good: bool) -> bytes:
 
 
 @pytest.fixture
-def jobs(faulty: FaultServer) -> FaultServer:
+def jobs(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
     """Make three jobs with hostile names, files, errors and answers: 1 completed, 2 failed, 3 still running."""
+    monkeypatch.setenv("VISUAL", "true")
     errors = [{"code": WORDS, "message": WORDS, "line": 2, "param": WORDS}, WORDS]
     faulty.also = {"errors": {"data": errors}, "model": WORDS, "usage": {WORDS: 5}}
     profile = {"base_url": f"{faulty.base_url}/%1b[2J", "display_name": NAME, "models": [NAME]}

@@ -30,6 +30,9 @@ HOMES = {
     "pydantic": r"frames/schema|requests/answer_types",
     **dict.fromkeys(("pandas", "polars", "pyarrow", "datasets", "numpy"), r"(?!)"),
     "platformdirs": r"files/paths",
+    "tomlkit": r"providers/config_edit",
+    "keyring": r"providers/keys",
+    "apprise": r"jobs/notify",
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),
     **dict.fromkeys(("httpx", "httpx2", "click", "httpcore", "httpcore2"), r"(?!)"),
 }
