@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Notifier:
         from openai_batch.jobs.notify import notify
 
         if job.ended:
-            notify(self._targets, job, _ring, current.reporter.warn)
+            notify(self._targets, job, _ring, current.reporter.warn, os.environ)
 
     @contextlib.contextmanager
     def at_end(self, current: CommandSession) -> Iterator[None]:

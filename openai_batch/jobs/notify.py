@@ -7,7 +7,6 @@ the others. A URL holds a secret, so it is never shown.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
 import subprocess
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, MissingExtraError, UsageError
 from openai_batch.escapes import escape_newlines
 from openai_batch.hidden_keys import hide_key
+from openai_batch.providers.keys import key_from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .store.records import JobRecord
 
@@ -49,14 +49,23 @@ def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list
     return targets
 
 
-def notify(targets: Sequence[str], job: JobRecord, bell: Callable[[], None], warn: Callable[[str], None]) -> None:
-    """Tell the targets of `read_targets` that a job has ended. What cannot be told is a warning, and no error."""
+def notify(
+    targets: Sequence[str],
+    job: JobRecord,
+    bell: Callable[[], None],
+    warn: Callable[[str], None],
+    environment: Mapping[str, str],
+) -> None:
+    """Tell the targets of `read_targets` that a job has ended. What cannot be told is a warning, and no error.
+
+    A command gets `environment`, and the variables that describe the job.
+    """
     for target in targets:
         try:
             if target == _BELL:
                 bell()
             elif target.startswith(_COMMAND):
-                _run(target, job)
+                _run(target, {**environment, **variables(job)})
             else:
                 _send(target, job)
         except BatchError as exc:
@@ -90,8 +99,8 @@ def _resolved(target: str) -> str:
     if not target.startswith(_REFERENCE):
         return target
     variable = target.removeprefix(_REFERENCE)
-    value = os.environ.get(variable, "").strip()
-    if not value:
+    value = key_from_environment(variable)
+    if value is None:
         raise UsageError(f"--notify {target}: {variable} is not set", hint=f"export {variable}=…")
     return value
 
@@ -107,14 +116,14 @@ def _words(target: str) -> list[str]:
     return words
 
 
-def _run(target: str, job: JobRecord) -> None:
+def _run(target: str, environment: Mapping[str, str]) -> None:
     words = _words(target)
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=os.environ | variables(job),
+            env=environment,
             timeout=_PATIENCE,
             check=False,
         )

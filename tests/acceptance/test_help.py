@@ -97,8 +97,8 @@ def test_help_fits_80_columns(words: str) -> None:
     assert max(map(len, shown.splitlines())) <= 80, shown
     for word in ("<", "bool", "list[", "[x>=", "int range", "..."):
         assert word not in shown.replace("[FILE]...", "").replace("]...", "").replace("FILE...", "").replace(
-            "ARGS...", ""
-        ).replace("< prompts.txt", ""), (word, shown)
+            "VALUE...", ""
+        ).replace("ARGS...", "").replace("< prompts.txt", ""), (word, shown)
     assert "Documentation: https://" in shown.splitlines()[-1]
     examples = shown.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
     for before, line in itertools.pairwise(examples):
