@@ -42,7 +42,15 @@ def provider_of(args: argparse.Namespace) -> Provider | None:
         provider = with_key(known) if known.name else known
         if name and not known.name:
             named = get_provider_by_name(name)
-            provider = dataclasses.replace(named, base_url=base_url, api_key=None, api_key_env_var=None)
+            provider = dataclasses.replace(
+                named,
+                base_url=base_url,
+                api_key=None,
+                api_key_env_var=None,
+                api_key_command=(),
+                api_key_keyring=None,
+                headers={},
+            )
             if named.api_key and named.api_key_env_var and not key:
                 warn_of_unsent_key(named.api_key_env_var, base_url)
     elif name:

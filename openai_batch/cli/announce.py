@@ -58,7 +58,7 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
             f"{start}would upload {count_text(dry.upload_bytes, 'byte')} to {spec.provider} and create {batches} of"
             f" {count_text(dry.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
         )
-        if spec.provider.needs_key and not (spec.provider.api_key or spec.provider.api_key_command):
+        if spec.provider.needs_key and not spec.provider.has_key:
             errors.warn(f"{spec.provider.api_key_env_var} is not set: without a key, nothing can be sent")
     elif job is None:
         errors.note(f"nothing would be sent: {count_text(report.requests, 'row', 'was')} in earlier jobs")

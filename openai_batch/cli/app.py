@@ -17,7 +17,7 @@ COMMANDS = {
     "All in one": ("run",),
     "Step by step": ("prepare", "check", "cost", "submit", "status", "wait", "download", "results"),
     "Jobs": ("ls", "retry", "cancel", "recover", "rm", "prune"),
-    "Setup": ("providers", "config", "serve", "help"),
+    "Setup": ("providers", "config", "doctor", "serve", "help"),
 }
 """The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 
@@ -61,6 +61,7 @@ def _root(
     _version_: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
+    _no_color_: bool = typer.Option(False, "--no-color", help="Write no colour; it may stand after a command too."),
 ) -> None:
     """Batch inference from a file of prompts to one checked file of answers.
 

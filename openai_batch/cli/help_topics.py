@@ -47,12 +47,13 @@ exist is an error that names the line, before anything is sent.
 Without any of them, the model decides, if a provider names it.
 
 Keys are never options. Each provider reads its key from an environment variable
-(`obatch providers` names it), or from a command in the configuration file:
+(`obatch providers` names it), or from what the configuration file names:
 
   [providers.acme]
   base_url = "https://api.acme.example/v1"
   api_key_env = "ACME_API_KEY"
   # or: api_key_command = ["pass", "show", "acme"]
+  # or: api_key_keyring = "acme", after: python -m keyring set obatch acme
 
 The provider `local` runs a small model on this machine, without a key.
 
@@ -85,6 +86,27 @@ has the encoding on this machine, and are an estimate otherwise. --max-cost does
 not trust estimates: it takes one token for each byte of text, and the limits of
 output tokens in the requests. Without such a limit it refuses.
 """,
+    "notify": """Being told when a job ends, with --notify on `run` and `wait`:
+
+  bell            the bell of the terminal
+  cmd:COMMAND     a command, which no shell reads
+  slack://…       a URL of Apprise: mail, chats, desktops, webhooks
+                  (needs pip install 'openai-batch[notify]')
+  env:VARIABLE    one of these, in an environment variable
+  none            nobody, whatever the configuration file says
+
+A URL holds a secret, so put it into a variable. The default is in the
+configuration file: notify = ["bell", "env:TEAM_CHAT"]
+
+A command gets these variables: OBATCH_JOB, OBATCH_STATUS, OBATCH_NAME,
+OBATCH_JOB_PROVIDER, OBATCH_REQUESTS, OBATCH_SUCCEEDED, OBATCH_FAILED,
+OBATCH_OUTPUT, OBATCH_MESSAGE. If it fails, that is a warning: the exit code is
+that of the job.
+
+  $ obatch run prompts.txt -o answers.jsonl --notify bell
+  $ obatch wait 3 4 --notify env:TEAM_CHAT
+  $ obatch config set notify bell env:TEAM_CHAT
+""",
     "environment": """Environment variables:
 
   OBATCH_PROVIDER     the default provider
@@ -96,7 +118,7 @@ output tokens in the requests. Without such a limit it refuses.
   HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
                       the proxy and the certificates
   NO_COLOR, FORCE_COLOR, TERM=dumb
-                      colour off, on, off
+                      colour off, on, off; --no-color is the same as NO_COLOR
 
 An option counts more than a variable, and a variable more than the
 configuration file.

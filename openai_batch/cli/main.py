@@ -64,6 +64,7 @@ def _invoke(argv: list[str]) -> int:
 
     from .app import build_app
 
+    argv = _without_colour(argv)
     command = typer.main.get_command(build_app())
     if "_OBATCH_COMPLETE" in os.environ:  # the script of --install-completion asks
         command.main(args=argv, prog_name="obatch")
@@ -77,6 +78,15 @@ def _invoke(argv: list[str]) -> int:
     except typer.TyperException as exc:
         return _report_usage(exc)
     return 0
+
+
+def _without_colour(argv: list[str]) -> list[str]:
+    """Return the words without `--no-color`, which means the same on every command as the variable NO_COLOR."""
+    own = argv[: argv.index("--")] if "--" in argv else argv
+    if "--no-color" not in own:
+        return argv
+    os.environ["NO_COLOR"] = "1"
+    return [word for word in own if word != "--no-color"] + argv[len(own) :]
 
 
 def _report_usage(exc: typer.TyperException) -> int:

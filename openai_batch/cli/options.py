@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
-def _complete(kind: str) -> Any:
+def complete(kind: str) -> Any:
     """Return the function that gives a shell the ids (`jobs`) or names (`providers`) for what was typed."""
 
-    def complete(incomplete: str) -> list[str]:
+    def offer(incomplete: str) -> list[str]:
         from openai_batch.jobs.store.completion import candidates
 
         return [word for word, _ in candidates(kind, incomplete)]
 
-    return complete
+    return offer
 
 
 # The groups of options in the help of commands that have many.
@@ -41,7 +41,7 @@ ProviderOpt = Annotated[
         "-p",
         metavar="NAME",
         help="Provider; `obatch providers` lists them.",
-        autocompletion=_complete("providers"),
+        autocompletion=complete("providers"),
         rich_help_panel=MAIN,
     ),
 ]
@@ -59,7 +59,7 @@ JobArg = Annotated[
     typer.Argument(
         metavar="JOB",
         help="Number, name or batch id; by default the job used last.",
-        autocompletion=_complete("jobs"),
+        autocompletion=complete("jobs"),
         show_default=False,
     ),
 ]
@@ -68,7 +68,7 @@ JobsArg = Annotated[
     typer.Argument(
         metavar="JOB",
         help="Numbers, names or batch ids; by default the job used last.",
-        autocompletion=_complete("jobs"),
+        autocompletion=complete("jobs"),
         show_default=False,
     ),
 ]
@@ -78,6 +78,15 @@ TimeoutOpt = Annotated[
         "--timeout",
         metavar="TIME",
         help="Wait at most 90s, 30m, 2h; the job keeps running.",
+        rich_help_panel=JOB,
+    ),
+]
+NotifyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="TARGET",
+        help="When a job ends: bell, cmd:COMMAND, a URL of Apprise, or env:VARIABLE; repeatable.",
         rich_help_panel=JOB,
     ),
 ]

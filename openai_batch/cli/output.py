@@ -246,7 +246,7 @@ class Output:
         grid.add_column(overflow="fold")
         for label, value in lines:
             if value:
-                grid.add_row(label, Text(escape_controls(value), style=style_of(value)))
+                grid.add_row(escape_to_line(label), Text(escape_controls(value), style=style_of(value)))
         self._console().print(grid)
 
     def _console(self) -> Console:
@@ -295,6 +295,8 @@ _STYLES = {
     "in_progress": "cyan",
     "finalizing": "cyan",
     "validating": "cyan",
+    "ok": "green",
+    "warning": "yellow",
 }
 
 

@@ -79,6 +79,16 @@ def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = Fal
     return [workflow.registry.job(number) for number in changed]
 
 
+def unknown_batches(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
+    """Return the batches that `recover` would add; nothing is stored. Raises ApiError, AuthError, NotFoundError."""
+    api = workflow.connections.to(provider)
+    listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
+    unknown = [batch for batch in listed if _known(workflow, provider, batch) is None]
+    shown = _shown_singly(api, listed, unknown, None)
+    found = [shown.get(batch.id, (batch, None)) for batch in unknown]
+    return [info for info, filename in found if _ours(info, filename)]
+
+
 def recover_lost(workflow: Workflow, provider: Provider) -> None:
     """Recover our batches at a provider, once after a registry was damaged or deleted.
 

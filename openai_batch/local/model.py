@@ -73,6 +73,11 @@ def ensure_model(progress: Progress | None = None) -> Path:
     )
 
 
+def is_downloaded() -> bool:
+    """Tell whether the model is on this machine."""
+    return _is_there(paths.cache_dir() / "models" / _FILE) or _installed() is not None
+
+
 def _is_there(path: Path) -> bool:
     # It got its name only after its digest was checked, so the size shows well enough that it is complete.
     try:

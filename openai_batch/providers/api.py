@@ -12,6 +12,8 @@ import itertools
 import json
 import time
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -244,6 +246,30 @@ class BatchApi:
             cursors, more = following, goes_on
         if more and on_cut is not None:
             on_cut(len(seen))
+
+    def models(self) -> tuple[list[str], float | None]:
+        """Return the names of the models that the provider lists, and the time by its clock if it tells that."""
+
+        def request(client: OpenAI) -> tuple[list[str], float | None]:
+            answer = client.models.with_raw_response.list(timeout=READ_TIMEOUT)
+            data = _parse(answer)
+            entries = data.get("data") if isinstance(data, dict) else data
+            if not isinstance(entries, list):
+                raise ApiError(f"{self.provider} answered with something that is not a list of models")
+            names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+            clock = parsedate_tz(answer.headers.get("date", ""))
+            return [name for name in names if isinstance(name, str)], clock and float(mktime_tz(clock))
+
+        return self._call("list the models", request)
+
+    def has_ranges(self, file_id: str) -> bool:
+        """Tell whether a download of this file could continue where it was interrupted. No content is read."""
+        with self._reading(file_id, 0, None) as whole:
+            etag = whole.headers.get("etag")
+        if not etag:
+            return False
+        with self._reading(file_id, 1, etag) as rest:
+            return rest.status == HTTPStatus.PARTIAL_CONTENT
 
     def file(self, file_id: str) -> RemoteFile:
         """Ask for a file's record."""

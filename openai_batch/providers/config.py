@@ -1,10 +1,11 @@
 """Provider profiles and settings from the configuration file, in TOML. It says where a key is, and never holds a key.
 
 provider = "acme"                      # used where -p is not given
+notify = ["bell"]                      # used where --notify is not given
 
 [providers.acme]
 base_url = "https://api.acme.example/v1"
-api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "acme"]
+api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "acme"], or api_key_keyring = "acme"
 models = ["acme/*"]
 
 [providers.acme.prices."acme/large"]   # in a batch, in US dollars per million tokens
@@ -46,7 +47,7 @@ from openai_batch.files.typed_table import (
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
-from .config_file import local_table, parse, read_config, read_text, write_text
+from .config_file import local_table, read_config
 from .keys import check_headers, check_key_host, references
 from .provider import LOCAL_URL, Prices, Provider
 
@@ -86,6 +87,7 @@ class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     display_name: Text | None = None
     api_key_env_var: Text | None = msgspec.field(default=None, name="api_key_env")
     api_key_command: Texts | None = None
+    api_key_keyring: Text | None = None
     models: Texts | None = None
     endpoints: Texts | None = None
     requires_consistency: Flag | None = msgspec.field(default=None, name="one_model")
@@ -128,6 +130,12 @@ class Settings:
     default_origin: str = ""
     """Where that name is from: the variable OBATCH_PROVIDER, or the path of the configuration file."""
 
+    notify: tuple[str, ...] = ()
+    """Who is told when a job ends (`jobs/notify`)."""
+
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The tables of the providers, as they are in the file."""
+
     local: dict[str, Any] = field(default_factory=dict)
     """Settings of the local provider's server, as they are in the file."""
 
@@ -137,7 +145,11 @@ def load() -> Settings:
 
     Raises ConfigError, which names the file, the line or key, and the remedy.
     """
-    path, config = paths.config_file(), read_config()
+    return settings_of(paths.config_file(), read_config())
+
+
+def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
+    """Return the settings that `config`, the content of the file at `path`, describes. Raises ConfigError."""
     # The package's attribute: programs for 0.3.4 put another list there.
     listed: list[Provider] = sys.modules[__package__].all_providers
     own_list = {str(profile.name): profile for profile in listed if profile.name}
@@ -149,30 +161,29 @@ def load() -> Settings:
         raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
     if os.environ.get(PROVIDER_VARIABLE):
         default, origin = os.environ[PROVIDER_VARIABLE], PROVIDER_VARIABLE
-    own = frozenset(config.get("providers", {}))
-    return Settings(path, profiles, own, default, origin, local_table(config))
+    tables = dict(config.get("providers", {}))
+    notify = tuple(config.get("notify", ()))
+    return Settings(path, profiles, frozenset(tables), default, origin, notify, tables, local_table(config))
 
 
-def add_profile(name: str, table: Mapping[str, Any]) -> Path:
-    """Append a new `[providers.NAME]` to the configuration file, and return the file's path.
+def profile_at(base_url: str, variable: str | None) -> Provider:
+    """Return the profile of a base URL that has none in the file; `variable` holds its key. Raises ConfigError."""
+    profile = _profile(base_url, base_url, {"base_url": base_url} | ({"api_key_env": variable} if variable else {}))
+    return dataclasses.replace(profile, name=None)
 
-    `table` has the keys of the file, such as `base_url`. The rest of the file stays as it is, comments too. Raises
-    ConfigError if the file has that name already, or if the name or the table is invalid.
+
+def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
+    """Return the settings of a provider under their names in the file, each with where it is from.
+
+    That is the path of the file, or `built in`. Settings without a value are left out.
     """
-    import tomli_w
-
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is not a valid provider name", hint="use letters, digits, -, _ and .")
-    path = paths.config_file()
-    text = read_text(path)
-    if name in parse(path, text).get("providers", {}):
-        raise ConfigError(f"{path}: there is a [providers.{name}] already", hint=f"edit {path}")
-    _profile(f"{path}: [providers.{name}]", name, table)
-    block = tomli_w.dumps({"providers": {name: dict(table)}})
-    whole = f"{text.rstrip()}\n\n{block}" if text.strip() else block
-    parse(path, whole)
-    write_text(path, whole)
-    return path
+    table, profile = settings.tables.get(name, {}), settings.profiles[name]
+    values = {} if profile.is_local else {"base_url": profile.base_url}
+    kind = _LocalTable if profile.is_local else _ProfileTable
+    values |= {each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind)}
+    values |= settings.local if profile.is_local else {}
+    origin = {key: str(settings.path) if key in table else "built in" for key in values}
+    return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), {})}
 
 
 def _copy(profile: Provider) -> Provider:
@@ -188,7 +199,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         if key in table:
             raise ConfigError(
                 f"{where} {key}: keys do not belong in this file",
-                hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
+                hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
             )
     values = _present(where, read_table(where, table, _ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
@@ -208,7 +219,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         where,
         str(profile.base_url),
         variables=[*filter(None, [profile.api_key_env_var]), *references(profile.headers).values()],
-        command=profile.api_key_command,
+        elsewhere=bool(profile.api_key_command or profile.api_key_keyring),
         plain_http=profile.allow_plain_http,
     )
     return profile

@@ -15,6 +15,7 @@ from openai_batch.files import paths
 from openai_batch.files.private import OTHERS_WRITE, check_own, make_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024
@@ -23,14 +24,14 @@ MAX_BYTES = 64 * 1024
 MAX_DOTS = 1000
 """Most dots in one line of the file."""
 
-_TOP_KEYS = ("provider", "providers")
+_TOP_KEYS = ("provider", "notify", "providers")
 
 _CLIENT_KEYS = frozenset({"chat_model", "embedding_model", "prices", "batch_discount"})
 """Keys of `[providers.local]` that are no settings of its server."""
 
 
 def read_config() -> dict[str, Any]:
-    """Return the configuration file's `provider` (a string) and `providers` (a dict of dicts), as far as it has them.
+    """Return what the configuration file has of `provider` (a string), `notify` (strings) and `providers` (dicts).
 
     Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else, or
     if OBATCH_CONFIG names a file that does not exist.
@@ -38,7 +39,11 @@ def read_config() -> dict[str, Any]:
     path = paths.config_file()
     if paths.config_is_chosen() and not path.exists():
         raise ConfigError(f"OBATCH_CONFIG names {path}, and there is no such file", hint="correct it, or unset it")
-    data = parse(path, read_text(path))
+    return checked(path, parse(path, read_text(path)))
+
+
+def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of the file at `path` if it has only what belongs there. Raises ConfigError."""
     for key in data:
         if key not in _TOP_KEYS:
             from openai_batch.files.typed_table import suggest
@@ -46,6 +51,12 @@ def read_config() -> dict[str, Any]:
             raise ConfigError(f"{path}: unknown key {key!r}", hint=suggest(key, _TOP_KEYS))
     if not isinstance(data.get("provider", ""), str):
         raise ConfigError(f"{path}: provider must be a string")
+    notify = data.get("notify", [])
+    if not isinstance(notify, list) or not all(isinstance(target, str) for target in notify):
+        raise ConfigError(f"{path}: notify must be a list of strings", hint='for example notify = ["bell"]')
+    if any("://" in target and not target.startswith("cmd:") for target in notify):
+        hint = 'name the environment variable that holds it: notify = ["env:VARIABLE"]'
+        raise ConfigError(f"{path}: notify holds a URL, and its keys do not belong in this file", hint=hint)
     tables = data.get("providers", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{path}: providers must be tables", hint="write [providers.NAME]")
@@ -55,7 +66,7 @@ def read_config() -> dict[str, Any]:
     return data
 
 
-def local_table(config: dict[str, Any] | None = None) -> dict[str, Any]:
+def local_table(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the settings of the local provider's server. `config` is what `read_config` returned; None reads the file.
 
     Raises ConfigError as `read_config` does.
@@ -102,6 +113,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file in one step, with mode 0600. Raises ConfigError if it cannot be written."""
     from openai_batch.files.atomic import part_file, publish
 
+    path = path.resolve()  # a link stays, and its file is replaced
     try:
         make_private(path.parent)
         with part_file(path) as (handle, part):

@@ -1,7 +1,8 @@
 """Which key goes to which host: a key goes only to the host of its own profile's base URL.
 
 - `header_values` fills in the headers that hold a key; the configuration file names their variables.
-- `find_key` reads only what that profile names: the key itself, an environment variable, or a command.
+- `find_key` reads only what that profile names: the key itself, an environment variable, a command, or an entry of the
+  system keyring.
 - `check_key_host` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted
   to another machine. In `config`, a built-in profile that gets another host loses its variable; so does one with
   `--base-url` (`batch/provider_arguments`).
@@ -17,7 +18,7 @@ import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from openai_batch.errors import AuthError, ConfigError
+from openai_batch.errors import AuthError, ConfigError, MissingExtraError
 from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_loopback, is_openai
 
@@ -40,6 +41,9 @@ _SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S+\s*$", re.IGNORECASE)
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
 """The base URL of OpenAI, and the variable of its key."""
+
+KEYRING = "obatch"
+"""The service under which keys are in the system keyring."""
 
 _COMMAND_TIMEOUT = 60.0
 """Seconds that a key command may take. It may ask its user for a password."""
@@ -107,8 +111,8 @@ def check_headers(where: str, headers: Mapping[str, str]) -> None:
             )
 
 
-def key_source(given: str | None, variable: str | None, command: Sequence[str]) -> str:
-    """Return where a key comes from, as a text: a variable, a command, or a hash if the key itself is given.
+def key_source(given: str | None, variable: str | None, command: Sequence[str], entry: str | None = None) -> str:
+    """Return where a key comes from, as a text: a variable, a command, a keyring entry, or a hash of a given key.
 
     A new key in the same variable still comes from the same source.
     """
@@ -117,7 +121,9 @@ def key_source(given: str | None, variable: str | None, command: Sequence[str]) 
         return f"key:{short_hash(key)}"
     if variable:
         return f"${variable}"
-    return f"command:{shlex.join(command)}" if command else "no-key"
+    if command:
+        return f"command:{shlex.join(command)}"
+    return f"keyring:{entry}" if entry else "no-key"
 
 
 def short_hash(text: str) -> str:
@@ -125,13 +131,11 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(f"obatch {text}".encode()).hexdigest()[:12]
 
 
-def check_key_host(
-    where: str, base_url: str, *, variables: Collection[str], command: Sequence[str], plain_http: bool
-) -> None:
+def check_key_host(where: str, base_url: str, *, variables: Collection[str], elsewhere: bool, plain_http: bool) -> None:
     """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted.
 
-    `where` begins the message; `variables` and `command` are where the profile's keys come from; `plain_http` allows
-    a key to go unencrypted.
+    `where` begins the message; `variables` are where the profile's keys come from; `elsewhere` tells that a command or
+    the keyring has one; `plain_http` allows a key to go unencrypted.
     """
     parts = urlsplit(base_url)
     if OPENAI_KEY in variables and not is_openai(base_url):
@@ -139,26 +143,31 @@ def check_key_host(
             f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
             hint="put this provider's key into a variable of its own and name that in api_key_env",
         )
-    if (variables or command) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
+    if (variables or elsewhere) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigError(
             f"{where} {base_url} would send the key unencrypted",
             hint="use https, or add allow_plain_http = true if you trust that network",
         )
 
 
-def find_key(name: str, *, given: str | None, variable: str | None, command: Sequence[str]) -> str | None:
-    """Return the key of the provider called `name`: `given`, else the value of `variable`, else what `command` prints.
+def find_key(
+    name: str, *, given: str | None, variable: str | None, command: Sequence[str], entry: str | None = None
+) -> str | None:
+    """Return the key of the provider called `name`.
 
-    Returns None if all three are empty: then the provider needs no key. Raises AuthError if the key is missing, or
-    holds characters that no key has. The message never shows the key.
+    That is `given`, else the value of `variable`, else what `command` prints, else what the system keyring has as
+    `entry`. Returns None if all four are empty: then the provider needs no key. Raises AuthError if the key is missing,
+    or holds characters that no key has. The message never shows the key.
     """
     key = (given or "").strip() or key_from_environment(variable)
     if not key and command:
         key = _key_from_command(name, command)
+    if not key and entry and not command:
+        key = _key_from_keyring(name, entry)
     if not key and variable:
         raise AuthError(
             f"no key for {name}: {variable} is not set",
-            hint=f"export {variable}=…, or set api_key_env or api_key_command in the provider's profile"
+            hint=f"export {variable}=…, or set api_key_env, api_key_command or api_key_keyring in its profile"
             " (`obatch config path`)",
         )
     if not key and command:
@@ -190,3 +199,27 @@ def _key_from_command(name: str, command: Sequence[str]) -> str:
         f"no key for {name}: its api_key_command {command[0]!r} failed ({reason})",
         hint="run the command by hand and see what it says",
     )
+
+
+def _key_from_keyring(name: str, entry: str) -> str:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise MissingExtraError(
+            f"the key for {name} is in the system keyring, which needs an extra",
+            hint="pip install 'openai-batch[keyring]'",
+        ) from None
+    try:
+        key = keyring.get_password(KEYRING, entry)
+    except (KeyringError, OSError) as exc:
+        raise AuthError(
+            f"no key for {name}: the system keyring cannot be read ({type(exc).__name__})",
+            hint="unlock it; `python -m keyring diagnose` shows which one is used",
+        ) from None
+    if not (key or "").strip():
+        raise AuthError(
+            f"no key for {name}: the system keyring has no entry {entry!r}",
+            hint=f"python -m keyring set {KEYRING} {shlex.quote(entry)}",
+        )
+    return str(key).strip()

@@ -76,10 +76,10 @@ def askable_providers() -> list[Provider]:
     def can_be_asked(provider: Provider) -> bool:
         if provider.is_local:
             return launch.running() is not None
-        return bool(provider.api_key or provider.api_key_command) or not provider.needs_key
+        return provider.has_key or not provider.needs_key
 
     found = [provider for provider in known_providers().values() if can_be_asked(provider)]
-    return sorted(found, key=lambda provider: not provider.api_key and bool(provider.api_key_command))
+    return sorted(found, key=lambda provider: not provider.api_key and provider.has_key)
 
 
 def get_provider_by_name(name: str) -> Provider:

@@ -46,7 +46,7 @@ class Provider:
     """A provider of a Batch API.
 
     The fields up to `requires_consistency` are those of 0.3.4, in its order. A provider with neither `api_key` nor
-    `api_key_env_var` nor `api_key_command` needs no key.
+    `api_key_env_var` nor `api_key_command` nor `api_key_keyring` needs no key.
     """
 
     name: str | None = None
@@ -59,7 +59,7 @@ class Provider:
     """The URL of the API, such as `https://api.example.com/v1`; None for that of the SDK (see `placed`)."""
 
     api_key: str | None = field(default=None, repr=False)
-    """The key itself. If it is set, `api_key_env_var` and `api_key_command` are not used."""
+    """The key itself. If it is set, `api_key_env_var` and the others are not used."""
 
     api_key_env_var: str | None = None
     """The environment variable that holds the key."""
@@ -127,6 +127,9 @@ class Provider:
     batch_discount: float | None = None
     """The share of the price of the same requests without a batch that a batch saves; None if it is not known."""
 
+    api_key_keyring: str | None = None
+    """The entry of the system keyring that holds the key, under the service `obatch`; needs the extra `keyring`."""
+
     # A ClassVar is no dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 
@@ -176,7 +179,7 @@ class Provider:
         """
         if self.base_url is not None:
             return self
-        own_key = self.api_key_env_var or self.api_key_command
+        own_key = self.api_key_env_var or self.api_key_command or self.api_key_keyring
         variable = self.api_key_env_var if own_key else OPENAI_KEY
         return dataclasses.replace(self, base_url=sdk_base_url(), api_key_env_var=variable)
 
@@ -187,7 +190,13 @@ class Provider:
 
         Raises AuthError if the key is missing, or holds characters that no key has.
         """
-        return find_key(str(self), given=self.api_key, variable=self.api_key_env_var, command=self.api_key_command)
+        return find_key(
+            str(self),
+            given=self.api_key,
+            variable=self.api_key_env_var,
+            command=self.api_key_command,
+            entry=self.api_key_keyring,
+        )
 
     @property
     def account(self) -> str:
@@ -195,12 +204,22 @@ class Provider:
 
         It never contains the key. The same account may be reached in several ways (`jobs/store/registry.account`).
         """
-        source = key_source(self.api_key, self.api_key_env_var, self.api_key_command)
+        source = self.key_source
         parts = [normal_url(str(self.base_url)), source]
         headers = sorted((name.lower(), value) for name, value in self.headers.items() if _ACCOUNT.search(name))
         if headers:
             parts.append(f"headers:{short_hash(repr(headers))}")
         return " ".join(parts)
+
+    @property
+    def key_source(self) -> str:
+        """Where the key comes from, as a text that never contains the key."""
+        return key_source(self.api_key, self.api_key_env_var, self.api_key_command, self.api_key_keyring)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key can be asked for: it is set, or a command or the keyring gives it."""
+        return bool(self.api_key or self.api_key_command or self.api_key_keyring)
 
     @property
     def is_local(self) -> bool:
@@ -210,7 +229,7 @@ class Provider:
     @property
     def needs_key(self) -> bool:
         """Whether requests carry a key."""
-        return not self.is_local and bool(self.api_key or self.api_key_env_var or self.api_key_command)
+        return not self.is_local and bool(self.api_key_env_var or self.has_key)
 
     @property
     def limits(self) -> Limits:

@@ -70,7 +70,7 @@ def test_a_flag_has_one_meaning() -> None:
 def test_reporting_commands_speak_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
-    assert "--json" in flags or words in ("prepare", "serve", "providers add", "help")
+    assert "--json" in flags or words in ("prepare", "serve", "config edit", "help")
 
 
 @pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])
@@ -97,8 +97,8 @@ def test_help_fits_80_columns(words: str) -> None:
     assert max(map(len, shown.splitlines())) <= 80, shown
     for word in ("<", "bool", "list[", "[x>=", "int range", "..."):
         assert word not in shown.replace("[FILE]...", "").replace("]...", "").replace("FILE...", "").replace(
-            "ARGS...", ""
-        ).replace("< prompts.txt", ""), (word, shown)
+            "VALUE...", ""
+        ).replace("ARGS...", "").replace("< prompts.txt", ""), (word, shown)
     assert "Documentation: https://" in shown.splitlines()[-1]
     examples = shown.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
     for before, line in itertools.pairwise(examples):

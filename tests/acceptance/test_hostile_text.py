@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import tomli_w
+import tomlkit
 from support.command import COMMAND, PATIENCE, environment, inside, request, see, write
 
 from openai_batch.cli.completion_scripts import read_commands
@@ -54,7 +54,15 @@ CASES: dict[str, list[list[str]]] = {
     "cost": [[], ["--json"], ["-p", "faulty", IN], ["-p", "faulty", BAD], ["-p", NAME, IN], ["-m", NAME, TABLE]],
     "submit": [["-p", "faulty", BAD], ["-p", "faulty", IN, "--dry-run"], ["-p", "faulty", IN, "--name", "\udcff"]],
     "status": [["1"], ["2"], ["3"], ["1", "--json"], [NAME], ["batch_x", "-p", "faulty"]],
-    "wait": [["1", "2"], ["2"], ["3", "--timeout", "0"], ["1", "3", "--timeout", "0"], ["2", "--json"]],
+    "wait": [
+        ["1", "2"],
+        ["1", "--notify", NAME],
+        ["1", "--notify", f"cmd:{NAME}"],
+        ["2"],
+        ["3", "--timeout", "0"],
+        ["1", "3", "--timeout", "0"],
+        ["2", "--json"],
+    ],
     "download": [
         ["1", "-o", "-"],
         ["1", "-o", f"out{NAME}.jsonl"],
@@ -71,8 +79,15 @@ CASES: dict[str, list[list[str]]] = {
     "prune": [["--older-than", "0s", "--dry-run"], ["--older-than", NAME]],
     "providers": [[], ["--json"], ["-q"]],
     "providers add": [[NAME, "--base-url", "https://x.invalid"], ["x", "--base-url", NAME]],
+    "providers show": [[NAME], [NAME, "--json"], ["local"], ["no" + NAME]],
+    "providers test": [["faulty"], [NAME], [NAME, "--json"], ["no" + NAME]],
+    "providers rm": [["no" + NAME], ["faulty"]],
     "config path": [[], ["--json"]],
-    "config show": [[], ["--json"]],
+    "config show": [[], ["--json"], ["-p", NAME]],
+    "config set": [["provider", NAME + "x"], [NAME, "x"], ["providers.faulty.display_name", CONTROLS]],
+    "config unset": [[NAME], ["providers.faulty.models"]],
+    "config edit": [[]],
+    "doctor": [[NAME], ["faulty"], ["faulty", "--json"], [f"http://127.0.0.1:9/{NAME}"]],
     "serve": [["--token-env", NAME], ["--upstream", NAME], ["--model-file", NAME]],
 }
 """By command: what it is run with. Each command is also run with an unknown option, and with one word too many."""
@@ -91,13 +106,14 @@ def hostile_row(custom_id: str, *, good: bool) -> bytes:
 
 
 @pytest.fixture
-def jobs(faulty: FaultServer) -> FaultServer:
+def jobs(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
     """Make three jobs with hostile names, files, errors and answers: 1 completed, 2 failed, 3 still running."""
+    monkeypatch.setenv("VISUAL", "true")
     errors = [{"code": WORDS, "message": WORDS, "line": 2, "param": WORDS}, WORDS]
     faulty.also = {"errors": {"data": errors}, "model": WORDS, "usage": {WORDS: 5}}
     profile = {"base_url": f"{faulty.base_url}/%1b[2J", "display_name": NAME, "models": [NAME]}
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:
-        config.write(tomli_w.dumps({"providers": {NAME: profile, "local": {"model_path": "/\x1b[2J\u202e"}}}))
+        config.write(tomlkit.dumps({"providers": {NAME: profile, "local": {"model_path": "/\x1b[2J\u202e"}}}))
     write(IN, [request("a", "fault:rows=mixed"), request("b", "fault:rows=mixed")])
     write("two.jsonl", [request("a", "fault:end=failed")])
     step = CONTROLS.replace(";", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import environment, request, write
+from support.command import environment, invoke, request, see, write
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -54,3 +54,21 @@ def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultSe
     with Path("/dev/full").open("wb") as full:
         subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, stderr=full, check=True, env=env)
     assert Path("out.jsonl.1").exists()
+
+
+def test_every_file_is_opened_with_its_encoding(faulty: FaultServer) -> None:
+    """No command depends on the encoding of the system, in a pipe or a terminal: Python would warn of it."""
+    env = {"PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "error::EncodingWarning", "VISUAL": "true"}
+    Path("prompts.txt").write_text("gr\u00fc\u00dfe\n", encoding="utf-8")
+    for words in (
+        ["run", "prompts.txt", "-m", "fault:end=completed", "-p", "faulty", "-o", "out.csv"],
+        ["results", "1"],
+        ["config", "set", "providers.faulty.display_name", "F\u00e4ulty"],
+        ["config", "edit"],
+        ["config", "show"],
+        ["doctor", "faulty"],
+    ):
+        result = invoke(*words, env=env).succeeded()
+        assert "EncodingWarning" not in result.err
+    assert "EncodingWarning" not in see("run", "prompts.txt", "-m", "m", "-p", "faulty", "-o", "-", env=env).out
+    assert faulty.batches

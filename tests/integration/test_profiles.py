@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from openai_batch.batch.provider_arguments import provider_of
 from openai_batch.errors import ApiError, AuthError, ConfigError, UnknownProviderError, UsageError
 from openai_batch.providers import (
     get_provider_by_base_url,
@@ -19,7 +21,8 @@ from openai_batch.providers.api import BatchApi
 from openai_batch.providers.builtin import BUILT_IN, is_openai_model
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.client import sdk_model_names
-from openai_batch.providers.config import add_profile, load
+from openai_batch.providers.config import load
+from openai_batch.providers.config_edit import add_profile
 from openai_batch.providers.config_file import MAX_BYTES
 from openai_batch.providers.provider import Provider, normal_url
 
@@ -194,6 +197,19 @@ def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
     client = get_provider_by_name("openai").get_client()
     assert (client.api_key, str(client.base_url)) == ("sk-of-openai", "https://api.openai.com/v1/")
     client.close()
+
+
+def test_no_key_of_a_profile_goes_to_another_base_url(config: Path) -> None:
+    """`-p NAME --base-url` elsewhere leaves out whatever gives the key of NAME: a command, the keyring, a header."""
+    for source in ('api_key_command = ["echo", "sk-1"]', 'api_key_keyring = "acme"', 'headers = { "X-Key" = "env:K" }'):
+        config.write_text(f'[providers.acme]\nbase_url = "https://acme.example/v1"\n{source}\n')
+        words = {"provider": "acme", "api_key": None}
+        there = provider_of(argparse.Namespace(**words, base_url="https://acme.example/v1/"))
+        assert there is not None
+        assert there.needs_key or there.headers
+        other = provider_of(argparse.Namespace(**words, base_url="https://other.example/v1"))
+        assert other is not None
+        assert (other.needs_key, other.headers) == (False, {})
 
 
 def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:

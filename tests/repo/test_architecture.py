@@ -33,6 +33,9 @@ HOMES = {
     "tiktoken": r"costs/tokens",
     **dict.fromkeys(("pandas", "polars", "pyarrow", "datasets", "numpy"), r"(?!)"),
     "platformdirs": r"files/paths",
+    "tomlkit": r"providers/config_edit",
+    "keyring": r"providers/keys",
+    "apprise": r"jobs/notify",
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),
     **dict.fromkeys(("httpx", "httpx2", "click", "httpcore", "httpcore2"), r"(?!)"),
 }

@@ -21,6 +21,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from support.altered import kept, listed, renamed
@@ -70,7 +71,8 @@ class FaultServer:
     `stored_elsewhere` is the answer to each stray (None: none).
     `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
     refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
-    `queue_words` is what it says. `clock` is how many seconds its clock is ahead. With `by_key` each key is an account
+    `queue_words` is what it says. `clock` is how many seconds its clock is ahead. `models` are listed (None: there is
+    no such list). With `by_key` each key is an account
     of its own, and `trespasses` are the requests for a batch of another key. `also` is shown in each batch.
     """
 
@@ -85,6 +87,7 @@ class FaultServer:
         self.queue_words = QUEUE_FULL
         self.queue_fails_at_once = False
         self.clock = 0.0
+        self.models: list[str] | None = None
         self.by_key = False
         self.trespasses: list[Request] = []
         self.also: dict[str, Any] = {}
@@ -186,6 +189,9 @@ class FaultServer:
             self._poll(exchange, request, found[2], cancel=bool(found[3]))
         elif found := re.fullmatch(r"GET /v1/files/([^/]+)(/content)?", call):
             self._file(exchange, request, found[1], content=bool(found[2]))
+        elif call == "GET /v1/models" and self.models is not None:
+            told = {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
+            exchange.send(200, json.dumps(told).encode(), Date=formatdate(time.time() + self.clock, usegmt=True))
         elif call == "GET /_ledger":
             exchange.answer(self.ledger())
         else:

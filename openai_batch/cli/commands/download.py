@@ -11,6 +11,7 @@ from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import (
+    DryRunOpt,
     ForceOpt,
     JobArg,
     JsonOpt,
@@ -23,6 +24,7 @@ from openai_batch.cli.options import (
 )
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
+from openai_batch.errors import UsageError, count_text
 from openai_batch.files.atomic import as_path
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def download(
     provider: ProviderOpt = None,
     force: ForceOpt = False,
     parallel: ParallelOpt = None,
+    dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -68,7 +71,9 @@ def download(
     """
     with session(quiet=quiet, busy=True) as current:
         current.workflow.parallel = parallel
-        found = current.ended(job, provider)
+        found = current.workflow.registry.find(job) if dry_run else current.ended(job, provider)
+        if raw is not None and dry_run:
+            raise UsageError("--dry-run says nothing about --raw", hint="leave out one of them")
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
             return
@@ -78,8 +83,33 @@ def download(
         export = form.export(name, form=wanted, job=found, as_json=json)
         target = None if name == "-" else as_path(name)
         rest = as_path(missing) if missing else None
+        if dry_run:
+            _say_dry(current, found, target, rest, force=force, as_json=json)
+            return
         collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
         conclude(collected, export, strict=strict, as_json=json and output != "-", quiet=quiet)
+
+
+def _say_dry(
+    current: CommandSession, job: JobRecord, target: Path | None, rest: Path | None, *, force: bool, as_json: bool
+) -> None:
+    """Say what the command would write. Nobody is asked, and nothing is written."""
+    from openai_batch.jobs.output_file import check_missing, check_output, inputs_of
+    from openai_batch.jobs.store.records import EarlierJobs
+
+    current.reporter.close()
+    if target is not None:
+        check_output(current.workflow, target, job, EarlierJobs(), force=force)
+    if rest is not None:
+        check_missing(rest, target, inputs_of(job), force=force or job.output_path is not None)
+    if as_json:
+        Output(as_json=True).record(job_record(job) | {"dry_run": True, "output": str(target or "-")}, "", [])
+        return
+    where = "standard output" if target is None else target
+    if job.ended:
+        errors.note(f"would write {count_text(job.requests, 'result')} of job {job.id} to {where}; nothing was written")
+    else:
+        errors.note(f"job {job.id} was {job.status} when last seen: nothing can be written before it ends")
 
 
 def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: bool, as_json: bool) -> None:

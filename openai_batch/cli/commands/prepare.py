@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.options import MAIN, ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import MAIN, DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
@@ -60,6 +60,7 @@ def prepare(
     request: RequestOptions,
     inputs: InputOptions,
     force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Turn prompts or the rows of tables into a batch input file."""
@@ -86,6 +87,11 @@ def prepare(
                 skip_empty=inputs.skip_empty,
                 as_json=json,
             )
+        elif dry_run:
+            with Path(folder, "requests.jsonl").open("wb") as handle:
+                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
+            note_prepared(made)
+            _say_dry(spec, made.requests, output, as_json=json)
         elif target is not None:
             with part_file(target) as (handle, part):
                 made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
@@ -101,6 +107,15 @@ def prepare(
                 shutil.copyfileobj(handle, array or json_stream(), 1 << 20)
                 if array is not None:
                     array.finish()
+
+
+def _say_dry(spec: RequestSpec, count: int, output: str, *, as_json: bool) -> None:
+    if as_json:
+        record = {"output": output, "requests": count, "model": spec.model, "endpoint": spec.target[1]}
+        Output(as_json=True).record({"dry_run": True} | record, "", [])
+        return
+    where = "standard output" if output == "-" else output
+    errors.note(f"would write {count_text(count, 'request')} to {where}, model {spec.model}; nothing was written")
 
 
 def _conclude(spec: RequestSpec, count: int, target: Path, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`obatch providers`: list the providers and whether their keys are set, and add one."""
+"""`obatch providers`: list the providers and whether their keys are set; show, test, add and remove one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.config_format import setting_lines, setting_record
+from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import JsonOpt, QuietOpt
+from openai_batch.cli.options import JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
+from openai_batch.errors import ConfigError
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
@@ -20,7 +24,13 @@ EPILOG = """Examples:
   $ obatch providers
 
   $ obatch providers add acme --base-url https://api.acme.example/v1 \\
-      --api-key-env ACME_API_KEY"""
+      --api-key-env ACME_API_KEY
+
+  $ obatch providers show parasail
+
+  $ obatch providers test acme
+
+  $ obatch providers rm acme"""
 
 
 def _human(value: Any) -> str:
@@ -71,6 +81,9 @@ def add(
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key.")
     ] = None,
+    api_key_keyring: Annotated[
+        str | None, typer.Option("--api-key-keyring", metavar="NAME", help="Entry of the system keyring with the key.")
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--models", metavar="PATTERN", help="Models that it serves, such as acme/*; repeatable."),
@@ -82,11 +95,12 @@ def add(
     json: JsonOpt = False,
 ) -> None:
     """Add a provider to the configuration file; the rest of the file stays unchanged."""
-    from openai_batch.providers.config import add_profile
+    from openai_batch.providers.config_edit import add_profile
 
     table: dict[str, Any] = {
         "base_url": base_url,
         "api_key_env": api_key_env,
+        "api_key_keyring": api_key_keyring,
         "models": model,
         "max_requests": max_requests,
         "max_bytes": max_bytes,
@@ -99,6 +113,70 @@ def add(
     errors.hint(f"obatch submit FILE -p {name}")
 
 
+NameArg = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the provider.", autocompletion=complete("providers"))
+]
+
+
+@GROUP.command("show", cls=HelpCommand, epilog=EPILOG)
+@with_groups
+def show(name: NameArg, json: JsonOpt = False) -> None:
+    """Show the settings of a provider and where each comes from; keys are never printed."""
+    from openai_batch.providers.config import load, values_of
+    from openai_batch.providers.lookup import get_provider_by_name
+
+    profile, settings = get_provider_by_name(name), load()
+    values = values_of(settings, name)
+    record = _record(profile, name in settings.own)
+    record["values"] = [setting_record(key, *found) for key, found in values.items()]
+    lines = [("name", name), ("key", record["key"]), *setting_lines(record["values"], settings)]
+    Output(as_json=json).record(record, name, lines)
+
+
+@GROUP.command("test", cls=HelpCommand, epilog=EPILOG)
+@with_groups
+def try_out(name: NameArg, json: JsonOpt = False) -> None:
+    """Check the key, the URL and the models of a provider; `obatch doctor NAME` checks more."""
+    from openai_batch.jobs.doctor import check_provider
+    from openai_batch.providers.lookup import get_provider_by_name
+
+    profile = get_provider_by_name(name)
+    with session(busy=True) as current:
+        report = check_provider(current.workflow, profile, short=True)
+        current.reporter.close()
+    show_findings(Output(as_json=json), report.findings, {"provider": name})
+    if (fault := fault_of(report.findings)) is not None:
+        raise fault
+
+
+@GROUP.command("rm", cls=HelpCommand, epilog=EPILOG)
+@with_groups
+def rm(
+    name: NameArg,
+    force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Remove a provider from the configuration file; the rest of the file stays unchanged."""
+    from openai_batch.jobs.store.registry import Registry
+    from openai_batch.providers.config import load
+    from openai_batch.providers.config_edit import remove_profile
+    from openai_batch.providers.lookup import get_provider_by_name
+
+    get_provider_by_name(name)
+    if name not in load().own:
+        raise ConfigError(f"{name} is built in, and not in the configuration file", hint="obatch providers")
+    running = [job.id for job in Registry().jobs(provider=name) if not job.ended]
+    if running and not force:
+        raise ConfigError(
+            f"job {running[0]} still runs at {name}", hint=f"obatch wait {running[0]}; --force removes it all the same"
+        )
+    path = remove_profile(name)
+    if json:
+        Output(as_json=True).record({"name": name, "config": str(path)}, "", [])
+    else:
+        errors.note(f"removed [providers.{name}] from {path}")
+
+
 def _record(profile: Provider, own: bool) -> dict[str, Any]:
     if not profile.needs_key:
         key = "not needed"
@@ -106,6 +184,8 @@ def _record(profile: Provider, own: bool) -> dict[str, Any]:
         key = f"{profile.api_key_env_var} is set"
     elif profile.api_key_command:
         key = "by command"
+    elif profile.api_key_keyring:
+        key = "in the keyring"
     else:
         key = f"{profile.api_key_env_var} is not set"
     return {

@@ -12,6 +12,7 @@ from openai_batch.cli.announce import announce, show_dry_run, show_requests
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.job_options import JobOptions
+from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
     INPUT,
     MAIN,
@@ -20,6 +21,7 @@ from openai_batch.cli.options import (
     ForceOpt,
     JsonOpt,
     MissingOpt,
+    NotifyOpt,
     OutputOpt,
     ProviderOpt,
     QuietOpt,
@@ -74,6 +76,7 @@ def run(
     inputs: InputOptions,
     job: JobOptions,
     timeout: TimeoutOpt = None,
+    notify: NotifyOpt = None,
     export: ExportOptions,
     missing: MissingOpt = None,
     retries: RetriesOpt = 0,
@@ -99,9 +102,14 @@ def run(
     limit, target = seconds(timeout), _target(files, output, export.form)
     form = export.export(output, as_json=json and target is None)
     failed = as_path(missing) if missing else None
+    notifier = Notifier(notify)
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
-    with session(quiet=quiet, busy="-" not in (files or [])) as current, workspace() as folder:
+    with (
+        session(quiet=quiet, busy="-" not in (files or [])) as current,
+        workspace() as folder,
+        notifier.at_end(current),
+    ):
         current.workflow.parallel = job.parallel
         if "-" not in (files or []):  # else the terminal may be the input
             current.reporter.busy("reading the input")

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openai_batch.cli.job_format import show_job, show_jobs
-from openai_batch.cli.options import JobsArg, JsonOpt, ProviderOpt, QuietOpt, StrictOpt, TimeoutOpt, seconds
+from openai_batch.cli.notifying import Notifier
+from openai_batch.cli.options import (
+    JobsArg,
+    JsonOpt,
+    NotifyOpt,
+    ProviderOpt,
+    QuietOpt,
+    StrictOpt,
+    TimeoutOpt,
+    seconds,
+)
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
@@ -22,6 +32,8 @@ EPILOG = """Examples:
 
   $ obatch wait 3 4 --timeout 2h
 
+  $ obatch wait 3 4 --notify bell --notify 'cmd:notify-send "A job ended"'
+
   $ obatch ls -q --status in_progress | xargs obatch wait
 
 Ctrl-C stops waiting; it never cancels the job."""
@@ -30,6 +42,7 @@ Ctrl-C stops waiting; it never cancels the job."""
 def wait(
     jobs: JobsArg = None,
     timeout: TimeoutOpt = None,
+    notify: NotifyOpt = None,
     strict: StrictOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
@@ -44,12 +57,12 @@ def wait(
     Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
     room. A job that was never sent is not started.
     """
-    output = Output(as_json=json, quiet=quiet)
     from openai_batch.providers.polling import in_time
 
+    output, notifier = Output(as_json=json, quiet=quiet), Notifier(notify)
     with session(quiet=quiet, busy=True) as current, in_time(seconds(timeout)):
         found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
-        ends = dict(_ends(current, found, seconds(timeout), strict=strict))
+        ends = dict(_ends(current, found, seconds(timeout), notifier, strict=strict))
         current.reporter.close()
         waited = [ends[job.id][0] for job in found]
         failed = [error for _, error in (ends[job.id] for job in found) if error]
@@ -67,7 +80,7 @@ def wait(
 
 
 def _ends(
-    current: CommandSession, jobs: list[JobRecord], timeout: float | None, *, strict: bool
+    current: CommandSession, jobs: list[JobRecord], timeout: float | None, notifier: Notifier, *, strict: bool
 ) -> Iterator[tuple[int, tuple[JobRecord, BatchError | None]]]:
     """Wait for jobs; yield the number of each, with the job as it is then and the error to exit with."""
     from openai_batch.jobs.retry import check_answers
@@ -85,6 +98,7 @@ def _ends(
                 error = exc
         if job.incomplete:
             error = IncompleteError(f"job {job.id} {progress_text(job)}", hint=_next_step(job))
+        notifier.tell(current, job)
         del left[job.id]
         current.follow(next(iter(left.values()), job))
         yield job.id, (job, error)

@@ -46,7 +46,12 @@ COMMANDS = (
     ("recover", "-p", "faulty"),
     ("status", "batch_nobody", "-p", "faulty"),
     ("providers",),
+    ("providers", "show", "faulty"),
+    ("providers", "test", "faulty"),
+    ("doctor", "faulty"),
     ("config", "show"),
+    ("config", "set", "providers.faulty.display_name", "Faulty"),
+    ("config", "unset", "providers.faulty.display_name"),
     ("config", "path"),
 )
 """Each command of `obatch` that may have to do with a key; the rest is in PROGRAMS."""

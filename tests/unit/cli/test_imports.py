@@ -9,7 +9,19 @@ import sys
 import pytest
 from support.command import environment, request, write
 
-HEAVY = ("typer", "rich", "openai", "pydantic", "sqlite3", "msgspec", "aiohttp", "starlette")
+HEAVY = (
+    "typer",
+    "rich",
+    "openai",
+    "pydantic",
+    "sqlite3",
+    "msgspec",
+    "aiohttp",
+    "starlette",
+    "tomlkit",
+    "apprise",
+    "keyring",
+)
 
 
 def loaded(*words: str) -> set[str]:

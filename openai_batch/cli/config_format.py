@@ -1,0 +1,36 @@
+"""How settings and where they come from are shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from openai_batch.providers.config import Settings
+
+
+def setting_lines(values: Iterable[dict[str, Any]], settings: Settings) -> list[tuple[str, str]]:
+    """Return a label and a text for each record of a setting (`key`, `value`, `origin`)."""
+    return [(each["key"], f"{_text(each['value'])} ({_origin(each['origin'], settings)})") for each in values]
+
+
+def setting_record(key: str, value: Any, origin: str) -> dict[str, Any]:
+    """Return the JSON record of a setting."""
+    return {"key": key, "value": value, "origin": origin}
+
+
+def _origin(origin: str, settings: Settings) -> str:
+    if origin == str(settings.path):
+        return "from the file"
+    return origin if origin == "built in" else f"from {origin}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {item}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

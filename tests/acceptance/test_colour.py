@@ -1,0 +1,54 @@
+"""Colour is decided for each stream: terminals have it, unless the user does not want it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.command import invoke, see
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[1;3[0-7]m")
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "coloured"),
+    [
+        (["status", "9"], {}, True),
+        (["status", "9", "--no-color"], {}, False),
+        (["--no-color", "status", "9"], {}, False),
+        (["status", "9"], {"NO_COLOR": "1"}, False),
+        (["status", "9"], {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        (["status", "9"], {"NO_COLOR": ""}, True),
+        (["status", "9"], {"TERM": "dumb"}, False),
+        (["status", "9", "--no-color"], {"FORCE_COLOR": "1"}, False),
+        (["doctor"], {}, True),
+        (["doctor", "--no-color"], {}, False),
+    ],
+)
+def test_a_terminal_is_coloured_unless_the_user_objects(
+    words: list[str], env: dict[str, str], *, coloured: bool
+) -> None:
+    """--no-color on either side of the command, NO_COLOR and TERM=dumb; an empty variable counts as unset."""
+    given = {"NO_COLOR": None, "FORCE_COLOR": None, "TERM": "xterm", **env}
+    assert bool(COLOUR.search(see(*words, env=given).out)) == coloured
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "coloured"),
+    [
+        (["status", "9"], {}, False),
+        (["status", "9"], {"FORCE_COLOR": "1"}, True),
+        (["status", "9"], {"FORCE_COLOR": ""}, False),
+        (["status", "9", "--no-color"], {"FORCE_COLOR": "1"}, False),
+        (["status", "9"], {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_a_pipe_is_plain_unless_the_user_asks(words: list[str], env: dict[str, str], *, coloured: bool) -> None:
+    """FORCE_COLOR, and nothing else, colours a pipe."""
+    result = invoke(*words, env={"NO_COLOR": None, "FORCE_COLOR": None, "TERM": "xterm", **env})
+    assert bool(COLOUR.search(result.err)) == coloured
+
+
+def test_after_two_dashes_it_is_a_word() -> None:
+    """`--` ends the options: what follows is the name of a job."""
+    assert "--no-color" in invoke("status", "--", "--no-color").failed(6, "--no-color").err

@@ -1,0 +1,256 @@
+"""`obatch config set | unset | edit` and `obatch providers show | rm`: comments stay, and nothing wrong is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.command import Terminal, inside, invoke, plain, request, see, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+TEXT = """# my settings
+provider = "openai"  # for now
+
+[providers.acme]
+base_url = "https://acme.example/v1"  # the new one
+# never more than this:
+max_requests = 500
+
+# the one on this machine
+[providers.local]
+idle_seconds = 30
+# the end
+"""
+
+
+def config(text: str = TEXT) -> Path:
+    """Write the configuration file."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def remarks(text: str) -> list[str]:
+    """Return the comments, in their order."""
+    return [line[line.index("#") :] for line in text.splitlines() if "#" in line]
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Return what the file says."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_values_are_set_and_removed_and_comments_stay() -> None:
+    """Text, number, list and table are read by what the setting takes; every comment stays, at its own place."""
+    path = config()
+    for words in (
+        ["provider", "acme"],
+        ["providers.acme.max_requests", "700"],
+        ["providers.acme.models", "acme/*"],
+        ["providers.acme.endpoints", "/v1/embeddings", "/v1/chat/completions"],
+        ["providers.acme.completion_window", "24"],
+        ["providers.acme.headers.X-Team", "blue"],
+        ["providers.new.base_url", "https://new.example/v1"],
+        ["notify", "bell"],
+    ):
+        inside("config", "set", *words).succeeded()
+    changed = path.read_text(encoding="utf-8")
+    assert remarks(changed) == remarks(TEXT)
+    assert changed.index("models") < changed.index("# the one on this machine")
+    said = content(path)
+    assert said["provider"] == "acme"
+    assert said["notify"] == ["bell"]
+    assert said["providers"]["acme"] == {
+        "base_url": "https://acme.example/v1",
+        "max_requests": 700,
+        "models": ["acme/*"],
+        "endpoints": ["/v1/embeddings", "/v1/chat/completions"],
+        "completion_window": "24",
+        "headers": {"X-Team": "blue"},
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    inside("config", "unset", "providers.acme.headers").succeeded()
+    inside("config", "set", "provider", "openai").succeeded()
+    inside("providers", "rm", "acme").succeeded()
+    left = path.read_text(encoding="utf-8")
+    assert [line for line in remarks(TEXT) if "this:" not in line and "new one" not in line] == remarks(left)
+    assert set(content(path)["providers"]) == {"local", "new"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["set", "providers.acme.max_requests", "many"], 2, "max_requests must be a whole number above 0"),
+        (["set", "providers.acme.max_request", "1"], 2, "unknown key 'max_request'"),
+        (["set", "providers.acme.api_key", "sk-0123456789abcdef"], 2, "keys do not belong in this file"),
+        (["set", "providers.acme.base_url", "http://other.example"], 0, ""),
+        (["set", "providers.acme.api_key_env", "OPENAI_API_KEY"], 2, "OPENAI_API_KEY is OpenAI's key"),
+        (["set", "provider", "acmee"], 2, "provider = 'acmee' is not known"),
+        (["set", "providers.local.idle_second", "1"], 2, "unknown key 'idle_second'"),
+        (["set", "notify", "slack://a/b/c"], 2, "notify holds a URL"),
+        (["set", "colour", "red"], 2, "'colour' is not a setting"),
+        (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
+        (["set", "provider = 'x' #", "y"], 2, "is not a setting"),
+        (["set", "provider.x", "y"], 2, "provider holds a value"),
+        (["unset", "providers.acme.models"], 2, "providers.acme.models is not set"),
+        (["unset", "providers.acme.base_url"], 2, "base_url is missing"),
+        (["unset", "provider.x.y"], 2, "is not set"),
+    ],
+)
+def test_nothing_wrong_is_written(words: list[str], code: int, message: str) -> None:
+    """What would break the file, or put a key into it, is refused with the reason, and the file stays as it was."""
+    path = config()
+    before = path.read_bytes()
+    result = inside("config", *words)
+    if code:
+        result.failed(code, message)
+        assert "0123456789abcdef" not in result.err
+        assert path.read_bytes() == before
+    else:
+        result.succeeded()
+
+
+def test_a_broken_file_is_named_and_stays() -> None:
+    """A file that is no TOML is not touched; one that others may write is refused."""
+    path = config("[broken\n")
+    inside("config", "set", "provider", "openai").failed(2, "not valid TOML")
+    assert path.read_text(encoding="utf-8") == "[broken\n"
+    config()
+    path.chmod(0o666)
+    inside("config", "set", "provider", "local").failed(2, "other users may change")
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """Where the file is a link, as in a folder of dotfiles, its target is changed."""
+    path = config()
+    target = tmp_path / "dotfiles.toml"
+    path.rename(target)
+    path.symlink_to(target)
+    inside("config", "set", "provider", "local").succeeded()
+    assert path.is_symlink()
+    assert content(target)["provider"] == "local"
+
+
+@pytest.mark.slow
+def test_changes_at_the_same_time_are_all_kept() -> None:
+    """Of several commands that change the file at once, none undoes another's change."""
+    path = config()
+    threads = [
+        threading.Thread(target=invoke, args=("config", "set", f"providers.p{n}.base_url", f"https://p{n}.example/v1"))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f"p{n}" for n in range(4)} <= set(content(path)["providers"])
+
+
+def editor(folder: Path, code: str) -> str:
+    """Return a command that edits the file it is given: `code` turns the text `t` into another."""
+    program = folder / "editor.py"
+    program.write_text(
+        f"import sys\nfrom pathlib import Path\np = Path(sys.argv[1])\nt = p.read_text()\np.write_text({code})\n",
+        encoding="utf-8",
+    )
+    return f"{sys.executable} {program}"
+
+
+def test_edit_replaces_the_file_only_if_it_is_right(tmp_path: Path) -> None:
+    """The editor gets a copy; what is wrong in it is named and changes nothing."""
+    path = config()
+    good = {"VISUAL": editor(tmp_path, "t.replace('500', '600')")}
+    inside("config", "edit", env=good).succeeded()
+    assert path.read_text(encoding="utf-8") == TEXT.replace("500", "600")
+    assert "nothing was changed" in inside("config", "edit", env=good).succeeded().err
+    bad = {"VISUAL": "", "EDITOR": editor(tmp_path, "t.replace('600', 'six')")}
+    result = inside("config", "edit", env=bad)
+    assert result.code == 2
+    assert f"{path}: not valid TOML" in result.err
+    assert "the file was not changed" in result.err
+    inside("config", "edit", env={"VISUAL": "no-such-editor"}).failed(2, "no-such-editor", "VISUAL")
+    assert path.read_text(encoding="utf-8") == TEXT.replace("500", "600")
+
+
+def test_edit_asks_again_in_a_terminal(tmp_path: Path) -> None:
+    """In a terminal, a wrong file can be edited again."""
+    path = config()
+    terminal = Terminal("config", "edit", env={"VISUAL": editor(tmp_path, "t.replace('500', '\"x\"')")})
+    terminal.child.expect_exact("max_requests must be a whole number")
+    terminal.child.expect_exact("Edit it again?")
+    terminal.child.sendline("n")
+    assert "the file was not changed" in terminal.finish().out
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
+def test_every_value_is_shown_with_its_origin(home: Path) -> None:
+    """Built in, file, environment variable and option are told apart, in a pipe, a terminal and JSON."""
+    path = config()
+    shown = inside("config", "show").succeeded().fields
+    assert shown["provider"] == "openai (from the file)"
+    assert shown["state_dir"] == f"{home / 'state'} (from OBATCH_STATE_DIR)" or "OBATCH_STATE_DIR" in shown["state_dir"]
+    assert shown["providers.acme.max_requests"] == "500 (from the file)"
+    assert shown["providers.acme.max_bytes"] == "104,857,600 (built in)"
+    assert shown["providers.local.idle_seconds"] == "30 (from the file)"
+    assert shown["notify"] == "none (built in)"
+    env = {"OBATCH_PROVIDER": "groq"}
+    assert inside("config", "show", env=env).fields["provider"] == "groq (from OBATCH_PROVIDER)"
+    assert inside("config", "show", "-p", "local", env=env).fields["provider"] == "local (from option)"
+    values = {each["key"]: each for each in inside("config", "show", "--json").json["values"]}
+    assert values["provider"] == {"key": "provider", "value": "openai", "origin": str(path)}
+    text = plain(see("config", "show", columns=80).succeeded().out)
+    assert "500 (from the file)" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_provider_is_shown_and_removed(faulty: FaultServer) -> None:
+    """`providers show` has the values and where they are from; `rm` keeps a provider with jobs that run."""
+    fields = inside("providers", "show", "faulty").succeeded().fields
+    assert fields["base_url"] == f"{faulty.base_url} (from the file)"
+    assert fields["key"] == "TEST_KEY is set"
+    assert fields["max_requests"] == "50,000 (built in)"
+    assert "built in" in plain(see("providers", "show", "groq", columns=80).succeeded().out)
+    inside("providers", "rm", "groq").failed(2, "groq is built in")
+    inside("providers", "rm", "nobody").failed(6, "nobody")
+    write("in.jsonl", [request("a", "fault:steps=in_progress")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    inside("providers", "rm", "faulty").failed(2, "job 1 still runs at faulty", "obatch wait 1")
+    assert inside("providers", "rm", "faulty", "--force", "--json").succeeded().json["name"] == "faulty"
+    inside("providers", "show", "faulty").failed(6, "faulty")
+
+
+KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
+
+
+def test_a_key_from_the_system_keyring(faulty: FaultServer, tmp_path: Path) -> None:
+    """The key of a profile can be in the keyring: it is used, never shown, and its absence has a remedy."""
+    keyring = pytest.importorskip("keyring")
+    pytest.importorskip("keyrings.alt.file")
+    assert keyring
+    env = {**KEYRING, "XDG_DATA_HOME": str(tmp_path)}
+    inside("providers", "add", "acme", "--base-url", faulty.base_url, "--api-key-keyring", "acme").succeeded()
+    write("in.jsonl", [request("a")])
+    said = invoke("submit", "in.jsonl", "-p", "acme", env=env).failed(
+        4, "has no entry 'acme'", "keyring set obatch acme"
+    )
+    assert faulty.uploads == []
+    secret = "sk-in-the-keyring-0123456789"
+    code = f"import keyring; keyring.set_password('obatch', 'acme', {secret!r})"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, check=True)
+    said = invoke("submit", "in.jsonl", "-p", "acme", env=env).succeeded()
+    assert faulty.creates[0].headers["authorization"] == f"Bearer {secret}"
+    shown = [invoke("providers", env=env), invoke("providers", "show", "acme", "--json", env=env)]
+    assert all(secret not in each.out + each.err for each in [said, *shown])
+    assert json.loads(shown[1].out)["key"] == "in the keyring"
+    null = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    invoke("submit", "in.jsonl", "-p", "acme", "--again", env=null).failed(4, "cannot be read", "keyring diagnose")

@@ -1,0 +1,74 @@
+"""--dry-run on `prepare`, `download` and `recover`: what would happen, and nothing that does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import inside, invoke, plain, request, see, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+
+def test_prepare_writes_nothing() -> None:
+    """The requests are made and counted, in a pipe, a terminal and JSON; problems are found all the same."""
+    Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
+    words = ["prepare", "prompts.txt", "-m", "m", "--dry-run"]
+    result = invoke(*words, "-o", "out.jsonl").succeeded()
+    assert result.err == "would write 2 requests to out.jsonl, model m; nothing was written\n"
+    assert result.out == ""
+    assert "to standard output, model m" in plain(see(*words, columns=80).succeeded().out)
+    assert inside(*words, "--json").succeeded().json == {
+        "dry_run": True,
+        "output": "-",
+        "requests": 2,
+        "model": "m",
+        "endpoint": "/v1/chat/completions",
+    }
+    inside(*words, "--prompt", "{{ nothing }}").failed(3, "nothing")
+    Path("out.jsonl").touch()
+    inside(*words, "-o", "out.jsonl").failed(1, "already exists", "--force")
+    assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl", "prompts.txt"]
+
+
+def test_download_asks_nobody(faulty: FaultServer) -> None:
+    """What would be written where is said from the registry alone; a file in the way is an error."""
+    write("in.jsonl", [request("a"), request("b")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    assert "nothing can be written before it ends" in inside("download", "-n").succeeded().err
+    inside("wait").succeeded()
+    before = len(faulty.requests)
+    result = inside("download", "1", "-o", "out.jsonl", "--dry-run").succeeded()
+    assert result.err == "would write 2 results of job 1 to out.jsonl; nothing was written\n"
+    assert "of job 1 to" in plain(see("download", "1", "-n", columns=80).succeeded().out)
+    assert inside("download", "1", "-o", "-", "-n", "--json").succeeded().json["output"] == "-"
+    inside("download", "1", "-o", "in.jsonl", "-n").failed(2, "in.jsonl is an input")
+    Path("mine.jsonl").write_text("mine\n", encoding="utf-8")
+    inside("download", "1", "-o", "mine.jsonl", "-n").failed(1, "already exists", "--force")
+    inside("download", "9", "-n").failed(6, "no job '9'")
+    inside("download", "1", "--raw", "raw", "-n").failed(2, "--raw")
+    assert len(faulty.requests) == before
+    assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl", "mine.jsonl"]
+
+
+@pytest.mark.parametrize("shape", ["", "shape=barelist"])
+def test_recover_adds_nothing(faulty: FaultServer, shape: str) -> None:
+    """The batches that would be added are listed; only the command without --dry-run adds them."""
+    write("in.jsonl", [request("a", f"fault:{shape or 'end=completed'}")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    env = {"OBATCH_STATE_DIR": os.environ["OBATCH_STATE_DIR"] + "-other"}
+    (batch_id,) = faulty.batches
+    result = inside("recover", "-p", "faulty", "--dry-run", env=env).succeeded()
+    assert result.rows == [[batch_id, "faulty"]]
+    assert result.err.endswith("would add 1 batch; nothing was changed\n")
+    assert batch_id in plain(see("recover", "-p", "faulty", "-n", env=env, columns=80).succeeded().out)
+    assert inside("ls", env=env).succeeded().out == ""
+    assert inside("recover", "-p", "faulty", "-n", "--json", env=env).json == [
+        {"batch": batch_id, "provider": "faulty"}
+    ]
+    assert len(inside("recover", "-p", "faulty", env=env).succeeded().rows) == 1
+    assert inside("recover", "-p", "faulty", "-n", "-q", env=env).succeeded().out == ""
+    assert {r.method for r in faulty.requests if r.path == "/v1/batches"} == {"GET", "POST"}

@@ -1,0 +1,156 @@
+"""--notify: whoever is told of the end of a job is told once, safely, and the exit code stays that of the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.canary import KEY, MARK, listener, response
+from support.command import inside, invoke, plain, request, see, write
+
+if TYPE_CHECKING:
+    from support.faults import FaultServer
+
+HOSTILE = "name\x1b]0;owned\x07 $(touch owned) `touch owned`; touch owned"
+
+
+def teller(folder: Path, code: int = 0) -> str:
+    """Return a target: a command that appends its variables to `told` and exits with `code`."""
+    program = folder / "tell.py"
+    program.write_text(
+        "import json, os, sys\n"
+        "told = {k: v for k, v in os.environ.items() if k.startswith('OBATCH_')}\n"
+        "open(sys.argv[1], 'a').write(json.dumps(told) + '\\n')\nprint('noise')\n"
+        f"sys.exit({code})\n",
+        encoding="utf-8",
+    )
+    return f"cmd:{sys.executable} {program} {folder / 'told'}"
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    """Return what the command was told, call by call."""
+    path = folder / "told"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def test_a_command_is_told_in_its_environment(faulty: FaultServer, tmp_path: Path) -> None:
+    """`run` tells the job, its end and its counts; no shell reads hostile text, and the output stays clean."""
+    write("in.jsonl", [request("a", "fault:rows=mixed"), request("b", "fault:rows=mixed")])
+    words = ["run", "in.jsonl", "-p", "faulty", "-o", "-", "--name", HOSTILE, "--notify", teller(tmp_path)]
+    result = inside(*words)
+    assert result.code == 5
+    assert "noise" not in result.out
+    (call,) = told(tmp_path)
+    assert (call["OBATCH_JOB"], call["OBATCH_STATUS"], call["OBATCH_REQUESTS"]) == ("1", "completed", "2")
+    assert call["OBATCH_JOB_PROVIDER"] == "faulty"
+    assert call["OBATCH_NAME"].startswith(r"name\x1b]0;owned\x07")
+    assert "\x1b" not in str(call)
+    assert not Path("owned").exists()
+    assert len(faulty.batches) == 1
+
+
+def test_wait_tells_of_each_job(faulty: FaultServer, tmp_path: Path) -> None:
+    """`wait` on several jobs tells of each as it ends, also of failed ones, and not of one that still runs."""
+    write("one.jsonl", [request("a", "fault:end=completed")])
+    write("two.jsonl", [request("a", "fault:end=failed")])
+    write("three.jsonl", [request("a", f"fault:steps={','.join(['in_progress'] * 99)}")])
+    for name in ("one", "two", "three"):
+        inside("submit", f"{name}.jsonl", "-p", "faulty").succeeded()
+    assert inside("wait", "1", "2", "3", "--timeout", "1s", "--notify", teller(tmp_path)).code == 5
+    assert {(call["OBATCH_JOB"], call["OBATCH_STATUS"]) for call in told(tmp_path)} == {
+        ("1", "completed"),
+        ("2", "failed"),
+    }
+    assert len(faulty.batches) == 3
+
+
+def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
+    """A command that fails or is not there changes no exit code and no result."""
+    write("in.jsonl", [request("a")])
+    words = ["--notify", teller(tmp_path, 3), "--notify", "cmd:/no/such/program"]
+    result = inside("run", "in.jsonl", "-p", "faulty", "-o", "-", *words).succeeded()
+    assert "warning: job 1: the command" in result.err
+    assert "(exit code 3)" in result.err
+    assert "No such file or directory" in result.err
+    assert json.loads(result.out)["custom_id"] == "a"
+    assert len(told(tmp_path)) == 1
+    assert faulty.batches
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "message", "hint"),
+    [
+        ("email", 2, "'email' is not known", "bell"),
+        ("cmd:", 2, "holds no command", "cmd:"),
+        ("cmd:'", 2, "holds no command", "cmd:"),
+        ("env:NO_SUCH", 2, "NO_SUCH is not set", "export NO_SUCH"),
+        (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_sent(
+    faulty: FaultServer, target: str, code: int, message: str, hint: str
+) -> None:
+    """A target that is wrong stops the command at once, without its secret."""
+    pytest.importorskip("apprise")
+    write("in.jsonl", [request("a")])
+    result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-", "--notify", target).failed(code, message, hint)
+    assert MARK not in result.err
+    assert faulty.requests == []
+
+
+def test_apprise_is_an_extra(faulty: FaultServer, tmp_path: Path) -> None:
+    """Without Apprise, a URL is refused with the command that installs it; a job without one does not miss it."""
+    (tmp_path / "apprise.py").write_text("raise ImportError\n", encoding="utf-8")
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    write("in.jsonl", [request("a")])
+    words = ["run", "in.jsonl", "-p", "faulty", "-o", "-"]
+    invoke(*words, "--notify", "json://x", env=env).failed(2, "json://… needs an extra", "openai-batch[notify]")
+    assert faulty.requests == []
+    invoke(*words, "--notify", "bell", env=env).succeeded()
+
+
+def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer, tmp_path: Path) -> None:
+    """A URL of Apprise, best in a variable, is called once; it is shown nowhere, whether it works or not."""
+    pytest.importorskip("apprise")
+    write("in.jsonl", [request("a")])
+    with listener(lambda _: response(200, "{}")) as webhook:
+        url = webhook.url.replace("http", "json") + f"/{KEY}"
+        words = ["run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl"]
+        results = [invoke(*words, "--notify", "env:HOOK", env={"HOOK": url, "OBATCH_DEBUG": "1"}).succeeded()]
+        (heard,) = webhook.heard
+        assert MARK.encode() in heard
+    assert len(faulty.batches) == 1
+    results.append(invoke("wait", "1", "--notify", url).succeeded())
+    assert "json://… was not delivered" in results[1].err
+    for result in results:
+        assert MARK not in result.out + result.err
+    for path in [*tmp_path.rglob("*"), *Path().rglob("*")]:
+        assert not path.is_file() or MARK.encode() not in path.read_bytes(), path
+
+
+def test_the_bell_rings_in_a_terminal_alone(faulty: FaultServer) -> None:
+    """`bell` is one character on a terminal, and nothing in a pipe."""
+    write("in.jsonl", [request("a")])
+    words = ["run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--notify", "bell"]
+    shown = see(*words, columns=80).succeeded().out
+    assert shown.count("\a") == 1
+    assert "the results are in out.jsonl" in plain(shown).replace("\r\n", " ").replace("\n", " ")
+    assert "\a" not in inside("wait", "1", "--notify", "bell").succeeded().err
+    assert faulty.batches
+
+
+def test_the_default_is_in_the_configuration(faulty: FaultServer, tmp_path: Path) -> None:
+    """Without the option, the file decides; `none` means nobody."""
+    inside("config", "set", "notify", teller(tmp_path)).succeeded()
+    write("in.jsonl", [request("a")])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--notify", "none").succeeded()
+    assert told(tmp_path) == []
+    inside("wait", "1").succeeded()
+    assert len(told(tmp_path)) == 1
+    inside("run", "in.jsonl", "-p", "faulty", "--dry-run").succeeded()
+    assert len(told(tmp_path)) == 1
+    assert faulty.batches
