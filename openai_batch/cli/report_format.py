@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import count_text
@@ -55,9 +56,10 @@ def _histogram(
     bars = numbers.bars(_BARS)
     if len(bars) < 2:  # noqa: PLR2004 - one bar shows nothing
         return
+    mark = "█" if sys.stdout.encoding.lower().startswith("utf") else "#"
     longest = max(count for _, _, count in bars)
     ranges = [f"{text(start)} - {text(end)}" for start, end, _ in bars]
     width = max(map(len, ranges))
     for place, (_, _, count) in enumerate(bars):
-        bar = "█" * round(_WIDTH * count / longest) or ("▏" if count else "")
+        bar = mark * max(round(_WIDTH * count / longest), count > 0)
         yield label if place == 0 else "", f"{ranges[place]:>{width}}  {bar} {count:,}"

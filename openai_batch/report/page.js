@@ -17,7 +17,7 @@ function bars(id, labels, values, colors, options = {}) {
   if (!element(id)) return;
   charts.push(new Chart(element(id), {
     type: "bar",
-    data: { labels, datasets: [{ data: values, backgroundColor: colors, minBarLength: 2, categoryPercentage: 1, barPercentage: .9 }] },
+    data: { labels, datasets: [{ data: values, backgroundColor: colors, minBarLength: 2, categoryPercentage: 1, barPercentage: .9, maxBarThickness: options.thickness }] },
     options: { animation: false, maintainAspectRatio: false, plugins: { legend: { display: false }, ...options.plugins },
       indexAxis: options.indexAxis, scales: options.scales || { y: { ticks: { precision: 0 } } } },
   }));
@@ -26,7 +26,7 @@ function bars(id, labels, values, colors, options = {}) {
 function histogram(id, text) {
   if (!data[id]) return;
   bars(id, data[id].bars.map(([from, to]) => to - from === 1 ? text(from) : text(from) + "–" + text(to)),
-    data[id].bars.map((bar) => bar[2]), color("bar"));
+    data[id].bars.map((bar) => bar[2] || null), color("bar"));
 }
 
 function timeline() {
@@ -41,6 +41,7 @@ function timeline() {
     parts.map((part) => [seconds(part.created_at) - start, seconds(part.ended_at) - start]),
     parts.map((part) => color(part.status === "completed" ? "bar" : "error")), {
       indexAxis: "y",
+      thickness: 20,
       scales: { x: { ticks: { callback: duration } } },
       plugins: { tooltip: { callbacks: { label: ({ raw }) => duration(raw[0]) + " to " + duration(raw[1]) } } },
     });

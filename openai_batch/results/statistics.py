@@ -64,6 +64,6 @@ class Statistics:
         }
 
 
-def count_name(names: Counter[str], name: str) -> None:
+def count_name(names: Counter[str], name: str, count: int = 1) -> None:
     """Count a name; beyond the first hundred, under `(other)`."""
-    names[name if name in names or len(names) < _NAMES else OTHER] += 1
+    names[name if name in names or len(names) < _NAMES else OTHER] += count
