@@ -37,14 +37,18 @@ def report(
 
     The job must have ended. Its results are downloaded, unless they are kept here.
     """
+    from openai_batch.jobs.output_file import check_ending, check_no_input, inputs_of
     from openai_batch.jobs.report import report as make
 
     target = None if html is None else as_path(html)
     if target is not None:
+        check_ending(target, (".html", ".htm"))
         check_target(target, force=force)
     output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
+        if target is not None:
+            check_no_input(target, inputs_of(found))
         made = make(current.workflow, found)
         current.reporter.close()
         if target is not None:
