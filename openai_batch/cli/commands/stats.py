@@ -9,6 +9,7 @@ import typer
 from openai_batch.cli.options import JsonOpt
 from openai_batch.cli.output import Output, note_terminal_input
 from openai_batch.cli.report_format import cause_lines, histograms
+from openai_batch.cli.session import hide_known_keys
 
 EPILOG = """Examples:
 
@@ -34,6 +35,7 @@ def stats(
     """
     from openai_batch.report.file_stats import file_stats
 
+    hide_known_keys()
     note_terminal_input([file])
     found = file_stats(file)
     output = Output(as_json=json)
