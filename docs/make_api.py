@@ -27,7 +27,7 @@ PAGE = Path(__file__).with_name("api.md")
 
 SECTIONS: dict[str, list[str]] = {
     "Rows to answers": ["map", "embed", "start", "attach", "Run"],
-    "Jobs": ["Jobs", "Job", "Result", "Outcome"],
+    "Jobs": ["Jobs", "Job", "Result", "Outcome", "Report"],
     "Providers": ["Provider", "get_provider_by_name", "get_provider_by_model", "get_provider_by_base_url"],
     "`Batch`, the class of 0.3.4": ["Batch", "BatchType", "wait"],
     "Images": ["data_url"],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .jobs.reporter import Reporter
     from .providers.lookup import get_provider_by_base_url, get_provider_by_model, get_provider_by_name
     from .providers.provider import Provider
+    from .report.report import Report
     from .requests.endpoints import BatchType
     from .results.outcome import Outcome
     from .results.result import Result
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "Jobs": "jobs.jobs",
     "Provider": "providers.provider",
     "Outcome": "results.outcome",
+    "Report": "report.report",
     "Reporter": "jobs.reporter",
     "Result": "results.result",
     "Run": "frames.run",
@@ -68,6 +70,7 @@ __all__ = [  # noqa: PLE0604 - the errors' names are strings too
     "Jobs",
     "Outcome",
     "Provider",
+    "Report",
     "Reporter",
     "Result",
     "Run",

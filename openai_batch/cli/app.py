@@ -15,7 +15,7 @@ from .output import use_colour
 
 COMMANDS = {
     "All in one": ("run",),
-    "Step by step": ("prepare", "check", "cost", "submit", "status", "wait", "download", "results"),
+    "Step by step": ("prepare", "check", "cost", "stats", "submit", "status", "wait", "download", "results", "report"),
     "Jobs": ("ls", "retry", "cancel", "recover", "rm", "prune"),
     "Setup": ("providers", "config", "doctor", "serve", "help"),
 }

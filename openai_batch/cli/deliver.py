@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from openai_batch.errors import BatchError, count_text
 
 from .cost_format import short_receipt
-from .job_format import job_record, tokens_text, took_text
+from .job_format import job_record, next_command, tokens_text, took_text
 from .output import JsonArray, Output, errors
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def preview(path: Path, total: int, prompts: dict[str, str]) -> None:
 
 def _prompts(job: JobRecord, requests: Path | None) -> dict[str, str]:
     """Return the first prompts by custom id: from the requests, or else from the rows that they were made of."""
-    from openai_batch.inputs.source_rows import read_rows
+    from openai_batch.inputs.source_rows import read_rows, row_text
     from openai_batch.jobs.store.job_folder import columns_of, has_ids, read_ids
     from openai_batch.results.result_line import prompt_text
 
@@ -104,15 +104,7 @@ def _prompts(job: JobRecord, requests: Path | None) -> dict[str, str]:
         return {}
     with columns.open("rb") as handle:
         rows = itertools.islice(zip(read_ids(job), read_rows(handle), strict=False), PREVIEW)
-        return {custom_id: _row_text(row) for custom_id, row in rows}
-
-
-def _row_text(row: dict[str, Any]) -> str:
-    """Return a short text for a row: its prompt, its only cell, or the whole row."""
-    value = next((row[name] for name in ("prompt", "text") if row.get(name)), None)
-    if value is None:
-        value = next(iter(row.values()), "") if len(row) == 1 else row
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return {custom_id: row_text(row) for custom_id, row in rows}
 
 
 def _short(text: str) -> str:
@@ -134,7 +126,7 @@ def conclude(
     quiet: bool = False,
 ) -> None:
     """Print the summary of a job's results. Raises IncompleteError as `raise_if_incomplete` does."""
-    from openai_batch.jobs.collect import raise_if_incomplete
+    from openai_batch.jobs.collect import cause_lines, raise_if_incomplete
 
     job, tally = collected.job, collected.tally
     if as_json:
@@ -144,7 +136,7 @@ def conclude(
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
         errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
     took = took_text(job)
-    costs = [tokens_text(job.usage), short_receipt(job), f"took {took}" if took else ""]
+    costs = [tokens_text(job.usage or tally.usage), short_receipt(job), f"took {took}" if took else ""]
     try:
         raise_if_incomplete(collected, strict=strict)
     except BatchError:
@@ -154,6 +146,7 @@ def conclude(
     if not quiet:
         where = f"the results are in {collected.path}" if collected.path else ""
         errors.note("; ".join(filter(None, [f"job {job.id} {job.status}: {tally}", *costs, where])))
+        errors.details(cause_lines(tally))
         if collected.path:
             partly = f"obatch retry {job.id} --where refused,cut sends the refused and cut requests again"
             errors.hint(f"obatch results {job.id} shows them" if tally.succeeded else partly)
@@ -161,6 +154,8 @@ def conclude(
 
 def result_record(collected: Collected) -> dict[str, Any]:
     """Return the JSON record of a collected job."""
+    from openai_batch.report.report import causes_record
+    from openai_batch.results.outcome import Outcome
     from openai_batch.results.tally import OUTCOME_WORDS
 
     tally = collected.tally
@@ -172,6 +167,9 @@ def result_record(collected: Collected) -> dict[str, Any]:
             **{word: tally.outcomes[outcome] for outcome, word in OUTCOME_WORDS.items()},
             "unreadable": tally.unreadable_count,
             "missing_sample": tally.missing,
-            "causes": dict(tally.causes.most_common(20)),
-        }
+            "causes": {cause.cause: cause.count for cause in tally.causes.most_common(Outcome.ERROR)[:20]},
+            "failures": causes_record(tally.causes.most_common()[:20]),
+            "usage": collected.job.usage or dict(tally.usage),
+        },
+        "next": next_command(collected.job),
     }

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
 from openai_batch.providers.batch_info import unknown_status
+from openai_batch.report.texts import duration_text, iso_time
 
 from .cost_format import receipt_record, receipt_text
-from .progress import duration_text
 from .table import Column
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "created_at": iso_time(job.created_at),
         "expires_at": iso_time(job.expires_at),
         "ended_at": iso_time(job.ended_at),
+        "seconds": took(job),
         "input": job.input_path or source_of(job.input_name),
         "input_sha256": job.input_sha256,
         "output": job.output_path,
@@ -60,11 +61,6 @@ def job_record(job: JobRecord) -> dict[str, Any]:
 
 # How many parts `status` shows.
 _PARTS = 10
-
-
-def iso_time(seconds: float | None) -> str | None:
-    """Return Unix seconds as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def time_ago(text: str | None) -> str:
@@ -148,11 +144,16 @@ def sent_at(job: JobRecord) -> float | None:
     return min((part.created_at for part in job.parts if part.created_at), default=None)
 
 
+def took(job: JobRecord) -> float | None:
+    """Return how many seconds an ended job took; None if that is not known."""
+    start = sent_at(job)
+    return None if start is None or job.ended_at is None else max(0.0, job.ended_at - start)
+
+
 def took_text(job: JobRecord) -> str:
     """Return how long an ended job took, from its first batch to the end of the last; an empty text if unknown."""
-    start = sent_at(job)
-    took = 0.0 if start is None or job.ended_at is None else job.ended_at - start
-    return duration_text(took) if took >= 1 else ""
+    seconds = took(job) or 0
+    return duration_text(seconds) if seconds >= 1 else ""
 
 
 def next_command(job: JobRecord) -> str:
@@ -194,9 +195,9 @@ def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
     times = [("created", job.created_at), ("sent", sent_at(job)), ("expires", expires_at), ("ended", job.ended_at)]
     if not terminal:
         return [(label, iso_time(moment) or "") for label, moment in times]
-    took = f", took {took_text(job)}" if took_text(job) else ""
+    note = f", took {took_text(job)}" if took_text(job) else ""
     words = {"expires": "deadline"}
-    return [(words.get(label, label), _moment(at, took if label == "ended" else "")) for label, at in times]
+    return [(words.get(label, label), _moment(at, note if label == "ended" else "")) for label, at in times]
 
 
 def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]]:

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import count_text
+from openai_batch.report.texts import duration_text
 
 from .output import errors, escape_to_line, use_colour
 from .progress import (
     CommandReporter,
     LogReporter,
-    duration_text,
     is_queued,
     phase_text,
     rate_text,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import count_text
 from openai_batch.jobs.reporter import Reporter
+from openai_batch.report.texts import duration_text
 
 from .output import errors
 
@@ -153,14 +154,3 @@ def size_text(count: int | None) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     raise AssertionError
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in its two largest units, such as `2 h 05 min`."""
-    whole = int(seconds)
-    days, hours, minutes = whole // 86400, whole % 86400 // 3600, whole % 3600 // 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {whole % 60:02} s" if minutes else f"{whole} s"

@@ -80,7 +80,7 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
-    _hide_keys()
+    hide_known_keys()
     registry = Registry()
     if (kind := network_filesystem(registry.path)) is not None:
         reporter.warn(
@@ -106,7 +106,7 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
         workflow.close()
 
 
-def _hide_keys() -> None:
+def hide_known_keys() -> None:
     """Take the keys in the environment out of everything that is shown: result files may repeat them."""
     from openai_batch.providers.keys import hide_keys
     from openai_batch.providers.lookup import known_providers

@@ -46,3 +46,11 @@ def read_rows(stream: BinaryIO) -> Iterator[dict[str, Any]]:
                 with contextlib.suppress(ValueError):  # the table itself has such a key
                     row[name] = (date if len(text) == _DATE_LENGTH else datetime).fromisoformat(text)
         yield row
+
+
+def row_text(row: dict[str, Any]) -> str:
+    """Return a short text for a row: its prompt, its only cell, or the whole row."""
+    value = next((row[name] for name in ("prompt", "text") if row.get(name)), None)
+    if value is None:
+        value = next(iter(row.values()), "") if len(row) == 1 else row
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -23,6 +23,7 @@ from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
+from openai_batch.results.tokens import counting_tokens
 
 from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from .provider_files import ShortFiles
     from .result_order import ResultOrder
     from .workflow import Workflow
+
+_CAUSES = 5
+"""How many causes are named at the end of a job."""
 
 _LATE_TRIES = 5
 """How often a batch that has ended is asked again for its file ids."""
@@ -97,7 +101,8 @@ def collect(
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        lines = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
+        found = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
+        lines = found if job.usage else counting_tokens(found, tally)
         if export is None:
             out.writelines(lines)
         else:
@@ -164,8 +169,7 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     job, tally = collected.job, collected.tally
     if tally.succeeded or (tally.complete and not strict):
         return
-    lines = [_cause_line(tally, cause, count) for cause, count in tally.causes.most_common(5)]
-    lines += tally.unreadable[:5]
+    lines = cause_lines(tally) + tally.unreadable[:5]
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
     if tally.complete:
@@ -189,9 +193,14 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     raise IncompleteError(summary, hint=where + hint, details=lines, outcomes=outcomes)
 
 
-def _cause_line(tally: Tally, cause: str, count: int) -> str:
-    example = f" (for example {tally.examples[cause]})" if cause in tally.examples and count > 1 else ""
-    return f"{count_text(count, 'request')}: {cause}{example}"
+def cause_lines(tally: Tally) -> list[str]:
+    """Return a line for each of the most common causes: how many requests, why, and the id of one of them."""
+    lines = []
+    for cause in tally.causes.most_common(Outcome.ERROR, Outcome.REFUSED, Outcome.CUT)[:_CAUSES]:
+        example = "for example " if cause.count > 1 else ""
+        sample = f" ({example}{cause.samples[0]})" if cause.samples else ""
+        lines.append(f"{count_text(cause.count, 'request')}: {cause.cause}{sample}")
+    return lines
 
 
 def _missing_ids(tally: Tally) -> str:

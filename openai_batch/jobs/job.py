@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from openai_batch.costs.receipt import Receipt
     from openai_batch.providers.batch_info import BatchFault, Counts
+    from openai_batch.report.report import Report
     from openai_batch.results.outcome import Verdict
 
     from .session import Session
@@ -247,6 +248,23 @@ class Job:
         """
         with self._gathered() as lines:
             yield from map(Result.of, lines)
+
+    def report(self) -> Report:
+        """Return what became of the job: outcomes, causes, tokens, times, and the first 10,000 answers.
+
+            job.report().to_html("report.html")
+
+        The results are read once, and little of them is kept in memory. Raises BatchError if the job still runs,
+        DownloadError if a file does not arrive as the provider stores it.
+        """
+        from .report import report
+
+        with self._session.work() as workflow:
+            made = report(workflow, self._known())
+        self._known()
+        return made
+
+    report_async = async_version(report)
 
     async def results_async(self) -> AsyncIterator[Result]:
         """Yield the same as `results`, without blocking the event loop."""

@@ -355,6 +355,7 @@ class _Checker:
     def _add(self, number: int | None, code: str, message: str, param: str | None, remedy: str) -> None:
         report = self._report
         report.problem_count += 1
+        report.codes[code] += 1
         # A problem of the whole file is always listed, even if the problems of lines fill the list.
         if number is None or report.problem_count <= self._max_problems:
             report.problems.append(Problem(number, code, message, param, remedy))

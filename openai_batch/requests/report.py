@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ class Report:
     """The problems and warnings; only the first problems are kept."""
     problem_count: int = 0
     """The number of all problems, listed or not, without warnings."""
+    codes: Counter[str] = field(default_factory=Counter)
+    """The number of problems by code."""
     warning_count: int = 0
     """The number of warnings."""
     as_sent: bool = True

@@ -62,7 +62,11 @@ class IdHashes:
 
     def all_unique(self) -> bool:
         """Tell whether no id was added twice."""
-        return all(len(set(values)) == len(values) for values in self._bins)
+        return not self.repeated()
+
+    def repeated(self) -> int:
+        """Return how many of the ids were added before."""
+        return sum(len(values) - len(set(values)) for values in self._bins)
 
 
 def _temporary_database(table: str) -> sqlite3.Connection:

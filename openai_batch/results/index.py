@@ -295,5 +295,5 @@ def as_received(streams: list[BinaryIO], places: Places, tally: Tally) -> Iterat
         answers = [place for place in places.others.get(custom_id, ()) if place.outcome.answered]
         for place in (best, *answers):
             line = read(place)
-            tally.count(SUCCEEDED if place.outcome is Outcome.SUCCESS else Result.of(line).verdict)
+            tally.count(SUCCEEDED if place.outcome is Outcome.SUCCESS else Result.of(line).verdict, custom_id)
             yield line

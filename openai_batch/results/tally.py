@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .causes import Causes
 from .outcome import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ class Tally:
     """The number of all requests."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     """The number of requests by outcome."""
-    causes: Counter[str] = field(default_factory=Counter)
-    """The number of failed requests by cause."""
-    examples: dict[str, str] = field(default_factory=dict)
-    """The id of the first failed request of each of the first SAMPLES causes."""
+    causes: Causes = field(default_factory=Causes)
+    """Why requests did not succeed."""
+    usage: Counter[str] = field(default_factory=Counter)
+    """The tokens of the results, `prompt_tokens` and `completion_tokens`, if the batches do not report theirs."""
     retryable: int = 0
     """The number of failed and missing requests that may succeed when they are sent again."""
     missing: list[str] = field(default_factory=list)
@@ -45,15 +46,13 @@ class Tally:
     """The first SAMPLES of these lines: the file, the number of the line, and why."""
 
     def count(self, verdict: Verdict, custom_id: str | None = None) -> None:
-        """Count one request. `custom_id` is remembered if it is missing, or an example of its cause."""
+        """Count one request. `custom_id` is remembered if it is missing, or a sample of its cause."""
         self.requests += 1
         self.outcomes[verdict.outcome] += 1
         self.retryable += verdict.retryable
-        if verdict.outcome is Outcome.ERROR:
-            self.causes[verdict.cause] += 1
-            if custom_id is not None and len(self.examples) < SAMPLES:
-                self.examples.setdefault(verdict.cause, custom_id)
-        elif verdict.outcome is Outcome.MISSING:
+        if verdict.outcome is not Outcome.SUCCESS:
+            self.causes.add(verdict, custom_id)
+        if verdict.outcome is Outcome.MISSING:
             self.reasons[verdict] += 1
             if custom_id is not None and len(self.missing) < SAMPLES:
                 self.missing.append(custom_id)

@@ -71,6 +71,8 @@ CASES: dict[str, list[list[str]]] = {
         ["1", "--as", NAME],
     ],
     "results": [["1"], ["1", "--json"], ["1", "--as", "csv"], ["2"], ["1", "-o", f"rows{NAME}.csv", "--strict"]],
+    "report": [["1"], ["1", "--json"], ["2"], ["1", "--html", f"r{NAME}.html"], ["3"]],
+    "stats": [[IN], [BAD], [IN, "--json"], [f"no{BAD}"]],
     "retry": [["1", "--dry-run"], ["1", "--where", NAME], ["2", "--dry-run"], ["2", "--json", "--dry-run"]],
     "cancel": [["1"], ["3", "--dry-run"], ["3", "1"], [NAME]],
     "recover": [["-p", "faulty"], ["-p", NAME], []],

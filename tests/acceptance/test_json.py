@@ -27,6 +27,8 @@ CALLS = {
     "wait": ("wait 1", "wait 1 2"),
     "download": ("download 1 -o d.jsonl", "download 1 -o -", "download 1 --raw files"),
     "results": ("results 1", "results 1 -o r.csv"),
+    "report": ("report 1", "report 1 --html r.html"),
+    "stats": ("stats in.jsonl", "stats out.jsonl"),
     "retry": ("retry 1 --dry-run", "retry 1"),
     "cancel": ("cancel 3 --dry-run", "cancel 1 --dry-run", "cancel 3"),
     "recover": ("recover -p faulty",),

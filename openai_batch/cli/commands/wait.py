@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openai_batch.cli.job_format import show_job, show_jobs
+from openai_batch.cli.job_format import next_command, show_job, show_jobs
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
     JobsArg,
@@ -76,7 +76,9 @@ def wait(
         # A job that ended with failures counts more than one that still runs.
         raise next((error for error in reversed(failed) if isinstance(error, IncompleteError)), failed[0])
     if not quiet and len(found) == 1:
-        errors.hint(f"obatch download {found[0].id}" + ("" if waited[0].output_path else " -o results.jsonl"))
+        job = waited[0]
+        name = "" if job.collected or job.output_path or job.output_form.get("output") else " -o results.jsonl"
+        errors.hint(next_command(job) + name)
 
 
 def _ends(
@@ -108,6 +110,9 @@ def _next_step(job: JobRecord) -> str:
     """Return what to do about a job that ended, and not every request succeeded."""
     from openai_batch.jobs.advice import advice
 
+    if job.collected and job.answered:
+        where = f"the results are in {job.output_path}" if job.output_path else f"obatch results {job.id} shows them"
+        return f"{where}; obatch retry {job.id} sends again the requests that may succeed"
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
         return f"obatch download {job.id} collects the results that exist"
     if job.status in ("expired", "cancelled"):

@@ -36,6 +36,8 @@ COMMANDS = (
     ("download", "one", "--raw", "raw"),
     ("results", "one", "-o", "one.csv", "--strict"),
     ("results", "one", "--json"),
+    ("report", "one", "--html", "one.html", "--json"),
+    ("stats", "one.jsonl"),
     ("retry", "one", "--dry-run"),
     ("prune", "--older-than", "0s"),
     ("rm", "one", "--dry-run"),
@@ -218,7 +220,9 @@ def test_results_that_repeat_the_key_are_not_shown_with_it(here: Workbench) -> N
         if file.purpose == "batch_output":
             file.data = file.data.replace(b'"message": "', f'"message": "{KEY} {FORMS["base64"]} '.encode())
     told = [run("download", "-o", "out.jsonl"), run("results", "-o", "out.csv"), run("retry", "--dry-run")]
+    told += [run("report"), run("report", "--html", "out.html"), run("stats", "out.jsonl")]
     assert KEY.encode() in (here.folder / "out.jsonl").read_bytes()
+    assert MARK.encode() not in (here.folder / "out.html").read_bytes()
     assert any("(key)" in result.said for result in told)
     for result in told:
         assert MARK not in result.said

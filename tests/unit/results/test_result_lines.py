@@ -150,7 +150,8 @@ def test_the_union_of_the_files_in_input_order() -> None:
         ["d"],
     )
     assert (tally.unknown_ids, tally.repeats) == (1, 3)
-    assert tally.causes == {"batch_expired: the window has passed": 1}
+    failed = [(cause.cause, cause.count, cause.samples) for cause in tally.causes.most_common(Outcome.ERROR)]
+    assert failed == [("batch_expired: the window has passed", 1, ["b"])]
     assert not tally.complete
 
 

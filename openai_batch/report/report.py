@@ -1,0 +1,215 @@
+"""`Report`: what became of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from openai_batch.errors import count_text
+from openai_batch.files.atomic import as_path, check_target, part_file, publish
+from openai_batch.results.outcome import OUTCOMES
+from openai_batch.results.statistics import Statistics
+from openai_batch.results.tally import OUTCOME_WORDS, Tally
+
+from .page import page
+from .texts import UNKNOWN, duration_text, durations_text, iso_time, numbers_text
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from openai_batch.results.causes import Cause
+
+_CAUSES = 100
+"""How many causes a record has."""
+
+
+class ReportRow(NamedTuple):
+    """One request and its answer, as the page shows it."""
+
+    custom_id: str
+    """Its id."""
+    outcome: str
+    """How it ended."""
+    prompt: str
+    """The beginning of its prompt; empty if that is not known."""
+    answer: str
+    """The beginning of the answer, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """One batch of the job. Times are Unix seconds, None if they are not known."""
+
+    number: int
+    """Its place in the job, from 1."""
+    batch_id: str | None
+    """The provider's id of it; None if it was never sent."""
+    status: str | None
+    """Its status, in the provider's words."""
+    requests: int
+    """How many requests it has."""
+    completed: int
+    """How many of them the provider counts as completed."""
+    failed: int
+    """How many of them the provider counts as failed."""
+    retry: bool
+    """Whether it sends failed requests again."""
+    created_at: float | None
+    """When it was created."""
+    ended_at: float | None
+    """When it ended."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a job: outcomes, causes, tokens, times, and the first answers. Times are Unix seconds."""
+
+    job: int
+    """The job's number."""
+    name: str | None
+    """The job's name."""
+    provider: str
+    """The name of its provider."""
+    endpoint: str
+    """The path that its requests call."""
+    model: str | None
+    """The model of its requests; None if they have several."""
+    status: str
+    """How it ended."""
+    created_at: float
+    """When it was started here."""
+    sent_at: float | None
+    """When its first batch was created; None if that is not known."""
+    ended_at: float | None
+    """When its last batch ended; None if that is not known."""
+    usage: dict[str, int]
+    """The tokens that its batches used, by kind, as far as the provider reports them."""
+    parts: list[ReportPart]
+    """Its batches."""
+    faults: list[str]
+    """Why batches failed as a whole."""
+    tally: Tally = field(default_factory=Tally)
+    """How its requests ended, and why."""
+    statistics: Statistics = field(default_factory=Statistics)
+    """Why answers end, tokens, lengths and times."""
+    rows: list[ReportRow] = field(default_factory=list)
+    """The first requests with their answers."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, from its first batch to the end of the last; None if that is not known."""
+        return None if self.sent_at is None or self.ended_at is None else max(0.0, self.ended_at - self.sent_at)
+
+    def to_html(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the report as one page that needs no network, and return its path.
+
+            job.report().to_html("report.html")
+
+        Raises OutputExistsError if there is a file and `force` is False.
+        """
+        target = as_path(path)
+        check_target(target, force=force)
+        with part_file(target) as (handle, part):
+            handle.write(page(self.title, self.lines(), self.record(), self.rows).encode("utf-8", "backslashreplace"))
+            publish(handle, part, target, replace=force)
+        return target
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return f"Job {self.job}" + (f" ({self.name})" if self.name else "")
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what it says in a few lines, as labels and texts."""
+        took = UNKNOWN if self.seconds is None else duration_text(self.seconds)
+        models = self.model or ", ".join(name for name, _ in self.statistics.models.most_common(3)) or UNKNOWN
+        return [
+            ("job", f"{self.job}" + (f" ({self.name})" if self.name else "")),
+            ("status", self.status),
+            ("provider", self.provider),
+            ("endpoint", self.endpoint or UNKNOWN),
+            ("model", models),
+            *tally_lines(self.tally),
+            *statistics_lines(self.statistics),
+            ("answered after", durations_text(self.statistics.answered_after)),
+            ("sent", iso_time(self.sent_at) or UNKNOWN),
+            ("ended", iso_time(self.ended_at) or UNKNOWN),
+            ("took", took + (f" in {count_text(len(self.parts), 'part')}" if len(self.parts) > 1 else "")),
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON says of it: all but the rows."""
+        return {
+            "job": self.job,
+            "name": self.name,
+            "provider": self.provider,
+            "endpoint": self.endpoint,
+            "model": self.model,
+            "status": self.status,
+            "created_at": iso_time(self.created_at),
+            "sent_at": iso_time(self.sent_at),
+            "ended_at": iso_time(self.ended_at),
+            "seconds": self.seconds,
+            "usage": self.usage,
+            **tally_record(self.tally),
+            **self.statistics.record(),
+            "parts": [
+                {
+                    "number": part.number,
+                    "batch_id": part.batch_id,
+                    "status": part.status,
+                    "requests": part.requests,
+                    "completed": part.completed,
+                    "failed": part.failed,
+                    "retry": part.retry,
+                    "created_at": iso_time(part.created_at),
+                    "ended_at": iso_time(part.ended_at),
+                    "seconds": part.ended_at - part.created_at if part.created_at and part.ended_at else None,
+                }
+                for part in self.parts
+            ],
+            "errors": self.faults,
+        }
+
+
+def tally_lines(tally: Tally) -> list[tuple[str, str]]:
+    """Return how requests ended, as labels and texts."""
+    ended = [f"{tally.outcomes[each]:,} {OUTCOME_WORDS[each]}" for each in OUTCOMES if tally.outcomes[each]]
+    return [("requests", f"{tally.requests:,}"), ("answers", ", ".join(ended))]
+
+
+def statistics_lines(statistics: Statistics) -> list[tuple[str, str]]:
+    """Return what is in results, as labels and texts."""
+    reasons = ", ".join(f"{count:,} {name}" for name, count in statistics.finish_reasons.most_common(5))
+    return [
+        ("finish reasons", reasons or UNKNOWN),
+        ("tokens in", numbers_text(statistics.prompt_tokens)),
+        ("tokens out", numbers_text(statistics.completion_tokens)),
+        ("characters", numbers_text(statistics.characters, total=False)),
+    ]
+
+
+def tally_record(tally: Tally) -> dict[str, Any]:
+    """Return what JSON says of how requests ended."""
+    return {
+        "requests": tally.requests,
+        "answered": tally.answered,
+        "outcomes": {str(outcome): tally.outcomes[outcome] for outcome in OUTCOMES},
+        "causes": causes_record(tally.causes.most_common()[:_CAUSES]),
+        "unreadable": tally.unreadable_count,
+    }
+
+
+def causes_record(causes: list[Cause]) -> list[dict[str, Any]]:
+    """Return what JSON says of causes."""
+    return [
+        {
+            "outcome": str(cause.outcome),
+            "cause": cause.cause,
+            "count": cause.count,
+            "retryable": cause.retryable,
+            "samples": cause.samples,
+        }
+        for cause in causes
+    ]
