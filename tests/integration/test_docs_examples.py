@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.model import Model
-from support.pages import ROOT, Page
+from support.pages import ROOT, Page, short_folder
 from support.servers import echo_upstream
 
 from openai_batch.testing.server import FakeServer
@@ -36,13 +36,9 @@ def upstream() -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_examples_of_a_page_run(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
-) -> None:
+def test_the_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str) -> None:
     """Its files are written, its commands and programs are run in turn, and print what is below them."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    with FakeServer(Model(), polls=0) as server:
+    with short_folder() as folder, FakeServer(Model(), polls=0) as server:
+        monkeypatch.chdir(folder)
         replaced = {"http://127.0.0.1:8000/v1": upstream, "https://api.acme.example/v1": server.base_url}
         assert Page(path, server, replaced).run()
