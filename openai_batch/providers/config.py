@@ -60,7 +60,7 @@ class _LocalTable(msgspec.Struct, kw_only=True):
     batch_input_max_line_bytes: Count | None = msgspec.field(default=None, name="max_line_bytes")
 
 
-class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
+class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     """The keys of any other `[providers.NAME]`; the fields are as in `_LocalTable`."""
 
     base_url: Text | None = None
@@ -162,7 +162,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
                 f"{where} {key}: keys do not belong in this file",
                 hint='name the environment variable that holds it: api_key_env = "…", or an api_key_command',
             )
-    values = _present(read_table(where, table, _ProfileTable))
+    values = _present(read_table(where, table, ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
     if "base_url" in values:
         _check_url(where, values["base_url"])
