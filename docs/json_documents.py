@@ -1,4 +1,4 @@
-"""The JSON documents of the commands, as JSON schemas. `make_reference.py` writes the page and the schema file from them.
+"""The JSON documents of the commands, as JSON schemas. `make_reference.py` writes their page and a file from them.
 
 `tests/acceptance/test_json.py` checks what each command prints against its document: a key that is missing here fails.
 """
@@ -64,7 +64,7 @@ _JOB: Fields = {
     "metadata": ({"type": "object", "additionalProperties": {"type": "string"}}, "the metadata that was given"),
 }
 
-_RESULTS: Fields = {
+RESULTS: Fields = {
     "path": (_TEXT_OR_NULL, "the file with the results"),
     "requests": (_NUMBER, "the number of requests"),
     "answered": (_NUMBER, "how many have an answer: succeeded, refused or cut"),
@@ -125,7 +125,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
     "job": ("a job", _JOB),
     "job-results": (
         "a job whose results were written: the keys of a job, and",
-        {"results": ({"type": "object", "keys": _RESULTS}, "how the requests ended; the keys are below")},
+        {"results": ({"type": "object", "keys": RESULTS}, "how the requests ended; the keys are below")},
     ),
     "job-files": (
         "a job whose own files were downloaded: the keys of a job, and",
@@ -162,7 +162,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             "bytes": (_NUMBER, "how many bytes would be uploaded"),
             "repeated": (_NUMBER, "rows that are not sent because they are repeated"),
             "answered": (_NUMBER, "rows that are not sent because they were answered before"),
-            "unclear": (_FLAG, "whether it is unknown if a batch exists, so that it is looked for first"),
+            "unclear": (_NUMBER, "parts of which it is unknown if they have a batch; it would be looked for first"),
             "certain": (_FLAG, "false if rows that failed in earlier jobs would be sent too, and cannot be counted"),
         },
     ),

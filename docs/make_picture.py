@@ -2,7 +2,7 @@
 
     python docs/make_picture.py
 
-`tests/repo/test_docs.py` checks that the command still prints what the picture shows. This needs a system with terminals.
+`tests/repo/test_docs.py` checks that the command still prints what the picture shows. Windows has no terminals for it.
 """
 
 from __future__ import annotations

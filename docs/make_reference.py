@@ -64,9 +64,7 @@ def _exit_codes() -> str:
     by_code: dict[int, list[str]] = {}
     for name in errors.__all__:
         by_code.setdefault(getattr(errors, name).exit_code, []).append(f"`{name}`")
-    rows = [
-        (code, text, ", ".join(by_code.get(int(code.split(",")[0]), []))) for code, text in EXIT_CODES.items()
-    ]
+    rows = [(code, text, ", ".join(by_code.get(int(code.split(",")[0]), []))) for code, text in EXIT_CODES.items()]
     return f"""# Exit codes
 
 {_MADE}
@@ -74,8 +72,8 @@ def _exit_codes() -> str:
 With `--strict`, refused and cut answers count as not answered. With several jobs, 5 counts more than 124.
 `obatch status --exit-code` uses the same codes.
 
-An expected failure is two lines, `error:` and `hint:`, with details between them. `OBATCH_DEBUG=1` adds the traceback. In Python, each
-error has the `exit_code`, a `hint` and `details`: see [errors](../api.md#errors-openai_batcherrors).
+An expected failure is two lines, `error:` and `hint:`, with details between them. `OBATCH_DEBUG=1` adds the traceback.
+In Python, each error has the `exit_code`, a `hint` and `details`: see [errors](../api.md#errors-openai_batcherrors).
 """
 
 
@@ -85,7 +83,7 @@ def _environment() -> str:
 
 {_MADE}
 {_table(("variable", "meaning"), rows)}
-Keys are in variables of their own, such as `OPENAI_API_KEY`: `obatch providers` shows which each provider reads, and whether it is set.
+Keys are in variables of their own, such as `OPENAI_API_KEY`: `obatch providers` shows which each provider reads.
 An option counts more than a variable, and a variable more than the [configuration file](configuration.md).
 """
 
@@ -152,9 +150,9 @@ def _result_columns() -> str:
 CSV, Parquet and `--as rows` have one row for each request, in the order of the input, with these columns:
 
 {_table(("column", "holds"), rows)}
-If a name is taken, a column of the input becomes `input_NAME`, and a field of the answer `answer_NAME`. What a job does not have is empty.
-In CSV and Parquet, objects are JSON text. In Parquet, vectors are lists of numbers; columns of the input keep their types where all values
-have one.
+If a name is taken, a column of the input becomes `input_NAME`, and a field of the answer `answer_NAME`. In CSV and
+Parquet, objects are JSON text. In Parquet, vectors are lists of numbers, and a column of the input keeps its type if
+all of its values have one. What is not known is empty.
 
 `map` and `Run.to_pandas` have other columns: see [data frames](../guides/data-frames.md).
 """
@@ -169,8 +167,9 @@ def _json() -> str:
         f"""# JSON output
 
 {_MADE}
-With `--json`, a command prints one JSON document to standard output: keys may be added in later versions, none is changed or removed. Numbers
-are plain, times are in ISO 8601 (UTC), and what is not known is null. The exit code is the same as without `--json`.
+With `--json`, a command prints one JSON document to standard output. Keys may be added in later versions; none is
+changed or removed. Numbers are plain, times are in ISO 8601 (UTC), and what is not known is null. The exit code is the same as
+without `--json`.
 [json.schema.json](json.schema.json) has the JSON schema of each document, under its name in `$defs`.
 
 {_table(("command", "prints"), calls)}"""
@@ -180,7 +179,7 @@ are plain, times are in ISO 8601 (UTC), and what is not known is null. The exit 
         parts.append(_table(("key", "type", "meaning"), _rows(fields)))
         if name == "job-results":
             parts.append("The keys of `results`:\n")
-            parts.append(_table(("key", "type", "meaning"), _rows(fields["results"][0]["keys"])))  # type: ignore[index]
+            parts.append(_table(("key", "type", "meaning"), _rows(json_documents.RESULTS)))
     for name, about in json_documents.FREE.items():
         parts.append(f"## {name}\n\nThis is {about}.\n")
     return "\n".join(parts)

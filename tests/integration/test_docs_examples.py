@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from openai_batch.testing.server import FakeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NO_EXAMPLES = {"api.md", "architecture.md", "cli.md", "dependencies.md", "promises.md"}
 """Pages whose blocks are generated, or for people who work on this package."""

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 import pexpect
 from support.command import environment, invoke, plain
 
-from openai_batch.testing.server import FakeServer
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from openai_batch.testing.server import FakeServer
 
 ROOT = Path(__file__).parents[2]
 WRITE = bool(os.environ.get("OBATCH_TEST_WRITE_PAGES"))
@@ -188,7 +188,9 @@ def _commands(content: str) -> Iterator[tuple[str, str]]:
 def _agreed(what: str, shown: str, expected: str) -> str:
     """Return what is to be on the page; fail if it is not what was shown."""
     shown = "".join(f"{line.rstrip()}\n" for line in shown.rstrip().splitlines())
-    pattern = "".join(".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", _same(expected.rstrip())))
+    pattern = "".join(
+        ".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", _same(expected.rstrip()))
+    )
     if re.fullmatch(pattern, _same(shown.rstrip()), re.DOTALL):
         return expected
     assert WRITE, f"{what}\nprinted:\n{shown}\ninstead of:\n{expected}"
@@ -200,7 +202,7 @@ def _agreed(what: str, shown: str, expected: str) -> str:
 @contextlib.contextmanager
 def short_folder() -> Iterator[Path]:
     """Make a folder whose name is as long as the one that the pages show."""
-    with tempfile.TemporaryDirectory(prefix="me-", dir="/tmp") as name:  # noqa: S108 - for the length of its name
+    with tempfile.TemporaryDirectory(prefix="me-", dir="/tmp") as name:
         assert len(name) == len(_SHOWN)
         yield Path(name)
 
