@@ -168,8 +168,8 @@ def _json() -> str:
 
 {_MADE}
 With `--json`, a command prints one JSON document to standard output. Keys may be added in later versions; none is
-changed or removed. Numbers are plain, times are in ISO 8601 (UTC), and what is not known is null. The exit code is the same as
-without `--json`.
+changed or removed. Numbers are plain, times are in ISO 8601 (UTC), and what is not known is null. The exit code is the
+same as without `--json`.
 [json.schema.json](json.schema.json) has the JSON schema of each document, under its name in `$defs`.
 
 {_table(("command", "prints"), calls)}"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,9 @@ NO_EXAMPLES = {"api.md", "architecture.md", "cli.md", "dependencies.md", "promis
 """Pages whose blocks are generated, or for people who work on this package."""
 
 PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if path.name not in NO_EXAMPLES)]
-WITH_EXAMPLES = [path for path in PAGES if "```console" in (text := path.read_text("utf-8")) or "```python" in text]
+WITH_EXAMPLES = [
+    path for path in PAGES if re.search("^```(?:console|python|toml)", path.read_text("utf-8"), re.MULTILINE)
+]
 
 
 @pytest.fixture
@@ -40,5 +43,6 @@ def test_the_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch,
     """Its files are written, its commands and programs are run in turn, and print what is below them."""
     with short_folder() as folder, FakeServer(Model(), polls=0) as server:
         monkeypatch.chdir(folder)
+        monkeypatch.setenv("OBATCH_CONFIG", str(folder / "obatch.toml"))
         replaced = {"http://127.0.0.1:8000/v1": upstream, "https://api.acme.example/v1": server.base_url}
         assert Page(path, server, replaced).run()

@@ -43,10 +43,10 @@ _VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "(then)"),
     (re.compile(r"(?<=  )\d+ (?:s|min)(?=  )"), "1 s"),
     (re.compile(r"in \d+\.\d+s"), "in 1.00s"),
-    (re.compile(r"(?<=\S)  +| +\n"), "  "),
+    (re.compile(r"\s+"), " "),
     (re.compile("─+"), "─"),
 ]
-"""What may differ from one run to the next: ids, times, and the widths of columns."""
+"""What may differ from one run to the next: ids, times, and where lines break."""
 
 _SHOWN = "/home/me/reviews"
 """What the pages call the folder that their examples run in; as long as its real name, so that lines break alike."""
@@ -171,6 +171,7 @@ class Page:
         """Return an output with the names that the pages use for what is elsewhere here."""
         for name, place in self.replaced.items():
             shown = shown.replace(place, name)
+        shown = shown.replace(os.environ["OBATCH_CONFIG"], "~/.config/obatch/config.toml")
         return shown.replace(str(Path.cwd()), _SHOWN)
 
 
