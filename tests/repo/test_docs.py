@@ -145,6 +145,7 @@ def test_the_readme_is_short_and_has_the_lines_for_a_fresh_machine() -> None:
     """One line installs and runs an example, another installs and runs the tests, as `.ci/run` does."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count("\n") < 150
+    assert "docs/assets/run.svg" in text
     lines = [line for line in text.splitlines() if line.startswith("python -m pip install") and "&&" in line]
     assert [line.split(" && ")[-1] for line in lines] == [
         "obatch run --example --provider local",
