@@ -36,7 +36,7 @@ SECTIONS: dict[str, list[str]] = {
 
 _HEAD = """# Python API
 
-Made from the docstrings by `docs/make_api.py`. The README has examples.
+Made from the docstrings by `docs/make_api.py`. The guides have examples.
 """
 
 

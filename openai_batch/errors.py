@@ -19,8 +19,8 @@
     ├── WaitTimeoutError          124    the timeout has passed; the job keeps running
     └── StoppedError             130    interrupted; the job keeps running (143 for SIGTERM)
 
-Each class has its exit code, and a test compares the README's table with them. `hint` says what to do next; the
-command prints it on its own line.
+Each class has its exit code, and a test compares the table of `obatch help exit-codes` with them. `hint` says what to
+do next; the command prints it on its own line.
 """
 
 from __future__ import annotations

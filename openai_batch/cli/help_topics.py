@@ -1,4 +1,4 @@
-"""The topics of `obatch help`, and the table of exit codes."""
+"""The topics of `obatch help`, and the tables of exit codes and environment variables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ EXIT_CODES = {
     "7": "nobody knows whether a batch was created; nothing is sent twice",
     "124": "--timeout is over; the job keeps running",
     "130, 143": "interrupted (Ctrl-C, SIGTERM); the job keeps running",
+}
+
+VARIABLES = {
+    "OBATCH_PROVIDER": "the default provider",
+    "OBATCH_CONFIG": "the configuration file",
+    "OBATCH_STATE_DIR": "the folder of the registry and the jobs",
+    "OBATCH_CACHE_DIR": "the folder for models of the provider local",
+    "OBATCH_MAX_LINE_BYTES": "the longest line of an input, in bytes",
+    "OBATCH_DEBUG": "1 adds a traceback to each error",
+    "HTTPS_PROXY, NO_PROXY": "the proxy, and the hosts without it",
+    "SSL_CERT_FILE": "the certificates to trust",
+    "NO_COLOR, TERM=dumb": "colour off; --no-color is the same as NO_COLOR",
+    "FORCE_COLOR": "colour on",
 }
 
 TOPICS = {
@@ -107,18 +120,10 @@ that of the job.
   $ obatch wait 3 4 --notify env:TEAM_CHAT
   $ obatch config set notify bell env:TEAM_CHAT
 """,
-    "environment": """Environment variables:
-
-  OBATCH_PROVIDER     the default provider
-  OBATCH_CONFIG       the configuration file
-  OBATCH_STATE_DIR    the folder of the registry and the jobs
-  OBATCH_CACHE_DIR    the folder for models of the provider local
-  OBATCH_DEBUG        1 adds a traceback to each error
-  OPENAI_API_KEY, …   keys; `obatch providers` shows which are set
-  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
-                      the proxy and the certificates
-  NO_COLOR, FORCE_COLOR, TERM=dumb
-                      colour off, on, off; --no-color is the same as NO_COLOR
+    "environment": "Environment variables:\n\n"
+    + "".join(f"  {name:<22} {text}\n" for name, text in VARIABLES.items())
+    + """
+OPENAI_API_KEY, … are keys; `obatch providers` shows which are set.
 
 An option counts more than a variable, and a variable more than the
 configuration file.

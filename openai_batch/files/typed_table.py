@@ -58,13 +58,13 @@ def _first_fault(where: str, table: Mapping[str, Any], kind: type[msgspec.Struct
             try:
                 msgspec.convert(value, fields[key])
             except msgspec.ValidationError:
-                return ConfigError(f"{where} {key} must be {_description(fields[key])}")
+                return ConfigError(f"{where} {key} must be {describe(fields[key])}")
         elif kind.__struct_config__.forbid_unknown_fields:
             return ConfigError(f"{where} unknown key {key!r}", hint=suggest(key, fields))
     return ConfigError(f"{where} cannot be read")
 
 
-def _description(kind: Any) -> str:
-    """Return the description of a field's type, which may be optional."""
+def describe(kind: Any) -> str:
+    """Return what a field must be, in words; its type may be optional."""
     parts = (kind, *typing.get_args(kind))
     return next(str(meta.description) for part in parts for meta in getattr(part, "__metadata__", ()))

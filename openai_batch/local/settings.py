@@ -49,7 +49,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     context: Count = 2048
     """Context of the embedded engine, in tokens."""
 
-    max_output_tokens: int = 512
+    max_output_tokens: Annotated[int, Meta(description="a whole number")] = 512
     """Tokens of an answer of the embedded engine, if the request sets no limit."""
 
     idle_seconds: Seconds = 600.0

@@ -80,7 +80,7 @@ class _LocalTable(msgspec.Struct, kw_only=True):
     batch_discount: Share | None = None
 
 
-class _ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
+class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     """The keys of any other `[providers.NAME]`; the fields are as in `_LocalTable`."""
 
     base_url: Text | None = None
@@ -179,7 +179,7 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     """
     table, profile = settings.tables.get(name, {}), settings.profiles[name]
     values = {} if profile.is_local else {"base_url": profile.base_url}
-    kind = _LocalTable if profile.is_local else _ProfileTable
+    kind = _LocalTable if profile.is_local else ProfileTable
     values |= {each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind)}
     values |= settings.local if profile.is_local else {}
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
@@ -201,7 +201,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
                 f"{where} {key}: keys do not belong in this file",
                 hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
             )
-    values = _present(where, read_table(where, table, _ProfileTable))
+    values = _present(where, read_table(where, table, ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
     if "base_url" in values:
         _check_url(where, values["base_url"])

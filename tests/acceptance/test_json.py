@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import json_documents
+import jsonschema_rs
 from support.command import inside, request, write
 
 from openai_batch.cli.completion_scripts import read_commands
@@ -18,32 +20,56 @@ SILENT = {"help", "serve", "", "config"}
 """What reports nothing: a server, and the groups that only show their help."""
 
 CALLS = {
-    "run": ("run p.txt -p faulty -m m -o out.jsonl", "run p.txt -p faulty -m n -n", "run p.txt -p faulty -m o -o -"),
-    "prepare": ("prepare p.txt -p faulty -m m -o r.jsonl", "prepare p.txt -m gpt-4", "prepare p.txt -m gpt-4 --show 1"),
-    "check": ("check in.jsonl -p faulty", "check in.jsonl long.jsonl -p faulty"),
-    "cost": ("cost", "cost in.jsonl -p faulty", "cost p.txt -p faulty -m m"),
-    "submit": ("submit in.jsonl -p faulty --dry-run", "submit in.jsonl -p faulty"),
-    "status": ("status 1", "status 1 --offline"),
-    "wait": ("wait 1", "wait 1 2"),
-    "download": ("download 1 -o d.jsonl", "download 1 -o -", "download 1 --raw files"),
-    "results": ("results 1", "results 1 -o r.csv"),
-    "report": ("report 1", "report 1 --html r.html"),
-    "stats": ("stats in.jsonl", "stats out.jsonl"),
-    "retry": ("retry 1 --dry-run", "retry 1"),
-    "cancel": ("cancel 3 --dry-run", "cancel 1 --dry-run", "cancel 3"),
-    "recover": ("recover -p faulty",),
-    "rm": ("rm 1 --dry-run", "rm 1"),
-    "prune": ("prune --dry-run", "prune"),
-    "ls": ("ls", "ls -p nobody"),
-    "providers": ("providers",),
-    "providers add": ("providers add acme --base-url https://acme.example/v1",),
-    "config path": ("config path",),
-    "config show": ("config show",),
+    "run": {
+        "run p.txt -p faulty -m m -o out.jsonl": "run -o FILE",
+        "run p.txt -p faulty -m n -n": "run --dry-run",
+        "run p.txt -p faulty -m o -o -": "run -o -",
+    },
+    "prepare": {
+        "prepare p.txt -p faulty -m m -o r.jsonl": "prepare -o FILE",
+        "prepare p.txt -m gpt-4": "prepare",
+        "prepare p.txt -m gpt-4 --show 1": "prepare",
+    },
+    "check": {"check in.jsonl -p faulty": "check FILE", "check in.jsonl long.jsonl -p faulty": "check FILE FILE"},
+    "submit": {"submit in.jsonl -p faulty --dry-run": "submit --dry-run", "submit in.jsonl -p faulty": "submit"},
+    "status": {"status 1": "status", "status 1 --offline": "status"},
+    "wait": {"wait 1": "wait JOB", "wait 1 2": "wait JOB JOB"},
+    "download": {
+        "download 1 -o d.jsonl": "download -o FILE",
+        "download 1 -o -": "download -o -",
+        "download 1 --raw files": "download --raw FOLDER",
+    },
+    "results": {"results 1": "results", "results 1 -o r.csv": "results -o FILE"},
+    "retry": {"retry 1 --dry-run": "retry", "retry 1": "retry"},
+    "cancel": {
+        "cancel 3 --dry-run": "cancel --dry-run",
+        "cancel 1 --dry-run": "cancel --dry-run",
+        "cancel 3": "cancel",
+    },
+    "recover": {"recover -p faulty": "recover"},
+    "rm": {"rm 1 --dry-run": "rm", "rm 1": "rm"},
+    "prune": {"prune --dry-run": "prune", "prune": "prune"},
+    "ls": {"ls": "ls", "ls -p nobody": "ls"},
+    "providers": {"providers": "providers"},
+    "providers add": {"providers add acme --base-url https://acme.example/v1": "providers add"},
+    "config path": {"config path": "config path"},
+    "config show": {"config show": "config show"},
 }
+"""Calls of each command, each with what docs/json_documents.py calls it."""
+
+
+def closed(schema: Any) -> Any:
+    """Return a schema that allows no key that it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = {"additionalProperties": False} if "properties" in schema else {}
+    return {key: closed(value) for key, value in schema.items()} | known
 
 
 def test_every_command_prints_one_document(faulty: FaultServer) -> None:
-    """Each command of the program has --json, dry runs included, and standard output is then one JSON document."""
+    """Each command has --json, dry runs included: one JSON document, with the keys that the reference names."""
     commands = {command.name: command for command in read_commands()}
     having = {name for name, command in commands.items() if any("--json" in option.names for option in command.options)}
     assert having == set(CALLS) == set(commands) - SILENT
@@ -53,11 +79,16 @@ def test_every_command_prints_one_document(faulty: FaultServer) -> None:
     inside("wait").succeeded()
     inside("submit", str(write("other.jsonl", [request("c")])), "-p", "faulty").succeeded()
     inside("submit", str(write("long.jsonl", [request("d", RUNS_ON)])), "-p", "faulty").succeeded()
-    for calls in CALLS.values():
-        for call in calls:
-            done = inside(*call.split(), "--json").succeeded()
-            assert isinstance(json.loads(done.out), dict | list), call
-            assert done.out.endswith("\n"), call
+    assert {name for calls in CALLS.values() for name in calls.values()} == set(json_documents.COMMANDS)
+    known = closed(json_documents.schema()["$defs"])
+    for call, name in (pair for calls in CALLS.values() for pair in calls.items()):
+        done = inside(*call.split(), "--json").succeeded()
+        assert done.out.endswith("\n"), call
+        document, _, many = json_documents.COMMANDS[name]
+        printed = json.loads(done.out) if many else [json.loads(done.out)]
+        assert isinstance(printed, list), call
+        for each in printed:
+            jsonschema_rs.validate({"$defs": known, "$ref": f"#/$defs/{document}"}, each)
     assert faulty.batches
 
 

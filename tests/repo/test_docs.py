@@ -1,10 +1,13 @@
-"""The pages for contributors name files that exist, and the workflows run only pinned actions."""
+"""The pages name files that exist and say what the code says, the site builds, and the workflows run pinned actions."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ import openai_batch
 
 ROOT = Path(__file__).parents[2]
 MAIN = "https://github.com/parasail-ai/openai-batch/blob/main/"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -76,17 +80,85 @@ def test_actions_are_pinned(path: Path) -> None:
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
 
 
+def _made(code: str) -> str:
+    """Return what a program in docs/ prints, run as a user runs it."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=DOCS, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_the_reference_of_the_python_api_is_in_date() -> None:
     """`python docs/make_api.py` writes the page that is there, which has every public name."""
-    written = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    written = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert _made("import make_api; print(make_api.page(), end='')") == written
+    names = {name.removesuffix("_async") for name in [*openai_batch.__all__, "map"]} - {"__version__"}
+    assert {name for name in names if f"`{name}`" not in written} == set()
+
+
+def test_the_other_pages_of_the_reference_are_in_date() -> None:
+    """`python docs/make_reference.py` writes the files that are there, and there are no others."""
+    made = json.loads(_made("import json, make_reference; print(json.dumps(make_reference.pages()))"))
+    there = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "reference").iterdir()}
+    assert made == there, "run: python docs/make_reference.py"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it needs a terminal")
+def test_the_picture_is_in_date() -> None:
+    """The command prints what the picture shows, whatever the numbers of bytes are."""
+
+    def texts(svg: str) -> str:
+        shown = " ".join(re.findall(r"<text[^>]*>([^<]*)", svg)).replace("&#160;", " ")
+        return re.sub(r" +|[;,] took \d+ s", " ", shown)
+
+    assert texts(_made("import make_picture; print(make_picture.picture())")) == texts(
+        (DOCS / "assets" / "run.svg").read_text(encoding="utf-8")
+    ), "run: python docs/make_picture.py"
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Each page is in the menu, each link leads to a page and a heading, and nothing comes from another host."""
+    folder = tmp_path / "docs"
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("site", ".cache", "__pycache__", ".*_cache"))
+    project = tomllib.loads((folder / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    named = set(re.findall(r"'([^']+\.md)'", str(project["nav"])))
+    excluded = set(project["exclude_docs"].split())
+    pages = {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")}
+    assert named == pages - excluded
     done = subprocess.run(
-        [sys.executable, "-c", "import make_api; print(make_api.page(), end='')"],
-        cwd=ROOT / "docs",
+        [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", str(folder / "zensical.toml")],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        check=True,
+        check=False,
     )
-    assert done.stdout == written
-    names = {name.removesuffix("_async") for name in [*openai_batch.__all__, "map"]} - {"__version__"}
-    assert {name for name in names if f"`{name}`" not in written} == set()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No issues found" in done.stdout + done.stderr
+    html = (folder / "site" / "index.html").read_text(encoding="utf-8")
+    assert "run.svg" in html
+    assert re.findall(r'<(?:script|link rel="stylesheet"|img)[^>]*(?:src|href)="https?:', html) == []
+
+
+def test_the_readme_is_short_and_has_the_lines_for_a_fresh_machine() -> None:
+    """One line installs and runs an example, another installs and runs the tests, as `.ci/run` does."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") < 150
+    assert "docs/assets/run.svg" in text
+    lines = [line for line in text.splitlines() if line.startswith("python -m pip install") and "&&" in line]
+    assert [line.split(" && ")[-1] for line in lines] == [
+        "obatch run --example --provider local",
+        "python -m pytest -n 2",
+    ]
+
+
+def test_each_error_of_the_troubleshooting_page_is_one_of_the_code() -> None:
+    """The fixed words of each heading are in the package, in this order and in one file."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "openai_batch").rglob("*.py")]
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### `([^`]+)`", page, re.MULTILINE)
+    assert len(headings) > 20
+    for heading in headings:
+        pattern = ".{0,120}?".join(re.escape(piece.strip()) for piece in heading.split("…") if piece.strip())
+        assert any(re.search(pattern, source, re.DOTALL) for source in sources), heading

@@ -52,37 +52,40 @@ def test_pyright_finds_nothing_in_programs_of_users(tmp_path: Path) -> None:
     assert [(Path(each["file"]).name, each["rule"]) for each in told] == [("wrong.py", "reportReturnType")], told
 
 
-def test_readme_table_has_the_exit_codes_of_the_error_classes() -> None:
-    """The README's table and the classes tell the same codes."""
-    table = (
-        (ROOT / "README.md").read_text(encoding="utf-8").split("### Exit codes")[1].split("###")[0].split("\n## ")[0]
-    )
-    told = {int(code) for cells in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in cells.split(",")}
+def test_the_exit_codes_are_those_of_the_error_classes() -> None:
+    """The table of `obatch help exit-codes`, from which the page is made, and the classes tell the same codes."""
+    from openai_batch.cli.help_topics import EXIT_CODES
+
+    told = {int(code) for codes in EXIT_CODES for code in codes.split(",")}
     raised = {getattr(errors, name).exit_code for name in errors.__all__}
     assert told == raised | {0, 143}
 
 
-def test_readme_names_every_command() -> None:
-    """Each command has its row in the README."""
+def test_every_variable_of_the_environment_is_told() -> None:
+    """`obatch help environment`, from which the page is made, has each variable that the code reads."""
+    from openai_batch.cli.help_topics import VARIABLES
+
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "openai_batch").rglob("*.py"))
+    read = set(re.findall(r"""["'](OBATCH_[A-Z_]+)["']""", code))
+    assert "OBATCH_STATE_DIR" in read
+    assert read <= set(VARIABLES)
+
+
+def test_every_option_that_the_pages_show_exists() -> None:
+    """No example in the README or in docs/ uses a command or an option that is not there."""
     from openai_batch.cli.completion_scripts import read_commands
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.split("| command | does |")[1].split("\n\n")[0]
-    for command in read_commands()[0].commands:
-        assert f"`{command}`" in table
-
-
-def test_every_option_that_the_readme_shows_exists() -> None:
-    """No example in the README uses an option that is not there."""
-    from openai_batch.cli.completion_scripts import read_commands
-
+    commands = {command.name.split()[0] for command in read_commands() if command.name}
     known = {name for command in read_commands() for option in command.options for name in option.names}
     shown: set[str] = set()
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        if "obatch " in line:
-            command = line.split("obatch ", 1)[1].split("#")[0]
-            shown |= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", command))
-    assert shown
+    used: set[str] = set()
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for found in re.findall(r"(?:^\$ |[`;|] ?)obatch ([^\n`|#>]*)", text, re.MULTILINE):
+            used |= set(re.findall(r"^[a-z]+", found))
+            shown |= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", found.split(" | ")[0]))
+    assert len(used) > 10
+    assert used <= commands | {"list"}, used - commands
     assert shown <= known, shown - known
 
 

@@ -1,4 +1,4 @@
-"""Jobs on this very machine: the example of the README, and a program that types."""
+"""Jobs on this very machine: the example of the page on jobs, and the local provider below it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from openai_batch.local import launch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "jobs.md"
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +48,9 @@ def test_a_job_runs_here() -> None:
         assert result.body["data"][0]["embedding"]
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     """The program stands as it is printed, and run twice it makes one job."""
-    section = README.read_text(encoding="utf-8").partition("### Requests of your own")[2]
-    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     told = []
     for _ in range(2):

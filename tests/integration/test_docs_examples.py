@@ -1,0 +1,48 @@
+"""Every example of the README and of the pages in docs/ runs as it stands, and prints what the page says."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from support.model import Model
+from support.pages import ROOT, Page, short_folder
+from support.servers import echo_upstream
+
+from openai_batch.testing.server import FakeServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NO_EXAMPLES = {"api.md", "architecture.md", "cli.md", "dependencies.md", "promises.md"}
+"""Pages whose blocks are generated, or for people who work on this package."""
+
+PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if path.name not in NO_EXAMPLES)]
+WITH_EXAMPLES = [
+    path for path in PAGES if re.search("^```(?:console|python|toml)", path.read_text("utf-8"), re.MULTILINE)
+]
+
+
+@pytest.fixture
+def upstream() -> Iterator[str]:
+    """Run a server for the requests of the provider local, as a user's own GPU would."""
+    with echo_upstream(models=False) as echo:
+        try:
+            yield echo.base_url
+        finally:
+            from openai_batch.local import launch
+
+            launch.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str) -> None:
+    """Its files are written, its commands and programs are run in turn, and print what is below them."""
+    with short_folder() as folder, FakeServer(Model(), polls=0) as server:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("OBATCH_CONFIG", str(folder / "obatch.toml"))
+        replaced = {"http://127.0.0.1:8000/v1": upstream, "https://api.acme.example/v1": server.base_url}
+        assert Page(path, server, replaced).run()

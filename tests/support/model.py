@@ -1,0 +1,42 @@
+"""The answers of the provider behind the examples of the documentation: those of a small, obliging model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from openai_batch.testing import Failure, Refusal
+
+_CAPITALS = {"France": "Paris", "Peru": "Lima", "Kenya": "Nairobi", "Japan": "Tokyo", "Canada": "Ottawa"}
+_FRENCH = {"first": "premier", "second": "deuxième", "Good morning": "Bonjour", "Thank you": "Merci"}
+_BAD = ("poor", "broken", "late", "waste", "stopped", "never")
+_LIMITED = "overloaded"
+
+
+class Model:
+    """Answers each request; one whose text has the word of `_LIMITED` fails once."""
+
+    def __init__(self) -> None:
+        self._failed: set[str] = set()
+
+    def __call__(self, request: dict[str, Any]) -> Any:
+        """Return the answer to a request."""
+        body = request["body"]
+        if request["url"].endswith("/embeddings"):
+            return [round(len(str(body["input"])) / 100, 2), 0.25, -0.5]
+        messages = body.get("messages") or [{"content": body.get("input", "")}]
+        content = messages[-1]["content"]
+        if isinstance(content, list):
+            return "A red square."
+        text = str(content)
+        if _LIMITED in text and text not in self._failed:
+            self._failed.add(text)
+            return Failure(429, "Rate limit reached", "rate_limit_exceeded")
+        if "password" in text:
+            return Refusal("I cannot help with that.")
+        mood = "bad" if any(word in text.lower() for word in _BAD) else "good"
+        if "response_format" in body:
+            why = "it does not do what it should" if mood == "bad" else "it does what it should"
+            return json.dumps({"sentiment": mood, "reason": why})
+        known = {**_CAPITALS, **_FRENCH}
+        return next((answer for word, answer in known.items() if word in text), mood)

@@ -1,0 +1,214 @@
+"""Run the examples of a page of the documentation as its readers do, against a provider on this machine.
+
+What a block of a page means is its first line:
+
+    ```csv title="reviews.csv"     a file with this content, whatever the language
+    ```console                     commands after `$ `, each with what it prints on a terminal of 80 columns
+    ```python                      a program; a block `text` just below it is what it prints
+    ```toml                        a configuration file that must be valid
+
+A command without output below it must succeed. `…` stands for any text. Ids of batches and times may differ.
+OBATCH_TEST_WRITE_PAGES=1 writes what the commands and programs print into the pages; look at it before you commit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pexpect
+from support.command import environment, invoke, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from openai_batch.testing.server import FakeServer
+
+ROOT = Path(__file__).parents[2]
+WRITE = bool(os.environ.get("OBATCH_TEST_WRITE_PAGES"))
+PATIENCE = 60
+
+_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_VARYING = [
+    (re.compile(r"\bbatch_\w+"), "batch_abc123"),
+    (re.compile(r"[;,] took \d+ s|took \d+ s; "), ""),
+    (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \([^)]*\)"), "(then)"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "(then)"),
+    (re.compile(r"(?<=  )\d+ (?:s|min)(?=  )"), "1 s"),
+    (re.compile(r"in \d+\.\d+s"), "in 1.00s"),
+    (re.compile(r"\s+"), " "),
+    (re.compile("─+"), "─"),
+]
+"""What may differ from one run to the next: ids, times, and where lines break."""
+
+_SHOWN = "/home/me/reviews"
+"""What the pages call the folder that their examples run in; as long as its real name, so that lines break alike."""
+
+
+@dataclass
+class Page:
+    """A page whose examples run in the current folder, with the providers openai and parasail on this machine."""
+
+    path: Path
+    server: FakeServer
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """Addresses that examples name, and what is there in their place."""
+    _code: int = 0  # how the last command ended
+    _running: list[pexpect.spawn[str]] = field(default_factory=list)
+
+    def run(self) -> int:
+        """Run each block of the page in turn, and return how many were run."""
+        self._configure()
+        text = self.path.read_text(encoding="utf-8")
+        blocks = list(_BLOCK.finditer(text))
+        written, done, count = [], 0, 0
+        for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+            kind, title, content = block.groups()
+            printed = after if after and after[1] == "text" and not text[block.end() : after.start()].strip() else None
+            if title:
+                self._keep(title, content)
+            elif kind == "toml":
+                self._check_config(content)
+            elif kind == "console":
+                written += [text[done : block.start(3)], self._console(content)]
+                done = block.end(3)
+            elif kind == "python":
+                shown = self._python(content, printed and printed[3])
+                if printed:
+                    written += [text[done : printed.start(3)], shown]
+                    done = printed.end(3)
+            else:
+                continue
+            count += 1
+        for each in self._running:
+            each.close(force=True)
+        if WRITE:
+            self.path.write_text("".join([*written, text[done:]]), encoding="utf-8")
+        return count
+
+    def _configure(self) -> None:
+        url = self.server.base_url
+        tables = [f'[providers.{name}]\nbase_url = "{url}"\n' for name in ("openai", "parasail")]
+        upstream = self.replaced.get("http://127.0.0.1:8000/v1")
+        tables.append(f'[providers.local]\nupstream = "{upstream}"\n' if upstream else "")
+        Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")
+
+    def _keep(self, name: str, content: str) -> None:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+    def _check_config(self, content: str) -> None:
+        path = Path("checked.toml")
+        path.write_text(content, encoding="utf-8")
+        invoke("config", "show", env={"OBATCH_CONFIG": str(path.absolute())}).succeeded()
+        path.unlink()
+
+    def _console(self, content: str) -> str:
+        """Run the commands of a block, and return the block with what they print."""
+        told = []
+        for command, expected in _commands(content):
+            shown = self._command(command, waits=expected if command.rstrip().endswith("&") else None)
+            if expected or self._code:
+                told.append(f"$ {command}\n{_agreed(command, shown, expected)}")
+            else:
+                told.append(f"$ {command}\n")
+        return "".join(told)
+
+    def _command(self, command: str, waits: str | None) -> str:
+        """Run a command in a terminal, and return what it shows; one that ends with & runs on in the background."""
+        for name, place in self.replaced.items():
+            command = command.replace(name, place)
+        line = command if waits is None else command.rstrip("& ")
+        child = pexpect.spawn(
+            "bash",
+            ["-c", f"set -o pipefail; (exit {self._code}); {line}"],
+            env=environment({"COLUMNS": None, "LINES": None, "NO_COLOR": "1", **_PROGRAMS}),
+            dimensions=(40, 80),
+            encoding="utf-8",
+            timeout=PATIENCE,
+        )
+        if waits is not None:
+            self._running.append(child)
+            last = waits.strip().splitlines()[-1]
+            child.expect_exact(last.partition("…")[0])
+            return waits
+        shown = plain(child.read()).replace("\r", "")
+        child.close()
+        self._code = child.exitstatus if child.exitstatus is not None else 128
+        return self._as_told(shown)
+
+    def _python(self, program: str, expected: str | None) -> str:
+        """Run a program twice: the second time nothing is paid. Return what it prints."""
+        path = Path("test_program.py" if "def test_" in program else "program.py")
+        path.write_text(program, encoding="utf-8")
+        words = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"] if "def test_" in program else []
+        made = []
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, *words, str(path)],
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=PATIENCE,
+                check=False,
+                env=environment({"OPENAI_API_KEY": "sk-not-a-key"}),
+            )
+            assert done.returncode == 0, f"{self.path.name}: {program}\n{done.stdout}{done.stderr}"
+            made.append(len(self.server.batches))
+        pays_again = "Batch()" in program or "again=True" in program
+        assert made[0] == made[1] or pays_again, f"{self.path.name}: paid twice: {program}"
+        return _agreed(program, self._as_told(done.stdout), expected) if expected else ""
+
+    def _as_told(self, shown: str) -> str:
+        """Return an output with the names that the pages use for what is elsewhere here."""
+        for name, place in self.replaced.items():
+            shown = shown.replace(place, name)
+        shown = shown.replace(os.environ["OBATCH_CONFIG"], "~/.config/obatch/config.toml")
+        return shown.replace(str(Path.cwd()), _SHOWN)
+
+
+_PROGRAMS = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _commands(content: str) -> Iterator[tuple[str, str]]:
+    """Yield each command of a block, with what it prints."""
+    for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines(keepends=True)
+        count = next(n for n, line in enumerate(lines, 1) if not line.rstrip("\n").endswith("\\"))
+        yield "".join(lines[:count]).rstrip("\n"), "".join(lines[count:])
+
+
+def _agreed(what: str, shown: str, expected: str) -> str:
+    """Return what is to be on the page; fail if it is not what was shown."""
+    shown = "".join(f"{line.rstrip()}\n" for line in shown.rstrip().splitlines())
+    pattern = "".join(
+        ".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", _same(expected.rstrip()))
+    )
+    if re.fullmatch(pattern, _same(shown.rstrip()), re.DOTALL):
+        return expected
+    assert WRITE, f"{what}\nprinted:\n{shown}\ninstead of:\n{expected}"
+    blank = re.search(r"\n*\Z", expected)
+    written = re.sub(r"batch_fake(\d+)", lambda found: f"batch_abc{found[1]:0>3}", shown.rstrip())
+    return written + (blank[0] if blank and blank[0] else "\n")
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """Make a folder whose name is as long as the one that the pages show."""
+    with tempfile.TemporaryDirectory(prefix="me-", dir="/tmp") as name:
+        assert len(name) == len(_SHOWN)
+        yield Path(name)
+
+
+def _same(text: str) -> str:
+    for pattern, common in _VARYING:
+        text = pattern.sub(common, text)
+    return text
