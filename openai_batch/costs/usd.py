@@ -22,6 +22,11 @@ def usd(amount: Decimal | None) -> str:
     return f"${amount.quantize(min(step, _CENT)):f}"
 
 
+def number(amount: Decimal | None) -> float | None:
+    """Return an amount for JSON."""
+    return None if amount is None else float(amount)
+
+
 def as_usd(value: str | float | Decimal, name: str) -> Decimal:
     """Return an amount that was given as the option `name`. Raises UsageError if it is none."""
     try:

@@ -23,7 +23,6 @@ from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
-from openai_batch.results.tokens import counting_tokens
 
 from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
@@ -101,8 +100,7 @@ def collect(
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        found = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
-        lines = found if job.usage else counting_tokens(found, tally)
+        lines = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
         if export is None:
             out.writelines(lines)
         else:

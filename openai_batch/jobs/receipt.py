@@ -33,6 +33,16 @@ def receipt_of(job: JobRecord) -> Receipt | None:
     return Receipt(added([each for costs in read for each in costs]), whole)
 
 
+def used_tokens(job: JobRecord) -> dict[str, int]:
+    """Return the tokens that a job's batches used, by kind; of batches without a count, those in their results."""
+    total: dict[str, int] = dict(job.usage)
+    for part in job.parts:
+        for costs in () if part.usage else costs_in(part) or ():
+            for kind, count in (("input_tokens", costs.input), ("output_tokens", costs.output)):
+                total[kind] = total.get(kind, 0) + count
+    return {kind: count for kind, count in total.items() if count}
+
+
 def costs_in(part: PartRecord) -> tuple[ModelCost, ...] | None:
     """Return what the results of a part cost, by model; None before they are read."""
     with contextlib.suppress(msgspec.MsgspecError):  # a damaged text counts as none, and is written again

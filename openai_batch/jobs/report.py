@@ -15,6 +15,7 @@ from openai_batch.results.result import Result
 from openai_batch.results.result_line import UNREADABLE, prompt_text
 
 from .collect import result_lines
+from .receipt import receipt_of, used_tokens
 from .store import job_folder
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def report(workflow: Workflow, job: JobRecord) -> Report:
             result = Result.of(line)
             made.statistics.add(result, span)
             keep(result)
+    job = workflow.registry.job(job.id)  # the tokens of its results have just been counted
+    made.usage, made.receipt = used_tokens(job), receipt_of(job)
     return made
 
 
@@ -70,7 +73,8 @@ def _of_record(job: JobRecord) -> Report:
         created_at=job.created_at,
         sent_at=min((part.created_at for part in job.parts if part.created_at), default=None),
         ended_at=job.ended_at,
-        usage=job.usage,
+        usage=used_tokens(job),
+        receipt=receipt_of(job),
         parts=[
             ReportPart(
                 number=part.number,

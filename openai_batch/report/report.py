@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from openai_batch.costs.receipt import Receipt
     from openai_batch.results.causes import Cause
 
 _CAUSES = 100
@@ -87,6 +88,8 @@ class Report:
     """The tokens that its batches used, by kind, as far as the provider reports them."""
     parts: list[ReportPart]
     """Its batches."""
+    receipt: Receipt | None
+    """What it has cost; None if that is not known."""
     faults: list[str]
     """Why batches failed as a whole."""
     tally: Tally = field(default_factory=Tally)
@@ -132,6 +135,7 @@ class Report:
             ("model", models),
             *tally_lines(self.tally),
             *statistics_lines(self.statistics),
+            ("cost", UNKNOWN if self.receipt is None else self.receipt.text),
             ("answered after", durations_text(self.statistics.answered_after)),
             ("sent", iso_time(self.sent_at) or UNKNOWN),
             ("ended", iso_time(self.ended_at) or UNKNOWN),
@@ -152,6 +156,7 @@ class Report:
             "ended_at": iso_time(self.ended_at),
             "seconds": self.seconds,
             "usage": self.usage,
+            "cost": None if self.receipt is None else self.receipt.record(),
             **tally_record(self.tally),
             **self.statistics.record(),
             "parts": [

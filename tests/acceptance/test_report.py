@@ -151,7 +151,7 @@ def test_the_end_of_a_run_names_causes_tokens_and_the_next_command() -> None:
     ):
         assert f"  {line}\n" in told.err
     assert "obatch retry 1" in told.err
-    assert told.json["results"]["usage"] == {"prompt_tokens": 8, "completion_tokens": 8}
+    assert told.json["results"]["usage"] == {"input_tokens": 8, "output_tokens": 8}
     assert [cause["count"] for cause in told.json["results"]["failures"]] == [2, 1, 1, 1]
     assert told.json["next"] == "obatch retry 1"
     assert told.json["seconds"] is not None
