@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from openai_batch.costs.receipt import ModelCost, Receipt, added, costs_of
-from openai_batch.results.usage import ModelUsage
+from openai_batch.results.usage import ModelUsage, TokenCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def part_costs(provider: Provider, job: JobRecord, part: PartRecord, usage: Usag
     if part.usage and not any(used.results for used in usage.values()):
         # The provider counts the tokens of the batch only.
         whole = ModelUsage()
-        whole.add(part.usage, answered=True)
+        whole.add(TokenCounts.of(part.usage), answered=True)
         usage = {None: whole}
     known = costs_in(part)
     if known is None or not _same_tokens(known, usage) or not all(each.source for each in known):

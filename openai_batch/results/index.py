@@ -22,7 +22,7 @@ from .outcome import SUCCEEDED, Outcome
 from .result import Result
 from .result_line import UNREADABLE
 from .tally import SAMPLES
-from .usage import Usage, add_usage
+from .usage import TokenCounts, Usage, add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +111,7 @@ class _Body(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
     model: Any = None
-    usage: Any = None
+    usage: TokenCounts | None = None
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -247,7 +247,8 @@ class _PlaceCollector:
         """Add one result."""
         self._read += 1
         body = result.body if isinstance(result.body, dict) else {}
-        add_usage(self._places.usage, body.get("model"), body.get("usage"), answered=result.outcome.answered)
+        usage = TokenCounts.of(given) if (given := body.get("usage")) else None
+        add_usage(self._places.usage, body.get("model"), usage, answered=result.outcome.answered)
         self._places.put(result.custom_id, Place(self._stream, begin, length, result.outcome))
 
     def skip(self, line: int, reason: str, raw: bytes) -> None:
