@@ -17,8 +17,8 @@ import msgspec
 from openai_batch.errors import InputError, Problem, UsageError
 from openai_batch.requests.build import request_line
 from openai_batch.requests.check import MAX_ID_CHARS
+from openai_batch.requests.check_report import problem_lines
 from openai_batch.requests.endpoints import BatchType
-from openai_batch.requests.report import problem_lines
 
 from .default_column import cell_of, column_reader, default_column, is_stored_by_columns, messages_of
 from .readers import PROMPT, problem

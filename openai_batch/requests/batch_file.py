@@ -17,16 +17,16 @@ from openai_batch.files.atomic import create
 from openai_batch.files.lines import lines
 
 from .check import check_stream
+from .check_report import problem_lines
 from .fingerprints import fingerprints
-from .report import problem_lines
 from .source import require_requests
 from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .check_report import CheckReport, RequestChunk
     from .limits import Limits
-    from .report import Report, RequestChunk
     from .source import Source
 
 
@@ -38,7 +38,7 @@ class BatchFile:
     """The bytes to send: the user's file itself, or a file in the work folder."""
     origin: Path | None
     """The user's file if `path` is that file, else None."""
-    report: Report
+    report: CheckReport
     """What the check found."""
     sha256: str
     """The hash of the bytes to send, in hexadecimal digits."""
@@ -92,7 +92,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     return BatchFile(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
 
 
-def problems_error(source: Source, report: Report) -> InputError:
+def problems_error(source: Source, report: CheckReport) -> InputError:
     """Return the error with the problems of a batch file, one a line."""
     if source.line_origins is not None:
         hint = "fix the files, then run the same command again"

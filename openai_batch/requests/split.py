@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from .report import RequestChunk
+    from .check_report import RequestChunk
 
 MAX_SLICE_REQUESTS = 100_000
 """The most requests in one slice, even if the provider accepts more: merging holds the ids of one slice in memory."""
