@@ -366,10 +366,12 @@ class _Problems:
             return
         shown = self._shown()
         remedies = {item.remedy for item in shown}
-        hint = remedies.pop() if len(remedies) == 1 else "fix the input"
+        hint, lines = "fix the input", shown
+        if len(remedies) == 1:
+            hint, lines = remedies.pop(), [replace(item, remedy="") for item in shown]
         if self.count > 1:
             hint += "; if a file was taken for another kind, say what it is with --format"
-        first, *rest = problem_lines("the input", shown, self.count, outcome="nothing was prepared")
+        first, *rest = problem_lines("the input", lines, self.count, outcome="nothing was prepared")
         raise InputError(first, hint=hint, details=rest, problems=shown)
 
 

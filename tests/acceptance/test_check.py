@@ -64,6 +64,15 @@ def test_problems_as_json() -> None:
     assert all(problem["remedy"] for problem in result.json["problems"])
 
 
+def test_the_summary_names_a_provider_that_was_named() -> None:
+    """A model that no provider names is not said to be one of Parasail; a file that can be sent says where it goes."""
+    write("bad.jsonl", [request("a"), request("a")])
+    invoke("check", "bad.jsonl").failed(3, "bad.jsonl has 1 problem\n")
+    invoke("check", "bad.jsonl", "-p", "groq").failed(3, "bad.jsonl has 1 problem for Groq\n")
+    write("good.jsonl", [request("a")])
+    assert "within the limits of Parasail" in invoke("check", "good.jsonl").succeeded().err
+
+
 def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
     """`submit` and `run` refuse a bad file with every problem, before the first request and without a job."""
     problems_file()

@@ -54,7 +54,7 @@ def report(
         if target is not None:
             made.to_html(target, force=force)
         if target is None or json:
-            page = {} if target is None else {"html": str(target)}
-            output.record(made.record() | page, str(found.id), report_lines(made, terminal=output.terminal))
+            page = None if target is None else str(target)
+            output.record(made.record() | {"html": page}, str(found.id), report_lines(made, terminal=output.terminal))
         elif not quiet:
             errors.note(f"the report of job {found.id} is in {target}")
