@@ -177,6 +177,13 @@ def _umask() -> int:
     return mask
 
 
+def as_file(name: str | os.PathLike[str]) -> Path:
+    """Return the name of a file to write as a path, as `as_path` does. Raises UsageError for a name that ends in /."""
+    if str(name).endswith(("/", os.sep)):
+        raise UsageError(f"{name} is a folder, not a file", hint=f"name a file in it, such as {name}results.jsonl")
+    return as_path(name)
+
+
 def as_path(name: str | os.PathLike[str]) -> Path:
     """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL."""
     if _URL.match(str(name)):

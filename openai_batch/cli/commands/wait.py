@@ -52,7 +52,7 @@ def wait(
 
     Temporary errors are retried.
 
-    With --strict, their results are downloaded and kept with them, to see which answers are refused or cut.
+    With --strict, the results are downloaded too, to see which answers were refused or cut.
 
     Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
     room. A job that was never sent is not started.

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import NotFoundError, RegistryError
+from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
 from .database import Database, check_whole
 from .records import ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
@@ -97,9 +97,11 @@ class Registry(Database):
             if db is not None and number is not None:
                 return self._job(db, number)
             check_whole(db)
+            names = () if db is None else db.execute("SELECT name FROM jobs WHERE name IS NOT NULL").fetchall()
         if reference is None:
             raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
-        raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
+        near = did_you_mean(reference, [name for (name,) in names if isinstance(name, str)])
+        raise NotFoundError(f"no job {reference!r}", hint=near or "`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str, account: str) -> JobRecord | None:
         """Return an account's newest job of that identity, or None.
