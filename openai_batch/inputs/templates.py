@@ -64,7 +64,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, Iterable) and not isinstance(value, type):
         return _to_json(list(value))
     if callable(value):
-        raise InputError("the template writes a function itself", hint='call it with (), or write row["name"]')
+        raise InputError("the template outputs a function", hint='call it with (), or write row["name"]')
     return str(value)
 
 

@@ -71,7 +71,7 @@ def add_profile(name: str, table: Mapping[str, Any]) -> Path:
 
     def add(path: Path, text: str) -> str:
         if name in parse(path, text).get("providers", {}):
-            raise ConfigError(f"{path}: there is a [providers.{name}] already", hint=f"edit {path}")
+            raise ConfigError(f"{path}: there is already a [providers.{name}]", hint=f"edit {path}")
         block = profile_text(name, table)
         return f"{text.rstrip()}\n\n{block}" if text.strip() else block
 
@@ -98,7 +98,7 @@ def replace_text(old: str, new: str) -> Path:
 
     def replaced(path: Path, text: str) -> str:
         if text != old:
-            raise ConfigError(f"{path} was changed meanwhile", hint="edit it again")
+            raise ConfigError(f"{path} was changed in the meantime", hint="edit it again")
         return new
 
     return _rewrite(replaced)
@@ -142,7 +142,7 @@ def _put(document: TOMLDocument, names: Sequence[str], value: Any) -> None:
             table[name] = {}
         table = table[name]
         if not hasattr(table, "items"):
-            raise ConfigError(f"{name} holds a value, and no table", hint="obatch config show")
+            raise ConfigError(f"{name} is a value, not a table", hint="obatch config show")
     _insert(table, names[-1], value)
 
 

@@ -177,5 +177,7 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
                     raise InputError(f"the input has more than {MAX_EXPANDED:,} bytes", hint="split the input")
                 out.write(chunk)
     except OSError as exc:
-        raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
+        raise BatchError(
+            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
+        ) from exc
     return path

@@ -73,7 +73,7 @@ def download(
         current.workflow.parallel = parallel
         found = current.workflow.registry.find(job) if dry_run else current.ended(job, provider)
         if raw is not None and dry_run:
-            raise UsageError("--dry-run says nothing about --raw", hint="leave out one of them")
+            raise UsageError("--dry-run cannot be used with --raw", hint="leave out one of them")
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
             return

@@ -112,10 +112,10 @@ def _next_step(job: JobRecord) -> str:
 
     if job.collected and job.answered:
         where = f"the results are in {job.output_path}" if job.output_path else f"obatch results {job.id} shows them"
-        return f"{where}; obatch retry {job.id} sends again the requests that may succeed"
+        return f"{where}; obatch retry {job.id} retries the requests that may succeed"
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
         return f"obatch download {job.id} collects the results that exist"
     if job.status in ("expired", "cancelled"):
         return f"there is nothing to download; obatch retry {job.id} sends the requests again"
-    again = "there is nothing to download; the command that started it, with --again, starts a new job"
+    again = "there is nothing to download; to start a new job, add --again to the command that started it"
     return advice(job.faults) or again
