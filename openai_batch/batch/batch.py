@@ -354,7 +354,7 @@ class Batch:
         if self._input_file is None:
             given = self.submission_input_file
             if isinstance(given, bytes):
-                raise UsageError("bytes are a ready input: nothing can be added to them", hint="give a path")
+                raise UsageError("bytes are a complete input: nothing can be added to them", hint="give a path")
             if given is None:
                 name = f"batch_submission_{datetime.now().astimezone():%Y%m%d_%H%M%S}.jsonl"
                 self._input_file = PathInputFile(Path(name), fresh=True)

@@ -110,7 +110,7 @@ def estimate_text(estimate: Estimate) -> str:
         unpriced = [each.model for each in estimate.models if each.price is None]
         if unpriced:
             return f"unknown: no price for {', '.join(unpriced)} at {estimate.provider}"
-        return "unknown before it ran"
+        return "unknown in advance"
     about = "" if estimate.likely is None else f"about {usd(estimate.likely)}, "
     return about + ("with no known limit" if estimate.at_most is None else f"at most {usd(estimate.at_most)}")
 
@@ -119,28 +119,28 @@ def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
     """Yield how the figures of a model were found out, and what is missing for those that are unknown."""
     tokens = each.tokens
     if each.price is None:
-        table = f'[providers.{estimate.provider.name or "NAME"}.prices."{each.model}"]'
-        yield f"the price of {each.model or 'the model'} at {estimate.provider} is unknown; {table} can name it"
+        model, command = each.model or "the model", each.price_command(estimate.provider)
+        yield f"the price of {model} at {estimate.provider} is unknown; set it for a million tokens: {command}"
     elif each.price.is_free:
-        yield f"no cost by {each.price.source}"
+        yield f"free, by {each.price.source}"
         return
     else:
-        yield f"prices in a batch by {each.price.source}"
+        yield f"batch prices from {each.price.source}"
     yield (
         f"tokens in: counted with {tokens.tokenizer}"
         if tokens.tokenizer
-        else "tokens in: an estimate, 4 bytes a token; at most one a byte"
+        else "tokens in: estimated, 4 bytes a token (at most 1 token a byte)"
     )
     if each.guess is not None:
-        yield "tokens out: a guess, by the answers of earlier jobs"
+        yield "tokens out: estimated from the answers of earlier jobs"
     elif not tokens.unlimited:
         yield "tokens out: the limits of the requests"
     if tokens.unlimited:
         count = count_text(tokens.unlimited, "request", "has")
-        yield f"{count} no limit of output tokens, so the cost has none: set one with --param max_completion_tokens=N"
+        yield f"{count} no limit of output tokens, so the highest cost is unknown: set one with --param max_completion_tokens=N"
     if tokens.uncounted:
         count = count_text(tokens.uncounted, "request", "has")
-        yield f"{count} images, files, hosted tools or earlier answers, whose cost is not known before"
+        yield f"{count} images, files, hosted tools or earlier answers, whose cost is unknown in advance"
 
 
 def short_receipt(job: JobRecord) -> str:

@@ -104,7 +104,7 @@ class Receipt:
     def text(self) -> str:
         """What people read: `$0.0042, prices by genai-prices 0.2.3`."""
         if self.amount is None:
-            return f"unknown: no price, or no count of tokens, for {', '.join(self.unpriced)}"
+            return f"unknown: the price or the tokens are unknown for {', '.join(self.unpriced)}"
         saved = f", {usd(self.saved)} saved" if self.saved else ""
         by = f", prices by {', '.join(self.sources)}" if self.sources else ""
         return usd(self.amount) + saved + by + ("" if self.whole else "; more results are to come")

@@ -141,7 +141,7 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
     except OSError as exc:
         if is_closed_pipe(exc):
             raise
-        raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
+        raise BatchError(f"the results could not be written to disk: {exc.strerror}") from exc
 
 
 def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
@@ -177,15 +177,15 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     elif tally.reasons[NO_OUTPUT] or any(map(lacks_output, job.parts)):
         hint = f"the output file may still appear: obatch download {job.id} looks again"
     elif job.faults and not tally.answered and not job.skipped:
-        hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
+        hint = advice(job.faults) or "fix the input, or add --again to submit it again unchanged"
     elif tally.retryable:
-        hint = f"obatch retry {job.id} sends again the requests that may succeed"
+        hint = f"obatch retry {job.id} retries the requests that may succeed"
     elif tally.reasons[WITHDRAWN]:
         hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
     elif tally.reasons[ANSWERED_ELSEWHERE]:
         hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
     else:
-        hint = "fix these requests: sent again as they are, they would fail again"
+        hint = "fix these requests: without a change, they would fail again"
     summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
     outcomes = {str(outcome): count for outcome, count in tally.outcomes.items() if count}
     raise IncompleteError(summary, hint=where + hint, details=lines, outcomes=outcomes)
@@ -251,13 +251,13 @@ def _warn_of(workflow: Workflow, tally: Tally) -> None:
     """Warn of lines in the provider's files that are in no result."""
     if tally.unknown_ids:
         results = count_text(tally.unknown_ids, "result", "has")
-        workflow.reporter.warn(f"{results} an id that was not asked for, and left out")
+        workflow.reporter.warn(f"{results} an id that was not asked for; they are not in the output")
     if tally.repeats:
         results = count_text(tally.repeats, "result", "repeats")
         workflow.reporter.warn(f"{results} a request that already had one; the best result of each is kept")
     if tally.short:
         more = f" (and {count_text(len(tally.short) - 1, 'file')} more)" if len(tally.short) > 1 else ""
-        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, since each request has a result that is whole")
+        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, because each request has a complete result")
     if tally.unreadable_count:
         more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
         workflow.reporter.warn(f"{tally.unreadable[0]}{more}")

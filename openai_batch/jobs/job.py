@@ -10,7 +10,7 @@ import msgspec
 
 from openai_batch.costs.usd import as_usd
 from openai_batch.files import paths
-from openai_batch.files.atomic import as_path, part_file
+from openai_batch.files.atomic import as_file, part_file
 from openai_batch.providers.polling import Poller, job_delays
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
@@ -224,7 +224,7 @@ class Job:
         from .download import download
         from .output_file import check_ending
 
-        target = as_path(path)
+        target = as_file(path)
         check_ending(target)
         form = form_of(target, None)
         with self._session.work() as workflow:

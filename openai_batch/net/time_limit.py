@@ -114,7 +114,7 @@ def cutting(sockets: Collection[socket.socket], seconds: float | None) -> Iterat
     finally:
         clock.ended.set()
     if clock.over.is_set():  # some readers take the cut for the end of the answer
-        raise TimeoutError("no whole answer in time")
+        raise TimeoutError("no complete answer in time")
 
 
 def each_in_time(pieces: Iterable[bytes], sockets: Collection[socket.socket], seconds: float | None) -> Iterator[bytes]:

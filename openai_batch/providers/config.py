@@ -216,7 +216,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     check_headers(where, values.get("headers", {}))
     for header in values.get("headers", {}).items():
         if not all(text.isascii() and text.isprintable() for text in header):
-            raise ConfigError(f"{where} headers: {header[0]!r} has characters that no header has")
+            raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
     profile = dataclasses.replace(base, **values)
     check_key_host(
         where,
@@ -250,7 +250,7 @@ def _check_url(where: str, url: str) -> None:
         )
     parts = urlsplit(url)
     if parts.username or parts.password:
-        raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
+        raise ConfigError(f"{where} base_url contains a user name or password", hint="name the key in api_key_env")
 
 
 def _same_host(one: str, other: str) -> bool:

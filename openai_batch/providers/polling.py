@@ -65,7 +65,9 @@ def in_time(seconds: float | None) -> Iterator[None]:
         except (ApiError, DownloadError) as exc:
             if not is_over():
                 raise
-            raise WaitTimeoutError(str(exc), hint="the same command again continues; nothing was cancelled") from None
+            raise WaitTimeoutError(
+                str(exc), hint="run the same command again to continue; nothing was cancelled"
+            ) from None
 
 
 class Poller:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_batch.errors import count_text
-from openai_batch.files.atomic import as_path, check_target, part_file, publish
+from openai_batch.files.atomic import as_file, check_target, part_file, publish
 from openai_batch.results.outcome import OUTCOMES
 from openai_batch.results.statistics import Statistics
 from openai_batch.results.tally import OUTCOME_WORDS, Tally
@@ -111,7 +111,7 @@ class Report:
 
         Raises OutputExistsError if there is a file and `force` is False.
         """
-        target = as_path(path)
+        target = as_file(path)
         check_target(target, force=force)
         with part_file(target) as (handle, part):
             handle.write(page(self.title, self.lines(), self.record(), self.rows).encode("utf-8", "backslashreplace"))

@@ -274,7 +274,7 @@ class _Checker:
         if value is msgspec.UNSET:
             self._missing(number, "custom_id", "give each line its own id")
         elif not isinstance(value, str) or not value:
-            remedy = "it must be a string of one character or more"
+            remedy = "it must be a string that is not empty"
             if isinstance(value, int) and not isinstance(value, bool):
                 remedy = f'write it as a string: "{value}"'
             self._add(number, "invalid_request", f"custom_id is {_show(value)}", "custom_id", remedy)

@@ -82,7 +82,8 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
             act(*args)
         except OSError as exc:
             raise BatchError(
-                f"cannot keep the input in {target.parent}: {exc.strerror}", hint="make room there"
+                f"cannot keep the input in {target.parent}: {exc.strerror}",
+                hint="check the free space and the permissions there",
             ) from exc
 
     out = target.open("wb")

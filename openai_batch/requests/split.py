@@ -194,7 +194,7 @@ def copy_requests(
             model = request.body.model if by_model else None
             if model in files and model not in opened:
                 raise InputError(
-                    f"the input mixes over {MAX_MODELS} models, and the provider accepts one per file",
+                    f"the input has more than {MAX_MODELS} models, and the provider accepts one per file",
                     hint="sort the input by model",
                 )
             if model not in files:

@@ -224,7 +224,7 @@ def test_a_provider_is_shown_and_removed(faulty: FaultServer) -> None:
     inside("providers", "rm", "nobody").failed(6, "nobody")
     write("in.jsonl", [request("a", "fault:steps=in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
-    inside("providers", "rm", "faulty").failed(2, "job 1 still runs at faulty", "obatch wait 1")
+    inside("providers", "rm", "faulty").failed(2, "job 1 is still running at faulty", "obatch wait 1")
     assert inside("providers", "rm", "faulty", "--force", "--json").succeeded().json["name"] == "faulty"
     inside("providers", "show", "faulty").failed(6, "faulty")
 

@@ -92,9 +92,9 @@ def test_the_page_is_written_once() -> None:
     assert data["rows"][9][1:3] == ["missing", "prompt 10"]
     assert "<b>Gr" not in page
     invoke("report", "1", "--html", "r.html").failed(1, "r.html already exists", "--force")
-    invoke("report", "1", "--html", "out.csv", "--force").failed(2, ".csv files are not written here", ".html")
+    invoke("report", "1", "--html", "out.csv", "--force").failed(2, ".csv files cannot be written", ".html")
     Path("link.html").symlink_to("t.csv")
-    invoke("report", "1", "--html", "link.html", "--force").failed(2, "is an input, which is never replaced")
+    invoke("report", "1", "--html", "link.html", "--force").failed(2, "is an input file, which is never replaced")
     assert invoke("report", "1", "--html", "r.html", "--force", "--json").succeeded().json["html"] == "r.html"
 
 

@@ -170,7 +170,7 @@ def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> No
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert raised.value.hint == "make room there"
+    assert raised.value.hint == "check the free space and the permissions there"
     assert not workbench.server.files
 
 

@@ -64,7 +64,7 @@ def prepare(
     json: JsonOpt = False,
 ) -> None:
     """Turn prompts or the rows of tables into a batch input file."""
-    from openai_batch.files.atomic import as_path, check_target, part_file, publish
+    from openai_batch.files.atomic import as_file, check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
     from openai_batch.jobs.input_name import input_files
     from openai_batch.jobs.make_requests import with_model
@@ -72,7 +72,7 @@ def prepare(
     from openai_batch.providers.lookup import pick_provider
 
     spec = with_model(request.spec(), pick_provider(provider, request.model))
-    target = None if output == "-" or show else as_path(output)
+    target = None if output == "-" or show else as_file(output)
     if target is not None:
         check_ending(target, LINES)
         check_no_input(target, [*request.files(), *input_files(inputs.name(files or ["-"], target))])

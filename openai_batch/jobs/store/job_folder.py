@@ -180,7 +180,7 @@ def _unreadable(job: JobRecord, path: Path, exc: OSError) -> InputError:
 
 def _changed(job: JobRecord, path: Path) -> InputError:
     return InputError(
-        f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
+        f"{path} has changed since job {job.id} was made from it", hint="submit it again; that starts a new job"
     )
 
 
