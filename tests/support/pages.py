@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pexpect
 from support.command import environment, invoke, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pexpect
 
     from openai_batch.testing.server import FakeServer
 
