@@ -9,6 +9,7 @@ import msgspec
 from .flatten import token_counts
 from .result import Result
 from .result_line import UNREADABLE
+from .usage import token_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,8 +54,9 @@ def _tokens_of(line: bytes) -> tuple[int, int]:
         response = _decode(line).response
     except UNREADABLE:  # not as most servers write it, such as a body in a string
         tokens_in, tokens_out = token_counts(Result.of(line))
-        return (tokens_in if isinstance(tokens_in, int) else 0), (tokens_out if isinstance(tokens_out, int) else 0)
+        return token_count(tokens_in), token_count(tokens_out)
     usage = response.body.usage if response is not None and response.body is not None else None
     if usage is None:
         return 0, 0
-    return usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0
+    tokens_in, tokens_out = usage.prompt_tokens or usage.input_tokens, usage.completion_tokens or usage.output_tokens
+    return token_count(tokens_in), token_count(tokens_out)

@@ -28,10 +28,10 @@ class ModelUsage:
     def add(self, usage: dict[str, Any], *, answered: bool) -> None:
         """Add the `usage` of one result. One that is not `answered` may have none: it is not billed."""
         get = usage.get
-        given = _count(get("prompt_tokens")) or _count(get("input_tokens"))
-        made = _count(get("completion_tokens")) or _count(get("output_tokens"))
+        given = token_count(get("prompt_tokens")) or token_count(get("input_tokens"))
+        made = token_count(get("completion_tokens")) or token_count(get("output_tokens"))
         if not given and not made:
-            given = _count(get("total_tokens"))  # all that some servers tell of embeddings
+            given = token_count(get("total_tokens"))  # all that some servers tell of embeddings
         if not given and not made:
             self.uncounted += answered
             return
@@ -43,10 +43,10 @@ class ModelUsage:
         of_output = get("completion_tokens_details") or get("output_tokens_details")
         media = False
         if of_input and isinstance(of_input, dict):
-            self.cached_input += min(given, _count(of_input.get("cached_tokens")))
+            self.cached_input += min(given, token_count(of_input.get("cached_tokens")))
             media = _is_media(of_input)
         if of_output and isinstance(of_output, dict):
-            self.reasoning += _count(of_output.get("reasoning_tokens"))
+            self.reasoning += token_count(of_output.get("reasoning_tokens"))
             media = media or _is_media(of_output)
         self.uncounted += media
 
@@ -83,10 +83,11 @@ def _new_model(total: Usage, model: Any) -> ModelUsage:
     return total.setdefault(name, ModelUsage())
 
 
-def _count(value: Any) -> int:
+def token_count(value: Any) -> int:
+    """Return a number of tokens as a server sends it; 0 for what cannot be one."""
     return value if type(value) is int and 0 < value < _MAX_TOKENS else 0
 
 
 def _is_media(details: dict[str, Any]) -> bool:
     """Tell whether tokens are of sound or images, which have prices of their own."""
-    return bool(_count(details.get("audio_tokens")) or _count(details.get("image_tokens")))
+    return bool(token_count(details.get("audio_tokens")) or token_count(details.get("image_tokens")))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from openai_batch.results.index import Places, index
+from openai_batch.results.statistics import count_name
 from openai_batch.results.tally import Tally
+from openai_batch.results.tokens import counting_tokens
 from openai_batch.results.usage import MAX_MODELS, OTHERS, ModelUsage, Usage
 
 CHAT = {
@@ -89,3 +92,23 @@ def test_models_apart_and_none() -> None:
     """Each model that results name has its own sum; those without a name are together."""
     lines = (line(CHAT), line({"total_tokens": 5}, model="n"), line(CHAT, model=None), line(CHAT, model=7))
     assert {name: each.input for name, each in used(*lines).items()} == {"m": 100, "n": 5, None: 200}
+
+
+@pytest.mark.parametrize("wrong", ["-5", "9" * 30, "9223372036854775807", "1e308", "true", '"12"', "[1]", "9" * 4000])
+def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
+    """Neither in the sums that are shown, which read lines in a faster way."""
+    line = b'{"custom_id":"a","response":{"status_code":200,"body":{"usage":{"prompt_tokens":%s,"completion_tokens":3}}}}'
+    tally = Tally()
+    lines = [line % text.encode() for text in (wrong, "4")]
+    assert list(counting_tokens(lines, tally)) == lines
+    assert tally.usage == {"prompt_tokens": 4, "completion_tokens": tally.usage["completion_tokens"]}
+    assert tally.usage["completion_tokens"] in (3, 6)
+
+
+def test_the_names_that_a_server_sends_are_cut() -> None:
+    """As many are kept as their number and length allow."""
+    names = Counter[str]()
+    for number in range(200):
+        count_name(names, f"{number}" + "x" * 10_000)
+    assert len(names) == 101
+    assert max(map(len, names)) == 200
