@@ -11,6 +11,7 @@ from openai_batch.inputs.source_rows import read_rows
 from openai_batch.jobs.advice import advice
 from openai_batch.jobs.job import Job
 from openai_batch.jobs.store import job_folder
+from openai_batch.results.usage import token_count
 
 from .columns import new_cells
 from .progress import BarReporter
@@ -73,7 +74,7 @@ class Run(Job):
             return self._row.usage
         total: Counter[str] = Counter()
         for result in self.results():
-            total.update({kind: count for kind, count in result.usage.items() if type(count) is int})
+            total.update({kind: token_count(count) for kind, count in result.usage.items() if token_count(count)})
         return dict(total)
 
     def results(self) -> Iterator[Result]:

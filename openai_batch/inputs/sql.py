@@ -9,15 +9,17 @@ peak of 390 MB against 370. DuckDB also has SQL.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError, MissingExtraError, UsageError
+from openai_batch.files.lines import max_line_bytes
 
 from .readers import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .readers import Rows
@@ -32,19 +34,41 @@ def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Ro
 
     The place of a row is its number. Raises InputError if there is no such table, or if the query fails.
     """
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+    with (
+        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)) as base,
+        interruptible(base) as run,
+    ):
+        base.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # no statement can make another file
+        base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_line_bytes())  # a view can make texts of any length
         try:
             base.execute("PRAGMA query_only = ON")
             if sql is None:
                 known = [row[0] for row in base.execute(_TABLES)]
                 quoted = _table(known, table, name).replace('"', '""')
                 sql = f'SELECT * FROM "{quoted}"'  # noqa: S608 - the name comes from the database itself
-            cursor = base.execute(sql)
+            cursor = run(base.execute, sql)
         except (sqlite3.Error, sqlite3.Warning) as exc:
             raise InputError(f"{name}: {exc}", hint=_REMEDY if sql else "is it a SQLite database?") from None
         if cursor.description is None:
             raise InputError(f"{name}: the statement returns no rows", hint="write a SELECT")
-        yield from _fetched([item[0] for item in cursor.description], cursor.fetchmany, sqlite3.Error)
+        columns = [item[0] for item in cursor.description]
+        yield from _fetched(columns, lambda count: run(cursor.fetchmany, count), sqlite3.Error)
+
+
+@contextmanager
+def interruptible(base: Any) -> Iterator[Callable[..., Any]]:
+    """Provide a function that calls one of the connection `base`, and that a signal interrupts, unlike a query."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def run(function: Callable[..., Any], *words: Any) -> Any:
+            future = pool.submit(function, *words)
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                base.interrupt()
+                raise
+
+        yield run
 
 
 def parquet_rows(path: Path, name: str, folder: Path) -> Rows:
@@ -86,14 +110,14 @@ def _table(known: Sequence[str], wanted: str | None, name: str) -> str:
 
 def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
     duckdb = load_duckdb()
-    with connected(folder) as base:
+    with connected(folder) as base, interruptible(base) as run:
         try:
-            cursor = base.execute(sql, values)
+            cursor = run(base.execute, sql, values)
         except duckdb.Error as exc:
             hint = _REMEDY if not values else "is it a Parquet file?"
             raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
         columns = [item[0] for item in cursor.description or ()]
-        yield from _fetched(columns, cursor.fetchmany, duckdb.Error)
+        yield from _fetched(columns, lambda count: run(cursor.fetchmany, count), duckdb.Error)
 
 
 def connected(folder: Path) -> Any:

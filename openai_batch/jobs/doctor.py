@@ -9,7 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from openai_batch.errors import BatchError, UsageError, count_text
+from openai_batch.errors import BatchError, ConfigError, UsageError, count_text
 from openai_batch.files import paths
 from openai_batch.providers.doctor import Finding, ServerReport, check_server, echoes_metadata
 from openai_batch.requests.build import request_line
@@ -134,7 +134,11 @@ def _proxies() -> list[Finding]:
     found = []
     for scheme, url in sorted(urllib.request.getproxies().items()):
         if scheme != "no":
-            parts = urlsplit(url if "://" in url else f"//{url}")
-            place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+            try:
+                parts = urlsplit(url if "://" in url else f"//{url}")
+                place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+            except ValueError:
+                error = ConfigError(f"the {scheme} proxy is not a URL", hint=f"correct or unset {scheme.upper()}_PROXY")
+                return [Finding("proxies", "failed", error.message, error.hint, error)]
             found.append(f"{scheme}: {place}")
     return [Finding("proxies", "ok", ", ".join(found))] if found else []

@@ -7,6 +7,7 @@ the others. A URL holds a secret, so it is never shown.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import subprocess
@@ -105,10 +106,19 @@ def _resolved(target: str) -> str:
     return value
 
 
+def command_words(text: str, *, windows: bool = os.name == "nt") -> list[str]:
+    """Return the words of a command as a user writes it: quotes join words; on Windows, a backslash is one of a path.
+
+    Raises ValueError if a quote has no end.
+    """
+    words = shlex.split(text, posix=not windows)
+    return [word.replace('"', "") for word in words] if windows else words
+
+
 def _words(target: str) -> list[str]:
     """Return the words of a command. No shell reads it, so what a job says cannot become a command."""
     try:
-        words = shlex.split(target.removeprefix(_COMMAND))
+        words = command_words(target.removeprefix(_COMMAND))
     except ValueError:
         words = []
     if not words:

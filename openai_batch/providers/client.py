@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.errors import PASSING, UsageError
+from openai_batch.errors import PASSING, ConfigError, UsageError
 from openai_batch.hidden_keys import hide_key
 from openai_batch.net.answers import limited_client
 from openai_batch.net.delays import retry_after
@@ -65,14 +65,25 @@ def own_connections(client: OpenAI) -> OpenAI:
 def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
     from openai import DefaultHttpxClient
 
-    return limited_client(
-        DefaultHttpxClient,
-        _stop_hopeless_tries,
-        # A redirect would send the key, the prompts, and a second request for a batch to another address.
-        follow_redirects=False,
-        trust_env=not is_loopback(urlsplit(base_url).hostname),
-        event_hooks={"request": [*hooks]},
-    )
+    try:
+        return limited_client(
+            DefaultHttpxClient,
+            _stop_hopeless_tries,
+            # A redirect would send the key, the prompts, and a second request for a batch to another address.
+            follow_redirects=False,
+            trust_env=not is_loopback(urlsplit(base_url).hostname),
+            event_hooks={"request": [*hooks]},
+        )
+    except OSError as exc:
+        raise ConfigError(
+            f"the certificates cannot be read ({exc.strerror or type(exc).__name__})",
+            hint="correct or unset SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from None
+    except Exception as exc:  # noqa: BLE001 - what is wrong with a proxy has no common class, and may hold its password
+        hint = "correct or unset HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+        if isinstance(exc, ImportError):
+            hint = "pip install socksio, or name an HTTP proxy in HTTPS_PROXY"
+        raise ConfigError("the proxy that the environment names cannot be used", hint=hint) from None
 
 
 def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:

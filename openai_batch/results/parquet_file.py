@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from openai_batch.errors import BatchError
-from openai_batch.inputs.sql import connected, load_duckdb
+from openai_batch.inputs.sql import connected, interruptible, load_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,9 +85,9 @@ def write_parquet(
         f"COPY (SELECT {shown} FROM read_json($source, format='newline_delimited', columns={{{typed}}},"  # noqa: S608
         f" maximum_object_size={longest + 1})) TO '{_doubled(str(target))}' (FORMAT parquet, ROW_GROUP_SIZE {_GROUP})"
     )
-    with connected(folder) as base:
+    with connected(folder) as base, interruptible(base) as run:
         try:
-            base.execute(query, {"source": str(source)})
+            run(base.execute, query, {"source": str(source)})
         except duckdb.Error as exc:
             reason = str(exc).strip().partition("\n")[0]
             raise BatchError(

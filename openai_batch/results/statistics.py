@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _NAMES = 100
 """How many different names are counted by themselves; a server can send any text."""
 
+_LENGTH = 200
+"""Characters of a name that are kept."""
+
 OTHER = "(other)"
 """The name under which further names are counted."""
 
@@ -65,5 +68,6 @@ class Statistics:
 
 
 def count_name(names: Counter[str], name: str, count: int = 1) -> None:
-    """Count a name; beyond the first hundred, under `(other)`."""
+    """Count the beginning of a name; beyond the first hundred, under `(other)`."""
+    name = name[:_LENGTH]
     names[name if name in names or len(names) < _NAMES else OTHER] += count

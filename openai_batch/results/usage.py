@@ -17,7 +17,7 @@ class _Details(msgspec.Struct, gc=False):
     @property
     def media(self) -> bool:
         """Whether tokens are of sound or images, which have prices of their own."""
-        return bool(_count(self.audio_tokens) or _count(self.image_tokens))
+        return bool(token_count(self.audio_tokens) or token_count(self.image_tokens))
 
 
 class TokenCounts(msgspec.Struct, gc=False):
@@ -65,10 +65,10 @@ class ModelUsage:
 
     def add(self, usage: TokenCounts, *, answered: bool) -> None:
         """Add the tokens of one result. One that is not `answered` may have none: it is not billed."""
-        given = _count(usage.prompt_tokens) or _count(usage.input_tokens)
-        made = _count(usage.completion_tokens) or _count(usage.output_tokens)
+        given = token_count(usage.prompt_tokens) or token_count(usage.input_tokens)
+        made = token_count(usage.completion_tokens) or token_count(usage.output_tokens)
         if not given and not made:
-            given = _count(usage.total_tokens)  # all that some servers tell of embeddings
+            given = token_count(usage.total_tokens)  # all that some servers tell of embeddings
         if not given and not made:
             self.uncounted += answered
             return
@@ -79,9 +79,9 @@ class ModelUsage:
         of_input = usage.prompt_tokens_details or usage.input_tokens_details
         of_output = usage.completion_tokens_details or usage.output_tokens_details
         if of_input:
-            self.cached_input += min(given, _count(of_input.cached_tokens))
+            self.cached_input += min(given, token_count(of_input.cached_tokens))
         if of_output:
-            self.reasoning += _count(of_output.reasoning_tokens)
+            self.reasoning += token_count(of_output.reasoning_tokens)
         self.uncounted += bool((of_input and of_input.media) or (of_output and of_output.media))
 
 
@@ -117,5 +117,6 @@ def _new_model(total: Usage, model: Any) -> ModelUsage:
     return total.setdefault(name, ModelUsage())
 
 
-def _count(value: Any) -> int:
+def token_count(value: Any) -> int:
+    """Return a number of tokens as a server sends it; 0 for what cannot be one."""
     return value if type(value) is int and 0 < value < _MAX_TOKENS else 0

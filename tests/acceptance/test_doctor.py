@@ -33,6 +33,24 @@ def test_this_machine_is_checked_without_a_provider() -> None:
     assert "secret-word" not in proxied.out + proxied.err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("HTTPS_PROXY", "http://me:secret-word@[::1", "HTTPS_PROXY"),
+        ("HTTPS_PROXY", "ftp://me:secret-word@proxy.example", "HTTPS_PROXY"),
+        ("ALL_PROXY", "socks5://me:secret-word@proxy.example", "HTTPS_PROXY"),
+        ("SSL_CERT_FILE", "/nope", "SSL_CERT_FILE"),
+    ],
+)
+def test_a_proxy_or_certificates_of_no_use_are_named(variable: str, value: str, hint: str) -> None:
+    """By `doctor` and by whatever asks a provider; the password of the proxy is not shown."""
+    Path("p.txt").write_text("Hi\n", encoding="utf-8")
+    env = {variable: value, "OPENAI_API_KEY": KEY}
+    for words in (["doctor", "openai"], ["run", "p.txt", "-p", "openai", "-m", "gpt-4o-mini", "-o", "out.jsonl"]):
+        result = inside(*words, env=env).failed(2, "the ", hint)
+        assert "secret-word" not in result.out + result.err
+
+
 def test_a_broken_machine_is_named(home: Path) -> None:
     """A wrong configuration, a folder that others may change, and a damaged registry each fail with their remedy."""
     state = Path(os.environ["OBATCH_STATE_DIR"])

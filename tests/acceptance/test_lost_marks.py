@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from acceptance.conftest import configure
-from support.command import environment, invoke, request, write
+from support.command import environment, inside, invoke, request, write
+from support.exchange import Dropped
+from support.faults import FaultServer
 
 if TYPE_CHECKING:
-    from support.faults import FaultServer
+    from support.exchange import Exchange, Request
 
 RUN = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--force")
 
@@ -36,6 +38,28 @@ def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shap
     invoke(*RUN).succeeded()
     assert len(faulty.batches) == 1
     assert len(faulty.uploads) == 1
+
+
+@pytest.mark.parametrize("call", ["files", "batches"])
+def test_no_answer_does_not_make_a_batch_that_of_others(
+    faulty: FaultServer, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the batch itself, or its file, shows the marks, and the provider breaks off, it is asked again."""
+    start(f"shape={'barelist,othername' if call == 'batches' else 'nometadata'}")
+    route = FaultServer._route
+
+    def broken(server: FaultServer, exchange: Exchange, request: Request) -> None:
+        if request.method == "GET" and f"/{call}/" in request.path:
+            raise Dropped
+        route(server, exchange, request)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FaultServer, "_route", broken)
+        for words in (("recover", "-p", "faulty"), RUN):
+            inside(*words).failed(1, "cannot be reached")
+    assert len(faulty.uploads) == 1
+    assert "batch_2" in inside("recover", "-p", "faulty").succeeded().out
+    assert len(faulty.batches) == 1
 
 
 @pytest.mark.slow

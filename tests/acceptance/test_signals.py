@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.command import COMMAND, PATIENCE, STOPS, Terminal, environment, invoke, request, write
+from support.sample_tables import needs_duckdb
 from support.servers import wait_until
 
 if TYPE_CHECKING:
@@ -53,6 +57,26 @@ def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Si
     assert told.endswith("error: interrupted; job 1 was not cancelled: it keeps running\nhint: obatch wait 1\n")
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("status", "-q").succeeded().out == "in_progress\n"
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) AS text FROM c"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("duckdb", marks=needs_duckdb)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_query_without_an_end_is_interrupted(kind: str, number: signal.Signals, code: int) -> None:
+    """That of a view in a database, and one over files."""
+    words = ["--sql", "SELECT count(*) AS text FROM range(100000000000) a, range(1000000)"]
+    if kind == "sqlite":
+        with closing(sqlite3.connect("t.db")) as base:
+            base.execute(f"CREATE VIEW v AS {ENDLESS}")
+        words = ["t.db"]
+    process = start("prepare", *words, "-m", "m", "-o", "out.jsonl")
+    time.sleep(4)
+    assert process.poll() is None
+    assert "bug" not in stop(process, number)
+    assert process.returncode == code
+    assert not Path("out.jsonl").exists()
 
 
 def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:

@@ -136,6 +136,10 @@ def test_sqlite_tables_and_queries() -> None:
     invoke(*words, "--table", "nope").failed(3, "no table 'nope'", "reviews")
     invoke(*words, "--sql", "SELECT nope FROM reviews").failed(3, "no such column: nope", "query")
     invoke(*words, "--sql", "DROP TABLE reviews").failed(3, "readonly database", "query")
+    for statement in ("ATTACH 'made.db' AS other", "VACUUM INTO 'made.db'"):
+        invoke(*words, "--sql", statement).failed(3, "too many attached databases", "query")
+    assert not Path("made.db").exists()
+    invoke(*words, "--sql", "SELECT hex(zeroblob(9000000)) AS text").failed(3, "too big")
     invoke(*words, "--sql", "SELECT id, id FROM reviews").failed(3, "two columns are called 'id'", "AS")
     assert Path("t.db").read_bytes() == before
 

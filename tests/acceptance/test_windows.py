@@ -62,6 +62,43 @@ def test_a_job_from_prompts_to_answers(faulty: FaultServer) -> None:
     assert not list(Path().glob(".*"))
 
 
+MORE = """
+import os, sys
+from pathlib import Path
+from support.command import inside
+def done(*words, code=0):
+    result = inside(*words)
+    assert result.code == code, (words, result)
+    return result
+os.environ["EDITOR"] = f"{sys.executable} edit.py"
+Path("edit.py").write_text("import sys, pathlib\\np = pathlib.Path(sys.argv[1])\\n"
+                           "p.write_text(p.read_text().replace('= 1', '= 2'))", encoding="utf-8")
+Path("tell.py").write_text("import os\\nopen('told', 'a').write(os.environ['OBATCH_MESSAGE'])", encoding="utf-8")
+done("config", "set", "providers.faulty.max_requests", "1")
+done("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--notify", f"cmd:{sys.executable} tell.py")
+assert "3 of 3" in Path("told").read_text(encoding="utf-8")
+done("config", "edit")
+assert "max_requests = 2" in Path(os.environ["OBATCH_CONFIG"]).read_text(encoding="utf-8")
+done("config", "unset", "providers.faulty.max_requests")
+for words in (["report"], ["report", "--html", "page.html"], ["stats", "in.jsonl"], ["stats", "out.jsonl"],
+              ["cost", "in.jsonl", "-p", "faulty"], ["cost"], ["doctor", "faulty"], ["providers", "test", "faulty"],
+              ["config", "show"], ["run", "in.jsonl", "-p", "faulty", "--dry-run"],
+              ["results", "--as", "rows", "-o", "rows.csv"], ["results", "--as", "rows", "-o", "rows.parquet"]):
+    done(*words)
+done("run", "in.jsonl", "-p", "faulty", "-o", "new.jsonl", "--again", "--max-cost", "1", code=3)
+done("providers", "rm", "faulty")
+print(sum(1 for _ in open("page.html", encoding="utf-8")) > 50)
+"""
+
+
+def test_the_other_commands(faulty: FaultServer) -> None:
+    """Reports, costs, the configuration, checks of a provider, several parts at a time, and a command that is told."""
+    write("in.jsonl", [request(name) for name in "abc"])
+    assert on_windows(MORE).strip() == "True"
+    assert len(faulty.batches) == 3
+    assert not list(Path().glob(".*"))
+
+
 PYTHON = """
 import os
 from pathlib import Path

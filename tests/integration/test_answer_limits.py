@@ -26,6 +26,7 @@ from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
 from openai_batch.net.answers import MAX_ANSWER_BYTES
 from openai_batch.net.plain_get import plain_get
+from openai_batch.net.time_limit import deadline_in, until
 from openai_batch.providers import api, get_provider_by_name
 
 if TYPE_CHECKING:
@@ -121,6 +122,21 @@ def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) ->
         with pytest.raises(WaitTimeoutError, match="still uncertain"):
             workbench.workflow().wait(job, timeout=1.5)
         assert time.monotonic() - begun < 8
+    assert len(workbench.server.creates) == 1
+
+
+def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
+    """A create was refused, and made a batch all the same: what could not be looked for in time is not sent again."""
+    spec = workbench.spec("fault:create=made.400;list=lag:99")
+    with pytest.raises(ApiError):
+        start(workbench.workflow(), spec)
+    (plan,) = workbench.server._plans.values()
+    plan.faults["list"] = deque([Fault("drip")] * 99)
+    with pytest.raises(UnreachableError, match="no answer in time"), until(deadline_in(1.0)):
+        start(workbench.workflow(), spec)
+    assert len(workbench.server.creates) == 1
+    workbench.server.settle()
+    assert start(workbench.workflow(), spec)[0].batch_ids == list(workbench.server.batches)
     assert len(workbench.server.creates) == 1
 
 

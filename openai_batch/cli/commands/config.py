@@ -164,13 +164,14 @@ def _changed(key: str, text: str, path: Path, *, as_json: bool) -> None:
 def _run_editor(path: str) -> None:
     """Run the user's editor on a file. Raises ConfigError if there is none."""
     import os
-    import shlex
     import subprocess
+
+    from openai_batch.jobs.notify import command_words
 
     usual = "notepad" if os.name == "nt" else "vi"
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or usual
     try:
-        subprocess.run([*shlex.split(command), path], check=True)  # noqa: S603 - the user's own editor
+        subprocess.run([*command_words(command), path], check=True)  # noqa: S603 - the user's own editor
     except (OSError, ValueError, subprocess.CalledProcessError) as exc:
         raise ConfigError(f"the editor {command!r} failed: {exc}", hint="set VISUAL or EDITOR") from exc
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from openai_batch.results.index import Places, index
+from openai_batch.results.statistics import count_name
 from openai_batch.results.tally import Tally
 from openai_batch.results.usage import MAX_MODELS, OTHERS, ModelUsage, Usage
 
@@ -89,3 +91,25 @@ def test_models_apart_and_none() -> None:
     """Each model that results name has its own sum; those without a name are together."""
     lines = (line(CHAT), line({"total_tokens": 5}, model="n"), line(CHAT, model=None), line(CHAT, model=7))
     assert {name: each.input for name, each in used(*lines).items()} == {"m": 100, "n": 5, None: 200}
+
+
+@pytest.mark.parametrize("wrong", ["-5", "9" * 30, "9223372036854775807", "1e308", "true", '"12"', "[1]", "9" * 4000])
+def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
+    """Whatever a server counts, the sum is that of the numbers that can be true."""
+    lines = [
+        f'{{"custom_id":"{name}","response":{{"status_code":200,"body":{{"model":"m","choices":[{{"message":'
+        f'{{"content":"a"}}}}],"usage":{{"prompt_tokens":{count},"completion_tokens":3}}}}}}}}'
+        for name, count in (("a", wrong), ("b", "4"))
+    ]
+    found = used(*lines)["m"]
+    assert found.input == 4
+    assert found.output in (3, 6)
+
+
+def test_the_names_that_a_server_sends_are_cut() -> None:
+    """As many are kept as their number and length allow."""
+    names = Counter[str]()
+    for number in range(200):
+        count_name(names, f"{number}" + "x" * 10_000)
+    assert len(names) == 101
+    assert max(map(len, names)) == 200

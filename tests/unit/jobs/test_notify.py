@@ -1,0 +1,25 @@
+"""The words of a command that a user writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from openai_batch.jobs.notify import command_words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (r'"C:\Program Files\tell.exe" -m "two words"', [r"C:\Program Files\tell.exe", "-m", "two words"]),
+        (r"C:\tools\tell.exe", [r"C:\tools\tell.exe"]),
+        (" ", []),
+    ],
+)
+def test_a_path_on_windows_keeps_its_backslashes(text: str, words: list[str]) -> None:
+    """And quotes join words."""
+    assert command_words(text, windows=True) == words
+
+
+def test_words_are_those_of_a_shell_elsewhere() -> None:
+    """With quotes and backslashes."""
+    assert command_words(r"tell 'two words' a\ b", windows=False) == ["tell", "two words", "a b"]
