@@ -116,13 +116,13 @@ def kind_of_keys(params: Mapping[str, Any]) -> BatchType:
             + ("; a 'prompt' alone does not say which endpoint it is for" if ambiguous else ""),
             hint='name the endpoint: endpoint="/v1/completions" or endpoint="/v1/images/generations"'
             if ambiguous
-            else 'or name the endpoint: endpoint="/v1/…"',
+            else 'add one of them, or name the endpoint: endpoint="/v1/…"',
         )
     if len(kinds) > 1:
         raise InputError(
             "Request cannot include multiple types of parameters. Use only one of: "
             "'input', 'messages', 'documents', or 'text_1' (or 'file')",
-            hint='or name the endpoint: endpoint="/v1/…"',
+            hint='leave out the others, or name the endpoint: endpoint="/v1/…"',
         )
     if kinds[0] is BatchType.EMBEDDING:
         if model.startswith(_MODERATION_MODELS):
