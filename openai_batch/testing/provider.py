@@ -25,10 +25,8 @@ _CONFIG = """[providers.fake]
 base_url = "{url}"
 chat_model = "fake-model"
 embedding_model = "fake-model"
-
-[providers.fake.prices."*"]
-input = {prices.input}
-output = {prices.output}
+prices."*".input = {prices.input}
+prices."*".output = {prices.output}
 """
 
 
