@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.collect import Collected
     from openai_batch.jobs.store.records import EarlierJobs, JobRecord
     from openai_batch.results.export import Export
+    from openai_batch.results.result import Judge
 
     from .session import CommandSession
 
@@ -68,6 +69,7 @@ def deliver(
 def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.store.job_folder import judge_of
     from openai_batch.results.outcome import Outcome
 
     with workspace() as folder:
@@ -77,16 +79,14 @@ def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, r
         current.reporter.close()
         if path.stat().st_size:
             written = collected.tally.requests - collected.tally.outcomes[Outcome.MISSING]
-            preview(path, written, _prompts(job, requests))
+            preview(path, written, _prompts(job, requests), judge_of(job))
     return collected
 
 
-def preview(path: Path, total: int, prompts: dict[str, str]) -> None:
-    """Show the first of `total` results on a terminal; `prompts` are by custom id, where they are known."""
-    from openai_batch.results.result import Result
-
+def preview(path: Path, total: int, prompts: dict[str, str], judge: Judge) -> None:
+    """Show the first of `total` results, read by `judge`, on a terminal; `prompts` by custom id, as far as known."""
     with path.open("rb") as handle:
-        results = [Result.of(line) for line in itertools.islice(handle, PREVIEW)]
+        results = [judge(line) for line in itertools.islice(handle, PREVIEW)]
     rows = [(each.custom_id, prompts.get(each.custom_id, ""), each.ok, _short(each.summary)) for each in results]
     Output().answers(rows, more=max(0, total - len(rows)))
 

@@ -84,7 +84,7 @@ def prepare(
     made = writer.made
     if not made.requests:
         if made.skipped:
-            raise InputError(f"{first_name}: every prompt is empty", hint="fill them in, or choose another --prompt")
+            raise NoPromptError(f"{first_name}: every prompt is empty", hint="fill them in, or choose another --prompt")
         if kinds <= {"txt"}:
             raise InputError(f"{first_name}: there is no prompt", hint="write one prompt per line")
         raise InputError(f"{first_name}: there is no row", hint="write at least one row below the header")
@@ -175,6 +175,10 @@ class _Writer:
         self._lines.clear()
         self._rows.clear()
         self._size = 0
+
+
+class NoPromptError(InputError):
+    """Every row was skipped, because its prompt is empty."""
 
 
 class _EmptyPromptError(InputError):

@@ -91,7 +91,7 @@ def collect(
     """
     earlier = earlier or EarlierJobs()
     if export is not None:
-        export.columns = job_folder.columns_of(job)
+        export.columns, export.judge = job_folder.columns_of(job), job_folder.judge_of(job)
     if isinstance(target, Path):
         check_output(workflow, target, job, earlier, force=force)
     if missing is not None:
@@ -221,12 +221,12 @@ def result_lines(
             f"some rows of job {job.id} have the answers of other rows or jobs, and this machine does not know which",
             hint="run the same command with its input again",
         )
-    order = result_order(workflow, job)
+    order, judge = result_order(workflow, job), job_folder.judge_of(job)
     if order is None:
         with _prefetched(workflow, job, job.parts) as parts:
             for part in parts:
                 with _fetched(workflow, part, job, tally, None) as (streams, places):
-                    yield from as_received(streams, places, tally)
+                    yield from as_received(streams, places, tally, judge)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
         tally.outcomes[Outcome.MISSING] += missing
@@ -241,9 +241,10 @@ def result_lines(
             files = AnswerFiles([job_folder.answers_named(name) for name in skipped.files()], job.id)
             stack.callback(files.close)
             _, scratch = stack.enter_context(part_file(beside))
-            results = completed(results, skipped, files, scratch)
+            results = completed(results, skipped, files, scratch, judge)
         reasons = MissingReasons(job)
-        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=path is not None)
+        rename = path is not None
+        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=rename, judge=judge)
     _warn_of(workflow, tally)
 
 
@@ -331,6 +332,7 @@ def _fetched(
     short: ShortFiles = {}
     part = _with_current_files(workflow, job, _with_late_files(workflow, job, part), short)
     places, unreadable_before = Places(), tally.unreadable_count
+    judge = job_folder.judge_of(job)
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as closed, contextlib.ExitStack() as stack:  # Windows renames no open file
         for file_id in (part.output_file_id, part.error_file_id):
@@ -338,7 +340,7 @@ def _fetched(
                 handle = open_file(workflow, job, file_id, stack, short)
                 unreadable = tally.unreadable_count
                 try:
-                    index(handle, len(streams), f"file {file_id}", places, tally)
+                    index(handle, len(streams), f"file {file_id}", places, tally, judge)
                 except DownloadError:
                     closed.callback(forget_file, job, file_id)
                     raise

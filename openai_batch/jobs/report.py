@@ -40,6 +40,7 @@ def report(workflow: Workflow, job: JobRecord) -> Report:
     span = None if made.sent_at is None or made.ended_at is None else (made.sent_at, made.ended_at)
     scratch = paths.private_dir(paths.state_dir() / "spool") / "report"
 
+    judge = job_folder.judge_of(job)
     with contextlib.ExitStack() as stack:
         prompts = _prompts(job, stack)
 
@@ -53,7 +54,7 @@ def report(workflow: Workflow, job: JobRecord) -> Report:
                 keep(Result.missing(custom_id, verdict))
 
         for line in result_lines(workflow, job, scratch, made.tally, note):
-            result = Result.of(line)
+            result = judge(line)
             made.statistics.add(result, span)
             keep(result)
     job = workflow.registry.job(job.id)  # the tokens of its results have just been counted

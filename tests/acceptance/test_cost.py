@@ -60,8 +60,8 @@ def priced(answers: Callable[[dict[str, Any]], Any]) -> Any:
     @contextlib.contextmanager
     def running() -> Iterator[FakeProvider]:
         with fake_provider(answers) as fake:
-            with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
-                handle.write(PRICES)
+            config = Path(os.environ["OBATCH_CONFIG"])
+            config.write_text(config.read_text(encoding="utf-8").partition("prices.")[0] + PRICES, encoding="utf-8")
             yield fake
 
     return running()
