@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openai_batch.costs.receipt import ModelCost
     from openai_batch.jobs.receipt import Spending
     from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.results.tally import Tally
 
     from .output import Output
 
@@ -185,6 +186,18 @@ def receipt_text(job: JobRecord) -> str:
         return f"unknown: no price, or no count of tokens, for {', '.join(receipt.unpriced)}"
     by = f", prices by {', '.join(receipt.sources)}" if receipt.sources else ""
     return usd(receipt.amount) + by + ("" if receipt.whole else "; more results are to come")
+
+
+def used_tokens(job: JobRecord, tally: Tally) -> dict[str, int]:
+    """Return the tokens that the requests of a job used, by kind; answers of earlier jobs are not among them."""
+    receipt = receipt_of(job)
+    if job.usage or receipt is None:
+        return job.usage or dict(tally.usage)
+    used = {
+        "prompt_tokens": sum(each.input for each in receipt.models),
+        "completion_tokens": sum(each.output for each in receipt.models),
+    }
+    return used if any(used.values()) else {}
 
 
 def short_receipt(job: JobRecord) -> str:

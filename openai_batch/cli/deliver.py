@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from openai_batch.errors import BatchError, count_text
 
-from .cost_format import short_receipt
+from .cost_format import short_receipt, used_tokens
 from .job_format import job_record, next_command, tokens_text, took_text
 from .output import JsonArray, Output, errors
 
@@ -136,7 +136,7 @@ def conclude(
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
         errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
     took = took_text(job)
-    costs = [tokens_text(job.usage or tally.usage), short_receipt(job), f"took {took}" if took else ""]
+    costs = [tokens_text(used_tokens(job, tally)), short_receipt(job), f"took {took}" if took else ""]
     try:
         raise_if_incomplete(collected, strict=strict)
     except BatchError:
@@ -169,7 +169,7 @@ def result_record(collected: Collected) -> dict[str, Any]:
             "missing_sample": tally.missing,
             "causes": {cause.cause: cause.count for cause in tally.causes.most_common(Outcome.ERROR)[:20]},
             "failures": causes_record(tally.causes.most_common()[:20]),
-            "usage": collected.job.usage or dict(tally.usage),
+            "usage": used_tokens(collected.job, tally),
         },
         "next": next_command(collected.job),
     }
