@@ -249,7 +249,7 @@ def test_a_job_that_goes_on_counts_what_it_has(provider: FakeProvider) -> None:
     """A part that was refused is sent by the same command, and the parts that were sent before count too."""
     made(4)
     config = Path(os.environ["OBATCH_CONFIG"])
-    config.write_text(config.read_text().replace("chat_model", "max_requests = 2\nchat_model"))
+    config.write_text(config.read_text().replace("chat_model", "max_requests = 2\nparallel = 1\nchat_model"))
     provider.fail("POST /batches", 400)
     inside("submit", "in.jsonl").failed(1, "told to fail")
     inside("submit", "in.jsonl", "--max-cost", "0.0010").failed(3, "this can cost up to $0.001")
