@@ -35,6 +35,13 @@ _COMMANDS = [
     ["results", "1"],
 ]
 _WIDTH = 92
+_CONFIG = """[providers.openai]
+base_url = "{}"
+[providers.openai.prices."gpt-4o-mini"]
+input = 0.075
+output = 0.30
+"""
+"""The provider, with the prices of OpenAI, which are not known for another address."""
 
 
 def picture() -> str:
@@ -43,7 +50,7 @@ def picture() -> str:
     with tempfile.TemporaryDirectory() as folder, FakeServer(_answer, polls=0) as server:
         home = Path(folder)
         (home / "reviews.csv").write_text(_TABLE, encoding="utf-8")
-        (home / "config.toml").write_text(f'[providers.openai]\nbase_url = "{server.base_url}"\n', encoding="utf-8")
+        (home / "config.toml").write_text(_CONFIG.format(server.base_url), encoding="utf-8")
         (home / "config.toml").chmod(0o600)
         for words in _COMMANDS:
             shown = " ".join(f'"{word}"' if " " in word else word for word in words)
@@ -53,8 +60,12 @@ def picture() -> str:
     return re.sub(r"\s*@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)  # fonts of another host
 
 
-def _answer(request: dict[str, Any]) -> str:
-    return "bad" if "broken" in request["body"]["messages"][-1]["content"] else "good"
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    text = request["body"]["messages"][-1]["content"]
+    message = {"role": "assistant", "content": "bad" if "broken" in text else "good"}
+    usage = {"prompt_tokens": 8 + len(text) // 4, "completion_tokens": 1}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    return {"object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}
 
 
 def _run(words: list[str], home: Path) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import json_documents
+import json_fields
 import msgspec
 
 from openai_batch import errors
@@ -72,7 +73,7 @@ def _exit_codes() -> str:
 With `--strict`, refused and cut answers count as not answered. With several jobs, 5 counts more than 124.
 `obatch status --exit-code` uses the same codes.
 
-An expected failure is two lines, `error:` and `hint:`, with details between them. `OBATCH_DEBUG=1` adds the traceback.
+An error is two lines, `error:` and `hint:`, with details between them. `OBATCH_DEBUG=1` adds the traceback.
 In Python, each error has the `exit_code`, a `hint` and `details`: see [errors](../api.md#errors-openai_batcherrors).
 """
 
@@ -179,7 +180,7 @@ same as without `--json`.
         parts.append(_table(("key", "type", "meaning"), _rows(fields)))
         if name == "job-results":
             parts.append("The keys of `results`:\n")
-            parts.append(_table(("key", "type", "meaning"), _rows(json_documents.RESULTS)))
+            parts.append(_table(("key", "type", "meaning"), _rows(json_fields.RESULTS)))
     for name, about in json_documents.FREE.items():
         parts.append(f"## {name}\n\nThis is {about}.\n")
     return "\n".join(parts)
@@ -189,11 +190,11 @@ def _link(name: str) -> str:
     return f"[{name}](#{name})"
 
 
-def _rows(fields: json_documents.Fields) -> list[tuple[str, str, str]]:
+def _rows(fields: json_fields.Fields) -> list[tuple[str, str, str]]:
     return [(f"`{key}`", _kind(kind), text) for key, (kind, text) in fields.items()]
 
 
-def _kind(kind: str | json_documents.Schema) -> str:
+def _kind(kind: str | json_fields.Schema) -> str:
     """Return a type in words."""
     if isinstance(kind, str):
         return kind

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import BatchError, MissingExtraError, UsageError
+from openai_batch.errors import BatchError, MissingExtraError, UsageError, count_text
 from openai_batch.escapes import escape_newlines
 from openai_batch.hidden_keys import hide_key
 from openai_batch.providers.keys import key_from_environment
@@ -76,8 +76,9 @@ def notify(
 def message(job: JobRecord) -> str:
     """Return one line that says how a job has ended."""
     named = f" ({job.name})" if job.name else ""
-    counts = job.counts
-    return escape_newlines(f"job {job.id}{named} {job.status}: {counts.completed:,} of {job.requests:,} requests")
+    counts, total = job.counts, count_text(job.counts.total, "request")
+    answered = f"{counts.completed:,} of {total} answered" if counts.done else total  # not every provider counts
+    return escape_newlines(f"job {job.id}{named} {job.status}: {answered}")
 
 
 def variables(job: JobRecord) -> dict[str, str]:
@@ -87,7 +88,7 @@ def variables(job: JobRecord) -> dict[str, str]:
         "OBATCH_STATUS": job.status,
         "OBATCH_NAME": job.name or "",
         "OBATCH_JOB_PROVIDER": job.provider,
-        "OBATCH_REQUESTS": str(job.requests),
+        "OBATCH_REQUESTS": str(job.counts.total),
         "OBATCH_SUCCEEDED": str(job.counts.completed),
         "OBATCH_FAILED": str(job.counts.failed),
         "OBATCH_OUTPUT": job.output_path or "",

@@ -53,6 +53,21 @@ def test_a_command_is_told_in_its_environment(faulty: FaultServer, tmp_path: Pat
     assert len(faulty.batches) == 1
 
 
+def test_rows_that_were_answered_before_are_not_counted(faulty: FaultServer, tmp_path: Path) -> None:
+    """The message and the tokens at the end are of the requests that this job sent."""
+    words = ["run", "p.txt", "-p", "faulty", "-m", "m", "-o", "out.jsonl", "--notify", teller(tmp_path)]
+    Path("p.txt").write_text("a\nb\n", encoding="utf-8")
+    assert "2 of 2 succeeded; 6 tokens in, 8 out" in inside(*words).succeeded().err
+    Path("p.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    assert "3 of 3 succeeded; 3 tokens in, 4 out" in inside(*words).succeeded().err
+    assert [call["OBATCH_MESSAGE"] for call in told(tmp_path)] == [
+        "job 1 completed: 2 of 2 requests answered",
+        "job 2 completed: 1 of 1 request answered",
+    ]
+    assert [call["OBATCH_REQUESTS"] for call in told(tmp_path)] == ["2", "1"]
+    assert len(faulty.batches) == 2
+
+
 def test_wait_tells_of_each_job(faulty: FaultServer, tmp_path: Path) -> None:
     """`wait` on several jobs tells of each as it ends, also of failed ones, and not of one that still runs."""
     write("one.jsonl", [request("a", "fault:end=completed")])

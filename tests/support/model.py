@@ -26,7 +26,8 @@ class Model:
         body = result_line(request, answer)["response"]["body"]
         if "usage" not in body or isinstance(answer, Failure):
             return answer
-        asked = 8 + len(json.dumps(request["body"])) // 5
+        texts = request["body"].get("messages") or [{"content": request["body"].get("input", "")}]
+        asked = sum(7 + len(str(each["content"])) // 4 for each in texts)
         made = 0 if "embedding" in request["url"] else 1 + len(str(answer)) // 5
         usage = {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
         return body | {"usage": usage}

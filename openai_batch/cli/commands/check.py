@@ -42,7 +42,7 @@ def check(
     for name in names:
         result = check_input(name, provider)
         if not json:
-            _show(output, result, alone=len(names) == 1)
+            _show(output, result, alone=len(names) == 1, named=provider is not None)
         results.append(result)
     if json:
         records = [_record(result) for result in results]
@@ -63,11 +63,10 @@ def _raise_if_bad(results: list[CheckResult], *, named: bool) -> None:
         verb = "has" if len(bad) == 1 else "have"
         raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
     prompts = f"for prompts and tables: `obatch run` or `obatch prepare {bad[0].name}`"
-    provider = f" for {bad[0].provider}" if named else ""
-    raise InputError(f"{_summary(bad[0])}{provider}", hint="fix the file" if bad[0].is_requests else prompts)
+    raise InputError(_summary(bad[0], named=named), hint="fix the file" if bad[0].is_requests else prompts)
 
 
-def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
+def _show(output: Output, result: CheckResult, *, alone: bool, named: bool) -> None:
     """Print the problems of a file. If the only file is bad, its summary is the error of the command instead."""
     report = result.report
     output.lines(problem.located(result.name) for problem in report.problems)
@@ -75,13 +74,14 @@ def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
     if hidden > 0:
         errors.note(f"… and {hidden:,} more")
     if report.ok or not alone:
-        errors.note(_summary(result))
+        errors.note(_summary(result, named=named))
 
 
-def _summary(result: CheckResult) -> str:
+def _summary(result: CheckResult, *, named: bool) -> str:
     report = result.report
     if not report.ok:
-        return f"{result.name} has {count_text(report.problem_count, 'problem')}"
+        provider = f" for {result.provider}" if named else ""
+        return f"{result.name} has {count_text(report.problem_count, 'problem')}{provider}"
     warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
     requests = count_text(report.requests, "request")
     fits = (
