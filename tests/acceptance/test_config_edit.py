@@ -127,7 +127,7 @@ def test_a_broken_file_is_named_and_stays() -> None:
     assert path.read_text(encoding="utf-8") == "[broken\n"
     config()
     path.chmod(0o666)
-    inside("config", "set", "provider", "local").failed(2, "other users may change")
+    inside("config", "set", "provider", "local").failed(2, "other users can change")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
