@@ -97,7 +97,7 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["set", "providers.acme.api_key_env", "OPENAI_API_KEY"], 2, "OPENAI_API_KEY is OpenAI's key"),
         (["set", "provider", "acmee"], 2, "provider = 'acmee' is not known"),
         (["set", "providers.local.idle_second", "1"], 2, "unknown key 'idle_second'"),
-        (["set", "notify", "slack://a/b/c"], 2, "notify holds a URL"),
+        (["set", "notify", "slack://a/b/c"], 2, "notify contains a URL"),
         (["set", "colour", "red"], 2, "'colour' is not a setting"),
         (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
         (["set", "provider = 'x' #", "y"], 2, "is not a setting"),

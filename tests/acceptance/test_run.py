@@ -76,7 +76,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request("b", text="Something else")])
-    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "holds the results of job 1", "--force")
+    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "contains the results of job 1", "--force")
     assert len(faulty.creates) == 1
     invoke("run", "in.jsonl", "-p", "faulty", "--force").succeeded()
     assert len(faulty.creates) == 2
