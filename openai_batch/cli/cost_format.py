@@ -183,7 +183,7 @@ def receipt_text(job: JobRecord) -> str:
     if receipt is None:
         return ""
     if receipt.amount is None:
-        return f"unknown: the price or the tokens are unknown for {', '.join(receipt.unpriced)}"
+        return f"unknown: no price or token count for {', '.join(receipt.unpriced)}"
     by = f", prices by {', '.join(receipt.sources)}" if receipt.sources else ""
     return usd(receipt.amount) + by + ("" if receipt.whole else "; more results are to come")
 
