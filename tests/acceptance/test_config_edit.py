@@ -101,7 +101,7 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["set", "colour", "red"], 2, "'colour' is not a setting"),
         (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
         (["set", "provider = 'x' #", "y"], 2, "is not a setting"),
-        (["set", "provider.x", "y"], 2, "provider holds a value"),
+        (["set", "provider.x", "y"], 2, "provider is a value"),
         (["unset", "providers.acme.models"], 2, "providers.acme.models is not set"),
         (["unset", "providers.acme.base_url"], 2, "base_url is missing"),
         (["unset", "provider.x.y"], 2, "is not set"),

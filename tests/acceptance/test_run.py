@@ -102,7 +102,7 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
     result.failed(5, "2 of 4 answered: 2 succeeded, 2 failed", "without a change, they would fail again")
-    assert "1 request: 400: refused r1" in result.err
+    assert "2 requests: 400: refused r1 (for example r1)" in result.err
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert ids("rest.jsonl") == ["r1", "r3"]
     assert invoke("submit", "rest.jsonl", "-p", "faulty", "-q").succeeded().out == "2\n"
