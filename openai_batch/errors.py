@@ -55,11 +55,11 @@ __all__ = [
 ]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word nearest to `word`; an empty text if none is near."""
+def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Return a question that names the known word nearest to `word`; an empty text if none is that much like it."""
     from difflib import get_close_matches
 
-    return "".join(f"did you mean {near}?" for near in get_close_matches(word, known, 1))
+    return "".join(f"did you mean {near}?" for near in get_close_matches(word, list(known), 1, likeness))
 
 
 _VERBS = {"was": "were", "has": "have", "is": "are"}

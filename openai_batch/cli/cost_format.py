@@ -137,10 +137,8 @@ def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
         yield "tokens out: the limits of the requests"
     if tokens.unlimited:
         count = count_text(tokens.unlimited, "request", "has")
-        yield (
-            f"{count} no limit of output tokens, so the highest cost is unknown:"
-            " set one with --param max_completion_tokens=N"
-        )
+        limit = "set one with --param max_completion_tokens=N"
+        yield f"{count} no limit of output tokens, so the highest cost is unknown: {limit}"
     if tokens.uncounted:
         count = count_text(tokens.uncounted, "request", "has")
         yield f"{count} images, files, hosted tools or earlier answers, whose cost is unknown in advance"

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .options import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,8 +23,14 @@ SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_
 _FEW = 16
 # The width of the names of options, with their indentation: one name may be longer, and its text is then below it.
 _NAMES = 26
+# The groups of options in the help of commands that have many, in this order.
+MAIN = "Main options"
+INPUT = "Input"
+PROMPT = "Prompt and model"
+OUTPUT = "Output"
+JOB = "Job"
+SAFETY = "Never pay twice"
 _OTHER = "Other options"
-# The order of the groups, in every command.
 _ORDER = (MAIN, INPUT, PROMPT, OUTPUT, JOB, SAFETY, _OTHER)
 
 

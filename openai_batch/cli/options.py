@@ -11,6 +11,8 @@ import typer
 
 from openai_batch.errors import UsageError
 
+from .help_format import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -25,14 +27,6 @@ def complete(kind: str) -> Any:
 
     return offer
 
-
-# The groups of options in the help of commands that have many.
-MAIN = "Main options"
-INPUT = "Input"
-PROMPT = "Prompt and model"
-OUTPUT = "Output"
-JOB = "Job"
-SAFETY = "Never pay twice"
 
 ProviderOpt = Annotated[
     str | None,

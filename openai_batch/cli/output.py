@@ -59,7 +59,7 @@ class ErrorOutput:
 
     def line(self, label: str, text: str, style: str) -> None:
         """Write a label and a text, on one line; the label is coloured if standard error takes colour."""
-        codes = {"bold red": "1;31", "bold cyan": "1;36", "bold yellow": "1;33"}[style]
+        codes = {"bold red": "1;31", "bold cyan": "1;36", "bold magenta": "1;35"}[style]
         shown = f"\x1b[{codes}m{label}\x1b[0m" if use_colour(sys.stderr) else label
         self._write(shown + _fitted(f"{label} {_message(text)}").removeprefix(label))
 
@@ -87,7 +87,7 @@ class ErrorOutput:
 
     def warn(self, text: str) -> None:
         """Write a warning: a message that the user should act on."""
-        self.line("warning:", text, "bold yellow")
+        self.line("warning:", text, "bold magenta")
 
 
 CellText: TypeAlias = "Callable[[dict[str, Any]], str]"
@@ -242,7 +242,7 @@ class Output:
         from rich.text import Text
 
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(style="bold", no_wrap=True)
         grid.add_column(overflow="fold")
         for label, value in lines:
             if value:
@@ -290,13 +290,13 @@ _STYLES = {
     "completed": "green",
     "failed": "red",
     "expired": "red",
-    "cancelled": "yellow",
-    "cancelling": "yellow",
+    "cancelled": "magenta",
+    "cancelling": "magenta",
     "in_progress": "cyan",
     "finalizing": "cyan",
     "validating": "cyan",
     "ok": "green",
-    "warning": "yellow",
+    "warning": "magenta",
 }
 
 

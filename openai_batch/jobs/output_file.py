@@ -105,7 +105,7 @@ def check_output(
     existing = existing_file(workflow, target, job, earlier)
     if existing == Existing.FOREIGN and not force and (others := workflow.registry.at_output(str(target.absolute()))):
         raise OutputExistsError(
-            f"{target} holds the results of job {max(others)}",
+            f"{target} contains the results of job {max(others)}",
             hint="--force replaces it, or choose another name with -o",
         )
     check_target(target, force=force or existing not in (Existing.NOTHING, Existing.FOREIGN))

@@ -264,8 +264,8 @@ def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> No
     for job in workflow.registry.unidentified(account, str(spec.batch_file.report.endpoint)):
         if job.status != "failed" and job.counts.total in sizes:
             raise UncertainError(
-                f"batch {job.batch_ids[0]} at {spec.provider} was created by obatch, but does not show its input:"
-                " it may be this one; nothing was sent",
+                f"batch {job.batch_ids[0]} at {spec.provider} was created by obatch, but does not show from which"
+                " input: it may be this one; nothing was sent",
                 hint=f"obatch status {job.id} shows it; --again sends this input anyway",
             )
 

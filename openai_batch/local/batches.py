@@ -89,7 +89,7 @@ def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> Ba
     if request.endpoint not in endpoints:
         raise Refused(
             400,
-            f"there are no batches for {request.endpoint}; there are for {', '.join(endpoints)}",
+            f"batches for {request.endpoint} are not supported; these are: {', '.join(endpoints)}",
             code="invalid_value",
             param="endpoint",
         )

@@ -56,7 +56,7 @@ def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{path}: notify must be a list of strings", hint='for example notify = ["bell"]')
     if any("://" in target and not target.startswith("cmd:") for target in notify):
         hint = 'name the environment variable that holds it: notify = ["env:VARIABLE"]'
-        raise ConfigError(f"{path}: notify holds a URL, and its keys do not belong in this file", hint=hint)
+        raise ConfigError(f"{path}: notify contains a URL, and its keys do not belong in this file", hint=hint)
     tables = data.get("providers", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{path}: providers must be tables", hint="write [providers.NAME]")

@@ -158,7 +158,7 @@ def _check_batches(api: BatchApi, report: ServerReport) -> None:
         elif all(found.name != "url" for found in report.findings):
             report.failed("url", exc)
         else:
-            lost = "the server does not list batches: one whose answer was lost cannot be found again"
+            lost = "the server does not list batches: if the answer to a create is lost, its batch cannot be found"
             report.add("list", "warning", lost)
         return
     times = [batch.created_at for batch in listed if batch.created_at is not None]
@@ -177,7 +177,7 @@ def _check_metadata(listed: list[BatchInfo], report: ServerReport) -> None:
             "metadata", "unknown", "not seen; batches show their input file, which is enough", "--create tests it"
         )
     else:
-        report.add("metadata", "unknown", "no batch of ours was seen", "--create tests it")
+        report.add("metadata", "unknown", "no batch of obatch was seen", "--create tests it")
 
 
 def _check_files(api: BatchApi, listed: list[BatchInfo], report: ServerReport) -> None:

@@ -60,7 +60,7 @@ def sdk_base_url() -> str:
 
 
 def is_secret(header: str, value: str = "") -> bool:
-    """Tell whether a header holds a key, by its name, or by how its value begins."""
+    """Tell whether a header contains a key, by its name, or by how its value begins."""
     return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
 
 
@@ -102,11 +102,11 @@ def hide_keys(given: str | None, variable: str | None, headers: Mapping[str, str
 
 
 def check_headers(where: str, headers: Mapping[str, str]) -> None:
-    """Raise ConfigError if a header of the configuration file holds a key itself."""
+    """Raise ConfigError if a header of the configuration file contains a key itself."""
     for name, value in headers.items():
         if not value.startswith(REFERENCE) and is_secret(name, value):
             raise ConfigError(
-                f"{where} headers: {name} holds a key, and keys do not belong in this file",
+                f"{where} headers: {name} contains a key, and keys do not belong in this file",
                 hint=f'name the environment variable that holds it: "{name}" = "{REFERENCE}VARIABLE"',
             )
 

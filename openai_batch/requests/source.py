@@ -111,7 +111,7 @@ def _hint_for(name: str, path: Path) -> str:
         return f"name the files in it, such as '{Path(name) / '*.csv'}'"
     with contextlib.suppress(OSError):
         names = itertools.islice((entry.name for entry in os.scandir(path.parent) if entry.is_file()), 10_000)
-        if near := did_you_mean(path.name, names):
+        if near := did_you_mean(path.name, names, likeness=0.8):
             return near
     return "name a file, or - for standard input"
 

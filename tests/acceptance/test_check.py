@@ -162,7 +162,7 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
 def test_prepare_refuses_what_makes_no_sense() -> None:
     """Kinds that exclude each other, no prompt, bytes that are no text: two lines and the code that fits."""
     words = ("prepare", "-", "-m", "gpt-4o-mini")
-    invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "exclude each other", "choose one")
+    invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "cannot be used together", "choose one")
     invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "--param top=VALUE")
     invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt per line")
     invoke(*words, stdin=b"a\n\xff\n").failed(3, "<stdin>:2: not UTF-8", "UTF-8")

@@ -52,3 +52,12 @@ def test_a_pipe_is_plain_unless_the_user_asks(words: list[str], env: dict[str, s
 def test_after_two_dashes_it_is_a_word() -> None:
     """`--` ends the options: what follows is the name of a job."""
     assert "--no-color" in invoke("status", "--", "--no-color").failed(6, "--no-color").err
+
+
+@pytest.mark.parametrize("words", [["status", "9"], ["doctor"], ["config", "path"], ["providers"], ["run", "-h"]])
+def test_colours_can_be_read_on_a_light_background(words: list[str]) -> None:
+    """Nothing is dim, white or yellow, nor in a bright colour."""
+    shown = see(*words, env={"NO_COLOR": None, "TERM": "xterm"}).out
+    codes = {code for codes in re.findall(r"\x1b\[([0-9;]*)m", shown) for code in codes.split(";")}
+    assert codes
+    assert not codes & {"2", "33", "37", "90", "91", "92", "93", "94", "95", "96", "97"}

@@ -97,11 +97,11 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["set", "providers.acme.api_key_env", "OPENAI_API_KEY"], 2, "OPENAI_API_KEY is OpenAI's key"),
         (["set", "provider", "acmee"], 2, "provider = 'acmee' is not known"),
         (["set", "providers.local.idle_second", "1"], 2, "unknown key 'idle_second'"),
-        (["set", "notify", "slack://a/b/c"], 2, "notify holds a URL"),
+        (["set", "notify", "slack://a/b/c"], 2, "notify contains a URL"),
         (["set", "colour", "red"], 2, "'colour' is not a setting"),
         (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
         (["set", "provider = 'x' #", "y"], 2, "is not a setting"),
-        (["set", "provider.x", "y"], 2, "provider holds a value"),
+        (["set", "provider.x", "y"], 2, "provider is a value"),
         (["unset", "providers.acme.models"], 2, "providers.acme.models is not set"),
         (["unset", "providers.acme.base_url"], 2, "base_url is missing"),
         (["unset", "provider.x.y"], 2, "is not set"),
@@ -127,7 +127,7 @@ def test_a_broken_file_is_named_and_stays() -> None:
     assert path.read_text(encoding="utf-8") == "[broken\n"
     config()
     path.chmod(0o666)
-    inside("config", "set", "provider", "local").failed(2, "other users may change")
+    inside("config", "set", "provider", "local").failed(2, "other users can change")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def test_what_requests_can_cost(provider: FakeProvider) -> None:
     (row,) = result.rows
     assert row[:2] == ["priced", "10"]
     assert row[3] == "1000"
-    assert "prices in a batch by your configuration" in result.err
-    assert "tokens in: an estimate" in result.err
+    assert "batch prices from your configuration" in result.err
+    assert "tokens in: estimated" in result.err
     assert "tokens out: the limits of the requests" in result.err
     told = inside("cost", "in.jsonl", "--json").succeeded().json
     assert told["usd"] == float(row[4])
@@ -141,7 +141,7 @@ def test_too_high_a_cost_sends_nothing(provider: FakeProvider, command: tuple[st
     made()
     inside(*command, "in.jsonl", "--max-cost", "0.004").failed(3, "nothing was sent", "--max-cost 0.0")
     made(model="other", name="other.jsonl")
-    inside(*command, "other.jsonl", "--max-cost", "999").failed(3, "the price of other", "configuration file")
+    inside(*command, "other.jsonl", "--max-cost", "999").failed(3, "the price of other", "obatch config set")
     made(name="open.jsonl", max_tokens=None)
     inside(*command, "open.jsonl", "--max-cost", "999").failed(3, "no limit of output tokens", "max_completion_tokens")
     inside(*command, "in.jsonl", "--max-cost", "much").failed(2, "--max-cost is 'much'")

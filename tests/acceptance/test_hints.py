@@ -96,7 +96,7 @@ def test_a_configuration_that_is_not_there(faulty: FaultServer) -> None:
 def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
     """The hint for a missing key names the variable and the keys of the profile."""
     told = inside(*submit(""), env={"TEST_KEY": None}).failed(4, "TEST_KEY is not set", "export TEST_KEY=…")
-    assert "api_key_command in the provider's profile" in told.err
+    assert "api_key_command or api_key_keyring in its profile" in told.err
     assert "did you mean faulty?" in inside("status", "batch_x", "-p", "faultty").failed(6, "faultty").err
     assert os.environ["TEST_KEY"]
     assert not faulty.requests

@@ -151,8 +151,8 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     """Several jobs, or none named, need a person or --yes; one named job does not."""
     submit("one", RUNS_ON)
     submit("two", RUNS_ON)
-    invoke("cancel").failed(2, "without confirmation", "--yes")
-    invoke("cancel", "1", "2").failed(2, "without confirmation", "--yes")
+    invoke("cancel").failed(2, "needs confirmation", "--yes")
+    invoke("cancel", "1", "2").failed(2, "needs confirmation", "--yes")
     assert [row[:2] for row in invoke("cancel", "1", "2", "-n").succeeded().rows] == [["1", "cancel"], ["2", "cancel"]]
     assert not faulty.seen("POST", "/batches/.*/cancel")
     assert invoke("cancel", "1").succeeded().rows[0][3] in ("cancelling", "cancelled")

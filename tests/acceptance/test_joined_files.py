@@ -107,7 +107,7 @@ def test_a_mixture_of_tables_and_requests_is_refused(folder: Path, names: tuple[
         for each in inputs.tables():
             assert list(each.rows)
 
-    with pytest.raises(UsageError, match=f"^{table} has no ready requests, but a.jsonl does") as told:
+    with pytest.raises(UsageError, match=f"^{table} is not a batch file, but a.jsonl is") as told:
         read()
     assert f"obatch prepare {table} -o" in told.value.hint
 

@@ -117,7 +117,9 @@ def test_results_are_one_array(faulty: FaultServer) -> None:
     inside("run", "in.jsonl", "-p", "faulty").succeeded()
     assert [row["custom_id"] for row in inside("results", "--json").succeeded().json] == ["a", "b"]
     assert [row["custom_id"] for row in inside("download", "-o", "-", "--json").succeeded().json] == ["a", "b"]
-    inside("results", "--json", "--as", "csv").failed(2, "--as csv and --json exclude each other", "leave out one")
+    inside("results", "--json", "--as", "csv").failed(
+        2, "--as csv and --json cannot be used together here", "leave out one"
+    )
     inside("submit", str(write("bad.jsonl", [request("c", "fault:end=failed")])), "-p", "faulty").succeeded()
     inside("wait")
     assert inside("download", "-o", "-", "--json").json == []

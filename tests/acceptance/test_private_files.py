@@ -64,7 +64,7 @@ def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: P
     (home / "state").mkdir()
     (home / "state").chmod(mode)
     for words in (["ls"], ["submit", "in.jsonl", "-p", "faulty"]):
-        invoke(*words).failed(2, "other users may change", "chmod go-w")
+        invoke(*words).failed(2, "other users can change", "chmod go-w")
     assert not faulty.uploads
     (home / "state").chmod(0o755)
     invoke("ls").succeeded()
@@ -221,5 +221,5 @@ def test_without_a_home() -> None:
 def test_an_unknown_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that begins with the home of nobody is no folder."""
     monkeypatch.setenv("OBATCH_STATE_DIR", "~nobody-of-that-name/x")
-    invoke("ls").failed(2, "no home folder is known", "whole path")
+    invoke("ls").failed(2, "no home folder is known", "full path")
     assert not list(Path().iterdir())

@@ -127,7 +127,7 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     assert body["response_format"] == {"type": "json_schema", "json_schema": form}
     body = json.loads(invoke(*words, "--endpoint", "responses").succeeded().out)["body"]
     assert body["text"] == {"format": {"type": "json_schema", **form}}
-    invoke(*words, "-e").failed(2, "--schema goes with chat and responses", "leave it out")
+    invoke(*words, "-e").failed(2, "--schema is only for chat and responses", "leave it out")
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_options_that_do_not_fit() -> None:
     invoke(*words, "--endpoint", "rerank").failed(2, "need --rerank", "--rerank")
     invoke(*words, "--endpoint", "nope").failed(2, "'nope'", "known endpoints")
     invoke(*words, "--endpoint", "audio/transcriptions").failed(2, "cannot be made from rows", "endpoints")
-    invoke(*words, "-e", "--system", "x").failed(2, "--system goes with chat and responses", "leave it out")
-    invoke(*words, "-e", "--endpoint", "chat").failed(2, "--embeddings goes with embedding", "leave it out")
+    invoke(*words, "-e", "--system", "x").failed(2, "--system is only for chat and responses", "leave it out")
+    invoke(*words, "-e", "--endpoint", "chat").failed(2, "--embeddings is only for embedding", "leave it out")
     invoke(*words, "--format", "xls").failed(2, "--format xls", "parquet")
     invoke(*words, "--table", "x").failed(2, "--table is for SQLite", "--sql")
     invoke("prepare", "t.csv", "-p", "openai", "--endpoint", "images").failed(

@@ -76,7 +76,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request("b", text="Something else")])
-    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "holds the results of job 1", "--force")
+    invoke("run", "in.jsonl", "-p", "faulty").failed(1, "contains the results of job 1", "--force")
     assert len(faulty.creates) == 1
     invoke("run", "in.jsonl", "-p", "faulty", "--force").succeeded()
     assert len(faulty.creates) == 2
@@ -101,8 +101,8 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     """Refused requests are in the results, are named on standard error, and are written out ready to submit."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
-    result.failed(5, "2 of 4 answered: 2 succeeded, 2 failed", "sent again as they are, they would fail again")
-    assert "1 request: 400: refused r1" in result.err
+    result.failed(5, "2 of 4 answered: 2 succeeded, 2 failed", "without a change, they would fail again")
+    assert "2 requests: 400: refused r1 (for example r1)" in result.err
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
     assert ids("rest.jsonl") == ["r1", "r3"]
     assert invoke("submit", "rest.jsonl", "-p", "faulty", "-q").succeeded().out == "2\n"
@@ -173,9 +173,9 @@ def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
     """No file, options for prompts with ready requests, folders and missing files are told in two lines each."""
     write("in.jsonl", [request("a")])
     invoke("run").failed(2, "name a file", "--example")
-    invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "ready requests", "--system")
+    invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "is a batch file", "--system")
     invoke("run", "nowhere.txt", "-p", "faulty").failed(3, "nowhere.txt: No such file", "name a file")
-    invoke("run", ".", "-p", "faulty").failed(3, "Is a directory", "name a file")
+    invoke("run", ".", "-p", "faulty").failed(3, "Is a directory", "name the files in it")
     invoke("run", "-", "-p", "faulty", "-m", "m", stdin="\n \n").failed(3, "there is no prompt", "one prompt per line")
     invoke("run", "-", "-p", "nobody", stdin="x\n").failed(6, "nobody", "known providers: ")
     assert faulty.requests == []

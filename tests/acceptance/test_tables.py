@@ -109,8 +109,8 @@ def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "real").succeeded()
     assert ids("in.results.jsonl") == ["a"]
-    invoke("run", "in.jsonl", "-p", "real", "--prompt", "{{ x }}").failed(2, "ready requests", "--format jsonl")
-    invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl has ready requests", "obatch submit in.jsonl")
+    invoke("run", "in.jsonl", "-p", "real", "--prompt", "{{ x }}").failed(2, "is a batch file", "--format jsonl")
+    invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl is a batch file", "obatch submit in.jsonl")
 
 
 def test_what_looks_a_little_like_a_request() -> None:
@@ -119,7 +119,7 @@ def test_what_looks_a_little_like_a_request() -> None:
     assert prompts(requests("pages.jsonl", prompt="{{ url }} {{ body }}")) == ["https://a.example Hi"]
     for line in ('{"custom_id":"a","body":{}}', '{"custom_id":"a","method":"POST","url":"/v1/embeddings"}'):
         Path("odd.jsonl").write_text(line + "\n", encoding="utf-8")
-        invoke("prepare", "odd.jsonl", "-m", "m").failed(2, "ready requests", "--format jsonl")
+        invoke("prepare", "odd.jsonl", "-m", "m").failed(2, "is a batch file", "--format jsonl")
 
 
 @pytest.mark.slow

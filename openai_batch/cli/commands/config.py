@@ -120,7 +120,7 @@ def unset(key: KeyArg, json: JsonOpt = False) -> None:
     _changed(key, "removed {} from {}", unset_value(key), as_json=json)
 
 
-@GROUP.command("edit", cls=HelpCommand, epilog=examples("obatch config edit", "EDITOR=nano obatch config edit"))
+@GROUP.command("edit", cls=HelpCommand, epilog=examples("obatch config edit", "obatch config path"))
 def edit() -> None:
     """Edit the configuration file in your editor (VISUAL or EDITOR).
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from openai_batch.cli.cost_format import show_estimate, show_spending
-from openai_batch.cli.options import MAIN, DedupOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session

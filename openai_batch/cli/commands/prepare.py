@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openai_batch.cli.options import MAIN, DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text

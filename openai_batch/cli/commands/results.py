@@ -38,8 +38,8 @@ def results(
 
     There is one row per request, in input order, with its input columns.
 
-    A terminal shows the first results. A pipe gets JSON lines, --json gives one array. With -o, the name of the
-    file decides: CSV, Parquet or the provider's lines.
+    A terminal shows the first results. A pipe gets JSON lines, and --json gives one JSON array. With -o, the name of
+    the file decides: CSV, Parquet or the provider's lines.
     """
     path = as_file(output) if output is not None and output != "-" else None
     with session(quiet=quiet, busy=True) as current:

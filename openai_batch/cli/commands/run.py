@@ -11,11 +11,10 @@ import typer
 from openai_batch.cli.announce import announce, show_dry_run, show_requests
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.help_format import INPUT, MAIN
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
-    INPUT,
-    MAIN,
     DedupOpt,
     DryRunOpt,
     ForceOpt,

@@ -138,7 +138,7 @@ def check_input(job: JobRecord, part: PartRecord | None = None) -> Path:
     if part is None and job.input_sha256 is None:
         elsewhere = job.identity.startswith(FOREIGN)
         raise InputError(
-            f"job {job.id} was {'made elsewhere' if elsewhere else 'found again'}, and its input is not known here",
+            f"job {job.id} was {'created elsewhere' if elsewhere else 'found again'}, and its input is not known here",
             hint="submit a file of those requests" if elsewhere else "run the same command with its input again",
         )
     offset, left = (0, None) if part is None or part.sha256 is None else (part.offset, part.length)

@@ -114,7 +114,7 @@ def test_other_settings(echo: EchoUpstream) -> None:
     assert second != first
     with _client(second) as client:
         batch = start(client, chat_file(["!sleep=3 busy"]))
-        with pytest.raises(BatchError, match="at work with other settings") as refused:
+        with pytest.raises(BatchError, match="working with other settings") as refused:
             ensure_running(_settings(echo))
         assert refused.value.hint
         client.batches.cancel(batch.id)

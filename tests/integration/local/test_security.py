@@ -279,5 +279,5 @@ def test_network_needs_a_token(host: str, token: str | None) -> None:
         "except UsageError as exc: sys.exit(f'{exc} | {exc.hint}')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert f"serving on {host} needs a token" in done.stderr
+    assert f"serving on {host} needs your own token" in done.stderr
     assert "Traceback" not in done.stderr

@@ -52,7 +52,7 @@ def test_structure_is_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
     """A list or an object is a prompt only if a template names it; all rows together are one problem."""
     name = write({"text": cell}, {"text": cell})
     with pytest.raises(
-        InputError, match=rf"t\.jsonl:1: the column text holds {kind}, not a text \(in 2 rows\)"
+        InputError, match=rf"t\.jsonl:1: the column text contains {kind}, not text \(in 2 rows\)"
     ) as caught:
         requests(name)
     assert '--prompt "{{ text }}"' in caught.value.hint
@@ -98,7 +98,7 @@ def test_what_is_no_chat(messages: object, told: str) -> None:
 
 def test_messages_of_other_requests_are_not_sent_as_messages() -> None:
     """An embedding of a chat is refused like any other structure."""
-    with pytest.raises(InputError, match="the column messages holds a list"):
+    with pytest.raises(InputError, match="the column messages contains a list"):
         requests(write({"messages": CHAT}), embeddings=True)
 
 

@@ -87,7 +87,7 @@ def test_problems_in_an_array_have_their_line() -> None:
         ('[\n{"text": "a"},\n{"text": "b"}\n', "t.json:4: the JSON array is not closed"),
         ('[\n{"text": "a"}\n{"text": "b"}\n]', "t.json:3: not valid JSON: a comma is missing"),
         ('[\n{"text": "a"},\n{"text": b}\n]', "t.json:3: not valid JSON: Expecting value"),
-        ('[\n{"text": "a"}\n]\n{"text": "b"}', "t.json:4: something follows the JSON array"),
+        ('[\n{"text": "a"}\n]\n{"text": "b"}', "t.json:4: there is text after the JSON array"),
         ('{\n"text": "a"\n}\n{\n"text": \n}', "t.json:6: not valid JSON"),
         ('[\n{"text": ' + "[" * 99999, "t.json:2: the JSON is nested too deeply"),
         ('[\n{"text": "a"},\n7\n]', "t.json:3: the line is not a JSON object"),
