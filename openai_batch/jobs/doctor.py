@@ -138,9 +138,7 @@ def _proxies() -> list[Finding]:
                 parts = urlsplit(url if "://" in url else f"//{url}")
                 place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
             except ValueError:
-                error = ConfigError(
-                    f"the {scheme} proxy is not a URL", hint=f"correct or unset {scheme.upper()}_PROXY"
-                )
+                error = ConfigError(f"the {scheme} proxy is not a URL", hint=f"correct or unset {scheme.upper()}_PROXY")
                 return [Finding("proxies", "failed", error.message, error.hint, error)]
             found.append(f"{scheme}: {place}")
     return [Finding("proxies", "ok", ", ".join(found))] if found else []

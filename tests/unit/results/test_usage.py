@@ -97,7 +97,8 @@ def test_models_apart_and_none() -> None:
 @pytest.mark.parametrize("wrong", ["-5", "9" * 30, "9223372036854775807", "1e308", "true", '"12"', "[1]", "9" * 4000])
 def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
     """Neither in the sums that are shown, which read lines in a faster way."""
-    line = b'{"custom_id":"a","response":{"status_code":200,"body":{"usage":{"prompt_tokens":%s,"completion_tokens":3}}}}'
+    counts = b'{"prompt_tokens":%s,"completion_tokens":3}'
+    line = b'{"custom_id":"a","response":{"status_code":200,"body":{"usage":%s}}}' % counts
     tally = Tally()
     lines = [line % text.encode() for text in (wrong, "4")]
     assert list(counting_tokens(lines, tally)) == lines
