@@ -197,12 +197,14 @@ def _kind(kind: str | json_documents.Schema) -> str:
     """Return a type in words."""
     if isinstance(kind, str):
         return kind
+    if "$ref" in kind:
+        return _link(kind["$ref"].rpartition("/")[2])
     if "anyOf" in kind:
-        return "[job](#job) or null"
+        return " or ".join(map(_kind, kind["anyOf"]))
     if "items" in kind:
         items = kind["items"]
-        return "array of " + (_link("check") if "$ref" in items else f"{items['type']}s")
-    found = kind["type"]
+        return "array of " + (_kind(items) if "$ref" in items else f"{items['type']}s")
+    found = kind.get("type", "any")
     return found if isinstance(found, str) else " or ".join(found)
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .escapes import escape_newlines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "ApiError",
@@ -53,6 +53,13 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
 ]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word nearest to `word`; an empty text if none is near."""
+    from difflib import get_close_matches
+
+    return "".join(f"did you mean {near}?" for near in get_close_matches(word, known, 1))
 
 
 _VERBS = {"was": "were", "has": "have", "is": "are"}

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.create_once import Attempt
-    from openai_batch.requests.report import Report
+    from openai_batch.requests.check_report import CheckReport
     from openai_batch.results.result import Result
 
     from .results import SentInput
@@ -354,7 +354,7 @@ class Batch:
         if self._input_file is None:
             given = self.submission_input_file
             if isinstance(given, bytes):
-                raise UsageError("bytes are a ready input: nothing can be added to them", hint="give a path")
+                raise UsageError("bytes are a complete input: nothing can be added to them", hint="give a path")
             if given is None:
                 name = f"batch_submission_{datetime.now().astimezone():%Y%m%d_%H%M%S}.jsonl"
                 self._input_file = PathInputFile(Path(name), fresh=True)
@@ -375,7 +375,7 @@ class Batch:
             raise InputError(f"No requests have been added to the batch, and there is no file {given}")
         return (OpenInputFile(io.BytesIO(given)) if isinstance(given, bytes) else self._make_input_file()), True
 
-    def _check(self, input_file: InputFile) -> Report:
+    def _check(self, input_file: InputFile) -> CheckReport:
         """Check a ready input, and set model, provider and endpoint from it."""
         from .check_input import check_ready_input
 
@@ -392,7 +392,7 @@ class Batch:
             raise UsageError("The provider is not known: the input names no model", hint="give provider=…")
         return self.provider, self._endpoint or ENDPOINTS[self.batch_type or BatchType.CHAT_COMPLETION]
 
-    def _count(self, report: Report | None) -> None:
+    def _count(self, report: CheckReport | None) -> None:
         if report is not None:
             self.n_requests, self.n_bytes = report.requests, report.n_bytes
 

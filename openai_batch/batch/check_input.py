@@ -12,13 +12,13 @@ from openai_batch.files.lines import max_line_bytes
 from openai_batch.providers.lookup import is_known, pick_provider
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.check import check_stream
+from openai_batch.requests.check_report import problem_lines
 from openai_batch.requests.limits import Limits
-from openai_batch.requests.report import problem_lines
 
 from .warn import warn
 
 if TYPE_CHECKING:
-    from openai_batch.requests.report import Report
+    from openai_batch.requests.check_report import CheckReport
 
     from .input_file import InputFile
 
@@ -26,7 +26,7 @@ BOM = b"\xef\xbb\xbf"
 """The byte order mark. Some editors write it at the start of a file, and providers do not accept it."""
 
 
-def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[Report, Provider | None]:
+def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[CheckReport, Provider | None]:
     """Check every line, and return the report and the provider.
 
     The form is checked, and those limits of the provider that somebody has stated. The provider is `provider`, else the

@@ -64,7 +64,7 @@ def drop_equal_backup(path: Path, backup: Path) -> None:
     if path.is_file() and filecmp.cmp(path, backup, shallow=False):
         backup.unlink()
     else:
-        warn(f"{path} held something else, which is now {backup}")
+        warn(f"{path} had something else in it, which is now in {backup}")
 
 
 def safe_name(batch_id: str) -> str:

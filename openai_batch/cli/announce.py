@@ -49,7 +49,7 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
     report = spec.batch_file.report
     start = "" if job is None else f"this is job {job.id} ({progress_text(job)}): "
     if dry.unclear:
-        errors.note(f"{start}it is unknown whether a batch was created; the provider's list would be searched first")
+        errors.note(f"{start}it is unknown whether a batch was created; the provider's list would be checked first")
         start = ""
     if dry.parts:
         model = f" with model {report.model}" if report.model else ""
@@ -67,9 +67,9 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
     if dry.parts and (text := skipped_rows_text(spec)):
         errors.note(text)
     if dry.parts:
-        errors.note(f"cost: {estimate_text(dry.estimate)} (`obatch cost` tells more)")
+        errors.note(f"cost: {estimate_text(dry.estimate)} (see `obatch cost`)")
     if not dry.certain:
-        errors.note("rows that earlier jobs did not answer would be sent too; their results are not here")
+        errors.note("rows that earlier jobs did not answer would be sent too; those results are not on this machine")
 
 
 def _dry_run_record(dry: DryRun) -> dict[str, Any]:

@@ -7,19 +7,11 @@ from importlib import import_module
 
 import typer
 
-from .command_line import RootGroup
-from .help_format import HelpCommand, HelpGroup
+from .command_line import COMMANDS, RootGroup
+from .help_format import SETTINGS, HelpCommand, HelpGroup
 from .help_topics import EXIT_CODES
 from .option_groups import with_groups
 from .output import use_colour
-
-COMMANDS = {
-    "All in one": ("run",),
-    "Step by step": ("prepare", "check", "cost", "stats", "submit", "status", "wait", "download", "results", "report"),
-    "Jobs": ("ls", "retry", "cancel", "recover", "rm", "prune"),
-    "Setup": ("providers", "config", "doctor", "serve", "help"),
-}
-"""The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 
 EPILOG = "Exit codes:\n\n" + "\n\n".join(f"  {code:<11} {text}" for code, text in EXIT_CODES.items())
 
@@ -31,7 +23,7 @@ def build_app() -> typer.Typer:
         cls=RootGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "color": use_colour(sys.stdout)},
+        context_settings={**SETTINGS, "color": use_colour(sys.stdout)},
         rich_markup_mode=None,
         epilog=EPILOG,
     )
@@ -61,11 +53,11 @@ def _root(
     _version_: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
-    _no_color_: bool = typer.Option(False, "--no-color", help="Write no colour; it may stand after a command too."),
+    _no_color_: bool = typer.Option(False, "--no-color", help="Write no colour; also after a command."),
 ) -> None:
-    """Batch inference from a file of prompts to one checked file of answers.
+    """Turn a file of prompts into one checked file of answers, through a Batch API.
 
-    Never pays twice for a batch, never loses a result that was paid for, never gives you half a file.
+    It never pays twice for a batch, never loses a result that was paid for, and never leaves half a file.
 
-    JOB is a number, a name or a batch id; most commands use the job used last by default.
+    JOB is a number, a name or a batch id. Without one, most commands take the job that was used last.
     """

@@ -1,4 +1,4 @@
-"""The command line as a whole: an option that stands on the wrong side of the command."""
+"""The command line as a whole: its commands in the order of the help, and options on the wrong side of a command."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from .help_format import HelpGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+COMMANDS = {
+    "All in one": ("run",),
+    "Step by step": ("prepare", "check", "cost", "submit", "wait", "download"),
+    "Jobs": ("ls", "status", "retry", "cancel", "recover", "rm", "prune"),
+    "Results": ("results", "report", "stats"),
+    "Setup": ("providers", "config", "doctor", "serve", "help"),
+}
+"""The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 
 
 class RootGroup(HelpGroup):
@@ -31,6 +41,10 @@ class RootGroup(HelpGroup):
         if "--version" in args[1:]:
             raise UsageError("--version belongs before any command", hint="obatch --version")
         return super().parse_args(ctx, args)
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Return the commands in the order of the help; Typer puts those with subcommands last."""
+        return [*(name for names in COMMANDS.values() for name in names), "list"]
 
     def _options(self) -> dict[str, bool]:
         """Return the options of all commands, each with whether the next word is its value."""

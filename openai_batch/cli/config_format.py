@@ -30,6 +30,8 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
+        if any(isinstance(item, dict) for item in value.values()):
+            return "; ".join(f"{key}: {_text(item)}" for key, item in value.items())
         return ", ".join(f"{key} = {item}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"

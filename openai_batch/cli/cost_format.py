@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.costs.usd import usd
+from openai_batch.costs.usd import number, usd
 from openai_batch.errors import count_text
 from openai_batch.jobs.receipt import receipt_of
 
@@ -19,15 +19,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate, ModelEstimate
-    from openai_batch.costs.receipt import ModelCost
     from openai_batch.jobs.receipt import Spending
     from openai_batch.jobs.store.records import JobRecord
 
     from .output import Output
-
-
-def _number(amount: Decimal | None) -> float | None:
-    return None if amount is None else float(amount)
 
 
 def _usd(amount: float | None) -> str:
@@ -41,9 +36,9 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
     return {
         "provider": str(estimate.provider.name or estimate.provider.base_url),
         "requests": sum(each.tokens.requests for each in estimate.models),
-        "usd": _number(estimate.likely),
-        "usd_at_most": _number(estimate.at_most),
-        "usd_saved": _number(estimate.saved),
+        "usd": number(estimate.likely),
+        "usd_at_most": number(estimate.at_most),
+        "usd_saved": number(estimate.saved),
         "models": [_model_record(each) for each in estimate.models],
     }
 
@@ -64,15 +59,15 @@ def _model_record(each: ModelEstimate) -> dict[str, Any]:
         "price": None
         if price is None
         else {
-            "input": _number(price.input),
-            "cached_input": _number(price.cached_input),
-            "output": _number(price.output),
-            "batch_discount": _number(price.discount),
+            "input": number(price.input),
+            "cached_input": number(price.cached_input),
+            "output": number(price.output),
+            "batch_discount": number(price.discount),
             "source": price.source,
         },
-        "usd": _number(each.likely),
-        "usd_at_most": _number(each.at_most),
-        "usd_saved": _number(each.saved),
+        "usd": number(each.likely),
+        "usd_at_most": number(each.at_most),
+        "usd_saved": number(each.saved),
     }
 
 
@@ -115,7 +110,7 @@ def estimate_text(estimate: Estimate) -> str:
         unpriced = [each.model for each in estimate.models if each.price is None]
         if unpriced:
             return f"unknown: no price for {', '.join(unpriced)} at {estimate.provider}"
-        return "unknown before it ran"
+        return "unknown in advance"
     about = "" if estimate.likely is None else f"about {usd(estimate.likely)}, "
     return about + ("with no known limit" if estimate.at_most is None else f"at most {usd(estimate.at_most)}")
 
@@ -124,73 +119,39 @@ def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
     """Yield how the figures of a model were found out, and what is missing for those that are unknown."""
     tokens = each.tokens
     if each.price is None:
-        table = f'[providers.{estimate.provider.name or "NAME"}.prices."{each.model}"]'
-        yield f"the price of {each.model or 'the model'} at {estimate.provider} is unknown; {table} can name it"
+        model, command = each.model or "the model", each.price_command(estimate.provider)
+        yield f"the price of {model} at {estimate.provider} is unknown; set it for a million tokens: {command}"
     elif each.price.is_free:
-        yield f"no cost by {each.price.source}"
+        yield f"free, by {each.price.source}"
         return
     else:
-        yield f"prices in a batch by {each.price.source}"
+        yield f"batch prices from {each.price.source}"
     yield (
         f"tokens in: counted with {tokens.tokenizer}"
         if tokens.tokenizer
-        else "tokens in: an estimate, 4 bytes a token; at most one a byte"
+        else "tokens in: estimated, 4 bytes a token (at most 1 token a byte)"
     )
     if each.guess is not None:
-        yield "tokens out: a guess, by the answers of earlier jobs"
+        yield "tokens out: estimated from the answers of earlier jobs"
     elif not tokens.unlimited:
         yield "tokens out: the limits of the requests"
     if tokens.unlimited:
         count = count_text(tokens.unlimited, "request", "has")
-        yield f"{count} no limit of output tokens, so the cost has none: set one with --param max_completion_tokens=N"
+        yield (
+            f"{count} no limit of output tokens, so the highest cost is unknown:"
+            " set one with --param max_completion_tokens=N"
+        )
     if tokens.uncounted:
         count = count_text(tokens.uncounted, "request", "has")
-        yield f"{count} images, files, hosted tools or earlier answers, whose cost is not known before"
-
-
-def receipt_record(job: JobRecord) -> dict[str, Any] | None:
-    """Return the JSON record of what a job has cost, in USD; None before any of its results are read."""
-    receipt = receipt_of(job)
-    if receipt is None:
-        return None
-    return {
-        "usd": _number(receipt.amount),
-        "usd_saved": _number(receipt.saved),
-        "complete": receipt.whole,
-        "models": [_cost_record(each) for each in receipt.models],
-    }
-
-
-def _cost_record(cost: ModelCost) -> dict[str, Any]:
-    return {
-        "model": cost.model,
-        "results": cost.results,
-        "not_counted": cost.uncounted,
-        "input_tokens": cost.input,
-        "cached_input_tokens": cost.cached_input,
-        "output_tokens": cost.output,
-        "reasoning_tokens": cost.reasoning,
-        "usd": _number(cost.amount),
-        "usd_saved": _number(cost.saved),
-        "prices": cost.source,
-    }
-
-
-def receipt_text(job: JobRecord) -> str:
-    """Return what a job has cost as text: `$0.0042, prices by genai-prices 0.2.3`; empty before results are read."""
-    receipt = receipt_of(job)
-    if receipt is None:
-        return ""
-    if receipt.amount is None:
-        return f"unknown: no price, or no count of tokens, for {', '.join(receipt.unpriced)}"
-    by = f", prices by {', '.join(receipt.sources)}" if receipt.sources else ""
-    return usd(receipt.amount) + by + ("" if receipt.whole else "; more results are to come")
+        yield f"{count} images, files, hosted tools or earlier answers, whose cost is unknown in advance"
 
 
 def short_receipt(job: JobRecord) -> str:
-    """Return the same for the end of a run: `cost $0.0042`; empty if it is unknown or nothing."""
+    """Return what a job has cost, for the end of a run: `cost $0.0042, $0.0042 saved`; empty if unknown or nothing."""
     receipt = receipt_of(job)
-    return f"cost {usd(receipt.amount)}" if receipt is not None and receipt.amount else ""
+    if receipt is None or not receipt.amount:
+        return ""
+    return f"cost {usd(receipt.amount)}" + (f", {usd(receipt.saved)} saved" if receipt.saved else "")
 
 
 # What was spent by month, provider and model: the columns in a terminal and in a pipe.
@@ -208,7 +169,7 @@ SPENDING_COLUMNS = (
 
 def show_spending(output: Output, rows: list[Spending]) -> None:
     """Print what was spent by month, provider and model, and each month's sum."""
-    records = [{"month": row.month, "provider": row.provider} | _cost_record(row.cost) for row in rows]
+    records = [{"month": row.month, "provider": row.provider} | row.cost.record() for row in rows]
     output.listing(records, SPENDING_COLUMNS, lambda r: str(r["month"]), "no job has cost anything yet")
     if output.as_json:
         return

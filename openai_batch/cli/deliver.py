@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from openai_batch.errors import BatchError, count_text
+from openai_batch.jobs.receipt import used_tokens
 
 from .cost_format import short_receipt
 from .job_format import job_record, next_command, tokens_text, took_text
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.collect import Collected
     from openai_batch.jobs.store.records import EarlierJobs, JobRecord
     from openai_batch.results.export import Export
+    from openai_batch.results.result import Judge
 
     from .session import CommandSession
 
@@ -67,6 +69,7 @@ def deliver(
 def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.store.job_folder import judge_of
     from openai_batch.results.outcome import Outcome
 
     with workspace() as folder:
@@ -76,16 +79,14 @@ def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, r
         current.reporter.close()
         if path.stat().st_size:
             written = collected.tally.requests - collected.tally.outcomes[Outcome.MISSING]
-            preview(path, written, _prompts(job, requests))
+            preview(path, written, _prompts(job, requests), judge_of(job))
     return collected
 
 
-def preview(path: Path, total: int, prompts: dict[str, str]) -> None:
-    """Show the first of `total` results on a terminal; `prompts` are by custom id, where they are known."""
-    from openai_batch.results.result import Result
-
+def preview(path: Path, total: int, prompts: dict[str, str], judge: Judge) -> None:
+    """Show the first of `total` results, read by `judge`, on a terminal; `prompts` by custom id, as far as known."""
     with path.open("rb") as handle:
-        results = [Result.of(line) for line in itertools.islice(handle, PREVIEW)]
+        results = [judge(line) for line in itertools.islice(handle, PREVIEW)]
     rows = [(each.custom_id, prompts.get(each.custom_id, ""), each.ok, _short(each.summary)) for each in results]
     Output().answers(rows, more=max(0, total - len(rows)))
 
@@ -136,7 +137,7 @@ def conclude(
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
         errors.warn(f"{export.without_fields:,} of {count_text(tally.answered, 'answer')} {why}")
     took = took_text(job)
-    costs = [tokens_text(job.usage or tally.usage), short_receipt(job), f"took {took}" if took else ""]
+    costs = [tokens_text(used_tokens(job)), short_receipt(job), f"took {took}" if took else ""]
     try:
         raise_if_incomplete(collected, strict=strict)
     except BatchError:
@@ -169,7 +170,7 @@ def result_record(collected: Collected) -> dict[str, Any]:
             "missing_sample": tally.missing,
             "causes": {cause.cause: cause.count for cause in tally.causes.most_common(Outcome.ERROR)[:20]},
             "failures": causes_record(tally.causes.most_common()[:20]),
-            "usage": collected.job.usage or dict(tally.usage),
+            "usage": used_tokens(collected.job),
         },
         "next": next_command(collected.job),
     }

@@ -59,7 +59,7 @@ class ExportOptions:
             check_ending(as_path(str(output)))
         wanted = form_of(output, form, default)
         if as_json and output in (None, "-") and wanted in ("csv", "parquet"):
-            raise UsageError(f"--as {wanted} and --json exclude each other here", hint="leave out one of them")
+            raise UsageError(f"--as {wanted} and --json cannot be used together here", hint="leave out one of them")
         if wanted != RAW:
             known = {} if job is None else job.output_form
             fields = bool(known.get("fields")) if self.fields is None else self.fields

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from .options import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DOCUMENTATION = "https://github.com/parasail-ai/openai-batch/blob/main/README.md"
+
+# The words and the width of the help, wherever it is printed.
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 # A command with more options than this shows them in groups.
 _FEW = 16
 # The width of the names of options, with their indentation: one name may be longer, and its text is then below it.
 _NAMES = 26
 _OTHER = "Other options"
+# The order of the groups, in every command.
+_ORDER = (MAIN, INPUT, PROMPT, OUTPUT, JOB, SAFETY, _OTHER)
 
 
 class HelpCommand(TyperCommand):
@@ -58,6 +65,11 @@ class HelpGroup(TyperGroup):
         _write_epilog(self.epilog or "", formatter)
 
 
+def examples(*commands: str) -> str:
+    """Return the end of a help text with these commands as its examples."""
+    return "Examples:\n\n" + "\n\n".join(f"  $ {command}" for command in commands)
+
+
 def first_sentence(text: str) -> str:
     """Return the first sentence of a help text, on one line."""
     return " ".join(text.split("\n\n", maxsplit=1)[0].split()).split(". ")[0].removesuffix(".")
@@ -75,9 +87,7 @@ def _write_options(parameters: Iterable[Any], formatter: Any) -> None:
     for each in shown:
         heading = "Options" if few else getattr(each, "rich_help_panel", None) or _OTHER
         groups.setdefault(heading, []).append((_names(each), _help(each)))
-    if _OTHER in groups:
-        groups[_OTHER] = groups.pop(_OTHER)
-    _write_groups(groups, formatter)
+    _write_groups(dict(sorted(groups.items(), key=lambda group: few or _ORDER.index(group[0]))), formatter)
 
 
 def _write_groups(groups: dict[str, list[tuple[str, str]]], formatter: Any) -> None:

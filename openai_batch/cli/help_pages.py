@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer.main
 
 from .app import build_app
+from .help_format import SETTINGS
 from .help_topics import TOPICS
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def page() -> str:
 
 def _commands(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
     """Yield the name and the help of a command, and of those below it."""
-    context = typer.Context(command, info_name=name, parent=parent, terminal_width=80)
+    context = typer.Context(command, info_name=name, parent=parent, terminal_width=78, **SETTINGS)
     yield context.command_path, command.get_help(context)
-    children = getattr(command, "commands", {})
-    for child in children:
-        if not children[child].hidden:
-            yield from _commands(children[child], child, context)
+    if hasattr(command, "commands"):
+        for child in command.list_commands(context):
+            if not command.commands[child].hidden:
+                yield from _commands(command.commands[child], child, context)
 
 
 def _topics() -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ EXIT_CODES = {
     "4": "the key is missing or was refused",
     "5": "the job ended, and some requests did not succeed",
     "6": "no such job, batch, file or provider",
-    "7": "nobody knows whether a batch was created; nothing is sent twice",
-    "124": "--timeout is over; the job keeps running",
+    "7": "it is unknown whether a batch was created; nothing was sent twice",
+    "124": "--timeout has passed; the job keeps running",
     "130, 143": "interrupted (Ctrl-C, SIGTERM); the job keeps running",
 }
 
@@ -57,7 +57,7 @@ exist is an error that names the line, before anything is sent.
   OBATCH_PROVIDER    the default
   provider = "NAME"  the default, in the configuration file
 
-Without any of them, the model decides, if a provider names it.
+Without these, it is the provider that serves the model, if there is one.
 
 Keys are never options. Each provider reads its key from an environment variable
 (`obatch providers` names it), or from what the configuration file names:
@@ -82,9 +82,9 @@ The provider `local` runs a small model on this machine, without a key.
   obatch status          what a job has cost, by the tokens of its results
   obatch cost            what was spent in each month
 
-Prices come from the package genai-prices. Where it has none, the cost is
-unknown, and --max-cost refuses. The configuration file can name prices, in a
-batch and for a million tokens; they count more than those of the package:
+Prices come from the package genai-prices. Without a price, the cost is unknown,
+and --max-cost sends nothing. The configuration file can set prices. They are
+for a million tokens in a batch, and replace those of the package:
 
   [providers.acme]
   batch_discount = 0.5        # what a batch saves; only to show it
@@ -95,26 +95,30 @@ batch and for a million tokens; they count more than those of the package:
   cached_input = 0.05         # without it, the price of input
 
 Tokens are counted with tiktoken if it is installed (`openai-batch[costs]`) and
-has the encoding on this machine, and are an estimate otherwise. --max-cost does
-not trust estimates: it takes one token for each byte of text, and the limits of
-output tokens in the requests. Without such a limit it refuses.
+has the encoding on this machine. Otherwise they are estimated. --max-cost does
+not trust estimates: it counts one token for each byte of text, and the output
+limits in the requests. Without these limits it sends nothing.
+
+  $ obatch cost reviews.csv --param max_completion_tokens=50
+  $ obatch config set 'providers.acme.prices."acme/large"' \\
+      '{input = 0.25, output = 1.00}'
 """,
-    "notify": """Being told when a job ends, with --notify on `run` and `wait`:
+    "notify": """A message when a job ends, with --notify on `run` and `wait`:
 
   bell            the bell of the terminal
-  cmd:COMMAND     a command, which no shell reads
-  slack://…       a URL of Apprise: mail, chats, desktops, webhooks
+  cmd:COMMAND     a command; it runs without a shell
+  slack://…       an Apprise URL: mail, chat, desktop, webhook
                   (needs pip install 'openai-batch[notify]')
   env:VARIABLE    one of these, in an environment variable
-  none            nobody, whatever the configuration file says
+  none            no message, even if the configuration file names targets
 
 A URL holds a secret, so put it into a variable. The default is in the
 configuration file: notify = ["bell", "env:TEAM_CHAT"]
 
 A command gets these variables: OBATCH_JOB, OBATCH_STATUS, OBATCH_NAME,
 OBATCH_JOB_PROVIDER, OBATCH_REQUESTS, OBATCH_SUCCEEDED, OBATCH_FAILED,
-OBATCH_OUTPUT, OBATCH_MESSAGE. If it fails, that is a warning: the exit code is
-that of the job.
+OBATCH_OUTPUT, OBATCH_MESSAGE. If it fails, you get a warning, and the exit code
+stays that of the job.
 
   $ obatch run prompts.txt -o answers.jsonl --notify bell
   $ obatch wait 3 4 --notify env:TEAM_CHAT
@@ -123,10 +127,8 @@ that of the job.
     "environment": "Environment variables:\n\n"
     + "".join(f"  {name:<22} {text}\n" for name, text in VARIABLES.items())
     + """
-OPENAI_API_KEY, … are keys; `obatch providers` shows which are set.
-
-An option counts more than a variable, and a variable more than the
-configuration file.
+Keys are in variables such as OPENAI_API_KEY; `obatch providers` shows which are
+set. Options override variables, and variables override the configuration file.
 
   $ obatch config path
   $ obatch config show

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
+from openai_batch.jobs.receipt import receipt_of, used_tokens
 from openai_batch.providers.batch_info import unknown_status
 from openai_batch.report.texts import duration_text, iso_time
 
-from .cost_format import receipt_record, receipt_text
 from .table import Column
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "input_sha256": job.input_sha256,
         "output": job.output_path,
         "usage": job.usage,
-        "cost": receipt_record(job),
+        "cost": None if (receipt := receipt_of(job)) is None else receipt.record(),
         "max_cost_usd": None if job.max_cost is None else float(job.max_cost),
         "errors": [{"code": f.code, "message": f.message, "line": f.line, "param": f.param} for f in job.faults],
         "metadata": job.metadata,
@@ -216,8 +216,8 @@ def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]
         ("batch", " ".join(job.batch_ids)),
         *(_part_lines(job) if terminal else []),
         *_times(job, terminal=terminal),
-        ("usage", tokens_text(job.usage)),
-        ("cost", receipt_text(job)),
+        ("usage", tokens_text(used_tokens(job))),
+        ("cost", "" if (receipt := receipt_of(job)) is None else receipt.text),
         ("max cost", "" if job.max_cost is None else f"${job.max_cost}"),
         ("input", record["input"] or ""),
         ("output", job.output_path or ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, UsageError
 from openai_batch.escapes import escaping
@@ -95,10 +95,21 @@ def _report_usage(exc: typer.TyperException) -> int:
         sys.stderr.write(re.sub("\x1b\\[[0-9]+m", "", exc.format_message()) + "\n")
         return exc.exit_code
     context: typer.Context | None = getattr(exc, "ctx", None)
-    message = exc.format_message()
-    hint = f"`{context.command_path} -h` shows the options" if context is not None else ""
+    message = _number_fault(exc) or exc.format_message()
+    what = "options" if context is None or context.parent else "commands"
+    hint = f"`{context.command_path} -h` shows the {what}" if context is not None else ""
     report_error(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
     return exc.exit_code
+
+
+def _number_fault(exc: typer.TyperException) -> str:
+    """Return what the value of an option must be, if the error is about a number; else an empty text."""
+    parameter: Any = getattr(exc, "param", None)
+    if type(exc).__name__ != "BadParameter" or not exc.format_message().count("Input should be"):
+        return ""
+    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    limits = ("" if low is None else f" from {low}") + ("" if high is None else f" to {high}")
+    return f"{parameter.opts[0]} must be a whole number{limits}"
 
 
 def report_error(error: BatchError) -> None:

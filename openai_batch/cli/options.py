@@ -46,7 +46,7 @@ ProviderOpt = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print bare ids only.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print only ids.")]
 DryRunOpt = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.", rich_help_panel=MAIN)
 ]
@@ -58,7 +58,7 @@ JobArg = Annotated[
     str | None,
     typer.Argument(
         metavar="JOB",
-        help="Number, name or batch id; by default the job used last.",
+        help="Number, name or batch id; by default the last used job.",
         autocompletion=complete("jobs"),
         show_default=False,
     ),
@@ -67,7 +67,7 @@ JobsArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="JOB",
-        help="Numbers, names or batch ids; by default the job used last.",
+        help="Numbers, names or batch ids; by default the last used job.",
         autocompletion=complete("jobs"),
         show_default=False,
     ),
@@ -86,7 +86,7 @@ NotifyOpt = Annotated[
     typer.Option(
         "--notify",
         metavar="TARGET",
-        help="When a job ends: bell, cmd:COMMAND, a URL of Apprise, or env:VARIABLE; repeatable.",
+        help="When a job ends: bell, cmd:COMMAND, URL, env:NAME (see `obatch help notify`); repeatable.",
         rich_help_panel=JOB,
     ),
 ]
@@ -108,7 +108,7 @@ AsOpt = Annotated[
     typer.Option(
         "--as",
         metavar="FORM",
-        help="csv, parquet, rows (JSON lines) or raw (the provider's lines). By default the output's name decides.",
+        help="csv, parquet, rows (JSON) or raw; by default the output's name decides.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -149,7 +149,7 @@ DedupOpt = Annotated[
     bool | None,
     typer.Option(
         "--dedup/--no-dedup",
-        help="Send identical requests once. The default, but not for batch files.",
+        help="Send identical requests once (the default, except for batch files).",
         show_default=False,
         rich_help_panel=SAFETY,
     ),
@@ -161,7 +161,7 @@ UncertainOpt = Annotated[
     bool,
     typer.Option(
         "--resubmit-uncertain",
-        help="Create a batch again if nobody knows whether it was created. You may pay twice.",
+        help="Create a batch again if it is unknown whether it was created. You may pay twice.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -180,7 +180,7 @@ ParallelOpt = Annotated[
         metavar="N",
         min=1,
         max=16,
-        help="Send or download N parts at a time; 4 unless the profile says otherwise.",
+        help="Parts to send or download at once. [default: 4]",
         rich_help_panel=JOB,
         show_default=False,
     ),
@@ -190,7 +190,7 @@ MaxCostOpt = Annotated[
     typer.Option(
         "--max-cost",
         metavar="USD",
-        help="Send nothing if the job can cost more, its retries included.",
+        help="Send nothing if it, with retries, can cost more.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -230,8 +230,7 @@ PromptOpt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEMPLATE",
-        help="Prompt for each row, such as 'Label: {{ text }}', or @FILE. By default the column prompt, text or"
-        " messages.",
+        help="Prompt of each row, like 'Label: {{ text }}', or @FILE; else the column prompt, text or messages.",
         rich_help_panel=MAIN,
     ),
 ]
@@ -240,7 +239,7 @@ EndpointOpt = Annotated[
     typer.Option(
         "--endpoint",
         metavar="NAME",
-        help="chat (default), responses, embeddings, completions, moderations, images, score or rerank.",
+        help="chat (default), responses, embeddings, completions, moderations, images, score, rerank.",
         rich_help_panel=PROMPT,
     ),
 ]
@@ -340,7 +339,7 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     for text in texts or []:
         key, sign, value = text.partition("=")
         if not sign or not key:
-            raise UsageError(f"{flag} {text!r} is not KEY=VALUE")
+            raise UsageError(f"{flag} {text!r} is not KEY=VALUE", hint=f"{flag} {key or 'KEY'}=VALUE")
         found[key] = value
     return found
 

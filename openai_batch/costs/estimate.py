@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
@@ -66,6 +68,11 @@ class ModelEstimate:
         synchronous = self.price.without_batch(self.likely)
         return None if synchronous is None else synchronous - self.likely
 
+    def price_command(self, provider: Provider) -> str:
+        """Return the command that sets the price, with USD in place of the numbers."""
+        key = f"providers.{provider.name or 'NAME'}.prices.{json.dumps(self.model)}"
+        return f"obatch config set {shlex.quote(key)} '{{input = USD, output = USD}}'"
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -107,12 +114,11 @@ class Estimate:
 
     def _open(self, each: ModelEstimate, maximum: Decimal) -> CostError:
         """Return the error for requests whose cost has no known limit."""
-        cause = f"it is not certain that this costs no more than {usd(maximum)}"
+        cause = f"this can cost more than {usd(maximum)}"
         if each.price is None:
-            table = f'[providers.{self.provider.name or "NAME"}.prices."{each.model}"]'
             return CostError(
                 f"the price of {each.model or 'the model'} at {self.provider} is unknown, so {cause}; nothing was sent",
-                hint=f"write it to the configuration file, as input and output under {table}, or leave --max-cost out",
+                hint=f"leave --max-cost out, or set the price of a million tokens: {each.price_command(self.provider)}",
             )
         if each.tokens.unlimited:
             who = count_text(each.tokens.unlimited, "request", "has")
@@ -123,7 +129,7 @@ class Estimate:
             )
         who = count_text(each.tokens.uncounted, "request", "has")
         return CostError(
-            f"{who} images, files, hosted tools or earlier answers, whose cost is not known before, so {cause};"
+            f"{who} images, files, hosted tools or earlier answers, whose cost is unknown in advance, so {cause};"
             " nothing was sent",
             hint="leave --max-cost out, and run a few rows first: `obatch status` shows what they cost",
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations of ModelCost
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .estimate import total
 from .prices import find_price
+from .usd import number, usd
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
@@ -38,6 +39,21 @@ class ModelCost:
     """How much less that is than without a batch; None if it is unknown."""
     source: str | None
     """Where the price is from; None if it is unknown."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON says of it."""
+        return {
+            "model": self.model,
+            "results": self.results,
+            "not_counted": self.uncounted,
+            "input_tokens": self.input,
+            "cached_input_tokens": self.cached_input,
+            "output_tokens": self.output,
+            "reasoning_tokens": self.reasoning,
+            "usd": number(self.amount),
+            "usd_saved": number(self.saved),
+            "prices": self.source,
+        }
 
     def __add__(self, other: ModelCost) -> ModelCost:
         """Return both together; they must be of one model."""
@@ -83,6 +99,24 @@ class Receipt:
     def unpriced(self) -> list[str]:
         """The models whose cost is unknown."""
         return [each.model for each in self.models if each.amount is None]
+
+    @property
+    def text(self) -> str:
+        """What people read: `$0.0042, prices by genai-prices 0.2.3`."""
+        if self.amount is None:
+            return f"unknown: the price or the tokens are unknown for {', '.join(self.unpriced)}"
+        saved = f", {usd(self.saved)} saved" if self.saved else ""
+        by = f", prices by {', '.join(self.sources)}" if self.sources else ""
+        return usd(self.amount) + saved + by + ("" if self.whole else "; more results are to come")
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON says of it, in USD; null for what is not known."""
+        return {
+            "usd": number(self.amount),
+            "usd_saved": number(self.saved),
+            "complete": self.whole,
+            "models": [each.record() for each in self.models],
+        }
 
 
 def costs_of(provider: Provider, usage: Usage, model: str | None, at: float | None) -> tuple[ModelCost, ...]:

@@ -22,6 +22,11 @@ def usd(amount: Decimal | None) -> str:
     return f"${amount.quantize(min(step, _CENT)):f}"
 
 
+def number(amount: Decimal | None) -> float | None:
+    """Return an amount for JSON."""
+    return None if amount is None else float(amount)
+
+
 def as_usd(value: str | float | Decimal, name: str) -> Decimal:
     """Return an amount that was given as the option `name`. Raises UsageError if it is none."""
     try:
@@ -29,5 +34,7 @@ def as_usd(value: str | float | Decimal, name: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if isinstance(value, bool) or not amount.is_finite() or amount < 0:
-        raise UsageError(f"{name} is {value!r}, which is no amount of US dollars", hint="give a number, such as 2.50")
+        raise UsageError(
+            f"{name} is {value!r}, which is not an amount of US dollars", hint="give a number, such as 2.50"
+        )
     return amount

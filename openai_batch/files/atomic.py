@@ -61,7 +61,9 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     except OSError as exc:
         if exc.errno not in _NO_ROOM:
             raise
-        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="make room, or choose another place") from exc
+        raise BatchError(
+            f"cannot write {target}: {exc.strerror}", hint="free some space, or choose another place"
+        ) from exc
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -145,13 +147,15 @@ def check_target(target: Path, *, force: bool) -> None:
     OutputExistsError if a file exists and `force` is False, or if `target` is a folder or a device.
     """
     if WINDOWS and _FORBIDDEN.fullmatch(target.name):
-        raise UsageError(f"{target}: Windows allows no such name", hint="choose another name with -o")
+        raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name with -o")
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "not a regular file"
-        raise OutputExistsError(f"{target} is {what}", hint="choose another place with -o; `-o -` is standard output")
+        raise OutputExistsError(f"{target} is {what}", hint="choose another name with -o; `-o -` is standard output")
     folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BatchError(f"cannot write {target}: no file can be made in {folder}", hint="choose another place with -o")
+        raise BatchError(
+            f"cannot write {target}: no file can be created in {folder}", hint="choose another place with -o"
+        )
     if not force and os.path.lexists(target):
         raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
 
@@ -177,8 +181,15 @@ def _umask() -> int:
     return mask
 
 
+def as_file(name: str | os.PathLike[str]) -> Path:
+    """Return the name of a file to write as a path, as `as_path` does. Raises UsageError for a name that ends in /."""
+    if str(name).endswith(("/", os.sep)):
+        raise UsageError(f"{name} is a folder, not a file", hint=f"name a file in it, such as {name}results.jsonl")
+    return as_path(name)
+
+
 def as_path(name: str | os.PathLike[str]) -> Path:
     """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL."""
     if _URL.match(str(name)):
-        raise UsageError(f"{name} is a URL, and only local files are possible here", hint="name a local file")
+        raise UsageError(f"{name} is a URL, but only local files can be used here", hint="name a local file")
     return Path(name).expanduser()

@@ -41,11 +41,12 @@ def expand(path: Path, name: str, target: Path, *, limit: int = MAX_EXPANDED) ->
                 out.write(chunk)
         except (EOFError, zlib.error, gzip.BadGzipFile, _zstd().ZstdError) as exc:
             raise InputError(
-                f"{name}: the compressed file is damaged or cut short ({exc})", hint="make it again"
+                f"{name}: the compressed file is damaged or cut short ({exc})", hint="create the file again"
             ) from None
         except OSError as exc:
             raise InputError(
-                f"{name}: it cannot be unpacked ({exc.strerror})", hint="make room in the state folder"
+                f"{name}: it cannot be unpacked ({exc.strerror})",
+                hint="check the free space and the permissions of the state folder",
             ) from exc
 
 

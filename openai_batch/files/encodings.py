@@ -55,5 +55,6 @@ def to_utf8(path: Path, name: str, target: Path, encoding: str) -> None:
         ) from None
     except OSError as exc:
         raise InputError(
-            f"{name}: it cannot be converted ({exc.strerror})", hint="make room in the state folder"
+            f"{name}: it cannot be converted ({exc.strerror})",
+            hint="check the free space and the permissions of the state folder",
         ) from exc

@@ -69,7 +69,8 @@ def to_lines(path: Path, name: str, target: Path) -> None:
         raise InputError(f"{name}: not UTF-8 after line {lines}", hint="save the file as UTF-8") from None
     except OSError as exc:
         raise InputError(
-            f"{name}: it cannot be converted ({exc.strerror})", hint="make room in the state folder"
+            f"{name}: it cannot be converted ({exc.strerror})",
+            hint="check the free space and the permissions of the state folder",
         ) from exc
 
 
@@ -91,7 +92,7 @@ def _values(text: _Text) -> Iterator[tuple[int, str]]:
             raise text.error("the JSON array is not closed: the file may be cut short")
         text.skip(1)
         if text.next():
-            raise text.error("something follows the JSON array")
+            raise text.error("there is text after the JSON array")
 
 
 class _Text:

@@ -71,7 +71,7 @@ def _wait(descriptor: int, seconds: float | None = None) -> None:
     end = time.monotonic() + (math.inf if seconds is None else seconds)
     while not _lock(descriptor):
         if time.monotonic() >= end:
-            raise WaitTimeoutError("another process is still at work on the same job")
+            raise WaitTimeoutError("another process is still working on the same job")
         time.sleep(_PAUSE)
 
 
@@ -112,7 +112,9 @@ def locked(path: Path, waiting: Callable[[], None] | None = None, *, seconds: fl
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as exc:
-        raise BatchError(f"cannot make {path}: {exc.strerror}", hint="make room there") from exc
+        raise BatchError(
+            f"cannot make {path}: {exc.strerror}", hint="check the free space and the permissions there"
+        ) from exc
     try:
         if not _lock(descriptor):
             if waiting is not None:

@@ -123,7 +123,7 @@ def check_folder(path: Path) -> None:
     check_own(
         path,
         GROUP_AND_OTHERS_WRITE,
-        "name a folder of your own: OBATCH_STATE_DIR for jobs, OBATCH_CACHE_DIR for models",
+        "set another folder: OBATCH_STATE_DIR for jobs, OBATCH_CACHE_DIR for models",
     )
 
 
@@ -143,7 +143,7 @@ def _chosen(variable: str) -> Path | None:
     try:
         return Path(given).expanduser() if given else None
     except RuntimeError:
-        raise UsageError(f"{variable}: no home folder is known for {given}", hint="write the whole path") from None
+        raise UsageError(f"{variable}: no home folder is known for {given}", hint="write the full path") from None
 
 
 def _usual(kind: str, variable: str) -> Path:

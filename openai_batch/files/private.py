@@ -28,7 +28,7 @@ def make_private(path: Path) -> Path:
     except OSError as exc:
         raise BatchError(
             f"cannot make the folder {path}: {exc.strerror}",
-            hint="OBATCH_STATE_DIR, OBATCH_CACHE_DIR and OBATCH_CONFIG can point to other places",
+            hint="OBATCH_STATE_DIR, OBATCH_CACHE_DIR and OBATCH_CONFIG can name other places",
         ) from exc
     return path
 
@@ -49,7 +49,7 @@ def check_own(path: Path, writers: int, hint: str, *, root_too: bool = False) ->
         raise UsageError(f"{path} belongs to another user", hint=hint)
     if _HAS_OWNERS and found.st_mode & writers:
         right = "go-w" if writers & stat.S_IWGRP else "o-w"
-        raise UsageError(f"other users may change {path}", hint=f"if you trust what is in it: chmod {right} {path}")
+        raise UsageError(f"other users can change {path}", hint=f"if you trust what is in it: chmod {right} {path}")
 
 
 def is_own(status: os.stat_result, *, root_too: bool = False) -> bool:

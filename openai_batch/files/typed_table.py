@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from openai_batch.errors import ConfigError
+from openai_batch.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,11 +44,8 @@ def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Tab
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names the known word nearest to `word`, or all of them if none is near."""
-    import difflib
-
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    return did_you_mean(word, names) or f"known: {', '.join(names)}"
 
 
 def _first_fault(where: str, table: Mapping[str, Any], kind: type[msgspec.Struct]) -> ConfigError:

@@ -32,7 +32,9 @@ def workspace() -> Iterator[Path]:
             folder = Path(tempfile.mkdtemp(prefix="work-", dir=base))
             lock = hold(folder, folder=True)
     except OSError as exc:
-        raise BatchError(f"cannot make a folder in {base}: {exc.strerror}", hint="make room there") from exc
+        raise BatchError(
+            f"cannot make a folder in {base}: {exc.strerror}", hint="check the free space and the permissions there"
+        ) from exc
     try:
         yield folder
     finally:

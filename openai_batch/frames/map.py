@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from openai_batch.errors import BatchError, IncompleteError
+from openai_batch.inputs.prepare import NoPromptError
 from openai_batch.jobs.async_version import in_thread
 
 from .columns import new_cells, new_columns
@@ -68,8 +70,8 @@ def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> 
     come back in the same order, and a pandas frame with the same index, with these new columns: `answer`, or the fields
     of the schema; `outcome` (success, refused, cut, error or missing); `error`, a text; `finish_reason`;
     `prompt_tokens` and `completion_tokens`. A series becomes a frame. A list of texts becomes a list of `Result`. Any
-    other iterable becomes an iterator, which needs little memory; rows that are not sent are left out of it. Without
-    rows nothing is sent, and the same kind comes back, empty, with the new columns.
+    other iterable becomes an iterator, which needs little memory. A list of `Result` and an iterator leave out the rows
+    that are not sent. Without rows nothing is sent, and the same kind comes back, empty, with the new columns.
 
     A request that failed does not raise: its `outcome` says so, and its answer is empty. Run the same call again after
     an interruption: it continues, and nothing is paid twice.
@@ -84,9 +86,9 @@ def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -
 
         vectors = embed(frame["text"], model="text-embedding-3-small")
 
-    The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. Without rows, the shape
-    is (0, 0). Raises the errors of `map`, MissingExtraError without numpy, and IncompleteError if there is not one
-    vector.
+    The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. If no row is sent, the
+    shape is (rows, 0). Raises the errors of `map`, MissingExtraError without numpy, and IncompleteError if there is
+    not one vector.
     """
     library("numpy")
     return _matrix(*_run(rows, prompt, options, embeddings=True))
@@ -117,13 +119,13 @@ async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[Ma
 def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
     """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`.
 
-    Without rows there is no run.
+    If no row is to be sent, there is no run.
     """
     check_options(options, MapOptions, prompt)
-    source, reporter = _Source(rows, options), BarReporter()
+    source, reporter, run = _Source(rows, options), BarReporter(), None
     if source.empty:
         return None, source
-    with reporter.shown(wanted=options.get("progress", True)):
+    with reporter.shown(wanted=options.get("progress", True)), contextlib.suppress(NoPromptError):
         run = start_rows(source.rows, prompt, reporter, options, **how)
         run.wait(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
@@ -132,10 +134,10 @@ def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tupl
 async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
     check_options(options, MapOptions, prompt)
     given = in_thread(rows, asyncio.get_running_loop())
-    source, reporter = await asyncio.to_thread(_Source, given, options), BarReporter()
+    source, reporter, run = await asyncio.to_thread(_Source, given, options), BarReporter(), None
     if source.empty:
         return None, source
-    with reporter.shown(wanted=options.get("progress", True)):
+    with reporter.shown(wanted=options.get("progress", True)), contextlib.suppress(NoPromptError):
         run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
         await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
@@ -145,7 +147,10 @@ def _mapped(run: Run | None, source: _Source) -> Any:
     """Return the rows with the answers of a run that has ended."""
     join = source.join
     if run is None:
-        return iter(()) if join is None else join([], source.new_names())
+        names = source.new_names()
+        if join is None or source.texts:
+            return iter(()) if join is None else []
+        return join([dict.fromkeys(names) for _ in range(source.count)], names)
     run.raise_if_failed()
     if source.texts:
         return run.results() if join is None else list(run.results())
@@ -158,7 +163,7 @@ def _matrix(run: Run | None, source: _Source) -> np.ndarray[Any, Any]:
     """Return the embeddings of a run that has ended."""
     numpy = library("numpy")
     if run is None:
-        return cast("np.ndarray[Any, Any]", numpy.empty((0, 0), dtype=numpy.float32))
+        return cast("np.ndarray[Any, Any]", numpy.empty((source.count, 0), dtype=numpy.float32))
     run.raise_if_failed()
     vectors = [
         None if result is None or result.embedding is None else numpy.asarray(result.embedding, dtype=numpy.float32)
@@ -189,11 +194,11 @@ class _Source:
         self._prefix = options.get("prefix", "")
         self._schema = options.get("schema")
         self._ids: list[str] = []  # those of a column
-        self._count = 0  # of the rows that were read
+        self.count = 0  # of the rows that were read
 
     def _noted(self, rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
-            self._count += 1
+            self.count += 1
             if self._id_column is not None:
                 self._ids.append(str(row.get(self._id_column)))
             yield row
@@ -202,7 +207,7 @@ class _Source:
         """Yield the result of each row; None for one that was not sent."""
         results = run.results()
         current = next(results, None)
-        for custom_id in self._ids or (f"line-{number}" for number in range(1, self._count + 1)):
+        for custom_id in self._ids or (f"line-{number}" for number in range(1, self.count + 1)):
             if current is not None and current.custom_id == custom_id:
                 yield current
                 current = next(results, None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.escapes import escape_newlines
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
 
+_REDRAWN = 0.2
+"""Seconds from one picture of the bar in a notebook to the next."""
+
+
 class BarReporter(LoggingReporter):
     """Shows one bar within `shown`: the upload or the download, or the requests of the job."""
 
@@ -22,6 +27,8 @@ class BarReporter(LoggingReporter):
         super().__init__()
         self._bars: Any = None
         self._task: Any = None
+        self._output: Any = None  # the part of a notebook that shows the bar
+        self._shown_at = 0.0
 
     @contextmanager
     def shown(self, *, wanted: bool = True) -> Iterator[None]:
@@ -38,13 +45,18 @@ class BarReporter(LoggingReporter):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bars:
-            self._bars, self._task = bars, bars.add_task("starting", total=None)
+        bars = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False)
+        self._task = bars.add_task("starting", total=None)
+        # In a notebook rich's own display needs ipywidgets, and shows nothing without it.
+        self._output = _in_notebook() and sys.modules["IPython"].display.display(bars, display_id=True)
+        with nullcontext() if self._output else bars:
+            self._bars = bars
             try:
                 yield
             finally:
                 self._bars = None
+                if self._output:
+                    self._output.update(bars)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Show a transfer."""
@@ -60,6 +72,9 @@ class BarReporter(LoggingReporter):
         bars = self._bars
         if bars is not None:
             bars.update(self._task, description=escape_newlines(what), completed=done, total=total)
+            if self._output and time.monotonic() - self._shown_at > _REDRAWN:
+                self._shown_at = time.monotonic()
+                self._output.update(bars)
 
 
 def _in_notebook() -> bool:

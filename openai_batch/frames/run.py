@@ -15,7 +15,7 @@ from openai_batch.results.usage import token_count
 
 from .columns import new_cells
 from .progress import BarReporter
-from .tables import columns_of
+from .tables import columns_of, dataset_of, without_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -156,7 +156,7 @@ class Run(Job):
             )
 
     def to_pandas(self) -> Any:
-        """Return the rows with their answers as a pandas data frame.
+        """Return the rows with their answers as a pandas data frame, with an index of its own.
 
             run.to_pandas().to_csv("labels.csv")
 
@@ -171,7 +171,9 @@ class Run(Job):
 
         Raises MissingExtraError without polars.
         """
-        return library("polars").DataFrame(self._columns(), strict=False)
+        polars, columns = library("polars"), self._columns()
+        texts = dict.fromkeys(without_values(columns), polars.String)
+        return polars.DataFrame(columns, schema_overrides=texts, strict=False)
 
     def to_arrow(self) -> Any:
         """Return the rows with their answers as an Arrow table.
@@ -180,7 +182,9 @@ class Run(Job):
 
         Raises MissingExtraError without pyarrow.
         """
-        return library("pyarrow").table(self._columns())
+        arrow, columns = library("pyarrow"), self._columns()
+        texts = {name: arrow.array(columns[name], arrow.string()) for name in without_values(columns)}
+        return arrow.table(columns | texts)
 
     def to_dataset(self) -> Any:
         """Return the rows with their answers as a dataset.
@@ -189,7 +193,7 @@ class Run(Job):
 
         Raises MissingExtraError without the library `datasets`.
         """
-        return library("datasets").Dataset.from_dict(self._columns())
+        return dataset_of(self._columns(), library("datasets"))
 
     def _columns(self) -> dict[str, list[Any]]:
         return columns_of(list(self.rows()))

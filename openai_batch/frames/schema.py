@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.requests.answer_types import adapter_of
 from openai_batch.requests.json_schema import checker, strict_schema
 from openai_batch.results.export import fields_of
+from openai_batch.results.fitting import invalid
 from openai_batch.results.outcome import Outcome
-from openai_batch.results.reasons import ResultError
 
 if TYPE_CHECKING:
     from openai_batch.results.result import Result
-
-INVALID = "invalid_answer"
-"""The code of the error of an answer that does not fit the schema."""
 
 
 class AnswerSchema:
@@ -52,10 +48,10 @@ class AnswerSchema:
             return result
         fields = fields_of(result.texts)
         if fields is None:
-            return _invalid(result, "the answer is not a JSON object")
+            return invalid(result, "the answer is not a JSON object")
         if self._problem is not None:
             problem = self._problem(fields)
-            return replace(result, parsed=fields) if problem is None else _invalid(result, problem)
+            return replace(result, parsed=fields) if problem is None else invalid(result, problem)
         from pydantic import ValidationError
 
         try:
@@ -63,7 +59,7 @@ class AnswerSchema:
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
-            return _invalid(result, f"{place}: {first['msg']}" if place else str(first["msg"]))
+            return invalid(result, f"{place}: {first['msg']}" if place else str(first["msg"]))
 
     def fields(self, result: Result) -> dict[str, Any]:
         """Return the fields of a parsed answer as values of JSON; each is None if there is no parsed answer."""
@@ -72,9 +68,3 @@ class AnswerSchema:
         if self._adapter is None:
             return {name: result.parsed.get(name) for name in self.columns}
         return dict(self._adapter.dump_python(result.parsed, mode="json"))
-
-
-def _invalid(result: Result, message: str) -> Result:
-    quoted = re.sub(r"\s+", " ", result.text or "")[:80]
-    error = ResultError(INVALID, f"{message}; it is {quoted!r}", retryable=True)
-    return replace(result, outcome=Outcome.ERROR, error=error)

@@ -136,7 +136,19 @@ def _joined_dataset(dataset: Any, columns: dict[str, list[Any]]) -> Any:
     if not len(dataset):  # the library joins nothing to an empty dataset
         features = {**dataset.features, **dict.fromkeys(columns, library.Value("string"))}
         return library.Dataset.from_dict({name: [] for name in features}, features=library.Features(features))
-    return library.concatenate_datasets([dataset, library.Dataset.from_dict(columns)], axis=1)
+    return library.concatenate_datasets([dataset, dataset_of(columns, library)], axis=1)
+
+
+def dataset_of(columns: dict[str, list[Any]], library: Any) -> Any:
+    """Return columns as a dataset of the library `datasets`."""
+    made = library.Dataset.from_dict(columns)
+    texts = dict.fromkeys(without_values(columns), library.Value("string"))
+    return library.Dataset.from_dict(columns, library.Features({**made.features, **texts})) if texts else made
+
+
+def without_values(columns: dict[str, list[Any]]) -> list[str]:
+    """Return the names of the columns that have no value. They are text, so that they fit those of other rows."""
+    return [name for name, values in columns.items() if all(value is None for value in values)]
 
 
 def columns_of(rows: list[Row], names: Sequence[str] = ()) -> dict[str, list[Any]]:

@@ -56,7 +56,7 @@ def column_reader(column: str) -> Callable[[Row], str]:
             what = "an object" if isinstance(value, dict) else "a list"
             name = column if column.isidentifier() else f'row["{column}"]'
             hint = f'--prompt "{{{{ {name} }}}}" sends it as JSON; a template can also take values out of it'
-            raise ColumnError(f"the column {column} holds {what}, not a text", hint=hint)
+            raise ColumnError(f"the column {column} contains {what}, not text", hint=hint)
         return as_text(value)
 
     return text
@@ -73,7 +73,7 @@ def messages_of(row: Row) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) and item.get("role") for item in value):
         raise InputError("messages is not a list of messages with role and content", hint='or say --prompt "{{ … }}"')
     if value[-1]["role"] == "assistant":
-        hint = "leave it out: the model is to write it"
+        hint = "remove it: the model writes that message"
         raise InputError("the last message is the assistant's own, as in data for fine-tuning", hint=hint)
     return [{key: part for key, part in item.items() if part is not None} for item in value]
 

@@ -94,7 +94,7 @@ class Inputs:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"--format {self.format} is not known", hint=f"the formats are {', '.join(FORMATS)}")
         if self.table is not None and self.sql is not None:
-            raise UsageError("--table and --sql exclude each other", hint="choose one")
+            raise UsageError("--table and --sql cannot be used together", hint="choose one")
         self.names = globbed(self.names)
 
     @property
@@ -151,7 +151,7 @@ class Inputs:
             if name != self.names[0]:
                 raise _mixed(self._open(0), source)
             raise UsageError(
-                f"{source.name} has ready requests, which are sent as they are",
+                f"{source.name} is a batch file, whose requests are sent as they are",
                 hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
             )
         if (self.table is not None and kind not in ("sqlite", "xlsx")) or (self.sql is not None and kind != "sqlite"):
@@ -278,7 +278,7 @@ def _is_table(source: Source) -> bool:
 
 def _mixed(table: Source, ready: Source) -> UsageError:
     return UsageError(
-        f"{table.name} has no ready requests, but {ready.name} does; a job takes one kind of input",
+        f"{table.name} is not a batch file, but {ready.name} is; a job takes one kind of input",
         hint=f"run them separately, or make requests first: obatch prepare {table.name} -o more.jsonl",
     )
 

@@ -17,8 +17,8 @@ import msgspec
 from openai_batch.errors import InputError, Problem, UsageError
 from openai_batch.requests.build import request_line
 from openai_batch.requests.check import MAX_ID_CHARS
+from openai_batch.requests.check_report import problem_lines
 from openai_batch.requests.endpoints import BatchType
-from openai_batch.requests.report import problem_lines
 
 from .default_column import cell_of, column_reader, default_column, is_stored_by_columns, messages_of
 from .readers import PROMPT, problem
@@ -84,7 +84,7 @@ def prepare(
     made = writer.made
     if not made.requests:
         if made.skipped:
-            raise InputError(f"{first_name}: every prompt is empty", hint="fill them in, or choose another --prompt")
+            raise NoPromptError(f"{first_name}: every prompt is empty", hint="fill them in, or choose another --prompt")
         if kinds <= {"txt"}:
             raise InputError(f"{first_name}: there is no prompt", hint="write one prompt per line")
         raise InputError(f"{first_name}: there is no row", hint="write at least one row below the header")
@@ -175,6 +175,10 @@ class _Writer:
         self._lines.clear()
         self._rows.clear()
         self._size = 0
+
+
+class NoPromptError(InputError):
+    """Every row was skipped, because its prompt is empty."""
 
 
 class _EmptyPromptError(InputError):
@@ -366,10 +370,12 @@ class _Problems:
             return
         shown = self._shown()
         remedies = {item.remedy for item in shown}
-        hint = remedies.pop() if len(remedies) == 1 else "fix the input"
+        hint, lines = "fix the input", shown
+        if len(remedies) == 1:
+            hint, lines = remedies.pop(), [replace(item, remedy="") for item in shown]
         if self.count > 1:
             hint += "; if a file was taken for another kind, say what it is with --format"
-        first, *rest = problem_lines("the input", shown, self.count, outcome="nothing was prepared")
+        first, *rest = problem_lines("the input", lines, self.count, outcome="nothing was prepared")
         raise InputError(first, hint=hint, details=rest, problems=shown)
 
 

@@ -176,7 +176,7 @@ def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
                 problem(
                     number,
                     f"the line has {raw:,} bytes",
-                    f"a line may have {max_line_bytes():,}; {LINE_VARIABLE} sets that",
+                    f"a line can have at most {max_line_bytes():,}; {LINE_VARIABLE} changes that",
                 ),
             )
             continue

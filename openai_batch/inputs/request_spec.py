@@ -63,7 +63,7 @@ class RequestSpec:
         """Raise UsageError if the fields do not fit together."""
         kind, path = self.target
         if sum([self.embeddings, self.score is not None, self.rerank is not None]) > 1:
-            raise UsageError("--embeddings, --score and --rerank exclude each other", hint="choose one")
+            raise UsageError("--embeddings, --score and --rerank cannot be used together", hint="choose one")
         if kind not in _KINDS:
             raise UsageError(f"requests for {path} cannot be made from rows", hint="-h lists the endpoints")
         rules: tuple[tuple[str, object, tuple[BatchType, ...]], ...] = (
@@ -77,7 +77,7 @@ class RequestSpec:
         for flag, given, kinds in rules:
             if given is not None and kind not in kinds:
                 names = " and ".join(item.value.partition("_")[0] for item in kinds)
-                raise UsageError(f"{flag} goes with {names} requests only", hint="leave it out")
+                raise UsageError(f"{flag} is only for {names} requests", hint="leave it out")
         for flag, needed, given in (
             ("--score", BatchType.SCORE, self.score),
             ("--rerank", BatchType.RERANK, self.rerank),

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from openai_batch.errors import InputError, UsageError
+from openai_batch.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,14 +64,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, Iterable) and not isinstance(value, type):
         return _to_json(list(value))
     if callable(value):
-        raise InputError("the template writes a function itself", hint='call it with (), or write row["name"]')
+        raise InputError("the template outputs a function", hint='call it with (), or write row["name"]')
     return str(value)
 
 
 def no_column(name: str, row: Row, message: str | None = None) -> ColumnError:
     """Return the error for a column that a row does not have."""
-    near = get_close_matches(name, map(str, row), 1)
-    hint = f"did you mean {near[0]}?" if near else "fix the name, or the row"
+    hint = did_you_mean(name, map(str, row)) or "fix the name, or the row"
     return ColumnError(f"{message or f'there is no column {name!r}'}; {columns_text(row)}", hint=hint)
 
 

@@ -44,7 +44,7 @@ def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecor
         for part in parts:
             if part.sha256 is None:
                 raise CostError(
-                    f"the requests of part {part.number} of job {job.id} are not known here, so neither is their cost",
+                    f"the requests of part {part.number} of job {job.id} are not known here, so their cost is unknown",
                     hint="leave --max-cost out",
                 )
             yield from _lines(job_folder.check_input(job, part), part.offset, part.length)

@@ -38,10 +38,8 @@ def _cancel(workflow: Workflow, job: JobRecord, *, give_up: bool) -> JobRecord:
     try:
         withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
     except UncertainError as exc:
-        hint = (
-            f"obatch cancel {job.id} looks once more; --give-up ends the job without that batch, whether it runs or not"
-        )
-        failed.append(UncertainError(f"job {job.id}: {exc}; nothing else of it is sent", hint=hint))
+        hint = f"obatch cancel {job.id} looks once more; --give-up ends the job, even if that batch runs"
+        failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
     except BatchError as exc:
         failed.append(exc)
     # Batches that another process has created, or that the search for a lost batch has found, in the meantime.

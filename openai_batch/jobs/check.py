@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import Problem
 from openai_batch.requests.check import check_stream, over_limits
-from openai_batch.requests.report import Report
+from openai_batch.requests.check_report import CheckReport
 from openai_batch.requests.source import looks_like_requests, not_requests, open_source
 
 from .job_spec import provider_for
@@ -30,7 +30,7 @@ class CheckResult:
     # The provider whose limits were used.
     provider: Provider
     # The facts about the file, and its problems.
-    report: Report
+    report: CheckReport
     # Whether its first line looks like a request, not like a prompt.
     is_requests: bool
     # Whether it has more than one batch may have, so that a job splits it.
@@ -48,7 +48,7 @@ def check_input(name: str, provider: str | Provider | None = None) -> CheckResul
         source = open_source(name, Path(folder))
         chosen = provider_for(source, provider)
         if not looks_like_requests(source):
-            report = Report(problems=[not_requests(source)], problem_count=1)
+            report = CheckReport(problems=[not_requests(source)], problem_count=1)
             return CheckResult(source.name, chosen, report, is_requests=False)
         with source.path.open("rb") as handle:
             report = check_stream(handle, chosen.limits.of_lines())
@@ -58,7 +58,7 @@ def check_input(name: str, provider: str | Provider | None = None) -> CheckResul
     return CheckResult(source.name, chosen, report, is_requests=True, splits=bool(warnings))
 
 
-def _splits(report: Report, limits: Limits) -> Iterator[Problem]:
+def _splits(report: CheckReport, limits: Limits) -> Iterator[Problem]:
     """Yield a warning for each reason why a job will have more than one batch."""
     reasons = list(over_limits(report, limits))
     if limits.one_model and len(report.models) > 1:

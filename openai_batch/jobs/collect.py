@@ -23,7 +23,6 @@ from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
-from openai_batch.results.tokens import counting_tokens
 
 from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
@@ -92,7 +91,7 @@ def collect(
     """
     earlier = earlier or EarlierJobs()
     if export is not None:
-        export.columns = job_folder.columns_of(job)
+        export.columns, export.judge = job_folder.columns_of(job), job_folder.judge_of(job)
     if isinstance(target, Path):
         check_output(workflow, target, job, earlier, force=force)
     if missing is not None:
@@ -101,8 +100,7 @@ def collect(
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
     with part_file(scratch) as (out, part_path):
-        found = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
-        lines = found if job.usage else counting_tokens(found, tally)
+        lines = result_lines(workflow, job, scratch, tally, _notify_all(missing_rows, export))
         if export is None:
             out.writelines(lines)
         else:
@@ -143,7 +141,7 @@ def _copy(merged: BinaryIO, target: BinaryIO) -> None:
     except OSError as exc:
         if is_closed_pipe(exc):
             raise
-        raise BatchError(f"the results could not be written out: {exc.strerror}") from exc
+        raise BatchError(f"the results could not be written to disk: {exc.strerror}") from exc
 
 
 def fetch_raw(workflow: Workflow, job: JobRecord, folder: Path, *, force: bool = False) -> list[Path]:
@@ -179,15 +177,15 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     elif tally.reasons[NO_OUTPUT] or any(map(lacks_output, job.parts)):
         hint = f"the output file may still appear: obatch download {job.id} looks again"
     elif job.faults and not tally.answered and not job.skipped:
-        hint = advice(job.faults) or "fix the input, or add --again to submit the same one once more"
+        hint = advice(job.faults) or "fix the input, or add --again to submit it again unchanged"
     elif tally.retryable:
-        hint = f"obatch retry {job.id} sends again the requests that may succeed"
+        hint = f"obatch retry {job.id} retries the requests that may succeed"
     elif tally.reasons[WITHDRAWN]:
         hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
     elif tally.reasons[ANSWERED_ELSEWHERE]:
         hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
     else:
-        hint = "fix these requests: sent again as they are, they would fail again"
+        hint = "fix these requests: without a change, they would fail again"
     summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"
     outcomes = {str(outcome): count for outcome, count in tally.outcomes.items() if count}
     raise IncompleteError(summary, hint=where + hint, details=lines, outcomes=outcomes)
@@ -223,12 +221,12 @@ def result_lines(
             f"some rows of job {job.id} have the answers of other rows or jobs, and this machine does not know which",
             hint="run the same command with its input again",
         )
-    order = result_order(workflow, job)
+    order, judge = result_order(workflow, job), job_folder.judge_of(job)
     if order is None:
         with _prefetched(workflow, job, job.parts) as parts:
             for part in parts:
                 with _fetched(workflow, part, job, tally, None) as (streams, places):
-                    yield from as_received(streams, places, tally)
+                    yield from as_received(streams, places, tally, judge)
         # Without the input, only the provider's count shows that results are missing.
         missing = max(0, sum(part.counts.total for part in job.parts) - tally.requests)
         tally.outcomes[Outcome.MISSING] += missing
@@ -243,9 +241,10 @@ def result_lines(
             files = AnswerFiles([job_folder.answers_named(name) for name in skipped.files()], job.id)
             stack.callback(files.close)
             _, scratch = stack.enter_context(part_file(beside))
-            results = completed(results, skipped, files, scratch)
+            results = completed(results, skipped, files, scratch, judge)
         reasons = MissingReasons(job)
-        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=path is not None)
+        rename = path is not None
+        yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=rename, judge=judge)
     _warn_of(workflow, tally)
 
 
@@ -253,13 +252,13 @@ def _warn_of(workflow: Workflow, tally: Tally) -> None:
     """Warn of lines in the provider's files that are in no result."""
     if tally.unknown_ids:
         results = count_text(tally.unknown_ids, "result", "has")
-        workflow.reporter.warn(f"{results} an id that was not asked for, and left out")
+        workflow.reporter.warn(f"{results} an id that was not asked for; they are not in the output")
     if tally.repeats:
         results = count_text(tally.repeats, "result", "repeats")
         workflow.reporter.warn(f"{results} a request that already had one; the best result of each is kept")
     if tally.short:
         more = f" (and {count_text(len(tally.short) - 1, 'file')} more)" if len(tally.short) > 1 else ""
-        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, since each request has a result that is whole")
+        workflow.reporter.warn(f"{tally.short[0]}{more}; accepted, because each request has a complete result")
     if tally.unreadable_count:
         more = f" (and {tally.unreadable_count - 1:,} more)" if tally.unreadable_count > 1 else ""
         workflow.reporter.warn(f"{tally.unreadable[0]}{more}")
@@ -333,6 +332,7 @@ def _fetched(
     short: ShortFiles = {}
     part = _with_current_files(workflow, job, _with_late_files(workflow, job, part), short)
     places, unreadable_before = Places(), tally.unreadable_count
+    judge = job_folder.judge_of(job)
     streams: list[BinaryIO] = []
     with contextlib.ExitStack() as closed, contextlib.ExitStack() as stack:  # Windows renames no open file
         for file_id in (part.output_file_id, part.error_file_id):
@@ -340,7 +340,7 @@ def _fetched(
                 handle = open_file(workflow, job, file_id, stack, short)
                 unreadable = tally.unreadable_count
                 try:
-                    index(handle, len(streams), f"file {file_id}", places, tally)
+                    index(handle, len(streams), f"file {file_id}", places, tally, judge)
                 except DownloadError:
                     closed.callback(forget_file, job, file_id)
                     raise

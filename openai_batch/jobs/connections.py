@@ -98,7 +98,7 @@ class Connections:
         if not own.is_at(job.base_url):
             raise NotFoundError(
                 f"job {job.id} runs at {job.base_url}, and provider {job.provider} is now {own.base_url}",
-                hint=f"give {job.base_url} a profile of its own",
+                hint=f"add a profile for {job.base_url}",
             )
         raise NotFoundError(
             f"job {job.id} was started with another key source or account header than {job.provider} has now",

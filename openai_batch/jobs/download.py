@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openai_batch.results.outcome import NO_RESULT, Outcome
-from openai_batch.results.result import Result
 from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
 from .collect import Collected, collect
 from .provider_files import all_kept
+from .store.job_folder import judge_of
 
 if TYPE_CHECKING:
     from openai_batch.results.export import Export
@@ -56,11 +56,11 @@ def _written_before(job: JobRecord, path: Path) -> Tally | None:
     """
     if not job.collected or job.output_path != str(path.absolute()) or not path.exists():
         return None
-    tally = Tally()
+    tally, judge = Tally(), judge_of(job)
     with path.open("rb") as handle:
         for line in handle:
             with contextlib.suppress(*UNREADABLE):
-                tally.count(Result.of(line).verdict)
+                tally.count(judge(line).verdict)
     if tally.outcomes[Outcome.MISSING] or tally.answered != job.answered:
         return None
     for _ in range(job.requests - tally.requests):

@@ -10,15 +10,15 @@ import msgspec
 
 from openai_batch.costs.usd import as_usd
 from openai_batch.files import paths
-from openai_batch.files.atomic import as_path, part_file
+from openai_batch.files.atomic import as_file, part_file
 from openai_batch.providers.polling import Poller, job_delays
 from openai_batch.results.outcome import Outcome
-from openai_batch.results.result import Result
 from openai_batch.results.result_line import MISSING
 from openai_batch.results.tally import Tally
 
 from .async_version import async_version
 from .receipt import receipt_of
+from .store.job_folder import judge_of
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchFault, Counts
     from openai_batch.report.report import Report
     from openai_batch.results.outcome import Verdict
+    from openai_batch.results.result import Result
 
     from .session import Session
     from .store.records import JobRecord
@@ -224,7 +225,7 @@ class Job:
         from .download import download
         from .output_file import check_ending
 
-        target = as_path(path)
+        target = as_file(path)
         check_ending(target)
         form = form_of(target, None)
         with self._session.work() as workflow:
@@ -247,7 +248,7 @@ class Job:
         runs, DownloadError if a file does not arrive as the provider stores it.
         """
         with self._gathered() as lines:
-            yield from map(Result.of, lines)
+            yield from map(judge_of(self._row), lines)
 
     def report(self) -> Report:
         """Return what became of the job: outcomes, causes, tokens, times, and the first 10,000 answers.
@@ -272,7 +273,7 @@ class Job:
 
         with contextlib.ExitStack() as stack:
             lines = await asyncio.to_thread(stack.enter_context, self._gathered())
-            results = map(Result.of, lines)
+            results = map(judge_of(self._row), lines)
             while some := await asyncio.to_thread(list, itertools.islice(results, _AT_ONCE)):
                 for result in some:
                     yield result

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
-from openai_batch.files.atomic import as_path
+from openai_batch.files.atomic import as_file
 from openai_batch.providers.lookup import askable_providers
 from openai_batch.requests.from_python import open_input
 
@@ -118,7 +118,7 @@ class Jobs:
         from .submit import SubmitOptions
         from .submit import submit as submit_job
 
-        target = None if output is None else as_path(output)
+        target = None if output is None else as_file(output)
         if target is not None:
             check_ending(target)
         with self._session.work() as workflow, workspace() as folder:

@@ -37,5 +37,5 @@ def keep_id(job: JobRecord, info: BatchInfo, cause: RegistryError) -> RegistryEr
         where = ""
     return RegistryError(
         f"batch {info.id} was created at {job.provider}, but its id could not be stored ({cause}){where}",
-        hint=f"make room; then `obatch status {info.id} -p {job.provider}` or the same command again continues it",
+        hint=f"free some space; then `obatch status {info.id} -p {job.provider}` or the same command again continues",
     )

@@ -59,7 +59,7 @@ def make_requests(
         plain = RequestSpec("", prefix=spec.prefix, inline_images=spec.inline_images)
         if limit is not None or skip_empty or spec != plain:
             raise UsageError(
-                "the file holds ready requests, which the options for prompts do not change",
+                "the file is a batch file, which the options for prompts do not change",
                 hint="leave out --model, --prompt, --system and the others, or say what it is with --format jsonl",
             )
         return Requests(ready, provider)

@@ -46,7 +46,7 @@ def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list
                 hide_key(piece)
             _service(target)
         elif target != _BELL:
-            raise UsageError(f"--notify {target!r} is not known", hint=f"bell, {_COMMAND}COMMAND, or a URL of Apprise")
+            raise UsageError(f"--notify {target!r} is not known", hint=f"bell, {_COMMAND}COMMAND, or an Apprise URL")
     return targets
 
 
@@ -122,7 +122,7 @@ def _words(target: str) -> list[str]:
     except ValueError:
         words = []
     if not words:
-        raise UsageError(f"--notify {target!r} holds no command", hint=f"--notify '{_COMMAND}notify-send Done'")
+        raise UsageError(f"--notify {target!r} has no command", hint=f"--notify '{_COMMAND}notify-send Done'")
     return words
 
 

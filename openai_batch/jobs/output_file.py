@@ -70,7 +70,7 @@ def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
     ending = target.suffix.lower()
     if ending in _OTHER_FORMS and ending not in endings:
         known = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
-        raise UsageError(f"{target}: {ending} files are not written here", hint=f"choose a name that ends in {known}")
+        raise UsageError(f"{target}: {ending} files cannot be written", hint=f"choose a name that ends in {known}")
 
 
 def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
@@ -79,7 +79,7 @@ def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
         with contextlib.suppress(OSError):
             if path and target.samefile(path):
                 raise UsageError(
-                    f"{target} is an input, which is never replaced", hint="choose another name for the output"
+                    f"{target} is an input file, which is never replaced", hint="choose another name for the output"
                 )
 
 
@@ -119,7 +119,7 @@ def check_missing(target: Path, output: object, inputs: Iterable[Path | str | No
     check_ending(target, LINES)
     # On many systems the case of letters does not tell names apart.
     if isinstance(output, Path) and str(target.absolute()).casefold() == str(output.absolute()).casefold():
-        raise UsageError(f"{target} is the output, too", hint="choose another name for --missing")
+        raise UsageError(f"{target} is also the output", hint="choose another name for --missing")
     check_no_input(target, inputs)
     check_target(target, force=force)
 
@@ -137,6 +137,6 @@ def publish_output(
         and not filecmp.cmp(part, target, shallow=False)
         and (moved := move_to_backup(target))
     ):
-        workflow.reporter.warn(f"{target} held other results, which are now {moved}")
+        workflow.reporter.warn(f"{target} had other results, which are now in {moved}")
     publish(out, part, target, replace=existing == Existing.REPLACEABLE)
     workflow.registry.set_output(job.id, str(target.absolute()), stamp(target))

@@ -79,7 +79,7 @@ def _check_removable(job: JobRecord, *, force: bool) -> None:
             hint=f"obatch wait {job.id} looks for it; obatch cancel {job.id} --give-up ends the job without it",
         )
     if any(part.state == PartState.RUNNING for part in job.parts):
-        raise BatchError(f"job {job.id} still runs", hint=f"obatch cancel {job.id}, or wait until it has ended")
+        raise BatchError(f"job {job.id} is still running", hint=f"obatch cancel {job.id}, or wait until it has ended")
     if not force and not job.collected and any(part.batch_id and part.status != "failed" for part in job.parts):
         raise BatchError(
             f"the results of job {job.id} were not collected",

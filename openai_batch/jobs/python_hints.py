@@ -37,6 +37,7 @@ _REPLACED = (
     (r"--image\b", "images="),
     (r"--max-cost\b(?: (?P<most>[\d.]+))?", r"max_cost=\g<most>"),
     (r"--param (?P<name>\w+)=N", r"params={'\g<name>': N}"),
+    (r'endpoint="(?P<path>/v1/[^"]+)"', r'{"url": "\g<path>", "body": {…}}'),
     (r"--embeddings\b", "embed()"),
     (r"--(?P<name>prompt|name|model|provider|id|schema|system)\b", r"\g<name>="),
     (r"--(?P<name>again|force|dedup|strict)\b", r"\g<name>=True"),
@@ -48,6 +49,7 @@ _REPLACED = (
     (r"; if this is not a table, --format txt", ""),
     (r"write at least one row below the header", "give at least one row"),
     (r"the same command\b", r"the same call"),
+    (r'endpoint=(?P<url>"/v1/[^"]*")', r'{"url": \g<url>, "body": …}'),
 )
 _RULES = [(re.compile(pattern), replacement) for pattern, replacement in _REPLACED]
 

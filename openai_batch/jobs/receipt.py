@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from openai_batch.costs.receipt import ModelCost, Receipt, added, costs_of
-from openai_batch.results.usage import ModelUsage
+from openai_batch.results.usage import ModelUsage, TokenCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,16 @@ def receipt_of(job: JobRecord) -> Receipt | None:
     return Receipt(added([each for costs in read for each in costs]), whole)
 
 
+def used_tokens(job: JobRecord) -> dict[str, int]:
+    """Return the tokens that a job's batches used, by kind; of batches without a count, those in their results."""
+    total: dict[str, int] = dict(job.usage)
+    for part in job.parts:
+        for costs in () if part.usage else costs_in(part) or ():
+            for kind, count in (("input_tokens", costs.input), ("output_tokens", costs.output)):
+                total[kind] = total.get(kind, 0) + count
+    return {kind: count for kind, count in total.items() if count}
+
+
 def costs_in(part: PartRecord) -> tuple[ModelCost, ...] | None:
     """Return what the results of a part cost, by model; None before they are read."""
     with contextlib.suppress(msgspec.MsgspecError):  # a damaged text counts as none, and is written again
@@ -45,7 +55,7 @@ def part_costs(provider: Provider, job: JobRecord, part: PartRecord, usage: Usag
     if part.usage and not any(used.results for used in usage.values()):
         # The provider counts the tokens of the batch only.
         whole = ModelUsage()
-        whole.add(part.usage, answered=True)
+        whole.add(TokenCounts.of(part.usage), answered=True)
         usage = {None: whole}
     known = costs_in(part)
     if known is None or not _same_tokens(known, usage) or not all(each.source for each in known):

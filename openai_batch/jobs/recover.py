@@ -96,7 +96,7 @@ def recover_lost(workflow: Workflow, provider: Provider) -> None:
     """
     registry = workflow.registry
     if registry.lost_before() and not registry.looked_through(provider.account):
-        workflow.reporter.note(f"looking for batches of ours at {provider} first")
+        workflow.reporter.note(f"first looking for earlier batches at {provider}")
         recover(workflow, [provider], strict=True)
 
 
@@ -164,7 +164,7 @@ def _warn_of_cut_list(workflow: Workflow, provider: Provider, count: int) -> Non
 def _unseen(provider: Provider) -> str:
     """Return what follows if the list of an account cannot be read, or not to its end."""
     return (
-        "; what another machine, or a lost registry, has sent may not be found, and would be paid again; if you know"
+        "; batches from another machine or a lost registry may not be found, and would be paid again; if you know"
         f" the batch's id, `obatch status ID -p {provider.name}` adds it first"
     )
 
@@ -264,9 +264,9 @@ def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> No
     for job in workflow.registry.unidentified(account, str(spec.batch_file.report.endpoint)):
         if job.status != "failed" and job.counts.total in sizes:
             raise UncertainError(
-                f"batch {job.batch_ids[0]} at {spec.provider} was made by obatch, and does not show from which input:"
+                f"batch {job.batch_ids[0]} at {spec.provider} was created by obatch, but does not show its input:"
                 " it may be this one; nothing was sent",
-                hint=f"obatch status {job.id} shows it; --again sends this input all the same",
+                hint=f"obatch status {job.id} shows it; --again sends this input anyway",
             )
 
 

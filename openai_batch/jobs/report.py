@@ -15,6 +15,7 @@ from openai_batch.results.result import Result
 from openai_batch.results.result_line import UNREADABLE, prompt_text
 
 from .collect import result_lines
+from .receipt import receipt_of, used_tokens
 from .store import job_folder
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def report(workflow: Workflow, job: JobRecord) -> Report:
     span = None if made.sent_at is None or made.ended_at is None else (made.sent_at, made.ended_at)
     scratch = paths.private_dir(paths.state_dir() / "spool") / "report"
 
+    judge = job_folder.judge_of(job)
     with contextlib.ExitStack() as stack:
         prompts = _prompts(job, stack)
 
@@ -52,9 +54,11 @@ def report(workflow: Workflow, job: JobRecord) -> Report:
                 keep(Result.missing(custom_id, verdict))
 
         for line in result_lines(workflow, job, scratch, made.tally, note):
-            result = Result.of(line)
+            result = judge(line)
             made.statistics.add(result, span)
             keep(result)
+    job = workflow.registry.job(job.id)  # the tokens of its results have just been counted
+    made.usage, made.receipt = used_tokens(job), receipt_of(job)
     return made
 
 
@@ -70,7 +74,8 @@ def _of_record(job: JobRecord) -> Report:
         created_at=job.created_at,
         sent_at=min((part.created_at for part in job.parts if part.created_at), default=None),
         ended_at=job.ended_at,
-        usage=job.usage,
+        usage=used_tokens(job),
+        receipt=receipt_of(job),
         parts=[
             ReportPart(
                 number=part.number,

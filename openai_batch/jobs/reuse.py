@@ -254,7 +254,7 @@ def _answers(
     except NotFoundError as exc:
         raise NotFoundError(
             f"job {job.id} answered rows of this input, and its results are no longer available ({exc})",
-            hint="--again sends, and pays, every row once more",
+            hint="--again sends every row again, and you pay for them again",
         ) from exc
     offsets = stack.enter_context(own_answers.offsets.open("rb"))
     name = job_folder.name_of(own_answers.lines)

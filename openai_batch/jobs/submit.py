@@ -148,7 +148,7 @@ def start(
 
     `check_remote` first looks for a batch of this job that another machine has started. `output_form` and
     `max_cost` are stored with the job. Raises ApiError if the provider refuses the job, AuthError without a key,
-    OvertakenError if another process has started a job of the same input, and UncertainError if it is unknown whether
+    OvertakenError if another process has started a job from the same input, and UncertainError if it is unknown whether
     an earlier attempt created a batch.
     """
     parts = planned_parts(spec)
@@ -294,10 +294,12 @@ def _waiter(
     def ended(job: JobRecord) -> JobRecord:
         on_wait(job)
         if job.waiting:
-            workflow.reporter.note(f"requests of this input that job {job.id} has not sent yet are left to the new job")
+            workflow.reporter.note(f"the new job sends the requests of this input that job {job.id} has not sent yet")
             job = withdraw(workflow, job, resubmit_uncertain=options.resubmit_uncertain)
         if not job.ended:
-            workflow.reporter.note(f"job {job.id} runs rows of this input; waiting for it, so that none is paid twice")
+            workflow.reporter.note(
+                f"job {job.id} is running rows of this input; waiting for it, so that none is paid twice"
+            )
             job = workflow.wait(job, timeout=options.timeout)
         on_wait(None)
         return job

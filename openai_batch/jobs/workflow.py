@@ -154,7 +154,7 @@ class Workflow:
         """
         with self.alone(job):
             if len(self.registry.job(job.id).parts) != len(job.parts):
-                raise MovedOnError(f"job {job.id} is being sent again already", hint=f"obatch wait {job.id}")
+                raise MovedOnError(f"job {job.id} is already being sent again", hint=f"obatch wait {job.id}")
             parts = plan()
             # The collected results are no longer complete.
             self.registry.add_parts(job.id, parts, answered=None, unanswered=unanswered, left_out=left_out)
@@ -285,7 +285,7 @@ class Workflow:
         if api.provider.idempotent_create:
             # Such a server answers a second request with the same key by the first batch, so repeating is safe.
             return self._adopt_batch(part, create_once.create(api, attempt))
-        self.reporter.note(f"job {job.id}: looking for the batch of an attempt that was interrupted")
+        self.reporter.note(f"job {job.id}: looking for the batch of an interrupted attempt")
         try:
             info = create_once.reconcile(api, attempt)
         except UncertainError:
@@ -490,5 +490,5 @@ class Workflow:
 def _not_sent(job: JobRecord) -> BatchError:
     """Return the error for a job that would have to be started first."""
     why = f": {job.reason}" if job.reason else ""
-    hint = f"run the command that started it again, which sends it; obatch cancel {job.id} withdraws it"
+    hint = f"to send it, run the command that started it again; obatch cancel {job.id} withdraws it"
     return BatchError(f"job {job.id} was not sent{why}", hint=hint)

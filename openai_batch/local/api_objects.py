@@ -51,9 +51,9 @@ async def read_body(request: Request) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Refused(408, "the rest of the request did not come", code="request_timeout") from None
+            raise Refused(408, "the rest of the request did not arrive", code="request_timeout") from None
         except ClientDisconnect:
-            raise Refused(400, "the request broke off", code="incomplete_upload") from None
+            raise Refused(400, "the request was cut off", code="incomplete_upload") from None
         yield piece
         arrived += len(piece)
         if arrived >= _PACE_BYTES:

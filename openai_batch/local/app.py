@@ -132,7 +132,7 @@ class Routes:
         record = _found(self._store.file, request, "file")
         path = self._files / record.id
         if not path.exists():
-            raise Refused(404, f"the bytes of {record.id} are gone", code="not_found")
+            raise Refused(404, f"the content of {record.id} is gone", code="not_found")
         return FileResponse(path, media_type="application/jsonl", headers={"etag": f'"{record.sha256}"'})
 
     def delete_file(self, request: Request) -> Response:
@@ -215,7 +215,7 @@ class Routes:
         """Pass a request to the upstream, and its response back as it arrives."""
         path = request.url.path
         if not self._settings.upstream and path not in batches.ENGINE_ENDPOINTS:
-            raise Refused(400, f"the embedded engine cannot do {path}", code="unsupported_endpoint")
+            raise Refused(400, f"the embedded engine does not support {path}", code="unsupported_endpoint")
         body = await _body(request, _MAX_FORWARDED)
         if not self._settings.upstream:
             await self._check_model(body)
@@ -276,10 +276,12 @@ def build_app(routes: Routes) -> Starlette:
         exception_handlers={
             Refused: lambda _request, exc: exc.response(),
             500: lambda _request, _exc: Refused(
-                500, "the server met a defect of its own", code="internal_error"
+                500, "the server has an internal error", code="internal_error"
             ).response(),
-            404: lambda _request, _exc: Refused(404, "there is no such address", code="not_found").response(),
-            405: lambda _request, _exc: Refused(405, "not with this method", code="method_not_allowed").response(),
+            404: lambda _request, _exc: Refused(404, "there is no such URL", code="not_found").response(),
+            405: lambda _request, _exc: Refused(
+                405, "this method is not allowed", code="method_not_allowed"
+            ).response(),
             BatchError: lambda _request, exc: Refused(503, str(exc), code="store_unavailable").response(),
         },
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from openai_batch.requests.report import Row
+    from openai_batch.requests.check_report import Row
 
     from .settings import LocalSettings
     from .store import Store

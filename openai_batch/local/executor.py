@@ -165,7 +165,7 @@ class Executor:
             await asyncio.sleep(_PAUSE_AFTER_FAULT)
         except Exception as exc:  # noqa: BLE001 - a defect ends this batch, not the server
             _log(f"{batch_id}: {exc!r}")
-            await self._fail(batch_id, f"the server met a defect of its own: {type(exc).__name__}")
+            await self._fail(batch_id, f"the server has an internal error: {type(exc).__name__}")
         return True
 
     async def _fail(self, batch_id: str, message: str) -> None:

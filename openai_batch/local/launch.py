@@ -100,11 +100,11 @@ def ensure_running(
         if found is not None and found.by_hand:
             raise BatchError(
                 "the local server that was started by hand has other settings",
-                hint="end it, or start it with these settings",
+                hint="stop it, or start it with these settings",
             )
         if found is not None and found.health.get("active"):
             raise BatchError(
-                "the local server is at work with other settings",
+                "the local server is working with other settings",
                 hint="wait until its batches have ended, or cancel them, and try again",
             )
         check_extras(settings)
@@ -134,7 +134,7 @@ def stop() -> bool:
         if time.monotonic() > deadline:
             # The holder of the lock has written this file by now, so the process id is its own.
             if not _signal(_read_server_file().get("pid"), signal.SIGKILL):
-                raise BatchError("the local server does not end", hint=f"see {log_file()}")
+                raise BatchError("the local server does not stop", hint=f"see {log_file()}")
             deadline = time.monotonic() + _STOP_SECONDS
         time.sleep(0.05)
     return True

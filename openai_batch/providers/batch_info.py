@@ -126,9 +126,9 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         data = inner  # one provider wraps a batch that it has just created
     batch_id = read_id(data.get("id"))
     if batch_id is None:
-        raise ValueError("the answer holds no batch id")
+        raise ValueError("the answer has no batch id")
     word = " ".join(_clean(str(data.get("status") or "unknown").lower()).split())[:_MAX_STATUS]
-    status = (status_map or {}).get(word) or _standard(word)
+    status = (status_map or {}).get(word) or standard_status(word)
     ended = [read_time(data.get(f"{name}_at")) for name in FINISHED]
     return BatchInfo(
         id=batch_id,
@@ -149,7 +149,7 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
     )
 
 
-def _standard(word: str) -> str:
+def standard_status(word: str) -> str:
     """Return the standard word that a server's word means; the word itself if that is not clear."""
     plain = _AFFIXES.sub("", word.replace(" ", "_").replace("-", "_"))
     return plain if plain in STATUSES else _SYNONYMS.get(plain, word)

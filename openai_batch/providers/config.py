@@ -178,11 +178,14 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     That is the path of the file, or `built in`. Settings without a value are left out.
     """
     table, profile = settings.tables.get(name, {}), settings.profiles[name]
-    values = {} if profile.is_local else {"base_url": profile.base_url}
+    values: dict[str, Any] = {} if profile.is_local else {"base_url": profile.base_url}
     kind = _LocalTable if profile.is_local else ProfileTable
     values |= {each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind)}
     values |= settings.local if profile.is_local else {}
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
+    if values.get("prices"):
+        prices = {model: dataclasses.asdict(price).items() for model, price in profile.prices.items()}
+        values["prices"] = {model: {key: usd for key, usd in of if usd is not None} for model, of in prices.items()}
     return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), {})}
 
 
@@ -213,7 +216,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     check_headers(where, values.get("headers", {}))
     for header in values.get("headers", {}).items():
         if not all(text.isascii() and text.isprintable() for text in header):
-            raise ConfigError(f"{where} headers: {header[0]!r} has characters that no header has")
+            raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
     profile = dataclasses.replace(base, **values)
     check_key_host(
         where,
@@ -247,7 +250,7 @@ def _check_url(where: str, url: str) -> None:
         )
     parts = urlsplit(url)
     if parts.username or parts.password:
-        raise ConfigError(f"{where} base_url holds a user name or password", hint="name the key in api_key_env")
+        raise ConfigError(f"{where} base_url contains a user name or password", hint="name the key in api_key_env")
 
 
 def _same_host(one: str, other: str) -> bool:

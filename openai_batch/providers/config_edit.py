@@ -6,7 +6,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import ConfigError, UsageError
+from openai_batch.errors import ConfigError, UsageError, did_you_mean
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+_TOP = ("provider", "notify", "providers")
+"""What a setting begins with."""
 
 _LISTS = frozenset({"notify", "models", "endpoints", "api_key_command"})
 """The settings that are lists of texts: one word is a list of one."""
@@ -68,7 +71,7 @@ def add_profile(name: str, table: Mapping[str, Any]) -> Path:
 
     def add(path: Path, text: str) -> str:
         if name in parse(path, text).get("providers", {}):
-            raise ConfigError(f"{path}: there is a [providers.{name}] already", hint=f"edit {path}")
+            raise ConfigError(f"{path}: there is already a [providers.{name}]", hint=f"edit {path}")
         block = profile_text(name, table)
         return f"{text.rstrip()}\n\n{block}" if text.strip() else block
 
@@ -95,7 +98,7 @@ def replace_text(old: str, new: str) -> Path:
 
     def replaced(path: Path, text: str) -> str:
         if text != old:
-            raise ConfigError(f"{path} was changed meanwhile", hint="edit it again")
+            raise ConfigError(f"{path} was changed in the meantime", hint="edit it again")
         return new
 
     return _rewrite(replaced)
@@ -111,8 +114,11 @@ def _names(key: str) -> list[str]:
     while isinstance(table, dict) and len(table) == 1:
         ((name, table),) = table.items()
         names.append(name)
-    if table != 0 or names[0] not in ("provider", "notify", "providers"):
-        raise UsageError(f"{key!r} is not a setting", hint="for example provider, or providers.acme.max_requests")
+    if table != 0 or names[0] not in _TOP:
+        near = did_you_mean(key.partition(".")[0], _TOP)
+        raise UsageError(
+            f"{key!r} is not a setting", hint=near or "for example provider, or providers.acme.max_requests"
+        )
     return names
 
 
@@ -136,7 +142,7 @@ def _put(document: TOMLDocument, names: Sequence[str], value: Any) -> None:
             table[name] = {}
         table = table[name]
         if not hasattr(table, "items"):
-            raise ConfigError(f"{name} holds a value, and no table", hint="obatch config show")
+            raise ConfigError(f"{name} is a value, not a table", hint="obatch config show")
     _insert(table, names[-1], value)
 
 

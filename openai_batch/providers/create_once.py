@@ -141,8 +141,8 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
         if time.monotonic() >= deadline or is_over():
             raise UncertainError(
                 f"unknown whether {api.provider} created a batch of file {attempt.file_id}: {reason}",
-                hint="the same command again looks once more; --resubmit-uncertain sends it again, at the risk "
-                "of paying twice",
+                hint="run the same command again to look once more; --resubmit-uncertain sends it again, and you may "
+                "pay twice",
             )
         end = deadline_in(max(0.0, deadline - time.monotonic())) or deadline
         sleep(min(next(pauses), max(0.1, end - time.monotonic())))

@@ -191,7 +191,7 @@ def _check_files(api: BatchApi, listed: list[BatchInfo], report: ServerReport) -
     except BatchError as exc:
         report.add("ranges", "unknown", f"{file_id} cannot be read: {exc.message}")
         return
-    begins = "downloads continue where they broke off" if resumed else "a broken download begins again"
+    begins = "downloads continue where they stopped" if resumed else "an interrupted download starts again"
     report.add("ranges", "ok" if resumed else "warning", begins)
 
 

@@ -140,7 +140,7 @@ def check_key_host(where: str, base_url: str, *, variables: Collection[str], els
     parts = urlsplit(base_url)
     if OPENAI_KEY in variables and not is_openai(base_url):
         raise ConfigError(
-            f"{where} OPENAI_API_KEY is OpenAI's key and does not go to {parts.hostname}",
+            f"{where} OPENAI_API_KEY is OpenAI's key and is not sent to {parts.hostname}",
             hint="put this provider's key into a variable of its own and name that in api_key_env",
         )
     if (variables or elsewhere) and not plain_http and parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -177,7 +177,7 @@ def find_key(
         )
     if key and (not (key.isascii() and key.isprintable()) or " " in key):
         raise AuthError(
-            f"the key for {name} holds spaces or characters that no key has",
+            f"the key for {name} contains spaces or characters that a key cannot have",
             hint=f"set {variable} again" if variable else "",
         )
     return key

@@ -8,10 +8,9 @@ provider = get_provider_by_name("parasail")
 from __future__ import annotations
 
 import dataclasses
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import UnknownProviderError, UsageError
+from openai_batch.errors import UnknownProviderError, UsageError, did_you_mean
 
 from .builtin import all_providers, is_openai_model, openai_provider, parasail_provider
 from .keys import key_from_environment
@@ -99,8 +98,7 @@ def get_provider_by_name(name: str) -> Provider:
 
 def _known_names(name: str, profiles: Iterable[str]) -> str:
     """Return a hint with the nearest name, if there is one, and all names."""
-    near = get_close_matches(name, profiles, n=1)
-    return "".join(f"did you mean {match}? " for match in near) + f"known providers: {', '.join(sorted(profiles))}"
+    return f"{did_you_mean(name, profiles)} known providers: {', '.join(sorted(profiles))}".lstrip()
 
 
 def get_provider_by_model(model: str) -> Provider:

@@ -15,7 +15,6 @@ from openai_batch.errors import (
     DownloadError,
     NotFoundError,
     UncertainError,
-    UsageError,
     WaitTimeoutError,
 )
 from openai_batch.net.delays import delays
@@ -65,7 +64,9 @@ def in_time(seconds: float | None) -> Iterator[None]:
         except (ApiError, DownloadError) as exc:
             if not is_over():
                 raise
-            raise WaitTimeoutError(str(exc), hint="the same command again continues; nothing was cancelled") from None
+            raise WaitTimeoutError(
+                str(exc), hint="run the same command again to continue; nothing was cancelled"
+            ) from None
 
 
 class Poller:
@@ -85,8 +86,6 @@ class Poller:
     ) -> None:
         self._schedule = schedule
         self._warn = warn
-        if timeout is not None and not isinstance(timeout, int | float):
-            raise UsageError(f"timeout is {timeout!r}", hint="give a number of seconds, or None")
         self._deadline = deadline_in(timeout)
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False

@@ -79,7 +79,7 @@ class FileStats:
     def lines(self) -> list[tuple[str, str]]:
         """Return what it says in a few lines, as labels and texts."""
         kind = "batch input file" if self.tally is None else "results"
-        repeated = f"{count_text(self.repeated_ids, 'line', 'has')} an id that was there before"
+        repeated = f"{count_text(self.repeated_ids, 'line', 'has')} an id that an earlier line has"
         found = [("file", self.name), ("kind", kind), ("bytes", f"{self.n_bytes:,}")]
         if self.tally is None:
             problems = ", ".join(f"{count:,} {code}" for code, count in self.problems.most_common())
@@ -150,7 +150,7 @@ def _has_results(source: Source) -> bool:
             if "custom_id" in keys and ("response" in keys or "error" in keys):
                 return True
     raise InputError(
-        f"{source.name}: it has neither requests nor results, one JSON object per line",
+        f"{source.name}: it contains neither requests nor results (one JSON object per line)",
         hint="`obatch prepare FILE --show 3` shows what prompts and tables become",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_batch.errors import count_text
-from openai_batch.files.atomic import as_path, check_target, part_file, publish
+from openai_batch.files.atomic import as_file, check_target, part_file, publish
 from openai_batch.results.outcome import OUTCOMES
 from openai_batch.results.statistics import Statistics
 from openai_batch.results.tally import OUTCOME_WORDS, Tally
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from openai_batch.costs.receipt import Receipt
     from openai_batch.results.causes import Cause
 
 _CAUSES = 100
@@ -87,6 +88,8 @@ class Report:
     """The tokens that its batches used, by kind, as far as the provider reports them."""
     parts: list[ReportPart]
     """Its batches."""
+    receipt: Receipt | None
+    """What it has cost; None if that is not known."""
     faults: list[str]
     """Why batches failed as a whole."""
     tally: Tally = field(default_factory=Tally)
@@ -108,7 +111,7 @@ class Report:
 
         Raises OutputExistsError if there is a file and `force` is False.
         """
-        target = as_path(path)
+        target = as_file(path)
         check_target(target, force=force)
         with part_file(target) as (handle, part):
             handle.write(page(self.title, self.lines(), self.record(), self.rows).encode("utf-8", "backslashreplace"))
@@ -132,6 +135,7 @@ class Report:
             ("model", models),
             *tally_lines(self.tally),
             *statistics_lines(self.statistics),
+            ("cost", UNKNOWN if self.receipt is None else self.receipt.text),
             ("answered after", durations_text(self.statistics.answered_after)),
             ("sent", iso_time(self.sent_at) or UNKNOWN),
             ("ended", iso_time(self.ended_at) or UNKNOWN),
@@ -152,6 +156,7 @@ class Report:
             "ended_at": iso_time(self.ended_at),
             "seconds": self.seconds,
             "usage": self.usage,
+            "cost": None if self.receipt is None else self.receipt.record(),
             **tally_record(self.tally),
             **self.statistics.record(),
             "parts": [

@@ -17,16 +17,17 @@ from openai_batch.files.atomic import create
 from openai_batch.files.lines import lines
 
 from .check import check_stream
+from .check_report import problem_lines
+from .common_schema import CommonSchema
 from .fingerprints import fingerprints
-from .report import problem_lines
 from .source import require_requests
 from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .check_report import CheckReport, RequestChunk
     from .limits import Limits
-    from .report import Report, RequestChunk
     from .source import Source
 
 
@@ -38,7 +39,7 @@ class BatchFile:
     """The bytes to send: the user's file itself, or a file in the work folder."""
     origin: Path | None
     """The user's file if `path` is that file, else None."""
-    report: Report
+    report: CheckReport
     """What the check found."""
     sha256: str
     """The hash of the bytes to send, in hexadecimal digits."""
@@ -54,6 +55,8 @@ class BatchFile:
     """The folder with the files of the slices that are not parts of `path`."""
     columns: Path | None = None
     """The rows of the table that the requests were made from (`inputs/source_rows`), or None."""
+    schema: Path | None = None
+    """The JSON schema that all requests ask for, or None."""
 
 
 def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> BatchFile:
@@ -65,7 +68,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     if source.line_origins is None:
         require_requests(source)
     ids, keys = folder / "ids", folder / "keys"
-    splitter = Splitter(limits)
+    splitter, common = Splitter(limits), CommonSchema()
     encode_lines = msgspec.json.Encoder().encode_lines
     with source.path.open("rb") as handle, create(ids) as ids_out, create(keys) as keys_out:
 
@@ -74,6 +77,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
             ids_out.write(id_lines)
             keys_out.write(fingerprints(chunk.url, chunk.bodies))
             splitter.add_chunk(chunk, id_lines)
+            common.add(chunk)
 
         report = check_stream(
             handle, limits.of_lines(), endpoint=endpoint, on_chunk=record, line_origins=source.line_origins
@@ -89,10 +93,13 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
     if splitter.mixed:
         with path.open("rb") as handle:
             slices = copy_requests(handle, folder, limits)
-    return BatchFile(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder)
+    schema = None if common.schema is None else folder / "schema"
+    if schema is not None:
+        schema.write_bytes(msgspec.json.encode(common.schema))
+    return BatchFile(path, origin, report, splitter.sha256, size, ids, keys, tuple(slices), folder, schema=schema)
 
 
-def problems_error(source: Source, report: Report) -> InputError:
+def problems_error(source: Source, report: CheckReport) -> InputError:
     """Return the error with the problems of a batch file, one a line."""
     if source.line_origins is not None:
         hint = "fix the files, then run the same command again"

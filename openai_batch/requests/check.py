@@ -15,9 +15,9 @@ from openai_batch.errors import Problem
 from openai_batch.files.lines import blocks, lines, lines_of_block, max_line_bytes
 from openai_batch.files.signatures import other_kind
 
+from .check_report import CheckReport, RequestChunk, Row
 from .fast_check import chunk_of, count_inputs, read_chunk
 from .limits import MAX_EMBEDDING_INPUTS, Limits
-from .report import Report, RequestChunk, Row
 from .strict_json import MAX_DEPTH, is_too_deep, json_fault, repeated_key
 from .unique_ids import IdHashes, unique_ids
 
@@ -53,7 +53,7 @@ def check_stream(
     on_chunk: Callable[[RequestChunk], None] | None = None,
     max_problems: int = 100,
     line_origins: LineOrigins | None = None,
-) -> Report:
+) -> CheckReport:
     """Check `stream`, which must be seekable, from here to its end. Return the report.
 
     The report counts every problem, and describes at most `max_problems` of them. Each line's url must be `endpoint`,
@@ -122,7 +122,7 @@ class _Checker:
         self._line_origins = line_origins
         self._first_lines = frozenset(line_origins.starts if line_origins is not None else (1,))
         self._max_problems = max_problems
-        self._report = Report(endpoint=endpoint)
+        self._report = CheckReport(endpoint=endpoint)
         self._seen = seen
         self._long_id_line: int | None = None
         self._other_kind = False
@@ -195,7 +195,7 @@ class _Checker:
             return models <= {None, self._report.model}
         return len(self._report.models) >= self._max_problems or models - {None} <= self._report.models.keys()
 
-    def finish(self) -> Report:
+    def finish(self) -> CheckReport:
         """Check the file as a whole, and return the report with its problems in the order of their lines."""
         report, limits = self._report, self._limits
         if not report.requests and not report.problem_count:
@@ -274,7 +274,7 @@ class _Checker:
         if value is msgspec.UNSET:
             self._missing(number, "custom_id", "give each line its own id")
         elif not isinstance(value, str) or not value:
-            remedy = "it must be a string of one character or more"
+            remedy = "it must be a string that is not empty"
             if isinstance(value, int) and not isinstance(value, bool):
                 remedy = f'write it as a string: "{value}"'
             self._add(number, "invalid_request", f"custom_id is {_show(value)}", "custom_id", remedy)
@@ -361,7 +361,7 @@ class _Checker:
             report.problems.append(Problem(number, code, message, param, remedy))
 
 
-def over_limits(report: Report, limits: Limits) -> Iterator[tuple[str, str]]:
+def over_limits(report: CheckReport, limits: Limits) -> Iterator[tuple[str, str]]:
     """Yield (code, message) for each limit of a file that the file as a whole exceeds."""
     if limits.max_requests is not None and report.requests > limits.max_requests:
         yield "too_many_tasks", f"{report.requests:,} requests; the provider accepts {limits.max_requests:,} per file"

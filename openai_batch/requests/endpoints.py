@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import InputError, UsageError
+from openai_batch.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,8 +95,12 @@ def kind_of_endpoint(endpoint: str, params: Mapping[str, Any] | None = None) -> 
     for kind, known in ENDPOINTS.items():
         if known == name:
             return kind, path
-    names = ", ".join(sorted({*ENDPOINTS.values(), "/v1/rerank"}))
-    raise UsageError(f"No batch requests are known for the endpoint {endpoint!r}", hint=f"known endpoints: {names}")
+    paths = sorted({*ENDPOINTS.values(), "/v1/rerank"})
+    near = did_you_mean(path, paths)
+    raise UsageError(
+        f"No batch requests are known for the endpoint {endpoint!r}",
+        hint=f"{near} known endpoints: {', '.join(paths)}".lstrip(),
+    )
 
 
 def kind_of_keys(params: Mapping[str, Any]) -> BatchType:
@@ -116,13 +120,13 @@ def kind_of_keys(params: Mapping[str, Any]) -> BatchType:
             + ("; a 'prompt' alone does not say which endpoint it is for" if ambiguous else ""),
             hint='name the endpoint: endpoint="/v1/completions" or endpoint="/v1/images/generations"'
             if ambiguous
-            else 'or name the endpoint: endpoint="/v1/…"',
+            else 'add one of these, or name the endpoint: endpoint="/v1/…"',
         )
     if len(kinds) > 1:
         raise InputError(
             "Request cannot include multiple types of parameters. Use only one of: "
             "'input', 'messages', 'documents', or 'text_1' (or 'file')",
-            hint='or name the endpoint: endpoint="/v1/…"',
+            hint='leave out all but one, or name the endpoint: endpoint="/v1/…"',
         )
     if kinds[0] is BatchType.EMBEDDING:
         if model.startswith(_MODERATION_MODELS):

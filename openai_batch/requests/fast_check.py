@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .report import RequestChunk
+from .check_report import RequestChunk
 from .strict_json import is_too_deep, repeated_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .report import Row
+    from .check_report import Row
 
 
 class _Request(msgspec.Struct, gc=False):

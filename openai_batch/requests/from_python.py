@@ -24,6 +24,9 @@ Requests = Iterable[str | os.PathLike[str] | Mapping[str, Any]]
 JobInput = str | os.PathLike[str] | Requests | AsyncIterable[Mapping[str, Any]]
 """A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
 
+_SHOWN = 20
+"""How many requests that are wrong are named."""
+
 _TEXTS = "openai_batch.start sends texts, and the rows of data frames"
 
 
@@ -62,15 +65,24 @@ def write_requests(requests: Iterable[Any], target: Path) -> None:
     """Write requests as the lines of a batch file.
 
     Each is a dict with `custom_id`, `url` and `body`, or the parameters of a call. Requests without an id get line-1,
-    line-2, … by their position. Raises InputError, which names the request that is wrong.
+    line-2, … by their position. Raises InputError, which names the requests that are wrong, at most _SHOWN of them.
     """
+    wrong: list[tuple[int, BatchError]] = []
     with _written(target) as write:
         for number, request in enumerate(requests, 1):
             try:
                 line = _line(number, request)
             except BatchError as exc:
-                raise InputError(f"request {number}: {exc}; nothing was sent", hint=exc.hint) from exc
-            write(line)
+                wrong.append((number, exc))
+                if len(wrong) == _SHOWN:
+                    break
+            else:
+                write(line)
+    if wrong:
+        (number, first), *others = wrong
+        details = [*first.details, *(f"request {number}: {exc.message}" for number, exc in others)]
+        message = f"request {number}: {first.message}; nothing was sent"
+        raise InputError(message, hint=first.hint, details=details) from first
 
 
 @contextlib.contextmanager
@@ -82,7 +94,8 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
             act(*args)
         except OSError as exc:
             raise BatchError(
-                f"cannot keep the input in {target.parent}: {exc.strerror}", hint="make room there"
+                f"cannot keep the input in {target.parent}: {exc.strerror}",
+                hint="check the free space and the permissions there",
             ) from exc
 
     out = target.open("wb")

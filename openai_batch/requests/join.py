@@ -33,7 +33,7 @@ def globbed(names: Sequence[str]) -> list[str]:
             raise InputError(f"{name}: no file matches", hint="name a file, or - for standard input")
         paths += files
     if paths.count("-") > 1:
-        raise UsageError("standard input can be read only once", hint="name - once")
+        raise UsageError("standard input can be read only once", hint="use - only once")
     return paths
 
 
@@ -67,7 +67,9 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
                 starts.append(line)
                 line += _append(source.path, out)
     except OSError as exc:
-        raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
+        raise BatchError(
+            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
+        ) from exc
     return Source(target, f"the input of {len(names):,} files", None, LineOrigins(tuple(names), tuple(starts)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import stat
 import sys
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from openai_batch.errors import BatchError, InputError, Problem
+from openai_batch.errors import BatchError, InputError, Problem, did_you_mean
 from openai_batch.files.compression import MAX_EXPANDED, expand, is_compressed
 from openai_batch.files.encodings import to_utf8, wide_encoding
 from openai_batch.files.json_documents import is_json_document, to_lines
@@ -93,7 +95,7 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
     try:
         handle = path.open("rb")
     except OSError as exc:
-        raise InputError(f"{name}: {exc.strerror}", hint="name a file, or - for standard input") from exc
+        raise InputError(f"{name}: {exc.strerror}", hint=_hint_for(name, path)) from exc
     with handle:
         mode = os.fstat(handle.fileno()).st_mode
         if stat.S_ISREG(mode):
@@ -101,6 +103,17 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
         if stat.S_ISFIFO(mode):
             return Source(_spool(handle, folder), name, None)
     raise InputError(f"{name}: not a regular file", hint="name a file, or - for standard input")
+
+
+def _hint_for(name: str, path: Path) -> str:
+    """Return what to do about an input that cannot be opened: the nearest name, if there is one."""
+    if path.is_dir():
+        return f"name the files in it, such as '{Path(name) / '*.csv'}'"
+    with contextlib.suppress(OSError):
+        names = itertools.islice((entry.name for entry in os.scandir(path.parent) if entry.is_file()), 10_000)
+        if near := did_you_mean(path.name, names):
+            return near
+    return "name a file, or - for standard input"
 
 
 def looks_like_requests(source: Source) -> bool:
@@ -164,5 +177,7 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
                     raise InputError(f"the input has more than {MAX_EXPANDED:,} bytes", hint="split the input")
                 out.write(chunk)
     except OSError as exc:
-        raise BatchError(f"cannot keep the input in {folder}: {exc.strerror}", hint="make room there") from exc
+        raise BatchError(
+            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
+        ) from exc
     return path

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from .report import RequestChunk
+    from .check_report import RequestChunk
 
 MAX_SLICE_REQUESTS = 100_000
 """The most requests in one slice, even if the provider accepts more: merging holds the ids of one slice in memory."""
@@ -194,7 +194,7 @@ def copy_requests(
             model = request.body.model if by_model else None
             if model in files and model not in opened:
                 raise InputError(
-                    f"the input mixes over {MAX_MODELS} models, and the provider accepts one per file",
+                    f"the input has more than {MAX_MODELS} models, and the provider accepts one per file",
                     hint="sort the input by model",
                 )
             if model not in files:

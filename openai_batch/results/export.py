@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .outcome import Verdict
+    from .result import Judge
 
 RAW = "raw"
 FORMS = ("csv", "jsonl", "parquet", RAW, "rows")
@@ -69,6 +70,8 @@ class Export:
     """Whether CSV cells that would be formulas are escaped."""
     columns: Path | None = None
     """The file with the rows that the requests were made from (`job_folder.columns_of`), if there is one."""
+    judge: Judge = Result.of
+    """Reads a result line."""
     without_fields: int = field(default=0, init=False)
     """With `fields`: how many answers are not a JSON object, so that they have no fields."""
     _spool: BinaryIO = field(init=False)  # the temporary file of rows
@@ -100,7 +103,7 @@ class Export:
                 self._rows = read_rows(stack.enter_context(self.columns.open("rb")))
             self._spool = stack.enter_context((folder / "spool").open("w+b"))
             for line in lines:
-                result = Result.of(line)
+                result = self.judge(line)
                 self._keep(result.custom_id, flat(result), self._fields(result))
             if self._spool.tell():
                 self._publish(folder, out)

@@ -22,11 +22,12 @@ from .outcome import SUCCEEDED, Outcome
 from .result import Result
 from .result_line import UNREADABLE
 from .tally import SAMPLES
-from .usage import Usage, add_usage
+from .usage import TokenCounts, Usage, add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .result import Judge
     from .tally import Tally
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
@@ -111,7 +112,7 @@ class _Body(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
     model: Any = None
-    usage: Any = None
+    usage: TokenCounts | None = None
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -151,13 +152,14 @@ def _refuses(content: str | list[_Part] | None) -> bool:
     return type(content) is list and any(part.type == "refusal" for part in content)
 
 
-def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally) -> None:
+def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally, judge: Judge | None = None) -> None:
     """Add the place of each result of `stream` to `places`. A better result takes the place of another one of its id.
 
-    `number` is the number of the stream, `name` its name for messages. Lines that are not results are counted. Raises
+    `number` is the number of the stream, `name` its name for messages. `judge` reads a line; without it, only a line
+    that is no plain success is read as a `Result`. Lines that are not results are counted. Raises
     DownloadError if no line is a result: then the download is not the provider's file.
     """
-    collector = _PlaceCollector(number, name, places, tally)
+    collector = _PlaceCollector(number, name, places, tally, judge)
     decode = msgspec.json.Decoder(_Line).decode_lines
     stream.seek(0)
     line, offset = 0, len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
@@ -209,7 +211,7 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, col
             collector.skip(line, f"it is too long to be a result ({raw:,} bytes)", b"")
         elif raw.strip():
             try:
-                result = Result.of(raw)
+                result = collector.judge(raw)
             except UNREADABLE as exc:
                 collector.skip(line, str(exc), raw)
             else:
@@ -222,11 +224,13 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, col
 class _PlaceCollector:
     """Adds the results of one stream to the places by id."""
 
-    def __init__(self, stream: int, name: str, places: Places, tally: Tally) -> None:
+    def __init__(self, stream: int, name: str, places: Places, tally: Tally, judge: Judge | None) -> None:
         self._stream = stream
         self._name = name
         self._places = places
         self._tally = tally
+        self.judge = judge or Result.of
+        self._look_at_all = judge is not None
         self._read = self._skipped = 0
         self._first = ""  # the first line that is not a result
 
@@ -235,19 +239,21 @@ class _PlaceCollector:
         stream, places, usage = self._stream, self._places, self._places.usage
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(parsed, raws, begins, strict=False):
-            body = None if line.custom_id in places else _plain_success(line)
+            body = None if self._look_at_all or line.custom_id in places else _plain_success(line)
             if body is not None:
                 places[line.custom_id] = Place(stream, begin, len(raw), Outcome.SUCCESS)
                 add_usage(usage, body.model, body.usage, answered=True)
             else:
-                self.add(Result.of(raw), begin, len(raw))
+                self.add(self.judge(raw), begin, len(raw))
         self._read += len(parsed)
 
     def add(self, result: Result, begin: int, length: int) -> None:
         """Add one result."""
         self._read += 1
         body = result.body if isinstance(result.body, dict) else {}
-        add_usage(self._places.usage, body.get("model"), body.get("usage"), answered=result.outcome.answered)
+        answered = result.outcome.answered or result.answer is not None  # one that does not fit is billed, too
+        usage = TokenCounts.of(given) if (given := body.get("usage")) else None
+        add_usage(self._places.usage, body.get("model"), usage, answered=answered)
         self._places.put(result.custom_id, Place(self._stream, begin, length, result.outcome))
 
     def skip(self, line: int, reason: str, raw: bytes) -> None:
@@ -285,7 +291,7 @@ def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
     return read
 
 
-def as_received(streams: list[BinaryIO], places: Places, tally: Tally) -> Iterator[bytes]:
+def as_received(streams: list[BinaryIO], places: Places, tally: Tally, judge: Judge = Result.of) -> Iterator[bytes]:
     r"""Yield the result lines of a batch whose input is not known, in the order of its files, each ended by `\n`.
 
     An id may have been asked for more than once: then each of its answers is yielded.
@@ -295,5 +301,5 @@ def as_received(streams: list[BinaryIO], places: Places, tally: Tally) -> Iterat
         answers = [place for place in places.others.get(custom_id, ()) if place.outcome.answered]
         for place in (best, *answers):
             line = read(place)
-            tally.count(SUCCEEDED if place.outcome is Outcome.SUCCESS else Result.of(line).verdict, custom_id)
+            tally.count(SUCCEEDED if place.outcome is Outcome.SUCCESS else judge(line).verdict, custom_id)
             yield line

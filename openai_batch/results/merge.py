@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .index import Places
     from .outcome import Verdict
+    from .result import Judge
     from .tally import Tally
 
     Note = Callable[[int, str, Verdict], None]
@@ -94,11 +95,13 @@ def complete(
     *,
     missing: Callable[[int], Verdict] = lambda _: NO_RESULT,
     rename: bool = False,
+    judge: Judge = Result.of,
 ) -> Iterator[bytes]:
     """Yield the lines of `results`, which must be in the order of `ids`, and count how each request ended.
 
     With `rename`, a line may have the id of another row; it gets the id of its own row. `note` is called for each
-    request, before its line is yielded. `missing` returns the verdict on a row without a result.
+    request, before its line is yielded. `missing` returns the verdict on a row without a result,
+    and `judge` reads a line.
     """
     following = next(results, None)
     for row, custom_id in enumerate(ids):
@@ -107,7 +110,7 @@ def complete(
         if found is None:
             verdict = missing(row)
         else:
-            verdict = SUCCEEDED if found.outcome is Outcome.SUCCESS else Result.of(line).verdict
+            verdict = SUCCEEDED if found.outcome is Outcome.SUCCESS else judge(line).verdict
         tally.count(verdict, custom_id)
         if note is not None:
             note(row, custom_id, verdict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,12 @@ from .body_parts import choices_in, reasoning_in, tool_calls_in
 from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
 from .reasons import ResultError, failed_with, has_content, own_failure
 from .result_line import UNREADABLE, ResultLine, read_json, read_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Judge: TypeAlias = "Callable[[bytes], Result]"
+"""Reads a result line, and judges it: `Result.of`, or that and a look at what was asked (`fitting`)."""
 
 _SHOWN = 80
 """The most characters of an answer in a result's `repr`."""

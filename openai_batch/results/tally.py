@@ -26,8 +26,6 @@ class Tally:
     """The number of requests by outcome."""
     causes: Causes = field(default_factory=Causes)
     """Why requests did not succeed."""
-    usage: Counter[str] = field(default_factory=Counter)
-    """The tokens of the results, `prompt_tokens` and `completion_tokens`, if the batches do not report theirs."""
     retryable: int = 0
     """The number of failed and missing requests that may succeed when they are sent again."""
     missing: list[str] = field(default_factory=list)

@@ -5,6 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: Any = None
+    reasoning_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
+
+    @property
+    def media(self) -> bool:
+        """Whether tokens are of sound or images, which have prices of their own."""
+        return bool(token_count(self.audio_tokens) or token_count(self.image_tokens))
+
+
+class TokenCounts(msgspec.Struct, gc=False):
+    """The `usage` of a result: the fields of chat completions, and those of responses."""
+
+    prompt_tokens: Any = None
+    input_tokens: Any = None
+    completion_tokens: Any = None
+    output_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+    @classmethod
+    def of(cls, usage: Any) -> TokenCounts:
+        """Return what any JSON value says; details that are no objects count as none."""
+        if not isinstance(usage, dict):
+            return cls()
+        details = {key: value for key, value in usage.items() if key.endswith("_details")}
+        plain = {key: value for key, value in usage.items() if key not in details}
+        objects = {key: value for key, value in details.items() if isinstance(value, dict)}
+        return msgspec.convert(plain | objects, cls)
+
 
 @dataclass(slots=True)
 class ModelUsage:
@@ -25,13 +63,12 @@ class ModelUsage:
     largest: int = 0
     """The most input tokens of one result: some prices are higher for long inputs."""
 
-    def add(self, usage: dict[str, Any], *, answered: bool) -> None:
-        """Add the `usage` of one result. One that is not `answered` may have none: it is not billed."""
-        get = usage.get
-        given = token_count(get("prompt_tokens")) or token_count(get("input_tokens"))
-        made = token_count(get("completion_tokens")) or token_count(get("output_tokens"))
+    def add(self, usage: TokenCounts, *, answered: bool) -> None:
+        """Add the tokens of one result. One that is not `answered` may have none: it is not billed."""
+        given = token_count(usage.prompt_tokens) or token_count(usage.input_tokens)
+        made = token_count(usage.completion_tokens) or token_count(usage.output_tokens)
         if not given and not made:
-            given = token_count(get("total_tokens"))  # all that some servers tell of embeddings
+            given = token_count(usage.total_tokens)  # all that some servers tell of embeddings
         if not given and not made:
             self.uncounted += answered
             return
@@ -39,16 +76,13 @@ class ModelUsage:
         self.input += given
         self.output += made
         self.largest = max(self.largest, given)
-        of_input = get("prompt_tokens_details") or get("input_tokens_details")
-        of_output = get("completion_tokens_details") or get("output_tokens_details")
-        media = False
-        if of_input and isinstance(of_input, dict):
-            self.cached_input += min(given, token_count(of_input.get("cached_tokens")))
-            media = _is_media(of_input)
-        if of_output and isinstance(of_output, dict):
-            self.reasoning += token_count(of_output.get("reasoning_tokens"))
-            media = media or _is_media(of_output)
-        self.uncounted += media
+        of_input = usage.prompt_tokens_details or usage.input_tokens_details
+        of_output = usage.completion_tokens_details or usage.output_tokens_details
+        if of_input:
+            self.cached_input += min(given, token_count(of_input.cached_tokens))
+        if of_output:
+            self.reasoning += token_count(of_output.reasoning_tokens)
+        self.uncounted += bool((of_input and of_input.media) or (of_output and of_output.media))
 
 
 MAX_MODELS = 100
@@ -65,14 +99,14 @@ Usage = dict[str | None, ModelUsage]
 """The tokens by model, as the results name it; None for results that name none."""
 
 
-def add_usage(total: Usage, model: Any, usage: Any, *, answered: bool) -> None:
-    """Add the `usage` of one result of a model."""
-    if not answered and not usage:
+def add_usage(total: Usage, model: Any, usage: TokenCounts | None, *, answered: bool) -> None:
+    """Add the `usage` of one result of a model; None if it has none."""
+    if not answered and usage is None:
         return
     used = total.get(model) if isinstance(model, str) and model else None
     if used is None:
         used = _new_model(total, model)
-    used.add(usage if isinstance(usage, dict) else {}, answered=answered)
+    used.add(usage or TokenCounts(), answered=answered)
 
 
 def _new_model(total: Usage, model: Any) -> ModelUsage:
@@ -86,8 +120,3 @@ def _new_model(total: Usage, model: Any) -> ModelUsage:
 def token_count(value: Any) -> int:
     """Return a number of tokens as a server sends it; 0 for what cannot be one."""
     return value if type(value) is int and 0 < value < _MAX_TOKENS else 0
-
-
-def _is_media(details: dict[str, Any]) -> bool:
-    """Tell whether tokens are of sound or images, which have prices of their own."""
-    return bool(token_count(details.get("audio_tokens")) or token_count(details.get("image_tokens")))

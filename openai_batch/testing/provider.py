@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openai_batch.providers.config_file import write_text
-from openai_batch.providers.provider import Provider
+from openai_batch.providers.provider import Prices, Provider
 
 from .server import FakeServer
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from .answers import AnswerFunction
 
 _NAME = "fake"
+_PRICES = Prices(input=1.0, output=2.0)
 _CONFIG = """[providers.fake]
 base_url = "{url}"
 chat_model = "fake-model"
 embedding_model = "fake-model"
+prices."*".input = {prices.input}
+prices."*".output = {prices.output}
 """
 
 
@@ -37,6 +40,7 @@ class FakeProvider:
             base_url=server.base_url,
             default_chat_model="fake-model",
             default_embedding_model="fake-model",
+            prices={"*": _PRICES},
         )
         """The profile, for programs that name a provider themselves."""
 
@@ -71,13 +75,14 @@ def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> It
     `answer` gets each request and returns its answer (`answers.result_line`); an exception that it raises is the
     request's error, and None leaves the request without a result. `polls` is how often a batch is seen running before
     it has ended. Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that jobs are kept
-    apart from the user's own. Programs that are started there inherit this.
+    apart from the user's own. Programs that are started there inherit this. A million tokens cost 1 US dollar in the
+    prompt, and 2 in the answer, for programs with `max_cost`.
     """
     # On Windows the registry of a job that the program still holds cannot be removed.
     temporary = tempfile.TemporaryDirectory(prefix="obatch-testing-", ignore_cleanup_errors=True)
     with temporary as folder, FakeServer(answer, polls) as server:
         config = Path(folder) / "config.toml"
-        write_text(config, _CONFIG.format(url=server.base_url))
+        write_text(config, _CONFIG.format(url=server.base_url, prices=_PRICES))
         chosen = {
             "OBATCH_CONFIG": str(config),
             "OBATCH_PROVIDER": _NAME,

@@ -64,6 +64,15 @@ def test_problems_as_json() -> None:
     assert all(problem["remedy"] for problem in result.json["problems"])
 
 
+def test_the_summary_names_a_provider_that_was_named() -> None:
+    """A model that no provider names is not said to be one of Parasail; a file that can be sent says where it goes."""
+    write("bad.jsonl", [request("a"), request("a")])
+    invoke("check", "bad.jsonl").failed(3, "bad.jsonl has 1 problem\n")
+    invoke("check", "bad.jsonl", "-p", "groq").failed(3, "bad.jsonl has 1 problem for Groq\n")
+    write("good.jsonl", [request("a")])
+    assert "within the limits of Parasail" in invoke("check", "good.jsonl").succeeded().err
+
+
 def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
     """`submit` and `run` refuse a bad file with every problem, before the first request and without a job."""
     problems_file()
@@ -154,7 +163,7 @@ def test_prepare_refuses_what_makes_no_sense() -> None:
     """Kinds that exclude each other, no prompt, bytes that are no text: two lines and the code that fits."""
     words = ("prepare", "-", "-m", "gpt-4o-mini")
     invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "exclude each other", "choose one")
-    invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "-h")
+    invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "--param top=VALUE")
     invoke(*words, stdin="\n").failed(3, "there is no prompt", "one prompt per line")
     invoke(*words, stdin=b"a\n\xff\n").failed(3, "<stdin>:2: not UTF-8", "UTF-8")
     invoke("prepare", "nowhere.txt", "-m", "gpt-4o-mini").failed(3, "nowhere.txt: No such file")

@@ -224,9 +224,22 @@ def test_a_provider_is_shown_and_removed(faulty: FaultServer) -> None:
     inside("providers", "rm", "nobody").failed(6, "nobody")
     write("in.jsonl", [request("a", "fault:steps=in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
-    inside("providers", "rm", "faulty").failed(2, "job 1 still runs at faulty", "obatch wait 1")
+    inside("providers", "rm", "faulty").failed(2, "job 1 is still running at faulty", "obatch wait 1")
     assert inside("providers", "rm", "faulty", "--force", "--json").succeeded().json["name"] == "faulty"
     inside("providers", "show", "faulty").failed(6, "faulty")
+
+
+def test_prices_are_shown() -> None:
+    """`providers show` has the prices of the file, by model."""
+    path = config()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + '[providers.acme.prices."acme/a"]\ninput = 1.0\noutput = 4\n', encoding="utf-8")
+    shown = inside("providers", "show", "acme").succeeded().fields
+    assert shown["prices"] == "acme/a: input = 1.0, output = 4.0 (from the file)"
+    assert {"key": "prices", "value": {"acme/a": {"input": 1.0, "output": 4.0}}, "origin": str(path)} in (
+        inside("providers", "show", "acme", "--json").json["values"]
+    )
+    assert "providers.acme.prices" in inside("config", "show").succeeded().fields
 
 
 KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}

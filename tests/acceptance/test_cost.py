@@ -60,8 +60,8 @@ def priced(answers: Callable[[dict[str, Any]], Any]) -> Any:
     @contextlib.contextmanager
     def running() -> Iterator[FakeProvider]:
         with fake_provider(answers) as fake:
-            with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
-                handle.write(PRICES)
+            config = Path(os.environ["OBATCH_CONFIG"])
+            config.write_text(config.read_text(encoding="utf-8").partition("prices.")[0] + PRICES, encoding="utf-8")
             yield fake
 
     return running()
@@ -128,7 +128,7 @@ def test_an_unknown_price_is_said_to_be_unknown(provider: FakeProvider) -> None:
     made(model="other")
     told = inside("cost", "in.jsonl", "--json").succeeded().json
     assert (told["usd"], told["usd_at_most"], told["models"][0]["price"]) == (None, None, None)
-    assert '[providers.fake.prices."other"] can name it' in inside("cost", "in.jsonl").err
+    assert """obatch config set 'providers.fake.prices."other"\'""" in inside("cost", "in.jsonl").err
     inside("run", "in.jsonl").succeeded()
     assert "unknown: no price" in inside("status").fields["cost"]
     assert inside("status", "--json").json["cost"]["usd"] is None
@@ -162,8 +162,8 @@ def test_the_receipt(provider: FakeProvider) -> None:
     """The tokens of the results, cached and reasoning ones too, and their cost: at the end and in `status`."""
     made()
     ended = inside("run", "in.jsonl", "--max-cost", "1").succeeded()
-    assert "cost $0.011" in ended.err
-    assert inside("status").fields["cost"] == "$0.011, prices by your configuration"
+    assert "cost $0.011, $0.011 saved" in ended.err
+    assert inside("status").fields["cost"] == "$0.011, $0.011 saved, prices by your configuration"
     told = inside("status", "--json").json
     assert told["max_cost_usd"] == 1
     assert told["cost"]["complete"]
@@ -249,7 +249,7 @@ def test_a_job_that_goes_on_counts_what_it_has(provider: FakeProvider) -> None:
     """A part that was refused is sent by the same command, and the parts that were sent before count too."""
     made(4)
     config = Path(os.environ["OBATCH_CONFIG"])
-    config.write_text(config.read_text().replace("chat_model", "max_requests = 2\nchat_model"))
+    config.write_text(config.read_text().replace("chat_model", "max_requests = 2\nparallel = 1\nchat_model"))
     provider.fail("POST /batches", 400)
     inside("submit", "in.jsonl").failed(1, "told to fail")
     inside("submit", "in.jsonl", "--max-cost", "0.0010").failed(3, "this can cost up to $0.001")

@@ -120,7 +120,7 @@ def test_no_room_is_told(tmp_path: Path) -> None:
     (tmp_path / "spool" / "joined.jsonl").symlink_to("/dev/full")
     with pytest.raises(BatchError, match=r"cannot keep the input in .*spool: No space") as told:
         Inputs([str(path), str(path)], tmp_path / "spool").requests()
-    assert told.value.hint == "make room there"
+    assert told.value.hint == "check the free space and the permissions there"
 
 
 @pytest.mark.usefixtures("real")

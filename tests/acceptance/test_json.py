@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,14 @@ from openai_batch.cli.completion_scripts import read_commands
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
+PRICES = """
+[providers.faulty.prices.echo-1]
+input = 1.0
+output = 4.0
+"""
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
-SILENT = {"help", "serve", "", "config"}
-"""What reports nothing: a server, and the groups that only show their help."""
+SILENT = {"help", "serve", "", "config", "config edit"}
+"""What reports nothing: a server, an editor, and the groups that only show their help."""
 
 CALLS = {
     "run": {
@@ -26,34 +32,45 @@ CALLS = {
         "run p.txt -p faulty -m o -o -": "run -o -",
     },
     "prepare": {
+        "prepare p.txt -p faulty -m m -o r.jsonl --dry-run": "prepare -o FILE",
         "prepare p.txt -p faulty -m m -o r.jsonl": "prepare -o FILE",
         "prepare p.txt -m gpt-4": "prepare",
         "prepare p.txt -m gpt-4 --show 1": "prepare",
     },
+    "cost": {"cost in.jsonl -p faulty": "cost FILE", "cost p.txt -p faulty -m free": "cost FILE", "cost": "cost"},
+    "stats": {"stats in.jsonl": "stats REQUESTS", "stats out.jsonl": "stats RESULTS"},
     "check": {"check in.jsonl -p faulty": "check FILE", "check in.jsonl long.jsonl -p faulty": "check FILE FILE"},
     "submit": {"submit in.jsonl -p faulty --dry-run": "submit --dry-run", "submit in.jsonl -p faulty": "submit"},
     "status": {"status 1": "status", "status 1 --offline": "status"},
     "wait": {"wait 1": "wait JOB", "wait 1 2": "wait JOB JOB"},
     "download": {
+        "download 1 -o d.jsonl --dry-run": "download --dry-run",
         "download 1 -o d.jsonl": "download -o FILE",
         "download 1 -o -": "download -o -",
         "download 1 --raw files": "download --raw FOLDER",
     },
     "results": {"results 1": "results", "results 1 -o r.csv": "results -o FILE"},
+    "report": {"report 1": "report", "report 1 --html report.html": "report"},
     "retry": {"retry 1 --dry-run": "retry", "retry 1": "retry"},
     "cancel": {
         "cancel 3 --dry-run": "cancel --dry-run",
         "cancel 1 --dry-run": "cancel --dry-run",
         "cancel 3": "cancel",
     },
-    "recover": {"recover -p faulty": "recover"},
+    "recover": {"recover -p faulty --dry-run": "recover --dry-run", "recover -p faulty": "recover"},
     "rm": {"rm 1 --dry-run": "rm", "rm 1": "rm"},
     "prune": {"prune --dry-run": "prune", "prune": "prune"},
     "ls": {"ls": "ls", "ls -p nobody": "ls"},
     "providers": {"providers": "providers"},
     "providers add": {"providers add acme --base-url https://acme.example/v1": "providers add"},
+    "providers show": {"providers show faulty": "providers show", "providers show local": "providers show"},
+    "providers test": {"providers test faulty": "providers test"},
+    "providers rm": {"providers rm acme": "providers rm"},
+    "doctor": {"doctor": "doctor", "doctor faulty": "doctor", "doctor faulty --create -m m": "doctor"},
     "config path": {"config path": "config path"},
     "config show": {"config show": "config show"},
+    "config set": {"config set provider faulty": "config set"},
+    "config unset": {"config unset provider": "config unset"},
 }
 """Calls of each command, each with what docs/json_documents.py calls it."""
 
@@ -74,6 +91,8 @@ def test_every_command_prints_one_document(faulty: FaultServer) -> None:
     having = {name for name, command in commands.items() if any("--json" in option.names for option in command.options)}
     assert having == set(CALLS) == set(commands) - SILENT
     Path("p.txt").write_text("hi\nho\n", encoding="utf-8")
+    with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:
+        config.write(PRICES)
     write("in.jsonl", [request("a"), request("b")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     inside("wait").succeeded()

@@ -85,8 +85,8 @@ def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
     ("target", "code", "message", "hint"),
     [
         ("email", 2, "'email' is not known", "bell"),
-        ("cmd:", 2, "holds no command", "cmd:"),
-        ("cmd:'", 2, "holds no command", "cmd:"),
+        ("cmd:", 2, "has no command", "cmd:"),
+        ("cmd:'", 2, "has no command", "cmd:"),
         ("env:NO_SUCH", 2, "NO_SUCH is not set", "export NO_SUCH"),
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
     ],

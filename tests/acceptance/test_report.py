@@ -92,9 +92,9 @@ def test_the_page_is_written_once() -> None:
     assert data["rows"][9][1:3] == ["missing", "prompt 10"]
     assert "<b>Gr" not in page
     invoke("report", "1", "--html", "r.html").failed(1, "r.html already exists", "--force")
-    invoke("report", "1", "--html", "out.csv", "--force").failed(2, ".csv files are not written here", ".html")
+    invoke("report", "1", "--html", "out.csv", "--force").failed(2, ".csv files cannot be written", ".html")
     Path("link.html").symlink_to("t.csv")
-    invoke("report", "1", "--html", "link.html", "--force").failed(2, "is an input, which is never replaced")
+    invoke("report", "1", "--html", "link.html", "--force").failed(2, "is an input file, which is never replaced")
     assert invoke("report", "1", "--html", "r.html", "--force", "--json").succeeded().json["html"] == "r.html"
 
 
@@ -151,7 +151,7 @@ def test_the_end_of_a_run_names_causes_tokens_and_the_next_command() -> None:
     ):
         assert f"  {line}\n" in told.err
     assert "obatch retry 1" in told.err
-    assert told.json["results"]["usage"] == {"prompt_tokens": 8, "completion_tokens": 8}
+    assert told.json["results"]["usage"] == {"input_tokens": 8, "output_tokens": 8}
     assert [cause["count"] for cause in told.json["results"]["failures"]] == [2, 1, 1, 1]
     assert told.json["next"] == "obatch retry 1"
     assert told.json["seconds"] is not None

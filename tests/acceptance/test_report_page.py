@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.browser import Page, look
 
+from openai_batch.costs.receipt import ModelCost, Receipt
 from openai_batch.report.report import Report, ReportPart, ReportRow
 from openai_batch.results.result import Result
 from openai_batch.results.tally import Tally
@@ -38,7 +39,9 @@ def hostile_report() -> Report:
     attack = "".join(text[:100] for text in HOSTILE)
     part = ReportPart(1, attack, attack, 10, 5, 5, False, 1_000.0, 5_000.0)
     tally = Tally()
-    made = Report(1, attack, attack, attack, attack, attack, 900.0, 1_000.0, 5_000.0, {}, [part], [attack], tally)
+    receipt = Receipt((ModelCost(attack, 1, 0, 1, 0, 1, 0, None, None, None),), whole=True)
+    times = (900.0, 1_000.0, 5_000.0)
+    made = Report(1, attack, attack, attack, attack, attack, *times, {}, [part], receipt, [attack], tally)
     for number, text in enumerate(HOSTILE):
         failed = number % 2
         message = {"message": {"content": text}, "finish_reason": text}

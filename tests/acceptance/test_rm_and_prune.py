@@ -51,7 +51,7 @@ def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
     """A job that runs, is uncertain or has results to collect is refused; one that was never sent is not."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    invoke("rm", "1", "--force").failed(1, "still runs")
+    invoke("rm", "1", "--force").failed(1, "is still running")
     invoke("wait", "1").succeeded()
     invoke("prune", "--older-than", "0s").succeeded()
     invoke("rm", "1").failed(1, "were not collected", "obatch download 1")

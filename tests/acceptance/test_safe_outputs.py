@@ -35,12 +35,12 @@ def test_an_input_is_never_replaced(faulty: FaultServer, way: str) -> None:
     """`run`, `download` and `results` never write to their input, whatever it is called, with --force too."""
     other = same_file(way)
     run = ["run", "in.csv", "-p", "faulty", "-m", "echo-1"]
-    inside(*run, "-o", other, "--force").failed(2, "is an input, which is never replaced", "another name")
-    inside(*run, "-o", "x.jsonl", "--missing", other, "--force").failed(2, ".csv files are not written here", ".jsonl")
+    inside(*run, "-o", other, "--force").failed(2, "is an input file, which is never replaced", "another name")
+    inside(*run, "-o", "x.jsonl", "--missing", other, "--force").failed(2, ".csv files cannot be written", ".jsonl")
     assert not faulty.requests
     inside(*run, "-o", "out.csv").succeeded()
     for command in ("download", "results"):
-        inside(command, "-o", other, "--force").failed(2, "is an input, which is never replaced", "another name")
+        inside(command, "-o", other, "--force").failed(2, "is an input file, which is never replaced", "another name")
     assert Path("in.csv").read_text(encoding="utf-8") == TABLE
 
 
@@ -56,7 +56,7 @@ def test_every_kind_of_input_is_kept(faulty: FaultServer) -> None:
     inside("run", "in.jsonl", "-p", "faulty", "-o", "in.jsonl", "--force").failed(2, "in.jsonl is an input")
     for name in ("x.jsonl", "X.jsonl"):
         told = inside("run", "p.jsonl", "--missing", name, "-o", "x.jsonl", *common)
-        told.failed(2, f"{name} is the output, too", "another name")
+        told.failed(2, f"{name} is also the output", "another name")
     with ready.open("rb") as stream:
         words = [*COMMAND, "run", "-", "-p", "faulty", "-o", "in.jsonl", "--force"]
         done = subprocess.run(words, stdin=stream, capture_output=True, check=False, env=environment())
@@ -72,7 +72,7 @@ def test_a_name_of_another_form_is_refused(faulty: FaultServer, name: str) -> No
     write("in.jsonl", [request("a")])
     Path("p.txt").write_text("hi\n", encoding="utf-8")
     url = "://" in name
-    told = "only local files" if url else "files are not written here"
+    told = "only local files" if url else "files cannot be written"
     inside("run", "in.jsonl", "-p", "faulty", "-o", name).failed(2, told)
     inside("run", "in.jsonl", "-p", "faulty", "--missing", name).failed(2, told)
     inside("prepare", "p.txt", "-p", "faulty", "-m", "m", "-o", name).failed(2, told)

@@ -34,7 +34,7 @@ def test_requests() -> None:
     assert fields["model"] == "a (5), b (5), echo-1 (1)"
     assert fields["temperature"] == "0.5"
     assert fields["max_tokens"] == "0 (4), 1 (3), 2 (3)"
-    assert fields["repeated ids"] == "1 line has an id that was there before"
+    assert fields["repeated ids"] == "1 line has an id that an earlier line has"
     assert fields["problems"] == "1 duplicate_custom_id, 1 url_mismatch"
     told = invoke("stats", "-", "--json", stdin=gzip.compress(path.read_bytes())).succeeded().json
     assert (told["kind"], told["requests"], told["repeated_ids"]) == ("requests", 11, 1)
@@ -53,7 +53,7 @@ def test_results_files() -> None:
     assert fields["finish reasons"] == "7 stop"
     assert fields["tokens in"] == "70; median 10, 95% up to 10, at most 10"
     assert fields["unreadable"] == "1 line is no result"
-    assert fields["repeated ids"] == "1 line has an id that was there before"
+    assert fields["repeated ids"] == "1 line has an id that an earlier line has"
     assert fields["error"] == "3 requests: 400: bad request 2 (r2, r5, r8)"
     told = invoke("stats", "out.jsonl", "--json").succeeded().json
     assert told["outcomes"]["error"] == 3

@@ -175,7 +175,7 @@ inside("submit", "in.jsonl", "-p", "local").failed(1, "does not run on Windows",
 inside("serve").failed(1, "does not run on Windows", "WSL")
 for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
     told = inside("run", "in.jsonl", "-p", "faulty", "-o", name)
-    told.failed(2, f"{name}: Windows allows no such name", "another name")
+    told.failed(2, f"{name}: Windows does not allow this name", "another name")
 """
 
 

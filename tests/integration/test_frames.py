@@ -305,20 +305,22 @@ def test_a_json_schema_that_is_not_valid(fake: FakeProvider, pattern: object) ->
     assert fake.batches == []
 
 
+ABOUT = ["outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
+
+
 def test_no_rows_are_no_error(fake: FakeProvider) -> None:
     """The same kind comes back, empty, with all columns, and nothing is sent."""
     import datasets
 
-    about = ["outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
     given = pd.DataFrame({"text": []}, dtype="str")
     made = openai_batch.map(given, "Label {{ text }}", model="m", schema=Label, prefix="a_")
-    assert list(made.columns) == ["text", *(f"a_{name}" for name in ("sentiment", "score", *about))]
+    assert list(made.columns) == ["text", *(f"a_{name}" for name in ("sentiment", "score", *ABOUT))]
     assert (len(made), list(given.columns)) == (0, ["text"])
     for frame in (pl.from_pandas(given), pa.Table.from_pandas(given), datasets.Dataset.from_pandas(given)):
         empty: Any = openai_batch.map(frame, model="m")
         assert type(empty) is type(frame)
         names = empty.column_names if hasattr(empty, "column_names") else empty.columns
-        assert (list(names), len(empty)) == (["text", "answer", *about], 0)
+        assert (list(names), len(empty)) == (["text", "answer", *ABOUT], 0)
     assert openai_batch.map(list[str](), model="m") == []
     assert list(openai_batch.map(iter(list[str]()), model="m")) == []
     assert asyncio.run(openai_batch.map_async([], model="m")) == []
@@ -388,6 +390,42 @@ def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
     assert out["outcome"].fillna("").tolist() == ["success", "", "success"]
     run = openai_batch.start(frame, "{{ text }}", model="m", id="key", skip_empty=True)
     assert run.wait()["z"].text == "re: three"
+
+
+def test_no_prompt_at_all_is_no_error(fake: FakeProvider) -> None:
+    """If every row is skipped, the same kind comes back with empty cells, as for a row that is skipped."""
+    import datasets
+
+    rows = [{"text": " "}, {"text": None}]
+    options: Any = {"model": "m", "prompt": "{{ text or '' }}", "skip_empty": True}
+    assert openai_batch.map(rows, **options)[1] == {"text": None, **dict.fromkeys(["answer", *ABOUT])}
+    frame = pd.DataFrame(rows, index=[7, 8])
+    out = openai_batch.map(frame, schema=Label, **options)
+    assert (list(out.index), list(out.columns)) == ([7, 8], ["text", "sentiment", "score", *ABOUT])
+    assert out["outcome"].isna().all()
+    for given in (pl.DataFrame(rows), pa.Table.from_pylist(rows), datasets.Dataset.from_list(rows)):
+        made: Any = openai_batch.map(given, **options)
+        assert (type(made), len(made)) == (type(given), 2)
+    assert openai_batch.map([" "], model="m", skip_empty=True) == []
+    assert list(openai_batch.map(iter(rows), **options)) == []
+    assert asyncio.run(openai_batch.map_async(rows, **options))[0]["outcome"] is None
+    assert openai_batch.embed([" ", ""], model="m", skip_empty=True).shape == (2, 0)
+    with pytest.raises(InputError, match="every prompt is empty"):
+        openai_batch.start(rows, **options)
+    assert fake.batches == []
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_column_without_values_is_text() -> None:
+    """So the rows of two nights fit together: one may have no error, and the other one some."""
+    import datasets
+
+    run = openai_batch.start(["one"], model="m").wait()
+    dataset = datasets.Dataset.from_list([{"text": "one"}])
+    for features in (run.to_dataset().features, openai_batch.map(dataset, model="m").features):
+        assert features["error"].dtype == "string"
+    assert run.to_polars().schema["error"] == pl.String
+    assert run.to_arrow().schema.field("error").type == pa.string()
 
 
 @pytest.mark.usefixtures("fake")

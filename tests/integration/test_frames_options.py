@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field
 
 import openai_batch
 from openai_batch import Jobs, Reporter
-from openai_batch.errors import BatchError, IncompleteError, InputError, UsageError
+from openai_batch.errors import BatchError, CostError, IncompleteError, InputError, UsageError
 from openai_batch.testing import Failure, Refusal, fake_provider
 
 if TYPE_CHECKING:
@@ -156,6 +157,38 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Tell that it is one."""
         return True
+
+
+class ZMQInteractiveShell:
+    """What IPython's shell is called in a notebook."""
+
+
+def test_a_notebook_shows_a_bar(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    """Without ipywidgets, too: rich's own display then shows nothing, and warns."""
+    shown: list[str] = []
+
+    class Output:
+        def update(self, bars: Any) -> None:
+            shown.append(bars._repr_mimebundle_([], [])["text/html"])
+
+    notebook = ModuleType("IPython")
+    display = SimpleNamespace(display=lambda _, display_id: display_id and Output())
+    vars(notebook).update(get_ipython=ZMQInteractiveShell, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    with fake_provider(answer, polls=1):
+        openai_batch.start(["one"], model="m").wait(progress=True)
+    assert "job 1: completed" in shown[-1]
+    assert "1/1" in shown[-1]
+    assert not recwarn.list
+
+
+def test_a_limit_of_costs_can_be_tested() -> None:
+    """The fake provider has prices, so that a program with `max_cost` runs there, and can be refused there."""
+    options: Any = {"model": "m", "params": {"max_tokens": 1000}}
+    with fake_provider() as fake:
+        assert openai_batch.map(["one"], max_cost=1, **options)[0].ok
+        with pytest.raises(CostError):
+            openai_batch.map(["two"], max_cost=0.0001, provider=fake.provider, **options)
 
 
 def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

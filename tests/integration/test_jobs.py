@@ -144,6 +144,15 @@ def test_what_cannot_be_sent_is_refused_whole(workbench: Workbench, jobs: Jobs, 
     assert jobs.list() == []
 
 
+def test_every_request_that_cannot_be_sent_is_named(jobs: Jobs) -> None:
+    """And the remedy is one for programs: a dict has no `endpoint`."""
+    requests: Any = [{"model": "m"}, {"model": "m", "messages": [{}]}, {"messages": [{}]}, "hello"]
+    with pytest.raises(InputError, match="request 1: Request must include") as caught:
+        jobs.submit(requests, provider="faulty")
+    assert [line[:10] for line in caught.value.details] == ["request 3:", "request 4:"]
+    assert 'name the endpoint: {"url": "/v1/…", "body": …}' in caught.value.hint
+
+
 def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: Jobs) -> None:
     """An error of the program that makes the requests reaches it as it is, and nothing was sent."""
 
@@ -170,7 +179,7 @@ def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> No
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert raised.value.hint == "make room there"
+    assert raised.value.hint == "check the free space and the permissions there"
     assert not workbench.server.files
 
 

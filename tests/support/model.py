@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from openai_batch.testing import Failure, Refusal
+from openai_batch.testing.answers import result_line
 
 _CAPITALS = {"France": "Paris", "Peru": "Lima", "Kenya": "Nairobi", "Japan": "Tokyo", "Canada": "Ottawa"}
 _FRENCH = {"first": "premier", "second": "deuxième", "Good morning": "Bonjour", "Thank you": "Merci"}
@@ -20,7 +21,17 @@ class Model:
         self._failed: set[str] = set()
 
     def __call__(self, request: dict[str, Any]) -> Any:
-        """Return the answer to a request."""
+        """Return the answer to a request, with about as many tokens as a real one would have."""
+        answer = self._answer(request)
+        body = result_line(request, answer)["response"]["body"]
+        if "usage" not in body or isinstance(answer, Failure):
+            return answer
+        asked = 8 + len(json.dumps(request["body"])) // 5
+        made = 0 if "embedding" in request["url"] else 1 + len(str(answer)) // 5
+        usage = {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+        return body | {"usage": usage}
+
+    def _answer(self, request: dict[str, Any]) -> Any:
         body = request["body"]
         if request["url"].endswith("/embeddings"):
             return [round(len(str(body["input"])) / 100, 2), 0.25, -0.5]

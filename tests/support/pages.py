@@ -20,15 +20,15 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pexpect
 from support.command import environment, invoke, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from pexpect import spawn
 
     from openai_batch.testing.server import FakeServer
 
@@ -37,7 +37,19 @@ WRITE = bool(os.environ.get("OBATCH_TEST_WRITE_PAGES"))
 PATIENCE = 60
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_PRICES = """
+[providers.openai.prices."gpt-4o-mini"]
+input = 0.075
+cached_input = 0.0375
+output = 0.30
+"""
+"""The prices of OpenAI, which are not known for the address of the examples."""
+
+_CONFIGURED = "your configuration"
+"""Where `obatch` says that these prices are from."""
+
 _VARYING = [
+    (re.compile(r"genai-prices \d[.\d]*"), "genai-prices 1.0"),
     (re.compile(r"\bbatch_\w+"), "batch_abc123"),
     (re.compile(r"[;,] took \d+ s|took \d+ s; "), ""),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \([^)]*\)"), "(then)"),
@@ -62,7 +74,7 @@ class Page:
     replaced: Mapping[str, str] = field(default_factory=dict)
     """Addresses that examples name, and what is there in their place."""
     _code: int = 0  # how the last command ended
-    _running: list[spawn[str]] = field(default_factory=list)
+    _running: list[pexpect.spawn[str]] = field(default_factory=list)
 
     def run(self) -> int:
         """Run each block of the page in turn, and return how many were run."""
@@ -96,8 +108,10 @@ class Page:
 
     def _configure(self) -> None:
         url = self.server.base_url
-        tables = [f'[providers.{name}]\nbase_url = "{url}"\n' for name in ("openai", "parasail")]
+        discount = "batch_discount = 0.5\n"
+        tables = [f'[providers.{name}]\nbase_url = "{url}"\n{discount}' for name in ("openai", "parasail")]
         upstream = self.replaced.get("http://127.0.0.1:8000/v1")
+        tables.append(_PRICES)
         tables.append(f'[providers.local]\nupstream = "{upstream}"\n' if upstream else "")
         Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")
 
@@ -125,8 +139,6 @@ class Page:
 
     def _command(self, command: str, waits: str | None) -> str:
         """Run a command in a terminal, and return what it shows; one that ends with & runs on in the background."""
-        import pexpect  # which Windows lacks
-
         for name, place in self.replaced.items():
             command = command.replace(name, place)
         line = command if waits is None else command.rstrip("& ")
@@ -175,6 +187,7 @@ class Page:
         for name, place in self.replaced.items():
             shown = shown.replace(place, name)
         shown = shown.replace(os.environ["OBATCH_CONFIG"], "~/.config/obatch/config.toml")
+        shown = shown.replace(_CONFIGURED, f"genai-prices {version('genai-prices')}")
         return shown.replace(str(Path.cwd()), _SHOWN)
 
 

@@ -112,7 +112,7 @@ def _nothing_sent(job: JobRecord) -> str:
 def _ask(jobs: list[JobRecord]) -> None:
     """Ask for confirmation. Raises UsageError if standard input is not a terminal."""
     if not sys.stdin.isatty():
-        message = "several jobs, or a job that is not named, are not cancelled without confirmation"
+        message = "cancelling several jobs, or a job that you did not name, needs confirmation"
         raise UsageError(message, hint="name one job, or add --yes")
     names = ", ".join(f"{job.id} ({job.name})" if job.name else str(job.id) for job in jobs)
     typer.confirm(escape_newlines(f"Cancel {count_text(len(jobs), 'job')}: {names}?"), abort=True, err=True)

@@ -48,14 +48,14 @@ def check(
         records = [_record(result) for result in results]
         all_ok = all(result.report.ok for result in results)
         output.record(records[0] if len(names) == 1 else {"ok": all_ok, "files": records}, "", [])
-    _raise_if_bad(results)
+    _raise_if_bad(results, named=provider is not None)
     if len(names) > 1 and not json:
         total = count_text(sum(result.report.requests for result in results), "request")
         errors.note(f"{len(names):,} files: {total}, no problems")
 
 
-def _raise_if_bad(results: list[CheckResult]) -> None:
-    """Raise InputError if a file has problems."""
+def _raise_if_bad(results: list[CheckResult], *, named: bool) -> None:
+    """Raise InputError if a file has problems; it has the provider's name if the user has `named` one."""
     bad = [result for result in results if not result.report.ok]
     if not bad:
         return
@@ -63,7 +63,8 @@ def _raise_if_bad(results: list[CheckResult]) -> None:
         verb = "has" if len(bad) == 1 else "have"
         raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
     prompts = f"for prompts and tables: `obatch run` or `obatch prepare {bad[0].name}`"
-    raise InputError(_summary(bad[0]), hint="fix the file" if bad[0].is_requests else prompts)
+    provider = f" for {bad[0].provider}" if named else ""
+    raise InputError(f"{_summary(bad[0])}{provider}", hint="fix the file" if bad[0].is_requests else prompts)
 
 
 def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
@@ -80,7 +81,7 @@ def _show(output: Output, result: CheckResult, *, alone: bool) -> None:
 def _summary(result: CheckResult) -> str:
     report = result.report
     if not report.ok:
-        return f"{result.name} has {count_text(report.problem_count, 'problem')} for {result.provider}"
+        return f"{result.name} has {count_text(report.problem_count, 'problem')}"
     warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
     requests = count_text(report.requests, "request")
     fits = (

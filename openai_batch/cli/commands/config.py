@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.config_format import setting_lines, setting_record
-from openai_batch.cli.help_format import HelpCommand
+from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, ProviderOpt
 from openai_batch.cli.output import Output, errors
@@ -20,17 +20,13 @@ if TYPE_CHECKING:
 
     from openai_batch.providers.config import Settings
 
-EPILOG = """Examples:
-
-  $ obatch config path
-
-  $ obatch config show --json
-
-  $ obatch config set provider parasail
-
-  $ obatch config set providers.acme.models 'acme/*' 'other/*'
-
-  $ obatch config unset providers.acme.models"""
+EPILOG = examples(
+    "obatch config path",
+    "obatch config show --json",
+    "obatch config set provider parasail",
+    "obatch config set providers.acme.models 'acme/*' 'other/*'",
+    "obatch config unset providers.acme.models",
+)
 
 KeyArg = Annotated[
     str, typer.Argument(metavar="KEY", help="The setting, such as provider or providers.acme.max_requests.")
@@ -39,9 +35,9 @@ KeyArg = Annotated[
 GROUP = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show and change the settings, and the paths in use.")
 
 
-@GROUP.command("path", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command("path", cls=HelpCommand, epilog=examples("obatch config path", "obatch config path --json"))
 def path(json: JsonOpt = False) -> None:
-    """Print the paths of the configuration file, the registry and the cache."""
+    """Print the paths of the configuration, the registry and the cache."""
     from openai_batch.files import paths
 
     record = {
@@ -52,12 +48,13 @@ def path(json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, record["config"], list(record.items()))
 
 
-@GROUP.command("show", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command("show", cls=HelpCommand, epilog=examples("obatch config show", "obatch config show -p parasail --json"))
 @with_groups
 def show(provider: ProviderOpt = None, json: JsonOpt = False) -> None:
-    """Print the settings in effect and where each comes from; keys are never printed.
+    """Print the settings, and where each is from.
 
-    Of the providers, those in the configuration file are shown; `obatch providers show NAME` shows any other.
+    Keys are never printed. Of the providers, those in the configuration file are shown; `obatch providers show NAME`
+    shows any other.
     """
     from openai_batch.providers.config import load
     from openai_batch.providers.lookup import get_provider_by_name
@@ -83,31 +80,52 @@ def show(provider: ProviderOpt = None, json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, str(settings.path), lines)
 
 
-@GROUP.command("set", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command(
+    "set",
+    cls=HelpCommand,
+    epilog=examples(
+        "obatch config set provider parasail",
+        "obatch config set providers.acme.models 'acme/*' 'other/*'",
+        "obatch config set notify bell env:TEAM_CHAT",
+    ),
+)
 @with_groups
 def set_(
     key: KeyArg,
     value: Annotated[list[str], typer.Argument(metavar="VALUE", help="The value; several are a list.")],
     json: JsonOpt = False,
 ) -> None:
-    """Set one value in the configuration file; the rest of the file stays unchanged, comments too."""
+    """Set one value in the configuration file.
+
+    The rest of the file stays unchanged, with its comments.
+    """
     from openai_batch.providers.config_edit import set_value
 
     _changed(key, "set {} in {}", set_value(key, value), as_json=json)
 
 
-@GROUP.command("unset", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command(
+    "unset",
+    cls=HelpCommand,
+    epilog=examples("obatch config unset provider", "obatch config unset providers.acme.models"),
+)
 @with_groups
 def unset(key: KeyArg, json: JsonOpt = False) -> None:
-    """Remove one value from the configuration file; the rest of the file stays unchanged."""
+    """Remove one value from the configuration file.
+
+    The rest of the file stays unchanged.
+    """
     from openai_batch.providers.config_edit import unset_value
 
     _changed(key, "removed {} from {}", unset_value(key), as_json=json)
 
 
-@GROUP.command("edit", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command("edit", cls=HelpCommand, epilog=examples("obatch config edit", "EDITOR=nano obatch config edit"))
 def edit() -> None:
-    """Edit the configuration file in your editor (VISUAL or EDITOR); it is replaced only if it is right."""
+    """Edit the configuration file in your editor (VISUAL or EDITOR).
+
+    The file is replaced only if the new text is valid.
+    """
     from openai_batch.files import paths
     from openai_batch.files.workspace import workspace
     from openai_batch.providers.config_edit import replace_text

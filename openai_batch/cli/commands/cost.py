@@ -42,7 +42,7 @@ def cost(
     dedup: DedupOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Show what requests can cost, before they are sent, or what was spent.
+    """Show what requests can cost, or what was spent.
 
     Nothing is sent. All rows count, also those that an earlier job has answered: `obatch run --dry-run` leaves them
     out.

@@ -51,7 +51,7 @@ def doctor(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Check this machine, and what a provider's server really supports.
+    """Check this machine, and what a provider supports.
 
     It ends with the settings for the configuration file that fit the server; -q prints only these.
     """

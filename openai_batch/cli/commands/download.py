@@ -25,7 +25,7 @@ from openai_batch.cli.options import (
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import UsageError, count_text
-from openai_batch.files.atomic import as_path
+from openai_batch.files.atomic import as_file, as_path
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
@@ -73,7 +73,7 @@ def download(
         current.workflow.parallel = parallel
         found = current.workflow.registry.find(job) if dry_run else current.ended(job, provider)
         if raw is not None and dry_run:
-            raise UsageError("--dry-run says nothing about --raw", hint="leave out one of them")
+            raise UsageError("--dry-run cannot be used with --raw", hint="leave out one of them")
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
             return
@@ -81,8 +81,8 @@ def download(
         own = f"job-{found.id}.results{_ENDINGS.get(wanted or '', '.jsonl')}"
         name = output or found.output_path or found.output_form.get("output") or own
         export = form.export(name, form=wanted, job=found, as_json=json)
-        target = None if name == "-" else as_path(name)
-        rest = as_path(missing) if missing else None
+        target = None if name == "-" else as_file(name)
+        rest = as_file(missing) if missing else None
         if dry_run:
             _say_dry(current, found, target, rest, force=force, as_json=json)
             return

@@ -11,13 +11,17 @@ from openai_batch.cli.help_format import DOCUMENTATION, heading_text
 from openai_batch.cli.help_topics import TOPICS
 from openai_batch.errors import UsageError
 
-EPILOG = """Examples:
+EPILOG = (
+    """Examples:
 
   $ obatch help run
 
   $ obatch help exit-codes
 
-Topics: exit-codes, templates, providers, costs, environment."""
+Topics: """
+    + ", ".join(TOPICS)
+    + "."
+)
 
 
 def help(  # noqa: A001 - the command's name

@@ -17,6 +17,7 @@ from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, seconds
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import BatchError, UsageError, count_text
+from openai_batch.files.typed_table import suggest
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
@@ -60,7 +61,7 @@ def ls(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Ask the providers every few seconds, until all have ended.")
+        bool, typer.Option("--watch", help="Ask the providers again and again, until all have ended.")
     ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -76,11 +77,28 @@ def ls(
     if watch and not screen:
         raise UsageError("--watch needs a terminal", hint="obatch wait prints a line for each change")
     shown = None if everything or limit == 0 else limit or (SCREEN if screen else None)
-    wanted = _Wanted(provider, set(status.lower().split(",")) if status else None, model, seconds(since))
+    registry = Registry()
+    wanted = _Wanted(provider, _statuses(status, registry), model, seconds(since))
     if watch:
         _watch(output, wanted, shown)
     else:
-        _show(output, *wanted.jobs(Registry(), shown), shown, wanted)
+        _show(output, *wanted.jobs(registry, shown), shown, wanted)
+
+
+def _statuses(words: str | None, registry: Registry) -> set[str] | None:
+    """Return the statuses that --status names, also by other words for them. Raises UsageError for an unknown one."""
+    from openai_batch.jobs.store import records
+    from openai_batch.providers.batch_info import STATUSES, standard_status
+
+    if not words:
+        return None
+    own = {records.QUEUED, records.NOT_SENT, records.PARTLY_SENT, records.UNCERTAIN, records.WITHDRAWN}
+    wanted = {word.strip() for word in words.lower().split(",")}
+    wanted = {word if word in own else standard_status(word) for word in wanted}
+    unknown = wanted.difference(own, STATUSES)
+    for word in unknown.difference(job.status for job in registry.jobs()) if unknown else ():
+        raise UsageError(f"--status {word} is not known", hint=suggest(word, own.union(STATUSES)))
+    return wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sys
 from json import dumps, loads
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,7 +64,7 @@ def prepare(
     json: JsonOpt = False,
 ) -> None:
     """Turn prompts or the rows of tables into a batch input file."""
-    from openai_batch.files.atomic import as_path, check_target, part_file, publish
+    from openai_batch.files.atomic import as_file, check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
     from openai_batch.jobs.input_name import input_files
     from openai_batch.jobs.make_requests import with_model
@@ -72,7 +72,7 @@ def prepare(
     from openai_batch.providers.lookup import pick_provider
 
     spec = with_model(request.spec(), pick_provider(provider, request.model))
-    target = None if output == "-" or show else as_path(output)
+    target = None if output == "-" or show else as_file(output)
     if target is not None:
         check_ending(target, LINES)
         check_no_input(target, [*request.files(), *input_files(inputs.name(files or ["-"], target))])
@@ -111,8 +111,7 @@ def prepare(
 
 def _say_dry(spec: RequestSpec, count: int, output: str, *, as_json: bool) -> None:
     if as_json:
-        record = {"output": output, "requests": count, "model": spec.model, "endpoint": spec.target[1]}
-        Output(as_json=True).record({"dry_run": True} | record, "", [])
+        Output(as_json=True).record(_record(spec, count, output, dry_run=True), "", [])
         return
     where = "standard output" if output == "-" else output
     errors.note(f"would write {count_text(count, 'request')} to {where}, model {spec.model}; nothing was written")
@@ -120,11 +119,15 @@ def _say_dry(spec: RequestSpec, count: int, output: str, *, as_json: bool) -> No
 
 def _conclude(spec: RequestSpec, count: int, target: Path, *, as_json: bool) -> None:
     if as_json:
-        record = {"output": str(target), "requests": count, "model": spec.model, "endpoint": spec.target[1]}
-        Output(as_json=True).record(record, "", [])
+        Output(as_json=True).record(_record(spec, count, str(target), dry_run=False), "", [])
         return
     errors.note(f"{count_text(count, 'request')} in {target}, model {spec.model}")
     errors.hint(f"obatch submit {target}")
+
+
+def _record(spec: RequestSpec, count: int, output: str, *, dry_run: bool) -> dict[str, Any]:
+    endpoint = spec.target[1]
+    return {"dry_run": dry_run, "output": output, "requests": count, "model": spec.model, "endpoint": endpoint}
 
 
 def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as_json: bool) -> None:

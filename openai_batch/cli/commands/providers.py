@@ -8,7 +8,7 @@ import typer
 
 from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.doctor_format import fault_of, show_findings
-from openai_batch.cli.help_format import HelpCommand
+from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output, errors
@@ -19,18 +19,15 @@ from openai_batch.errors import ConfigError
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
 
-EPILOG = """Examples:
-
-  $ obatch providers
-
-  $ obatch providers add acme --base-url https://api.acme.example/v1 \\
-      --api-key-env ACME_API_KEY
-
-  $ obatch providers show parasail
-
-  $ obatch providers test acme
-
-  $ obatch providers rm acme"""
+ADD_EXAMPLE = """obatch providers add acme --base-url https://api.acme.example/v1 \\
+      --api-key-env ACME_API_KEY"""
+EPILOG = examples(
+    "obatch providers",
+    ADD_EXAMPLE,
+    "obatch providers show parasail",
+    "obatch providers test acme",
+    "obatch providers rm acme",
+)
 
 
 def _human(value: Any) -> str:
@@ -73,7 +70,11 @@ def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = F
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
 
 
-@GROUP.command("add", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command(
+    "add",
+    cls=HelpCommand,
+    epilog=examples(ADD_EXAMPLE, "obatch providers add here --base-url http://127.0.0.1:8000/v1"),
+)
 @with_groups
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
@@ -94,7 +95,10 @@ def add(
     max_bytes: Annotated[int | None, typer.Option("--max-bytes", metavar="N", help="Most bytes per file.")] = None,
     json: JsonOpt = False,
 ) -> None:
-    """Add a provider to the configuration file; the rest of the file stays unchanged."""
+    """Add a provider to the configuration file.
+
+    The rest of the file stays unchanged.
+    """
     from openai_batch.providers.config_edit import add_profile
 
     table: dict[str, Any] = {
@@ -118,10 +122,15 @@ NameArg = Annotated[
 ]
 
 
-@GROUP.command("show", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command(
+    "show", cls=HelpCommand, epilog=examples("obatch providers show parasail", "obatch providers show parasail --json")
+)
 @with_groups
 def show(name: NameArg, json: JsonOpt = False) -> None:
-    """Show the settings of a provider and where each comes from; keys are never printed."""
+    """Show the settings of a provider, and where each is from.
+
+    Keys are never printed.
+    """
     from openai_batch.providers.config import load, values_of
     from openai_batch.providers.lookup import get_provider_by_name
 
@@ -133,10 +142,15 @@ def show(name: NameArg, json: JsonOpt = False) -> None:
     Output(as_json=json).record(record, name, lines)
 
 
-@GROUP.command("test", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command(
+    "test", cls=HelpCommand, epilog=examples("obatch providers test openai", "obatch providers test acme --json")
+)
 @with_groups
 def try_out(name: NameArg, json: JsonOpt = False) -> None:
-    """Check the key, the URL and the models of a provider; `obatch doctor NAME` checks more."""
+    """Check the key, the URL and the models of a provider.
+
+    `obatch doctor NAME` checks more.
+    """
     from openai_batch.jobs.doctor import check_provider
     from openai_batch.providers.lookup import get_provider_by_name
 
@@ -149,14 +163,17 @@ def try_out(name: NameArg, json: JsonOpt = False) -> None:
         raise fault
 
 
-@GROUP.command("rm", cls=HelpCommand, epilog=EPILOG)
+@GROUP.command("rm", cls=HelpCommand, epilog=examples("obatch providers rm acme", "obatch providers rm acme --force"))
 @with_groups
 def rm(
     name: NameArg,
-    force: Annotated[bool, typer.Option("--force", help="Also while jobs run there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove it even if jobs run there.")] = False,
     json: JsonOpt = False,
 ) -> None:
-    """Remove a provider from the configuration file; the rest of the file stays unchanged."""
+    """Remove a provider from the configuration file.
+
+    The rest of the file stays unchanged.
+    """
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.providers.config import load
     from openai_batch.providers.config_edit import remove_profile
@@ -168,7 +185,7 @@ def rm(
     running = [job.id for job in Registry().jobs(provider=name) if not job.ended]
     if running and not force:
         raise ConfigError(
-            f"job {running[0]} still runs at {name}", hint=f"obatch wait {running[0]}; --force removes it all the same"
+            f"job {running[0]} is still running at {name}", hint=f"obatch wait {running[0]}; --force removes it anyway"
         )
     path = remove_profile(name)
     if json:

@@ -20,7 +20,7 @@ Use it after a crash, when the registry is lost, or on another machine with the 
 def recover(
     provider: ProviderOpt = None, dry_run: DryRunOpt = False, json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Find batches of obatch that this machine does not know.
+    """Find batches that obatch created and this machine does not know.
 
     Their jobs are added to the list of `obatch ls`.
     """

@@ -10,7 +10,7 @@ from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, ProviderOpt, Qui
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.report_format import report_lines
 from openai_batch.cli.session import session
-from openai_batch.files.atomic import as_path, check_target
+from openai_batch.files.atomic import as_file, check_target
 
 EPILOG = """Examples:
 
@@ -33,14 +33,14 @@ def report(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show what became of a job: outcomes, causes of failures, tokens and times.
+    """Show how a job ended: outcomes, failures, tokens and times.
 
     The job must have ended. Its results are downloaded, unless they are kept here.
     """
     from openai_batch.jobs.output_file import check_ending, check_no_input, inputs_of
     from openai_batch.jobs.report import report as make
 
-    target = None if html is None else as_path(html)
+    target = None if html is None else as_file(html)
     if target is not None:
         check_ending(target, (".html", ".htm"))
         check_target(target, force=force)
@@ -54,7 +54,7 @@ def report(
         if target is not None:
             made.to_html(target, force=force)
         if target is None or json:
-            page = {} if target is None else {"html": str(target)}
-            output.record(made.record() | page, str(found.id), report_lines(made, terminal=output.terminal))
+            page = None if target is None else str(target)
+            output.record(made.record() | {"html": page}, str(found.id), report_lines(made, terminal=output.terminal))
         elif not quiet:
             errors.note(f"the report of job {found.id} is in {target}")

@@ -6,7 +6,7 @@ from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.session import session
-from openai_batch.files.atomic import as_path
+from openai_batch.files.atomic import as_file
 
 EPILOG = """Examples:
 
@@ -38,10 +38,10 @@ def results(
 
     There is one row per request, in input order, with its input columns.
 
-    A terminal gets a preview, a pipe JSON lines, with --json one JSON array. A file gets CSV, Parquet or the provider's
-    lines, by its name.
+    A terminal shows the first results. A pipe gets JSON lines, --json gives one array. With -o, the name of the
+    file decides: CSV, Parquet or the provider's lines.
     """
-    path = as_path(output) if output is not None and output != "-" else None
+    path = as_file(output) if output is not None and output != "-" else None
     with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)

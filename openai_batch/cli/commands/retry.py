@@ -100,7 +100,7 @@ def retry(
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         failed = [group for group in groups if not group.verdict.outcome.answered]
         if failed and not chosen:
-            raise _nothing_sent(found, failed)
+            raise _nothing_sent(found, failed) if where is None else _nothing_chosen(found, failed, where)
 
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
@@ -113,6 +113,14 @@ def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
         why = "fix these requests"
     failed = count_text(sum(group.count for group in groups), "failed request", "is")
     return IncompleteError(f"job {job.id}: {failed} not sent again", hint=f"{why}; --all sends them as they are")
+
+
+def _nothing_chosen(job: JobRecord, groups: list[Group], where: str) -> IncompleteError:
+    """Return the error for failed requests none of which --where names."""
+    words = dict.fromkeys(word for g in groups for word in (str(g.verdict.outcome), g.verdict.cause.partition(":")[0]))
+    return IncompleteError(
+        f"job {job.id}: --where {where} matches no failed request", hint=f"--where can be {', '.join(words)}"
+    )
 
 
 def _show(

@@ -33,7 +33,7 @@ from openai_batch.cli.options import (
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
-from openai_batch.files.atomic import as_path
+from openai_batch.files.atomic import as_file
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run(
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
     limit, target = seconds(timeout), _target(files, output, export.form)
     form = export.export(output, as_json=json and target is None)
-    failed = as_path(missing) if missing else None
+    failed = as_file(missing) if missing else None
     notifier = Notifier(notify)
     for path in filter(None, (target, failed)):
         check_no_input(path, request.files())
@@ -164,7 +164,7 @@ def _make_requests(
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
     """Return the file for the results; None for standard output. Raises UsageError if -o is missing."""
     if output is not None:
-        return None if output == "-" else as_path(output)
+        return None if output == "-" else as_file(output)
     if not files or files == ["-"]:
         return None
     if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):

@@ -32,25 +32,25 @@ def serve(
     ] = None,
     upstream_key_env: Annotated[
         str | None,
-        typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable with the key of the upstream."),
+        typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable with the upstream's key."),
     ] = None,
     model_file: Annotated[
         str | None, typer.Option("--model-file", metavar="FILE", help="GGUF model file for the embedded engine.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", help="Requests at the same time to each upstream.")
+        int | None, typer.Option("--concurrency", metavar="N", help="Requests to each upstream at the same time.")
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 chooses a free one.")] = 0,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen at; 0 is any free one.")] = 0,
     token_env: Annotated[
         str | None,
-        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token that clients must send."),
+        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token for clients."),
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the running server.")] = False,
 ) -> None:
     """Serve an OpenAI-compatible Batch API on this machine.
 
-    It runs until it is interrupted.
+    It runs until Ctrl-C.
     """
     from openai_batch import local
     from openai_batch.local import launch

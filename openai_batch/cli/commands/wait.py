@@ -52,7 +52,7 @@ def wait(
 
     Temporary errors are retried.
 
-    With --strict, their results are downloaded and kept with them, to see which answers are refused or cut.
+    With --strict, the results are downloaded too, to see which answers were refused or cut.
 
     Parts of a started job that are not sent yet, such as those waiting for the provider's queue, are sent when there is
     room. A job that was never sent is not started.
@@ -112,10 +112,10 @@ def _next_step(job: JobRecord) -> str:
 
     if job.collected and job.answered:
         where = f"the results are in {job.output_path}" if job.output_path else f"obatch results {job.id} shows them"
-        return f"{where}; obatch retry {job.id} sends again the requests that may succeed"
+        return f"{where}; obatch retry {job.id} retries the requests that may succeed"
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
         return f"obatch download {job.id} collects the results that exist"
     if job.status in ("expired", "cancelled"):
         return f"there is nothing to download; obatch retry {job.id} sends the requests again"
-    again = "there is nothing to download; the command that started it, with --again, starts a new job"
+    again = "there is nothing to download; to start a new job, add --again to the command that started it"
     return advice(job.faults) or again

@@ -87,13 +87,15 @@ class Database:
             if str(exc).startswith(("no such ", "Could not decode ", "unsupported file format")):
                 raise self._move_damaged(exc) from exc  # a table or a column is gone, or a text is not valid
             raise RegistryError(
-                f"{self.path}: {exc}", hint="make room, or set OBATCH_STATE_DIR to another folder"
+                f"{self.path}: {exc}", hint="free some space, or set OBATCH_STATE_DIR to another folder"
             ) from exc
         except (sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError) as exc:
             self.close()
             raise self._move_damaged(exc) from exc
         except OSError as exc:
-            raise RegistryError(f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can point elsewhere") from exc
+            raise RegistryError(
+                f"{self.path}: {exc.strerror}", hint="OBATCH_STATE_DIR can name another folder"
+            ) from exc
 
     def _move_damaged(self, cause: Exception) -> RegistryError:
         """Give a damaged file another name, without deleting it, and return the error to raise."""
@@ -103,7 +105,7 @@ class Database:
         except OSError as exc:
             return RegistryError(f"{self.path} is damaged ({cause}) and cannot be moved ({exc.strerror})")
         return RegistryError(
-            f"the job registry was damaged ({cause}); it is now {target}",
+            f"the job registry was damaged ({cause}); it was moved to {target}",
             hint="obatch recover finds the batches again at their providers",
         )
 
@@ -137,7 +139,7 @@ class Database:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RegistryError(
-                f"{self.path} was written by a newer obatch (schema {version}, and this one knows {VERSION})",
+                f"{self.path} was written by a newer obatch (schema {version}, and this one supports {VERSION})",
                 hint="upgrade openai-batch",
             )
         if version == VERSION or not migrate:

@@ -2,6 +2,7 @@
 
 jobs/UID/ids              one JSON string a line, in input order
 jobs/UID/columns          the rows of the table that its requests were made from, in input order (`inputs/source_rows`)
+jobs/UID/schema           the JSON schema that all of its requests ask for, if they ask for one
 jobs/UID/input.jsonl      the requests, if they are no file of the user's: from a pipe, prepared or cleaned
 jobs/UID/model-1.jsonl    with .ids and .rows: the requests of one model (`requests/split`)
 jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, if some are not
@@ -33,6 +34,8 @@ from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
 from openai_batch.net.time_limit import seconds_left
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
+from openai_batch.results.fitting import judge_by
+from openai_batch.results.result import Result
 
 from .records import FOREIGN, PartRecord
 from .reused_answers import AnswerFile, count_skipped, skipped_rows
@@ -41,11 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openai_batch.requests.batch_file import BatchFile
+    from openai_batch.results.result import Judge
 
     from .records import JobRecord
     from .reused_answers import SubmitPlan
 
-COLUMNS, IDS, KEYS, INPUT_NAME, REUSED = "columns", "ids", "keys", "input_name", "reused.sqlite"
+COLUMNS, SCHEMA, IDS, KEYS, INPUT_NAME, REUSED = "columns", "schema", "ids", "keys", "input_name", "reused.sqlite"
 RESULTS = "results"
 _REWRITTEN = frozenset({INPUT_NAME, REUSED})
 """Small files that are overwritten when a spec is planned again. A job needs copies of them, not links."""
@@ -61,6 +65,8 @@ def keep(job: JobRecord, batch_file: BatchFile, submit_plan: SubmitPlan | None =
     wanted = []
     if batch_file.columns is not None:
         wanted.append((batch_file.columns, COLUMNS))
+    if batch_file.schema is not None:
+        wanted.append((batch_file.schema, SCHEMA))
     if submit_plan is not None:
         wanted += _files_of(submit_plan, job, whole=whole)
     if batch_file.origin is None and (not job.submitted or job.answered != job.requests):
@@ -180,7 +186,7 @@ def _unreadable(job: JobRecord, path: Path, exc: OSError) -> InputError:
 
 def _changed(job: JobRecord, path: Path) -> InputError:
     return InputError(
-        f"{path} has changed since job {job.id} was made of it", hint="submit it again: it is another job now"
+        f"{path} has changed since job {job.id} was made from it", hint="submit it again; that starts a new job"
     )
 
 
@@ -204,6 +210,12 @@ def columns_of(job: JobRecord) -> Path | None:
     """Return the file with the rows of the job's table; None if it was made from ready requests, or elsewhere."""
     path = paths.job_dir(job.uid) / COLUMNS
     return path if path.exists() else None
+
+
+def judge_of(job: JobRecord) -> Judge:
+    """Return the function that reads the job's result lines, by the schema that its requests ask for."""
+    path = paths.job_dir(job.uid) / SCHEMA
+    return judge_by(msgspec.json.decode(path.read_bytes())) if path.exists() else Result.of
 
 
 def keys_of(uid: str) -> Path | None:

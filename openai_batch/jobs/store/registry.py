@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import NotFoundError, RegistryError
+from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
 from .database import Database, check_whole
 from .records import ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
@@ -64,7 +64,7 @@ class Registry(Database):
                 of_input = _of_input(db, job.account, job.endpoint, job.input_name)
                 newest = max((row[0] for row in of_input), default=0)
                 if newest > earlier.newest:
-                    raise OvertakenError("another process has started a job of the same input", hint="run it again")
+                    raise OvertakenError("another process has started a job from the same input", hint="run it again")
             self._free_name(db, job.name, job.input_name, earlier)
             values = [packed(getattr(replace(job, used_at=time.time()), name)) for name in JOB_FIELDS]
             marks = ", ".join("?" * len(JOB_FIELDS))
@@ -97,9 +97,11 @@ class Registry(Database):
             if db is not None and number is not None:
                 return self._job(db, number)
             check_whole(db)
+            names = () if db is None else db.execute("SELECT name FROM jobs WHERE name IS NOT NULL").fetchall()
         if reference is None:
             raise NotFoundError("there are no jobs yet", hint="obatch submit FILE starts one")
-        raise NotFoundError(f"no job {reference!r}", hint="`obatch ls` shows the jobs")
+        near = did_you_mean(reference, [name for (name,) in names if isinstance(name, str)])
+        raise NotFoundError(f"no job {reference!r}", hint=near or "`obatch ls` shows the jobs")
 
     def by_identity(self, identity: str, account: str) -> JobRecord | None:
         """Return an account's newest job of that identity, or None.
@@ -413,7 +415,7 @@ class Registry(Database):
         row = db.execute("SELECT id, input_name FROM jobs WHERE name = ?", (packed(name),)).fetchone()
         same_input = row is not None and row[1] is not None and row[1] == packed(input_name)
         if row is not None and not same_input and (earlier is None or row[0] not in earlier.used):
-            raise RegistryError(f"there is a job named {name!r} already", hint="choose another --name")
+            raise RegistryError(f"there is already a job named {name!r}", hint="choose another --name")
         return row is not None
 
     def _update_job(self, db: sqlite3.Connection, number: int, values: dict[str, Any]) -> None:

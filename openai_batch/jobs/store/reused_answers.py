@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 from openai_batch.errors import BatchError, NotFoundError
 from openai_batch.results.merge import OrderedResult
 from openai_batch.results.outcome import OUTCOMES
-from openai_batch.results.result import Result
 
 from .row_set import RowSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from openai_batch.results.result import Judge
 
 THIS_JOB = 0
 """Means the job itself, in the place of the number of a file of answers."""
@@ -217,17 +218,17 @@ class AnswerFiles:
         except FileNotFoundError as exc:
             raise NotFoundError(
                 f"the answers that job {self._job} takes from an earlier job are gone ({path})",
-                hint="obatch run with the input again and --again sends, and pays, every row once more",
+                hint="obatch run with the input again and --again sends every row again, and you pay for them again",
             ) from exc
 
 
 def completed(
-    results: Iterator[OrderedResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path
+    results: Iterator[OrderedResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path, judge: Judge
 ) -> Iterator[OrderedResult]:
     """Yield `results`, which come in the order of the rows, and the results of the skipped rows at their places.
 
-    `scratch` is an empty file: it stores the results that other rows have too. Raises NotFoundError if a file of
-    answers is gone.
+    `scratch` is an empty file: it stores the results that other rows have too. `judge` reads a line. Raises
+    NotFoundError if a file of answers is gone.
     """
     originals = skipped.originals()
     with _database(scratch, "mode=rw&nolock=1") as shared:
@@ -237,7 +238,7 @@ def completed(
         def reused(row: int, file: int, place: int) -> OrderedResult | None:
             if file != THIS_JOB:
                 line = files.line(file, place)
-                return OrderedResult(row, Result.of(line).outcome, line)
+                return OrderedResult(row, judge(line).outcome, line)
             original = shared.execute("SELECT outcome, line FROM shared WHERE row = ?", (place,)).fetchone()
             return None if original is None else OrderedResult(row, OUTCOMES[original[0]], original[1])
 

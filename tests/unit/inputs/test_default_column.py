@@ -148,4 +148,5 @@ def test_a_missing_column_is_one_problem() -> None:
     for spec in specs:
         with pytest.raises(InputError, match=r"1 problem; .*\n.*'txet'.*\(in 20 rows\)") as caught:
             requests(name, **spec)
-        assert "did you mean text?" in caught.value.hint
+        assert caught.value.hint == "did you mean text?"
+        assert "did you mean" not in "".join(caught.value.details)

@@ -107,7 +107,7 @@ def test_functions_work(text: str, told: str) -> None:
     [
         ("d|tojson(foo=1)", "tojson() got an unexpected keyword argument 'foo'"),
         ("l|join(foo=1)", "join() got an unexpected keyword argument 'foo'"),
-        ("row.items", "the template writes a function itself"),
+        ("row.items", "the template outputs a function"),
         ("row.update(a=1)", "access to attribute 'update' of row object is unsafe"),
         ("d.zz", "an object has no attribute 'zz'"),
         ("s.zz", "a text has no attribute 'zz'"),

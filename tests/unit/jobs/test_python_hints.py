@@ -27,6 +27,7 @@ from openai_batch.testing import fake_provider
         ("`obatch ls` shows the jobs", "jobs.list() has the jobs"),
         ("fix the input, or add --again to submit", "fix the input, or add again=True to submit"),
         ("--force replaces it, or choose another name with -o", "force=True replaces it, or choose another name"),
+        ('name the endpoint: endpoint="/v1/…"', 'name the endpoint: {"url": "/v1/…", "body": {…}}'),
         ("choose another --name", "choose another name"),
         ('or say --prompt "{{ … }}"', 'or say prompt="{{ … }}"'),
         ("run the same command again; nothing is paid twice", "run the same call again; nothing is paid twice"),

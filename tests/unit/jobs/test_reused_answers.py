@@ -23,6 +23,7 @@ from openai_batch.jobs.store.reused_answers import (
 from openai_batch.jobs.store.row_set import RowSet
 from openai_batch.results.merge import OrderedResult
 from openai_batch.results.outcome import OUTCOMES, Outcome
+from openai_batch.results.result import Result
 
 # How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")
@@ -39,7 +40,7 @@ def all_results(table: Path, results: list[OrderedResult], files: list[Path]) ->
     scratch = table.with_name("scratch")
     scratch.write_bytes(b"")
     with skipped_rows(table) as skipped:
-        found = list(completed(iter(results), skipped, answers, scratch))
+        found = list(completed(iter(results), skipped, answers, scratch, Result.of))
     answers.close()
     return found
 

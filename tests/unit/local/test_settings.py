@@ -22,7 +22,7 @@ def test_round_trip() -> None:
 @pytest.mark.parametrize(
     ("mapping", "message", "hint"),
     [
-        ({"concurency": 3}, "unknown key 'concurency'", "did you mean 'concurrency'?"),
+        ({"concurency": 3}, "unknown key 'concurency'", "did you mean concurrency?"),
         ({"zzz": 3}, "unknown key 'zzz'", "known: concurrency, context"),
         ({"concurrency": "3"}, "concurrency must be a whole number above 0", ""),
         ({"concurrency": True}, "concurrency must be a whole number above 0", ""),

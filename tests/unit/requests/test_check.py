@@ -22,13 +22,13 @@ from openai_batch.requests.source import open_source
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch.requests.report import Report, Row
+    from openai_batch.requests.check_report import CheckReport, Row
 
 GOOD = request_line("a").rstrip(b"\n")
 OTHER = request_line("b").rstrip(b"\n")
 
 
-def check(data: bytes, limits: Limits | None = None, **options: Any) -> Report:
+def check(data: bytes, limits: Limits | None = None, **options: Any) -> CheckReport:
     """Check bytes as a file."""
     return check_stream(io.BytesIO(data), limits or Limits(), **options)
 

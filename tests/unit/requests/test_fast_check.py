@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from openai_batch.files import lines as module
 from openai_batch.files.lines import blocks, lines, lines_of_block
 from openai_batch.requests.check import check_stream
+from openai_batch.requests.check_report import CheckReport, RequestChunk, Row
 from openai_batch.requests.fast_check import read_chunk
 from openai_batch.requests.limits import Limits
-from openai_batch.requests.report import Report, RequestChunk, Row
 from openai_batch.requests.source import LineOrigins
 from openai_batch.requests.split import Splitter
 
@@ -117,13 +117,13 @@ DIRT = (
 )
 
 
-def judge(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[Row]]:
+def judge(data: bytes, limits: Limits, **options: Any) -> tuple[CheckReport, list[Row]]:
     """Check line by line."""
     rows: list[Row] = []
     return check_stream(io.BytesIO(data), limits, on_row=rows.append, **options), rows
 
 
-def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[Report, list[RequestChunk]]:
+def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[CheckReport, list[RequestChunk]]:
     """Check as many lines at once as can be."""
     found: list[RequestChunk] = []
     return check_stream(io.BytesIO(data), limits, on_chunk=found.append, **options), found

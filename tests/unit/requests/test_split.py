@@ -156,7 +156,7 @@ def test_models_that_follow_each_other_need_no_copy(tmp_path: Path) -> None:
 def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorting them out would need a file for each."""
     monkeypatch.setattr(split, "MAX_MODELS", 2)
-    with pytest.raises(Exception, match=r"over 2 models"):
+    with pytest.raises(Exception, match=r"more than 2 models"):
         checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
 
 

@@ -56,7 +56,7 @@ class RequestChunk:
 
 
 @dataclass(slots=True)
-class Report:
+class CheckReport:
     """What is in a file and what is wrong with it."""
 
     requests: int = 0

@@ -1,0 +1,158 @@
+"""Answers that do not fit the schema of their requests: errors in the command's tables, in `Jobs` and in `map`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+from support.command import inside, see, write
+
+import openai_batch
+from openai_batch import Jobs
+from openai_batch.testing import Cut, Refusal, fake_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openai_batch.testing import FakeProvider
+
+SCHEMA = {"type": "object", "properties": {"grade": {"type": "integer"}}}
+CAUSE = 'invalid_answer: grade: "A" is not of type "integer"; it is \'{"grade": "A"}\''
+
+
+class Grade(BaseModel):
+    """What an answer must be."""
+
+    grade: int
+
+
+def text_of(request: dict[str, Any]) -> str:
+    """Return the prompt of a request."""
+    body = request["body"]
+    return str(body["messages"][-1]["content"] if "messages" in body else body["input"])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """A provider whose model gives the text `wrong` a letter once, and a number after that."""
+    asked: list[str] = []
+
+    def answer(request: dict[str, Any]) -> Any:
+        text = text_of(request)
+        asked.append(text)
+        if text == "refused":
+            return Refusal("no")
+        if text == "cut":
+            return Cut('{"grade": ')
+        if text == "call":
+            call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            message = {"role": "assistant", "content": None, "tool_calls": [call]}
+            return {"object": "chat.completion", "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+        good = text != "wrong" or asked.count(text) > 1
+        return '{"grade": 3}' if good else '{"grade": "A"}'
+
+    with fake_provider(answer) as made:
+        yield made
+
+
+@pytest.fixture
+def run(fake: FakeProvider) -> list[str]:
+    """The words of a run over a table with such an answer."""
+    Path("rows.csv").write_text("text\nfine\nwrong\nrefused\ncut\ncall\n", encoding="utf-8")
+    Path("grade.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
+    assert not fake.batches
+    return ["run", "rows.csv", "-m", "m", "--prompt", "{{ text }}", "--schema", "grade.json", "-o", "out.csv"]
+
+
+def table() -> list[tuple[str, str, str]]:
+    """Return the outcomes in the output, with their causes."""
+    with Path("out.csv").open(encoding="utf-8", newline="") as handle:
+        return [(row["outcome"], row["error_code"], row["answer"]) for row in csv.DictReader(handle)]
+
+
+def test_the_commands_tables_and_counts_say_so(run: list[str], fake: FakeProvider) -> None:
+    """The run is incomplete, each view says why, and a retry sends the request again: its new answer counts."""
+    ended = inside(*run)
+    assert ended.code == 5
+    assert CAUSE in ended.err
+    outcomes = [("success", "", '{"grade": 3}'), ("error", "invalid_answer", '{"grade": "A"}')]
+    others = [("refused", "", "no"), ("cut", "", '{"grade": ')]
+    assert table()[:4] == outcomes + others
+    assert table()[4][0] == "success"  # a call of a tool is no text that could fit
+    assert "invalid_answer" in see("results").out
+    report = inside("report", "--json").json
+    assert report["outcomes"]["error"] == 1
+    assert inside("download", "--json").code == 5
+    assert inside("retry").code == 0
+    inside("wait")
+    assert [text_of(request) for request in fake.requests[5:]] == ["wrong"]
+    assert inside("download", "-o", "out.csv").code == 0
+    assert table()[1] == ("success", "", '{"grade": 3}')
+
+
+def test_a_later_run_sends_it_again(run: list[str], fake: FakeProvider) -> None:
+    """Its answer is of no use for another job."""
+    inside(*run)
+    with Path("rows.csv").open("a", encoding="utf-8") as handle:
+        handle.write("new\n")
+    inside(*run)
+    assert [text_of(request) for request in fake.requests[5:]] == ["wrong", "new"]
+    assert table()[1][0] == "success"
+
+
+def test_prepared_files_and_jobs_are_checked_too(fake: FakeProvider) -> None:
+    """Chat completions and responses: the requests carry the schema."""
+    chats = [{"model": "m", "messages": [{"role": "user", "content": text}]} for text in ("fine", "wrong")]
+    form = {"type": "json_schema", "name": "grade", "schema": SCHEMA, "strict": False}
+    asked: list[list[dict[str, Any]]] = [
+        [{**chat, "response_format": Grade} for chat in chats],
+        [
+            {"custom_id": text, "url": "/v1/responses", "body": {"model": "m", "input": text, "text": {"format": form}}}
+            for text in ("fine", "wrong")
+        ],
+    ]
+    for requests in asked:
+        fake.requests.clear()
+        with Jobs() as jobs:
+            job = jobs.submit(requests, again=True).wait()
+            told = [str(result.error) for result in job.results() if not result.ok]
+            assert told in ([CAUSE], [])  # the second time it is asked, its answer fits
+            assert job.report().tally.answered == 2 - len(told)
+    assert told == []
+
+
+def test_requests_with_several_schemas_are_not_checked(fake: FakeProvider) -> None:
+    """Nothing is guessed; neither is a schema that is none."""
+    first, second = ({"type": "json_schema", "json_schema": {"name": name, "schema": SCHEMA}} for name in "ab")
+    third = {"type": "json_schema", "json_schema": {"name": "c", "schema": {"type": 3}}}
+    for number, (one, other) in enumerate([(first, second), (third, third)]):
+        lines = [
+            {"custom_id": text, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            for text, form in (("wrong", one), ("fine", other))
+            for body in [{"model": "m", "messages": [{"role": "user", "content": text}], "response_format": form}]
+        ]
+        write(f"in-{number}.jsonl", lines)
+        with Jobs() as jobs:
+            assert all(result.ok for result in jobs.submit(f"in-{number}.jsonl").wait().results())
+    assert len(fake.batches) == 2
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, Grade])
+def test_map_sends_it_again_with_retries(fake: FakeProvider, schema: Any) -> None:
+    """And pays for no other row again."""
+    rows = [{"text": "fine"}, {"text": "wrong"}]
+    out = openai_batch.map(rows, "{{ text }}", model="m", schema=schema)
+    assert [row["outcome"] for row in out] == ["success", "error"]
+    out = openai_batch.map(rows, "{{ text }}", model="m", schema=schema, retries=1)
+    assert [row["grade"] for row in out] == [3, 3]
+    assert len(fake.requests) == 3
