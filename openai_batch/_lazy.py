@@ -15,13 +15,14 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` for a package (PEP 562).
 
-    `module_of` maps each public name to the module in `package` that defines it. `extra` are more names for `__dir__`.
+    `module_of` maps each public name to the module in `package` that defines it; one that begins
+    with a dot is in the package around it. `extra` are more names for `__dir__`.
     """
 
     def get(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+        value = getattr(import_module(f".{module_of[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

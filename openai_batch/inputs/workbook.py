@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError, MissingExtraError
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 _OLE = b"\xd0\xcf\x11\xe0"
 _SHEETS = ("xl/workbook.xml", "xl/workbook.bin")
 _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
+
+MAX_UNPACKED = 1_000_000_000
+"""Bytes that a workbook may have when unpacked. Its sheet is held in memory, and it is compressed a thousandfold."""
+
+MAX_CELLS = 50_000_000
+"""Cells from the first one of a sheet to the last one, empty ones too: each of them takes memory."""
+
+_CHUNK = 1 << 20
+_PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,3})(\d{1,9})""")
+_LONGEST_PLACE = 100
 
 
 def is_workbook(path: Path, head: bytes) -> bool:
@@ -69,6 +81,7 @@ def _cells(path: Path, name: str, sheet: str | None) -> Any:
             f"{name} is a workbook, and python-calamine, which reads these, is not installed",
             hint="python -m pip install 'openai-batch[tables]', or save it as CSV (UTF-8)",
         ) from None
+    _check_size(path, name)
     try:
         book = python_calamine.load_workbook(str(path))
         return book.get_sheet_by_name(_sheet(book.sheet_names, sheet, name)).to_python(skip_empty_area=False)
@@ -77,6 +90,37 @@ def _cells(path: Path, name: str, sheet: str | None) -> Any:
             raise
         hint = "open it in a spreadsheet program and save it as CSV (UTF-8)"
         raise InputError(f"{name}: the workbook cannot be read: {exc}", hint=hint) from None
+
+
+def _check_size(path: Path, name: str) -> None:
+    """Raise InputError if a workbook, which may come from anybody, would fill the memory."""
+    if not zipfile.is_zipfile(path):  # an .xls file, which is not compressed
+        return
+    hint = "save the part of it that you need as CSV (UTF-8)"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(each.file_size for each in archive.infolist()) > MAX_UNPACKED:
+                raise InputError(f"{name}: it has more than {MAX_UNPACKED:,} bytes when unpacked", hint=hint)
+            for each in archive.namelist():
+                if _extent(archive, each) > MAX_CELLS:
+                    raise InputError(f"{name}: it has a sheet with more than {MAX_CELLS:,} cells", hint=hint)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as exc:
+        raise InputError(f"{name}: the workbook cannot be read: {exc}", hint=hint) from None
+
+
+def _extent(archive: zipfile.ZipFile, member: str) -> int:
+    """Return how many cells a sheet in .xlsx has up to the last row and the last column that it names."""
+    rows, columns, before = 0, b"", b""
+    with archive.open(member) as content:
+        while chunk := content.read(_CHUNK):
+            found = _PLACE.findall(before + chunk)
+            rows = max(rows, *(int(row) for _, row in found), 0)
+            columns = max((columns, *{letters.upper() for letters, _ in found}), key=lambda each: (len(each), each))
+            before = chunk[-_LONGEST_PLACE:]
+    width = 0
+    for letter in columns:
+        width = width * 26 + letter - ord("A") + 1
+    return rows * width
 
 
 def _sheet(known: list[str], wanted: str | None, name: str) -> str:

@@ -23,4 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Jobs", "Reporter", "Result"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"Job": "job", "Jobs": "jobs", "Reporter": "reporter", "Result": "job"})
+__getattr__, __dir__ = lazy_names(
+    __name__, {"Job": "job", "Jobs": "jobs", "Reporter": "reporter", "Result": ".results.result"}
+)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from acceptance.conftest import configure
-from support.command import inside, plain, request, see, write
+from support.command import Terminal, inside, plain, request, see, write
 
 from openai_batch.files import paths
 
@@ -149,6 +149,22 @@ def test_watching_the_list(faulty: FaultServer) -> None:
     assert shown.count("\x1b[2J") > 1
     assert "completed" in shown.rpartition("\x1b[2J")[2]
     assert len(faulty.creates) == 1
+
+
+@pytest.mark.slow
+def test_watching_the_list_goes_on_past_a_provider_that_hangs(faulty: FaultServer) -> None:
+    """A look at all jobs ends in its time, and the list is shown again with what the others have told."""
+    for name, plan in (("one", RUNS_ON), ("two", "fault:poll=drip*99")):
+        write(f"{name}.jsonl", [request("a", plan)])
+        inside("submit", f"{name}.jsonl", "-p", "faulty").succeeded()
+    hurry = "from openai_batch.cli.commands import ls; ls.LOOK_SECONDS = 0.5; ls.PAUSE = 0.1"
+    terminal = Terminal("ls", "--watch", columns=80, first=hurry)
+    begun = time.monotonic()
+    for _ in range(3):
+        terminal.child.expect_exact("\x1b[2J")
+    assert time.monotonic() - begun < 20
+    assert faulty.seen("GET", "/batches/batch_2")
+    terminal.child.close(force=True)
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

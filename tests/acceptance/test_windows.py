@@ -1,4 +1,4 @@
-"""The command and the library as on Windows, which is simulated (`support/windows/sitecustomize.py`)."""
+"""The command and the library on Windows, which is simulated on Linux (`support/windows/sitecustomize.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.systems import on_windows
 if TYPE_CHECKING:
     from support.faults import FaultServer
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the simulation reads /proc")
+pytestmark = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="the simulation reads /proc")
 
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
 COMMANDS = """

@@ -103,16 +103,20 @@ def inside(*words: str, env: Mapping[str, str | None] | None = None) -> Result:
 
 
 class Terminal:
-    """`obatch` in a terminal of its own, 100 columns wide."""
+    """`obatch` in a terminal of its own, 100 columns wide; `first` is a program that runs before it."""
 
-    def __init__(self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> None:
+    def __init__(
+        self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100, first: str = ""
+    ) -> None:
         import pexpect
 
         if not hasattr(pexpect, "spawn"):
             pytest.skip("Windows has no terminals of this kind")
         self.child = pexpect.spawn(
             sys.executable,
-            ["-m", "openai_batch", *words],
+            ["-c", f"{first}\nimport sys; from openai_batch.__main__ import main; sys.exit(main())", *words]
+            if first
+            else ["-m", "openai_batch", *words],
             env=environment({"COLUMNS": None, "LINES": None, **(env or {})}),
             dimensions=(40, columns),
             encoding="utf-8",

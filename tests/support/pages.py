@@ -24,11 +24,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pexpect
 from support.command import environment, invoke, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pexpect import spawn
 
     from openai_batch.testing.server import FakeServer
 
@@ -84,7 +85,7 @@ class Page:
     replaced: Mapping[str, str] = field(default_factory=dict)
     """Addresses that examples name, and what is there in their place."""
     _code: int = 0  # how the last command ended
-    _running: list[pexpect.spawn[str]] = field(default_factory=list)
+    _running: list[spawn[str]] = field(default_factory=list)
 
     def run(self) -> int:
         """Run each block of the page in turn, and return how many were run."""
@@ -149,6 +150,8 @@ class Page:
 
     def _command(self, command: str, waits: str | None) -> str:
         """Run a command in a terminal, and return what it shows; one that ends with & runs on in the background."""
+        import pexpect  # which Windows lacks
+
         for name, place in self.replaced.items():
             command = command.replace(name, place)
         line = command if waits is None else command.rstrip("& ")

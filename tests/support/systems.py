@@ -14,12 +14,13 @@ _PACKAGE = _SUPPORT.parents[1]
 
 
 def on_windows(program: str, *words: str, **env: str) -> str:
-    """Run a program as on Windows (`windows/sitecustomize.py`), with a console that knows few characters.
+    """Run a program on Windows, or as there (`windows/sitecustomize.py`), with a console that knows few characters.
 
     Return what it printed. It can import the package and `support`.
     """
     changes = {"OBATCH_TEST_WINDOWS": "1", "PYTHONIOENCODING": "cp1252", **env}
-    return _python(program, words, [_SUPPORT / "windows"], changes)
+    simulation = [] if sys.platform == "win32" else [_SUPPORT / "windows"]
+    return _python(program, words, simulation, changes)
 
 
 def on_macos(program: str, *words: str, **env: str) -> str:
