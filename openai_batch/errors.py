@@ -89,9 +89,9 @@ class BatchError(Exception):
     """The hint of errors that are raised without one."""
 
     def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
-        self.message = escape_newlines(message)
-        self.details = tuple(map(escape_newlines, details))
-        self.hint = escape_newlines(hint or self.remedy)
+        self.message: str = escape_newlines(message)
+        self.details: tuple[str, ...] = tuple(map(escape_newlines, details))
+        self.hint: str = escape_newlines(hint or self.remedy)
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ class InputError(BatchError, ValueError):
         self, message: str, *, hint: str = "", details: Sequence[str] = (), problems: Sequence[Problem] = ()
     ) -> None:
         super().__init__(message, hint=hint, details=details)
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
 
 
 class CostError(BatchError):
@@ -161,7 +161,7 @@ class IncompleteError(BatchError):
         self, message: str, *, hint: str = "", details: Sequence[str] = (), outcomes: Mapping[str, int] | None = None
     ) -> None:
         super().__init__(message, hint=hint, details=details)
-        self.outcomes = dict(outcomes or {})
+        self.outcomes: dict[str, int] = dict(outcomes or {})
 
 
 class NotFoundError(BatchError):

@@ -29,10 +29,10 @@ class AnswerSchema:
         else:
             self._adapter = adapter_of(given)
             title, schema = getattr(given, "__name__", "answer"), dict(self._adapter.json_schema())
-        self.param = strict_schema(schema, title, "the schema")
+        self.param: dict[str, Any] = strict_schema(schema, title, "the schema")
         """The `json_schema` of a request."""
         self._problem = checker(self.param["schema"]) if self._adapter is None else None
-        self.columns = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
+        self.columns: tuple[str, ...] = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
         """The names of the fields."""
 
     def _names(self) -> tuple[str, ...]:

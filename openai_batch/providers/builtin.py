@@ -40,7 +40,7 @@ def is_openai_model(model: str) -> bool:
     return _OPENAI_FAMILIES.match(model) is not None
 
 
-openai_provider = Provider(
+openai_provider: Provider = Provider(
     name="openai",
     display_name="OpenAI",
     base_url=OPENAI_URL,
@@ -53,7 +53,7 @@ openai_provider = Provider(
     batch_discount=0.5,
 )
 
-parasail_provider = Provider(
+parasail_provider: Provider = Provider(
     name="parasail",
     display_name="Parasail",
     base_url="https://api.parasail.io/v1",
@@ -64,7 +64,7 @@ parasail_provider = Provider(
     batch_input_max_bytes=500 * 1024 * 1024,
 )
 
-local_provider = Provider(
+local_provider: Provider = Provider(
     name="local",
     display_name="this machine",
     base_url=LOCAL_URL,
@@ -76,7 +76,7 @@ local_provider = Provider(
     idempotent_create=True,
 )
 
-all_providers = [openai_provider, parasail_provider]
+all_providers: list[Provider] = [openai_provider, parasail_provider]
 """The providers of 0.3.4. A program may add its own, or replace the list `openai_batch.providers.all_providers`."""
 
 

@@ -35,7 +35,7 @@ class FakeProvider:
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server
-        self.provider = Provider(
+        self.provider: Provider = Provider(
             name=_NAME,
             base_url=server.base_url,
             default_chat_model="fake-model",

@@ -37,7 +37,7 @@ class FakeServer:
         self._http.daemon_threads = True
         self._http.fake = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self.base_url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        self.base_url: str = f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()
