@@ -15,7 +15,19 @@ from .output import use_colour
 
 COMMANDS = {
     "All in one": ("run",),
-    "Step by step": ("prepare", "check", "cost", "stats", "submit", "status", "wait", "download", "results", "report"),
+    "Step by step": (
+        "prepare",
+        "check",
+        "cost",
+        "sample",
+        "stats",
+        "submit",
+        "status",
+        "wait",
+        "download",
+        "results",
+        "report",
+    ),
     "Jobs": ("ls", "retry", "cancel", "recover", "rm", "prune"),
     "Setup": ("providers", "config", "doctor", "serve", "help"),
 }

@@ -14,7 +14,7 @@ from .store import job_folder
 from .store.records import UNSENT, PartState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from openai_batch.providers.provider import Provider
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 
-def estimate_spec(workflow: Workflow, spec: JobSpec) -> Estimate:
-    """Return what the requests of a planned spec can cost; those that need not be sent cost nothing."""
+def estimate_spec(workflow: Workflow, spec: JobSpec, means: Mapping[str, float] | None = None) -> Estimate:
+    """Return what the requests of a planned spec can cost; those that need not be sent cost nothing.
+
+    `means` are known means of output tokens by model, and count more than those of earlier jobs.
+    """
     batch_file = spec.batch_file
 
     def lines() -> Iterator[bytes]:
@@ -34,7 +37,7 @@ def estimate_spec(workflow: Workflow, spec: JobSpec) -> Estimate:
             path = batch_file.path if piece.source is None else folder / f"{piece.source}.jsonl"
             yield from _lines(path, piece.offset, piece.length)
 
-    return estimate_lines(workflow, spec.provider, lines())
+    return estimate_lines(workflow, spec.provider, lines(), means)
 
 
 def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecord]) -> Estimate:
@@ -52,9 +55,12 @@ def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecor
     return estimate_lines(workflow, workflow.connections.profile(job), lines())
 
 
-def estimate_lines(workflow: Workflow, provider: Provider, lines: Iterable[bytes]) -> Estimate:
-    """Return what request lines can cost at a provider."""
-    return estimate(provider, lines, _mean_output(workflow, provider))
+def estimate_lines(
+    workflow: Workflow, provider: Provider, lines: Iterable[bytes], means: Mapping[str, float] | None = None
+) -> Estimate:
+    """Return what request lines can cost at a provider. `means` are those of `estimate_spec`."""
+    earlier, known = _mean_output(workflow, provider), means or {}
+    return estimate(provider, lines, lambda model: known[model] if model in known else earlier(model))
 
 
 def check_submission(

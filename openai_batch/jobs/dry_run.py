@@ -12,6 +12,7 @@ from .store.records import UNSENT, PartRecord, PartState
 from .submit import missing_parts, planned_parts, preview, started_before
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from openai_batch.costs.estimate import Estimate
@@ -68,7 +69,12 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     return DryRun(planned, job, unsent + missing, cost)
 
 
-def cost_of_input(workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool) -> Estimate:
-    """Return what all requests of a spec can cost; with `dedup`, identical ones are counted once. Nothing is sent."""
+def cost_of_input(
+    workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool, means: Mapping[str, float] | None = None
+) -> Estimate:
+    """Return what all requests of a spec can cost; with `dedup`, identical ones are counted once. Nothing is sent.
+
+    `means` are those of `estimate_spec`.
+    """
     planned, _ = estimate(workflow, find_reusable(workflow, spec, folder, dedup=dedup, earlier=False))
-    return estimate_spec(workflow, planned)
+    return estimate_spec(workflow, planned, means)

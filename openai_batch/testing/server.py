@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from openai_batch.requests.endpoints import ENDPOINTS
+
 from .answers import Failure, result_line
 
 if TYPE_CHECKING:
@@ -71,7 +73,18 @@ class FakeServer:
                     return _json(self._seen(name))
                 case "POST", ["batches", name, "cancel"] if name in self.batches:
                     return _json(self._cancelled(name))
-            return _error(404, f"there is no {path}")
+            return self._answered(method, f"/v1{path}", body)
+
+    def _answered(self, method: str, url: str, content: bytes) -> tuple[int, bytes]:
+        """Return the answer to a request that is in no batch."""
+        if method != "POST" or url not in ENDPOINTS.values():
+            return _error(404, f"there is no {url.removeprefix('/v1')}")
+        body = json.loads(content)
+        request = {"custom_id": f"single-{next(self._numbers)}", "method": "POST", "url": url, "body": body}
+        self.requests.append(request)
+        answer = self._answer(request)
+        response = result_line(request, Failure() if answer is None else answer)["response"]
+        return response["status_code"], json.dumps(response["body"]).encode()
 
     def _keep(self, filename: str, data: bytes, purpose: str = "batch") -> dict[str, Any]:
         file_id = f"file-fake{next(self._numbers)}"

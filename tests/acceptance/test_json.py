@@ -31,6 +31,7 @@ CALLS = {
         "prepare p.txt -m gpt-4 --show 1": "prepare",
     },
     "check": {"check in.jsonl -p faulty": "check FILE", "check in.jsonl long.jsonl -p faulty": "check FILE FILE"},
+    "sample": {"sample in.jsonl -p faulty": "sample"},
     "submit": {"submit in.jsonl -p faulty --dry-run": "submit --dry-run", "submit in.jsonl -p faulty": "submit"},
     "status": {"status 1": "status", "status 1 --offline": "status"},
     "wait": {"wait 1": "wait JOB", "wait 1 2": "wait JOB JOB"},
