@@ -35,17 +35,17 @@ _obatch() {
         'results') options='--output -o --as --fields --inert --provider -p --force --strict --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --max-cost --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'rm') options='--force --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --notify --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --deadline --notify --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'sample') options='--number -n --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'stats') options='--json -h --help'; commands=''; argument='files' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --parallel --max-cost --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
-        'wait') options='--timeout --notify --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'wait') options='--timeout --deadline --max-cost --notify --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
     esac
     case "$previous" in
         --provider|-p) _obatch_providers; return ;;
-        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--since|--show|--base-url|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--name|--metadata|--window|--timeout|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
+        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--since|--show|--base-url|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--name|--metadata|--window|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
         --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
         --schema|--output|-o|--raw|--missing|--html|--model-file) _obatch_files; return ;;
         --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;

@@ -60,7 +60,8 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     planned, certain = (spec, True) if has_ids else estimate(workflow, plan)
     if options.max_cost is not None:
         uncertain = options.resubmit_uncertain
-        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain)
+        batch = not options.full_price
+        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
     if job is None or (not has_ids and all(part.state == PartState.PLANNED for part in job.parts)):
         return DryRun(planned, job, planned_parts(planned), estimate_spec(workflow, planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]

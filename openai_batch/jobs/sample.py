@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from openai_batch.costs.estimate import total
 from openai_batch.costs.receipt import ModelCost, costs_of
-from openai_batch.errors import AuthError, BatchError, UnreachableError
-from openai_batch.local.result_lines import error_line, response_line
+from openai_batch.errors import AuthError, BatchError
 from openai_batch.results.result import Result
 from openai_batch.results.result_line import prompt_text
 from openai_batch.results.usage import ModelUsage
 
+from .direct import Request, answer_line, decode_request, lost_line
 from .dry_run import cost_of_input
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def sample(workflow: Workflow, spec: JobSpec, folder: Path, count: int, *, dedup
     usage: dict[str | None, ModelUsage] = {}
     with spec.batch_file.path.open("rb") as handle:
         for line in itertools.islice(handle, count):
-            request = _decode(line)
+            request = decode_request(line)
             result = Result.of(_answered(api, request, first=not rows))
             rows.append(SampleRow(prompt_text(line)[1], result))
             used = usage.setdefault(request.body.get("model"), ModelUsage())
@@ -80,25 +78,15 @@ def sample(workflow: Workflow, spec: JobSpec, folder: Path, count: int, *, dedup
     return Sample(tuple(rows), costs, cost_of_input(workflow, spec, folder, dedup=dedup, means=means))
 
 
-class _Request(msgspec.Struct):
-    custom_id: str
-    url: str
-    body: dict[str, Any]
-
-
-_decode = msgspec.json.Decoder(_Request).decode
-
-
-def _answered(api: BatchApi, request: _Request, *, first: bool) -> bytes:
+def _answered(api: BatchApi, request: Request, *, first: bool) -> bytes:
     """Send a request, and return its result line."""
     try:
         status, body = api.respond(request.url, request.body)
     except BatchError as exc:
         if first or isinstance(exc, AuthError):
             raise
-        lost = isinstance(exc, UnreachableError) and exc.sent
-        return error_line(request.custom_id, "no_answer", f"{exc}{'; it may have been paid' if lost else ''}").data
-    return response_line(request.custom_id, status, None, body).data
+        return lost_line(request, exc)
+    return answer_line(request, status, body)
 
 
 def _full(cost: ModelCost) -> Decimal | None:
