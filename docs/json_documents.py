@@ -109,6 +109,30 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             "body": ({"type": "object"}, "the parameters of the call"),
         },
     ),
+    "sample": (
+        "requests that were answered outside of a batch",
+        {
+            "rows": (
+                {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "keys": {
+                            "custom_id": (TEXT, ""),
+                            "prompt": (TEXT, ""),
+                            "outcome": (TEXT, ""),
+                            "answer": ({}, ""),
+                            "error": (TEXT_OR_NULL, ""),
+                            "usage": ({"type": "object"}, ""),
+                        },
+                    },
+                },
+                "the requests: `custom_id`, `prompt`, `outcome`, `answer`, `error`, and the tokens as `usage`",
+            ),
+            "usd_paid": ({"type": ["number", "null"]}, "what they cost, in US dollars; null if unknown"),
+            "whole": ({"type": "object"}, "what the whole input would cost in a batch, as `cost FILE` shows it"),
+        },
+    ),
     "freed": (
         "a job whose files were removed",
         {
@@ -318,6 +342,7 @@ COMMANDS: dict[str, tuple[str, str, bool]] = {
     "stats RESULTS": ("stats-results", "", False),
     "check FILE": ("check", "", False),
     "check FILE FILE": ("checks", "", False),
+    "sample": ("sample", "", False),
     "submit --dry-run": ("dry-run", "", False),
     "submit": ("job", "", False),
     "status": ("job", "", False),

@@ -211,7 +211,7 @@ class Batch:
         submitted, NotFoundError if the provider has no such batch, AuthError, or ApiError.
         """
         if dry_run:
-            from openai_batch.providers.api import dry_run_batch
+            from openai_batch.providers.client import dry_run_batch
 
             batch: OpenAIBatch = dry_run_batch(self._known_id())
             return batch

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "All in one": ("run",),
-    "Step by step": ("prepare", "check", "cost", "submit", "wait", "download"),
+    "Step by step": ("prepare", "check", "cost", "sample", "submit", "wait", "download"),
     "Jobs": ("ls", "status", "retry", "cancel", "recover", "rm", "prune"),
     "Results": ("results", "report", "stats"),
     "Setup": ("providers", "config", "doctor", "serve", "help"),

@@ -77,6 +77,8 @@ The provider `local` runs a small model on this machine, without a key.
     "costs": """Costs are in US dollars, at the prices of the batch API.
 
   obatch cost FILE       what requests can cost, before they are sent
+  obatch sample FILE     a few rows answered now, at the full price, and what
+                         the whole would cost by their tokens
   obatch run FILE --max-cost 5
                          sends nothing that can cost more, retries included
   obatch status          what a job has cost, by the tokens of its results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +73,15 @@ TimeoutOpt = Annotated[
         "--timeout",
         metavar="TIME",
         help="Wait at most 90s, 30m, 2h; the job keeps running.",
+        rich_help_panel=JOB,
+    ),
+]
+DeadlineOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        help="Have the answers by 06:00, or in 8h: if late, cancel, and send the rest at the full price.",
         rich_help_panel=JOB,
     ),
 ]
@@ -305,6 +315,7 @@ PrefixOpt = Annotated[
 ]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -316,6 +327,29 @@ def seconds(text: str | None) -> float | None:
     if match is None:
         raise UsageError(f"{text!r} is not a time span", hint="write it like 90s, 30m, 12h or 2d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def moment(text: str | None) -> float | None:
+    """Read a time as Unix seconds: 06:00 is the next such moment, 8h is from now; or ISO 8601. Raises UsageError."""
+    if text is None:
+        return None
+    from datetime import datetime, timedelta
+
+    now = datetime.now().astimezone()
+    given = text.strip()
+    with contextlib.suppress(UsageError):
+        return now.timestamp() + (seconds(given) or 0.0)
+    try:
+        if _CLOCK.fullmatch(given):
+            clock = datetime.strptime(given, "%H:%M").time()  # noqa: DTZ007 - a time of day here
+            at = datetime.combine(now.date(), clock)  # in the local time zone, as is the date
+            if at.timestamp() <= now.timestamp():
+                at += timedelta(days=1)
+        else:
+            at = datetime.fromisoformat(given)
+        return at.timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a time", hint="write it like 06:00, 8h or 2026-11-26T06:00") from None
 
 
 def dollars(text: str | None) -> Decimal | None:

@@ -28,6 +28,9 @@ _MAX_MESSAGE = 5_000
 _MAX_CELL = 10_000
 """Characters of a message, and of a cell in a table of answers, that are shown."""
 
+_SIDE_BY_SIDE = 60
+"""The least columns of a window in which prompts and answers are side by side."""
+
 
 def escape_to_line(text: str) -> str:
     """Return `text` on one line, with its control characters escaped."""
@@ -211,16 +214,28 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        table.add_column("id", no_wrap=True)
+        console = self._console()
         has_prompts = any(prompt for _, prompt, _, _ in rows)
-        if has_prompts:
-            table.add_column("request", overflow="fold", ratio=1)
-        table.add_column("answer", overflow="fold", ratio=1)
+        heads = ["id", "request", "answer"] if has_prompts else ["id", "answer"]
+        shown = []
         for custom_id, prompt, success, text in rows:
-            cells = [Text(_shortened(custom_id)), *([Text(_shortened(prompt))] if has_prompts else [])]
-            table.add_row(*cells, Text(escape_controls(_cut(text.strip(), _MAX_CELL)), style="" if success else "red"))
-        self._console().print(table)
+            answer = Text(escape_controls(_cut(text.strip(), _MAX_CELL)), style="" if success else "red")
+            shown.append([Text(_shortened(custom_id)), *([Text(_shortened(prompt))] if has_prompts else []), answer])
+        if console.width < _SIDE_BY_SIDE:
+            table = Table.grid("", "", padding=(0, 2, 0, 0))
+            table.columns[0].style, table.columns[1].overflow = "bold", "fold"
+            for cells in shown:
+                for head, cell in zip(heads, cells, strict=True):
+                    table.add_row(head, cell)
+                table.add_row()
+        else:
+            table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+            table.add_column("id", no_wrap=True)
+            for head in heads[1:]:
+                table.add_column(head, overflow="fold", ratio=1)
+            for cells in shown:
+                table.add_row(*cells)
+        console.print(table)
         if more:
             errors.note(f"… and {more:,} more")
 

@@ -99,6 +99,9 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
         if job.not_sent:
             hint = "run the same command again to send it"
             raise stopped_error(exc, f"interrupted; job {job.id} was not sent", hint) from None
+        if any(part.direct and part.unsent for part in job.parts):
+            message = f"interrupted; the rest of job {job.id} is sent when it goes on"
+            raise stopped_error(exc, message, f"obatch wait {job.id}") from None
         message = f"interrupted; job {job.id} was not cancelled: it keeps running"
         raise stopped_error(exc, message, f"obatch wait {job.id}") from None
     finally:

@@ -135,15 +135,17 @@ class Estimate:
         )
 
 
-def estimate(provider: Provider, lines: Iterable[bytes], guess: Callable[[str], float | None]) -> Estimate:
-    """Return what checked request lines can cost at a provider.
+def estimate(
+    provider: Provider, lines: Iterable[bytes], guess: Callable[[str], float | None], *, batch: bool = True
+) -> Estimate:
+    """Return what checked request lines can cost at a provider, without `batch` outside of a batch.
 
     `guess` returns how many output tokens earlier answers of a model had on average, or None.
     """
     models = []
     for model, tokens in count_tokens(lines).items():
         mean = guess(model)
-        price = find_price(provider, model, longest=tokens.longest)
+        price = find_price(provider, model, longest=tokens.longest, batch=batch)
         models.append(ModelEstimate(model, tokens, price, None if mean is None else round(mean * tokens.requests)))
     return Estimate(provider, tuple(models))
 

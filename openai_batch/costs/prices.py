@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -56,13 +56,27 @@ class Price:
         output = made * (self.output or Decimal(0))
         return ((given - cached) * self.input + cached * self.cached_input + output) / MILLION
 
+    def full(self) -> Price | None:
+        """Return the price of the same tokens outside of a batch; None if it is not known."""
+        if self.is_free:
+            return self
+        if self.discount is None or self.discount >= 1:
+            return None
+        share = 1 - self.discount
+        output = None if self.output is None else self.output / share
+        return Price(self.input / share, output, self.cached_input / share, self.source, Decimal(0))
+
     def without_batch(self, amount: Decimal) -> Decimal | None:
         """Return what an amount would have been without a batch; None if that is not known."""
         return None if self.discount is None else amount / (1 - self.discount)
 
 
-def find_price(provider: Provider, model: str, *, longest: int = 0, at: float | None = None) -> Price | None:
+def find_price(
+    provider: Provider, model: str, *, longest: int = 0, at: float | None = None, batch: bool = True
+) -> Price | None:
     """Return the price of a model at a provider, or None if it is unknown. Nothing is asked over the network.
+
+    Without `batch` it is that outside of a batch, which is unknown if the profile has a price and no discount.
 
     The profile's own prices come first. `longest` is the most input tokens of one request: some prices are higher for
     long inputs. `at` is when the requests ran, in Unix seconds; None for now.
@@ -72,14 +86,15 @@ def find_price(provider: Provider, model: str, *, longest: int = 0, at: float | 
         discount = None if provider.batch_discount is None else Decimal(str(provider.batch_discount))
         given = Decimal(str(own.input))
         cached = given if own.cached_input is None else Decimal(str(own.cached_input))
-        return Price(given, Decimal(str(own.output)), cached, "your configuration", discount)
+        price = Price(given, Decimal(str(own.output)), cached, "your configuration", discount)
+        return price if batch else price.full()
     if provider.is_local:
         upstream = local_table().get("upstream")
         free = upstream is None or is_loopback(urlsplit(str(upstream)).hostname)
         return Price(Decimal(0), Decimal(0), Decimal(0), "this machine") if free else None
     if provider.base_url is None or is_loopback(urlsplit(provider.base_url).hostname):
         return None
-    return _of_package(provider, model, longest, at)
+    return _of_package(provider if batch else replace(provider, batch_discount=0.0), model, longest, at)
 
 
 def _of_profile(prices: dict[str, Prices], model: str) -> Prices | None:

@@ -119,12 +119,17 @@ class Receipt:
         }
 
 
-def costs_of(provider: Provider, usage: Usage, model: str | None, at: float | None) -> tuple[ModelCost, ...]:
-    """Return what results have cost that ended `at` a time in Unix seconds. `model` is that of results without one."""
+def costs_of(
+    provider: Provider, usage: Usage, model: str | None, at: float | None, *, batch: bool = True
+) -> tuple[ModelCost, ...]:
+    """Return what results have cost that ended `at` a time in Unix seconds, without `batch` outside of a batch.
+
+    `model` is that of results without one.
+    """
     costs = []
     for named, used in sorted(usage.items(), key=lambda item: item[0] or ""):
         name = named or model or ""
-        price = find_price(provider, name, longest=used.largest, at=at)
+        price = find_price(provider, name, longest=used.largest, at=at, batch=batch)
         amount = None
         if price is not None and (price.is_free or not used.uncounted):
             amount = price.cost(used.input, used.output, used.cached_input)

@@ -14,7 +14,7 @@ from .store import job_folder
 from .store.records import UNSENT, PartState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from openai_batch.providers.provider import Provider
@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 
-def estimate_spec(workflow: Workflow, spec: JobSpec) -> Estimate:
-    """Return what the requests of a planned spec can cost; those that need not be sent cost nothing."""
+def estimate_spec(
+    workflow: Workflow, spec: JobSpec, means: Mapping[str, float] | None = None, *, batch: bool = True
+) -> Estimate:
+    """Return what the requests of a planned spec can cost; those that need not be sent cost nothing.
+
+    `means` are known means of output tokens by model, and count more than those of earlier jobs. Without `batch` it is
+    the price outside of a batch.
+    """
     batch_file = spec.batch_file
 
     def lines() -> Iterator[bytes]:
@@ -34,10 +40,10 @@ def estimate_spec(workflow: Workflow, spec: JobSpec) -> Estimate:
             path = batch_file.path if piece.source is None else folder / f"{piece.source}.jsonl"
             yield from _lines(path, piece.offset, piece.length)
 
-    return estimate_lines(workflow, spec.provider, lines())
+    return estimate_lines(workflow, spec.provider, lines(), means, batch=batch)
 
 
-def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecord]) -> Estimate:
+def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecord], *, batch: bool = True) -> Estimate:
     """Return what parts of a job can cost. Raises InputError if its input has changed, CostError if it is not known."""
 
     def lines() -> Iterator[bytes]:
@@ -49,39 +55,65 @@ def estimate_parts(workflow: Workflow, job: JobRecord, parts: Iterable[PartRecor
                 )
             yield from _lines(job_folder.check_input(job, part), part.offset, part.length)
 
-    return estimate_lines(workflow, workflow.connections.profile(job), lines())
+    return estimate_lines(workflow, workflow.connections.profile(job), lines(), batch=batch)
 
 
-def estimate_lines(workflow: Workflow, provider: Provider, lines: Iterable[bytes]) -> Estimate:
-    """Return what request lines can cost at a provider."""
-    return estimate(provider, lines, _mean_output(workflow, provider))
+def estimate_lines(
+    workflow: Workflow,
+    provider: Provider,
+    lines: Iterable[bytes],
+    means: Mapping[str, float] | None = None,
+    *,
+    batch: bool = True,
+) -> Estimate:
+    """Return what request lines can cost at a provider. `means` and `batch` are those of `estimate_spec`."""
+    earlier, known = _mean_output(workflow, provider), means or {}
+    return estimate(provider, lines, lambda model: known[model] if model in known else earlier(model), batch=batch)
 
 
 def check_submission(
-    workflow: Workflow, spec: JobSpec, known: JobRecord | None, max_cost: Decimal, *, resubmit_uncertain: bool
+    workflow: Workflow,
+    spec: JobSpec,
+    known: JobRecord | None,
+    max_cost: Decimal,
+    *,
+    resubmit_uncertain: bool,
+    batch: bool = True,
 ) -> None:
     """Raise CostError if the job of a planned spec can cost more than `max_cost`. `known` is that job, if it exists.
 
-    What it has spent before, and what its running batches can cost, counts too.
+    What it has spent before, and what its running batches can cost, counts too; without `batch` at the price outside of
+    a batch.
     """
     if known is None or not job_folder.has_ids(known):
-        estimate_spec(workflow, spec).check(max_cost)
+        estimate_spec(workflow, spec, batch=batch).check(max_cost)
         return
     lost = [part for part in known.parts if part.state == PartState.CREATING]
     if not lost and not any(part.state in UNSENT for part in known.parts):
         return  # nothing will be sent
     parts = [part for part in known.parts if part.costs is None and not part.withdrawn]
     again = lost if resubmit_uncertain else []  # both batches may be billed
-    estimate_parts(workflow, known, [*parts, *again]).check(max_cost, _spent(known))
+    estimate_parts(workflow, known, [*parts, *again], batch=batch).check(max_cost, _spent(known))
 
 
-def check_retry(workflow: Workflow, job: JobRecord, lines: Iterable[bytes], max_cost: Decimal) -> None:
+def check_direct(workflow: Workflow, job: JobRecord, max_cost: Decimal) -> None:
+    """Raise CostError if a job can cost more than `max_cost`, should all without results be sent outside of a batch."""
+    parts = [part for part in job.parts if part.costs is None]
+    estimate_parts(workflow, job, parts, batch=False).check(max_cost, _spent(job))
+
+
+def check_retry(
+    workflow: Workflow, job: JobRecord, lines: Iterable[bytes], max_cost: Decimal, *, batch: bool = True
+) -> Estimate:
     """Raise CostError if an ended job, with these request lines sent again, can cost more than `max_cost`.
 
-    The results of the job must have been read, so that it is known what it has spent.
+    Returns what they can cost, without `batch` outside of a batch. The results of the job must have been read, so that
+    it is known what it has spent.
     """
     job = workflow.registry.job(job.id)
-    estimate_lines(workflow, workflow.connections.profile(job), lines).check(max_cost, _spent(job))
+    made = estimate_lines(workflow, workflow.connections.profile(job), lines, batch=batch)
+    made.check(max_cost, _spent(job))
+    return made
 
 
 def max_cost_of(job: JobRecord) -> Decimal | None:

@@ -103,4 +103,12 @@ def _stop_one(workflow: Workflow, job: JobRecord, batch_id: str) -> None:
 
 def _give_up(workflow: Workflow, part: PartRecord) -> None:
     """End a part without a batch."""
-    workflow.registry.set_part(part, expect=part.state, state=PartState.ENDED, status="cancelled", ended_at=time.time())
+    answers = part.source if part.direct else None  # those that were there before
+    workflow.registry.set_part(
+        part,
+        expect=part.state,
+        state=PartState.ENDED,
+        status="cancelled",
+        ended_at=time.time(),
+        output_file_id=answers,
+    )

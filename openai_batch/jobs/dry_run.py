@@ -12,6 +12,7 @@ from .store.records import UNSENT, PartRecord, PartState
 from .submit import missing_parts, planned_parts, preview, started_before
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from openai_batch.costs.estimate import Estimate
@@ -59,7 +60,8 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     planned, certain = (spec, True) if has_ids else estimate(workflow, plan)
     if options.max_cost is not None:
         uncertain = options.resubmit_uncertain
-        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain)
+        batch = not options.full_price
+        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
     if job is None or (not has_ids and all(part.state == PartState.PLANNED for part in job.parts)):
         return DryRun(planned, job, planned_parts(planned), estimate_spec(workflow, planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]
@@ -68,7 +70,12 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     return DryRun(planned, job, unsent + missing, cost)
 
 
-def cost_of_input(workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool) -> Estimate:
-    """Return what all requests of a spec can cost; with `dedup`, identical ones are counted once. Nothing is sent."""
+def cost_of_input(
+    workflow: Workflow, spec: JobSpec, folder: Path, *, dedup: bool, means: Mapping[str, float] | None = None
+) -> Estimate:
+    """Return what all requests of a spec can cost; with `dedup`, identical ones are counted once. Nothing is sent.
+
+    `means` are those of `estimate_spec`.
+    """
     planned, _ = estimate(workflow, find_reusable(workflow, spec, folder, dedup=dedup, earlier=False))
-    return estimate_spec(workflow, planned)
+    return estimate_spec(workflow, planned, means)

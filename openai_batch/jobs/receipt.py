@@ -59,7 +59,7 @@ def part_costs(provider: Provider, job: JobRecord, part: PartRecord, usage: Usag
         usage = {None: whole}
     known = costs_in(part)
     if known is None or not _same_tokens(known, usage) or not all(each.source for each in known):
-        known = costs_of(provider, usage, job.model, part.ended_at)
+        known = costs_of(provider, usage, job.model, part.ended_at, batch=not part.direct)
     return msgspec.json.encode(known).decode()
 
 

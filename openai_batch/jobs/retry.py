@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from openai_batch.costs.usd import usd
 from openai_batch.errors import BatchError, CostError, count_text
 from openai_batch.files import paths
+from openai_batch.requests.limits import Limits
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
@@ -21,7 +23,7 @@ from .budget import check_retry, max_cost_of
 from .collect import Collected, raise_if_incomplete, result_lines
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
-from .store.records import RETRY, PartRecord
+from .store.records import DIRECT, RETRY, PartRecord
 from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ _NOT_SENT = {
     NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
 """What is said of requests that are not sent again for these verdicts."""
+
+_NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)
+"""Those of a part that becomes no batch."""
 
 
 @dataclass(slots=True)
@@ -117,15 +122,23 @@ def check_cost(
     failures: Survey,
     wanted: Callable[[Verdict], bool],
     max_cost: Decimal | None = None,
+    *,
+    direct: bool = False,
 ) -> None:
     """Raise CostError if the job can cost more than `max_cost` when the `wanted` requests are sent again.
 
-    If `max_cost` is None, the most that was allowed for the job before counts. Raises InputError as `retry` does.
+    If `max_cost` is None, the most that was allowed for the job before counts. `direct` is that of `retry`. Raises
+    InputError as `retry` does.
     """
     limit = max_cost_of(job) if max_cost is None else max_cost
     source = job_folder.check_input(job)
     if limit is not None:
-        check_retry(workflow, job, (line for _, line in _requests(job, source, failures, wanted)), limit)
+        lines = (line for _, line in _requests(job, source, failures, wanted))
+        cost = check_retry(workflow, job, lines, limit, batch=not direct)
+        if direct and cost.at_most is not None:
+            count = count_text(sum(each.tokens.requests for each in cost.models), "request")
+            price = f"at the full price of at most {usd(cost.at_most)}"
+            workflow.reporter.note(f"job {job.id}: sending {count} outside of a batch, {price}")
 
 
 def retry(
@@ -134,11 +147,14 @@ def retry(
     failures: Survey,
     wanted: Callable[[Verdict], bool] | None = None,
     max_cost: Decimal | None = None,
+    *,
+    direct: bool = False,
 ) -> JobRecord:
     """Send the requests of `failures` that are `wanted` again, as new parts, and return the job.
 
-    If `wanted` is None, those are sent for which it can help. `max_cost` is the most that the job may cost, in USD,
-    with what it has spent before; None for what was allowed before. It is stored with the job.
+    With `direct` they are one part, and answered outside of a batch before this returns (`jobs/direct`). If `wanted`
+    is None, those are sent for which it can help. `max_cost` is the most that the job may cost, in USD, with what it
+    has spent before; None for what was allowed before. It is stored with the job.
 
     Raises InputError if the job's input is gone or has changed, CostError if the job can cost more, and the errors of
     `Workflow.add_parts`.
@@ -150,14 +166,14 @@ def retry(
             workflow.reporter.note(f"job {job.id}: {count_text(count, 'request', 'was')} {text}")
     if not any(map(wanted, failures.samples)):
         return job
-    check_cost(workflow, job, failures, wanted, max_cost)
+    check_cost(workflow, job, failures, wanted, max_cost, direct=direct)
     if max_cost is not None:
         workflow.registry.set_job(job.id, max_cost=str(max_cost))
-    source, limits = job_folder.input_path(job), workflow.api(job).provider.limits
+    source, limits = job_folder.input_path(job), _NO_LIMITS if direct else workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[PartRecord]:
-        files = RequestFiles(paths.private_dir(paths.job_dir(job.uid)), f"{RETRY}{first}", limits)
+        files = RequestFiles(paths.private_dir(paths.job_dir(job.uid)), f"{DIRECT if direct else RETRY}{first}", limits)
         try:
             for row, line in _requests(job, source, failures, wanted):
                 files.add(row, line)

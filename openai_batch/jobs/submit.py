@@ -58,6 +58,8 @@ class SubmitOptions:
     check_remote: bool = False
     # The most that the job may cost, in USD, its retries included; None: that is not limited, or as it was before.
     max_cost: Decimal | None = None
+    # Allow only what costs no more even outside of a batch, since a deadline may need that (`jobs/deadline`).
+    full_price: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def submit(
             planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
         if options.max_cost is not None:
             uncertain = options.resubmit_uncertain
-            check_submission(workflow, planned, known, options.max_cost, resubmit_uncertain=uncertain)
+            batch = not options.full_price
+            check_submission(workflow, planned, known, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
         try:
             job, new = start(
                 workflow,

@@ -90,7 +90,7 @@ class EnqueuedTokens:
     def split_large_parts(self, job: JobRecord, note: Callable[[str], None]) -> JobRecord:
         """Split the unsent parts of a job that are larger than the queue, and return the job; `note` says which."""
         for part in job.parts:
-            room = self.room_in_bytes(job, part) if part.state in UNSENT else None
+            room = self.room_in_bytes(job, part) if part.state in UNSENT and not part.direct else None
             if room is not None and part.sha256 is not None:
                 smaller = job_folder.cut_part(self.registry.job(job.id), part, room)
                 self.registry.cut(part, smaller)

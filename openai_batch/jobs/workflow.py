@@ -30,6 +30,7 @@ from openai_batch.providers.polling import Poller, job_delays
 
 from .attempts import attempt_of, created_before, marks_of
 from .connections import Connections
+from .direct import answer_part
 from .keep_batch_id import keep_id
 from .parallel import Stopped, in_parallel
 from .reporter import Reporter, Together
@@ -168,7 +169,7 @@ class Workflow:
         """
         queue = self._queue(job)
         job = queue.split_large_parts(job, self.reporter.note)
-        unsent = [part for part in job.parts if part.state in (*UNSENT, PartState.CREATING)]
+        unsent = [part for part in job.parts if part.state in (*UNSENT, PartState.CREATING) and not part.direct]
         # Where the queue may be full, the parts are sent one by one: the room depends on those before.
         count = 1 if queue.is_limited(job) else len(unsent)
 
@@ -178,6 +179,9 @@ class Workflow:
         total = sum(part.length for part in unsent if part.state in (PartState.PLANNED, PartState.UPLOADING))
         with self.for_parts(job, send, self._with_room(job, unsent, queue), count, total) as sent:
             all(sent)  # a part that is refused ends it
+        for part in job.parts:
+            if part.direct and part.state == PartState.PLANNED:
+                answer_part(self.registry, self.api(job), job, part)
         return self.registry.job(job.id)
 
     def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:

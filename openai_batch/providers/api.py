@@ -10,6 +10,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import time
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .provider import Provider
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
 _SIZE_TRIES = 3
 """How often a file is downloaded whose size is not the one on record."""
 
@@ -58,6 +58,9 @@ CALL_SECONDS = 120.0
 LIST_SECONDS = 1800.0
 """Seconds for a whole list of batches."""
 
+RESPOND_SECONDS = 600.0
+"""Seconds for the answer to a request outside of a batch."""
+
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
 
@@ -70,23 +73,6 @@ class RemoteFile:
     size: int | None = None  # in bytes
     created_at: float | None = None  # Unix seconds, by the provider's clock
     filename: str | None = None  # the name it was uploaded under
-
-
-def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
-    """Return an SDK batch object for a dry run: it says that the batch is completed."""
-    from openai.types.batch import Batch
-
-    return Batch(
-        id=batch_id,
-        object="batch",
-        status="completed",
-        completion_window="24h",
-        created_at=0,
-        endpoint=endpoint,
-        input_file_id="file-dry-run-input",
-        output_file_id="file-dry-run-output",
-        error_file_id="file-dry-run-error",
-    )
 
 
 class BatchApi:
@@ -196,6 +182,25 @@ class BatchApi:
         if info.input_file_id != input_file_id:
             raise OutcomeUnknown(f"{provider} answered with batch {info.id}, and it does not show our file")
         return info
+
+    def respond(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Send one request outside of a batch, at the full price; return the HTTP status and the body of the answer.
+
+        It is sent once, without the SDK's tries, since it may have been paid if no answer came: that is an
+        UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
+        """
+        import openai
+
+        client = self._sdk().with_options(max_retries=0, timeout=RESPOND_SECONDS)
+        path = re.sub(r"^/v\d+", "", url)  # the base URL has the version
+        with translated(self.provider, f"send a request to {url}"):
+            try:
+                answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
+            except openai.APIStatusError as exc:
+                if exc.status_code in (401, 403, *_REDIRECTS):
+                    raise
+                answer = exc.response
+            return answer.status_code, without_sent_key(answer)
 
     def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
         """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.

@@ -108,6 +108,23 @@ def sdk_model_names() -> list[str]:
     return [*get_args(EmbeddingModel), *get_args(ChatModel)]
 
 
+def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
+    """Return an SDK batch object for a dry run: it says that the batch is completed."""
+    from openai.types.batch import Batch
+
+    return Batch(
+        id=batch_id,
+        object="batch",
+        status="completed",
+        completion_window="24h",
+        created_at=0,
+        endpoint=endpoint,
+        input_file_id="file-dry-run-input",
+        output_file_id="file-dry-run-output",
+        error_file_id="file-dry-run-error",
+    )
+
+
 def _without_authorization(request: Any) -> None:
     """Remove the header that the SDK always sends. It is called before each request to a provider without a key."""
     request.headers.pop("Authorization", None)

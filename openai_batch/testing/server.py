@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from openai_batch.requests.endpoints import ENDPOINTS
 
 from .answers import Failure, result_line
 
@@ -33,7 +36,7 @@ class FakeServer:
         self._looks: dict[str, int] = {}  # how often each batch may still be seen running
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.daemon_threads = True
         self._http.fake = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -71,7 +74,18 @@ class FakeServer:
                     return _json(self._seen(name))
                 case "POST", ["batches", name, "cancel"] if name in self.batches:
                     return _json(self._cancelled(name))
-            return _error(404, f"there is no {path}")
+            return self._answered(method, f"/v1{path}", body)
+
+    def _answered(self, method: str, url: str, content: bytes) -> tuple[int, bytes]:
+        """Return the answer to a request that is in no batch."""
+        if method != "POST" or url not in ENDPOINTS.values():
+            return _error(404, f"there is no {url.removeprefix('/v1')}")
+        body = json.loads(content)
+        request = {"custom_id": f"single-{next(self._numbers)}", "method": "POST", "url": url, "body": body}
+        self.requests.append(request)
+        answer = self._answer(request)
+        response = result_line(request, Failure() if answer is None else answer)["response"]
+        return response["status_code"], json.dumps(response["body"]).encode()
 
     def _keep(self, filename: str, data: bytes, purpose: str = "batch") -> dict[str, Any]:
         file_id = f"file-fake{next(self._numbers)}"
@@ -151,6 +165,15 @@ class FakeServer:
         return {"object": "list", "data": page, "has_more": start + limit < len(newest)}
 
 
+class _Server(ThreadingHTTPServer):
+    """Has a thread for each connection."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing if a client has gone away."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers one call after the other of a connection."""
 
@@ -163,7 +186,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 - the name is the server's
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client has gone away
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
         server: FakeServer = self.server.fake  # type: ignore[attr-defined]
         kind = self.headers.get("Content-Type", "")

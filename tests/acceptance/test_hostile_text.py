@@ -52,6 +52,7 @@ CASES: dict[str, list[list[str]]] = {
     ],
     "check": [["-p", "faulty", BAD], [IN, BAD], [f"no{BAD}\udcff"], ["-p", "faulty", IN, "--json"]],
     "cost": [[], ["--json"], ["-p", "faulty", IN], ["-p", "faulty", BAD], ["-p", NAME, IN], ["-m", NAME, TABLE]],
+    "sample": [["-p", "faulty", IN], ["-p", "faulty", IN, "--json"], ["-p", NAME, IN], ["-m", NAME, TABLE]],
     "submit": [["-p", "faulty", BAD], ["-p", "faulty", IN, "--dry-run"], ["-p", "faulty", IN, "--name", "\udcff"]],
     "status": [["1"], ["2"], ["3"], ["1", "--json"], [NAME], ["batch_x", "-p", "faulty"]],
     "wait": [

@@ -40,6 +40,7 @@ CALLS = {
     "cost": {"cost in.jsonl -p faulty": "cost FILE", "cost p.txt -p faulty -m free": "cost FILE", "cost": "cost"},
     "stats": {"stats in.jsonl": "stats REQUESTS", "stats out.jsonl": "stats RESULTS"},
     "check": {"check in.jsonl -p faulty": "check FILE", "check in.jsonl long.jsonl -p faulty": "check FILE FILE"},
+    "sample": {"sample in.jsonl -p faulty": "sample"},
     "submit": {"submit in.jsonl -p faulty --dry-run": "submit --dry-run", "submit in.jsonl -p faulty": "submit"},
     "status": {"status 1": "status", "status 1 --offline": "status"},
     "wait": {"wait 1": "wait JOB", "wait 1 2": "wait JOB JOB"},

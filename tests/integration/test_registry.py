@@ -174,6 +174,7 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
             ("jobs", "left_out"),
             ("jobs", "max_cost"),
             ("parts", "costs"),
+            ("jobs", "deadline"),
         ):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")

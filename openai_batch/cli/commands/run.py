@@ -15,6 +15,7 @@ from openai_batch.cli.help_format import INPUT, MAIN
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
+    DeadlineOpt,
     DedupOpt,
     DryRunOpt,
     ForceOpt,
@@ -27,6 +28,8 @@ from openai_batch.cli.options import (
     RetriesOpt,
     StrictOpt,
     TimeoutOpt,
+    dollars,
+    moment,
     seconds,
 )
 from openai_batch.cli.request_options import InputOptions, RequestOptions
@@ -75,6 +78,7 @@ def run(
     inputs: InputOptions,
     job: JobOptions,
     timeout: TimeoutOpt = None,
+    deadline: DeadlineOpt = None,
     notify: NotifyOpt = None,
     export: ExportOptions,
     missing: MissingOpt = None,
@@ -91,6 +95,7 @@ def run(
     Without -o the results of `reviews.csv` go to `reviews.results.jsonl` here, and those of stdin to stdout.
     """
     from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.deadline import wait_until
     from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.output_file import check_no_input
     from openai_batch.jobs.retry import wait_and_retry
@@ -99,6 +104,12 @@ def run(
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
     limit, target = seconds(timeout), _target(files, output, export.form)
+    by, most = moment(deadline), dollars(job.max_cost)
+    if by is not None and (most is None or retries):
+        raise UsageError(
+            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
+            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
+        )
     form = export.export(output, as_json=json and target is None)
     failed = as_file(missing) if missing else None
     notifier = Notifier(notify)
@@ -123,6 +134,7 @@ def run(
             force=force,
             timeout=limit,
             output_form=export.to_store(target),
+            full_price=by is not None,
         )
         show_requests(current, spec, made.prepared)
         if dry_run:
@@ -132,7 +144,10 @@ def run(
         current.reporter.busy(f"connecting to {spec.provider}")
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
-        ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
+        if by is not None and most is not None:
+            ended = wait_until(current.workflow, started.job, by, most, timeout=limit)
+        else:
+            ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
         earlier, requests = started.spec.earlier, spec.batch_file.path
         collected = deliver(
             current,

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 from openai_batch.cli.job_format import next_command, show_job, show_jobs
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
+    DeadlineOpt,
     JobsArg,
     JsonOpt,
+    MaxCostOpt,
     NotifyOpt,
     ProviderOpt,
     QuietOpt,
     StrictOpt,
     TimeoutOpt,
+    dollars,
+    moment,
     seconds,
 )
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
-from openai_batch.errors import BatchError, IncompleteError
+from openai_batch.errors import BatchError, IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from decimal import Decimal
 
     from openai_batch.jobs.store.records import JobRecord
 
@@ -42,6 +47,8 @@ Ctrl-C stops waiting; it never cancels the job."""
 def wait(
     jobs: JobsArg = None,
     timeout: TimeoutOpt = None,
+    deadline: DeadlineOpt = None,
+    max_cost: MaxCostOpt = None,
     notify: NotifyOpt = None,
     strict: StrictOpt = False,
     provider: ProviderOpt = None,
@@ -60,8 +67,11 @@ def wait(
     from openai_batch.providers.polling import in_time
 
     output, notifier = Output(as_json=json, quiet=quiet), Notifier(notify)
+    by, most = moment(deadline), dollars(max_cost)
     with session(quiet=quiet, busy=True) as current, in_time(seconds(timeout)):
         found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
+        if by is not None:
+            found = [_by_deadline(current, found, by, most, seconds(timeout))]
         ends = dict(_ends(current, found, seconds(timeout), notifier, strict=strict))
         current.reporter.close()
         waited = [ends[job.id][0] for job in found]
@@ -79,6 +89,23 @@ def wait(
         job = waited[0]
         name = "" if job.collected or job.output_path or job.output_form.get("output") else " -o results.jsonl"
         errors.hint(next_command(job) + name)
+
+
+def _by_deadline(
+    current: CommandSession, jobs: list[JobRecord], by: float, most: Decimal | None, timeout: float | None
+) -> JobRecord:
+    """Wait for a job that must have its answers `by` a time, at a cost of at `most` this or what was given before."""
+    from openai_batch.jobs.budget import max_cost_of
+    from openai_batch.jobs.deadline import wait_until
+
+    most = max_cost_of(jobs[0]) if most is None else most
+    if len(jobs) > 1 or most is None:
+        raise UsageError(
+            "--deadline is for one job, and needs --max-cost: what is late is sent once more at the full price",
+            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
+        )
+    current.reporter.watch(jobs)
+    return wait_until(current.workflow, jobs[0], by, most, timeout=timeout)
 
 
 def _ends(

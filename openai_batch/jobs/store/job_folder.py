@@ -10,6 +10,7 @@ jobs/UID/keys             the fingerprint of each request (`requests/fingerprint
 jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
 jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
+jobs/UID/direct-1.answers the answers to requests outside of a batch; direct-1.jsonl, .ids and .rows are these requests
 jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
 jobs/UID/lock             locked while the job's parts are sent
 """
@@ -269,7 +270,12 @@ def folder_of(job: JobRecord) -> Path:
 
 
 def result_file(job: JobRecord, file_id: str) -> Path:
-    """Return where a file of the provider is kept; its id is a text of the provider, so only a hash is in the path."""
+    """Return where a file of the provider is kept; its id is a text of the provider, so only a hash is in the path.
+
+    The source of a part whose requests are answered outside of a batch is the id of its journal.
+    """
+    if any(part.direct and part.source == file_id for part in job.parts):
+        return folder_of(job) / f"{file_id}.answers"
     return folder_of(job) / RESULTS / f"{hashlib.sha256(file_id.encode()).hexdigest()[:32]}.jsonl"
 
 

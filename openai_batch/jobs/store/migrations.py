@@ -98,4 +98,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE jobs ADD COLUMN max_cost TEXT",
         "ALTER TABLE parts ADD COLUMN costs TEXT",
     ),
+    ("ALTER TABLE jobs ADD COLUMN deadline REAL",),
 )

@@ -43,6 +43,9 @@ DONE = (PartState.ENDED, PartState.COLLECTED)
 RETRY = "retry-"
 """The `source` of a part begins with this if it sends failed requests again."""
 
+DIRECT = "direct-"
+"""The `source` of a part begins with this if its requests are sent again outside of a batch (`jobs/direct`)."""
+
 FOREIGN = "batch:"
 """The identity of a job begins with this, and ends with the batch's id, if its batch was made elsewhere."""
 
@@ -109,7 +112,12 @@ class PartRecord:
     @property
     def sent_again(self) -> bool:
         """Whether its requests failed in earlier parts and are sent again (`jobs/retry`)."""
-        return (self.source or "").startswith(RETRY)
+        return (self.source or "").startswith((RETRY, DIRECT))
+
+    @property
+    def direct(self) -> bool:
+        """Whether its requests are answered outside of a batch: it has no batch, and is planned until it has ended."""
+        return (self.source or "").startswith(DIRECT)
 
     @property
     def unsent(self) -> bool:
@@ -119,7 +127,7 @@ class PartRecord:
     @property
     def withdrawn(self) -> bool:
         """Whether it ended without a known batch: it was cancelled, or left to a later job."""
-        return not self.batch_id and self.state in DONE
+        return not self.batch_id and self.state in DONE and not self.direct
 
     @classmethod
     def of(cls, bounds: Slice, job: int, number: int) -> PartRecord:
@@ -165,6 +173,7 @@ class JobRecord:
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
     max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
+    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if nobody waits for that
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers

@@ -29,6 +29,7 @@ COMMANDS = (
     ("prepare", "prompts.txt", "-p", "faulty", "-m", "m", "-o", "prepared.jsonl"),
     ("check", "in.jsonl", "-p", "faulty"),
     ("cost", "in.jsonl", "-p", "faulty"),
+    ("sample", "in.jsonl", "-p", "faulty", "-n", "1"),
     ("submit", "in.jsonl", "-p", "faulty", "--name", "one"),
     ("status", "one", "--json"),
     ("wait", "one"),

@@ -1,0 +1,78 @@
+"""`obatch sample`: the first rows answered at once, beside their prompts, and what the whole input would cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
+from openai_batch.cli.sample_format import show_sample
+from openai_batch.cli.session import session
+from openai_batch.errors import IncompleteError, count_text
+
+EPILOG = """Examples:
+
+  $ obatch sample reviews.csv --prompt "Label: {{ text }}" -m gpt-4o-mini
+
+  $ obatch sample input.jsonl -n 2 --json
+
+The rows are answered at once and paid at the full price, not at that of a batch. Nothing is recorded: a run of the \
+same input sends, and pays, them again. To keep the answers of the first rows, use `obatch run --limit N`."""
+
+
+def sample(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Prompts, tables or batch input files; - is stdin.",
+            show_default=False,
+            rich_help_panel=MAIN,
+        ),
+    ] = None,
+    number: Annotated[
+        int, typer.Option("--number", "-n", metavar="N", min=1, help="How many rows to send.", rich_help_panel=MAIN)
+    ] = 5,
+    provider: ProviderOpt = None,
+    *,
+    request: RequestOptions,
+    inputs: InputOptions,
+    dedup: DedupOpt = None,
+    json: JsonOpt = False,
+) -> None:
+    """Send a few rows at once, and show their answers and what the whole would cost.
+
+    The first rows go to the synchronous endpoint, at the full price. They are no batch and no job.
+    """
+    from openai_batch.files.workspace import workspace
+    from openai_batch.jobs import sample as use_case
+    from openai_batch.jobs.job_spec import make_spec
+    from openai_batch.jobs.make_requests import make_requests
+
+    with session(quiet=True) as current, workspace() as folder:
+        made = make_requests(
+            inputs.open(files, folder),
+            folder,
+            request.spec(),
+            provider,
+            limit=inputs.limit,
+            skip_empty=inputs.skip_empty,
+        )
+        if made.prepared is not None:
+            note_prepared(made.prepared)
+        spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)
+        count = min(number, spec.batch_file.report.requests)
+        errors.note(f"{count_text(count, 'request')} to {spec.provider}, outside of a batch, at the full price")
+        once = made.columns is not None if dedup is None else dedup
+        tried = use_case.sample(current.workflow, spec, folder, count, dedup=once)
+        show_sample(Output(as_json=json), tried)
+    failed = sum(not row.result.outcome.answered for row in tried.rows)
+    if failed:
+        raise IncompleteError(
+            f"{failed} of {count_text(len(tried.rows), 'request')} failed",
+            hint="fix what the answers say before you run the whole input",
+        )
