@@ -239,7 +239,7 @@ def test_typed_results_of_a_run() -> None:
     assert (wrong.outcome, wrong.parsed) == ("error", None)
     assert wrong.error is not None
     assert wrong.error.code == "invalid_answer"
-    assert wrong.error.message.startswith("sentiment: Input should be 'good' or 'bad'")
+    assert wrong.error.message.startswith('sentiment: "so so" is not one of "good" or "bad"')
     assert (refused.outcome, refused.refusal) == ("refused", "no, thanks")
     assert [result.custom_id for result in run.errors] == ["line-2", "line-3"]
     assert run["line-1"] == first
