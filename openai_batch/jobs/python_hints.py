@@ -49,7 +49,6 @@ _REPLACED = (
     (r"; if this is not a table, --format txt", ""),
     (r"write at least one row below the header", "give at least one row"),
     (r"the same command\b", r"the same call"),
-    (r'endpoint=(?P<url>"/v1/[^"]*")', r'{"url": \g<url>, "body": …}'),
 )
 _RULES = [(re.compile(pattern), replacement) for pattern, replacement in _REPLACED]
 

@@ -146,7 +146,8 @@ class FakeServer:
                 (bad if isinstance(answer, Failure) else good).append(json.dumps(result))
         for key, lines in (("output_file_id", good), ("error_file_id", bad)):
             data = "".join(f"{line}\n" for line in lines).encode()
-            batch[key] = self._keep(f"{batch['id']}.jsonl", data, "batch_output")["id"] if lines else None
+            wanted = lines or (key == "output_file_id" and not bad)
+            batch[key] = self._keep(f"{batch['id']}.jsonl", data, "batch_output")["id"] if wanted else None
         batch["status"], batch["completed_at"] = "completed", int(time.time())
         batch["request_counts"] |= {"completed": len(good), "failed": batch["request_counts"]["total"] - len(good)}
 

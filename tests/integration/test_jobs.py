@@ -150,7 +150,7 @@ def test_every_request_that_cannot_be_sent_is_named(jobs: Jobs) -> None:
     with pytest.raises(InputError, match="request 1: Request must include") as caught:
         jobs.submit(requests, provider="faulty")
     assert [line[:10] for line in caught.value.details] == ["request 3:", "request 4:"]
-    assert 'name the endpoint: {"url": "/v1/…", "body": …}' in caught.value.hint
+    assert 'name the endpoint: {"url": "/v1/…", "body": {…}}' in caught.value.hint
 
 
 def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: Jobs) -> None:
