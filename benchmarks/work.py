@@ -67,6 +67,11 @@ def join(uid: str, target: str) -> None:
 class _Shelf:
     """Files on disk in the place of a provider."""
 
+    def __init__(self) -> None:
+        from openai_batch.providers import Provider
+
+        self.provider = Provider(name="bench", parallel=1)
+
     def download(self, file_id: str, target: BinaryIO, _progress: object = None, **_: object) -> int:
         """Copy the file that the id names."""
         with Path(file_id).open("rb") as handle:

@@ -124,7 +124,12 @@ class Report:
         return f"Job {self.job}" + (f" ({self.name})" if self.name else "")
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return what it says in a few lines, as labels and texts."""
+        """Return what it says in a few lines, as labels and texts.
+
+            for label, text in job.report().lines(): ...
+
+        They are those of `obatch report`.
+        """
         took = UNKNOWN if self.seconds is None else duration_text(self.seconds)
         models = self.model or ", ".join(name for name, _ in self.statistics.models.most_common(3)) or UNKNOWN
         return [
@@ -143,7 +148,12 @@ class Report:
         ]
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it: all but the rows."""
+        """Return what JSON says of it: all but the rows.
+
+            print(job.report().record()["outcomes"])
+
+        The keys are those of `obatch report --json`.
+        """
         return {
             "job": self.job,
             "name": self.name,

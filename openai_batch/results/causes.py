@@ -15,8 +15,8 @@ MOST = 500
 SAMPLES = 3
 """How many ids each cause remembers."""
 
-# Words of a message that differ from request to request: numbers, and ids such as req_8f3a2b1c.
-_CHANGING = re.compile(r"\b(?=[\w-]*\d)[\w-]+")
+# What differs in messages from request to request: quoted texts, numbers, and ids such as req_8f3a2b1c.
+_CHANGING = re.compile(r"""'[^']*'|"[^"]*"|\b(?=[\w-]*\d)[\w-]+""")
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(slots=True)
 class Causes:
-    """The causes, each with its count. Those whose messages differ only in numbers and ids are one."""
+    """The causes, each with its count. Those whose messages differ only in quoted texts, numbers and ids are one."""
 
     _groups: dict[tuple[Outcome, str], Cause] = field(default_factory=dict)
 

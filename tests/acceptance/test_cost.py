@@ -130,7 +130,7 @@ def test_an_unknown_price_is_said_to_be_unknown(provider: FakeProvider) -> None:
     assert (told["usd"], told["usd_at_most"], told["models"][0]["price"]) == (None, None, None)
     assert """obatch config set 'providers.fake.prices."other"\'""" in inside("cost", "in.jsonl").err
     inside("run", "in.jsonl").succeeded()
-    assert "unknown: no price" in inside("status").fields["cost"]
+    assert "unknown: the price or the tokens are unknown" in inside("status").fields["cost"]
     assert inside("status", "--json").json["cost"]["usd"] is None
     assert len(provider.batches) == 1
 

@@ -78,7 +78,9 @@ def test_a_name_is_given_once(faulty: FaultServer) -> None:
     """A second job of the same name is refused before anything is sent."""
     submit("one")
     write("other.jsonl", [request("b")])
-    invoke("submit", "other.jsonl", "-p", "faulty", "--name", "one").failed(1, "already a job named 'one'", "choose another --name")
+    invoke("submit", "other.jsonl", "-p", "faulty", "--name", "one").failed(
+        1, "already a job named 'one'", "choose another --name"
+    )
     assert len(faulty.batches) == 1
 
 

@@ -395,7 +395,7 @@ def test_a_record_of_too_many_bytes_is_no_obstacle(
     done = collect(workflow, job, workbench.out)
     assert (done.tally.requests, len(workbench.rows())) == (4, 4)
     (told,) = (text for text in workbench.reporter.warnings if "of 1,000,000 bytes on record" in text)
-    assert "(and 1 file more); accepted, since each request has a result" in told
+    assert "(and 1 file more); accepted, because each request has a complete result" in told
     collect(workflow, job, workbench.out, force=True)  # from the kept files, without a word
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 4
 

@@ -50,7 +50,17 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert "openai_batch/py.typed" in names
     assert names == {
         *_tracked("openai_batch"),
-        *(f"dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")),
+        *(
+            f"dist-info/{name}"
+            for name in (
+                "METADATA",
+                "RECORD",
+                "WHEEL",
+                "entry_points.txt",
+                "licenses/LICENSE",
+                "licenses/openai_batch/report/chart-LICENSE.md",
+            )
+        ),
         "data/data/share/bash-completion/completions/obatch",
         "data/data/share/zsh/site-functions/_obatch",
         "data/data/share/fish/vendor_completions.d/obatch.fish",

@@ -249,7 +249,9 @@ def test_no_option_takes_a_key() -> None:
         shown = run(*words, "--help").said
         options = [word.strip(",") for word in shown.split() if word.startswith("--")]
         assert options
-        assert not [option for option in options if "key" in option and not option.endswith(("-env", "-command", "-keyring"))]
+        assert not [
+            option for option in options if "key" in option and not option.endswith(("-env", "-command", "-keyring"))
+        ]
         assert not [option for option in options if "token" in option and not option.endswith("-env")]
 
 
