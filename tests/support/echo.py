@@ -148,10 +148,20 @@ def _vector(text: str) -> list[float]:
     return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]]
 
 
+def _choice_of(body: dict[str, Any]) -> str:
+    """Return the first value of each field, as JSON, if a schema leaves only a choice; else an empty text."""
+    asked = body.get("response_format")
+    schema = asked.get("json_schema", {}).get("schema") if isinstance(asked, dict) else None
+    fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
+    if not fields or not all(isinstance(field, dict) and field.get("enum") for field in fields.values()):
+        return ""
+    return json.dumps({name: field["enum"][0] for name, field in fields.items()})
+
+
 def _content(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
     """Return what the endpoint `path` answers."""
     model = body.get("model", MODELS[0])
-    reply = f"echo: {text}"
+    reply = _choice_of(body) or f"echo: {text}"
     given, made = len(text.split()), len(reply.split())
     usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
     if path.endswith("/chat/completions"):
