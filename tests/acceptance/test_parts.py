@@ -72,7 +72,7 @@ def test_the_rest_of_a_job_that_was_found_again_is_sent(faulty: FaultServer, hom
     """A job whose registry is lost after two of its three parts gets its third, and no part twice."""
     configure("small", faulty.base_url, max_requests=4)
     models = ["m", "m", "fault:create=401"]
-    configure("broad", faulty.base_url, max_requests=4, one_model=False)
+    configure("broad", faulty.base_url, max_requests=4, one_model=False, parallel=1)
     write("in.jsonl", [request(f"r{n}", models[n // 4]) for n in range(10)])
     invoke("submit", "in.jsonl", "-p", "broad").failed(4, "401")
     assert len(faulty.batches) == 2
