@@ -11,7 +11,7 @@ from openai_batch.providers.lookup import get_provider_by_name, known_providers
 from openai_batch.providers.provider import Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .store.records import JobRecord
 
@@ -30,6 +30,7 @@ class Connections:
         self._starting = starting
         self._apis: dict[str, BatchApi] = {}
         self._given: dict[str, Provider] = {}
+        self._spare: list[Connections] = []  # what no other thread uses now
 
     def of(self, job: JobRecord) -> BatchApi:
         """Return the connection to a job's account.
@@ -63,16 +64,22 @@ class Connections:
 
     def drop(self, account: str) -> None:
         """Close the connection to an account, if there is one; the next use opens a new one."""
+        self._close_spare()
         api = self._apis.pop(self._account(account), None)
         if api is not None:
             api.close()
 
-    def again(self, account: Callable[[str], str]) -> Connections:
-        """Return connections to the same accounts for another thread. No key is read again."""
-        others = Connections(account)
-        others._given = self._given
-        others._apis = {name: api.again() for name, api in self._apis.items()}
-        return others
+    @contextlib.contextmanager
+    def lent(self, account: Callable[[str], str]) -> Iterator[Connections]:
+        """Give connections to the same accounts to another thread, and keep them for the next one. No key is read."""
+        try:
+            others = self._spare.pop()
+        except IndexError:
+            others = Connections(account)
+        others._account, others._given = account, self._given
+        others._apis |= {name: api.again() for name, api in self._apis.items() if name not in others._apis}
+        yield others
+        self._spare.append(others)
 
     def add(self, given: Mapping[str, Provider]) -> None:
         """Use these providers for their accounts. Another thread may have added some since the last call."""
@@ -80,9 +87,14 @@ class Connections:
 
     def close(self) -> None:
         """Close every connection. The registry is not read: it may be the reason why a command ends."""
+        self._close_spare()
         for api in self._apis.values():
             api.close()
         self._apis.clear()
+
+    def _close_spare(self) -> None:
+        while self._spare:
+            self._spare.pop().close()
 
     def _open(self, provider: Provider) -> BatchApi:
         return BatchApi(provider, starting=self._starting)

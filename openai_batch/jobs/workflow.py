@@ -124,9 +124,8 @@ class Workflow:
         @contextlib.contextmanager
         def worker(stopped: threading.Event) -> Iterator[Workflow]:
             own = Workflow(type(self.registry)(self.registry.path), together.of_thread())
-            own.connections = self.connections.again(own.registry.account)
             own.stopped, own._pauses = stopped, self._pauses
-            with contextlib.closing(own):
+            with contextlib.closing(own.registry), self.connections.lent(own.registry.account) as own.connections:
                 yield own
 
         with contextlib.closing(together), contextlib.closing(in_parallel(worker, act, parts, threads)) as results:

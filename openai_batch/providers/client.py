@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from openai_batch.errors import PASSING, ConfigError, UsageError
 from openai_batch.hidden_keys import hide_key
-from openai_batch.net.answers import limited_client
+from openai_batch.net.answers import certificates, limited_client
 from openai_batch.net.delays import retry_after
 from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 from openai_batch.net.time_limit import seconds_left
@@ -65,13 +65,15 @@ def own_connections(client: OpenAI) -> OpenAI:
 def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
     from openai import DefaultHttpxClient
 
+    trusting = not is_loopback(urlsplit(base_url).hostname)
     try:
         return limited_client(
             DefaultHttpxClient,
             _stop_hopeless_tries,
             # A redirect would send the key, the prompts, and a second request for a batch to another address.
             follow_redirects=False,
-            trust_env=not is_loopback(urlsplit(base_url).hostname),
+            trust_env=trusting,
+            verify=certificates(DefaultHttpxClient, trust_env=trusting),
             event_hooks={"request": [*hooks]},
         )
     except OSError as exc:
