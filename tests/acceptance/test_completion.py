@@ -77,8 +77,8 @@ def test_commands_and_options_complete(shell_path: str) -> None:
     """Bash completes commands, subcommands, options and files."""
     commands = read_commands()
     assert set(tab(shell_path, "")) >= set(commands[0].commands)
-    assert tab(shell_path, "sta") == ["status"]
-    assert tab(shell_path, "config", "") == ["path", "show"]
+    assert tab(shell_path, "sta") == ["stats", "status"]
+    assert tab(shell_path, "config", "") == ["edit", "path", "set", "show", "unset"]
     assert tab(shell_path, "status", "--exi") == ["--exit-code"]
     for command in commands:
         expected = {name for option in command.options for name in option.names}
@@ -131,10 +131,10 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
         assert done.stderr == ""
         return [row.split("\t")[0] for row in done.stdout.splitlines()]
 
-    assert words("obatch sta") == ["status"]
+    assert words("obatch sta") == ["stats", "status"]
     assert words("obatch wait nig") == ["nightly"]
     assert words("obatch wait ")[0] == "1"
-    assert words("obatch config ") == ["path", "show"]
+    assert words("obatch config ") == ["edit", "path", "set", "show", "unset"]
     assert words("obatch ls -p fau") == ["faulty"]
     assert "--exit-code" in words("obatch status --")
     assert "--exit-code" not in words("obatch wait --")
@@ -145,7 +145,7 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
-        ("sta", "status "),
+        ("statu", "status "),
         ("wait nig", "wait nightly "),
         ("ls -p fau", "ls -p faulty "),
         ("status --exi", "status --exit-code "),
