@@ -50,6 +50,7 @@ class Sizes:
     requests: int
     results: int
     jobs: int
+    parts: int
     growth: tuple[int, ...]
 
 
@@ -183,18 +184,28 @@ def trip(bench: Bench) -> Iterator[Case]:
 
 
 def parts(bench: Bench) -> Iterator[Case]:
-    """Yield a job of twenty parts over a slow link, and at a server that is slow to answer."""
-    count = 20 * (bench.sizes.requests // 20)
+    """Yield a job of several parts over a slow link, and at a server that is slow to answer."""
+    pieces = bench.sizes.parts
+    count = pieces * max(1, bench.sizes.requests // pieces)
     size = min(bench.sizes.megabytes, 70) * 1_000_000
     bench.make("requests", "input.jsonl", count, size)
     # What the link needs for the bytes is the least that it can take.
     for delay, rate, what in ((0.1, 20e6, "100 ms, 20 MB/s"), (1.0, 0, "1 s for each answer")):
         with _server(bench, 20, delay, rate) as url:
             commands = [
-                _run(bench, url, "input.jsonl", count, f"obatch run, {n} at a time", count // 20, "--parallel", str(n))
+                _run(
+                    bench,
+                    url,
+                    "input.jsonl",
+                    count,
+                    f"obatch run, {n} at a time",
+                    count // pieces,
+                    "--parallel",
+                    str(n),
+                )
                 for n in (4, 1, 16)
             ]
-            yield Case(f"20 parts, {what}, {size / 1e6:,.0f} MB up", commands, 20, "parts", rounds=1)
+            yield Case(f"{pieces} parts, {what}, {size / 1e6:,.0f} MB up", commands, pieces, "parts", rounds=1)
 
 
 def ls(bench: Bench) -> Iterator[Case]:

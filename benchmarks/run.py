@@ -21,8 +21,8 @@ from pathlib import Path
 from cases import CASES, HERE, Bench, Sizes
 from measure import Case, Figures, measure
 
-_FULL = Sizes(1_000_000, 200, 50_000, 200_000, 10_000, (10_000, 100_000, 1_000_000))
-_QUICK = Sizes(20_000, 8, 2_000, 5_000, 500, (200, 2_000, 20_000))
+_FULL = Sizes(1_000_000, 200, 50_000, 200_000, 10_000, 20, (10_000, 100_000, 1_000_000))
+_QUICK = Sizes(20_000, 8, 2_000, 5_000, 500, 5, (200, 2_000, 20_000))
 _PACKAGES = ("openai-batch", "openai", "msgspec", "typer", "rich")
 _NAME = 40
 
@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, help="requests in that file, and in a round trip")
     parser.add_argument("--results", type=int, help="results to join")
     parser.add_argument("--jobs", type=int, help="jobs to list")
+    parser.add_argument("--parts", type=int, help="parts of a job over a slow link")
     parser.add_argument("--growth", type=int, nargs="+", help="sizes to grow through, in rows")
     options = parser.parse_args()
     for name in options.names:

@@ -14,7 +14,15 @@ pytestmark = pytest.mark.slow
 
 
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
-SIZES = {"prompts": "40", "megabytes": "1", "requests": "20", "results": "30", "jobs": "12", "growth": "10"}
+SIZES = {
+    "prompts": "40",
+    "megabytes": "1",
+    "requests": "20",
+    "results": "30",
+    "jobs": "12",
+    "parts": "2",
+    "growth": "10",
+}
 TINY = ["--quick", *(word for name, size in SIZES.items() for word in (f"--{name}", size)), "20"]
 CASES = {
     "prepare": (1, ["obatch prepare", "reading and writing the bytes"]),
