@@ -56,11 +56,16 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
             "created_at",
             "expires_at",
             "ended_at",
+            "seconds",
             "input",
             "input_sha256",
             "output",
         ),
-        *("usage", "errors", "metadata"),
+        "usage",
+        "cost",
+        "max_cost_usd",
+        "errors",
+        "metadata",
     ]
     assert record["requests"] == {"total": 1, "completed": 0, "failed": 0}
     for words in (["wait"], ["status"], ["download"]):
