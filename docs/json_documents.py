@@ -218,6 +218,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             "ended_at": (TEXT_OR_NULL, "when its last batch ended"),
             "seconds": (FRACTION_OR_NULL, "how long it took"),
             "usage": (NUMBERS, "the tokens that the provider counted, by kind"),
+            "cost": (one_or_null("cost"), "what it has cost; null if that is not known"),
             **ENDED,
             "parts": (many("report-part"), "its batches"),
             "errors": (TEXTS, "the provider's errors of whole batches"),
