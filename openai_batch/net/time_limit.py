@@ -69,6 +69,12 @@ def seconds_left(limit: float | None) -> float | None:
     return left if limit is None else min(limit, left)
 
 
+def within(seconds: float) -> float:
+    """Return `seconds`, or those before the deadline that counts here if they are fewer."""
+    deadline = _DEADLINE.get()
+    return seconds if deadline is None else min(seconds, deadline - time.monotonic())
+
+
 def is_over() -> bool:
     """Tell whether the deadline that counts here has passed."""
     deadline = _DEADLINE.get()

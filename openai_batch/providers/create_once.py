@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.net.delays import delays
-from openai_batch.net.time_limit import deadline_in, is_over
+from openai_batch.net.time_limit import is_over, within
 
 from .api_errors import OutcomeUnknown
 from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
@@ -144,8 +144,7 @@ def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None]
                 hint="run the same command again to look once more; --resubmit-uncertain sends it again, and you may "
                 "pay twice",
             )
-        end = deadline_in(max(0.0, deadline - time.monotonic())) or deadline
-        sleep(min(next(pauses), max(0.1, end - time.monotonic())))
+        sleep(min(next(pauses), max(0.1, within(deadline - time.monotonic()))))
 
 
 def find(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
