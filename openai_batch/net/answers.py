@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 import sys
 import zlib
@@ -80,14 +79,13 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
     return LimitedClient(**options)
 
 
-def certificates(kind: Any, *, trust_env: bool) -> Any:
-    """Return the TLS context that a client of the class `kind` would make: one for all, since each takes a megabyte."""
-    library = next(each.__module__ for each in kind.__mro__ if each.__name__ == "Client").partition(".")[0]
-    return _certificates(library, trust_env, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
-
-
 @functools.lru_cache
-def _certificates(library: str, trust_env: bool, *_: str | None) -> Any:
+def certificates(kind: Any, _named: tuple[str | None, ...], *, trust_env: bool) -> Any:
+    """Return the TLS context that a client of the class `kind` would make: one for all, since each takes a megabyte.
+
+    `_named` are the files that the environment names, which count with `trust_env`.
+    """
+    library = next(each.__module__ for each in kind.__mro__ if each.__name__ == "Client").partition(".")[0]
     return sys.modules[library].create_ssl_context(trust_env=trust_env)
 
 

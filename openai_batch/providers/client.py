@@ -17,6 +17,7 @@ from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 from openai_batch.net.time_limit import seconds_left
 
 from .config_file import local_table
+from .keys import certificate_files
 from .remedies import remedy
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
             # A redirect would send the key, the prompts, and a second request for a batch to another address.
             follow_redirects=False,
             trust_env=trusting,
-            verify=certificates(DefaultHttpxClient, trust_env=trusting),
+            verify=certificates(DefaultHttpxClient, certificate_files(), trust_env=trusting),
             event_hooks={"request": [*hooks]},
         )
     except OSError as exc:

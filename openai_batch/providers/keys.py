@@ -223,3 +223,8 @@ def _key_from_keyring(name: str, entry: str) -> str:
             hint=f"python -m keyring set {KEYRING} {shlex.quote(entry)}",
         )
     return str(key).strip()
+
+
+def certificate_files() -> tuple[str | None, ...]:
+    """Return the file and the folder of certificates that the environment names."""
+    return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
