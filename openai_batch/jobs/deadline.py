@@ -5,7 +5,7 @@ batches to stop, and REQUEST_SECONDS for each request, of which `direct.AT_ONCE`
 of the job are counted, since most batches show no progress. Then, in this order:
 
 1. The deadline is stored with the job before the waiting begins. The same command finds it there after a kill, and
-   goes on with these steps although the time of day has passed.
+   continues with these steps, also after that time of day.
 2. The batches are cancelled, and waited for until they have ended: what they have finished is known, kept and paid.
    A batch that does not end keeps the rest from being sent, since its requests might be paid twice.
 3. The results are collected. The rest are the requests without an answer that it helps to send again, and those that

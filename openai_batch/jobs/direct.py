@@ -54,7 +54,7 @@ _TRIES = 8
 """How often such a request is sent."""
 
 
-class Request(msgspec.Struct):
+class DirectRequest(msgspec.Struct):
     """A request line."""
 
     custom_id: str
@@ -65,17 +65,17 @@ class Request(msgspec.Struct):
     """Its parameters."""
 
 
-decode_request = msgspec.json.Decoder(Request).decode
+decode_request = msgspec.json.Decoder(DirectRequest).decode
 """Decode a checked request line."""
 
 
-def lost_line(request: Request, error: Exception) -> bytes:
+def lost_line(request: DirectRequest, error: Exception) -> bytes:
     """Return the result line of a request to which no answer came."""
     lost = isinstance(error, UnreachableError) and error.sent
     return error_line(request.custom_id, LOST, f"{error}{'; it may have been paid' if lost else ''}").data
 
 
-def answer_line(request: Request, status: int, body: bytes) -> bytes:
+def answer_line(request: DirectRequest, status: int, body: bytes) -> bytes:
     """Return the result line of a request that was answered."""
     return response_line(request.custom_id, status, None, body).data
 
@@ -95,7 +95,7 @@ def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRec
             with contextlib.closing(api.again()) as own:
                 yield own, stopped
 
-        def act(own: tuple[BatchApi, threading.Event], request: Request) -> None:
+        def act(own: tuple[BatchApi, threading.Event], request: DirectRequest) -> None:
             journal.add(_answer(*own, request))
 
         wanted = (request for request in map(decode_request, handle) if request.custom_id not in journal.ids)
@@ -105,7 +105,7 @@ def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRec
         return registry.set_part(part, expect=PartState.PLANNED, **journal.summary(job, part))
 
 
-def _answer(api: BatchApi, stopped: threading.Event, request: Request) -> bytes:
+def _answer(api: BatchApi, stopped: threading.Event, request: DirectRequest) -> bytes:
     """Send a request, and return its result line. One that was not taken is sent again."""
     for delay in (*itertools.islice(delays(1.0, longest=30.0, spread=(0.5, 1.0)), _TRIES - 1), None):
         if stopped.is_set():

@@ -16,7 +16,7 @@ from openai_batch.results.result import Result
 from openai_batch.results.result_line import prompt_text
 from openai_batch.results.usage import ModelUsage, TokenCounts
 
-from .direct import Request, answer_line, decode_request, lost_line
+from .direct import DirectRequest, answer_line, decode_request, lost_line
 from .dry_run import cost_of_input
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def sample(workflow: Workflow, spec: JobSpec, folder: Path, count: int, *, dedup
     return Sample(tuple(rows), costs, cost_of_input(workflow, spec, folder, dedup=dedup, means=means))
 
 
-def _answered(api: BatchApi, request: Request, *, first: bool) -> bytes:
+def _answered(api: BatchApi, request: DirectRequest, *, first: bool) -> bytes:
     """Send a request, and return its result line."""
     try:
         status, body = api.respond(request.url, request.body)
