@@ -68,9 +68,14 @@ class Bench:
         return python_of(self.peers, PREVIOUS) if self.peers else None
 
     def environment(self) -> dict[str, str]:
-        """Return what every measured process gets: a registry and a configuration of its own, and no key."""
+        """Return what every measured process gets: a registry and a configuration of its own, and no key.
+
+        No setting of Python's counts: an installed package is compiled, and so is this one after its first run.
+        """
         self.configure("config.toml", _BASE_URL)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OBATCH_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OBATCH_", "PYTHON"))
+        }
         return kept | {
             "OBATCH_STATE_DIR": str(self.folder / "state"),
             "OBATCH_CONFIG": str(self.folder / "config.toml"),

@@ -152,12 +152,12 @@ def _refuses(content: str | list[_Part] | None) -> bool:
     return type(content) is list and any(part.type == "refusal" for part in content)
 
 
-def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally, judge: Judge | None = None) -> None:
+def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally, judge: Judge = Result.of) -> None:
     """Add the place of each result of `stream` to `places`. A better result takes the place of another one of its id.
 
-    `number` is the number of the stream, `name` its name for messages. `judge` reads a line; without it, only a line
-    that is no plain success is read as a `Result`. Lines that are not results are counted. Raises
-    DownloadError if no line is a result: then the download is not the provider's file.
+    `number` is the number of the stream, `name` its name for messages. `judge` reads a line; `Result.of` is asked only
+    for a line that is no plain success. Lines that are not results are counted. Raises DownloadError if no line is a
+    result: then the download is not the provider's file.
     """
     collector = _PlaceCollector(number, name, places, tally, judge)
     decode = msgspec.json.Decoder(_Line).decode_lines
@@ -224,13 +224,13 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, col
 class _PlaceCollector:
     """Adds the results of one stream to the places by id."""
 
-    def __init__(self, stream: int, name: str, places: Places, tally: Tally, judge: Judge | None) -> None:
+    def __init__(self, stream: int, name: str, places: Places, tally: Tally, judge: Judge) -> None:
         self._stream = stream
         self._name = name
         self._places = places
         self._tally = tally
-        self.judge = judge or Result.of
-        self._look_at_all = judge is not None
+        self.judge = judge
+        self._look_at_all = judge != Result.of  # a look at what was asked is needed for each
         self._read = self._skipped = 0
         self._first = ""  # the first line that is not a result
 
