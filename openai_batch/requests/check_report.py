@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -51,8 +51,8 @@ class RequestChunk:
     """The models that they name; None for a request without one."""
     inputs: list[int]
     """How many texts each embedding request embeds; 1 for any other request."""
-    bodies: list[msgspec.Raw]
-    """Their bodies, as the bytes in the file."""
+    bodies: list[dict[str, Any]]
+    """Their bodies, decoded."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,12 @@ from .json_schema import checker
 if TYPE_CHECKING:
     from .check_report import RequestChunk
 
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+class _Request(msgspec.Struct):
+    body: dict[str, msgspec.Raw]  # the parameters, as the bytes in the line
+
+
+_decode = msgspec.json.Decoder(_Request).decode
 
 
 class CommonSchema:
@@ -29,7 +34,7 @@ class CommonSchema:
         """Take the next requests."""
         if self._wanted is None:
             self._wanted = b""
-            fields = _decode_fields(chunk.bodies[0])
+            fields = _decode(chunk.lines[0]).body
             for name in ("response_format", "text"):
                 if name in fields and (schema := _schema_in(fields[name])) is not None:
                     self._wanted, self.schema = bytes(fields[name]), schema

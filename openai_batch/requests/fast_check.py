@@ -71,7 +71,7 @@ def read_chunk(block: bytes) -> RequestChunk | None:
         return None
     url = urls.pop()
     inputs = [count_inputs(url, body.get("input")) for body in bodies]
-    return RequestChunk(block, lines, url, ids, models, inputs, [request.body for request in requests])
+    return RequestChunk(block, lines, url, ids, models, inputs, bodies)
 
 
 def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
@@ -83,7 +83,7 @@ def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
         ids=[row.custom_id for row in rows],
         models=[row.model for row in rows],
         inputs=[row.inputs for row in rows],
-        bodies=[_decode(line).body for line in lines],
+        bodies=[_decode_body(_decode(line).body) for line in lines],
     )
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain, count
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -31,27 +31,18 @@ _WORDS_PER_KEY = 4
 _FILTER_BITS_PER_ROW = 64
 _MOST_FILTER_BITS = 1 << 27
 _AT_ONCE = 4096
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def fingerprints(url: str, bodies: Iterable[bytes | msgspec.Raw]) -> bytes:
-    """Return the keys of requests, one after the other: a hash of `url` and of the body.
+def fingerprints(url: str, bodies: Iterable[dict[str, Any]]) -> bytes:
+    """Return the keys of requests, one after the other: a hash of `url` and of the decoded body.
 
     Bodies that differ only in the order of keys, in white space or in the spelling of numbers and strings have the same
     key.
     """
     hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
     start = url.encode() + b"\n"
-    return b"".join([hashed(start + _normal(body)).digest() for body in bodies])
-
-
-def _normal(body: bytes | msgspec.Raw) -> bytes:
-    """Return a body in one spelling. One that msgspec cannot read, such as half a surrogate pair, keeps its own."""
-    try:
-        return _encode(_decode(body))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return bytes(body)
+    return b"".join([hashed(start + _encode(body)).digest() for body in bodies])
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:

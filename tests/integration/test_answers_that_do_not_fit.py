@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import csv
 import json
 from pathlib import Path
@@ -156,3 +157,16 @@ def test_map_sends_it_again_with_retries(fake: FakeProvider, schema: Any) -> Non
     out = openai_batch.map(rows, "{{ text }}", model="m", schema=schema, retries=1)
     assert [row["grade"] for row in out] == [3, 3]
     assert len(fake.requests) == 3
+
+
+@pytest.mark.usefixtures("fake")
+def test_without_a_schema_plain_successes_are_read_at_once() -> None:
+    """Only what is no plain success is looked at by itself: that takes several times as long."""
+    profile = cProfile.Profile()
+    with Jobs() as jobs:
+        prompts = ["good", "good as well", "refused"]
+        job = jobs.submit({"model": "m", "messages": [{"role": "user", "content": each}]} for each in prompts)
+        job.wait()
+        profile.runcall(job.download, "output.jsonl")
+    read = [entry for entry in profile.getstats() if getattr(entry.code, "co_qualname", "") == "Result.of"]
+    assert [entry.callcount for entry in read] == [2]  # to index the refusal, and to count it

@@ -141,8 +141,8 @@ def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None
         assert found == [
             (row.custom_id, data[row.offset : row.offset + row.length], row.model, row.inputs) for row in rows
         ]
-        assert [bytes(body) for each in chunks for body in each.bodies] == [
-            bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["body"]) for _, line, _, _ in found
+        assert [body for each in chunks for body in each.bodies] == [
+            msgspec.json.decode(line, type=dict[str, Any])["body"] for _, line, _, _ in found
         ]
         assert all(each.data == b"".join(line + b"\n" for line in each.lines) for each in chunks)
         assert {each.url for each in chunks} == {row.url for row in rows}
