@@ -18,7 +18,7 @@ _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 _DECLINED = frozenset({"content_filter", "refusal", "safety", "prohibited_content", "recitation", "blocklist", "spii"})
 
 # What a message has beside its content that is no part of the answer.
-_BESIDE = frozenset(
+BESIDE = frozenset(
     {"role", "content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "thinking", "name", "id"}
     | {"annotations", "prefix", "provider_specific_fields", "phase", "status", "type", "stop_reason", "thinking_blocks"}
     | {"encrypted_content", "reasoning_opaque", "reasoning_text", "metadata", "content_filter_results", "context"}
@@ -114,7 +114,7 @@ def _message(message: Any) -> Answer:
     words, others, refusals = _content(message.get("content"))
     refusal = message.get("refusal")
     refusals += [refusal] if isinstance(refusal, str) and refusal else []
-    beside = {name: value for name, value in message.items() if name not in _BESIDE and value}
+    beside = {name: value for name, value in message.items() if name not in BESIDE and value}
     texts = ("".join(words),) if words else ()
     value: Any = texts[0] if texts else None
     if beside or others:

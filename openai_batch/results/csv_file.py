@@ -31,7 +31,13 @@ def cell_text(value: Any) -> str:
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: BinaryIO, *, safe: bool = True) -> None:
     """Write a header and rows as CSV (RFC 4180) in UTF-8. With `safe`, cells that would be formulas are escaped."""
 
-    def cell(value: Any) -> str:
+    def cell(value: Any) -> Any:
+        if (
+            value is None
+            or type(value) is int
+            or (type(value) is str and not (safe and value.startswith(_FORMULA_STARTS)))
+        ):
+            return value  # as `csv` writes it; nearly all cells are such
         return escape_formula(cell_text(value)) if safe else cell_text(value)
 
     handle = io.TextIOWrapper(out, encoding="utf-8", newline="")

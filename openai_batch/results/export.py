@@ -24,6 +24,7 @@ from . import parquet_file
 from .csv_file import write_csv
 from .flatten import RESULT_COLUMNS, flat
 from .outcome import Outcome
+from .plain_row import plain_row
 from .result import Result
 from .result_line import UNREADABLE, read_json
 
@@ -85,8 +86,9 @@ class Export:
         """Check that the form is available before anything is paid or downloaded."""
         if self.form == "parquet":
             load_duckdb()
-        self._input, self._answer = _Columns(), _Columns()
-        self._result = _Columns(dict.fromkeys(("custom_id", *RESULT_COLUMNS)) | _FIXED)
+        typed = self.form == "parquet"
+        self._input, self._answer = _Columns(typed), _Columns(typed)
+        self._result = _Columns(typed, dict.fromkeys(("custom_id", *RESULT_COLUMNS)) | _FIXED)
 
     def note(self, _row: int, custom_id: str, verdict: Verdict) -> None:
         """Take the next request, and how it ended. Its line, if it has one, is the next one in `write`."""
@@ -102,17 +104,24 @@ class Export:
             if self.columns is not None:
                 self._rows = read_rows(stack.enter_context(self.columns.open("rb")))
             self._spool = stack.enter_context((folder / "spool").open("w+b"))
+            any_success = self.judge == Result.of  # no schema must be looked at
             for line in lines:
-                result = self.judge(line)
-                self._keep(result.custom_id, flat(result), self._fields(result))
+                row = plain_row(line) if any_success else None
+                if row is not None:
+                    self._keep(row.custom_id, row.values, self._fields((row.answer,)))
+                else:
+                    result = self.judge(line)
+                    has_fields = result.outcome in (Outcome.SUCCESS, Outcome.CUT)
+                    fields = self._fields(result.texts) if has_fields else {}
+                    self._keep(result.custom_id, flat(result), fields)
             if self._spool.tell():
                 self._publish(folder, out)
 
-    def _fields(self, result: Result) -> dict[str, Any]:
-        """Return the fields of the answer, if they are asked for."""
-        if not self.fields or result.outcome not in (Outcome.SUCCESS, Outcome.CUT):
+    def _fields(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of the answer in these texts, if they are asked for."""
+        if not self.fields:
             return {}
-        fields = fields_of(result.texts)
+        fields = fields_of(texts)
         self.without_fields += fields is None
         return fields or {}
 
@@ -122,7 +131,8 @@ class Export:
         values = (custom_id, *result)
         self._input.add(input_row)
         self._answer.add(fields)
-        self._result.add(dict(zip(self._result.types, values, strict=True)))
+        if self._result.typed:
+            self._result.add(dict(zip(self._result.types, values, strict=True)))
         if len(self._input.types) + len(self._answer.types) > MAX_COLUMNS:
             raise BatchError(
                 f"the results have more than {MAX_COLUMNS:,} columns",
@@ -175,11 +185,17 @@ class Export:
 class _Columns:
     """The columns seen so far, in order of appearance."""
 
+    typed: bool
+    """Whether the types are wanted: only Parquet has some."""
     types: dict[str, str | None] = field(default_factory=dict)
     """Each column, with the type that fits all of its values; None if all of them are None."""
 
     def add(self, row: dict[str, Any]) -> None:
         """Add the columns of a row."""
+        if not self.typed:
+            if not row.keys() <= self.types.keys():
+                self.types = self.types | dict.fromkeys(row)
+            return
         for name, value in row.items():
             known = self.types.get(name)
             self.types[name] = (

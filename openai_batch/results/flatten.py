@@ -21,6 +21,9 @@ RESULT_COLUMNS = (
 )
 """The columns of a result. `outcome` is success, refused, cut, error or missing."""
 
+INPUT_TOKENS, OUTPUT_TOKENS = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+"""What the endpoints call the tokens of the prompt and of the answer."""
+
 
 def flat(result: Result) -> tuple[Any, ...]:
     """Return the values of a result for RESULT_COLUMNS. If the model declined, its words are the answer."""
@@ -39,8 +42,7 @@ def flat(result: Result) -> tuple[Any, ...]:
 
 def token_counts(result: Result) -> tuple[Any, Any]:
     """Return the tokens of the prompt and of the answer, each None if the provider did not count them."""
-    usage = result.usage
-    return _first(usage, "prompt_tokens", "input_tokens"), _first(usage, "completion_tokens", "output_tokens")
+    return first_of(result.usage, INPUT_TOKENS), first_of(result.usage, OUTPUT_TOKENS)
 
 
 def cell_of(answer: Any) -> Any:
@@ -52,5 +54,9 @@ def _has_object(answer: Any) -> bool:
     return isinstance(answer, dict) or (isinstance(answer, list) and any(map(_has_object, answer)))
 
 
-def _first(values: dict[str, Any], *names: str) -> Any:
-    return next((values[name] for name in names if values.get(name) is not None), None)
+def first_of(values: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return the first of these values that is there and not None; None if there is none."""
+    for name in names:
+        if (value := values.get(name)) is not None:
+            return value
+    return None
