@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openai_batch.results.outcome import NO_RESULT, Outcome
+from openai_batch.results.plain_success import verdict_of
 from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
@@ -60,7 +61,7 @@ def _written_before(job: JobRecord, path: Path) -> Tally | None:
     with path.open("rb") as handle:
         for line in handle:
             with contextlib.suppress(*UNREADABLE):
-                tally.count(judge(line).verdict)
+                tally.count(verdict_of(line, judge))
     if tally.outcomes[Outcome.MISSING] or tally.answered != job.answered:
         return None
     for _ in range(job.requests - tally.requests):

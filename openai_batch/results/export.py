@@ -24,7 +24,7 @@ from . import parquet_file
 from .csv_file import write_csv
 from .flatten import RESULT_COLUMNS, flat
 from .outcome import Outcome
-from .plain_row import plain_row
+from .plain_success import plain_row
 from .result import Result
 from .result_line import UNREADABLE, read_json
 

@@ -1,7 +1,6 @@
 """Find where each result is in the files of a batch, and read the results back in any order.
 
-Nearly all lines are plain successes. Whole blocks of them are parsed at once, and only the fields that tell a success
-from an error are read.
+Nearly all lines are plain successes: whole blocks of them are parsed at once.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import re
 from codecs import BOM_UTF8
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -19,6 +18,7 @@ from openai_batch.files.lines import lines
 from openai_batch.hidden_keys import beginning
 
 from .outcome import SUCCEEDED, Outcome
+from .plain_success import TypedLine, plain_body
 from .result import Result
 from .result_line import UNREADABLE
 from .tally import SAMPLES
@@ -40,7 +40,6 @@ _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
 
 _BLOCK = 1 << 18
-_OK = 200
 
 RAW_HINT = "obatch download --raw FOLDER fetches the provider's own files as they are"
 """What to do where the results cannot be read."""
@@ -83,75 +82,6 @@ class Places(dict[str, Place]):
         return self.pop(custom_id, None) or (others.pop(0) if others else None)
 
 
-# The fields that tell a plain success from anything else.
-class _Part(msgspec.Struct, gc=False):
-    type: str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    refusal: Any = None
-    content: str | list[_Part] | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    finish_reason: Any = None
-    error: Any = None
-    message: _Message | None = None
-
-
-class _Item(msgspec.Struct, gc=False):
-    content: str | list[_Part] | None = None
-
-
-class _Body(msgspec.Struct, gc=False):
-    error: Any = None
-    status: Any = None
-    object: Any = None
-    success: Any = None
-    incomplete_details: Any = None
-    choices: list[_Choice] | None = None
-    output: list[_Item] | None = None
-    model: Any = None
-    usage: TokenCounts | None = None
-
-
-class _Response(msgspec.Struct, gc=False):
-    status_code: Any = None
-    body: _Body | str | int | float | bool | list[msgspec.Raw] | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    custom_id: str
-    response: _Response | None = None
-    error: Any = None
-
-
-_PLAIN_ENDS = ("stop", "tool_calls", "function_call", None)
-
-
-def _plain_success(line: _Line) -> _Body | None:
-    """Return the body of a success as `Result` judges it. None means that its typed fields do not show it."""
-    response = line.response
-    if response is None or line.error or type(response.status_code) is not int or response.status_code != _OK:
-        return None
-    body = response.body
-    if type(body) is not _Body or body.error or body.incomplete_details or body.status not in (None, "completed"):
-        return None
-    if body.object == "error" or body.success is False or not (body.object or body.choices or body.output):
-        return None
-    for choice in body.choices or ():
-        message = choice.message
-        if choice.finish_reason not in _PLAIN_ENDS or choice.error:
-            return None
-        if message is not None and (message.refusal or _refuses(message.content)):
-            return None
-    return None if any(_refuses(item.content) for item in body.output or ()) else body
-
-
-def _refuses(content: str | list[_Part] | None) -> bool:
-    return type(content) is list and any(part.type == "refusal" for part in content)
-
-
 def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally, judge: Judge = Result.of) -> None:
     """Add the place of each result of `stream` to `places`. A better result takes the place of another one of its id.
 
@@ -160,7 +90,7 @@ def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally
     result: then the download is not the provider's file.
     """
     collector = _PlaceCollector(number, name, places, tally, judge)
-    decode = msgspec.json.Decoder(_Line).decode_lines
+    decode = msgspec.json.Decoder(TypedLine).decode_lines
     stream.seek(0)
     line, offset = 0, len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
     while block := _block(stream, offset):
@@ -185,7 +115,7 @@ def _block(stream: BinaryIO, offset: int) -> bytes:
     return block[: block.rfind(b"\n") + 1]
 
 
-def _parsed(block: bytes, decode: Callable[[bytes], list[_Line]]) -> tuple[list[_Line], list[bytes]] | None:
+def _parsed(block: bytes, decode: Callable[[bytes], list[TypedLine]]) -> tuple[list[TypedLine], list[bytes]] | None:
     """Return the parsed lines of a block, and the lines; None if a line must be read by itself."""
     raws = block.split(b"\n")
     raws.pop()
@@ -234,12 +164,12 @@ class _PlaceCollector:
         self._read = self._skipped = 0
         self._first = ""  # the first line that is not a result
 
-    def add_block(self, offset: int, parsed: list[_Line], raws: list[bytes]) -> None:
+    def add_block(self, offset: int, parsed: list[TypedLine], raws: list[bytes]) -> None:
         """Add the results of a block that begins at `offset`."""
         stream, places, usage = self._stream, self._places, self._places.usage
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
         for line, raw, begin in zip(parsed, raws, begins, strict=False):
-            body = None if self._look_at_all or line.custom_id in places else _plain_success(line)
+            body = None if self._look_at_all or line.custom_id in places else plain_body(line)
             if body is not None:
                 places[line.custom_id] = Place(stream, begin, len(raw), Outcome.SUCCESS)
                 add_usage(usage, body.model, body.usage, answered=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 from openai_batch.errors import BatchError, NotFoundError
 from openai_batch.results.merge import OrderedResult
 from openai_batch.results.outcome import OUTCOMES
+from openai_batch.results.plain_success import verdict_of
 
 from .row_set import RowSet
 
@@ -238,7 +239,7 @@ def completed(
         def reused(row: int, file: int, place: int) -> OrderedResult | None:
             if file != THIS_JOB:
                 line = files.line(file, place)
-                return OrderedResult(row, judge(line).outcome, line)
+                return OrderedResult(row, verdict_of(line, judge).outcome, line)
             original = shared.execute("SELECT outcome, line FROM shared WHERE row = ?", (place,)).fetchone()
             return None if original is None else OrderedResult(row, OUTCOMES[original[0]], original[1])
 

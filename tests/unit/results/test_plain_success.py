@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_batch.results.flatten import flat
-from openai_batch.results.plain_row import plain_row
+from openai_batch.results.plain_success import plain_row, verdict_of
 from openai_batch.results.result import Result
 
 MESSAGE = {"role": "assistant", "content": "yes", "refusal": None}
@@ -66,6 +66,7 @@ def test_an_odd_line_is_read_the_same_or_not_at_all(
     choice = {"index": 0, "message": MESSAGE | in_message, "finish_reason": "stop"} | in_choice
     made = line({**PLAIN, "choices": [choice]} | in_body, status, error)
     row, result = plain_row(made), Result.of(made)
+    assert verdict_of(made, Result.of) == result.verdict
     if row is not None:
         assert (row.custom_id, row.values, (row.answer,)) == (result.custom_id, flat(result), result.texts)
         assert result.ok
