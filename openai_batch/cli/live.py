@@ -18,6 +18,7 @@ from .progress import (
     phase_text,
     rate_text,
     size_text,
+    time_limits,
     usual_text,
     waiting_text,
 )
@@ -157,8 +158,7 @@ def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool
     right = ", ".join(filter(None, [done, failed, duration_text(max(0.0, now - job.created_at))]))
     left = f"job {job.id} {escape_to_line(phase_text(job))}"
     first = _with_bar(left, right, counts.done, counts.total, width, fancy=fancy)
-    deadline = f"deadline in {duration_text(max(0.0, job.expires_at - now))}" if job.expires_at else ""
-    more = ", ".join(filter(None, [*details, rate_text(job, now), deadline]))
+    more = ", ".join(filter(None, [*details, rate_text(job, now), *time_limits(job, now)]))
     return [first, *textwrap.wrap(escape_to_line(more), width, initial_indent="  ", subsequent_indent="  ")]
 
 

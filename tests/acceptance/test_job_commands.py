@@ -102,7 +102,7 @@ def test_ls_filters(faulty: FaultServer) -> None:
     invoke("status", "two").succeeded()
     assert invoke("ls", "-q", "--status", "in_progress").succeeded().out == "2\n"
     assert invoke("ls", "-q", "--status", "COMPLETED,failed").succeeded().out == "1\n"
-    assert invoke("ls", "-q", "--limit", "1").succeeded().out == "2\n"
+    assert invoke("ls", "-q", "--last", "1").succeeded().out == "2\n"
     assert invoke("ls", "-q", "-p", "openai").succeeded().out == ""
     assert [job["name"] for job in invoke("list", "--json").succeeded().json] == ["two", "one"]
     assert "no such jobs" in see("ls", "-p", "openai").succeeded().out

@@ -119,7 +119,7 @@ def test_the_end_of_a_run(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> None:
-    """A terminal says how many there are; --all, --limit and the filters decide; a pipe gets every job."""
+    """A terminal says how many there are; --all, --last and the filters decide; a pipe gets every job."""
     assert faulty.base_url
     for number in range(22):
         write("in.jsonl", [request("a", f"model-{number}")])
@@ -130,9 +130,9 @@ def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> Non
     everything = plain(see("ls", "--all", columns=80).succeeded().out)
     assert len(everything.splitlines()) == 23
     assert "--all" not in everything
-    assert len(plain(see("ls", "--limit", "3", columns=80).out).splitlines()) == 5
+    assert len(plain(see("ls", "--last", "3", columns=80).out).splitlines()) == 5
     assert len(inside("ls").rows) == len(inside("ls", "-q").rows) == len(inside("ls", "--json").json) == 22
-    assert inside("ls", "--limit", "2", "-q").out == "22\n21\n"
+    assert inside("ls", "--last", "2", "-q").out == "22\n21\n"
     assert inside("ls", "-m", "model-3", "-q").out == "4\n"
     assert len(inside("ls", "--since", "1h").rows) == 22
     time.sleep(1.1)

@@ -34,12 +34,12 @@ def job(*, queued: int = 0) -> JobRecord:
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_a_job_has_everything_at_every_width(columns: int) -> None:
-    """Phase, bar, counts, time, rate, the usual time and the deadline are there, and no line is too long."""
+    """Phase, bar, counts, time, rate, the usual time and its end are there, and no line is too long."""
     lines = job_lines(job(), columns, ["usually 11 min; 9 of 10 within 2 h"])
     assert max(map(len, lines)) <= columns
     assert lines[0].startswith("job 1 in progress ━")
     assert lines[0].endswith("300/1,000, 2 failed, 1 min 05 s")
-    assert " ".join(" ".join(lines[1:]).split()) == ("usually 11 min; 9 of 10 within 2 h, 5/s, deadline in 23 h 00 min")
+    assert " ".join(" ".join(lines[1:]).split()) == ("usually 11 min; 9 of 10 within 2 h, 5/s, expires in 23 h 00 min")
 
 
 def test_a_full_queue_is_told_with_its_time() -> None:
