@@ -151,14 +151,20 @@ def step_line(what: str, done: int, total: int | None, width: int, *, fancy: boo
 
 
 def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool = True) -> list[str]:
-    """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`."""
+    """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`.
+
+    What has no room beside the phase comes first below it.
+    """
     counts, now = job.counts, time.time()
     done = f"{counts.done:,}/{counts.total:,}" if counts.total else ""
     failed = f"{counts.failed:,} failed" if counts.failed else ""
-    right = ", ".join(filter(None, [done, failed, duration_text(max(0.0, now - job.created_at))]))
+    facts = [fact for fact in (done, failed, duration_text(max(0.0, now - job.created_at))) if fact]
     left = f"job {job.id} {escape_to_line(phase_text(job))}"
-    first = _with_bar(left, right, counts.done, counts.total, width, fancy=fancy)
-    more = ", ".join(filter(None, [*details, rate_text(job, now), *time_limits(job, now)]))
+    for count in range(len(facts), -1, -1):
+        first = _with_bar(left, ", ".join(facts[:count]), counts.done, counts.total, width, fancy=fancy)
+        if len(first) <= width:
+            break
+    more = ", ".join(filter(None, [*facts[count:], *details, rate_text(job, now), *time_limits(job, now)]))
     return [first, *textwrap.wrap(escape_to_line(more), width, initial_indent="  ", subsequent_indent="  ")]
 
 
@@ -168,4 +174,4 @@ def _with_bar(left: str, right: str, done: int, total: int | None, width: int, *
     if room < _BAR[0] or not total:
         return f"{left}, {right}" if right else left
     full = round(room * min(1.0, done / total))
-    return f"{left} {('━' if fancy else '#') * full}{('╌' if fancy else '-') * (room - full)} {right}"
+    return f"{left} {('━' if fancy else '#') * full}{('╌' if fancy else '-') * (room - full)} {right}".rstrip()

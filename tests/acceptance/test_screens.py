@@ -185,6 +185,20 @@ def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("columns", [20, 40, 200])
+def test_no_screen_is_wider_than_its_window(faulty: FaultServer, columns: int) -> None:
+    """A narrow window and a wide one: no line of the display or the list is broken by the terminal."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
+    inside("submit", "in.jsonl", "-p", "faulty", "--name", "nightly-reviews").succeeded()
+    waited, listed = see("wait", "1", columns=columns).succeeded().out, see("ls", columns=columns).succeeded().out
+    assert "job 1 in progress" in plain(waited)
+    for line in re.split(r"[\r\n]+", plain(waited + listed)):
+        assert len(line) <= columns or "\t" in line or line.startswith("hint: obatch"), line
+    assert len(plain(listed).splitlines()) == 2
+    assert faulty.batches
+
+
+@pytest.mark.slow
 def test_the_usual_time_is_from_earlier_jobs(faulty: FaultServer) -> None:
     """After three jobs with the same model, the display says how long such jobs took here."""
     assert faulty.base_url
