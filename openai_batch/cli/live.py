@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import textwrap
 import time
@@ -24,7 +25,7 @@ from .progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from openai_batch.jobs.store.records import JobRecord
 
@@ -47,6 +48,17 @@ def make_reporter(durations: Durations, *, quiet: bool = False) -> CommandReport
     if sys.stderr.isatty() and use_colour(sys.stderr):
         return LiveReporter(durations)
     return LogReporter()
+
+
+@contextlib.contextmanager
+def working(what: str, files: Sequence[str] = ()) -> Iterator[None]:
+    """Show on a terminal what is under way, until the block ends; not if it may be the input, as `-` in `files`."""
+    reporter = make_reporter(lambda _: [], quiet="-" in files)
+    reporter.busy(what)
+    try:
+        yield
+    finally:
+        reporter.close()
 
 
 class LiveReporter(CommandReporter):

@@ -184,6 +184,40 @@ def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
     assert re.findall(r"\d\t.*", shown) == [f"{number}\tcompleted, 1 of 1 request answered" for number in (1, 2)]
 
 
+SLOW = """
+import os, sys
+slow = ("openai", "tiktoken", "genai_prices")
+def note(event, args):
+    if event == "socket.connect" or (event == "import" and args[0] in slow):
+        os.write(2, b"<slow>")
+sys.addaudithook(note)
+"""
+"""A program that tells when a command begins what takes long: an import, or a connection."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("run new.jsonl -p faulty -o out.jsonl", "submit new.jsonl -p faulty", "status 1", "wait 1", "download 2"),
+        *("results 2", "report 2", "retry 2", "cancel 1", "recover -p faulty", "doctor faulty", "ls --watch"),
+        *("sample in.jsonl -p faulty", "providers test faulty", "cost p.txt -m gpt-4o-mini -p openai"),
+        *("check in.jsonl", "prepare p.txt -m gpt-4o-mini -o made.jsonl", "stats in.jsonl"),
+    ],
+)
+def test_something_is_shown_at_once(faulty: FaultServer, words: str) -> None:
+    """A terminal shows what a command is doing before its slow imports, and before a provider is asked."""
+    write("p.txt", ["hi"])
+    write("new.jsonl", [request("n")])
+    for plan in (RUNS_ON.replace("," + ",".join(["in_progress"] * 37), ""), "fault:end=completed"):
+        inside("submit", str(write("in.jsonl", [request("a", plan)])), "-p", "faulty").succeeded()
+    inside("wait", "2").succeeded()
+    shown = plain(Terminal(*words.split(), first=SLOW).finish().out)
+    assert shown.partition("<slow>")[0].strip()
+    assert "…" in shown or words.startswith("ls")
+    assert faulty.batches
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 40, 200])
 def test_no_screen_is_wider_than_its_window(faulty: FaultServer, columns: int) -> None:
