@@ -184,10 +184,12 @@ def _state(part: PartRecord) -> str:
 
 def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
     """Return a line for each of the first parts of a job that has several."""
-    texts = [
-        (f"part {part.number}", f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}")
-        for part in job.parts[:_PARTS]
-    ]
+    texts = []
+    for part in job.parts[:_PARTS]:
+        text = f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}"
+        if part.created_at is not None and part.ended_at is not None:
+            text += f" in {duration_text(max(0.0, part.ended_at - part.created_at))}"
+        texts.append((f"part {part.number}", text))
     more = len(job.parts) - _PARTS
     return [] if len(job.parts) == 1 else texts + ([("", f"… and {more:,} more parts")] if more > 0 else [])
 

@@ -144,7 +144,9 @@ def test_the_help_of_run_has_the_main_options_first() -> None:
 @pytest.mark.parametrize("words", sorted(set(LEAVES) - {"providers"}))  # `obatch help providers` is the topic
 def test_help_of_a_command_by_its_name(words: str) -> None:
     """`obatch help CMD` is `obatch CMD -h`."""
-    assert inside("help", *words.split()).succeeded().out == inside(*words.split(), "-h").succeeded().out
+    shown = inside(*words.split(), "-h").succeeded().out
+    assert inside("help", *words.split()).succeeded().out == shown
+    assert inside(*words.split(), "--help").succeeded().out == shown
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,11 @@ def test_help_for_a_word_that_is_unknown() -> None:
 def test_no_arguments_is_help() -> None:
     """`obatch` alone shows the commands and exits with 2."""
     result = invoke()
-    assert result.code == 2
-    assert "submit" in result.out + result.err
+    assert (result.code, result.out) == (2, "")
+    assert "submit" in result.err
+    shown = see()
+    assert shown.code == 2
+    assert "submit" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ OBATCH_TEST_WRITE_SCREENS=1 writes the files anew; look at them before you commi
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -70,6 +71,9 @@ def jobs(faulty: FaultServer) -> None:
         )
         db.execute("UPDATE parts SET created_at = ?, expires_at = ?", (began, began + 86430))
         db.execute("UPDATE parts SET ended_at = ? WHERE ended_at IS NOT NULL", (began + 660,))
+        phases = {"in_progress": began + 30, "finalizing": began + 600}
+        db.execute("UPDATE parts SET phases = ? WHERE job = 4", (json.dumps(phases),))
+        db.execute("UPDATE parts SET phases = json_remove(?, '$.finalizing') WHERE job = 3", (json.dumps(phases),))
     db.close()
 
 
