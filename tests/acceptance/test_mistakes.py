@@ -93,7 +93,7 @@ def test_mistakes_at_a_terminal() -> None:
     shown = see("ls", "--status", "runing", columns=60)
     assert shown.code == 2
     assert "\x1b[1;31merror:\x1b[0m --status runing is not known" in shown.out
-    for words in ("ls --status runing", "run -p openai", "providers add a b --base-url x", "status 7"):
+    for words in ("ls --status runing", "run -p openai", "providers add a b --base-url x", "status 7 --offline"):
         lines = plain(see(*words.split(), columns=40).out).splitlines()
         assert " ".join(" ".join(lines).split()) == " ".join(inside(*words.split()).err.split())
         assert all(len(line) <= 40 or " " not in line or line.startswith("hint: obatch") for line in lines), lines
