@@ -174,8 +174,7 @@ class BatchApi:
             if exc.status in _CERTAINLY_NOT_CREATED:
                 raise
             raise OutcomeUnknown(str(exc)) from exc
-        if info.input_file_id is None:
-            # Some answers hold little more than the id.
+        if info.input_file_id is None:  # some answers hold little more than the id
             with contextlib.suppress(BatchError):
                 info = self.get(info.id)
         if info.input_file_id is None and token and has_token(info.metadata, token):
