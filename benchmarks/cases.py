@@ -214,7 +214,7 @@ def parts(bench: Bench) -> Iterator[Case]:
 
 
 def ls(bench: Bench) -> Iterator[Case]:
-    """Yield a listing of many jobs."""
+    """Yield a listing of many jobs, and a TAB among them."""
     count = bench.sizes.jobs
     bench.make("jobs", count)
     commands = [
@@ -222,6 +222,8 @@ def ls(bench: Bench) -> Iterator[Case]:
         _work("sqlite3 alone: print every row", "rows", str(bench.folder / "state" / "registry.db")),
     ]
     yield Case(f"ls, {count:,} jobs", commands, count, "jobs", rounds=5)
+    completed = [_obatch("__complete", "jobs", ""), Command("Python: pass", (sys.executable, "-c", "pass"))]
+    yield Case(f"a TAB among {count:,} jobs", completed, rounds=_STARTS)
 
 
 def start(bench: Bench) -> Iterator[Case]:

@@ -134,7 +134,7 @@ complete -c obatch -n '__fish_seen_subcommand_from ls' -l status -x -a 'validati
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l provider -s p -x -k -a '(obatch __complete providers (commandline -ct))' -d 'Provider; `obatch providers` lists them'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l model -s m -x -d 'Only jobs with this model'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l since -x -d 'Only jobs that are newer than this (12h, 7d)'
-complete -c obatch -n '__fish_seen_subcommand_from ls' -l limit -x -d 'The newest N jobs; 20 in a terminal'
+complete -c obatch -n '__fish_seen_subcommand_from ls' -l last -x -d 'The newest N jobs; 20 in a terminal'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l all -d 'All jobs'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l watch -d 'Ask the providers again and again, until all have ended'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l json -d 'Print one JSON document'

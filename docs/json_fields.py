@@ -54,8 +54,21 @@ JOB: Fields = {
     ),
     "batch_ids": (TEXTS, "the ids of its batches"),
     "created_at": (TEXT_OR_NULL, f"when the job was started: {TIME}"),
-    "expires_at": (TEXT_OR_NULL, "the deadline of its batches"),
+    "expires_at": (TEXT_OR_NULL, "when the first of its batches expires"),
     "ended_at": (TEXT_OR_NULL, "when its last batch ended"),
+    "phases": (
+        {
+            "type": "object",
+            "keys": {
+                "in_progress": (TEXT_OR_NULL, ""),
+                "finalizing": (TEXT_OR_NULL, ""),
+                "cancelling": (TEXT_OR_NULL, ""),
+            },
+        },
+        "when it came to each phase, if the provider tells: its last batch to `finalizing`, its first to the others",
+    ),
+    "files_expire_at": (TEXT_OR_NULL, "when the provider deletes results that were not collected, if it tells"),
+    "deadline_at": (TEXT_OR_NULL, "the time of `--deadline`, while it is waited for"),
     "seconds": (FRACTION_OR_NULL, "how long it took, from its first batch to the end of the last"),
     "input": (TEXT_OR_NULL, "the input"),
     "input_sha256": (TEXT_OR_NULL, "the hash of its requests"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
 from openai_batch.jobs.receipt import receipt_of, used_tokens
-from openai_batch.providers.batch_info import unknown_status
+from openai_batch.providers.batch_info import PHASES, unknown_status
 from openai_batch.report.texts import duration_text, iso_time
 
 from .table import Column
@@ -47,6 +47,9 @@ def job_record(job: JobRecord) -> dict[str, Any]:
         "created_at": iso_time(job.created_at),
         "expires_at": iso_time(job.expires_at),
         "ended_at": iso_time(job.ended_at),
+        "phases": {phase: iso_time(job.phases.get(phase)) for phase in PHASES},
+        "files_expire_at": iso_time(job.files_expire_at),
+        "deadline_at": iso_time(job.deadline),
         "seconds": took(job),
         "input": job.input_path or source_of(job.input_name),
         "input_sha256": job.input_sha256,
@@ -181,10 +184,12 @@ def _state(part: PartRecord) -> str:
 
 def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
     """Return a line for each of the first parts of a job that has several."""
-    texts = [
-        (f"part {part.number}", f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}")
-        for part in job.parts[:_PARTS]
-    ]
+    texts = []
+    for part in job.parts[:_PARTS]:
+        text = f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}"
+        if part.created_at is not None and part.ended_at is not None:
+            text += f" in {duration_text(max(0.0, part.ended_at - part.created_at))}"
+        texts.append((f"part {part.number}", text))
     more = len(job.parts) - _PARTS
     return [] if len(job.parts) == 1 else texts + ([("", f"… and {more:,} more parts")] if more > 0 else [])
 
@@ -192,12 +197,14 @@ def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
 def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
     """Return the times of a job: on a terminal as people read them, in a pipe in ISO 8601."""
     expires_at = None if job.ended else job.expires_at
-    times = [("created", job.created_at), ("sent", sent_at(job)), ("expires", expires_at), ("ended", job.ended_at)]
+    times = [("created", job.created_at), ("sent", sent_at(job))]
+    times += [(phase.replace("_", " "), moment) for phase, moment in job.phases.items()]
+    times += [("expires", expires_at), ("deadline", job.deadline)]
+    times += [("ended", job.ended_at), ("files expire", job.files_expire_at)]
     if not terminal:
         return [(label, iso_time(moment) or "") for label, moment in times]
     note = f", took {took_text(job)}" if took_text(job) else ""
-    words = {"expires": "deadline"}
-    return [(words.get(label, label), _moment(at, note if label == "ended" else "")) for label, at in times]
+    return [(label, _moment(at, note if label == "ended" else "")) for label, at in times]
 
 
 def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]]:

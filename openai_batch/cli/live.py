@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import textwrap
 import time
@@ -18,12 +19,13 @@ from .progress import (
     phase_text,
     rate_text,
     size_text,
+    time_limits,
     usual_text,
     waiting_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from openai_batch.jobs.store.records import JobRecord
 
@@ -46,6 +48,17 @@ def make_reporter(durations: Durations, *, quiet: bool = False) -> CommandReport
     if sys.stderr.isatty() and use_colour(sys.stderr):
         return LiveReporter(durations)
     return LogReporter()
+
+
+@contextlib.contextmanager
+def working(what: str, files: Sequence[str] = ()) -> Iterator[None]:
+    """Show on a terminal what is under way, until the block ends; not if it may be the input, as `-` in `files`."""
+    reporter = make_reporter(lambda _: [], quiet="-" in files)
+    reporter.busy(what)
+    try:
+        yield
+    finally:
+        reporter.close()
 
 
 class LiveReporter(CommandReporter):
@@ -150,15 +163,20 @@ def step_line(what: str, done: int, total: int | None, width: int, *, fancy: boo
 
 
 def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool = True) -> list[str]:
-    """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`."""
+    """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`.
+
+    What has no room beside the phase comes first below it.
+    """
     counts, now = job.counts, time.time()
     done = f"{counts.done:,}/{counts.total:,}" if counts.total else ""
     failed = f"{counts.failed:,} failed" if counts.failed else ""
-    right = ", ".join(filter(None, [done, failed, duration_text(max(0.0, now - job.created_at))]))
+    facts = [fact for fact in (done, failed, duration_text(max(0.0, now - job.created_at))) if fact]
     left = f"job {job.id} {escape_to_line(phase_text(job))}"
-    first = _with_bar(left, right, counts.done, counts.total, width, fancy=fancy)
-    deadline = f"deadline in {duration_text(max(0.0, job.expires_at - now))}" if job.expires_at else ""
-    more = ", ".join(filter(None, [*details, rate_text(job, now), deadline]))
+    for count in range(len(facts), -1, -1):
+        first = _with_bar(left, ", ".join(facts[:count]), counts.done, counts.total, width, fancy=fancy)
+        if len(first) <= width:
+            break
+    more = ", ".join(filter(None, [*facts[count:], *details, rate_text(job, now), *time_limits(job, now)]))
     return [first, *textwrap.wrap(escape_to_line(more), width, initial_indent="  ", subsequent_indent="  ")]
 
 
@@ -168,4 +186,4 @@ def _with_bar(left: str, right: str, done: int, total: int | None, width: int, *
     if room < _BAR[0] or not total:
         return f"{left}, {right}" if right else left
     full = round(room * min(1.0, done / total))
-    return f"{left} {('━' if fancy else '#') * full}{('╌' if fancy else '-') * (room - full)} {right}"
+    return f"{left} {('━' if fancy else '#') * full}{('╌' if fancy else '-') * (room - full)} {right}".rstrip()

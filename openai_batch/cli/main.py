@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, UsageError
@@ -53,8 +54,8 @@ def _exit_code_of(argv: list[str]) -> int:
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         report_error(BatchError(f"{where}{exc.strerror or exc}"))
-    except Exception:  # noqa: BLE001 - our bug: print the traceback and ask for a report
-        _show_bug()
+    except Exception as exc:  # noqa: BLE001 - our bug: ask for a report
+        report_error(_bug(exc))
     return 1
 
 
@@ -126,16 +127,24 @@ def report_error(error: BatchError) -> None:
         errors.line("hint:", error.hint, "bold cyan")
 
 
-def _show_bug() -> None:
+def _bug(exc: Exception) -> BatchError:
+    """Return the error for an exception that nobody expected: what and where it is, and how to report it."""
     import traceback
 
     from openai_batch import __version__
 
-    from .output import errors
-
-    errors.details(traceback.format_exc().rstrip().split("\n"))
-    errors.line("error:", f"this is a bug in obatch {__version__}; sent requests are safe in the registry", "bold red")
-    errors.line("hint:", f"please report it with the lines above: {ISSUES}", "bold cyan")
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if "openai_batch" in frame.filename][-1]
+    what = "".join(traceback.format_exception_only(exc)).strip()
+    error = BatchError(
+        f"this is a bug in obatch {__version__}: {what} ({Path(ours.filename).name}:{ours.lineno});"
+        " sent requests are safe in the registry",
+        hint=f"please report it with the lines above: {ISSUES}"
+        if os.environ.get("OBATCH_DEBUG")
+        else f"please report it: {ISSUES}; the same command with OBATCH_DEBUG=1 shows more",
+    )
+    error.__cause__ = exc
+    return error
 
 
 def _flushed(code: int) -> int:

@@ -91,9 +91,13 @@ def progress_text(job: JobRecord, queued_at: float | None = None) -> str:
         texts += [f"{counts.failed:,} failed"] if counts.failed else []
     if waiting := waiting_text(job, queued_at):
         texts.append(waiting)
-    if not job.ended and job.expires_at:
-        texts.append(f"deadline in {duration_text(max(0.0, job.expires_at - time.time()))}")
-    return ", ".join(texts)
+    return ", ".join([*texts, *([] if job.ended else time_limits(job, time.time()))])
+
+
+def time_limits(job: JobRecord, now: float) -> list[str]:
+    """Return when a job must be done: by `--deadline`, and before its first batch expires."""
+    limits = (("deadline", job.deadline), ("expires", job.expires_at))
+    return [f"{word} in {duration_text(max(0.0, moment - now))}" for word, moment in limits if moment]
 
 
 def phase_text(job: JobRecord) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError
 from openai_batch.files import paths
 from openai_batch.files.atomic import part_file, publish
+from openai_batch.net.time_limit import deadline_in, until
 
 from .store import job_folder
+from .store.records import PartState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
+
+_EXPIRY_SECONDS = 5.0
+"""Seconds for the question when a file expires."""
 
 ShortFiles = dict[str, tuple[int, int]]
 """Files that are shorter than their records, by their ids: the bytes that arrived, and those on record."""
@@ -60,6 +65,20 @@ def prefetch(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord
         for file_id in _files_of(part):
             open_file(workflow, job, file_id, stack)
     return part
+
+
+def ask_expiry(workflow: Workflow, job: JobRecord) -> JobRecord:
+    """Ask when the provider deletes the results of a job that ended first, unless that or their content is known here.
+
+    Returns the job. A provider that cannot be asked, or does not tell it, changes nothing.
+    """
+    parts = (part for part in job.parts if part.state == PartState.ENDED and not is_kept(job, part))
+    part = min(parts, key=lambda part: part.ended_at or 0.0, default=None)
+    if part is not None and part.files_expire_at is None and not workflow.connections.profile(job).is_local:
+        with contextlib.suppress(BatchError), until(deadline_in(_EXPIRY_SECONDS)):
+            if (expires_at := workflow.api(job).file(_files_of(part)[0]).expires_at) is not None:
+                workflow.registry.set_part(part, files_expire_at=expires_at)
+    return workflow.registry.job(job.id)
 
 
 def keep_short(job: JobRecord, short: ShortFiles) -> None:

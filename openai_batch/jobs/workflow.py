@@ -326,6 +326,7 @@ class Workflow:
             checked_at=time.time(),
             faults=info.errors,
             usage=info.usage,
+            phases=info.phases,
         )
 
     def send(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:

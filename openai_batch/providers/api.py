@@ -73,6 +73,7 @@ class RemoteFile:
     size: int | None = None  # in bytes
     created_at: float | None = None  # Unix seconds, by the provider's clock
     filename: str | None = None  # the name it was uploaded under
+    expires_at: float | None = None  # when the provider deletes it, by the provider's clock
 
 
 class BatchApi:
@@ -173,8 +174,7 @@ class BatchApi:
             if exc.status in _CERTAINLY_NOT_CREATED:
                 raise
             raise OutcomeUnknown(str(exc)) from exc
-        if info.input_file_id is None:
-            # Some answers hold little more than the id.
+        if info.input_file_id is None:  # some answers hold little more than the id
             with contextlib.suppress(BatchError):
                 info = self.get(info.id)
         if info.input_file_id is None and token and has_token(info.metadata, token):
@@ -278,12 +278,11 @@ class BatchApi:
 
     def file(self, file_id: str) -> RemoteFile:
         """Ask for a file's record."""
-        return self._call(
-            f"ask for file {file_id}",
-            lambda client: _read_file(
-                _json_object(client.files.with_raw_response.retrieve(file_id, timeout=READ_TIMEOUT))
-            ),
-        )
+
+        def request(client: OpenAI) -> RemoteFile:
+            return _read_file(_json_object(client.files.with_raw_response.retrieve(file_id, timeout=READ_TIMEOUT)))
+
+        return self._call(f"ask for file {file_id}", request)
 
     def download(
         self,
@@ -492,6 +491,7 @@ def _read_file(data: dict[str, Any]) -> RemoteFile:
         size=size if isinstance(size, int) and size > 0 else None,
         created_at=read_time(data.get("created_at")),
         filename=data.get("filename") if isinstance(data.get("filename"), str) else None,
+        expires_at=read_time(data.get("expires_at")),
     )
 
 

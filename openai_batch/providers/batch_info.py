@@ -20,6 +20,9 @@ FINISHED = ("failed", "completed", "expired", "cancelled")
 STATUSES = ("validating", "in_progress", "finalizing", "cancelling", *FINISHED)
 """The standard words."""
 
+PHASES = ("in_progress", "finalizing", "cancelling")
+"""The statuses on the way to an end for which a batch shows when it came to them."""
+
 _LARGEST = 2**53
 """A larger count is taken as absent."""
 
@@ -106,6 +109,7 @@ class BatchInfo:
     created_at: float | None = None
     expires_at: float | None = None
     ended_at: float | None = None  # when it was completed, failed, expired or cancelled
+    phases: dict[str, float] = field(default_factory=dict)  # when it came to each of PHASES
     usage: dict[str, int] = field(default_factory=dict)  # tokens used, such as "total_tokens"
     raw: Any = field(default=None, compare=False, repr=False)  # the SDK's own object
 
@@ -144,6 +148,7 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         created_at=read_time(data.get("created_at")),
         expires_at=read_time(data.get("expires_at")),
         ended_at=next((time for time in ended if time is not None), None),
+        phases={name: time for name in PHASES if (time := read_time(data.get(f"{name}_at"))) is not None},
         usage={_clean(k): _count(v) for k, v in _dict(data.get("usage")).items() if _count(v)},
         raw=raw,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import pytest
 from support.command import PATIENCE, environment, invoke, request, write
 
 from openai_batch.cli.completion_scripts import read_commands
+from openai_batch.files import paths
 from openai_batch.inputs.request_spec import RequestSpec
 from openai_batch.results.export import form_of
 
@@ -261,6 +264,38 @@ def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> N
         assert (result.out, result.err) == ("", "")
     assert invoke("__complete", "providers", "").succeeded().err == ""
     assert (home / "state" / "registry.db").read_bytes() == content
+
+
+def processor_seconds(*words: str) -> float:
+    """Return the least processor time of some runs of Python with these words."""
+    resource = pytest.importorskip("resource")
+    ends = [0.0]
+    for _ in range(8):
+        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, env=environment(), check=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ends.append(used.ru_utime + used.ru_stime)
+    return min(end - begin for begin, end in itertools.pairwise(ends[1:]))
+
+
+def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
+    """A TAB takes a few times the start of Python, and no longer with 20,000 jobs than with one."""
+    write("in.jsonl", [request("a")])
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
+    command = ("-m", "openai_batch", "__complete", "jobs", "")
+    few = processor_seconds(*command)
+    with closing(sqlite3.connect(paths.registry_file())) as db, db:
+        db.execute("CREATE TEMP TABLE job AS SELECT * FROM jobs")
+        db.execute("CREATE TEMP TABLE part AS SELECT * FROM parts")
+        for number in range(2, 20_001):
+            db.execute("UPDATE job SET id = ?1, uid = ?1", (number,))
+            db.execute("UPDATE part SET job = ?", (number,))
+            db.execute("INSERT INTO jobs SELECT * FROM job")
+            db.execute("INSERT INTO parts SELECT * FROM part")
+    assert invoke(*command[2:]).succeeded().out.startswith("20000\t")
+    many = processor_seconds(*command)
+    assert many < 2 * few
+    assert many < 12 * processor_seconds("-c", "pass")
+    assert faulty.batches
 
 
 def test_completion_makes_nothing(home: Path) -> None:

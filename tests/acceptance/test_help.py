@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
-from support.command import COMMAND, environment, inside, invoke, plain, request, see, write
+from support.command import COMMAND, Terminal, environment, inside, invoke, plain, request, see, write
 
+import openai_batch
 from openai_batch import errors
 from openai_batch.cli.app import EPILOG, build_app
 from openai_batch.cli.help_pages import page
@@ -66,6 +67,26 @@ def test_a_flag_has_one_meaning() -> None:
                     assert meanings.setdefault(flag, meaning) == meaning, f"{flag} of {words}"
     for flag, other in (("-p", "--provider"), ("-o", "--output"), ("-q", "--quiet"), ("-n", "--dry-run")):
         assert meanings[flag][0] == [other, flag] or meanings[flag][0] == sorted([flag, other])
+
+
+ALIKE = {
+    "--output": "a file for results, or for requests",
+    "--model": "the model of requests, or of jobs",
+    "--force": "what would be refused to keep something safe",
+    "--all": "nothing is left out",
+    "--api-key-env": "the variable with the key",
+}
+"""Flags whose help has other words on some commands, and the one meaning behind them."""
+
+
+def test_a_flag_is_explained_alike() -> None:
+    """A flag that several commands share has the same words in each help, but for those that are known."""
+    explained: dict[str, set[str]] = {}
+    for leaf in LEAVES.values():
+        for parameter in leaf.params:
+            if parameter.param_type_name == "option":
+                explained.setdefault(parameter.opts[0], set()).add(f"{parameter.metavar} {parameter.help}")
+    assert {flag for flag, texts in explained.items() if len(texts) > 1} == set(ALIKE)
 
 
 @pytest.mark.parametrize("words", sorted(LEAVES))
@@ -123,7 +144,9 @@ def test_the_help_of_run_has_the_main_options_first() -> None:
 @pytest.mark.parametrize("words", sorted(set(LEAVES) - {"providers"}))  # `obatch help providers` is the topic
 def test_help_of_a_command_by_its_name(words: str) -> None:
     """`obatch help CMD` is `obatch CMD -h`."""
-    assert inside("help", *words.split()).succeeded().out == inside(*words.split(), "-h").succeeded().out
+    shown = inside(*words.split(), "-h").succeeded().out
+    assert inside("help", *words.split()).succeeded().out == shown
+    assert inside(*words.split(), "--help").succeeded().out == shown
 
 
 @pytest.mark.parametrize(
@@ -159,8 +182,11 @@ def test_help_for_a_word_that_is_unknown() -> None:
 def test_no_arguments_is_help() -> None:
     """`obatch` alone shows the commands and exits with 2."""
     result = invoke()
-    assert result.code == 2
-    assert "submit" in result.out + result.err
+    assert (result.code, result.out) == (2, "")
+    assert "submit" in result.err
+    shown = see()
+    assert shown.code == 2
+    assert "submit" in shown.out
 
 
 @pytest.mark.parametrize(
@@ -259,3 +285,30 @@ def test_the_debug_switch_adds_the_traceback() -> None:
     assert done.returncode == 6
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("error: there are no jobs yet\nhint: obatch submit FILE starts one\n")
+
+
+BROKEN = """
+from openai_batch.jobs.store.registry import Registry
+Registry.jobs = lambda *_: {}["jobs"]
+"""
+"""A program that plants a bug before the command runs."""
+
+
+def test_a_bug_is_reported_in_two_lines() -> None:
+    """An exception that nobody expected says what, where and to whom; the traceback is for OBATCH_DEBUG alone."""
+    program = f"{BROKEN}\nimport sys; from openai_batch.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "ls"]
+    for env in ({}, {"OBATCH_DEBUG": "1"}):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(env), check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        *before, error, hint = done.stderr.splitlines()
+        assert error.startswith(f"error: this is a bug in obatch {openai_batch.__version__}: KeyError: 'jobs' (ls.py:")
+        assert "hint: please report it" in hint
+        assert "https://github.com/parasail-ai/openai-batch/issues" in hint
+        assert bool(before) == bool(env)
+        assert ("Traceback" in done.stderr) == bool(env)
+    seen = Terminal("ls", first=BROKEN, columns=60).finish()
+    assert seen.code == 1
+    lines = plain(seen.out).splitlines()
+    assert lines[0].startswith("error: this is a bug")
+    assert max(map(len, lines)) <= 60

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from openai import OpenAI
-from support.command import ids, invoke, plain, request, see, write
+from support.command import environment, ids, invoke, plain, request, see, write
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -95,18 +98,32 @@ def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_ls_filters(faulty: FaultServer) -> None:
-    """--status, -p and --limit choose; quiet, JSON and plain agree on what is there."""
+    """--status, -p and --last choose; quiet, JSON and plain agree on what is there."""
     submit("one")
     submit("two", RUNS_ON)
     invoke("wait", "one").succeeded()
     invoke("status", "two").succeeded()
     assert invoke("ls", "-q", "--status", "in_progress").succeeded().out == "2\n"
     assert invoke("ls", "-q", "--status", "COMPLETED,failed").succeeded().out == "1\n"
-    assert invoke("ls", "-q", "--limit", "1").succeeded().out == "2\n"
+    assert invoke("ls", "-q", "--last", "1").succeeded().out == "2\n"
     assert invoke("ls", "-q", "-p", "openai").succeeded().out == ""
     assert [job["name"] for job in invoke("list", "--json").succeeded().json] == ["two", "one"]
     assert "no such jobs" in see("ls", "-p", "openai").succeeded().out
     assert faulty.batches
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("xargs") is None, reason="there is no xargs")
+def test_commands_compose_in_a_shell(faulty: FaultServer) -> None:
+    """What -q prints is what another command takes."""
+    for name in ("one", "two"):
+        submit(name)
+    program = f'"{sys.executable}" -m openai_batch'
+    line = f"{program} ls -q --status validating | xargs {program} wait -q"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=True)
+    assert (sorted(done.stdout.split()), done.stderr) == (["1", "2"], "")
+    assert [job["status"] for job in invoke("ls", "--json").json] == ["completed", "completed"]
+    assert len(faulty.batches) == 2
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import inside, request, see, write
+from support.command import inside, plain, request, see, write
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -89,7 +89,11 @@ def test_the_price_that_a_hint_asks_for_can_be_set(faulty: FaultServer) -> None:
 
 
 def test_mistakes_at_a_terminal() -> None:
-    """A terminal of 60 columns gets the same two lines, wrapped between words."""
+    """A narrow terminal gets the same words as a pipe, and no line is broken within one."""
     shown = see("ls", "--status", "runing", columns=60)
     assert shown.code == 2
     assert "\x1b[1;31merror:\x1b[0m --status runing is not known" in shown.out
+    for words in ("ls --status runing", "run -p openai", "providers add a b --base-url x", "status 7 --offline"):
+        lines = plain(see(*words.split(), columns=40).out).splitlines()
+        assert " ".join(" ".join(lines).split()) == " ".join(inside(*words.split()).err.split())
+        assert all(len(line) <= 40 or " " not in line or line.startswith("hint: obatch") for line in lines), lines

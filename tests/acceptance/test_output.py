@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import COMMAND, invoke, plain, request, see, write
+from support.command import COMMAND, inside, invoke, plain, request, see, write
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -56,6 +56,9 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
             "created_at",
             "expires_at",
             "ended_at",
+            "phases",
+            "files_expire_at",
+            "deadline_at",
             "seconds",
             "input",
             "input_sha256",
@@ -84,6 +87,17 @@ def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
     assert "\r" not in result.err
     assert "\x1b" not in result.err
     assert faulty.batches
+
+
+def test_a_log_tells_each_change_and_that_it_is_alive(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe there is one line for a change, and one a minute while nothing changes."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress,in_progress,in_progress")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    assert inside("wait").succeeded().err.count("job 1: in progress") == 1
+    monkeypatch.setattr("openai_batch.cli.progress.HEARTBEAT", 0.0)
+    inside("submit", "in.jsonl", "-p", "faulty", "--again").succeeded()
+    assert inside("wait", "2").succeeded().err.count("job 2: in progress") > 1
+    assert len(faulty.batches) == 2
 
 
 @pytest.mark.slow

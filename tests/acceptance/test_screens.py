@@ -5,6 +5,7 @@ OBATCH_TEST_WRITE_SCREENS=1 writes the files anew; look at them before you commi
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -70,6 +71,9 @@ def jobs(faulty: FaultServer) -> None:
         )
         db.execute("UPDATE parts SET created_at = ?, expires_at = ?", (began, began + 86430))
         db.execute("UPDATE parts SET ended_at = ? WHERE ended_at IS NOT NULL", (began + 660,))
+        phases = {"in_progress": began + 30, "finalizing": began + 600}
+        db.execute("UPDATE parts SET phases = ? WHERE job = 4", (json.dumps(phases),))
+        db.execute("UPDATE parts SET phases = json_remove(?, '$.finalizing') WHERE job = 3", (json.dumps(phases),))
     db.close()
 
 
@@ -119,7 +123,7 @@ def test_the_end_of_a_run(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> None:
-    """A terminal says how many there are; --all, --limit and the filters decide; a pipe gets every job."""
+    """A terminal says how many there are; --all, --last and the filters decide; a pipe gets every job."""
     assert faulty.base_url
     for number in range(22):
         write("in.jsonl", [request("a", f"model-{number}")])
@@ -130,9 +134,9 @@ def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> Non
     everything = plain(see("ls", "--all", columns=80).succeeded().out)
     assert len(everything.splitlines()) == 23
     assert "--all" not in everything
-    assert len(plain(see("ls", "--limit", "3", columns=80).out).splitlines()) == 5
+    assert len(plain(see("ls", "--last", "3", columns=80).out).splitlines()) == 5
     assert len(inside("ls").rows) == len(inside("ls", "-q").rows) == len(inside("ls", "--json").json) == 22
-    assert inside("ls", "--limit", "2", "-q").out == "22\n21\n"
+    assert inside("ls", "--last", "2", "-q").out == "22\n21\n"
     assert inside("ls", "-m", "model-3", "-q").out == "4\n"
     assert len(inside("ls", "--since", "1h").rows) == 22
     time.sleep(1.1)
@@ -182,6 +186,54 @@ def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
         assert re.search(rf"job {number} in progress ╌+ 0/1, \d+ s", shown), shown
     assert "time left" not in shown
     assert re.findall(r"\d\t.*", shown) == [f"{number}\tcompleted, 1 of 1 request answered" for number in (1, 2)]
+
+
+SLOW = """
+import os, sys
+slow = ("openai", "tiktoken", "genai_prices")
+def note(event, args):
+    if event == "socket.connect" or (event == "import" and args[0] in slow):
+        os.write(2, b"<slow>")
+sys.addaudithook(note)
+"""
+"""A program that tells when a command begins what takes long: an import, or a connection."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("run new.jsonl -p faulty -o out.jsonl", "submit new.jsonl -p faulty", "status 1", "wait 1", "download 2"),
+        *("results 2", "report 2", "retry 2", "cancel 1", "recover -p faulty", "doctor faulty", "ls --watch"),
+        *("sample in.jsonl -p faulty", "providers test faulty", "cost p.txt -m gpt-4o-mini -p openai"),
+        *("check in.jsonl", "prepare p.txt -m gpt-4o-mini -o made.jsonl", "stats in.jsonl"),
+    ],
+)
+def test_something_is_shown_at_once(faulty: FaultServer, words: str) -> None:
+    """A terminal shows what a command is doing before its slow imports, and before a provider is asked."""
+    write("p.txt", ["hi"])
+    write("new.jsonl", [request("n")])
+    for plan in (RUNS_ON.replace("," + ",".join(["in_progress"] * 37), ""), "fault:end=completed"):
+        inside("submit", str(write("in.jsonl", [request("a", plan)])), "-p", "faulty").succeeded()
+    inside("wait", "2").succeeded()
+    shown = plain(Terminal(*words.split(), first=SLOW).finish().out)
+    assert shown.partition("<slow>")[0].strip()
+    assert "…" in shown or words.startswith("ls")
+    assert faulty.batches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [20, 40, 200])
+def test_no_screen_is_wider_than_its_window(faulty: FaultServer, columns: int) -> None:
+    """A narrow window and a wide one: no line of the display or the list is broken by the terminal."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
+    inside("submit", "in.jsonl", "-p", "faulty", "--name", "nightly-reviews").succeeded()
+    waited, listed = see("wait", "1", columns=columns).succeeded().out, see("ls", columns=columns).succeeded().out
+    assert "job 1 in progress" in plain(waited)
+    for line in re.split(r"[\r\n]+", plain(waited + listed)):
+        assert len(line) <= columns or "\t" in line or line.startswith("hint: obatch"), line
+    assert len(plain(listed).splitlines()) == 2
+    assert faulty.batches
 
 
 @pytest.mark.slow

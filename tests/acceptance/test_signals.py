@@ -130,6 +130,29 @@ def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
     assert not faulty.seen("POST", "/batches/.*/cancel")
 
 
+SLOW_END = """
+import time
+from openai_batch.jobs.workflow import Workflow
+Workflow.close = lambda _: (print("closing", flush=True), time.sleep(PATIENCE))
+"""
+"""A program that makes the end of every command slow."""
+
+
+def test_a_second_control_c_ends_at_once(faulty: FaultServer) -> None:
+    """Who does not want to wait for the end of an interrupted command presses Ctrl-C again."""
+    write("in.jsonl", [request("a", RUNS_ON)])
+    invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
+    terminal = Terminal("wait", first=f"PATIENCE = {PATIENCE}\n{SLOW_END}")
+    terminal.child.expect("job 1 in progress")
+    terminal.child.sendintr()
+    terminal.child.expect("closing")
+    begun = time.monotonic()
+    terminal.child.sendintr()
+    assert terminal.finish().code == -signal.SIGINT
+    assert time.monotonic() - begun < PATIENCE / 2
+    assert not faulty.seen("POST", "/batches/.*/cancel")
+
+
 def test_cancel_can_be_declined(faulty: FaultServer) -> None:
     """At a terminal `cancel` asks, and no means that nothing is sent."""
     write("in.jsonl", [request("a", RUNS_ON)])
@@ -145,7 +168,7 @@ def test_output_cut_short_is_silent(faulty: FaultServer) -> None:
     """A reader that has had enough, such as `head -1`, ends a command without a word on standard error."""
     write("in.jsonl", [request(f"r{n}", text="x" * 500) for n in range(2000)])
     invoke("run", "in.jsonl", "-p", "faulty", "-q").succeeded()
-    for words in ("download -o - -q --force", "ls", "--help", "providers"):
+    for words in ("download -o - -q --force", "ls", "--help", "providers", "__complete providers ''"):
         line = f'"{sys.executable}" -m openai_batch {words} | head -c 1'
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=True)
         assert (len(done.stdout), done.stderr) == (1, ""), words

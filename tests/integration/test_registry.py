@@ -175,6 +175,8 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
             ("jobs", "max_cost"),
             ("parts", "costs"),
             ("jobs", "deadline"),
+            ("parts", "phases"),
+            ("parts", "files_expire_at"),
         ):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")

@@ -29,7 +29,7 @@ CASES = {
     "check": (2, ["obatch check", "parsing the lines with msgspec", "reading the bytes"]),
     "join": (2, ["obatch: collect", "all lines in a dict, then out", "reading and writing the bytes"]),
     "parts": (2, ["obatch run, 4 at a time", "obatch run, 1 at a time", "obatch run, 16 at a time"]),
-    "ls": (1, ["obatch ls", "sqlite3 alone: print every row"]),
+    "ls": (1, ["obatch ls", "sqlite3 alone: print every row", "obatch __complete jobs"]),
     "start": (1, ["obatch --version", "obatch --help", "obatch ls", "obatch __complete jobs", "a bare Typer program"]),
     "growth": (
         1,

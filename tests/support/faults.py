@@ -73,7 +73,8 @@ class FaultServer:
     refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
     `queue_words` is what it says. `clock` is how many seconds its clock is ahead. `models` are listed (None: there is
     no such list). With `by_key` each key is an account
-    of its own, and `trespasses` are the requests for a batch of another key. `also` is shown in each batch.
+    of its own, and `trespasses` are the requests for a batch of another key. `also` is shown in each
+    batch, and `files_expire_at` in each file.
     """
 
     def __init__(self) -> None:
@@ -91,6 +92,7 @@ class FaultServer:
         self.by_key = False
         self.trespasses: list[Request] = []
         self.also: dict[str, Any] = {}
+        self.files_expire_at: float | None = None
         self._plans: dict[str, Plan] = {}
         self._pending: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
@@ -433,7 +435,7 @@ class FaultServer:
         elif fault and fault.kind == "nobytes":
             exchange.answer(_file_view(file) | {"bytes": None})
         else:
-            exchange.answer(_file_view(file), fault, self._elsewhere)
+            exchange.answer(_file_view(file) | {"expires_at": self.files_expire_at}, fault, self._elsewhere)
 
 
 def _file_view(file: StoredFile) -> dict[str, Any]:

@@ -51,8 +51,9 @@ def cancel(
     If one cannot be cancelled, the others still are.
     """
     output = Output(as_json=json, quiet=quiet)
-    with session(quiet=quiet) as current:
+    with session(quiet=quiet, busy=True) as current:
         found = current.find_all(jobs, provider, use=not dry_run)
+        current.reporter.close()  # a question or data may follow
         if dry_run:
             plans = [job_record(job) | dict(zip(("would", "because"), _plan(job), strict=True)) for job in found]
             output.listing(plans, PLAN_COLUMNS, lambda record: str(record["id"]), "")
@@ -60,6 +61,7 @@ def cancel(
         running = [job for job in found if not job.ended]
         if not yes and running and (len(running) > 1 or not jobs):
             _ask(running)
+        current.reporter.busy("asking the provider to cancel")
         failed = _cancel_all(current, found, give_up=give_up)
         current.reporter.close()
         registry = current.workflow.registry

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openai_batch.cli.live import working
 from openai_batch.cli.options import JsonOpt, ProviderOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.errors import InputError, count_text
@@ -40,7 +41,8 @@ def check(
     output = Output(as_json=json)
     results: list[CheckResult] = []
     for name in names:
-        result = check_input(name, provider)
+        with working(f"checking {name}", [name]):
+            result = check_input(name, provider)
         if not json:
             _show(output, result, alone=len(names) == 1, named=provider is not None)
         results.append(result)

@@ -8,6 +8,7 @@ import typer
 
 from openai_batch.cli.cost_format import show_estimate, show_spending
 from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.live import working
 from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
@@ -59,14 +60,16 @@ def cost(
         if not files and inputs.sql is None:
             show_spending(output, spending(current.workflow.registry.jobs(None)))
             return
-        made = make_requests(
-            inputs.open(files, folder),
-            folder,
-            request.spec(),
-            provider,
-            limit=inputs.limit,
-            skip_empty=inputs.skip_empty,
-        )
-        spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)
-        once = made.columns is not None if dedup is None else dedup
-        show_estimate(output, cost_of_input(current.workflow, spec, folder, dedup=once))
+        with working("counting tokens", files or []):
+            made = make_requests(
+                inputs.open(files, folder),
+                folder,
+                request.spec(),
+                provider,
+                limit=inputs.limit,
+                skip_empty=inputs.skip_empty,
+            )
+            spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)
+            once = made.columns is not None if dedup is None else dedup
+            estimate = cost_of_input(current.workflow, spec, folder, dedup=once)
+        show_estimate(output, estimate)

@@ -56,8 +56,8 @@ def ls(
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=0, help=f"The newest N jobs; {SCREEN} in a terminal.")
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", min=1, help=f"The newest N jobs; {SCREEN} in a terminal.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
     watch: Annotated[
@@ -76,7 +76,7 @@ def ls(
     screen = output.terminal and not json and not quiet
     if watch and not screen:
         raise UsageError("--watch needs a terminal", hint="obatch wait prints a line for each change")
-    shown = None if everything or limit == 0 else limit or (SCREEN if screen else None)
+    shown = None if everything else last or (SCREEN if screen else None)
     registry = Registry()
     wanted = _Wanted(provider, _statuses(status, registry), model, seconds(since))
     if watch:

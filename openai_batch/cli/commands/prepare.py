@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.live import working
 from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from openai_batch.inputs.formats import Inputs
+    from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
 
 EPILOG = """Examples:
@@ -80,6 +84,11 @@ def prepare(
         check_target(target, force=force)
     with TemporaryDirectory(prefix="obatch-") as folder:
         opened = inputs.open(files, Path(folder))
+
+        def make(handle: BinaryIO) -> Prepared:
+            with working("reading the input", files or ["-"]):
+                return write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
+
         if show:
             _show(
                 opened,
@@ -90,22 +99,22 @@ def prepare(
             )
         elif dry_run:
             with Path(folder, "requests.jsonl").open("wb") as handle:
-                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
+                made = make(handle)
             note_prepared(made)
             _say_dry(spec, made.requests, output, as_json=json)
         elif target is not None:
-            with part_file(target) as (handle, part):
-                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
-                publish(handle, part, target, replace=force)
+            with part_file(target) as (out, part):
+                made = make(out)
+                publish(out, part, target, replace=force)
             note_prepared(made)
             _conclude(spec, made.requests, target, as_json=json)
         else:
-            with Path(folder, "requests.jsonl").open("w+b") as handle:
-                made = write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
+            with Path(folder, "requests.jsonl").open("w+b") as copy:
+                made = make(copy)
                 note_prepared(made)
-                handle.seek(0)
+                copy.seek(0)
                 array = JsonArray() if json else None
-                shutil.copyfileobj(handle, array or json_stream(), 1 << 20)
+                shutil.copyfileobj(copy, array or json_stream(), 1 << 20)
                 if array is not None:
                     array.finish()
 

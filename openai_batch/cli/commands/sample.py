@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.live import working
 from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
@@ -54,21 +55,23 @@ def sample(
     from openai_batch.jobs.make_requests import make_requests
 
     with session(quiet=True) as current, workspace() as folder:
-        made = make_requests(
-            inputs.open(files, folder),
-            folder,
-            request.spec(),
-            provider,
-            limit=inputs.limit,
-            skip_empty=inputs.skip_empty,
-        )
+        with working("reading the input", files or []):
+            made = make_requests(
+                inputs.open(files, folder),
+                folder,
+                request.spec(),
+                provider,
+                limit=inputs.limit,
+                skip_empty=inputs.skip_empty,
+            )
         if made.prepared is not None:
             note_prepared(made.prepared)
         spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)
         count = min(number, spec.batch_file.report.requests)
         errors.note(f"{count_text(count, 'request')} to {spec.provider}, outside of a batch, at the full price")
         once = made.columns is not None if dedup is None else dedup
-        tried = use_case.sample(current.workflow, spec, folder, count, dedup=once)
+        with working(f"waiting for {spec.provider}"):
+            tried = use_case.sample(current.workflow, spec, folder, count, dedup=once)
         show_sample(Output(as_json=json), tried)
     failed = sum(not row.result.outcome.answered for row in tried.rows)
     if failed:

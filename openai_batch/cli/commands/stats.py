@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from openai_batch.cli.live import working
 from openai_batch.cli.options import JsonOpt
 from openai_batch.cli.output import Output, note_terminal_input
 from openai_batch.cli.report_format import cause_lines, histograms
@@ -37,7 +38,8 @@ def stats(
 
     hide_known_keys()
     note_terminal_input([file])
-    found = file_stats(file)
+    with working("reading the file", [file]):
+        found = file_stats(file)
     output = Output(as_json=json)
     lines = found.lines()
     if output.terminal:

@@ -35,10 +35,14 @@ def status(
     quiet: QuietOpt = False,
 ) -> None:
     """Show the status of a job. A batch that was created elsewhere is added by its id."""
+    from openai_batch.jobs.provider_files import ask_expiry
+
     with session(quiet=quiet or not sys.stderr.isatty(), busy=not offline) as current:
         found = current.find(job, provider)
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
+        if not offline and found.ended:
+            found = ask_expiry(current.workflow, found)
         current.reporter.close()
         show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
         if not json and not quiet:

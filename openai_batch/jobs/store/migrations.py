@@ -99,4 +99,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE parts ADD COLUMN costs TEXT",
     ),
     ("ALTER TABLE jobs ADD COLUMN deadline REAL",),
+    (
+        "ALTER TABLE parts ADD COLUMN phases TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE parts ADD COLUMN files_expire_at REAL",
+    ),
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.providers.batch_info import FINISHED, STATUSES, BatchFault, Counts
+from openai_batch.providers.batch_info import FINISHED, PHASES, STATUSES, BatchFault, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,6 +107,8 @@ class PartRecord:
     refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
     queued: bool = False  # whether it is not sent because the provider's queue is full
     last_error: str | None = None  # why the last try to send it failed
+    phases: dict[str, float] = field(default_factory=dict)  # when its batch came to each phase (`batch_info.PHASES`)
+    files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
     costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
@@ -314,6 +316,22 @@ class JobRecord:
         """When the last of its batches ended, in Unix seconds; None while the job runs."""
         times = [part.ended_at for part in self.parts]
         return max((time for time in times if time), default=None) if self.ended else None
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """When it came to each phase: with its last batch to "finalizing", with its first one to the others."""
+        parts = [part for part in self.parts if not part.withdrawn and not part.direct]
+        batches = [part.phases if part.batch_id else {} for part in parts]
+        times = {phase: [batch[phase] for batch in batches if phase in batch] for phase in PHASES}
+        if len(times["finalizing"]) < len(batches):
+            times["finalizing"] = []
+        return {phase: max(known) if phase == "finalizing" else min(known) for phase, known in times.items() if known}
+
+    @property
+    def files_expire_at(self) -> float | None:
+        """When the provider deletes the first results that were not collected, in Unix seconds, if that is known."""
+        parts = (part for part in self.parts if part.state == PartState.ENDED)
+        return min((part.files_expire_at for part in parts if part.files_expire_at), default=None)
 
     @property
     def faults(self) -> list[BatchFault]:

@@ -82,5 +82,6 @@ def read_part(row: sqlite3.Row) -> PartRecord:
     counts = Counts(values.pop("total"), values.pop("completed"), values.pop("failed"))
     faults = tuple(BatchFault(*fault) for fault in json.loads(values.pop("faults")))
     state, usage = PartState(values.pop("state")), json.loads(values.pop("usage"))
+    phases = json.loads(values.pop("phases", "{}"))  # a file of an earlier schema has none
     queued = bool(values.pop("queued"))
-    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, queued=queued, **values)
+    return PartRecord(state=state, counts=counts, faults=faults, usage=usage, phases=phases, queued=queued, **values)

@@ -34,12 +34,23 @@ def job(*, queued: int = 0) -> JobRecord:
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_a_job_has_everything_at_every_width(columns: int) -> None:
-    """Phase, bar, counts, time, rate, the usual time and the deadline are there, and no line is too long."""
+    """Phase, bar, counts, time, rate, the usual time and its end are there, and no line is too long."""
     lines = job_lines(job(), columns, ["usually 11 min; 9 of 10 within 2 h"])
     assert max(map(len, lines)) <= columns
     assert lines[0].startswith("job 1 in progress ━")
     assert lines[0].endswith("300/1,000, 2 failed, 1 min 05 s")
-    assert " ".join(" ".join(lines[1:]).split()) == ("usually 11 min; 9 of 10 within 2 h, 5/s, deadline in 23 h 00 min")
+    assert " ".join(" ".join(lines[1:]).split()) == ("usually 11 min; 9 of 10 within 2 h, 5/s, expires in 23 h 00 min")
+
+
+def test_no_line_is_wider_than_the_window() -> None:
+    """At every width from 20 to 200 columns, each line fits, and all is said: in more lines, or without a bar."""
+    details = ["2 of 3 parts waiting for 1 min 15 s: the provider's queue is full", "usually 11 min"]
+    said = "job 1 in progress 300/1,000, 2 failed, 1 min 05 s " + ", ".join(details) + ", 5/s, expires in 23 h 00 min"
+    for columns in range(20, 201):
+        lines = job_lines(job(), columns, details)
+        assert max(map(len, lines)) <= columns, lines
+        shown = "".join(char for char in " ".join(lines) if char not in "━╌").replace(",", "")
+        assert shown.split() == said.replace(",", "").split(), lines
 
 
 def test_a_full_queue_is_told_with_its_time() -> None:
