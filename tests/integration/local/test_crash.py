@@ -90,8 +90,8 @@ def test_killed_while_the_disk_hangs(tmp_path: Path, echo: EchoUpstream) -> None
         with server.client() as client:
             done = finish(client, batch)
             answers = lines(client, done.output_file_id)
+            assert counts_of(client, done) == (len(texts), len(texts), 0)
         assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(len(texts))]
-        assert counts_of(client, done) == (len(texts), len(texts), 0)
         assert asked() == len(texts) + lost
 
 
