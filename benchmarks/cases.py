@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,11 +221,42 @@ def ls(bench: Bench) -> Iterator[Case]:
     bench.make("jobs", count)
     commands = [
         _obatch("ls"),
+        _work("a bare Typer program", "hello"),
         _work("sqlite3 alone: print every row", "rows", str(bench.folder / "state" / "registry.db")),
     ]
     yield Case(f"ls, {count:,} jobs", commands, count, "jobs", rounds=5)
     completed = [_obatch("__complete", "jobs", ""), Command("Python: pass", (sys.executable, "-c", "pass"))]
     yield Case(f"a TAB among {count:,} jobs", completed, rounds=_STARTS)
+
+
+def local(bench: Bench) -> Iterator[Case]:
+    """Yield batches of the local provider: with an upstream that answers at once, and with the embedded engine."""
+    count = max(1, bench.sizes.requests // 5)
+    bench.make("requests", "input.jsonl", count, count * _REQUEST)
+    with _process([sys.executable, str(HERE.parent / "tests" / "support" / "instant.py")]) as url:
+        for workers in (8, 64):
+            settings = json.dumps({"upstream": url, "concurrency": workers})
+            commands = [
+                _work("obatch: the local executor", "local_batch", settings, "input.jsonl"),
+                _work("aiohttp alone", "bare_calls", url, "input.jsonl", workers),
+            ]
+            yield Case(f"local batch of {count:,} requests, {workers} at a time", commands, count, "rows")
+    chats = max(4, count // 200)
+    bench.make("chats", "chats.jsonl", chats)
+    absent = "" if find_spec("xllamacpp") else "not installed"
+    engines = [
+        replace(
+            _work(
+                f"one process, {slots} at a time",
+                "local_batch",
+                f'{{"concurrency": 1, "slots": {slots}}}',
+                "chats.jsonl",
+            ),
+            absent=absent,
+        )
+        for slots in (8, 1)
+    ]
+    yield Case(f"embedded engine, {chats} chats", engines, chats, "rows")
 
 
 def start(bench: Bench) -> Iterator[Case]:
@@ -262,7 +295,7 @@ def growth(bench: Bench) -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Case]]] = {
-    each.__name__: each for each in (prepare, check, join, trip, parts, ls, start, growth)
+    each.__name__: each for each in (prepare, check, join, trip, parts, local, ls, start, growth)
 }
 
 
@@ -317,6 +350,13 @@ def _server(bench: Bench, size: int, *link: float) -> Iterator[str]:
     folder = bench.folder / "provider"
     folder.mkdir(exist_ok=True)
     words = [sys.executable, str(HERE / "server.py"), str(folder), str(size), *map(str, link)]
+    with _process(words) as url:
+        yield url
+
+
+@contextmanager
+def _process(words: list[str]) -> Iterator[str]:
+    """Run a server that prints its URL, and ends when its standard input is closed."""
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or process.stdin is None:
             raise SystemExit("the server has no pipes")

@@ -47,6 +47,16 @@ def requests(path: str, count: str, size: str) -> None:
             out.write(_request(number, length))
 
 
+def chats(path: str, count: str) -> None:
+    """Write a batch input of short chats for the embedded engine, with answers of 64 tokens at most."""
+    with Path(path).open("w", encoding="utf-8") as out:
+        for number in range(int(count)):
+            asked = {"role": "user", "content": f"Write a few sentences about the number {number} and the sea."}
+            body = {"model": "SmolLM2-135M-Instruct", "messages": [asked], "temperature": 0, "max_tokens": 64}
+            line = {"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+            out.write(json.dumps(line) + "\n")
+
+
 def table(source: str, target: str) -> None:
     """Write the prompts of a batch input as CSV: `custom_id`, `prompt`."""
     with Path(source).open("rb") as lines, Path(target).open("w", encoding="utf-8", newline="") as out:
@@ -181,5 +191,7 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
 
 
 if __name__ == "__main__":
-    kinds: dict[str, Callable[..., None]] = {each.__name__: each for each in (prompts, requests, table, results, jobs)}
+    kinds: dict[str, Callable[..., None]] = {
+        each.__name__: each for each in (prompts, requests, chats, table, results, jobs)
+    }
     kinds[sys.argv[1]](*sys.argv[2:])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 _CHUNK = 1 << 20
 _ENDPOINT = "/v1/chat/completions"
@@ -138,6 +138,73 @@ def bare_trip(url: str, source: str, target: str) -> None:
                 out.write(chunk)
 
 
+def local_batch(settings: str, source: str) -> None:
+    """Run a batch with the local provider's executor and these settings (JSON), from its input to its result files."""
+    import asyncio
+    import json
+    import os
+    import tempfile
+
+    from openai_batch.files import paths
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        os.environ["OBATCH_STATE_DIR"] = folder
+        shutil.copy(source, paths.private_dir(paths.local_dir() / "files") / "file-1")
+        asyncio.run(_local_batch(json.loads(settings)))
+
+
+async def _local_batch(values: dict[str, Any]) -> None:
+    import asyncio
+    import time
+
+    from openai_batch.files import paths
+    from openai_batch.local.model import ensure_model
+    from openai_batch.local.server import _Backend
+    from openai_batch.local.settings import LocalSettings
+    from openai_batch.local.store import BatchRecord, FileRecord, Store
+
+    settings = LocalSettings.from_mapping(values)
+    now = time.time()
+    store = Store(paths.local_dir() / "store.db")
+    store.add_file(FileRecord("file-1", 1, now, None, "f.jsonl", "batch", ""))
+    store.add_batch(BatchRecord("batch_1", _ENDPOINT, "file-1", "24h", "validating", now, now + 86400))
+    store.close()
+    backend = _Backend(settings, None if settings.upstream else ensure_model(), None)
+    await backend.start()
+    while backend.executor.active:  # noqa: ASYNC110 - no event marks the end
+        await asyncio.sleep(0.1)
+    done = backend.store.batch("batch_1")
+    await backend.close()
+    if done is None or done.completed != done.total or not done.total:
+        raise SystemExit(f"not all requests were answered: {done}")
+
+
+def bare_calls(url: str, source: str, workers: str) -> None:
+    """Send the same requests with aiohttp alone, so many at a time, and write the answers down as they come."""
+    import asyncio
+
+    with Path(source).open("rb") as lines, Path("bare.jsonl").open("wb") as out:
+        asyncio.run(_bare_calls(url, lines, out, int(workers)))
+
+
+async def _bare_calls(url: str, lines: BinaryIO, out: BinaryIO, workers: int) -> None:
+    import asyncio
+
+    import aiohttp
+    import msgspec
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def work() -> None:
+            for line in lines:
+                body = msgspec.json.encode(msgspec.json.decode(line)["body"])
+                kind = {"Content-Type": "application/json"}
+                async with session.post(f"{url}/chat/completions", data=body, headers=kind) as answer:
+                    out.write(await answer.read())
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+
+
 def rows(path: str) -> None:
     """Print every job of a registry with the standard library alone."""
     import sqlite3
@@ -168,7 +235,10 @@ def versions(*names: str) -> None:
     print(", ".join(f"{name} {metadata.version(name)}" for name in names))
 
 
-_ALL = (read, copy, parse, old_prepare, join, join_in_memory, copy_all, trip, bare_trip, rows, hello, versions)
+_ALL = (
+    *(read, copy, parse, old_prepare, join, join_in_memory, copy_all, trip, bare_trip, local_batch, bare_calls),
+    *(rows, hello, versions),
+)
 
 if __name__ == "__main__":
     {each.__name__: each for each in _ALL}[sys.argv[1]](*sys.argv[2:])

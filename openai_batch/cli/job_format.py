@@ -1,6 +1,6 @@
 """How jobs are printed: the record of `--json`, the columns of `ls`, and the lines of `status`.
 
-The keys of the record are a contract: new ones may be added, none changed.
+The keys of the record and the columns in a pipe are a contract: new ones may be added, none changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openai_batch.report.texts import duration_text, iso_time
 from .table import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from openai_batch.jobs.store.records import JobRecord, PartRecord
 
@@ -108,7 +108,7 @@ def _without_answer(record: dict[str, Any]) -> str:
     return f"{failed:,}" if failed else ""
 
 
-# The columns of `ls` in a terminal, which hides those without text, and then those in a pipe.
+# The columns of `ls` in a terminal, which hides those without text.
 JOB_COLUMNS = (
     Column("job", _field("id"), None),
     Column("name", _field("name"), None, cut=True),
@@ -120,16 +120,23 @@ JOB_COLUMNS = (
     Column("provider", _field("provider"), None, cut=True, optional=True),
     Column("input", _file_name("input"), None, cut=True, optional=True),
     Column("output", _file_name("output"), None, cut=True, optional=True),
-    Column("job", None, _field("id")),
-    Column("name", None, _field("name")),
-    Column("provider", None, _field("provider")),
-    Column("status", None, _field("status")),
-    Column("done", None, lambda r: str(r["requests"]["completed"] + r["requests"]["failed"])),
-    Column("requests", None, lambda r: str(r["requests"]["total"])),
-    Column("model", None, _field("model")),
-    Column("created", None, _field("created_at")),
-    Column("batch", None, lambda r: " ".join(r["batch_ids"])),
 )
+
+
+def _pipe_cells(job: JobRecord) -> tuple[str, ...]:
+    """Return the columns of `ls` in a pipe: no more of a job is worked out, since there may be thousands."""
+    counts = job.counts
+    return (
+        str(job.id),
+        job.name or "",
+        job.provider,
+        job.status,
+        str(counts.completed + counts.failed),
+        str(counts.total),
+        job.model or "",
+        iso_time(job.created_at) or "",
+        " ".join(job.batch_ids),
+    )
 
 
 def tokens_text(usage: dict[str, int]) -> str:
@@ -239,6 +246,11 @@ def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> Non
     output.record(job_record(job), quiet or str(job.id), job_lines(job, terminal=output.terminal))
 
 
-def show_jobs(output: Output, jobs: Iterable[JobRecord], empty: str = "") -> None:
+def show_jobs(output: Output, jobs: Sequence[JobRecord], empty: str = "") -> None:
     """Print a table of jobs; with -q their numbers. `empty` is the message if there are none."""
-    output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)
+    if output.as_json or output.terminal or not jobs:
+        output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)
+    elif output.quiet:
+        output.lines(str(job.id) for job in jobs)
+    else:
+        output.rows(map(_pipe_cells, jobs))

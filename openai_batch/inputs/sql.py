@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from .readers import Rows
 
-_FETCH = 1000
+_FETCH, _FEW = 1000, 4
+_FETCH_BYTES = 50_000_000  # a view can make a long text in each of many rows
 _MEMORY = "1GB"  # larger sorts and joins use the work folder; reading a row group needs up to 400 MB
 _REMEDY = "fix the query"
 
@@ -52,7 +53,7 @@ def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Ro
         if cursor.description is None:
             raise InputError(f"{name}: the statement returns no rows", hint="write a SELECT")
         columns = [item[0] for item in cursor.description]
-        yield from _fetched(columns, lambda count: run(cursor.fetchmany, count), sqlite3.Error)
+        yield from _fetched(columns, lambda: run(_some_rows, cursor), sqlite3.Error)
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
             hint = _REMEDY if not values else "is it a Parquet file?"
             raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
         columns = [item[0] for item in cursor.description or ()]
-        yield from _fetched(columns, lambda count: run(cursor.fetchmany, count), duckdb.Error)
+        yield from _fetched(columns, lambda: run(cursor.fetchmany, _FETCH), duckdb.Error)
 
 
 def connected(folder: Path) -> Any:
@@ -137,7 +138,7 @@ def connected(folder: Path) -> Any:
     return base
 
 
-def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], error: type[Exception]) -> Rows:
+def _fetched(columns: list[str], fetch: Callable[[], list[Any]], error: type[Exception]) -> Rows:
     repeated = next((column for n, column in enumerate(columns) if column in columns[:n]), None)
     if repeated is not None:
         yield None, problem(None, f"two columns are called {repeated!r}", "give them different names with AS")
@@ -145,7 +146,7 @@ def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], error: type[
     number = 0
     while True:
         try:
-            rows = fetch(_FETCH)
+            rows = fetch()
         except (error, ValueError, OverflowError) as exc:
             yield number + 1, problem(number + 1, f"the row cannot be read: {_first_line(exc)}", "fix the data")
             return
@@ -154,6 +155,16 @@ def _fetched(columns: list[str], fetch: Callable[[int], list[Any]], error: type[
         for row in rows:
             number += 1
             yield number, dict(zip(columns, row, strict=True))
+
+
+def _some_rows(cursor: Any) -> list[Any]:
+    """Return the next rows of a cursor: fewer of them if they are long."""
+    rows: list[Any] = []
+    size = 0
+    while len(rows) < _FETCH and size < _FETCH_BYTES and (few := cursor.fetchmany(_FEW)):
+        rows += few
+        size += sum([len(cell) for row in few for cell in row if isinstance(cell, str | bytes)])
+    return rows
 
 
 def _first_line(exc: Exception) -> str:

@@ -36,11 +36,11 @@ def _start(config: dict[str, Any]) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
-    params.n_ctx = config["context"]
+    params.n_parallel = config["slots"]
+    params.n_ctx = config["context"] * config["slots"]
     # An embedding's text must fit into one physical batch.
     params.n_batch = params.n_ubatch = config["context"]
     params.n_predict = config["max_output_tokens"]
-    params.n_parallel = 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # With a pooling type the same model answers chats and embeddings.
     params.embedding = True

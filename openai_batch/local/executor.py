@@ -1,42 +1,38 @@
 """Run batches: a pool of workers takes rows, one each at a time, from all batches that are in progress.
 
-A result is on the disk before its worker takes another row; results of many workers share one commit. So after a crash
-no more rows are run again than there are workers. Shutting down cancels nothing: unfinished batches go on at the next
-start.
+Results are written in groups (`backlog.py`) while the workers go on. So after a crash no more rows are run again than
+the backlog holds and workers are there. Shutting down cancels nothing: unfinished batches go on at the next start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from openai_batch.errors import BatchError
-from openai_batch.escapes import escape_newlines
-from openai_batch.files.atomic import sync
 
 from .api_objects import Refused
+from .backlog import PAUSE_AFTER_FAULT, Backlog
 from .batches import Interrupted, fault, validate
 from .publish import publish
-from .result_lines import ResultRecord, error_line, response_line
+from .result_lines import error_line, response_line
 from .running_batch import RunningBatch
-from .store import ACTIVE, RowResult
+from .server_log import log
+from .store import ACTIVE
 from .upstream import CallError
 from .upstream_retry import final_response
 
 if TYPE_CHECKING:
+    from .result_lines import ResultRecord
     from .settings import LocalSettings
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
-
-_PAUSE_AFTER_FAULT = 5.0
-"""Seconds before a failed read or write of the disk is tried again."""
 
 _TURN = 0.1
 """Seconds in which workers take rows of one batch only. So a commit has to sync the journals of few batches."""
@@ -51,19 +47,6 @@ class _Request(msgspec.Struct):
 
 
 _parse = msgspec.json.Decoder(_Request).decode
-
-
-class _FinishedRow(NamedTuple):
-    """A row with its result, on its way to the disk."""
-
-    run: RunningBatch
-    """Its batch."""
-    row: RowRecord
-    """Where it is in the input."""
-    line: ResultRecord
-    """Its line of the output or error file."""
-    durable: asyncio.Future[None]
-    """Done when the result is on the disk."""
 
 
 class Executor:
@@ -83,10 +66,8 @@ class Executor:
         self._validating = asyncio.Lock()
         self._work_came = asyncio.Event()
         self._announced = 0
-        self._results: list[_FinishedRow] = []
-        self._results_came = asyncio.Event()
+        self._backlog = Backlog(store)
         self._workers: list[asyncio.Task[None]] = []
-        self._committer: asyncio.Task[None] | None = None
         self._closing = False
 
     @property
@@ -96,7 +77,7 @@ class Executor:
 
     async def start(self) -> None:
         """Start the workers, and go on with every batch that has not ended."""
-        self._committer = asyncio.create_task(self._commit())
+        self._backlog.start()
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
         unfinished = {batch.id for batch in await asyncio.to_thread(self._store.unfinished)}
         # A journal of an ended batch is left over if the server stopped before it could remove the journal.
@@ -110,9 +91,7 @@ class Executor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._results_came.set()
-        if self._committer is not None:
-            await self._committer
+        await self._backlog.close()
         for run in self._running:
             run.close()
 
@@ -161,10 +140,10 @@ class Executor:
         except FileNotFoundError as exc:
             await self._fail(batch_id, f"a file of the batch is gone: {Path(exc.filename or '').name}")
         except (OSError, BatchError) as exc:  # such as a full disk: all state is on the disk, so try again
-            _log(f"{batch_id}: {exc}; trying again")
-            await asyncio.sleep(_PAUSE_AFTER_FAULT)
+            log(f"{batch_id}: {exc}; trying again")
+            await asyncio.sleep(PAUSE_AFTER_FAULT)
         except Exception as exc:  # noqa: BLE001 - a defect ends this batch, not the server
-            _log(f"{batch_id}: {exc!r}")
+            log(f"{batch_id}: {exc!r}")
             await self._fail(batch_id, f"the server has an internal error: {type(exc).__name__}")
         return True
 
@@ -178,8 +157,8 @@ class Executor:
                 failure = fault("internal_error", message)
                 await asyncio.to_thread(publish, self._store, batch, self._files, self._journals / batch_id, failure)
         except (OSError, BatchError) as exc:
-            _log(f"{batch_id}: {exc}; trying again")
-            await asyncio.sleep(_PAUSE_AFTER_FAULT)
+            log(f"{batch_id}: {exc}; trying again")
+            await asyncio.sleep(PAUSE_AFTER_FAULT)
 
     async def _validate(self, batch: BatchRecord) -> None:
         models = await self._upstream.models()
@@ -223,16 +202,14 @@ class Executor:
             try:
                 run, row = await self._next_row()
             except BatchError as exc:
-                _log(f"requests cannot be read: {exc}; trying again")
-                await asyncio.sleep(_PAUSE_AFTER_FAULT)
+                log(f"requests cannot be read: {exc}; trying again")
+                await asyncio.sleep(PAUSE_AFTER_FAULT)
                 continue
             line = await self._result_of(run, row)
-            if line is not None:
-                durable = asyncio.get_running_loop().create_future()
-                self._results.append(_FinishedRow(run, row, line, durable))
-                self._results_came.set()
-                await durable
-            run.give_back()
+            if line is None:
+                run.give_back()
+            else:
+                await self._backlog.add(run, row, line)
 
     async def _next_row(self) -> tuple[RunningBatch, RowRecord]:
         """Return the next row, taking turns among the batches; wait if there is none."""
@@ -276,63 +253,8 @@ class Executor:
             task.uncancel()
             return None
         except Exception as exc:  # noqa: BLE001 - a defect ends this row, not the others
-            _log(f"{run.batch.id}, line {row.line}: {exc!r}")
+            log(f"{run.batch.id}, line {row.line}: {exc!r}")
             return error_line(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
         finally:
             run.waiting.discard(task)
         return response_line(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)
-
-    async def _commit(self) -> None:
-        """Write results to the disk: those that arrive during one commit share the next one."""
-        while self._results or not self._closing:
-            await self._results_came.wait()
-            self._results_came.clear()
-            results, self._results = self._results, []
-            await self._write_with_retries(results)
-            for result in results:
-                if not result.durable.done():
-                    result.durable.set_result(None)
-
-    async def _write_with_retries(self, results: list[_FinishedRow]) -> None:
-        while results:
-            try:
-                await asyncio.to_thread(self._write, results)
-            except (OSError, BatchError) as exc:
-                _log(f"results cannot be written: {exc}; trying again")
-                if self._closing:
-                    return
-                await asyncio.sleep(_PAUSE_AFTER_FAULT)
-            else:
-                return
-
-    def _write(self, results: list[_FinishedRow]) -> None:
-        """Append result lines to the journals of their batches, sync these, then record the rows in the store."""
-        groups: dict[RunningBatch, list[_FinishedRow]] = {}
-        for result in results:
-            groups.setdefault(result.run, []).append(result)
-        done: list[RowResult] = []
-        ends: dict[RunningBatch, int] = {}
-        for run, group in groups.items():
-            end = run.journal_end
-            for result in group:
-                size = len(result.line.data)
-                done.append(RowResult(run.batch.seq, result.row.line, result.line.state, end, size, result.line.tokens))
-                end += size
-            _write_at(run.journal, b"".join(result.line.data for result in group), run.journal_end)
-            sync(run.journal)
-            ends[run] = end
-        self._store.record(done)
-        for run, end in ends.items():
-            run.journal_end = end
-
-
-def _write_at(handle: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def _log(message: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape_newlines(message)}\n")
-    sys.stderr.flush()

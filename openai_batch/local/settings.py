@@ -49,6 +49,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     context: Count = 2048
     """Context of the embedded engine, in tokens."""
 
+    slots: Count = 8
+    """Requests at the same time in each engine process; each needs memory for a context of its own."""
+
     max_output_tokens: Annotated[int, Meta(description="a whole number")] = 512
     """Tokens of an answer of the embedded engine, if the request sets no limit."""
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from support.batch import chat_file, counts_of, finish, lines, start, wait_for_successes
 from support.servers import local_server, wait_until
+
+from openai_batch.local.backlog import MOST_ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +32,7 @@ CONCURRENCY = 8
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
-    """After a crash or a stop every request has one answer, and at most what was in flight is asked twice."""
+    """Every request has one answer. A stop asks at most what was in flight again, a crash the backlog too."""
     # The last ones keep the batch from its end, however late we look.
     pauses = [0.01] * (ROWS - CONCURRENCY) + [3] * CONCURRENCY
     texts = [f"!sleep={pause} {how} {i} {tmp_path.name}" for i, pause in enumerate(pauses)]
@@ -59,7 +63,36 @@ def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> 
         ]
         calls = Counter({text: count for text, count in echo.calls().items() if text in set(texts)})
         assert set(calls) == set(texts)
-        assert calls.total() - ROWS <= ends * CONCURRENCY
+        assert calls.total() - ROWS <= ends * (CONCURRENCY + (MOST_ROWS if how == "kill" else 0))
+
+
+def test_killed_while_the_disk_hangs(tmp_path: Path, echo: EchoUpstream) -> None:
+    """The upstream gets no more than the backlog takes, and after a crash just these requests are sent again."""
+    texts = [f"!sleep=0.01 hangs {i} {tmp_path.name}" for i in range(900)]
+    mine = set(texts)
+
+    def asked() -> int:
+        return sum(count for text, count in echo.calls().items() if text in mine)
+
+    with local_server(tmp_path, upstream=echo.base_url, concurrency=CONCURRENCY) as server:
+        with server.client() as client:
+            batch = start(client, chat_file(texts))
+            wait_for_successes(client, batch, 1)
+        with closing(sqlite3.connect(tmp_path / "local" / "store.db", isolation_level=None)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            (stored,) = store.execute("SELECT completed FROM batches").fetchone()
+            wait_until(lambda: asked() - stored >= MOST_ROWS, "a full backlog")
+            time.sleep(0.5)
+            lost = asked() - stored
+            server.kill()
+        assert lost < MOST_ROWS + CONCURRENCY
+        server.start()
+        with server.client() as client:
+            done = finish(client, batch)
+            answers = lines(client, done.output_file_id)
+            assert counts_of(client, done) == (len(texts), len(texts), 0)
+        assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(len(texts))]
+        assert asked() == len(texts) + lost
 
 
 def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:

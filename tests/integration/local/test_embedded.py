@@ -73,7 +73,7 @@ def _alive(pid: int) -> bool:
 def test_engine(engine: LocalServer) -> None:
     """A batch goes on after its server and then an engine were killed, and no engine outlives its server."""
     with engine.client() as client:
-        batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(12)).encode())
+        batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(40)).encode())
         wait_for_successes(client, batch, 3)
     orphans = _processes(engine.pid)
     assert _listens(engine.pid)
@@ -86,7 +86,7 @@ def test_engine(engine: LocalServer) -> None:
         os.kill(_processes(engine.pid)[0], signal.SIGKILL)
         done = finish(client, batch)
         answers = lines(client, done.output_file_id)
-        assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(12)]
+        assert [a["custom_id"] for a in answers] == [f"r{i}" for i in range(40)]
         texts = [json.loads(a["response"]["body"]["choices"][0]["message"]["content"]) for a in answers]
         assert all(text["sentiment"] in {"positive", "negative"} for text in texts)
         assert done.usage is not None
