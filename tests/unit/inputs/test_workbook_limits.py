@@ -8,6 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from support.sample_tables import cells, spreadsheet
 
 from openai_batch.errors import InputError
 from openai_batch.inputs import workbook
@@ -44,26 +45,6 @@ def write(path: Path, *cells: str, spaces: int = 0) -> Path:
                 out.write(b" " * 10_000_000)
             out.write(b"</sheetData></worksheet>")
     return path
-
-
-def spreadsheet(path: Path, *rows: str) -> Path:
-    """Write an OpenDocument workbook with these rows."""
-    office = "urn:oasis:names:tc:opendocument:xmlns"
-    names = " ".join(f'xmlns:{name}="{office}:{name}:1.0"' for name in ("office", "table", "text"))
-    content = f"<table:table table:name='s'>{''.join(rows)}</table:table>"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("META-INF/manifest.xml", "<manifest/>")
-        content = f"<office:body><office:spreadsheet>{content}</office:spreadsheet></office:body>"
-        archive.writestr("content.xml", f"<office:document-content {names}>{content}</office:document-content>")
-    return path
-
-
-def cells(text: str, columns: int = 1, rows: int = 1) -> str:
-    """Return rows of an OpenDocument workbook that repeat a text."""
-    repeated = f"office:value-type='string' table:number-columns-repeated='{columns}'"
-    cell = f"<table:table-cell {repeated}><text:p>{text}</text:p></table:table-cell>"
-    return f"<table:table-row table:number-rows-repeated='{rows}'>{cell}</table:table-row>"
 
 
 def binary(path: Path, *places: tuple[int, int]) -> Path:
