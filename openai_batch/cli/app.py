@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,11 +14,21 @@ from .help_topics import EXIT_CODES
 from .option_groups import with_groups
 from .output import use_colour
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 EPILOG = "Exit codes:\n\n" + "\n\n".join(f"  {code:<11} {text}" for code, text in EXIT_CODES.items())
 
 
-def build_app() -> typer.Typer:
-    """Build the application from the function that each command's file is named for."""
+def build_app(words: Sequence[str] = ()) -> typer.Typer:
+    """Build the application from the function that each command's file is named for.
+
+    If `words` begin with a command, the others are left out: to import them takes longer than most commands run. Only
+    `help` shows others.
+    """
+    wanted = {"list": "ls", "help": ""}.get(words[0], words[0]) if words else ""
+    if not any(wanted in names for names in COMMANDS.values()):
+        wanted = ""
     app = typer.Typer(
         name="obatch",
         cls=RootGroup,
@@ -29,7 +40,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     for heading, names in COMMANDS.items():
-        for name in names:
+        for name in (name for name in names if wanted in {"", name}):
             module = import_module(f".commands.{name}", __package__)
             if hasattr(module, "GROUP"):
                 app.add_typer(module.GROUP, name=name, cls=HelpGroup, rich_help_panel=heading)

@@ -65,7 +65,7 @@ def _invoke(argv: list[str]) -> int:
     from .app import build_app
 
     argv = _without_colour(argv)
-    command = typer.main.get_command(build_app())
+    command = typer.main.get_command(build_app(argv))
     if "_OBATCH_COMPLETE" in os.environ:  # the script of --install-completion asks
         command.main(args=argv, prog_name="obatch")
     try:
