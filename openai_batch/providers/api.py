@@ -193,14 +193,19 @@ class BatchApi:
 
         client = self._sdk().with_options(max_retries=0, timeout=RESPOND_SECONDS)
         path = re.sub(r"^/v\d+", "", url)  # the base URL has the version
-        with translated(self.provider, f"send a request to {url}"):
-            try:
-                answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
-            except openai.APIStatusError as exc:
-                if exc.status_code in (401, 403, *_REDIRECTS):
-                    raise
-                answer = exc.response
-            return answer.status_code, without_sent_key(answer)
+        try:
+            with translated(self.provider, f"send a request to {url}"):
+                try:
+                    answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
+                except openai.APIStatusError as exc:
+                    if exc.status_code in (401, 403, *_REDIRECTS):
+                        raise
+                    answer = exc.response
+                return answer.status_code, without_sent_key(answer)
+        except ApiError as exc:
+            if exc.status is not None or isinstance(exc, UnreachableError):
+                raise
+            raise UnreachableError(exc.message, hint=exc.hint) from None  # an answer came that cannot be read
 
     def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
         """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.
