@@ -232,17 +232,17 @@ class Endless(BaseHTTPRequestHandler):
 def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of models, and an answer outside of a batch: that one may have been paid, so it is not asked for again."""
     monkeypatch.setattr(answers, "MAX_RESPONSE_BYTES", 20_000_000)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, contextlib.ExitStack() as ends:
         threading.Thread(target=server.serve_forever).start()
+        ends.callback(server.shutdown)
         client = BatchApi(Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"))
+        ends.callback(client.close)
         with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
             client.models()
         for path, said in (("chat/completions", "more than 20,000,000 bytes"), ("broken", "is damaged")):
             with pytest.raises(UnreachableError, match=said) as lost:
                 client.respond(f"/v1/{path}", {"model": "m"})
             assert lost.value.sent
-        client.close()
-        server.shutdown()
 
 
 @pytest.mark.parametrize("status", [408, 409, 429])
