@@ -27,7 +27,7 @@ from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, each_in_time, until, untimed
 from openai_batch.net.transfer import DownloadResponse, transfer
 
-from .api_errors import OutcomeUnknown, translated, without_sent_key
+from .api_errors import OutcomeUnknown, perhaps_paid, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
 from .marks import has_token
 from .plain_client import usable
@@ -186,26 +186,21 @@ class BatchApi:
     def respond(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """Send one request outside of a batch, at the full price; return the HTTP status and the body of the answer.
 
-        It is sent once, without the SDK's tries, since it may have been paid if no answer came: that is an
-        UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
+        It is sent once, without the SDK's tries, since it may have been paid if no answer came, or none that can be
+        read: that is an UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
         """
         import openai
 
         client = self._sdk().with_options(max_retries=0, timeout=RESPOND_SECONDS)
         path = re.sub(r"^/v\d+", "", url)  # the base URL has the version
-        try:
-            with translated(self.provider, f"send a request to {url}"):
-                try:
-                    answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
-                except openai.APIStatusError as exc:
-                    if exc.status_code in (401, 403, *_REDIRECTS):
-                        raise
-                    answer = exc.response
-                return answer.status_code, without_sent_key(answer)
-        except ApiError as exc:
-            if exc.status is not None or isinstance(exc, UnreachableError):
-                raise
-            raise UnreachableError(exc.message, hint=exc.hint) from None  # an answer came that cannot be read
+        with perhaps_paid(), translated(self.provider, f"send a request to {url}"):
+            try:
+                answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
+            except openai.APIStatusError as exc:
+                if exc.status_code in (401, 403, *_REDIRECTS):
+                    raise
+                answer = exc.response
+            return answer.status_code, without_sent_key(answer)
 
     def get(self, batch_id: str, *, once: bool = False, **options: Any) -> BatchInfo:
         """Ask for a batch; `options` (extra_headers, extra_query, extra_body, timeout) go to the SDK.
