@@ -174,7 +174,8 @@ class Inputs:
         if kind == "xlsx":
             from .workbook import workbook_rows
 
-            yield Table(source.name, kind, workbook_rows(source.path, source.name, self.table), origin)
+            with _closed(workbook_rows(source.path, source.name, self.table)) as rows:
+                yield Table(source.name, kind, rows, origin)
             return
         with source.path.open("rb") as stream:
             if kind == "jsonl":

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import json
+import lzma
+import pickle
+import subprocess
+import sys
+import threading
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError, MissingExtraError
+from openai_batch.files.lines import LINE_VARIABLE, max_line_bytes
 
 from .readers import header_problem, problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .readers import Rows
@@ -20,15 +29,13 @@ _OLE = b"\xd0\xcf\x11\xe0"
 _SHEETS = ("xl/workbook.xml", "xl/workbook.bin")
 _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
 
-MAX_UNPACKED = 1_000_000_000
-"""Bytes that a workbook may have when unpacked. Its sheet is held in memory, and it is compressed a thousandfold."""
+MAX_MEMORY = 4_000_000_000
+"""Bytes of memory that reading a workbook may take: a few bytes on the disk can stand for any number of cells."""
 
-MAX_CELLS = 50_000_000
-"""Cells from the first one of a sheet to the last one, empty ones too: each of them takes memory."""
+MAX_SECONDS = 300
+"""Processor time that reading a workbook may take."""
 
-_CHUNK = 1 << 20
-_PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,3})(\d{1,9})""")
-_LONGEST_PLACE = 100
+_LOOK_SECONDS = 0.05
 
 
 def is_workbook(path: Path, head: bytes) -> bool:
@@ -40,10 +47,11 @@ def is_workbook(path: Path, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            return any(name in names for name in _SHEETS) or (
-                "mimetype" in names and archive.read("mimetype").startswith(_OPEN_DOCUMENT)
-            )
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+            if "mimetype" not in names:
+                return any(name in names for name in _SHEETS)
+            with archive.open("mimetype") as kind:
+                return kind.read(len(_OPEN_DOCUMENT)) == _OPEN_DOCUMENT
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError):
         return False
 
 
@@ -55,6 +63,10 @@ def workbook_rows(path: Path, name: str, sheet: str | None) -> Rows:
     """
     header: list[str] = []
     for place, cells in enumerate(_cells(path, name, sheet), 1):
+        if isinstance(cells, int):
+            remedy = f"a row can have at most {max_line_bytes():,}; {LINE_VARIABLE} changes that"
+            yield place, problem(place, f"the row has {cells:,} characters", remedy)
+            continue
         values = [_plain(cell) for cell in cells]
         if all(value == "" for value in values):
             continue
@@ -72,65 +84,67 @@ def workbook_rows(path: Path, name: str, sheet: str | None) -> Rows:
             yield place, dict(zip(header, values, strict=False))
 
 
-def _cells(path: Path, name: str, sheet: str | None) -> Any:
-    """Return the rows of a sheet, each a list of cells, from the first row of the sheet."""
-    try:
-        import python_calamine
-    except ImportError:
+def _cells(path: Path, name: str, sheet: str | None) -> Iterator[list[Any] | int]:
+    """Yield the rows of a sheet from its first one: the cells, or the number of characters if those are too many."""
+    if find_spec("python_calamine") is None or find_spec("psutil") is None:
         raise MissingExtraError(
-            f"{name} is a workbook, and python-calamine, which reads these, is not installed",
+            f"{name} is a workbook, and python-calamine and psutil, which read these, are not installed",
             hint="python -m pip install 'openai-batch[tables]', or save it as CSV (UTF-8)",
-        ) from None
-    _check_size(path, name)
+        )
+    with _reader(path, sheet) as reader:
+        _check_sheet(_next(reader, name), sheet, name)
+        while (row := _next(reader, name)) is not None:
+            yield row
+
+
+@contextmanager
+def _reader(path: Path, sheet: str | None) -> Iterator[IO[bytes]]:
+    """Start the process that reads a sheet, and end it with the block, or if it takes more than it may."""
+    import psutil
+
+    wanted = json.dumps([str(path), sheet, max_line_bytes()])
+    command = [sys.executable, "-P", "-m", f"{__package__}.sheet_process", wanted]
+    process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    over = threading.Event()
+
+    def watch() -> None:
+        with suppress(psutil.Error):
+            while not over.wait(_LOOK_SECONDS):
+                if process.memory_info().rss > MAX_MEMORY or sum(process.cpu_times()[:2]) > MAX_SECONDS:
+                    process.kill()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        book = python_calamine.load_workbook(str(path))
-        return book.get_sheet_by_name(_sheet(book.sheet_names, sheet, name)).to_python(skip_empty_area=False)
-    except (python_calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError) as exc:
-        if isinstance(exc, InputError):
-            raise
+        yield process.stdout
+    finally:
+        over.set()
+        watcher.join()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _next(stream: IO[bytes], name: str) -> Any:
+    """Return what the process says next. Raises InputError if it has failed."""
+    try:
+        said = pickle.load(stream)  # noqa: S301 - from our own process, of plain values only
+    except (EOFError, pickle.UnpicklingError):
+        what = f"takes more than {MAX_MEMORY:,} bytes of memory or {MAX_SECONDS} seconds to read, or is damaged"
+        hint = "save the part of it that you need as CSV (UTF-8)"
+        raise InputError(f"{name}: the workbook {what}", hint=hint) from None
+    if isinstance(said, str):
         hint = "open it in a spreadsheet program and save it as CSV (UTF-8)"
-        raise InputError(f"{name}: the workbook cannot be read: {exc}", hint=hint) from None
+        raise InputError(f"{name}: the workbook cannot be read: {said}", hint=hint)
+    return said
 
 
-def _check_size(path: Path, name: str) -> None:
-    """Raise InputError if a workbook, which may come from anybody, would fill the memory."""
-    if not zipfile.is_zipfile(path):  # an .xls file, which is not compressed
-        return
-    hint = "save the part of it that you need as CSV (UTF-8)"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(each.file_size for each in archive.infolist()) > MAX_UNPACKED:
-                raise InputError(f"{name}: it has more than {MAX_UNPACKED:,} bytes when unpacked", hint=hint)
-            for each in archive.namelist():
-                if _extent(archive, each) > MAX_CELLS:
-                    raise InputError(f"{name}: it has a sheet with more than {MAX_CELLS:,} cells", hint=hint)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as exc:
-        raise InputError(f"{name}: the workbook cannot be read: {exc}", hint=hint) from None
-
-
-def _extent(archive: zipfile.ZipFile, member: str) -> int:
-    """Return how many cells a sheet in .xlsx has up to the last row and the last column that it names."""
-    rows, columns, before = 0, b"", b""
-    with archive.open(member) as content:
-        while chunk := content.read(_CHUNK):
-            found = _PLACE.findall(before + chunk)
-            rows = max(rows, *(int(row) for _, row in found), 0)
-            columns = max((columns, *{letters.upper() for letters, _ in found}), key=lambda each: (len(each), each))
-            before = chunk[-_LONGEST_PLACE:]
-    width = 0
-    for letter in columns:
-        width = width * 26 + letter - ord("A") + 1
-    return rows * width
-
-
-def _sheet(known: list[str], wanted: str | None, name: str) -> str:
-    if wanted is None and len(known) == 1:
-        return known[0]
-    if wanted is None:
+def _check_sheet(known: list[str], wanted: str | None, name: str) -> None:
+    """Raise InputError unless the workbook has this sheet, or only one."""
+    if wanted is None and len(known) > 1:
         raise InputError(f"{name}: say which sheet to read", hint=f"--table NAME; its sheets: {', '.join(known)}")
-    if wanted not in known:
+    if wanted is not None and wanted not in known:
         raise InputError(f"{name}: there is no sheet {wanted!r}", hint=f"its sheets: {', '.join(known)}")
-    return wanted
 
 
 def _plain(cell: Any) -> Any:

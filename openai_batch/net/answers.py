@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 import sys
 import zlib
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 16 << 20
 """The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
 
-_RECORDS = re.compile(r"/(files|batches)(/[^/]+)?(/cancel)?/?$")
-"""Ends the paths of what is small: records of files and batches, and lists of them. A program may ask for more."""
+MAX_RESPONSE_BYTES = 1 << 28
+"""The most bytes of an answer to a request outside of a batch: it can be a line of a result file."""
+
+_RECORDS = re.compile(r"/(files|batches|models)(/[^/]+)?(/cancel)?/?$")
+"""Ends the paths of what is small: records of files, batches and models, and lists of them."""
+
+_FILE = re.compile(r"/content/?$")
+"""Ends the paths of files, which may have any size."""
 
 _PIECE = 1 << 18
 """The most bytes that are unpacked at once."""
@@ -118,16 +125,14 @@ def unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 def _whole(response: Any) -> Any:
     """Read the body of a response; return a response with the same head that holds it. Raises ApiError."""
-    small = not response.is_success or _RECORDS.search(response.request.url.path) is not None
+    most = _most_bytes(response)
     pieces: list[bytes] = []
     size = 0
     try:
         for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
             size += len(piece)
-            if small and size > MAX_ANSWER_BYTES:
-                raise ApiError(
-                    f"the answer has more than {MAX_ANSWER_BYTES:,} bytes", hint="is the base URL the provider's API?"
-                )
+            if size > most:
+                raise ApiError(f"the answer has more than {most:,} bytes", hint="is the base URL the provider's API?")
             pieces.append(piece)
     finally:
         response.close()
@@ -140,3 +145,11 @@ def _whole(response: Any) -> Any:
         request=response.request,
         extensions=response.extensions,
     )
+
+
+def _most_bytes(response: Any) -> float:
+    """Return how many bytes the body of a response may have."""
+    path = response.request.url.path
+    if not response.is_success or _RECORDS.search(path):
+        return MAX_ANSWER_BYTES
+    return math.inf if _FILE.search(path) else MAX_RESPONSE_BYTES

@@ -27,7 +27,7 @@ from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, each_in_time, until, untimed
 from openai_batch.net.transfer import DownloadResponse, transfer
 
-from .api_errors import OutcomeUnknown, translated, without_sent_key
+from .api_errors import OutcomeUnknown, perhaps_paid, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
 from .marks import has_token
 from .plain_client import usable
@@ -186,14 +186,14 @@ class BatchApi:
     def respond(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """Send one request outside of a batch, at the full price; return the HTTP status and the body of the answer.
 
-        It is sent once, without the SDK's tries, since it may have been paid if no answer came: that is an
-        UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
+        It is sent once, without the SDK's tries, since it may have been paid if no answer came, or none that can be
+        read: that is an UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
         """
         import openai
 
         client = self._sdk().with_options(max_retries=0, timeout=RESPOND_SECONDS)
         path = re.sub(r"^/v\d+", "", url)  # the base URL has the version
-        with translated(self.provider, f"send a request to {url}"):
+        with perhaps_paid(), translated(self.provider, f"send a request to {url}"):
             try:
                 answer = client.post(path, body=dict(body), cast_to=openai.HttpxBinaryResponseContent).response
             except openai.APIStatusError as exc:

@@ -61,6 +61,17 @@ def translated(provider: Provider, doing: str) -> Iterator[None]:
         raise error from None
 
 
+@contextlib.contextmanager
+def perhaps_paid() -> Iterator[None]:
+    """Turn the error of an answer that cannot be read, such as one that is too large, into an UnreachableError."""
+    try:
+        yield
+    except ApiError as exc:
+        if exc.status is not None or isinstance(exc, UnreachableError):
+            raise
+        raise UnreachableError(exc.message, hint=exc.hint) from None
+
+
 def _ours(provider: Provider, doing: str, exc: Exception) -> BatchError | None:
     """Return our error for one of the SDK or its HTTP library; None for any other."""
     import openai

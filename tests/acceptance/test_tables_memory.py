@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ LIMIT_DUCKDB = 500_000
 # VmHWM starts anew with the program; what getrusage tells would include the process that started it.
 PEAK = """
 import sys
+from contextlib import closing
 from openai_batch.__main__ import main
 try:
     code = main()
@@ -68,3 +71,11 @@ def test_parquet_takes_no_more_memory_when_it_grows() -> None:
     assert peak("prepare", "small.parquet") < LIMIT_DUCKDB
     Path("out.jsonl").unlink()
     assert peak("prepare", "big.parquet") < LIMIT_DUCKDB
+
+
+def test_a_view_that_makes_long_rows_is_read_in_pieces() -> None:
+    """A database of a few kilobytes can stand for a gigabyte of texts."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+    with closing(sqlite3.connect("t.db")) as base:
+        base.execute(f"CREATE VIEW v AS {numbers} SELECT printf('%.*c', 2000000, 'x') AS text FROM n")  # noqa: S608
+    assert peak("prepare", "t.db") < LIMIT_DUCKDB

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.command import ids, request, write
+from support.sample_tables import cells, spreadsheet
 from support.systems import on_windows
 
 if TYPE_CHECKING:
@@ -97,6 +99,107 @@ def test_the_other_commands(faulty: FaultServer) -> None:
     assert on_windows(MORE).strip() == "True"
     assert len(faulty.batches) == 3
     assert not list(Path().glob(".*"))
+
+
+STATE_ONLY = {
+    "cancel": ["1", "--dry-run"],
+    "check": ["in.jsonl", "-p", "faulty"],
+    "config edit": [],
+    "config path": [],
+    "config set": ["providers.faulty.max_requests", "5"],
+    "config show": [],
+    "config unset": ["providers.faulty.max_requests"],
+    "cost": ["in.jsonl", "-p", "faulty"],
+    "doctor": [],
+    "download": ["1", "-o", "again.jsonl", "--dry-run"],
+    "help": ["run"],
+    "ls": ["--all"],
+    "prepare": ["table.ods", "-m", "m", "-o", "prepared.jsonl"],
+    "providers": [],
+    "providers add": ["acme", "--base-url", "https://acme.invalid"],
+    "providers rm": ["acme"],
+    "providers show": ["faulty"],
+    "prune": ["--older-than", "0s", "--dry-run"],
+    "report": ["1", "--html", "page.html"],
+    "results": ["1", "-o", "rows.csv"],
+    "retry": ["1", "--dry-run"],
+    "rm": ["1", "--dry-run"],
+    "run": ["in.jsonl", "-p", "faulty", "--dry-run"],
+    "stats": ["in.jsonl"],
+    "status": ["1"],
+    "submit": ["in.jsonl", "-p", "faulty", "--dry-run"],
+    "wait": ["1"],
+}
+ELSEWHERE = {"providers test", "recover", "sample", "serve"}
+"""Commands that ask a provider or need POSIX, with tests of their own in this file."""
+
+EVERY = """
+import json, os, sys
+from openai_batch.cli.completion_scripts import read_commands
+from support.command import inside
+cases, elsewhere = json.loads(sys.argv[1]), set(json.loads(sys.argv[2]))
+inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
+os.environ["EDITOR"] = f"{sys.executable} -c pass"
+commands = [command for command in read_commands() if command.path]
+runs = {command.name for command in commands if not command.commands or command.name in ("help", "providers")}
+assert runs == {*cases, *elsewhere}, runs ^ {*cases, *elsewhere}
+for command in commands:
+    inside(*command.path, "--help").succeeded()
+for name, words in cases.items():
+    inside(*name.split(), *words).succeeded()
+"""
+
+
+@pytest.mark.slow
+def test_every_command_runs(faulty: FaultServer) -> None:
+    """Each command that the program has shows its help, and each that asks no provider does its work."""
+    write("in.jsonl", [request("a")])
+    spreadsheet(Path("table.ods"), cells("text"), cells("one"))
+    on_windows(EVERY, json.dumps(STATE_ONLY), json.dumps(sorted(ELSEWHERE)))
+    assert len(faulty.batches) == 1
+    assert not list(Path().glob(".*"))
+
+
+AT_ONCE = """
+import json, os
+from pathlib import Path
+from support.command import ids, inside, request, write
+from openai_batch.testing import fake_provider
+write("in.jsonl", [request(name, "m", max_tokens=9) for name in "abc"])
+with fake_provider(lambda _: "yes", polls=1_000_000) as fake:
+    prices = "batch_discount = 0.5\\n[providers.fake.prices.m]\\ninput = 1.0\\noutput = 1.0\\n"
+    with open(os.environ["OBATCH_CONFIG"], "a") as config:
+        config.write(prices)
+    inside("sample", "in.jsonl", "-n", "1").succeeded()
+    inside("run", "in.jsonl", "-o", "out.jsonl", "--deadline", "0s", "--max-cost", "5").succeeded()
+    print(sorted(ids("out.jsonl")), len(fake.requests))
+"""
+
+
+def test_requests_outside_of_a_batch() -> None:
+    """A sample, and what a deadline leaves no time for."""
+    assert on_windows(AT_ONCE).strip() == "['a', 'b', 'c'] 4"
+
+
+OPTIONAL = """
+import os, sys
+from support.command import inside, request, write
+import keyring
+keyring.set_password("obatch", "acme", "sk-in-the-keyring-0123456789")
+inside("providers", "add", "acme", "--base-url", os.environ["URL"], "--api-key-keyring", "acme").succeeded()
+write("in.jsonl", [request("a")])
+told = inside("run", "in.jsonl", "-p", "acme", "-o", "out.jsonl", "--notify", "json://127.0.0.1:9/x").succeeded()
+assert "was not delivered" in told.err, told
+"""
+
+
+def test_the_keyring_and_messages(faulty: FaultServer, tmp_path: Path) -> None:
+    """A key in the keyring is used, and a message that cannot be sent is a warning."""
+    pytest.importorskip("apprise")
+    pytest.importorskip("keyrings.alt.file")
+    keyring = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring", "XDG_DATA_HOME": str(tmp_path)}
+    on_windows(OPTIONAL, URL=faulty.base_url, **keyring)
+    assert faulty.creates[0].headers["authorization"] == "Bearer sk-in-the-keyring-0123456789"
 
 
 PYTHON = """

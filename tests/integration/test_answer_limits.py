@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,11 +26,12 @@ from openai_batch.inputs import data_url, public_fetch
 from openai_batch.jobs import cancel, workflow
 from openai_batch.jobs.collect import collect
 from openai_batch.jobs.submit import start
-from openai_batch.net import transfer
+from openai_batch.net import answers, transfer
 from openai_batch.net.answers import MAX_ANSWER_BYTES
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, until
-from openai_batch.providers import api, get_provider_by_name
+from openai_batch.providers import Provider, api, get_provider_by_name
+from openai_batch.providers.api import BatchApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +206,43 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
         _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
     client.close()
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers every request with spaces without an end, or with what is no gzip, though it says so."""
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        broken = "broken" in self.path
+        if broken:
+            self.send_header("content-encoding", "gzip")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while self.wfile.write(b" " * 1_000_000) and not broken:
+                pass
+
+    do_GET = do_POST  # noqa: N815 - the name that the library looks for
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of models, and an answer outside of a batch: that one may have been paid, so it is not asked for again."""
+    monkeypatch.setattr(answers, "MAX_RESPONSE_BYTES", 20_000_000)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, contextlib.ExitStack() as ends:
+        threading.Thread(target=server.serve_forever).start()
+        ends.callback(server.shutdown)
+        client = BatchApi(Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"))
+        ends.callback(client.close)
+        with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
+            client.models()
+        for path, said in (("chat/completions", "more than 20,000,000 bytes"), ("broken", "is damaged")):
+            with pytest.raises(UnreachableError, match=said) as lost:
+                client.respond(f"/v1/{path}", {"model": "m"})
+            assert lost.value.sent
 
 
 @pytest.mark.parametrize("status", [408, 409, 429])

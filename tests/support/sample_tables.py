@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import sqlite3
+import zipfile
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,3 +97,23 @@ def requests(*names: str | Path, choice: dict[str, str] | None = None, **recipe:
 def prompts(found: Sequence[dict[str, Any]]) -> list[str]:
     """Return the last message of each chat request."""
     return [request["body"]["messages"][-1]["content"] for request in found]
+
+
+def spreadsheet(path: Path, *rows: str) -> Path:
+    """Write an OpenDocument workbook with these rows."""
+    office = "urn:oasis:names:tc:opendocument:xmlns"
+    names = " ".join(f'xmlns:{name}="{office}:{name}:1.0"' for name in ("office", "table", "text"))
+    content = f"<table:table table:name='s'>{''.join(rows)}</table:table>"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        content = f"<office:body><office:spreadsheet>{content}</office:spreadsheet></office:body>"
+        archive.writestr("content.xml", f"<office:document-content {names}>{content}</office:document-content>")
+    return path
+
+
+def cells(text: str, columns: int = 1, rows: int = 1) -> str:
+    """Return rows of an OpenDocument workbook that repeat a text."""
+    repeated = f"office:value-type='string' table:number-columns-repeated='{columns}'"
+    cell = f"<table:table-cell {repeated}><text:p>{text}</text:p></table:table-cell>"
+    return f"<table:table-row table:number-rows-repeated='{rows}'>{cell}</table:table-row>"

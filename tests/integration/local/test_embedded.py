@@ -14,7 +14,7 @@ import pytest
 from support.batch import finish, lines, start, wait_for_successes
 from support.servers import LocalServer, local_server, wait_until
 
-from openai_batch.local.engine import _quota_v1, _quota_v2, usable_cores
+from openai_batch.local.engine import _quota_v1, _quota_v2, _socket_folder, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +149,21 @@ def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
             client.chat.completions.create(
                 model=MODEL, messages=[{"role": "user", "content": "hi"}], tool_choice="required"
             )
+
+
+@pytest.mark.parametrize("folder", ["state", "long" * 50])
+def test_no_other_user_enters_the_folder_of_the_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Whatever the umask, and also where the path of the state folder is too long for sockets."""
+    monkeypatch.setenv("OBATCH_STATE_DIR", str(tmp_path / folder))
+    before = os.umask(0)
+    try:
+        made = _socket_folder()
+    finally:
+        os.umask(before)
+    assert made.stat().st_mode & 0o777 == 0o700
+    made.rmdir()
 
 
 def test_usable_cores() -> None:

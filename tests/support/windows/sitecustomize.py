@@ -8,6 +8,7 @@ as `os.name` and the separator in paths, stays as it is. Linux only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -23,6 +24,9 @@ from types import ModuleType
 from typing import Any
 
 import platformdirs  # noqa: F401 - loaded before what it needs on this system is gone
+
+with contextlib.suppress(ImportError):
+    import psutil  # noqa: F401 - the same
 
 MARK = b"OBATCH_TEST_WINDOWS=1"
 
