@@ -521,25 +521,27 @@ def test_nothing_is_left_open() -> None:
     gc.collect()
 
 
+# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
 _MANY = """
-import resource, sys, openai_batch
+import re, sys, openai_batch
 count = int(sys.argv[1])
-rows = ({"text": f"row {n} of {count} " + "x" * 500} for n in range(count))
+rows = ({"text": f"row {n} of {count} " + "x" * 100} for n in range(count))
 answers = openai_batch.map(rows, model="m", progress=False)
 assert sum(1 for row in answers if row["answer"] == "ok") == count
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read there")
 def test_a_generator_of_many_rows_needs_little_memory() -> None:
-    """Thirty times as many rows need hardly more memory, from the first row to the last answer."""
+    """Ten times as many rows need hardly more memory, from the first row to the last answer."""
     with fake_provider(lambda _: "ok"):
         peaks = [
             int(subprocess.run([sys.executable, "-c", _MANY, str(count)], capture_output=True, check=True).stdout)
-            for count in (1_000, 30_000)
+            for count in (20_000, 200_000)
         ]
-    assert peaks[1] - peaks[0] < 12_000  # KiB; the rows alone have 15,000, and the answers as many
+    assert peaks[1] - peaks[0] < 20_000  # KiB; the rows alone have 25,000, the requests and the answers more
 
 
 def test_no_frame_library_is_imported_for_lists() -> None:
