@@ -14,6 +14,9 @@ from openai_batch.testing import Failure, fake_provider
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LIBRARY: Any = openai_batch
+"""What a program without a type checker sees."""
+
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
@@ -29,11 +32,11 @@ REQUEST = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
         (lambda jobs: jobs.sample([REQUEST], "2"), "count= is '2'", "a whole number"),
         (lambda jobs: jobs.recover(3), "provider= is 3", "the name of a provider"),
         (lambda jobs: jobs.list("5"), "limit= is '5'", "a whole number"),
-        (lambda _: Jobs(3), "state= is 3", "the path of a folder"),
-        (lambda _: Jobs(reporter=print), "reporter= is <built-in", "openai_batch.Reporter"),
-        (lambda _: openai_batch.start(["x"], model="m", reporter=print), "reporter= is", "openai_batch.Reporter"),
-        (lambda _: openai_batch.start(["x"], model="m", again="no"), "again= is 'no'", "True or False"),
-        (lambda _: openai_batch.map(["x"], model="m", provider=3), "provider= is 3", "the name of a provider"),
+        (lambda _: LIBRARY.Jobs(3), "state= is 3", "the path of a folder"),
+        (lambda _: LIBRARY.Jobs(reporter=print), "reporter= is <built-in", "openai_batch.Reporter"),
+        (lambda _: LIBRARY.start(["x"], model="m", reporter=print), "reporter= is", "openai_batch.Reporter"),
+        (lambda _: LIBRARY.start(["x"], model="m", again="no"), "again= is 'no'", "True or False"),
+        (lambda _: LIBRARY.map(["x"], model="m", provider=3), "provider= is 3", "the name of a provider"),
     ],
 )
 def test_a_wrong_type_is_named_before_anything_is_sent(call: Callable[[Any], Any], told: str, hint: str) -> None:
