@@ -257,6 +257,15 @@ def test_typed_results_of_a_run() -> None:
         assert list(frame["outcome"]) == ["success", "error", "refused"]
 
 
+def test_a_cut_answer_is_no_value_even_if_it_fits() -> None:
+    """What was cut at the limit of tokens may look complete."""
+    with fake_provider(lambda _: Cut('{"sentiment": "good", "score": 7}')):
+        (result,) = openai_batch.map(["one"], model="m", schema=Label)
+        (row,) = openai_batch.map([{"text": "one"}], model="m", schema=Label)
+    assert (result.outcome, result.parsed, result.ok) == ("cut", None, False)
+    assert (row["outcome"], row["sentiment"], row["score"]) == ("cut", None, None)
+
+
 @pytest.mark.parametrize("schema", [3, int, list[str], {"type": "array"}])
 def test_what_is_no_schema(fake: FakeProvider, schema: Any) -> None:
     """It is an error before anything is sent."""
@@ -354,6 +363,9 @@ def test_a_sample_first(fake: FakeProvider) -> None:
     """The first rows are tried, and are not paid again with all of them."""
     frame = pd.DataFrame({"text": [f"row {n}" for n in range(5)]}, index=range(10, 15))
     assert list(openai_batch.map(frame, model="m", sample=2).index) == [10, 11]
+    run = openai_batch.start(frame, model="m", sample=3).wait()
+    assert [row["text"] for row in run.rows()] == ["row 0", "row 1", "row 2"]
+    assert len(fake.requests) == 3
     assert len(openai_batch.map(frame, model="m")) == 5
     assert len(fake.requests) == 5
     import datasets
