@@ -55,11 +55,28 @@ def page() -> str:
             from openai_batch.results.reasons import ResultError
 
             parts += [_entry(ResultError, "ResultError"), _entry(Reporter, "Reporter")]
+            parts += [_value(value) for value in _values()]
     parts.append("## Tests: `openai_batch.testing`\n")
     parts += [_entry(getattr(testing, name), name) for name in sorted(testing.__all__)]
     parts.append("## Errors: `openai_batch.errors`\n")
     parts += [_error(getattr(errors, name), name) for name in errors.__all__]
     return "\n".join(parts)
+
+
+def _values() -> list[type]:
+    """Return the classes of what the properties and methods of jobs return."""
+    from openai_batch.costs.estimate import Estimate, ModelEstimate
+    from openai_batch.costs.receipt import ModelCost, Receipt
+    from openai_batch.jobs.receipt import Spending
+    from openai_batch.jobs.sample import Sample, SampleRow
+    from openai_batch.providers.batch_info import BatchFault, Counts
+
+    return [Counts, BatchFault, Estimate, ModelEstimate, Sample, SampleRow, Receipt, ModelCost, Spending]
+
+
+def _value(value: type) -> str:
+    """Return the section of a class with its fields and properties alone."""
+    return f"### `{value.__name__}`\n\n{_doc(value)}\n\n" + "\n".join(_members(value)) + "\n"
 
 
 def _entry(value: Any, name: str) -> str:
@@ -70,18 +87,22 @@ def _entry(value: Any, name: str) -> str:
     if name in _MADE_BY_USERS:
         lines.append(_code(name, value))
     lines.append(_doc(value) + "\n")
-    members = _attributes(value)
-    members += [
-        f"- **`{member}`**: {_doc(attribute)}"
-        for member, attribute in vars(value).items()
-        if isinstance(attribute, property) and not member.startswith("_")
-    ]
+    members = _members(value)
     if members:
         lines.append("\n".join(members).replace("\n\n", "\n  ") + "\n")
     for member, attribute in vars(value).items():
         if inspect.isfunction(attribute) and not member.startswith("_") and not member.endswith("_async"):
             lines.append(f"#### `{name}.{member}`\n\n{_code(member, attribute)}\n{_doc(attribute)}\n")
     return "\n".join(lines)
+
+
+def _members(value: type) -> list[str]:
+    """Return the fields and the properties of a class."""
+    return _attributes(value) + [
+        f"- **`{member}`**: {_doc(attribute)}"
+        for member, attribute in vars(value).items()
+        if isinstance(attribute, property) and not member.startswith("_")
+    ]
 
 
 def _attributes(value: type) -> list[str]:

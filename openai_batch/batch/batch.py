@@ -81,6 +81,9 @@ class Batch:
     - `provider`: the provider of the batch, or its name. By default the configured one, or the one that serves the
       model of the first request; for a `batch_id` the providers are asked which one has it.
 
+    In its methods, `extra_headers`, `extra_query`, `extra_body` and `timeout` (in seconds) go to the client, `metadata`
+    is added to the batch (at most 16 pairs of texts), and with `dry_run` nothing is sent.
+
     An open file of the caller is never closed here. An existing file with other content is renamed to `NAME.1`, with a
     warning.
 

@@ -25,7 +25,7 @@ def wait(
     finished_callback: Callable[[OpenAIBatch], object] | None = None,
     **status_kwargs: Any,
 ) -> OpenAIBatch | list[OpenAIBatch]:
-    """Wait for one batch or for several with the given client, and download their results.
+    """Wait for one batch or for several (`batch_id`) with the `client`, and download their results.
 
         finished = wait(provider.get_client(), "batch_abc123", interval=10)
 

@@ -66,7 +66,7 @@ def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> 
 
         labelled = map(frame, "Label this review: {{ text }}", model="gpt-4o-mini", schema=Label)
 
-    `rows` and `prompt` are those of `start`; MapOptions has the other options. A frame, a dataset and a list of dicts
+    `rows` and `prompt` are those of `start`; MapOptions has the other `options`. A frame, a dataset and a list of dicts
     come back in the same order, and a pandas frame with the same index, with these new columns: `answer`, or the fields
     of the schema; `outcome` (success, refused, cut, error or missing); `error`, a text; `finish_reason`;
     `prompt_tokens` and `completion_tokens`. A series becomes a frame. A list of texts becomes a list of `Result`. Any

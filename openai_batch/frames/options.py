@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from openai_batch.errors import UsageError
+from openai_batch.jobs.arguments import check_arguments
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from openai_batch.providers.provider import Provider
@@ -67,16 +67,6 @@ class MapOptions(RowOptions, total=False):
     """What the names of the new columns begin with; without it, nothing."""
 
 
-_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("prompt", "model", "system", "endpoint", "id", "name", "window", "prefix"), ("a text", str)),
-    **dict.fromkeys(("params", "metadata"), ("a dict", Mapping)),
-    **dict.fromkeys(("sample", "retries"), ("a whole number", int)),
-    "images": ("the name of a column, or a list of them", (str, list, tuple)),
-    "timeout": ("a number of seconds", (int, float)),
-}
-"""What a value must be, for the options that are easily given as something else."""
-
-
 def check_options(options: Mapping[str, Any], known: type, prompt: object) -> None:
     """Raise UsageError for an option that `known` does not have, and for a value of another kind."""
     names = known.__annotations__ if known is RowOptions else RowOptions.__annotations__ | known.__annotations__
@@ -90,8 +80,4 @@ def check_options(options: Mapping[str, Any], known: type, prompt: object) -> No
                 f"there is no option {name!r}; nothing was sent",
                 hint=f"{told}; parameters of the requests go into params={{{name!r}: …}}",
             )
-    for name, value in {"prompt": prompt, **options}.items():
-        wanted, kinds = _KINDS.get(name, ("", object))
-        wrong = not isinstance(value, kinds) or (kinds in (int, (int, float)) and isinstance(value, bool))
-        if value is not None and (wrong or (isinstance(value, int | float) and value < 0)):
-            raise UsageError(f"{name}= is {value!r}; nothing was sent", hint=f"give {wanted}")
+    check_arguments({"prompt": prompt, **options})

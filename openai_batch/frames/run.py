@@ -123,7 +123,8 @@ class Run(Job):
 
             for row in run.rows(): print(row["outcome"])
 
-        The new columns are those of `map`. A column of the row that has the name of a new one is replaced.
+        The new columns are those of `map`. A column of the row that has the name of a new one is replaced. Raises the
+        errors of `Job.results`.
         """
         for row, result in self.answered_rows():
             yield row | new_cells(result, self.schema)
@@ -133,7 +134,7 @@ class Run(Job):
 
             texts = [result.text for row, result in run.answered_rows() if row]
 
-        The row is empty if the job was not made from rows.
+        The row is empty if the job was not made from rows. Raises the errors of `Job.results`.
         """
         columns = job_folder.columns_of(self._row)
         with contextlib.ExitStack() as stack:

@@ -39,7 +39,7 @@ def start(
 
     `rows` is a pandas, polars or Arrow frame or series, a Hugging Face dataset, a list of dicts or texts, or another
     iterable of them, which is read once. `prompt` is a template with the columns of a row; without it the column
-    `prompt`, `text` or `messages` is sent, or the only one. RowOptions has the other options. Without `reporter`
+    `prompt`, `text` or `messages` is sent, or the only one. RowOptions has the other `options`. Without `reporter`
     progress goes to the logger `openai_batch`.
 
     Rows that an earlier run has answered are not sent again, in whatever order they come; equal rows are sent once.
@@ -129,12 +129,12 @@ def attach(
     state: str | os.PathLike[str] | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Return a run that was started before, by its name, its job number or a batch id; the job used last for None.
+    """Return a run that was started before; `name` is its name, job number or batch id, and None the job used last.
 
         run = attach("nightly")
 
-    `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has. Raises
-    NotFoundError if there is none.
+    `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has; `state` and
+    `reporter` are those of `start`. Raises NotFoundError if there is none.
     """
     from openai_batch.jobs.recover import find_job
 

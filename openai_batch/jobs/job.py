@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 import msgspec
 
 from openai_batch.costs.usd import as_usd
+from openai_batch.errors import UsageError
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_file, part_file
 from openai_batch.providers.polling import Poller, job_delays
@@ -16,6 +17,7 @@ from openai_batch.results.outcome import Outcome
 from openai_batch.results.result_line import MISSING
 from openai_batch.results.tally import Tally
 
+from .arguments import check_arguments
 from .async_version import async_version
 from .receipt import receipt_of
 from .store.job_folder import judge_of
@@ -23,6 +25,7 @@ from .store.job_folder import judge_of
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from datetime import datetime
     from decimal import Decimal
     from pathlib import Path
 
@@ -150,6 +153,7 @@ class Job:
         """
         from .retry import wait_and_retry
 
+        check_arguments({"retries": retries})
         with self._session.work() as workflow:
             try:
                 wait_and_retry(workflow, self._known(), timeout=timeout, retries=retries)
@@ -161,12 +165,47 @@ class Job:
         """Wait like `wait`, without blocking the event loop. If the task is cancelled, the job keeps running."""
         import asyncio
 
+        check_arguments({"retries": retries})
         await self._wait_once_async(timeout)
         for _ in range(retries):
             if not await asyncio.to_thread(self._retry_once):
                 break
             await self._wait_once_async(timeout)
         return self
+
+    def wait_until(
+        self, deadline: datetime, *, max_cost: float | Decimal | None = None, timeout: float | None = None
+    ) -> Self:
+        """Wait until the job has ended, and have the answers by a time. Returns the job itself.
+
+            job.wait_until(datetime.now() + timedelta(hours=8), max_cost=20)
+
+        If the job may be late, its batches are cancelled, what they have finished is kept, and only the rest is sent
+        once more outside of a batch, at the full price. `deadline` is in local time if it has no time zone. `max_cost`
+        is the most that the whole job may cost, in US dollars; without it, what `submit` was given. A program that was
+        killed continues with the same call; at most 16 requests may then be paid twice. Raises UsageError without a
+        `max_cost`; CostError, before it waits, if the job can cost more at the full price; BatchError if a batch does
+        not stop; and WaitTimeoutError when `timeout` seconds have passed before that.
+        """
+        from .budget import max_cost_of
+        from .deadline import wait_until
+
+        check_arguments({"deadline": deadline})
+        with self._session.work() as workflow:
+            job = self._known()
+            most = max_cost_of(job) if max_cost is None else as_usd(max_cost, "max_cost=")
+            if most is None:
+                raise UsageError(
+                    "a deadline needs max_cost=: what is late is sent once more at the full price",
+                    hint="give the most that the whole job may cost at that price, such as max_cost=5",
+                )
+            try:
+                wait_until(workflow, job, deadline.timestamp(), most, timeout=timeout)
+            finally:
+                self._known()
+        return self
+
+    wait_until_async = async_version(wait_until)
 
     async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job keeps running after it
         import asyncio
@@ -280,7 +319,7 @@ class Job:
 
     def retry(
         self,
-        where: str | Iterable[str] | Callable[[str], bool] | None = None,
+        where: str | int | Iterable[str | int] | Callable[[str], bool] | None = None,
         *,
         max_cost: float | Decimal | None = None,
     ) -> int:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Self
 from openai_batch.costs.usd import as_usd
 from openai_batch.files.atomic import as_file
 from openai_batch.providers.lookup import askable_providers
+from openai_batch.providers.provider import Provider
 from openai_batch.requests.from_python import open_input
 
+from .arguments import check_arguments
 from .async_version import async_version
 from .input_name import name_of_input, name_of_rows
 from .job import Job
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate
-    from openai_batch.providers.lookup import Provider
     from openai_batch.requests.from_python import JobInput
 
     from .receipt import Spending
     from .reporter import Reporter
+    from .sample import Sample
 
 
 class Jobs:
@@ -112,6 +114,7 @@ class Jobs:
         UncertainError if it is unknown whether a batch was created; OutputExistsError if `output` is taken;
         RegistryError if another job has the name.
         """
+        check_arguments(locals())
         from openai_batch.files.workspace import workspace
 
         from .output_file import check_ending
@@ -173,6 +176,34 @@ class Jobs:
 
     estimate_async = async_version(estimate)
 
+    def sample(
+        self,
+        input: JobInput,  # noqa: A002 - its name everywhere
+        count: int = 5,
+        *,
+        provider: str | Provider | None = None,
+        dedup: bool = False,
+    ) -> Sample:
+        """Send the first `count` requests at once, outside of a batch and at the full price, and return the answers.
+
+            for row in jobs.sample("input.jsonl", 2).rows: print(row.prompt, row.result.text)
+
+        The other arguments are those of `submit`. Nothing is recorded: a job of the same input sends and pays these
+        requests again. A request that fails is a result. Raises InputError with every problem, and nothing is sent;
+        UnknownProviderError; AuthError if the key is missing or refused; ApiError if nobody answers the first request.
+        """
+        check_arguments(locals())
+        from openai_batch.files.workspace import workspace
+
+        from .sample import sample
+
+        with self._session.work() as workflow, workspace() as folder:
+            source = open_input(input, folder)
+            spec = make_spec(source, folder, self._session.given(provider), on_warning=self._session.reporter.note)
+            return sample(workflow, spec, folder, count, dedup=dedup)
+
+    sample_async = async_version(sample)
+
     def spending(self) -> list[Spending]:
         """Return what the jobs have cost by month, provider and model, the latest month first.
 
@@ -188,7 +219,7 @@ class Jobs:
     spending_async = async_version(spending)
 
     def get(self, reference: int | str | None = None, *, provider: str | Provider | None = None) -> Job:
-        """Return a job by its number, its name or a batch id; the one used last for None.
+        """Return a job; `reference` is its number, its name or a batch id, and None is the job used last.
 
             job = jobs.get("nightly")
 
@@ -221,12 +252,14 @@ class Jobs:
 
     recover_async = async_version(recover)
 
-    def list(self, limit: int | None = None, *, provider: str | None = None) -> list[Job]:
+    def list(self, limit: int | None = None, *, provider: str | Provider | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).
 
             running = [job for job in jobs.list() if not job.ended]
 
-        `provider` is the name of one whose jobs are returned. No provider is asked.
+        With `provider`, those of this one. No provider is asked.
         """
+        check_arguments(locals())
+        name = provider.name if isinstance(provider, Provider) else provider
         with self._session.work() as workflow:
-            return [Job(self._session, row) for row in workflow.registry.jobs(limit, provider)]
+            return [Job(self._session, row) for row in workflow.registry.jobs(limit, name)]

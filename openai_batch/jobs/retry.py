@@ -68,7 +68,9 @@ class Survey:
         return [Group(verdict, n, self.samples[verdict]) for verdict, n in counts.most_common()]
 
 
-def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False) -> Callable[[Verdict], bool]:
+def wanted_causes(
+    codes: str | int | Iterable[str | int] | None, *, everything: bool = False
+) -> Callable[[Verdict], bool]:
     """Return a function that tells whether requests with a verdict are sent again.
 
     `codes` are outcomes, or codes that causes begin with ("429", "batch_expired", "missing", "cut"), as a list or
@@ -76,7 +78,7 @@ def wanted_causes(codes: str | Iterable[str] | None, *, everything: bool = False
     """
     if codes is None:
         return lambda verdict: verdict.retryable or (everything and not verdict.outcome.answered)
-    wanted = {code.strip() for code in (codes.split(",") if isinstance(codes, str) else codes)}
+    wanted = {str(code).strip() for code in (str(codes).split(",") if isinstance(codes, str | int) else codes)}
 
     def is_wanted(verdict: Verdict) -> bool:
         codes = verdict.cause.partition(":")[0].split()

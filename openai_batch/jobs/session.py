@@ -11,6 +11,7 @@ from openai_batch.files import paths
 from openai_batch.files.atomic import as_path
 from openai_batch.providers.lookup import get_provider_by_name
 
+from .arguments import check_arguments
 from .python_hints import hints_for_programs
 from .workflow import Workflow
 
@@ -31,6 +32,7 @@ class Session:
     """
 
     def __init__(self, state: str | os.PathLike[str] | None, reporter: Reporter | None) -> None:
+        check_arguments({"state": state, "reporter": reporter})
         if reporter is None:
             from .logging_reporter import LoggingReporter
 
@@ -59,6 +61,7 @@ class Session:
 
         Raises UnknownProviderError.
         """
+        check_arguments({"provider": provider})
         if isinstance(provider, str):
             return get_provider_by_name(provider)
         provider = provider.placed()

@@ -63,9 +63,12 @@ _AFFIXES = re.compile("^(batch_|job_)?(state|status)_")
 class Counts:
     """A batch's numbers of requests, as the provider counts them; 0 if it does not say."""
 
-    total: int = 0  # all of them
-    completed: int = 0  # those that succeeded
-    failed: int = 0  # those that failed
+    total: int = 0
+    """All of them."""
+    completed: int = 0
+    """Those that succeeded."""
+    failed: int = 0
+    """Those that failed."""
 
     @property
     def done(self) -> int:
@@ -77,10 +80,14 @@ class Counts:
 class BatchFault:
     """One entry of a failed batch's `errors`."""
 
-    code: str | None  # the provider's own code
+    code: str | None
+    """The provider's own code."""
     message: str
-    line: int | None = None  # of the input file, counted from 1
-    param: str | None = None  # the key of the request that is wrong
+    """Its words."""
+    line: int | None = None
+    """The line of the input file, counted from 1."""
+    param: str | None = None
+    """The key of the request that is wrong."""
 
     def __str__(self) -> str:
         """Return the message, with the line and the code if there are any."""

@@ -109,7 +109,7 @@ class Report:
 
             job.report().to_html("report.html")
 
-        Raises OutputExistsError if there is a file and `force` is False.
+        Raises OutputExistsError if there is a file at `path` and `force` is False.
         """
         target = as_file(path)
         check_target(target, force=force)

@@ -145,7 +145,7 @@ class Result:
 
     @classmethod
     def missing(cls, custom_id: str, verdict: Verdict = NO_RESULT) -> Self:
-        """Return the result of a request that has none, for the reason in `verdict`.
+        """Return the result of the request `custom_id`, which has none, for the reason in `verdict`.
 
             result = Result.missing("line-7")
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 _NAME = "fake"
 _PRICES = Prices(input=1.0, output=2.0)
+_DISCOUNT = 0.5
 _CONFIG = """[providers.fake]
 base_url = "{url}"
 chat_model = "fake-model"
 embedding_model = "fake-model"
+batch_discount = {discount}
 prices."*".input = {prices.input}
 prices."*".output = {prices.output}
 """
@@ -41,6 +43,7 @@ class FakeProvider:
             default_chat_model="fake-model",
             default_embedding_model="fake-model",
             prices={"*": _PRICES},
+            batch_discount=_DISCOUNT,
         )
         """The profile, for programs that name a provider themselves."""
 
@@ -62,8 +65,10 @@ class FakeProvider:
     def fail(self, call: str, status: int = 500, times: int = 1, message: str = "told to fail") -> None:
         """Answer the next calls with an error.
 
+            fake.fail("POST /batches", 503, message="too busy")
+
         `call` is a method and a path, such as "POST /batches", "POST /files" or "GET /batches". A path stands for all
-        that begin with it.
+        that begin with it. The next `times` calls get the HTTP `status` and the `message`.
         """
         self._server.failures += [(call, status, message)] * times
 
@@ -72,17 +77,21 @@ class FakeProvider:
 def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> Iterator[FakeProvider]:
     """Run a provider on this machine, and make it the default one until the block ends.
 
+        with fake_provider(lambda request: "good") as fake:
+            assert map(["fine"], model="any")[0].text == "good"
+            assert fake.requests[0]["body"]["model"] == "any"
+
     `answer` gets each request and returns its answer (`answers.result_line`); an exception that it raises is the
     request's error, and None leaves the request without a result. `polls` is how often a batch is seen running before
     it has ended. Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that jobs are kept
     apart from the user's own. Programs that are started there inherit this. A million tokens cost 1 US dollar in the
-    prompt, and 2 in the answer, for programs with `max_cost`.
+    prompt, and 2 in the answer, for programs with `max_cost`; twice as much outside of a batch.
     """
     # On Windows the registry of a job that the program still holds cannot be removed.
     temporary = tempfile.TemporaryDirectory(prefix="obatch-testing-", ignore_cleanup_errors=True)
     with temporary as folder, FakeServer(answer, polls) as server:
         config = Path(folder) / "config.toml"
-        write_text(config, _CONFIG.format(url=server.base_url, prices=_PRICES))
+        write_text(config, _CONFIG.format(url=server.base_url, prices=_PRICES, discount=_DISCOUNT))
         chosen = {
             "OBATCH_CONFIG": str(config),
             "OBATCH_PROVIDER": _NAME,

@@ -31,7 +31,6 @@ USAGE = {
 # In a batch: 600 x 1 + 400 x 0.25 + 100 x 4 dollars a million.
 COST = 0.0011
 PRICES = """
-batch_discount = 0.5
 [providers.fake.prices."priced"]
 input = 1.0
 cached_input = 0.25
@@ -187,8 +186,7 @@ def test_the_receipt_stays_as_it_was(provider: FakeProvider) -> None:
     for name in ("in.jsonl", "other.jsonl"):
         inside("run", name).succeeded()
     config = Path(os.environ["OBATCH_CONFIG"])
-    table = PRICES.partition("0.5")[2]
-    config.write_text(config.read_text().replace("output = 4.0", "output = 400.0") + table.replace("priced", "other"))
+    config.write_text(config.read_text().replace("output = 4.0", "output = 400.0") + PRICES.replace("priced", "other"))
     for job in ("1", "2"):
         inside("results", job, "-o", f"{job}.csv").succeeded()
     assert inside("status", "1", "--json").json["cost"]["usd"] == pytest.approx(10 * COST)

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the public functions and methods: each has one, and each runs."""
+"""The docstrings of the public functions and methods: each tells its arguments and errors, and its example runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import textwrap
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 import openai_batch
-from openai_batch import Batch, Jobs
+from openai_batch import Batch, Jobs, testing
 from openai_batch.testing import fake_provider
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ _SEEN_IN_THEIR_CLASS = {"Reporter"}
 
 
 def _documented() -> Iterator[tuple[str, Any]]:
-    """Yield the public functions, and the methods of the public classes."""
-    for name in [*openai_batch.__all__, "map"]:
-        value = getattr(openai_batch, name)
+    """Yield the public functions, and the methods of the public classes, those for tests too."""
+    for name in [*openai_batch.__all__, "map", *testing.__all__]:
+        value = getattr(testing if name in testing.__all__ else openai_batch, name)
         if inspect.isfunction(value) or name in _SEEN_IN_THEIR_CLASS:
             yield name, value
         elif inspect.isclass(value) and not issubclass(value, Exception):
@@ -39,6 +40,10 @@ def _documented() -> Iterator[tuple[str, Any]]:
                     yield f"{name}.{member}", getattr(value, member)
 
 
+_RAISES_NO_MORE_THAN_ITS_CLASS = re.compile(
+    r"Reporter|Jobs\.(close|list|spending)|Job\.refresh|Report\.(lines|record)|Result\.missing"
+    r"|Provider\.(placed|serves|is_at)|FakeProvider\.fail|fake_provider"
+)
 _ALL = {name: value for name, value in _documented() if not name.endswith("_async") or name == "map_async"}
 
 
@@ -46,6 +51,20 @@ class Label(BaseModel):
     """A schema."""
 
     sentiment: Literal["good", "bad"]
+
+
+@pytest.mark.parametrize("name", sorted(_ALL))
+def test_the_docstring_tells_arguments_and_errors(name: str) -> None:
+    """In its own words, in those of its class, or by naming the function that has the same."""
+    owner = getattr(openai_batch, name.partition(".")[0], None) if "." in name else None
+    own = inspect.getdoc(_ALL[name]) or ""
+    told = own + (inspect.getdoc(owner) or "" if owner else "")
+    if inspect.isroutine(_ALL[name]) and not re.search(r"(those of|as for|what) `", own):
+        parameters = [each for each in inspect.signature(_ALL[name]).parameters.values() if each.name != "self"]
+        named = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+        missing = [each for each in named if f"`{each}" not in told]
+        assert len(named) == 1 or not missing, missing
+    assert re.search(r"\bRaises?\b|(as for|what) `", own) or _RAISES_NO_MORE_THAN_ITS_CLASS.fullmatch(name)
 
 
 @pytest.mark.filterwarnings("ignore:The wait")
@@ -66,6 +85,10 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
             "Label": Label,
             "provider": fake.provider,
             "Path": Path,
+            "datetime": datetime,
+            "timedelta": timedelta,
+            "fake": fake,
+            "fake_provider": fake_provider,
         }
         run = openai_batch.start(texts, model="m", name="nightly").wait()
         with fake.provider.get_client(), Jobs() as jobs, Batch(provider=fake.provider) as batch:

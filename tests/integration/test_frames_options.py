@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -180,6 +181,20 @@ def test_a_notebook_shows_a_bar(monkeypatch: pytest.MonkeyPatch, recwarn: pytest
     assert "job 1: completed" in shown[-1]
     assert "1/1" in shown[-1]
     assert not recwarn.list
+
+
+@pytest.mark.usefixtures("fake")
+def test_progress_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Each change of the status once, with the counts, and the transfers; nothing without a handler."""
+    with caplog.at_level(logging.INFO, "openai_batch"), Jobs() as jobs:
+        openai_batch.start(["one", "two"], model="m").wait()
+        jobs.submit([{"model": "m", "messages": [{"role": "user", "content": "three"}]}]).wait()
+    told = [record.getMessage() for record in caplog.records if record.name == "openai_batch"]
+    assert [line for line in told if line.endswith("requests")] == [
+        "job 1: completed, 2 of 2 requests",
+        "job 2: completed, 1 of 1 requests",
+    ]
+    assert any(line.startswith("upload: ") for line in told)
 
 
 def test_a_limit_of_costs_can_be_tested() -> None:

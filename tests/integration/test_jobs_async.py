@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from openai_batch import Jobs, Provider
+from openai_batch import Job, Jobs, Provider
 from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -151,3 +153,26 @@ def test_a_provider_of_the_program_is_known_to_twins(workbench: Workbench) -> No
             assert (await (await jobs.get_async()).refresh_async()).batch_ids == job.batch_ids
 
     asyncio.run(main())
+
+
+def test_event_loops_in_several_threads_share_jobs(workbench: Workbench) -> None:
+    """Each loop submits, waits and reads with one `Jobs` object, which closes all connections at its end."""
+
+    async def use(jobs: Jobs, shared: Job, number: int) -> list[str]:
+        requests = [{"model": "fault:", "messages": [{"role": "user", "content": f"{number}"}]}]
+        job = await jobs.submit_async(requests, provider="faulty")
+        await asyncio.gather(job.wait_async(), shared.wait_async())
+        return [result.custom_id async for result in (await jobs.get_async(job.id)).results_async()]
+
+    async def main() -> None:
+        async with Jobs() as jobs:
+            shared = await jobs.submit_async(workbench.write("fault:", 3), provider="faulty")
+            with ThreadPoolExecutor(4) as pool:
+                ended = [pool.submit(lambda number: asyncio.run(use(jobs, shared, number)), n) for n in range(4)]
+                assert [each.result() for each in ended] == [["line-1"]] * 4
+            assert len(jobs._session._open) > 0
+        assert all(owned.closed for owned in jobs._session._open)
+
+    asyncio.run(main())
+    gc.collect()  # what is not closed warns, and a warning is an error
+    assert len(workbench.server.batches) == 5

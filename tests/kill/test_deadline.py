@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from openai_batch.testing import FakeProvider
 
 PRICES = """
-batch_discount = 0.5
 [providers.fake.prices."priced"]
 input = 1.0
 output = 4.0

@@ -52,6 +52,25 @@ def test_pyright_finds_nothing_in_programs_of_users(tmp_path: Path) -> None:
     assert [(Path(each["file"]).name, each["rule"]) for each in told] == [("wrong.py", "reportReturnType")], told
 
 
+@pytest.mark.slow
+def test_every_public_symbol_has_a_type_and_a_docstring() -> None:
+    """As pyright sees the installed package; a type that it only infers is one that it knows."""
+    tool = Path(sys.executable).with_name("basedpyright")
+    words = [
+        str(tool),
+        "--verifytypes",
+        "openai_batch",
+        "--ignoreexternal",
+        "--outputjson",
+        "--pythonpath",
+        sys.executable,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, encoding="utf-8", cwd=ROOT)
+    told = json.loads(done.stdout)["typeCompleteness"]
+    assert told["exportedSymbolCounts"]["withUnknownType"] == told["otherSymbolCounts"]["withUnknownType"] == 0
+    assert told["missingFunctionDocStringCount"] == 0
+
+
 def test_the_exit_codes_are_those_of_the_error_classes() -> None:
     """The table of `obatch help exit-codes`, from which the page is made, and the classes tell the same codes."""
     from openai_batch.cli.help_topics import EXIT_CODES
