@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 import sys
 import zlib
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MAX_ANSWER_BYTES = 16 << 20
-"""The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
+"""The most bytes of a record, a list or a refusal, when unpacked: many times a full page of a list."""
 
-_RECORDS = re.compile(r"/(files|batches)(/[^/]+)?(/cancel)?/?$")
-"""Ends the paths of what is small: records of files and batches, and lists of them. A program may ask for more."""
+MAX_RESPONSE_BYTES = 256 << 20
+"""The most bytes of any other answer, such as that of a model: more would be no line of a result file."""
+
+_RECORDS = re.compile(r"/(files|batches|models)(/[^/]+)?(/cancel)?/?$")
+"""Ends the paths of what is small: records of files, batches and models, and lists of them."""
+
+_FILE = re.compile(r"/files/[^/]+/content/?$")
+"""Ends the paths of files, which a program may read as a whole."""
 
 _PIECE = 1 << 18
 """The most bytes that are unpacked at once."""
@@ -118,15 +125,17 @@ def unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 def _whole(response: Any) -> Any:
     """Read the body of a response; return a response with the same head that holds it. Raises ApiError."""
-    small = not response.is_success or _RECORDS.search(response.request.url.path) is not None
+    path = response.request.url.path
+    small = not response.is_success or _RECORDS.search(path) is not None
+    most = MAX_ANSWER_BYTES if small else math.inf if _FILE.search(path) else MAX_RESPONSE_BYTES
     pieces: list[bytes] = []
     size = 0
     try:
         for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
             size += len(piece)
-            if small and size > MAX_ANSWER_BYTES:
+            if size > most:
                 raise ApiError(
-                    f"the answer has more than {MAX_ANSWER_BYTES:,} bytes", hint="is the base URL the provider's API?"
+                    f"the answer has more than {most:,} bytes", hint="is the base URL the provider's API?"
                 )
             pieces.append(piece)
     finally:
