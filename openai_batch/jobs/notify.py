@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, MissingExtraError, UsageError, count_text
 from openai_batch.escapes import escape_newlines
 from openai_batch.hidden_keys import hide_key
-from openai_batch.providers.keys import key_from_environment
+from openai_batch.providers.keys import check_variable, key_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,6 +103,7 @@ def _resolved(target: str) -> str:
     if not target.startswith(_REFERENCE):
         return target
     variable = target.removeprefix(_REFERENCE)
+    check_variable("--notify env:", variable)
     value = key_from_environment(variable)
     if value is None:
         raise UsageError(f"--notify {target}: {variable} is not set", hint=f"export {variable}=…")

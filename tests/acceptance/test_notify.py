@@ -105,6 +105,7 @@ def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
         ("email", 2, "'email' is not known", "bell"),
         ("cmd:", 2, "has no command", "cmd:"),
         ("cmd:'", 2, "has no command", "cmd:"),
+        (f"env:json://{MARK}", 2, "must name an environment variable", "export VARIABLE"),
         ("env:NO_SUCH", 2, "NO_SUCH is not set", "export NO_SUCH"),
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
     ],
