@@ -156,8 +156,8 @@ def _output_limit(url: str, body: dict[str, Any]) -> int | None:
     """
     if url in _NO_OUTPUT:
         return 0
-    limits = [value for key in _MAX_OUTPUT.get(url, ()) if (value := body.get(key)) is not None]
-    choices = [value for key in ("n", "best_of") if (value := body.get(key)) is not None]
+    limits: list[int] = [value for key in _MAX_OUTPUT.get(url, ()) if (value := body.get(key)) is not None]
+    choices: list[int] = [value for key in ("n", "best_of") if (value := body.get(key)) is not None]
     if not limits or not all(type(value) is int and 0 <= value < _MOST for value in (*limits, *choices)):
         return None
     prompt = body.get("prompt")

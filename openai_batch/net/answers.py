@@ -134,9 +134,7 @@ def _whole(response: Any) -> Any:
         for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
             size += len(piece)
             if size > most:
-                raise ApiError(
-                    f"the answer has more than {most:,} bytes", hint="is the base URL the provider's API?"
-                )
+                raise ApiError(f"the answer has more than {most:,} bytes", hint="is the base URL the provider's API?")
             pieces.append(piece)
     finally:
         response.close()
