@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import CostError, count_text
@@ -163,4 +163,4 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
 def _rounded_up(amount: Decimal) -> str:
     """Return an amount with few digits that is not smaller."""
     step = Decimal(1).scaleb(max(-6, min(0, amount.adjusted() - 1)))
-    return f"{amount.quantize(step, rounding=ROUND_CEILING):f}"
+    return f"{amount.quantize(step, ROUND_CEILING, Context(prec=100)):f}"

@@ -32,6 +32,9 @@ _MAX_OUTPUT = {
 }
 """By endpoint, the parameters that limit the tokens of an answer. Other endpoints make no output tokens, or unknown."""
 
+_MOST = 10**12
+"""A larger number than any model makes of tokens, or of answers: it limits nothing."""
+
 _NO_OUTPUT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/score", "/v1/rerank"})
 _NO_TEXT = frozenset({"model", "metadata", "user"})
 """Parameters that are no input of the model."""
@@ -147,17 +150,19 @@ def _has_more(body: dict[str, Any]) -> bool:
 
 
 def _output_limit(url: str, body: dict[str, Any]) -> int | None:
-    """Return the most output tokens of a request, or None if nothing limits them."""
+    """Return the most output tokens of a request, or None if nothing limits them.
+
+    What is no number limits nothing: some servers read "5" as 5.
+    """
     if url in _NO_OUTPUT:
         return 0
-    limits = [body.get(key) for key in _MAX_OUTPUT.get(url, ())]
-    found = [limit for limit in limits if type(limit) is int and limit >= 0]
-    if not found:
+    limits: list[int] = [value for key in _MAX_OUTPUT.get(url, ()) if (value := body.get(key)) is not None]
+    choices: list[int] = [value for key in ("n", "best_of") if (value := body.get(key)) is not None]
+    if not limits or not all(type(value) is int and 0 <= value < _MOST for value in (*limits, *choices)):
         return None
-    choices = [count for count in (body.get("n"), body.get("best_of")) if type(count) is int and count > 0]
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-    return max(found) * max([1, *choices]) * prompts
+    return max(limits) * max([1, *choices]) * prompts
 
 
 @dataclass(frozen=True, slots=True)

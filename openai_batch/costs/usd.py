@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from openai_batch.errors import UsageError
 
 _CENT = Decimal("0.01")
+_TOO_MUCH = 10**12
 
 
 def usd(amount: Decimal | None) -> str:
@@ -17,7 +18,7 @@ def usd(amount: Decimal | None) -> str:
     if amount is None:
         return "unknown"
     if amount == 0 or amount >= 1:
-        return f"${amount.quantize(_CENT):,f}"
+        return f"${amount:,.2f}"
     step = Decimal(1).scaleb(amount.adjusted() - 1)
     return f"${amount.quantize(min(step, _CENT)):f}"
 
@@ -33,7 +34,7 @@ def as_usd(value: str | float | Decimal, name: str) -> Decimal:
         amount = Decimal(str(value).strip().removeprefix("$"))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount < _TOO_MUCH:
         raise UsageError(
             f"{name} is {value!r}, which is not an amount of US dollars", hint="give a number, such as 2.50"
         )

@@ -13,11 +13,15 @@ from openai_batch.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
+"""What the name of an environment variable looks like. A key that is given in its place seldom does."""
+
 # The types of settings. The description completes the sentence "KEY must be ...".
 Text = Annotated[str, Meta(min_length=1, description="a string")]
+Variable = Annotated[str, Meta(pattern=VARIABLE, description="the name of an environment variable, and not a key")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
-Seconds = Annotated[float, Meta(ge=0, description="a number of seconds")]
+Seconds = Annotated[float, Meta(ge=0, lt=1e9, description="a number of seconds")]
 Dollars = Annotated[float, Meta(ge=0, lt=1e9, description="a number of US dollars")]
 Share = Annotated[float, Meta(ge=0, lt=1, description="a number from 0 to below 1, such as 0.5")]
 Flag = Annotated[bool, Meta(description="true or false")]

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from openai_batch.errors import UnreachableError
+from openai_batch.errors import ApiError, UnreachableError
 from openai_batch.files.atomic import sync, sync_folder
 from openai_batch.local.result_lines import error_line, response_line
 from openai_batch.net.delays import delays
 from openai_batch.providers.batch_info import Counts
 from openai_batch.results.result import Result
+from openai_batch.results.result_line import UNREADABLE, read_line
 from openai_batch.results.usage import ModelUsage, TokenCounts
 
 from .parallel import Stopped, in_parallel
@@ -71,13 +72,24 @@ decode_request = msgspec.json.Decoder(DirectRequest).decode
 
 def lost_line(request: DirectRequest, error: Exception) -> bytes:
     """Return the result line of a request to which no answer came."""
-    lost = isinstance(error, UnreachableError) and error.sent
+    lost = isinstance(error, ApiError) and _may_be_paid(error)
     return error_line(request.custom_id, LOST, f"{error}{'; it may have been paid' if lost else ''}").data
 
 
+def _may_be_paid(error: ApiError) -> bool:
+    """Tell whether a request may have been answered: it was sent, and its answer was lost or cannot be read."""
+    return error.status is None and getattr(error, "sent", True)
+
+
 def answer_line(request: DirectRequest, status: int, body: bytes) -> bytes:
-    """Return the result line of a request that was answered."""
-    return response_line(request.custom_id, status, None, body).data
+    """Return the result line of a request that was answered. An answer that cannot be read is kept as text."""
+    line = response_line(request.custom_id, status, None, body).data
+    try:
+        read_line(line)
+    except UNREADABLE as exc:
+        text = f"the answer cannot be read ({exc}); it may have been paid: {body.decode('utf-8', 'replace')}"
+        return error_line(request.custom_id, LOST, text).data
+    return line
 
 
 def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
@@ -112,10 +124,10 @@ def _answer(api: BatchApi, stopped: threading.Event, request: DirectRequest) -> 
             raise Stopped
         try:
             status, body = api.respond(request.url, request.body)
-        except UnreachableError as exc:
-            if exc.sent:
+        except ApiError as exc:
+            if _may_be_paid(exc):
                 return lost_line(request, exc)
-            if delay is None or exc.lasting:
+            if delay is None or exc.lasting or not isinstance(exc, UnreachableError):
                 raise
         else:
             if status not in _NOT_ANSWERED or delay is None:

@@ -11,12 +11,14 @@ import os
 import re
 import shlex
 import subprocess
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, MissingExtraError, UsageError, count_text
 from openai_batch.escapes import escape_newlines
 from openai_batch.hidden_keys import hide_key
-from openai_batch.providers.keys import key_from_environment
+from openai_batch.providers.keys import check_variable, key_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +30,8 @@ NOBODY = "none"
 
 _REFERENCE, _COMMAND, _BELL = "env:", "cmd:", "bell"
 
-_PATIENCE = 60.0
-"""Seconds that a command may take."""
+PATIENCE = 60.0
+"""Seconds that one notification may take."""
 
 
 def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list[str]:
@@ -101,6 +103,7 @@ def _resolved(target: str) -> str:
     if not target.startswith(_REFERENCE):
         return target
     variable = target.removeprefix(_REFERENCE)
+    check_variable("--notify env:", variable)
     value = key_from_environment(variable)
     if value is None:
         raise UsageError(f"--notify {target}: {variable} is not set", hint=f"export {variable}=…")
@@ -135,7 +138,7 @@ def _run(target: str, environment: Mapping[str, str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=environment,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             check=False,
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as exc:
@@ -165,9 +168,18 @@ def _service(url: str) -> Any:
 
 
 def _send(url: str, job: JobRecord) -> None:
-    scheme = url.partition("://")[0]
+    scheme, done = url.partition("://")[0], Future[bool]()
+
+    def send() -> None:
+        try:
+            done.set_result(bool(_service(url).notify(title=message(job), body=_body(job), body_format="text")))
+        except BaseException as exc:  # noqa: BLE001 - it is raised below
+            done.set_exception(exc)
+
+    # A server that sends a byte now and then could keep Apprise for ever: then the thread is left alone.
+    threading.Thread(target=send, daemon=True).start()
     try:
-        sent = _service(url).notify(title=message(job), body=_body(job), body_format="text")
+        sent = done.result(PATIENCE)
     except Exception as exc:  # noqa: BLE001 - a service of others, and no reason to fail
         raise BatchError(f"--notify {scheme}://… failed ({type(exc).__name__})") from None
     if not sent:

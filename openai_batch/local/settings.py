@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr
 
 from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
-from openai_batch.files.typed_table import Count, Seconds, Text, read_table
+from openai_batch.files.typed_table import Count, Seconds, Text, Variable, read_table
 from openai_batch.net.hosts import is_http_url
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     upstream: Annotated[tuple[str, ...], Meta(description="a URL or a list of URLs")] = ()
     """OpenAI-compatible base URLs that run the requests; empty means the embedded engine."""
 
-    upstream_key_env: Text | None = None
+    upstream_key_env: Variable | None = None
     """Name of the environment variable with the upstream's key; never the key itself."""
 
     model_path: Text | None = None

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MAX_ANSWER_BYTES = 16 << 20
-"""The most bytes of an answer that is not a file, when unpacked: many times a full page of a list."""
+"""The most bytes of a record, a list or a refusal, when unpacked: many times a full page of a list."""
 
-MAX_RESPONSE_BYTES = 1 << 28
+MAX_RESPONSE_BYTES = 256 << 20
 """The most bytes of an answer to a request outside of a batch: it can be a line of a result file."""
 
 _RECORDS = re.compile(r"/(files|batches|models)(/[^/]+)?(/cancel)?/?$")
 """Ends the paths of what is small: records of files, batches and models, and lists of them."""
 
-_FILE = re.compile(r"/content/?$")
+_FILE = re.compile(r"/files/[^/]+/content/?$")
 """Ends the paths of files, which may have any size."""
 
 _PIECE = 1 << 18

@@ -41,6 +41,7 @@ from openai_batch.files.typed_table import (
     Text,
     Texts,
     TextTable,
+    Variable,
     read_table,
     suggest,
 )
@@ -48,7 +49,7 @@ from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
 from .config_file import local_table, read_config
-from .keys import check_headers, check_key_host, references
+from .keys import check_command, check_headers, check_key_host, references
 from .provider import LOCAL_URL, Prices, Provider
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
 
     base_url: Text | None = None
     display_name: Text | None = None
-    api_key_env_var: Text | None = msgspec.field(default=None, name="api_key_env")
+    api_key_env_var: Variable | None = msgspec.field(default=None, name="api_key_env")
     api_key_command: Texts | None = None
     api_key_keyring: Text | None = None
     models: Texts | None = None
@@ -214,6 +215,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     elif base.base_url is None:
         raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
     check_headers(where, values.get("headers", {}))
+    check_command(where, values.get("api_key_command", ()))
     for header in values.get("headers", {}).items():
         if not all(text.isascii() and text.isprintable() for text in header):
             raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
@@ -249,8 +251,10 @@ def _check_url(where: str, url: str) -> None:
             f"{where} base_url {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
         )
     parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ConfigError(f"{where} base_url contains a user name or password", hint="name the key in api_key_env")
+    hidden = {"a user name or password": parts.username or parts.password, "a query": parts.query or parts.fragment}
+    for what, there in hidden.items():
+        if there:
+            raise ConfigError(f"{where} base_url contains {what}", hint="name the key in api_key_env")
 
 
 def _same_host(one: str, other: str) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from openai_batch.errors import AuthError, ConfigError, MissingExtraError
+from openai_batch.files.typed_table import VARIABLE
 from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_loopback, is_openai
 
@@ -101,8 +102,28 @@ def hide_keys(given: str | None, variable: str | None, headers: Mapping[str, str
             hide_key(bare_key(value))
 
 
+def check_variable(where: str, name: str) -> None:
+    """Raise ConfigError if `name` cannot be that of an environment variable. It may be a key, and is not shown."""
+    if not re.match(VARIABLE, name):
+        raise ConfigError(
+            f"{where} must name an environment variable, and not be a key",
+            hint="export VARIABLE=…, and give the name of the variable",
+        )
+
+
+def check_command(where: str, words: Sequence[str]) -> None:
+    """Raise ConfigError if the command that prints a key contains a key itself."""
+    if any(map(_SECRET_VALUE.match, words)):
+        raise ConfigError(
+            f"{where} api_key_command contains a key, and keys do not belong in this file",
+            hint="name a command that prints it, or the environment variable that holds it in api_key_env",
+        )
+
+
 def check_headers(where: str, headers: Mapping[str, str]) -> None:
     """Raise ConfigError if a header of the configuration file contains a key itself."""
+    for name, variable in references(headers).items():
+        check_variable(f"{where} headers: {name}", variable)
     for name, value in headers.items():
         if not value.startswith(REFERENCE) and is_secret(name, value):
             raise ConfigError(

@@ -175,7 +175,7 @@ def _read_requests(source: Source, stats: FileStats) -> None:
 def _count_body(body: dict[str, msgspec.Raw], stats: FileStats) -> None:
     """Count the model and the parameters of a request."""
     for name, value in body.items():
-        text = bytes(value).decode() if len(bytes(value)) <= _SHORT else "(long)"
+        text = bytes(value).decode("utf-8", "replace") if len(bytes(value)) <= _SHORT else "(long)"
         if name == "model":
             count_name(stats.models, text.strip('"'))
         elif name not in _CONTENT and (name in stats.parameters or len(stats.parameters) < _PARAMETERS):

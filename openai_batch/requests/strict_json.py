@@ -42,10 +42,15 @@ def json_fault(raw: str | bytes, exc: Exception, remedy: str) -> tuple[str, str]
     return f"not valid JSON: {reason}", remedy
 
 
+def may_be_too_deep(raw: bytes) -> bool:
+    """Tell whether JSON has so many brackets that it may be nested too deeply; nearly no line has."""
+    return len(raw) > 2 * MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+
+
 def is_too_deep(raw: bytes, value: Any) -> bool:
     """Tell whether `value`, parsed from `raw`, is nested more than MAX_DEPTH levels deep."""
-    if len(raw) <= 2 * MAX_DEPTH or raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return False  # nearly every line ends here
+    if not may_be_too_deep(raw):
+        return False
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [

@@ -16,6 +16,7 @@ import msgspec
 from openai_batch.errors import DownloadError
 from openai_batch.files.lines import lines
 from openai_batch.hidden_keys import beginning
+from openai_batch.requests.strict_json import may_be_too_deep
 
 from .outcome import SUCCEEDED, Outcome
 from .plain_success import TypedLine, plain_body
@@ -98,7 +99,7 @@ def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally
         if parsed is None:
             line = _by_line(stream, offset, len(block), line, collector)
         else:
-            collector.add_block(offset, *parsed)
+            collector.add_block(offset, line, *parsed)
             line += len(parsed[0])
         offset += len(block)
     # The rest: a last line without a newline, or one that is longer than a block.
@@ -140,12 +141,7 @@ def _by_line(stream: BinaryIO, offset: int, length: int | None, before: int, col
         if isinstance(raw, int):
             collector.skip(line, f"it is too long to be a result ({raw:,} bytes)", b"")
         elif raw.strip():
-            try:
-                result = collector.judge(raw)
-            except UNREADABLE as exc:
-                collector.skip(line, str(exc), raw)
-            else:
-                collector.add(result, offset + begin, len(raw))
+            collector.add_line(line, offset + begin, raw)
         if length is not None and begin + (raw if isinstance(raw, int) else len(raw)) + 1 >= length:
             break
     return line
@@ -159,32 +155,38 @@ class _PlaceCollector:
         self._name = name
         self._places = places
         self._tally = tally
-        self.judge = judge
+        self._judge = judge
         self._look_at_all = judge != Result.of  # a look at what was asked is needed for each
         self._read = self._skipped = 0
         self._first = ""  # the first line that is not a result
 
-    def add_block(self, offset: int, parsed: list[TypedLine], raws: list[bytes]) -> None:
-        """Add the results of a block that begins at `offset`."""
+    def add_block(self, offset: int, before: int, parsed: list[TypedLine], raws: list[bytes]) -> None:
+        """Add the results of a block that begins at `offset`; `before` is the number of lines before it."""
         stream, places, usage = self._stream, self._places, self._places.usage
         begins = accumulate((len(raw) + 1 for raw in raws), initial=offset)
-        for line, raw, begin in zip(parsed, raws, begins, strict=False):
-            body = None if self._look_at_all or line.custom_id in places else plain_body(line)
+        for number, (line, raw, begin) in enumerate(zip(parsed, raws, begins, strict=False), before + 1):
+            careful = self._look_at_all or line.custom_id in places or may_be_too_deep(raw)
+            body = None if careful else plain_body(line)
             if body is not None:
                 places[line.custom_id] = Place(stream, begin, len(raw), Outcome.SUCCESS)
                 add_usage(usage, body.model, body.usage, answered=True)
+                self._read += 1
             else:
-                self.add(self.judge(raw), begin, len(raw))
-        self._read += len(parsed)
+                self.add_line(number, begin, raw)
 
-    def add(self, result: Result, begin: int, length: int) -> None:
-        """Add one result."""
+    def add_line(self, number: int, begin: int, raw: bytes) -> None:
+        """Add the result of one line, which begins at `begin`."""
+        try:
+            result = self._judge(raw)
+        except UNREADABLE as exc:
+            self.skip(number, str(exc), raw)
+            return
         self._read += 1
         body = result.body if isinstance(result.body, dict) else {}
         answered = result.outcome.answered or result.answer is not None  # one that does not fit is billed, too
         usage = TokenCounts.of(given) if (given := body.get("usage")) else None
         add_usage(self._places.usage, body.get("model"), usage, answered=answered)
-        self._places.put(result.custom_id, Place(self._stream, begin, length, result.outcome))
+        self._places.put(result.custom_id, Place(self._stream, begin, len(raw), result.outcome))
 
     def skip(self, line: int, reason: str, raw: bytes) -> None:
         """Count a line that is not a result, and remember what it says."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
+from openai_batch.requests.strict_json import may_be_too_deep
+
 from .answers import BESIDE
 from .flatten import INPUT_TOKENS, OUTPUT_TOKENS, first_of
 from .outcome import SUCCEEDED, Outcome
@@ -98,7 +100,7 @@ _UNFIT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def verdict_of(line: bytes, judge: Judge) -> Verdict:
     """Return how the request of a result line ended, as `judge` says. Raises what `judge` raises."""
-    if judge == Result.of:
+    if judge == Result.of and not may_be_too_deep(line):
         try:
             line.decode()  # the decoder skips other fields
             if plain_body(_decode(line)) is not None:

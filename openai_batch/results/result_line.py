@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,6 +54,8 @@ class _Request(msgspec.Struct):
 _decode = msgspec.json.Decoder(ResultLine).decode
 _decode_id = msgspec.json.Decoder(_Id).decode
 _HALF_PAIR = "\\ud"
+_DIGITS = 600
+"""The most digits of a whole number that every Python reads, however it is configured."""
 
 UNREADABLE = (ValueError, RecursionError)  # the errors of msgspec and of Unicode are ValueErrors
 """What is raised for a line that is not what it should be."""
@@ -60,22 +64,35 @@ UNREADABLE = (ValueError, RecursionError)  # the errors of msgspec and of Unicod
 def read_line(line: bytes) -> ResultLine:
     """Parse a result line. Raises one of UNREADABLE if it is not one."""
     try:
-        return _decode(line)
+        result = _decode(line)
     except UNREADABLE:
         values = read_json(line)
         if isinstance(values, dict):
             values["custom_id"] = id_of(line)
         return msgspec.convert(values, ResultLine)
+    _check_depth(line, [result.error, result.response.body if result.response is not None else None])
+    return result
 
 
 def read_json(text: bytes | str) -> Any:
     """Parse whatever Python's parser reads. Half of a surrogate pair, which no file can hold, becomes U+FFFD.
 
-    Raises one of UNREADABLE.
+    A number that is too long for Python is infinite. Raises one of UNREADABLE.
     """
     decoded = text if isinstance(text, str) else text.decode()
-    value = json.loads(decoded)
+    value = json.loads(decoded, parse_int=_whole)
+    _check_depth(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"), value)
     return _without_halves(value) if _HALF_PAIR in decoded.lower() else value
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) <= _DIGITS else float(text)
+
+
+def _check_depth(raw: bytes, value: Any) -> None:
+    """Raise ValueError if JSON is nested too deeply: whoever reads it then must not depend on Python's own limit."""
+    if is_too_deep(raw, value):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def _without_halves(value: Any) -> Any:
@@ -124,7 +141,7 @@ def with_id(line: bytes, custom_id: str) -> bytes:
         raw = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         return msgspec.json.encode(raw | {"custom_id": custom_id}) + b"\n"
     except UNREADABLE:
-        return json.dumps(json.loads(line) | {"custom_id": custom_id}).encode() + b"\n"
+        return json.dumps(read_json(line) | {"custom_id": custom_id}).encode() + b"\n"
 
 
 def prompt_text(line: bytes) -> tuple[str, str]:

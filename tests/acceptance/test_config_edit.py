@@ -267,3 +267,20 @@ def test_a_key_from_the_system_keyring(faulty: FaultServer, tmp_path: Path) -> N
     assert json.loads(shown[1].out)["key"] == "in the keyring"
     null = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     invoke("submit", "in.jsonl", "-p", "acme", "--again", env=null).failed(4, "cannot be read", "keyring diagnose")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["doctor", "http://127.0.0.1:9/v1", "--api-key-env"],
+        ["serve", "--token-env"],
+        ["serve", "--upstream", "http://127.0.0.1:9/v1", "--upstream-key-env"],
+        ["providers", "add", "acme", "--base-url", "https://api.acme.example/v1", "--api-key-env"],
+        ["config", "set", "providers.openai.api_key_env"],
+    ],
+)
+def test_a_key_in_place_of_a_variable_is_not_shown(words: list[str]) -> None:
+    """Where the name of a variable belongs, a key is refused, and not repeated."""
+    key = "sk-mistaken-0123456789"
+    result = inside(*words, key).failed(2, "environment variable")
+    assert key not in result.err

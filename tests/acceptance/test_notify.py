@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.canary import KEY, MARK, listener, response
 from support.command import inside, invoke, plain, request, see, write
+
+from openai_batch.jobs import notify
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -102,6 +105,7 @@ def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
         ("email", 2, "'email' is not known", "bell"),
         ("cmd:", 2, "has no command", "cmd:"),
         ("cmd:'", 2, "has no command", "cmd:"),
+        (f"env:json://{MARK}", 2, "must name an environment variable", "export VARIABLE"),
         ("env:NO_SUCH", 2, "NO_SUCH is not set", "export NO_SUCH"),
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
     ],
@@ -145,6 +149,24 @@ def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer
         assert MARK not in result.out + result.err
     for path in [*tmp_path.rglob("*"), *Path().rglob("*")]:
         assert not path.is_file() or MARK.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+def test_a_webhook_that_does_not_end_is_left_alone(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that sends a byte now and then is a warning when its time is over, as a command is that does not end."""
+    pytest.importorskip("apprise")
+    monkeypatch.setattr(notify, "PATIENCE", 1.0)
+    write("in.jsonl", [request("a", "fault:poll=drip*99")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    (batch,) = faulty.batches
+    write("b.jsonl", [request("b")])
+    hook = f"{faulty.base_url.replace('http', 'json', 1)}/batches/{batch}?method=get"
+    begun = time.monotonic()
+    words = ["--notify", hook, "--notify", f"cmd:{sys.executable} -c 'import time; time.sleep(60)'"]
+    result = inside("run", "b.jsonl", "-p", "faulty", "-o", "-", *words).succeeded()
+    assert time.monotonic() - begun < 30
+    assert "json://… failed (TimeoutError)" in result.err
+    assert "failed (TimeoutExpired)" in result.err
 
 
 def test_the_bell_rings_in_a_terminal_alone(faulty: FaultServer) -> None:

@@ -69,3 +69,10 @@ def test_other_files_are_refused() -> None:
     Path("p.jsonl").write_text(json.dumps({"text": "x"}) + "\n", encoding="utf-8")
     invoke("stats", "p.jsonl").failed(3, "neither requests nor results", "obatch prepare")
     invoke("stats", "nowhere.jsonl").failed(3, "nowhere.jsonl", "name a file")
+
+
+def test_bytes_that_are_no_text() -> None:
+    """A value that is no UTF-8 is counted, and a problem."""
+    line = json.dumps(request("a", temperature="?")).encode().replace(b"?", b"\xff")
+    Path("in.jsonl").write_bytes(line + b"\n")
+    assert invoke("stats", "in.jsonl", "--json").succeeded().json["parameters"] == {"temperature": {'"\ufffd"': 1}}

@@ -245,6 +245,15 @@ def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
             assert lost.value.sent
 
 
+def test_a_large_list_of_models_is_refused(workbench: Workbench) -> None:
+    """It is a list as that of the batches is."""
+    workbench.server.models = ["m" * MAX_ANSWER_BYTES]
+    client = workbench.api()
+    with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
+        client.models()
+    client.close()
+
+
 @pytest.mark.parametrize("status", [408, 409, 429])
 def test_a_refusal_that_may_pass_says_what_the_server_said(workbench: Workbench, status: int) -> None:
     """Its status, its words and the delay that it asks for are known, so that it can be waited for."""

@@ -15,6 +15,7 @@ from support.command import COMMAND, environment, ids, inside, request, write
 from support.servers import echo_upstream, local_server
 
 from openai_batch.jobs.direct import AT_ONCE
+from openai_batch.net import answers as answers_module
 from openai_batch.testing import Failure, fake_provider
 
 if TYPE_CHECKING:
@@ -161,6 +162,29 @@ def test_a_request_that_fails_is_one_row() -> None:
     assert "not_allowed" in result.err
     assert {text: count for text, count in seen.items() if count > 1} == {"text 4": 2}
     assert len(ids("out.jsonl")) == ROWS
+
+
+def test_an_answer_that_cannot_be_read_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is nested too deeply, or too large, may have been paid: it is told, and not sent again by itself."""
+    monkeypatch.setattr(answers_module, "MAX_RESPONSE_BYTES", 10_000)
+    seen: Counter[str] = Counter()
+
+    def before(each: dict[str, Any]) -> Any:
+        text = each["body"]["messages"][-1]["content"]
+        seen[text] += 1
+        deep: Any = "found"
+        for _ in range(300):
+            deep = [deep]
+        return {"text 3": {"choices": deep}, "text 4": {"choices": "x" * 20_000}}.get(text)
+
+    with slow(before):
+        for _ in range(2):
+            result = inside(*LATE).failed(5, "58 succeeded, 2 failed", "obatch retry 1")
+            assert "the answer cannot be read" in result.err
+            assert "the answer has more than 10,000 bytes" in result.err
+    assert set(seen.values()) == {1}
+    assert len(ids("out.jsonl")) == ROWS
+    assert '\\"found\\"' in Path("out.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -85,8 +85,13 @@ def _settings(**options: Any) -> LocalSettings:
 
 def _token(variable: str | None) -> str | None:
     """Return the token in an environment variable. Raises UsageError if the variable is named but not set."""
-    token = os.environ.get(variable or "") or None
-    if variable and token is None:
+    from openai_batch.providers.keys import check_variable
+
+    if variable is None:
+        return None
+    check_variable("--token-env", variable)
+    token = os.environ.get(variable) or None
+    if token is None:
         raise UsageError(f"{variable} is not set", hint=f"export {variable}=…")
     return token
 

@@ -37,6 +37,14 @@ def test_the_figures() -> None:
     assert found.saved == found.likely
 
 
+def test_an_absurd_cost_is_refused_as_any_other() -> None:
+    """However many digits it has, it is told."""
+    dear = Provider(name="dear", base_url="https://api.dear.example/v1", prices={"m": Prices(input=0, output=9e8)})
+    found = of(*(request(f"r{n}", "m", max_tokens=10**11, n=10**11) for n in range(2000)), provider=dear)
+    with pytest.raises(CostError, match="this can cost up to"):
+        found.check(Decimal(1))
+
+
 def test_a_guess_is_likely_but_never_the_most() -> None:
     """Earlier answers say what is likely; the limits say what is possible."""
     found = of(request("a", "m", max_tokens=100), guess=5.0)
@@ -99,6 +107,7 @@ def test_what_is_free_needs_no_limit() -> None:
         ("0.999", "$1.00"),
         ("12.345", "$12.34"),
         ("1234567.891", "$1,234,567.89"),
+        ("1e29", "$100,000,000,000,000,000,000,000,000,000.00"),
     ],
 )
 def test_small_amounts_keep_their_digits(amount: str, text: str) -> None:
@@ -107,7 +116,7 @@ def test_small_amounts_keep_their_digits(amount: str, text: str) -> None:
     assert usd(None) == "unknown"
 
 
-@pytest.mark.parametrize("value", ["x", "", "-1", "nan", "inf", -0.5, float("nan"), True])
+@pytest.mark.parametrize("value", ["x", "", "-1", "nan", "inf", "1e30", -0.5, float("nan"), True])
 def test_a_wrong_amount_is_told(value: str | float) -> None:
     """What is no amount of dollars is an error that names the option."""
     with pytest.raises(UsageError, match="--max-cost is"):

@@ -74,12 +74,17 @@ def test_the_limit_of_an_answer(url: str, body: dict[str, Any], limit: int) -> N
         ("/v1/chat/completions", {}),
         ("/v1/chat/completions", {"max_output_tokens": 5}),
         ("/v1/chat/completions", {"max_tokens": None}),
+        ("/v1/chat/completions", {"max_tokens": 5, "n": "100"}),
+        ("/v1/chat/completions", {"max_tokens": 5, "n": 1e3}),
+        ("/v1/chat/completions", {"max_tokens": 5, "max_completion_tokens": "1000"}),
+        ("/v1/chat/completions", {"max_tokens": -5}),
+        ("/v1/chat/completions", {"max_tokens": 10**30}),
         ("/v1/responses", {"max_tokens": 5, "input": "x"}),
         ("/v1/images/generations", {"prompt": "x"}),
     ],
 )
 def test_no_limit(url: str, body: dict[str, Any]) -> None:
-    """A parameter that the endpoint does not read limits nothing."""
+    """A parameter that the endpoint does not read, or that is no plausible number, limits nothing."""
     assert counted(url, **body).unlimited == 1
 
 

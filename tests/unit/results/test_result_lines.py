@@ -181,6 +181,9 @@ def test_a_result_may_be_longer_than_a_request() -> None:
     assert tally.complete
 
 
+DEEP = (b"[" * 300 + b"]" * 300, b'{"a":' * 300 + b"1" + b"}" * 300)
+"""What Python's parser reads or not, by how much it has to do already."""
+
 NO_RESULTS = [
     b"<!doctype html><p>sign in</p>",
     b'{"error": {"message": "try again"}}',
@@ -195,6 +198,8 @@ NO_RESULTS = [
     jsonl(good_row("a"))[:-20],
     b"[" * 100_000,
     b'{"custom_id": "a", "error": ' + b"[" * 100_000,
+    *(jsonl(good_row("a"))[:-1].replace(b'"object"', b'"x": %b, "object"' % deep) for deep in DEEP),
+    *(jsonl(bad_row("a"))[:-1].replace(b'"code": null', b'"code": %b' % deep) for deep in DEEP),
 ]
 
 
@@ -218,7 +223,7 @@ def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatc
     assert not tally.complete
 
 
-@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"', "1e999", "9" * 400])
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"', "1e999", "9" * 400, "9" * 5000])
 def test_what_python_reads_is_a_result(odd: str) -> None:
     """Servers write what Python's own module writes; the bytes stay, and half a character spoils no table."""
     line = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % odd.encode())
