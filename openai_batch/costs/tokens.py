@@ -116,19 +116,20 @@ def _add(tokens: RequestTokens, request: _Request, tokenizer: Tokenizer | None) 
 
 
 def _gather(values: Iterable[Any], texts: list[str]) -> int | None:
-    """Add the texts in JSON values to `texts`, keys too; return how many bare numbers of a list there are.
+    """Add the texts in JSON values to `texts`, with keys and what a schema has; return how many tokens lists have.
 
     A list of numbers is an input that is tokens already. Returns None if there is content that is no text.
     """
     numbers, media = 0, False
-    stack = list(values)
+    stack = [value for value in values if isinstance(value, str | list | dict)]  # others are settings
     while stack:
         value = stack.pop()
         if isinstance(value, str):
             texts.append(value)
         elif isinstance(value, list):
-            numbers += sum(type(item) is int for item in value)
-            stack += value
+            rest = [item for item in value if type(item) is not int]
+            numbers += len(value) - len(rest)
+            stack += rest
         elif isinstance(value, dict):
             kind = value.get("type")
             if isinstance(kind, str) and kind in _MEDIA:
@@ -136,6 +137,8 @@ def _gather(values: Iterable[Any], texts: list[str]) -> int | None:
                 continue
             texts += value
             stack += value.values()
+        else:
+            texts.append(str(value))
     return None if media else numbers
 
 

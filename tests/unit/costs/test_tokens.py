@@ -42,6 +42,9 @@ def test_tools_and_schemas_count() -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "a" * 400}}
     assert chat("hi", response_format=schema).input > chat("hi").input + 100
     assert chat("hi", tools=[{"type": "function", "function": {"name": "b" * 400}}]).input > chat("hi").input + 100
+    limits = {"type": "function", "function": {"parameters": {"maximum": 123456789, "exact": True}}}
+    keys = sum(map(len, ("typefunctionfunctionparameters", "maximum", "exact")))
+    assert chat("hi", tools=[limits]).input_at_most >= chat("hi").input_at_most + keys + len("123456789true")
 
 
 def test_tokens_as_input_count_as_they_are() -> None:
