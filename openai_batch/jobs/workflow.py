@@ -68,11 +68,11 @@ class Workflow:
     """The registry, the connections and the reporter, and the steps that use them. It keeps no jobs in memory."""
 
     def __init__(self, registry: Registry, reporter: Reporter | None = None) -> None:
-        self.registry = registry
-        self.reporter = reporter or Reporter()
-        self.connections = Connections(registry.account, self.reporter.progress)
+        self.registry: Registry = registry
+        self.reporter: Reporter = reporter or Reporter()
+        self.connections: Connections = Connections(registry.account, self.reporter.progress)
         self.parallel: int | None = None  # how many parts at a time, instead of what the profile says
-        self.stopped = threading.Event()
+        self.stopped: threading.Event = threading.Event()
         self._pauses: dict[tuple[int, int, float], float] = {}
 
     def close(self) -> None:
