@@ -45,7 +45,7 @@ _COLUMNS = {
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each file in the folder, by its name."""
+    """Return the text of each file in the folder, by file name."""
     return {
         "exit-codes.md": _exit_codes(),
         "environment.md": _environment(),
@@ -216,7 +216,7 @@ def _docstrings(value: type) -> dict[str, str]:
 
 
 def _without_none(text: str) -> str:
-    """Return a docstring in the words of a file, which has no None."""
+    """Return a docstring for a configuration file, which has no None."""
     return re.sub(r"; None (?:if|for) .*", "", text).replace("None means", "without it,")
 
 
