@@ -1,6 +1,6 @@
 """The JSON documents of the commands, as JSON schemas. `make_reference.py` writes their page and a file from them.
 
-`tests/acceptance/test_json.py` compares what each command prints with its document: a key that is missing here is a failure.
+`tests/acceptance/test_json.py` compares the output of each command with its document.
 """
 
 from __future__ import annotations

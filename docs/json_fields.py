@@ -65,7 +65,7 @@ JOB: Fields = {
                 "cancelling": (TEXT_OR_NULL, ""),
             },
         },
-        "when it came to each phase, if the provider reports it: for `finalizing` of its last batch, for the others of its first",
+        "when it reached each phase, if known: its last batch for `finalizing`, its first for the others",
     ),
     "files_expire_at": (TEXT_OR_NULL, "when the provider deletes results that were not collected, if it reports this"),
     "deadline_at": (TEXT_OR_NULL, "the time of `--deadline`, while a command waits for the job"),
