@@ -56,7 +56,7 @@ __all__ = [
 
 
 def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """Return a question that names the known word nearest to `word`; an empty text if none is that much like it."""
+    """Return a question with the known word that is most similar to `word`; an empty text if none is similar enough."""
     from difflib import get_close_matches
 
     return "".join(f"did you mean {near}?" for near in get_close_matches(word, list(known), 1, likeness))
@@ -100,7 +100,7 @@ class BatchError(Exception):
 
     @property
     def code(self) -> int:
-        """The exit code of this error, which may depend on more than its class."""
+        """The exit code of this error; it may not depend on its class only."""
         return self.exit_code
 
 
@@ -207,9 +207,9 @@ class ApiError(BatchError):
 
     @property
     def passes(self) -> bool:
-        """Whether the error may pass by itself, so that asking again later is right.
+        """Whether the error may be temporary, so that trying again later can help.
 
-        An answer that is not from an API (`status` None) may pass: it may come from a gateway or a hotel's login page.
+        An answer that is not from an API (`status` None) may be temporary: it may come from a gateway or a login page.
         """
         if self.lasting:
             return False

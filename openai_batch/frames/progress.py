@@ -1,4 +1,4 @@
-"""Progress of runs: a bar on a terminal or in a notebook while it is wanted, and `logging` in any case."""
+"""Progress of runs: a bar on a terminal or in a notebook if it is wanted, and always `logging`."""
 
 from __future__ import annotations
 
