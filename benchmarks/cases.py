@@ -231,7 +231,7 @@ def ls(bench: Bench) -> Iterator[Case]:
 
 
 def local(bench: Bench) -> Iterator[Case]:
-    """Measure batches of the local provider, with an upstream that answers at once and with the built-in engine."""
+    """Measure batches of the local provider, with an upstream that answers at once and with the embedded engine."""
     count = max(1, bench.sizes.requests // 5)
     bench.make("requests", "input.jsonl", count, count * _REQUEST)
     with _process([sys.executable, str(HERE.parent / "tests" / "support" / "instant.py")]) as url:

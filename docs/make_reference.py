@@ -121,7 +121,7 @@ api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "
 models = ["acme/*"]
 
 [providers.local]
-upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
+upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the embedded engine
 ```
 
 The file names keys and never holds one. It is refused if another user owns it or may change it.

@@ -29,11 +29,11 @@ class RowOptions(TypedDict, total=False):
     endpoint: str | None
     """The path of the endpoint, or its short name, such as "responses"; without it, chat."""
     images: str | Sequence[str]
-    """The columns with the images of each row: one or several, of paths, URLs, bytes or PIL images."""
+    """The column with the images of each row, or a list of columns: paths, URLs, bytes or PIL images."""
     id: str | None
     """The column with the ids of the requests; without it they are line-1, line-2, …"""
     sample: int | None
-    """The number of rows to use, from the first one; without it, all. A later run over all rows does not pay for them again."""
+    """The number of rows to use, from the first one; without it, all. A later run does not pay for them again."""
     skip_empty: bool
     """Whether rows with an empty prompt are not sent; their new cells are empty. Without it they are an error."""
     provider: str | Provider | None

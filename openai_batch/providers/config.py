@@ -13,7 +13,7 @@ input = 0.25
 output = 1.0
 
 [providers.local]
-upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
+upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the embedded engine
 """
 
 from __future__ import annotations
