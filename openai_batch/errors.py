@@ -74,7 +74,7 @@ def count_text(count: int, noun: str, verb: str = "") -> str:
 
 
 PASSING = frozenset({408, 409, 425, 429})
-"""HTTP client errors that may pass by themselves."""
+"""HTTP client errors that may be temporary."""
 
 
 class BatchError(Exception):

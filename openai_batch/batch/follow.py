@@ -55,7 +55,7 @@ def follow(
 
 
 def is_near(provider: Provider) -> bool:
-    """Tell whether the provider is on this machine."""
+    """Return whether the provider is on this machine."""
     return provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname)
 
 

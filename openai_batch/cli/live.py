@@ -165,7 +165,7 @@ def step_line(what: str, done: int, total: int | None, width: int, *, fancy: boo
 def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool = True) -> list[str]:
     """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`.
 
-    What has no room beside the phase comes first below it.
+    Parts that do not fit next to the phase are first on the lines below it.
     """
     counts, now = job.counts, time.time()
     done = f"{counts.done:,}/{counts.total:,}" if counts.total else ""

@@ -1,4 +1,4 @@
-"""The option --notify: who is told when a job ends."""
+"""The option --notify: notifications when a job ends."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def escape_to_line(text: str) -> str:
 
 
 def use_colour(stream: TextIO) -> bool:
-    """Tell whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
+    """Return whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()

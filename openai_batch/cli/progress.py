@@ -106,7 +106,7 @@ def phase_text(job: JobRecord) -> str:
 
 
 def is_queued(job: JobRecord) -> bool:
-    """Tell whether a part of a job waits because the provider's queue is full."""
+    """Return whether a part of a job waits because the provider's queue is full."""
     return any(part.queued for part in job.parts if part.unsent)
 
 

@@ -110,7 +110,7 @@ class InputOptions:
 
 
 def note_prepared(made: Prepared) -> None:
-    """Say which column has the prompts if nobody named it, and how many rows were skipped."""
+    """Say which column has the prompts if the user did not name it, and how many rows were skipped."""
     if made.column is not None:
         errors.note(f"prompts from column {made.column}")
     if made.skipped:

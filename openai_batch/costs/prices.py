@@ -1,6 +1,6 @@
 """The price of a model's tokens in a batch: from the profile, from the package genai-prices, or unknown.
 
-This is the only place that knows genai-prices. It brings its prices along, so nothing is downloaded.
+This is the only place that uses genai-prices. The package contains its prices, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _of_profile(prices: dict[str, Prices], model: str) -> Prices | None:
 
 
 def is_version(model: str, name: str) -> bool:
-    """Tell whether `model`, as an answer names it, is the model `name` or a dated version of it."""
+    """Return whether `model`, as an answer names it, is the model `name` or a dated version of it."""
     return model == name or (model.startswith(name) and _SNAPSHOT.fullmatch(model, len(name)) is not None)
 
 

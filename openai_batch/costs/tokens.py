@@ -140,7 +140,7 @@ def _gather(values: Iterable[Any], texts: list[str]) -> int | None:
 
 
 def _has_more(body: dict[str, Any]) -> bool:
-    """Tell whether a request has a cost besides its text: tools of the provider, or input that is stored there."""
+    """Return whether a request has a cost besides its text: tools of the provider, or input that is stored there."""
     tools = body.get("tools")
     if isinstance(tools, list) and any(
         not isinstance(tool, dict) or tool.get("type", "function") not in _OWN_TOOLS for tool in tools
@@ -152,7 +152,7 @@ def _has_more(body: dict[str, Any]) -> bool:
 def _output_limit(url: str, body: dict[str, Any]) -> int | None:
     """Return the most output tokens of a request, or None if nothing limits them.
 
-    What is no number limits nothing: some servers read "5" as 5.
+    A value that is not a number is no limit: some servers read "5" as 5.
     """
     if url in _NO_OUTPUT:
         return 0

@@ -78,6 +78,6 @@ class BarReporter(LoggingReporter):
 
 
 def _in_notebook() -> bool:
-    """Tell whether this program is a notebook: IPython with a kernel."""
+    """Return whether this program is a notebook: IPython with a kernel."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

@@ -105,7 +105,7 @@ class Run(Job):
         raise KeyError(custom_id)
 
     def __contains__(self, custom_id: object) -> bool:
-        """Tell whether there is a request with this id."""
+        """Return whether there is a request with this id."""
         return any(result.custom_id == custom_id for result in self.results())
 
     @property

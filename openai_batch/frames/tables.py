@@ -87,7 +87,7 @@ def _each(items: Iterable[Any], kind: type) -> Iterator[Row]:
 
 
 def _is_dataset(given: Any) -> bool:
-    """Tell whether this is a dataset of the library `datasets` that is complete, and not a stream."""
+    """Return whether this is a dataset of the library `datasets` that is complete, and not a stream."""
     return type(given).__module__.startswith("datasets.") and hasattr(given, "add_column") and hasattr(given, "__len__")
 
 

@@ -71,7 +71,7 @@ def guess_mime(data: bytes, name: str = "") -> str:
 
 
 def is_web_address(text: str) -> bool:
-    """Tell whether `text` is an http or https URL. Raises InputError for one that no server can have."""
+    """Return whether `text` is an http or https URL. Raises InputError for one that no server can have."""
     scheme, slashes, rest = text.partition("://")
     if not slashes or scheme.lower() not in {"http", "https"}:
         return False

@@ -244,7 +244,7 @@ class _Request(msgspec.Struct):
 
 
 def _is_request(line: _Request) -> bool:
-    """Tell whether a line is a request; some fields may be missing.
+    """Return whether a line is a request; some fields may be missing.
 
     A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
     """

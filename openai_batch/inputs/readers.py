@@ -1,7 +1,7 @@
 """Read text tables row by row: one prompt per line, CSV and TSV, and JSON lines.
 
 Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or a
-Problem instead of the row. Memory holds one row, and the lines of one chunk of the file.
+Problem instead of the row. Only one row, and the lines of one chunk of the file, are in memory.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
 
 
 def _has_signature(raw: bytes) -> bool:
-    """Tell whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
+    """Return whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
     return raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None
 
 

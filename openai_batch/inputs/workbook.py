@@ -30,7 +30,7 @@ _SHEETS = ("xl/workbook.xml", "xl/workbook.bin")
 _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
 
 MAX_MEMORY = 4_000_000_000
-"""Bytes of memory that reading a workbook may take: a few bytes on the disk can stand for any number of cells."""
+"""Bytes of memory that reading a workbook may take: a few bytes on the disk can be any number of cells."""
 
 MAX_SECONDS = 300
 """Processor time that reading a workbook may take."""
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 0.05
 
 
 def is_workbook(path: Path, head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is a workbook."""
+    """Return whether a file that begins with `head` is a workbook."""
     if head.startswith(_OLE):
         return True
     if not head.startswith(b"PK\x03\x04"):

@@ -94,7 +94,7 @@ class Job:
     def status(self) -> str:
         """The status of its batch, such as "in_progress" or "completed"; of several batches, the one that matters most.
 
-        Before it has a batch, it is the state of its upload, "not_sent" if nobody is sending it, and "queued" if it
+        Before it has a batch, it is the state of its upload, "not_sent" if no process is sending it, and "queued" if it
         waits for room at the provider. It is "withdrawn" if it ended without any batch.
         """
         return self._row.status

@@ -53,12 +53,12 @@ class EnqueuedTokens:
     """When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt."""
 
     def is_limited(self, job: JobRecord) -> bool:
-        """Tell whether a limit is known for the job's model, or a part of the job was refused for one."""
+        """Return whether a limit is known for the job's model, or a part of the job was refused for one."""
         guess = self.registry.limit(job.account, job.model, time.time() - GUESSED_FOR, named=False)
         return bool(guess or self.limit(job)) or any(part.queued or part.refusals for part in job.parts if part.unsent)
 
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
-        """Tell whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
+        """Return whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
         now = now or time.time()
         running = self._running(job, now)
         if not running:
@@ -106,11 +106,11 @@ class EnqueuedTokens:
         return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
 
     def _pause_is_over(self, part: PartRecord, now: float) -> bool:
-        """Tell whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
+        """Return whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
         pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** min(part.refusals - 1, 10))
         attempt = part.attempted_at or 0.0
         # Another process may have made the attempt, so the wall clock tells how long ago that was. From then on the
-        # monotonic clock counts, since somebody may set the wall clock meanwhile.
+        # monotonic clock counts, since the wall clock may be changed in the meantime.
         begun = time.monotonic() - min(pause, max(0.0, now - attempt))
         return time.monotonic() >= self.pauses.setdefault((part.job, part.number, attempt), begun) + pause
 
@@ -134,7 +134,7 @@ def tokens(part: PartRecord) -> int:
 
 
 def is_refusal(exc: Exception) -> bool:
-    """Tell whether an error says that the limit is reached. Then no batch was created."""
+    """Return whether an error says that the limit is reached. Then no batch was created."""
     return isinstance(exc, ApiError) and (exc.api_code == _CODE or _REFUSAL.search(str(exc)) is not None)
 
 

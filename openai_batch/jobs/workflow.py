@@ -89,7 +89,7 @@ class Workflow:
         return self.registry.account(provider.account)
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
-        """Lock a job, so that only one process sends its parts at a time. A killed process holds no lock."""
+        """Lock a job, so that only one process sends its parts at a time. The lock of a killed process is released."""
         return job_folder.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )

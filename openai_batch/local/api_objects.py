@@ -41,7 +41,7 @@ class Refused(Exception):  # noqa: N818 - a response, not a defect
 
 
 async def read_body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives. Raises Refused if it hardly arrives, or the connection breaks."""
+    """Yield the body of a request as it arrives. Raises Refused if it arrives too slowly, or the connection breaks."""
     stream = aiter(request.stream())
     deadline, arrived = time.monotonic() + STALL_SECONDS, 0
     while True:

@@ -82,7 +82,7 @@ class Backlog:
             await self._room.wait()
 
     def _filled(self, parts: int) -> bool:
-        """Tell whether one of so many equal parts of the room is full."""
+        """Return whether one of so many equal parts of the room is full."""
         return self._rows * parts >= MOST_ROWS or self._bytes * parts >= _MOST_BYTES
 
     async def _commit(self) -> None:

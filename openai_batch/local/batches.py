@@ -159,7 +159,7 @@ def validate(
     elif not store.move(
         batch.id, ["validating"], "in_progress", in_progress_at=now, total=report.requests, model=report.model
     ):
-        store.drop_rows(batch.seq)  # it was cancelled meanwhile
+        store.drop_rows(batch.seq)  # it was cancelled in the meantime
 
 
 class _RowWriter:
@@ -174,7 +174,7 @@ class _RowWriter:
         self._waiting: list[RowRecord] = []
 
     def add(self, row: Row) -> None:
-        """Take one row that is good by itself. Raises Interrupted."""
+        """Take one row that is good on its own. Raises Interrupted."""
         if self._models is not None and row.model is not None and not _known(row.model, self._models):
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(_unknown(row, self._models))

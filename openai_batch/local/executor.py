@@ -231,7 +231,7 @@ class Executor:
         self._turn_ends = time.monotonic() + _TURN
 
     async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultRecord | None:
-        """Run one row and return its result line, or None if its batch was stopped meanwhile."""
+        """Run one row and return its result line, or None if its batch was stopped in the meantime."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - workers are tasks
         try:

@@ -74,7 +74,7 @@ def ensure_model(progress: Progress | None = None) -> Path:
 
 
 def is_downloaded() -> bool:
-    """Tell whether the model is on this machine."""
+    """Return whether the model is on this machine."""
     return _is_there(paths.cache_dir() / "models" / _FILE) or _installed() is not None
 
 

@@ -69,7 +69,7 @@ def _new_id() -> bytes:
 
 
 def is_object(body: bytes) -> bool:
-    """Tell whether `body` is a JSON object."""
+    """Return whether `body` is a JSON object."""
     found = _read(body)
     return found is not None and found[1] is not None
 
@@ -77,7 +77,7 @@ def is_object(body: bytes) -> bool:
 def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
     """Return a body that is JSON as one line of JSON, with what matters in it if it is an object; else None.
 
-    What only Python takes for JSON (NaN, half of a surrogate pair, a byte order mark) counts, and is written anew.
+    What only Python takes for JSON (NaN, a lone surrogate, a byte order mark) is accepted, and is encoded again.
     """
     try:
         body.decode()

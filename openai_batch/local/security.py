@@ -23,7 +23,7 @@ _BODILESS = ("/cancel",)
 
 
 class Guard:
-    """ASGI middleware that refuses every request that is not its owner's.
+    """ASGI middleware that refuses every request that is not from its owner.
 
     `hosts` holds the allowed Host headers; None allows any, for a server that was bound to the network on purpose.
     """

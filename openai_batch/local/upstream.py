@@ -70,7 +70,7 @@ class Target:
     alive: bool = True
     """Whether it can be asked at all."""
     socket: str | None = None
-    """The socket file of the embedded engine; None for an upstream, which refuses by itself what it cannot do."""
+    """The socket file of the embedded engine; None for an upstream, which refuses unsupported requests itself."""
     trouble: str | None = None
     """Why the last request there has to be sent again; None if it has not."""
     active: int = 0

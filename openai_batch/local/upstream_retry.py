@@ -57,7 +57,7 @@ async def final_response(
 
 
 def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:
-    """Tell whether the trouble may pass; an account without credit (`insufficient_quota`) does not refill."""
+    """Return whether the trouble may pass; an account without credit (`insufficient_quota`) does not refill."""
     if isinstance(outcome, CallError):
         return outcome.code in {"connection_error", "timeout", "invalid_response"}
     if outcome.status == _TOO_MANY:

@@ -134,7 +134,7 @@ class BatchApi:
                 )
             return file
 
-        with untimed():  # it may be large, and would begin anew
+        with untimed():  # it may be large, and would start from the beginning
             return self._call("upload the input", request, timed=False)
 
     def create(
@@ -268,7 +268,7 @@ class BatchApi:
         return self._call("list the models", request)
 
     def has_ranges(self, file_id: str) -> bool:
-        """Tell whether a download of this file could continue where it was interrupted. No content is read."""
+        """Return whether a download of this file could continue where it was interrupted. No content is read."""
         with self._reading(file_id, 0, None) as whole:
             etag = whole.headers.get("etag")
         if not etag:

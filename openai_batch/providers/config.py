@@ -1,4 +1,4 @@
-"""Provider profiles and settings from the configuration file, in TOML. It says where a key is, and never holds a key.
+"""Provider profiles and settings from the configuration file, in TOML. It says where a key is; it contains no key.
 
 provider = "acme"                      # used where -p is not given
 notify = ["bell"]                      # used where --notify is not given
@@ -132,7 +132,7 @@ class Settings:
     """Where that name is from: the variable OBATCH_PROVIDER, or the path of the configuration file."""
 
     notify: tuple[str, ...] = ()
-    """Who is told when a job ends (`jobs/notify`)."""
+    """The notifications when a job ends (`jobs/notify`)."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The tables of the providers, as they are in the file."""

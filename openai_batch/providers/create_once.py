@@ -69,7 +69,7 @@ class Attempt:
         return own if len(own) >= MAX_METADATA else {JOBLESS_TOKEN: self.token} | own
 
     def made(self, batch: BatchInfo) -> bool:
-        """Tell whether this attempt created `batch`: it has the attempt's file or its token."""
+        """Return whether this attempt created `batch`: it has the attempt's file or its token."""
         return batch.input_file_id == self.file_id or has_token(batch.metadata, self.token)
 
 

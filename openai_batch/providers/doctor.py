@@ -96,7 +96,7 @@ def echoes_metadata(listed: list[BatchInfo]) -> BatchInfo | None:
 
 
 def _can_start(report: ServerReport) -> bool:
-    """Tell whether the local server runs, or can start without a download."""
+    """Return whether the local server runs, or can start without a download."""
     from openai_batch.local import launch
     from openai_batch.local.model import is_downloaded
     from openai_batch.local.settings import LocalSettings

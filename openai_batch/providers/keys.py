@@ -61,7 +61,7 @@ def sdk_base_url() -> str:
 
 
 def is_secret(header: str, value: str = "") -> bool:
-    """Tell whether a header contains a key, by its name, or by how its value begins."""
+    """Return whether a header contains a key, by its name, or by how its value begins."""
     return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
 
 

@@ -57,7 +57,7 @@ def known_providers() -> dict[str, Provider]:
 
 
 def is_known(provider: Provider) -> bool:
-    """Tell whether this is a built-in or configured provider, and not only a base URL that a program has given."""
+    """Return whether this is a built-in or configured provider, and not only a base URL that a program has given."""
     from .config import load
 
     profile = load().profiles.get(provider.name or "")

@@ -71,7 +71,7 @@ class Marks:
 
 
 def is_ours(metadata: Mapping[str, str], filename: str | None = None) -> bool:
-    """Tell whether a batch with this metadata, or with an input file of this name, was created by this program."""
+    """Return whether a batch with this metadata, or with an input file of this name, was created by this program."""
     return (
         any(map(_is_own_key, metadata))
         or read_marks(metadata, filename) is not None
@@ -91,7 +91,7 @@ def read_marks(metadata: Mapping[str, str], filename: str | None = None) -> Mark
 
 
 def has_token(metadata: Mapping[str, str], token: str) -> bool:
-    """Tell whether a batch's metadata has the token of an attempt, under whatever key."""
+    """Return whether a batch's metadata has the token of an attempt, under whatever key."""
     return any(value.lower() == token for value in metadata.values())
 
 

@@ -243,7 +243,7 @@ class Provider:
         )
 
     def serves(self, model: str) -> bool:
-        """Tell whether one of the patterns in `models` matches `model`.
+        """Return whether one of the patterns in `models` matches `model`.
 
             provider.serves("gpt-4o-mini")
 
@@ -252,7 +252,7 @@ class Provider:
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
     def is_at(self, base_url: str) -> bool:
-        """Tell whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.
+        """Return whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.
 
             provider.is_at("https://api.openai.com/v1/")
 

@@ -136,7 +136,7 @@ def file_stats(name: str) -> FileStats:
 
 
 def _has_results(source: Source) -> bool:
-    """Tell whether a file has results. Raises InputError if it has neither results nor requests."""
+    """Return whether a file has results. Raises InputError if it has neither results nor requests."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle, MAX_RESULT_BYTES):
             if number > _SNIFFED:

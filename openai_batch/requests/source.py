@@ -117,7 +117,7 @@ def _hint_for(name: str, path: Path) -> str:
 
 
 def looks_like_requests(source: Source) -> bool:
-    """Tell whether one of the first lines looks like a request; prompts and tables have no such line.
+    """Return whether one of the first lines looks like a request; prompts and tables have no such line.
 
     Files that cannot be text also return True: the check says what they are.
     """

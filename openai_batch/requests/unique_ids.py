@@ -61,7 +61,7 @@ class IdHashes:
         self.add((custom_id,))
 
     def all_unique(self) -> bool:
-        """Tell whether no id was added twice."""
+        """Return whether no id was added twice."""
         return not self.repeated()
 
     def repeated(self) -> int:

@@ -24,7 +24,7 @@ _HOPELESS = re.compile(
     r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist",
     re.IGNORECASE,
 )
-# HTTP client errors that may pass by themselves.
+# HTTP client errors that may be temporary.
 _PASSING = frozenset({408, 409, 425, 429})
 
 # Where a message is, in an error or in a body.
@@ -85,7 +85,7 @@ def own_failure(body: Any) -> Any:
 
 
 def has_content(value: Any) -> bool:
-    """Tell whether an error says anything: it is not empty, and not an object whose members all are."""
+    """Return whether an error says anything: it is not empty, and not an object whose members all are."""
     if isinstance(value, dict):
         return any(has_content(item) for item in value.values())
     return bool(value)

@@ -75,7 +75,7 @@ def read_line(line: bytes) -> ResultLine:
 
 
 def read_json(text: bytes | str) -> Any:
-    """Parse whatever Python's parser reads. Half of a surrogate pair, which no file can hold, becomes U+FFFD.
+    """Parse whatever Python's parser reads. A lone surrogate, which no file can hold, becomes U+FFFD.
 
     A number that is too long for Python is infinite. Raises one of UNREADABLE.
     """

@@ -135,7 +135,7 @@ class Database:
         return db
 
     def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> int:
-        """Return the file's schema version; with `migrate`, after the steps that it lacks. Raises RegistryError."""
+        """Return the file's schema version; with `migrate`, after the missing steps. Raises RegistryError."""
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RegistryError(

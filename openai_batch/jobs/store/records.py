@@ -59,13 +59,13 @@ QUEUED = "queued"
 """The status of a job that has no running batch and waits for room at the provider."""
 
 NOT_SENT = "not_sent"
-"""The status of a job that was stored, and no batch of it was requested. Nobody is sending it now."""
+"""The status of a job that was stored, and no batch of it was requested. No process is sending it now."""
 
 PARTLY_SENT = "partly_sent"
 """The status of a job with ended batches and parts that were not sent, for another reason than a full queue."""
 
 UNCERTAIN = "uncertain"
-"""The status of a job if it is unknown whether a batch was created, and nobody is looking for it now."""
+"""The status of a job if it is unknown whether a batch was created, and no process is searching for it now."""
 
 WITHDRAWN = "withdrawn"
 """The status of a job that ended without any batch."""
@@ -175,7 +175,7 @@ class JobRecord:
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
     max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
-    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if nobody waits for that
+    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
@@ -349,7 +349,7 @@ class JobRecord:
 
 
 def lacks_output(batch: BatchInfo | PartRecord) -> bool:
-    """Tell whether a completed batch has not shown the file of its results yet, as far as its counts tell.
+    """Return whether a completed batch has not shown the file of its results yet, as far as its counts tell.
 
     Some servers show the end of a batch before its files. A batch in which every request failed has an error file only.
     """
