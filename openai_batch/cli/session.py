@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class CommandSession:
     """What one command works with."""
 
-    # The steps of jobs; it holds the registry.
+    # The steps of jobs; it contains the registry.
     workflow: Workflow
     # Progress and messages on standard error.
     reporter: CommandReporter

@@ -33,11 +33,11 @@ class Price:
     input: Decimal
     """Of input tokens."""
     output: Decimal | None
-    """Of output tokens, those of reasoning too; None for a model that has no price for them."""
+    """Of output tokens, including those of reasoning; None for a model that has no price for them."""
     cached_input: Decimal
     """Of input tokens that the provider had in its cache."""
     source: str
-    """Where the price is from, for people."""
+    """Where the price is from, as text."""
     discount: Decimal | None = None
     """The share of the price of the same requests without a batch that the batch saves; None if it is not known."""
 

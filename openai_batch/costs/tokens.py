@@ -1,7 +1,7 @@
 """Count the tokens of requests before they are sent: with the model's tokenizer if it is on this machine, or estimated.
 
-How a provider makes tokens of a chat is not public, so even a count is close rather than exact. What is certain is the
-most that it can be: text has at most one token for each byte.
+How a provider makes tokens of a chat is not public, so even a count is close rather than exact. Only the maximum is
+certain: text has at most one token for each byte.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _MAX_OUTPUT = {
 """By endpoint, the parameters that limit the tokens of an answer. Other endpoints make no output tokens, or unknown."""
 
 _MOST = 10**12
-"""A larger number than any model makes of tokens, or of answers: it limits nothing."""
+"""A number of tokens or answers that is larger than any model can make: it is no limit."""
 
 _NO_OUTPUT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/score", "/v1/rerank"})
 _NO_TEXT = frozenset({"model", "metadata", "user"})
-"""Parameters that are no input of the model."""
+"""Parameters that are not input of the model."""
 
 _MORE = ("previous_response_id", "conversation", "audio", "web_search_options")
-"""Parameters for what has a cost besides the text of the request."""
+"""Parameters that have a cost besides the text of the request."""
 
 _MEDIA = frozenset({"image_url", "input_image", "input_audio", "file", "input_file", "video_url", "audio_url"})
 """Types of content whose tokens are not those of its text."""

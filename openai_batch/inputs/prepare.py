@@ -44,7 +44,7 @@ _encode = msgspec.json.encode
 
 @dataclass(slots=True)
 class Prepared:
-    """What was made of the rows."""
+    """The result of making requests from rows."""
 
     requests: int = 0
     """The number of requests."""
@@ -211,7 +211,7 @@ class _CompiledSpec:
         """Return the function that makes the line for each row of a table with the columns of `row`.
 
         Return also the column with the prompts, if the user did not name it and the input is not only prompts. Raises
-        InputError if no column holds the prompt.
+        InputError if no column has the prompt.
         """
         if is_stored_by_columns(row):
             raise ColumnError("the table is stored by columns, as pandas' to_json() does", hint=_BY_ROWS)

@@ -32,7 +32,7 @@ PROMPT = "prompt"
 """The name of the only column of a file of prompts."""
 
 _SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
-_CHUNK_BYTES = 1 << 15  # the system would give and take back a larger buffer each time
+_CHUNK_BYTES = 1 << 15  # the system would allocate and free a larger buffer each time
 
 
 def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
@@ -220,7 +220,7 @@ def _cells(count: int) -> str:
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:
-    """Return in plain words what an error message of the csv module means, and what to do."""
+    """Return the meaning of an error message of the csv module in plain words, and what to do."""
     if "field limit" in reason:
         return f"a cell has more than {max_line_bytes():,} characters", "look for a quote that is never closed"
     if "unexpected end" in reason:

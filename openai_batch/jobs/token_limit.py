@@ -1,7 +1,7 @@
 """The provider's limit of enqueued tokens: parts that fit are sent, the others wait until a batch of ours has ended.
 
 The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the number of
-tokens that were running is taken as a guess: parts wait for a while because of it, but none is cut. Providers count
+tokens that were running is used as a guess: parts wait for a while because of it, but none is cut. Providers count
 the tokens of the prompts. Here each `BYTES_PER_TOKEN` bytes of the file count as one token.
 """
 
@@ -109,7 +109,7 @@ class EnqueuedTokens:
         """Return whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
         pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** min(part.refusals - 1, 10))
         attempt = part.attempted_at or 0.0
-        # Another process may have made the attempt, so the wall clock tells how long ago that was. From then on the
+        # Another process may have made the attempt, so the wall clock shows how long ago that was. From then on the
         # monotonic clock counts, since the wall clock may be changed in the meantime.
         begun = time.monotonic() - min(pause, max(0.0, now - attempt))
         return time.monotonic() >= self.pauses.setdefault((part.job, part.number, attempt), begun) + pause

@@ -228,7 +228,7 @@ class Workflow:
     def wait(self, job: JobRecord, *, timeout: float | None = None) -> JobRecord:
         """Wait until every batch of a job has ended, and return the job.
 
-        After an error that may pass by itself (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
+        After a temporary error (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
         `timeout` seconds have passed; the job keeps running.
         """
         for ended, error in self.wait_all([job], timeout=timeout):

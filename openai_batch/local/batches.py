@@ -35,7 +35,7 @@ UPSTREAM_ENDPOINTS = (
     "/v1/rerank",
     "/v1/images/generations",
 )
-"""Endpoints with JSON in both directions that an upstream may have; whether it does is found out by asking it."""
+"""Endpoints with JSON in both directions that an upstream may have; asking it shows whether it does."""
 
 _MAX_WINDOW = 14 * 86_400
 """The longest completion window in seconds."""
@@ -124,7 +124,7 @@ def _window(text: str, shortest: float) -> float:
 
 
 class Interrupted(Exception):  # noqa: N818 - a request to stop, not an error
-    """The validation was asked to stop."""
+    """The check was asked to stop."""
 
 
 def validate(

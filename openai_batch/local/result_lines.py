@@ -75,7 +75,7 @@ def is_object(body: bytes) -> bool:
 
 
 def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
-    """Return a body that is JSON as one line of JSON, with what matters in it if it is an object; else None.
+    """Return a body that is JSON as one line of JSON, with its relevant fields if it is an object; else None.
 
     What only Python takes for JSON (NaN, a lone surrogate, a byte order mark) is accepted, and is encoded again.
     """
@@ -95,7 +95,7 @@ def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
 
 
 def _tokens(raw: msgspec.Raw) -> tuple[int, int, int, int, int]:
-    """Return input, cached, output, reasoning and total tokens, in either of the API's two namings."""
+    """Return input, cached, output, reasoning and total tokens, in either of the API's two naming schemes."""
     try:
         usage = msgspec.json.decode(raw)
     except msgspec.DecodeError:  # such as a number that is too large for Python

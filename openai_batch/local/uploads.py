@@ -57,7 +57,7 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
 
 
 async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) -> None:
-    """Parse the body. After a refusal read on for a while: a client that still sends does not read the response."""
+    """Parse the body. After a refusal, read on for a while: a client that still sends does not read the response."""
     callbacks: dict[str, object] = {
         "on_part_begin": form.begin,
         "on_header_field": form.header_name,

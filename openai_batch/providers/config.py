@@ -1,7 +1,7 @@
 """Provider profiles and settings from the configuration file, in TOML. It says where a key is; it contains no key.
 
-provider = "acme"                      # used where -p is not given
-notify = ["bell"]                      # used where --notify is not given
+provider = "acme"                      # used if -p is not given
+notify = ["bell"]                      # used if --notify is not given
 
 [providers.acme]
 base_url = "https://api.acme.example/v1"
@@ -62,7 +62,7 @@ PROVIDER_VARIABLE = "OBATCH_PROVIDER"
 """The environment variable that names the default provider."""
 
 _SECRET_KEYS = ("api_key", "key", "token")
-"""Keys of a table that would hold the API key itself; they are errors."""
+"""Keys of a table that would contain the API key itself; they are errors."""
 
 
 class _LocalTable(msgspec.Struct, kw_only=True):
@@ -231,7 +231,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
 
 
 def _present(where: str, table: _LocalTable) -> dict[str, Any]:
-    """Return the fields that the file has. Raises ConfigError, which begins with `where`, for prices that are none."""
+    """Return the fields that the file has. Raises ConfigError, which begins with `where`, for invalid prices."""
     values = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
     if table.prices is not None:
         values["prices"] = {name: _prices(f"{where} prices.{name!r}", each) for name, each in table.prices.items()}

@@ -342,16 +342,16 @@ class Registry(Database):
             db.execute("UPDATE OR IGNORE elsewhere SET account = ? WHERE account = ?", (account, source))
 
     def looked_through(self, source: str) -> bool:
-        """Return whether the batches of an account have been looked through since this registry was created."""
+        """Return whether the batches of an account have been searched since this registry was created."""
         with self.reading() as db:
             sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
             return db is not None and db.execute(sql, (source,)).fetchone() is not None
 
     def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
-        """Store that the batches of an account have been looked through.
+        """Store that the batches of an account have been searched.
 
         `elsewhere` are (identity, batch id) of batches that another machine started, or this one before it lost its
-        registry. They are no jobs here until the same input is submitted.
+        registry. They do not become jobs here until the same input is submitted.
         """
         account = self.account(source)
         with self.writing() as db:
@@ -381,7 +381,7 @@ class Registry(Database):
             return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
 
     def remove(self, job: JobRecord) -> None:
-        """Forget a job. Its batches are remembered (`elsewhere`), so that the same input finds them again."""
+        """Remove a job. Its batches stay stored (`elsewhere`), so that the same input finds them again."""
         with self.writing() as db:
             rows = [(job.account, job.identity, batch_id) for batch_id in job.batch_ids]
             db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
