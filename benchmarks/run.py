@@ -70,11 +70,11 @@ def _head() -> None:
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
     )
-    print(f"load average at the start {load}: the fuller the machine, the more the wall seconds say of others")
+    print(f"load average at the start {load}: other programs on the machine increase the wall seconds")
     print(f"Python {platform.python_version()}, {_versions(sys.executable, *_PACKAGES)}")
-    print("medians of the runs, made in turn, and one run of what takes over a minute")
-    print("ratios are the first command of a case ÷ this one (CPU, wall)")
-    print(f"peak memory is of the largest process; none can show less than this runner's own {_own_peak():.0f} MB")
+    print("medians of several runs, in turn; one run of commands that take over a minute")
+    print("ratios: the first command of a case ÷ this one (CPU, wall)")
+    print(f"peak memory is that of the largest process, and at least the {_own_peak():.0f} MB of this runner")
     print()
     print(f"{'':{_NAME}}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'a second':>16}{'÷ CPU':>8}{'÷ wall':>8}")
 

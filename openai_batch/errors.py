@@ -66,7 +66,7 @@ _VERBS = {"was": "were", "has": "have", "is": "are"}
 
 
 def count_text(count: int, noun: str, verb: str = "") -> str:
-    """Return a number with a noun, and a verb if it is given: `1 request was`, `2,000 requests were`, `3 batches`."""
+    """Return a number with a noun, and a verb if given: `1 request was`, `2,000 requests were`, `3 batches`."""
     if count != 1:
         noun = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
         verb = _VERBS.get(verb, verb.removesuffix("s"))
@@ -81,7 +81,7 @@ class BatchError(Exception):
     """The operation failed; running the same command again is safe.
 
     `hint` says what to do next. `message` is the first line, and `details` are the lines below it, if there are any.
-    They may quote servers, models and files, so what could control a terminal or begin a new line is escaped.
+    They may quote servers, models and files, so control characters and newlines in them are escaped.
     """
 
     exit_code: ClassVar[int] = 1
@@ -277,7 +277,7 @@ class Problem:
     message: str  # what is wrong
     param: str | None = None  # the key in the request that is wrong
     remedy: str = ""  # what to do about it
-    warning: bool = False  # whether the file can be sent all the same
+    warning: bool = False  # whether the file can be sent anyway
     file: str | None = None  # the name of the file, if several files are one input
 
     def located(self, name: str) -> str:

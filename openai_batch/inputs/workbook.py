@@ -99,7 +99,7 @@ def _cells(path: Path, name: str, sheet: str | None) -> Iterator[list[Any] | int
 
 @contextmanager
 def _reader(path: Path, sheet: str | None) -> Iterator[IO[bytes]]:
-    """Start the process that reads a sheet, and end it with the block, or if it takes more than it may."""
+    """Start the process that reads a sheet. It is stopped at the end of the block, or if it exceeds its limits."""
     import psutil
 
     wanted = json.dumps([str(path), sheet, max_line_bytes()])
@@ -126,7 +126,7 @@ def _reader(path: Path, sheet: str | None) -> Iterator[IO[bytes]]:
 
 
 def _next(stream: IO[bytes], name: str) -> Any:
-    """Return what the process says next. Raises InputError if it has failed."""
+    """Return the next item from the process. Raises InputError if it has failed."""
     try:
         said = pickle.load(stream)  # noqa: S301 - from our own process, of plain values only
     except (EOFError, pickle.UnpicklingError):

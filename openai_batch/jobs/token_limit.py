@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .store.registry import Registry
 
 BYTES_PER_TOKEN = 4
-"""A rough value for English text. For a file of requests it gives too many tokens rather than too few."""
+"""A rough value for English text. For a file of requests it is usually too high."""
 
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
 """Seconds until a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
@@ -43,7 +43,7 @@ _UNITS = {"k": 1e3, "m": 1e6}
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedTokens:
-    """How many tokens the running batches of one model may have at one provider, as far as we know."""
+    """How many tokens the running batches of one model may have at one provider, as far as is known."""
 
     registry: Registry
     """Where learned limits and running batches are recorded."""
@@ -72,7 +72,7 @@ class EnqueuedTokens:
         """Store the limit that a refusal's message names; if it does not explain the refusal, store a guess.
 
         The guess is the number of tokens of our running batches. It may be too low if others use the same limit.
-        Returns whether batches of ours were running when the part was tried: then their end makes room.
+        Returns whether batches of ours were running when the part was tried: then there is room when they end.
         """
         named = named_limit(message)
         if named:
@@ -106,7 +106,7 @@ class EnqueuedTokens:
         return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
 
     def _pause_is_over(self, part: PartRecord, now: float) -> bool:
-        """Return whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
+        """Return whether a refused part may be tried again. Others use the limit too, at unknown times."""
         pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** min(part.refusals - 1, 10))
         attempt = part.attempted_at or 0.0
         # Another process may have made the attempt, so the wall clock shows how long ago that was. From then on the

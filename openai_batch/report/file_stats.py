@@ -54,7 +54,7 @@ class FileStats:
     """What is in a file of requests or results."""
 
     name: str
-    """What messages call the file."""
+    """The name of the file in messages."""
     n_bytes: int = 0
     """Its size in bytes, unpacked."""
     requests: int = 0

@@ -165,7 +165,7 @@ class _Checker:
         return row if report.problem_count == problems else None
 
     def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
-        """Count the requests of a chunk and return True; return False if a line needs a look by itself.
+        """Count the requests of a chunk and return True; return False if a line must be checked on its own.
 
         There are `before` lines before them. `end` is the byte offset after the last one's newline.
         """

@@ -86,7 +86,7 @@ class Wanted:
         """Yield (row, row in `others`) for those of a file of keys that have the key of a row, in no order.
 
         With `once`, each such row of `others` is paired with the first row that has the key. Without it, the rows with
-        a key are paired one to one: the first with the first, and so on; the rest have no partner.
+        a key are paired one to one: the first with the first, and so on; the rest are not paired.
         """
         candidates = self._candidates(others)
         first = next(candidates, None)

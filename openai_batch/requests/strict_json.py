@@ -1,6 +1,6 @@
-"""Find JSON that parses here and may be refused or read differently elsewhere, and tell what is wrong with JSON.
+"""Find JSON that other parsers may refuse or read differently, and say what is wrong with JSON.
 
-JSON is refused elsewhere if it is nested too deeply, and read differently if a key is there twice.
+Other parsers refuse JSON that is nested too deeply, and differ if a key occurs twice.
 """
 
 from __future__ import annotations

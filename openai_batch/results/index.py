@@ -117,7 +117,7 @@ def _block(stream: BinaryIO, offset: int) -> bytes:
 
 
 def _parsed(block: bytes, decode: Callable[[bytes], list[TypedLine]]) -> tuple[list[TypedLine], list[bytes]] | None:
-    """Return the parsed lines of a block, and the lines; None if a line must be read by itself."""
+    """Return the parsed lines of a block, and the lines; None if a line must be read on its own."""
     raws = block.split(b"\n")
     raws.pop()
     # The parser treats a line break like a space, so it does not check that each line is one value. This checks it:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .result import Result
 
 _NAMES = 100
-"""How many different names are counted by themselves; a server can send any text."""
+"""How many different names are counted separately; a server can send any text."""
 
 _LENGTH = 200
 """Characters of a name that are kept."""
