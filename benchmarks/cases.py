@@ -1,4 +1,4 @@
-"""The cases: what is measured against what. Each is a function that makes its files and yields what to run."""
+"""The cases: what is compared with what. Each is a function that makes its files and yields the commands to run."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ result=$(curl -sSf "$1/batches/$batch" | value output_file_id) &&
 curl -sSf "$1/files/$result/content" -o curl.jsonl
 """
 _REQUEST, _RESULT = 900, 560
-"""Bytes of a request and of its result, where their number is what counts."""
+"""Bytes of a request and of its result, in the cases about the number of requests."""
 
 _STARTS = 7
-"""Runs of what takes a fraction of a second."""
+"""How often a command is run that takes a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much each case handles."""
+    """The size of each case."""
 
     prompts: int
     megabytes: int
@@ -58,7 +58,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the cases work, how much they handle, and the folder of the peers' environments, if there is one."""
+    """The folder of the cases, their sizes, and the folder of the peers' environments, if there is one."""
 
     folder: Path
     sizes: Sizes
@@ -66,13 +66,14 @@ class Bench:
 
     @property
     def old_python(self) -> str | None:
-        """The Python that openai-batch 0.3.4 is installed for, if any."""
+        """The Python of the environment with openai-batch 0.3.4, if there is one."""
         return python_of(self.peers, PREVIOUS) if self.peers else None
 
     def environment(self) -> dict[str, str]:
-        """Return what every measured process gets: a registry and a configuration of its own, and no key.
+        """Return the environment of every measured process: its own registry and configuration, and no key.
 
-        No setting of Python's counts: an installed package is compiled, and so is this one after its first run.
+        Settings of Python are left out. Installed packages have compiled caches, and so has this one after its first
+        run.
         """
         self.configure("config.toml", _BASE_URL)
         kept = {
@@ -85,22 +86,22 @@ class Bench:
         }
 
     def configure(self, name: str, url: str, most: int = 100_000_000) -> str:
-        """Write a configuration whose provider `bench` is at `url`, with so many requests a batch; return its path."""
+        """Write a configuration whose provider `bench` is at `url`, with `most` requests per batch; return its path."""
         path = self.folder / name
         path.write_text(_PROFILE.format(url=url, most=most), encoding="utf-8")
         return str(path)
 
     def make(self, *words: object) -> None:
-        """Write inputs, in a process of its own: the memory of this one would count in the figures."""
+        """Write inputs in a separate process, because the memory of this one would count in the figures."""
         command = [sys.executable, str(HERE / "inputs.py"), *map(str, words)]
         subprocess.run(command, check=True, cwd=self.folder, env=self.environment())
 
     def bytes_of(self, *names: str) -> float:
-        """Return how many bytes the files have together."""
+        """Return the total size of the files in bytes."""
         return sum(path.stat().st_size for name in names for path in self.folder.glob(name))
 
     def answers(self, pattern: str, count: int) -> Callable[[], str]:
-        """Return what counts the answers in the files of `pattern`, says what lacks, and removes the files."""
+        """Return a function that counts the answers in some files, says what is missing, and removes the files."""
 
         def look() -> str:
             found = 0
@@ -113,7 +114,7 @@ class Bench:
         return look
 
     def clear(self) -> None:
-        """Make room for the next case."""
+        """Remove the files of a case."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -122,7 +123,7 @@ class Bench:
 
 
 def prepare(bench: Bench) -> Iterator[Case]:
-    """Yield prompts to a batch input."""
+    """Measure making a batch input from prompts."""
     count = bench.sizes.prompts
     bench.make("prompts", "prompts.txt", count)
     commands = [_prepare("prompts.txt")]
@@ -134,7 +135,7 @@ def prepare(bench: Bench) -> Iterator[Case]:
 
 
 def check(bench: Bench) -> Iterator[Case]:
-    """Yield batch inputs of one size with long lines and with short ones."""
+    """Measure checking batch inputs of one size, with long lines and with short ones."""
     size = bench.sizes.megabytes * 1_000_000
     for count in (bench.sizes.requests, max(1, size // 330)):
         bench.make("requests", "input.jsonl", count, size)
@@ -148,7 +149,7 @@ def check(bench: Bench) -> Iterator[Case]:
 
 
 def join(bench: Bench) -> Iterator[Case]:
-    """Yield results that arrived in no order, for parts that follow each other and for mixed ones."""
+    """Measure joining results in random order, with parts that follow each other and with mixed ones."""
     count = bench.sizes.results
     parts = _parts(count)
     for kind, what in (("stretches", "parts one after the other"), ("mixed", "parts of mixed models")):
@@ -162,7 +163,7 @@ def join(bench: Bench) -> Iterator[Case]:
 
 
 def trip(bench: Bench) -> Iterator[Case]:
-    """Yield a round trip over the loopback: a file goes up, becomes a batch, and comes back as results."""
+    """Measure a round trip over the loopback: uploading a file, creating a batch and downloading its results."""
     count = bench.sizes.requests
     for up, down in ((count * _REQUEST, count * _RESULT), (bench.sizes.megabytes * 1_000_000,) * 2):
         bench.make("requests", "input.jsonl", count, up)
@@ -191,12 +192,12 @@ def trip(bench: Bench) -> Iterator[Case]:
 
 
 def parts(bench: Bench) -> Iterator[Case]:
-    """Yield a job of several parts over a slow link, and at a server that is slow to answer."""
+    """Measure a job of several parts over a slow link, and with a server that answers slowly."""
     pieces = bench.sizes.parts
     count = pieces * max(1, bench.sizes.requests // pieces)
     size = min(bench.sizes.megabytes, 70) * 1_000_000
     bench.make("requests", "input.jsonl", count, size)
-    # What the link needs for the bytes is the least that it can take.
+    # A job cannot take less time than the link needs for its bytes.
     for delay, rate, what in ((0.1, 20e6, "100 ms, 20 MB/s"), (1.0, 0, "1 s for each answer")):
         with _server(bench, 20, delay, rate) as url:
             commands = [
@@ -216,7 +217,7 @@ def parts(bench: Bench) -> Iterator[Case]:
 
 
 def ls(bench: Bench) -> Iterator[Case]:
-    """Yield a listing of many jobs, and a TAB among them."""
+    """Measure a list of many jobs, and completion among them."""
     count = bench.sizes.jobs
     bench.make("jobs", count)
     commands = [
@@ -230,7 +231,7 @@ def ls(bench: Bench) -> Iterator[Case]:
 
 
 def local(bench: Bench) -> Iterator[Case]:
-    """Yield batches of the local provider: with an upstream that answers at once, and with the embedded engine."""
+    """Measure batches of the local provider, with an upstream that answers at once and with the embedded engine."""
     count = max(1, bench.sizes.requests // 5)
     bench.make("requests", "input.jsonl", count, count * _REQUEST)
     with _process([sys.executable, str(HERE.parent / "tests" / "support" / "instant.py")]) as url:
@@ -260,7 +261,7 @@ def local(bench: Bench) -> Iterator[Case]:
 
 
 def start(bench: Bench) -> Iterator[Case]:
-    """Yield what a person waits for at every call, with a few jobs in the registry."""
+    """Measure the start of commands, with a few jobs in the registry."""
     bench.make("jobs", 5)
     typer, python = _work("a bare Typer program", "hello"), Command("Python: pass", (sys.executable, "-c", "pass"))
     helped = _work("a bare Typer program: --help", "hello", "--help")
@@ -274,7 +275,7 @@ def start(bench: Bench) -> Iterator[Case]:
 
 
 def growth(bench: Bench) -> Iterator[Case]:
-    """Yield prepare, check, run and join at sizes that grow tenfold, the largest first."""
+    """Measure prepare, check, run and join at sizes that grow tenfold, the largest first."""
     sizes = sorted(bench.sizes.growth, reverse=True)
     for count in sizes:
         bench.make("prompts", f"prompts-{count}", count)
@@ -304,7 +305,7 @@ def _each(sizes: list[int]) -> tuple[float, str, int, list[float]]:
 
 
 def _parts(count: int) -> int:
-    """Return how many batches of 50,000 that many requests are, and four at least."""
+    """Return how many batches of 50,000 `count` requests need, and at least four."""
     return max(4, -(-count // 50_000))
 
 

@@ -20,18 +20,18 @@ _PROSE = (
 
 
 MARK = "answered:"
-"""What each answer begins with, so that answers can be counted in any form of file."""
+"""The beginning of each answer, so that answers can be counted in any kind of file."""
 
 
 def text(number: int, length: int) -> str:
-    """Return about `length` characters of something like prose, other ones for each number."""
+    """Return about `length` characters that look like prose, different ones for each number."""
     first = number % len(_PROSE)
     prose = _PROSE[first:] + _PROSE[:first]
     return f"{number} {prose * (length // len(prose) + 1)}"[:length]
 
 
 def prompts(path: str, count: str) -> None:
-    """Write one prompt a line."""
+    """Write one prompt per line."""
     with Path(path).open("w", encoding="utf-8") as out:
         for number in range(int(count)):
             out.write(text(number, 80).replace("\n", " ").strip() + ".\n")
@@ -74,9 +74,10 @@ def _request(number: int, length: int) -> bytes:
 
 
 def results(folder: str, count: str, parts: str, mixed: str) -> None:
-    """Write a finished job: a registry and ids in `state`, and the result files of its parts, each in no order.
+    """Write a finished job: a registry and ids in `state`, and the result files of its parts, each in random order.
 
-    With `mixed` the rows go to the parts in turn, as those of mixed models do; without, each part is a stretch.
+    With `mixed`, rows go to the parts in turn, like rows of mixed models. Without it, each part has rows that follow
+    each other.
     """
     place, rows = Path(folder), int(count)
     place.mkdir(exist_ok=True)
@@ -86,7 +87,7 @@ def results(folder: str, count: str, parts: str, mixed: str) -> None:
         range(part, rows, number_of_parts) if mixed == "mixed" else range(part * each, min(rows, (part + 1) * each))
         for part in range(number_of_parts)
     ]
-    dice = random.Random(1)  # noqa: S311 - an order, no secret
+    dice = random.Random(1)  # noqa: S311 - only an order, not a secret
     for part, share in enumerate(shares):
         order = list(share)
         dice.shuffle(order)
@@ -97,7 +98,7 @@ def results(folder: str, count: str, parts: str, mixed: str) -> None:
 
 
 def jobs(count: str) -> None:
-    """Fill the registry with that many jobs of one part each."""
+    """Fill the registry with `count` jobs of one part each."""
     import sqlite3
 
     from openai_batch.files import paths

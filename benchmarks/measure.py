@@ -1,4 +1,4 @@
-"""Run commands as whole processes, in turn, and take the operating system's own account of each."""
+"""Run commands as whole processes, in turn, and read from the operating system what each one used."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of `ru_maxrss`."""
 
 _WORDS = 300
-"""Characters of a failed command's last line that are told."""
+"""Characters of a failed command's last line that are shown."""
 
 _LONG = 60.0
-"""Seconds after which one run of a command is enough."""
+"""A command that takes more seconds than this is run once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is measured: its name in the table, its words, and what its environment has beside the others'.
+    """A measured command: its name in the table, its words, and its additional environment variables.
 
-    `whole` is called after each run, and says what the run has left undone, "" for nothing. A command that `may_fail`
-    has a row that says why; one that is `absent` for a reason is not run at all.
+    `whole` is called after each run, and returns what is missing, "" for nothing. If a command that `may_fail` fails,
+    its row says why. A command with a reason in `absent` is not run.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Command:
 
 
 class FailedError(Exception):
-    """A command failed; the text says why, in one line, and `said` is all that the command has said."""
+    """A command failed. The text says why, in one line; `said` is its whole output."""
 
     def __init__(self, reason: str, said: str) -> None:
         super().__init__(reason)
@@ -51,10 +51,10 @@ class FailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A subject and what it is held against. `amount` is how many `unit` one run handles, 0 for none.
+    """A command and those it is compared with. `amount` is how many `unit` one run handles, 0 for none.
 
-    `rounds` is how many runs of each are made, where a case wants its own number; `amounts` gives each command an
-    amount of its own.
+    `rounds` is the number of runs of each command, if the case sets it; `amounts` sets the amount of each command
+    separately.
     """
 
     title: str
@@ -67,7 +67,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one run took: seconds of processor, seconds of clock, bytes of memory at the peak."""
+    """What one run took: processor seconds, wall seconds, and bytes of memory at the peak."""
 
     cpu: float
     wall: float
@@ -84,11 +84,11 @@ class Figures:
 
 
 def measure(case: Case, rounds: int, folder: Path, env: dict[str, str]) -> list[Figures | str]:
-    """Run the case's commands A B A B …, `rounds` times each; in the place of figures stands why there are none.
+    """Run the case's commands A B A B …, `rounds` times each. Without figures, the text says why.
 
-    What takes over a minute runs once.
+    A command that takes over a minute runs once.
 
-    Raises SystemExit with what a command said if it fails and may not.
+    Raises SystemExit with the output of a command that fails and may not fail.
     """
     turns: list[list[Usage]] = [[] for _ in case.commands]
     failed = {number: command.absent for number, command in enumerate(case.commands) if command.absent}
@@ -118,7 +118,7 @@ def _figures(first: list[Usage], runs: list[Usage]) -> Figures:
 
 
 def run(command: Command, folder: Path, env: dict[str, str]) -> Usage:
-    """Run a command to its end, with nothing to read. Raises FailedError with its last words if it fails."""
+    """Run a command to its end, without input. Raises FailedError with its last line if it fails."""
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(

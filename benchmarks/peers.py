@@ -1,9 +1,9 @@
-"""The packages that a round trip is held against, each in a virtual environment of its own.
+"""The packages that a round trip is compared with, each in its own virtual environment.
 
     python benchmarks/peers.py FOLDER
 
-makes FOLDER/NAME for each; `python benchmarks/run.py --peers FOLDER` then measures them. What cannot be installed here
-is told, and has a row that says so.
+makes FOLDER/NAME for each; `python benchmarks/run.py --peers FOLDER` then measures them. A package that cannot be
+installed here is reported, and has a row that says so.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PREVIOUS = "openai-batch-0.3.4"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A package: what pip installs, the program in its `bin`, and the shell line of a round trip with it.
+    """A package: the requirements for pip, the program in its `bin`, and the shell line of a round trip with it.
 
-    The line gets the program as $0, the base URL as $1 and the source as $2. `source` is the file it reads, which holds
-    the same requests for all; `results` are the files that it leaves behind.
+    The line gets the program as $0, the base URL as $1 and the source as $2. `source` is the file it reads, with the
+    same requests for all packages; `results` are the files that it writes.
     """
 
     requirements: tuple[str, ...]
@@ -76,7 +76,7 @@ PEERS = {
 
 
 def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:
-    """Yield each peer's round trip; `whole` makes the check of the files that a pattern names.
+    """Yield each peer's round trip; `whole` makes a function that checks the files of a pattern.
 
     Each thinks that it talks to OpenAI, has `home` for its state, and sees no other packages than its own.
     """
@@ -90,7 +90,7 @@ def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[]
 
 
 def python_of(folder: Path, name: str) -> str | None:
-    """Return the Python of a peer's environment, None where there is none."""
+    """Return the Python of a peer's environment; None if there is none."""
     python = folder / name / "bin" / "python"
     return str(python) if python.exists() else None
 

@@ -2,9 +2,8 @@
 
     python benchmarks/run.py [NAME…] [--peers FOLDER] [--quick] [--rounds N] [--prompts N] …
 
-Each figure is of a whole process, as the operating system accounts for it: the median of several runs, the commands
-of a case in turn (A B A B …). `--peers` names the folder that peers.py has made; the packages in it are then
-measured too.
+Each figure is that of a whole process, as the operating system counts it: the median of several runs, with the commands
+of a case in turn (A B A B …). With `--peers`, the packages in the folder that peers.py has made are measured too.
 """
 
 from __future__ import annotations
@@ -66,16 +65,16 @@ def _options() -> argparse.Namespace:
 
 
 def _head() -> None:
-    """Print where, when and what."""
+    """Print the date, the machine and the versions."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
     )
-    print(f"load average at the start {load}: the fuller the machine, the more the wall seconds say of others")
+    print(f"load average at the start {load}: other programs on the machine increase the wall seconds")
     print(f"Python {platform.python_version()}, {_versions(sys.executable, *_PACKAGES)}")
-    print("medians of the runs, made in turn, and one run of what takes over a minute")
-    print("ratios are the first command of a case ÷ this one (CPU, wall)")
-    print(f"peak memory is of the largest process; none can show less than this runner's own {_own_peak():.0f} MB")
+    print("medians of several runs, in turn; one run of commands that take over a minute")
+    print("ratios: the first command of a case ÷ this one (CPU, wall)")
+    print(f"peak memory is that of the largest process, and at least the {_own_peak():.0f} MB of this runner")
     print()
     print(f"{'':{_NAME}}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'a second':>16}{'÷ CPU':>8}{'÷ wall':>8}")
 
@@ -108,7 +107,7 @@ def _processor() -> str:
 
 
 def _versions(python: str, *names: str) -> str:
-    """Ask a Python for versions; in a process of its own, to keep this one small."""
+    """Ask a Python for versions, in a separate process, to keep this one small."""
     words = [python, str(HERE / "work.py"), "versions", *names]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 

@@ -1,8 +1,9 @@
-"""A provider whose batches are complete at once. `python server.py FOLDER BYTES [DELAY [RATE]]` prints its base URL.
+"""A provider whose batches complete at once. `python server.py FOLDER BYTES [DELAY [RATE]]` prints its base URL.
 
-It keeps files in FOLDER, uploads until they are answered and results until they are fetched, so that any number of runs
-needs the room of one. Each request is answered with a success of about BYTES, in no order. Each answer is DELAY seconds
-late, and all connections together carry RATE bytes a second (0: any number). It ends when its standard input is closed.
+It keeps files in FOLDER: uploads until they are answered, and results until they are downloaded, so that many runs need
+the space of one. Each request is answered with a success of about BYTES, in random order. Each HTTP answer is delayed
+by DELAY seconds, and all connections together transfer RATE bytes per second (0: no limit). It ends when its standard
+input is closed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NOT_FOUND: dict[str, Any] = {"error": {"message": "there is nothing of that nam
 
 
 class Link:
-    """A link that all connections share: each answer is `delay` seconds late, and it carries `rate` bytes a second."""
+    """A link that all connections share: it delays each answer by `delay` seconds, and has `rate` bytes per second."""
 
     def __init__(self, delay: float = 0, rate: float = 0) -> None:
         self.delay, self._rate = delay, rate
@@ -34,7 +35,7 @@ class Link:
         self._lock = threading.Lock()
 
     def carry(self, count: int) -> None:
-        """Wait until the link has carried so many bytes."""
+        """Wait until the link has transferred `count` bytes."""
         if self._rate:
             with self._lock:
                 self._free_at = max(self._free_at, time.monotonic()) + count / self._rate
@@ -42,7 +43,7 @@ class Link:
             time.sleep(max(0.0, until - time.monotonic()))
 
 
-class Shelf:
+class Store:
     """The files of the server, by their ids, and its batches."""
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -56,14 +57,14 @@ class Shelf:
         return f"file-{secrets.token_hex(8)}"
 
     def file(self, file_id: str) -> dict[str, Any]:
-        """Describe a file. An upload lies here as the form that it came in, so that no size is told of it."""
+        """Describe a file. An upload is stored as the form that it arrived in, so its size is not known."""
         size = self._sizes.get(file_id)
         purpose = "batch" if size is None else "batch_output"
         record = {"id": file_id, "object": "file", "bytes": size, "created_at": 1}
         return record | {"filename": "f.jsonl", "purpose": purpose}
 
     def create(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Make a batch, and its results with it; the answer says that they are still to come."""
+        """Make a batch and its results; the answer says that they are not there yet."""
         count = self._answer(self.folder / order["input_file_id"])
         batch_id = "batch_" + order["input_file_id"].removeprefix("file-")
         self._batches[batch_id] = {
@@ -88,7 +89,7 @@ class Shelf:
         """Write the results of an upload, and return how many there are."""
         with source.open("rb") as form:
             found = [match[1] for line in form if (match := _CUSTOM_ID.search(line, 0, 200))]
-        random.Random(1).shuffle(found)  # noqa: S311 - an order, no secret
+        random.Random(1).shuffle(found)  # noqa: S311 - only an order, not a secret
         bare = len(json.dumps(_result("")))
         line = json.dumps(_result(text(0, max(1, self._size - bare))), ensure_ascii=False).encode()
         before, _, after = line.partition(b'"?"')
@@ -119,15 +120,15 @@ def _result(content: str) -> dict[str, object]:
     return {"id": "batch_req_1", "custom_id": "?", "response": response, "error": None}
 
 
-def serve(door: socket.socket, shelf: Shelf, link: Link) -> None:
-    """Answer connections, each in a thread of its own."""
+def serve(door: socket.socket, shelf: Store, link: Link) -> None:
+    """Answer connections, each in its own thread."""
     while True:
         connection, _ = door.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=_talk, args=(connection, shelf, link), daemon=True).start()
 
 
-def _talk(connection: socket.socket, shelf: Shelf, link: Link) -> None:
+def _talk(connection: socket.socket, shelf: Store, link: Link) -> None:
     buffer = memoryview(bytearray(1 << 18))
     rest = b""
     with connection:
@@ -167,7 +168,7 @@ def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
     return head.partition(b"\r\n\r\n")
 
 
-def _answer(connection: socket.socket, shelf: Shelf, method: str, words: list[str], upload: str, link: Link) -> None:
+def _answer(connection: socket.socket, shelf: Store, method: str, words: list[str], upload: str, link: Link) -> None:
     match words:
         case ["files", file_id, "content"]:
             with (shelf.folder / file_id).open("rb") as content:
@@ -197,6 +198,6 @@ def _answer(connection: socket.socket, shelf: Shelf, method: str, words: list[st
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
-    kept = Shelf(Path(sys.argv[1]), int(sys.argv[2]))
+    kept = Store(Path(sys.argv[1]), int(sys.argv[2]))
     threading.Thread(target=serve, args=(listening, kept, Link(*map(float, sys.argv[3:]))), daemon=True).start()
     sys.stdin.read()

@@ -1,6 +1,6 @@
-"""What is measured and is no command of its own, each in a process: `python work.py WHAT ARGUMENTS…`.
+"""The measured work that is not a command, each in its own process: `python work.py WHAT ARGUMENTS…`.
 
-Nothing is imported before it is needed, so that each process weighs what its own work weighs.
+Imports are in the functions, so that each process uses memory only for its own work.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse(source: str) -> None:
 
 
 def old_prepare(source: str, target: str) -> None:
-    """Run create_batch_input of openai-batch 0.3.4 with its limits out of the way; in that version's own Python."""
+    """Run create_batch_input of openai-batch 0.3.4 without its limits, in the Python of that version."""
     from openai_batch import create_batch_input, providers
 
     for provider in providers.all_providers:
@@ -50,7 +50,7 @@ def old_prepare(source: str, target: str) -> None:
 
 
 def join(uid: str, target: str) -> None:
-    """Collect the results of the job that bears `uid`, its downloads being copies of files."""
+    """Collect the results of the job `uid`; its downloads are copies of files."""
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
@@ -59,13 +59,13 @@ def join(uid: str, target: str) -> None:
     job = flow.registry.by_uid(uid)
     if job is None:
         raise SystemExit(f"no job {uid}")
-    flow.connections._apis[job.account] = _Shelf()  # type: ignore[assignment] # noqa: SLF001 - all that collecting asks of it
+    flow.connections._apis[job.account] = _LocalFiles()  # type: ignore[assignment] # noqa: SLF001 - collecting needs nothing else
     if not collect(flow, job, Path(target), force=True).tally.complete:
         raise SystemExit("results are missing")
 
 
-class _Shelf:
-    """Files on disk in the place of a provider."""
+class _LocalFiles:
+    """Files on the disk instead of a provider."""
 
     def __init__(self) -> None:
         from openai_batch.providers import Provider
@@ -80,7 +80,7 @@ class _Shelf:
 
 
 def join_in_memory(folder: str, rows: str, target: str) -> None:
-    """Join the results as a short script would: all lines in a dict by their ids, then out in order."""
+    """Join the results like a short script: put all lines into a dict by their ids, and write them in order."""
     import msgspec
 
     decode = msgspec.json.Decoder().decode
@@ -103,7 +103,7 @@ def copy_all(folder: str, target: str) -> None:
 
 
 def trip(url: str, source: str, target: str) -> None:
-    """Take a file round through the library's own connection: up, a batch, down; nothing is checked or put in order."""
+    """Upload, create a batch and download through the library's own connection; nothing is checked or put in order."""
     from openai_batch.providers.api import BatchApi
     from openai_batch.providers.provider import Provider
 
@@ -120,7 +120,7 @@ def trip(url: str, source: str, target: str) -> None:
 
 
 def bare_trip(url: str, source: str, target: str) -> None:
-    """Do the same with the bare openai client, streamed both ways."""
+    """Do the same with the plain openai client, streaming in both directions."""
     from openai import OpenAI
 
     with OpenAI(base_url=url, api_key="none") as client:
@@ -171,7 +171,7 @@ async def _local_batch(values: dict[str, Any]) -> None:
     store.close()
     backend = _Backend(settings, None if settings.upstream else ensure_model(), None)
     await backend.start()
-    while backend.executor.active:  # noqa: ASYNC110 - no event marks the end
+    while backend.executor.active:  # noqa: ASYNC110 - there is no event for the end
         await asyncio.sleep(0.1)
     done = backend.store.batch("batch_1")
     await backend.close()
@@ -180,7 +180,7 @@ async def _local_batch(values: dict[str, Any]) -> None:
 
 
 def bare_calls(url: str, source: str, workers: str) -> None:
-    """Send the same requests with aiohttp alone, so many at a time, and write the answers down as they come."""
+    """Send the same requests with aiohttp only, a few at a time, and write the answers as they arrive."""
     import asyncio
 
     with Path(source).open("rb") as lines, Path("bare.jsonl").open("wb") as out:
@@ -206,7 +206,7 @@ async def _bare_calls(url: str, lines: BinaryIO, out: BinaryIO, workers: int) ->
 
 
 def rows(path: str) -> None:
-    """Print every job of a registry with the standard library alone."""
+    """Print every job of a registry with the standard library only."""
     import sqlite3
 
     db = sqlite3.connect(path)
@@ -216,7 +216,7 @@ def rows(path: str) -> None:
 
 
 def hello(*words: str) -> None:
-    """Be a Typer program that says hello."""
+    """Run a Typer program that says hello."""
     import typer
 
     app = typer.Typer()
@@ -229,7 +229,7 @@ def _hello(name: str = "you") -> None:
 
 
 def versions(*names: str) -> None:
-    """Print the versions of packages, those of this Python."""
+    """Print the versions of packages in this Python."""
     from importlib import metadata
 
     print(", ".join(f"{name} {metadata.version(name)}" for name in names))

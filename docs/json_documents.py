@@ -1,6 +1,6 @@
 """The JSON documents of the commands, as JSON schemas. `make_reference.py` writes their page and a file from them.
 
-`tests/acceptance/test_json.py` checks what each command prints against its document: a key that is missing here fails.
+`tests/acceptance/test_json.py` compares the output of each command with its document.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
         },
     ),
     "job-files": (
-        "a job of which the files of the provider were downloaded: the keys of a job, and",
+        "a job whose files at the provider were downloaded: the keys of a job, and",
         {"files": (TEXTS, "the files of the provider")},
     ),
     "job-retry": (
-        "a job of which requests are sent again: the keys of a job, and",
+        "a job whose failed requests are sent again: the keys of a job, and",
         {
             "dry_run": (FLAG, "whether nothing was sent"),
             "chosen": (NUMBER, "how many requests are sent again"),
@@ -77,7 +77,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             "bytes": (NUMBER, "how many bytes would be uploaded"),
             "repeated": (NUMBER, "rows that are not sent because they are repeated"),
             "answered": (NUMBER, "rows that are not sent because they were answered before"),
-            "unclear": (NUMBER, "parts of which it is unknown if they have a batch; it would be looked for first"),
+            "unclear": (NUMBER, "parts that may have a batch already; it would be searched for first"),
             "certain": (FLAG, "false if rows that failed in earlier jobs would be sent too, and cannot be counted"),
             "cost": (one("estimate"), "what these requests can cost"),
         },
@@ -205,7 +205,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
         {"month": (TEXT, "the month, as in `2026-11`"), "provider": (TEXT, "the provider's name")} | MODEL_COST,
     ),
     "report": (
-        "what became of a job",
+        "the report of a job",
         {
             "job": (NUMBER, "the number of the job"),
             "name": (TEXT_OR_NULL, "its name"),
@@ -251,7 +251,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
     ),
     "stats-results": ("what is in a file of results", FILE | ENDED),
     "numbers": (
-        "the spread of numbers",
+        "statistics of a list of numbers",
         {
             "count": (NUMBER, "how many there are"),
             "total": ("number", "their sum"),
@@ -280,7 +280,7 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             "outcome": (TEXT, "how they ended"),
             "cause": (TEXT, "why: a code or a reason"),
             "count": (NUMBER, "how many requests"),
-            "sample": (TEXT, "what one of them says"),
+            "sample": (TEXT, "the error of one of them"),
             "helps": (FLAG, "whether they can succeed when they are sent again"),
             "sent": (FLAG, "whether they are sent again"),
         },
@@ -325,11 +325,11 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
             ),
             "profiles": (TEXTS, "the providers of the file"),
             "local": ({"type": "object"}, "the settings of the local provider"),
-            "values": (many("setting"), "all settings in effect"),
+            "values": (many("setting"), "all settings that are used"),
         },
     ),
 }
-"""Each document: what it is, and its keys."""
+"""Each document: its description and its keys."""
 
 COMMANDS: dict[str, tuple[str, str, bool]] = {
     "run --dry-run": ("dry-run", "", False),
@@ -401,7 +401,7 @@ def _object(fields: Fields) -> Schema:
 
 
 def _type(kind: str | Schema) -> Schema:
-    """Return the schema of a type. `keys` of an object, in short, are its fields."""
+    """Return the schema of a type. The `keys` of an object are short for its fields."""
     if isinstance(kind, str):
         words = kind.split(" or ")
         return {"type": words[0] if len(words) == 1 else words}

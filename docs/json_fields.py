@@ -17,7 +17,7 @@ TIME = "time in UTC, as in `2026-11-26T12:00:00+00:00`"
 
 
 def one(name: str) -> Schema:
-    """Return the type of a value that is a document."""
+    """Return the type of a document."""
     return {"$ref": f"#/$defs/{name}"}
 
 
@@ -65,10 +65,10 @@ JOB: Fields = {
                 "cancelling": (TEXT_OR_NULL, ""),
             },
         },
-        "when it came to each phase, if the provider tells: its last batch to `finalizing`, its first to the others",
+        "when it reached each phase, if known: its last batch for `finalizing`, its first for the others",
     ),
-    "files_expire_at": (TEXT_OR_NULL, "when the provider deletes results that were not collected, if it tells"),
-    "deadline_at": (TEXT_OR_NULL, "the time of `--deadline`, while it is waited for"),
+    "files_expire_at": (TEXT_OR_NULL, "when the provider deletes results that were not collected, if it reports this"),
+    "deadline_at": (TEXT_OR_NULL, "the time of `--deadline`, while a command waits for the job"),
     "seconds": (FRACTION_OR_NULL, "how long it took, from its first batch to the end of the last"),
     "input": (TEXT_OR_NULL, "the input"),
     "input_sha256": (TEXT_OR_NULL, "the hash of its requests"),
@@ -103,7 +103,7 @@ RESULTS: Fields = {
     "cut": (NUMBER, "how many answers end early"),
     "failed": (NUMBER, "how many failed"),
     "missing": (NUMBER, "how many have no result"),
-    "unreadable": (NUMBER, "lines of the provider that nobody can read"),
+    "unreadable": (NUMBER, "result lines that cannot be read"),
     "missing_sample": (TEXTS, "the first ids without a result"),
     "causes": (NUMBERS, "the number of failed requests by cause"),
     "failures": (many("cause"), "why requests did not succeed, the most common first"),

@@ -2,7 +2,7 @@
 
     python docs/make_api.py
 
-`tests/repo/test_docs.py` checks that the page is in date.
+`tests/repo/test_docs.py` checks that the page is current.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import openai_batch
 from openai_batch import errors, testing
 
 _MADE_BY_USERS = {"Jobs", "Batch"}
-"""Classes whose constructor is shown; objects of the others come from functions, or have their fields listed."""
+"""Classes whose constructor is shown. Objects of other classes come from functions, or their fields are listed."""
 
 _WIDTH = 100
 """The most characters of a signature on one line."""
@@ -32,7 +32,7 @@ SECTIONS: dict[str, list[str]] = {
     "`Batch`, the class of 0.3.4": ["Batch", "BatchType", "wait"],
     "Images": ["data_url"],
 }
-"""The headings of the page, each with its public names."""
+"""The headings of the page, with the public names below each."""
 
 _HEAD = """# Python API
 
@@ -64,7 +64,7 @@ def page() -> str:
 
 
 def _values() -> list[type]:
-    """Return the classes of what the properties and methods of jobs return."""
+    """Return the classes that the properties and methods of jobs return."""
     from openai_batch.costs.estimate import Estimate, ModelEstimate
     from openai_batch.costs.receipt import ModelCost, Receipt
     from openai_batch.jobs.receipt import Spending
@@ -75,7 +75,7 @@ def _values() -> list[type]:
 
 
 def _value(value: type) -> str:
-    """Return the section of a class with its fields and properties alone."""
+    """Return the section of a class, with only its fields and properties."""
     return f"### `{value.__name__}`\n\n{_doc(value)}\n\n" + "\n".join(_members(value)) + "\n"
 
 
@@ -106,7 +106,7 @@ def _members(value: type) -> list[str]:
 
 
 def _attributes(value: type) -> list[str]:
-    """Return the fields of a class that have a docstring below them or a comment beside them."""
+    """Return the fields of a class that have a docstring below them or a comment next to them."""
     source = inspect.getsource(value)
     found = re.findall(r'^    (\w+)(?:: ([^=\n]+?))?(?: = [^\n]*)?\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
     return [f"- **`{name}`**: {' '.join(text.split())}" for name, _, text in found if not name.startswith("_")]

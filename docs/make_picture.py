@@ -2,7 +2,7 @@
 
     python docs/make_picture.py
 
-`tests/repo/test_docs.py` checks that the command still prints what the picture shows. Windows has no terminals for it.
+`tests/repo/test_docs.py` checks that the command still prints what the picture shows. It needs the terminals of POSIX.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ base_url = "{}"
 input = 0.075
 output = 0.30
 """
-"""The provider, with the prices of OpenAI, which are not known for another address."""
+"""The provider, with OpenAI's prices: for another address they are not known."""
 
 
 def picture() -> str:
@@ -92,7 +92,7 @@ def _run(words: list[str], home: Path) -> str:
 
 
 def _read(screen: io.FileIO) -> bytes:
-    """Return what the terminal holds; nothing at its end, which Linux says as an error."""
+    """Return what is in the terminal; nothing at its end, which Linux reports as an error."""
     try:
         return screen.read(1 << 16) or b""
     except OSError:

@@ -45,7 +45,7 @@ _COLUMNS = {
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each file in the folder, by its name."""
+    """Return the text of each file in the folder, by file name."""
     return {
         "exit-codes.md": _exit_codes(),
         "environment.md": _environment(),
@@ -121,7 +121,7 @@ api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "
 models = ["acme/*"]
 
 [providers.local]
-upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
+upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the embedded engine
 ```
 
 The file names keys and never holds one. It is refused if another user owns it or may change it.
@@ -216,7 +216,7 @@ def _docstrings(value: type) -> dict[str, str]:
 
 
 def _without_none(text: str) -> str:
-    """Return a docstring in the words of a file, which has no None."""
+    """Return a docstring for a configuration file, which has no None."""
     return re.sub(r"; None (?:if|for) .*", "", text).replace("None means", "without it,")
 
 

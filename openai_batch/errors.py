@@ -56,7 +56,7 @@ __all__ = [
 
 
 def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """Return a question that names the known word nearest to `word`; an empty text if none is that much like it."""
+    """Return a question with the known word that is most similar to `word`; an empty text if none is similar enough."""
     from difflib import get_close_matches
 
     return "".join(f"did you mean {near}?" for near in get_close_matches(word, list(known), 1, likeness))
@@ -66,7 +66,7 @@ _VERBS = {"was": "were", "has": "have", "is": "are"}
 
 
 def count_text(count: int, noun: str, verb: str = "") -> str:
-    """Return a number with a noun, and a verb if it is given: `1 request was`, `2,000 requests were`, `3 batches`."""
+    """Return a number with a noun, and a verb if given: `1 request was`, `2,000 requests were`, `3 batches`."""
     if count != 1:
         noun = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
         verb = _VERBS.get(verb, verb.removesuffix("s"))
@@ -74,14 +74,14 @@ def count_text(count: int, noun: str, verb: str = "") -> str:
 
 
 PASSING = frozenset({408, 409, 425, 429})
-"""HTTP client errors that may pass by themselves."""
+"""HTTP client errors that may be temporary."""
 
 
 class BatchError(Exception):
     """The operation failed; running the same command again is safe.
 
     `hint` says what to do next. `message` is the first line, and `details` are the lines below it, if there are any.
-    They may quote servers, models and files, so what could control a terminal or begin a new line is escaped.
+    They may quote servers, models and files, so control characters and newlines in them are escaped.
     """
 
     exit_code: ClassVar[int] = 1
@@ -100,7 +100,7 @@ class BatchError(Exception):
 
     @property
     def code(self) -> int:
-        """The exit code of this error, which may depend on more than its class."""
+        """The exit code of this error; it may not depend on its class only."""
         return self.exit_code
 
 
@@ -207,9 +207,9 @@ class ApiError(BatchError):
 
     @property
     def passes(self) -> bool:
-        """Whether the error may pass by itself, so that asking again later is right.
+        """Whether the error may be temporary, so that trying again later can help.
 
-        An answer that is not from an API (`status` None) may pass: it may come from a gateway or a hotel's login page.
+        An answer that is not from an API (`status` None) may be temporary: it may come from a gateway or a login page.
         """
         if self.lasting:
             return False
@@ -277,7 +277,7 @@ class Problem:
     message: str  # what is wrong
     param: str | None = None  # the key in the request that is wrong
     remedy: str = ""  # what to do about it
-    warning: bool = False  # whether the file can be sent all the same
+    warning: bool = False  # whether the file can be sent anyway
     file: str | None = None  # the name of the file, if several files are one input
 
     def located(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Make text from servers, models, files and users safe to show: on a screen, in a log, in an error."""
+"""Make text from servers, models, files and users safe to show on a screen, in a log or in an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNSAFE = re.compile(
 
 
 def escape_controls(text: str) -> str:
-    """Return `text` with escapes in place of what could control a terminal or hide text, and without our keys."""
+    """Return `text` with escapes for characters that could control a terminal or hide text, and without our keys."""
     return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), without_used_keys(text))
 
 
@@ -42,9 +42,9 @@ def _json_escape(char: str) -> str:
 
 
 class EscapingStream:
-    """A text stream that escapes what is written to it; everything else is as `inner` has it.
+    """A text stream that escapes what is written to it; everything else is that of `inner`.
 
-    Stands in for standard error, so that what other libraries and the interpreter write is safe too. Our own colours
+    It replaces standard error, so that the output of other libraries and the interpreter is safe too. Our own colours
     are written to `inner`.
     """
 

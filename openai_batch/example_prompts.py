@@ -1,4 +1,4 @@
-"""Write some example prompts, one a line: `python -m openai_batch.example_prompts > prompts.txt`."""
+"""Write some example prompts, one per line: `python -m openai_batch.example_prompts > prompts.txt`."""
 
 from __future__ import annotations
 

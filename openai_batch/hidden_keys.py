@@ -1,4 +1,4 @@
-"""Take keys out of text: the key as it is, and as base64 or with percent or JSON escapes."""
+"""Remove keys from text: unchanged keys, and keys in base64 or with percent or JSON escapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import re
 
 SHORTEST = 16
-"""Characters of the shortest key that is looked for in every text: a shorter one may be a common word."""
+"""The shortest key that is removed from every text, in characters: a shorter one may be a common word."""
 
 _LONGEST = 5_000
 """Characters of the longest form of a key that a text is searched for beyond the part of it that is shown."""
@@ -17,7 +17,7 @@ _used: dict[str, re.Pattern[str]] = {}
 
 
 def hide_key(key: str) -> None:
-    """Take this key out of everything that is shown from now on, unless it is shorter than SHORTEST."""
+    """Remove this key from everything that is shown from now on, unless it is shorter than SHORTEST."""
     if len(key) >= SHORTEST:
         _used[key] = _pattern(key)
 
@@ -41,7 +41,7 @@ def without_key(key: str, text: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(key: str) -> re.Pattern[str]:
-    """Return what finds a key, in any letter case and however its characters are escaped, and in base64."""
+    """Return a pattern for a key in any letter case, with any escapes, and in base64."""
     escaped = (f"(?:{re.escape(char)}|%{ord(char):02x}|\\\\u00{ord(char):02x})" for char in key)
     forms = [f"(?i:{''.join(escaped)})"]
     if len(key) >= SHORTEST:
@@ -50,7 +50,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _base64_form(key: bytes, before: int) -> str:
-    """Return a pattern for the characters that encode `key` alone, where `before` bytes come before it (modulo 3)."""
+    """Return a pattern for the characters that encode only `key`, with `before` bytes before it (modulo 3)."""
     encoded = base64.b64encode(bytes(before) + key).decode()
     own = encoded[-(-before * 8 // 6) : (before + len(key)) * 8 // 6]
     return re.escape(own).replace(r"\+", r"[+\-]").replace("/", "[/_]")

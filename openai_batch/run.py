@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> str | None:
 
 
 def _run(options: argparse.Namespace, outcome: BatchOutcome) -> BatchOutcome:
-    """Start or resume the batch. `outcome` is filled in step by step, so that it holds after an error too."""
+    """Start or resume the batch. `outcome` is filled in step by step, so that it is valid after an error too."""
     if not options.resume and not options.input_file:
         raise UsageError("no input file", hint="name a batch input file, '-' for standard input, or --resume ID")
     if options.resume and options.input_file:

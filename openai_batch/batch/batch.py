@@ -70,11 +70,11 @@ SavedFile = str | Any
 class Batch:
     """One batch: its requests and its results. This is the class of 0.3.4; new programs use `openai_batch.Jobs`.
 
-    It keeps no record. A program that runs again sends a new batch, which is paid again, and after a kill only the
-    batch id finds the batch. `Jobs` keeps a record: the same input is the same job, and is paid once.
+    It keeps no record. If a program runs again, it sends and pays for a new batch, and after a kill only the
+    batch id finds the old one. `Jobs` keeps a record: the same input is the same job, and is paid once.
 
     - `submission_input_file`: a path or an open file to write the requests to, by default a new file in the current
-      folder; or a ready batch input, that is a path, bytes or an open file that has the requests already.
+      folder; or a ready batch input: a path, bytes or an open file with the requests.
     - `output_file`, `error_file`: where `download` writes the results; by default files named after the batch id.
     - `custom_id_prefix`: the custom ids of the requests are `PREFIX-1`, `PREFIX-2`, …
     - `batch_id`: a batch that exists already, instead of new requests.
@@ -223,7 +223,7 @@ class Batch:
         return sdk_batch(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
 
     def cancel(self) -> OpenAIBatch:
-        """Ask the provider to cancel the batch, and return it. What has been answered is kept, and paid.
+        """Ask the provider to cancel the batch, and return it. Requests that were answered are kept and billed.
 
             batch.cancel()
 
@@ -239,9 +239,9 @@ class Batch:
 
             answers = {result.custom_id: result.text for result in batch.results()}
 
-        Each call downloads them again. If the provider no longer has the input of a batch made elsewhere, they are in
-        the provider's order. Raises BatchError if the batch still runs, DownloadError if a file does not arrive
-        completely, and what `status` raises.
+        Each call downloads them again. If the batch was created elsewhere and the provider no longer has its input, the
+        results are in the provider's order. Raises BatchError if the batch still runs, DownloadError if a file does not
+        arrive completely, and what `status` raises.
         """
         from .results import read_results
 
@@ -256,7 +256,7 @@ class Batch:
         timeout: float | Timeout | NotGiven | None = NOT_GIVEN,
         dry_run: bool = False,
     ) -> tuple[SavedFile, SavedFile]:
-        """Download the results, and return the output file and the error file; None for one that the batch lacks.
+        """Download the results, and return the output file and the error file; None for a missing one.
 
             output_path, error_path = batch.download()
 
@@ -289,7 +289,7 @@ class Batch:
             result, output_path, error_path = batch.submit_wait_download(interval=10)
 
         `interval` is the longest time between two polls, in seconds. After each poll `status_callback` is called with
-        the batch, and the status is printed. Errors that may pass, such as a lost connection, give a warning. Raises
+        the batch, and the status is printed. Temporary errors, such as a lost connection, give a warning. Raises
         what `submit`, `status` and `download` raise.
         """
         from .follow import follow

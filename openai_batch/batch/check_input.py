@@ -29,9 +29,9 @@ BOM = b"\xef\xbb\xbf"
 def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[CheckReport, Provider | None]:
     """Check every line, and return the report and the provider.
 
-    The form is checked, and those limits of the provider that somebody has stated. The provider is `provider`, else the
-    configured one, else the one that serves the first line's model. Gives a warning for what
-    is strange but allowed. Raises InputError with every problem, as `file:line: what: remedy`.
+    The format is checked, and those limits of the provider that are known. The provider is `provider`, else the
+    configured one, else the one that serves the first line's model. Gives a warning for what is unusual but allowed.
+    Raises InputError with every problem, as `file:line: what: remedy`.
     """
     with input_file.reading() as stream:
         if provider is None and (model := _first_model(stream)) is not None:
@@ -47,7 +47,7 @@ def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple
 
 
 def _limits_of(provider: Provider) -> Limits:
-    """Return a provider's limits; of one that a program has made, only those that are not the default of every one."""
+    """Return a provider's limits; if a program made it, only those that differ from the defaults."""
     limits = provider.limits
     if is_known(provider):
         return limits

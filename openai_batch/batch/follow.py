@@ -1,4 +1,4 @@
-"""Wait until a batch has ended, and keep waiting after errors that may pass."""
+"""Wait until a batch has ended, and keep waiting after temporary errors."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def follow(
     """Call `poll` until the batch has ended, and return the ended batch.
 
     `on_status` is called with each answer. `interval` is the time between two polls in seconds. A provider on this
-    machine is polled more often at first, since a small batch may end soon there. An error that may pass, such as a
-    lost connection, gives a warning. Every other BatchError of `poll` is raised.
+    machine is polled more often at first, since a small batch may end soon there. A temporary error, such as a lost
+    connection, gives a warning. Every other BatchError of `poll` is raised.
     """
     first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
     # Before the first answer, one error of access is enough to stop: the batch id or the key is wrong.
@@ -55,7 +55,7 @@ def follow(
 
 
 def is_near(provider: Provider) -> bool:
-    """Tell whether the provider is on this machine."""
+    """Return whether the provider is on this machine."""
     return provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname)
 
 

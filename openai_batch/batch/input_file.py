@@ -113,7 +113,7 @@ class PathInputFile:
             backup = move_to_backup(self.path)
         handle = self._open_free() if mode == "x+b" else self.path.open(mode)
         self._made = True
-        # This also runs at garbage collection and at exit, since nobody has to close a Batch.
+        # This also runs at garbage collection and at exit, since a Batch need not be closed.
         self._finish = weakref.finalize(self, _finish, handle, self.path, backup)
         return handle  # type: ignore[return-value] # each of the modes is binary
 

@@ -1,4 +1,4 @@
-"""What is sent as the input of one batch, and the results in its order."""
+"""The input of one batch as it is sent, and the results in its order."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ COMMANDS = {
 
 
 class RootGroup(HelpGroup):
-    """All commands. An option of a command that stands before it is an error that says where it belongs."""
+    """All commands. An option before its command is an error that says where it belongs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after `obatch`. Raises UsageError for an option in the wrong place."""
@@ -65,7 +65,7 @@ def _options_of(command: Any) -> dict[str, bool]:
 
 
 def _name(word: str) -> str:
-    """Return the option in a word that may hold its value too; any other word as it is."""
+    """Return the option in a word that may also contain its value; any other word as it is."""
     return word.partition("=")[0] if word.startswith("--") else word[:2] if word.startswith("-") else word
 
 

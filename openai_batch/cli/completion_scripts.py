@@ -3,8 +3,8 @@
     python -m openai_batch.cli.completion_scripts completions/
 
 The scripts contain all commands and options, so TAB starts no program for them. Job ids and provider names come from
-`obatch __complete`, which starts fast. They may hold any text, so no shell may expand them: bash's `compgen -W` would
-run a `$(command)` in them, and is not used. Only this file reads Typer's command tree.
+`obatch __complete`, which starts fast. They may contain any text, so no shell may expand them: bash's `compgen -W`
+would run a `$(command)` in them, and is not used. Only this file reads Typer's command tree.
 """
 
 from __future__ import annotations

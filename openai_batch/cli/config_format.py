@@ -1,4 +1,4 @@
-"""How settings and where they come from are shown."""
+"""How settings and their origins are shown."""
 
 from __future__ import annotations
 

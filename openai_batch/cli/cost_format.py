@@ -92,7 +92,7 @@ ESTIMATE_COLUMNS = (
 
 
 def show_estimate(output: Output, estimate: Estimate) -> None:
-    """Print what requests can cost, and how that was found out."""
+    """Print what requests can cost, and how that was calculated."""
     record = estimate_record(estimate)
     if output.as_json:
         output.record(record, "", [])
@@ -116,7 +116,7 @@ def estimate_text(estimate: Estimate) -> str:
 
 
 def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
-    """Yield how the figures of a model were found out, and what is missing for those that are unknown."""
+    """Yield how the figures of a model were calculated, and what is missing for unknown ones."""
     tokens = each.tokens
     if each.price is None:
         model, command = each.model or "the model", each.price_command(estimate.provider)

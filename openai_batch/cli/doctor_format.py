@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def show_findings(output: Output, findings: Sequence[Finding], record: dict[str, Any]) -> None:
-    """Print the checks; on a terminal the profile follows, in a pipe it goes to standard error, -q prints it alone."""
+    """Print the checks, then the profile; in a pipe it goes to standard error, and -q prints only the profile."""
     rows: list[dict[str, Any]] = [
         {"name": each.name, "state": each.state, "text": each.text, "hint": each.hint} for each in findings
     ]

@@ -48,8 +48,8 @@ class ExportOptions:
         """Return the export to `output` in the form that the options name; None for the provider's own lines.
 
         `default` is the form if neither `form`, by default `--as`, nor the name of `output` decides. Options that are
-        not given are those of the `run` of the job. `as_json` tells that standard output gets one JSON document.
-        Raises UsageError if the options contradict each other, or `output` has an ending of another form.
+        not given are those of the `run` of the job. `as_json` says that standard output gets one JSON document.
+        Raises UsageError if the options contradict each other, or `output` has the ending of another format.
         """
         from openai_batch.jobs.output_file import check_ending
         from openai_batch.results.export import RAW, Export, form_of

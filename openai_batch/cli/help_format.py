@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DOCUMENTATION = "https://github.com/parasail-ai/openai-batch/blob/main/README.md"
 
-# The words and the width of the help, wherever it is printed.
+# The words and the width of the help.
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 # A command with more options than this shows them in groups.

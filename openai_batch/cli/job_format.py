@@ -124,7 +124,7 @@ JOB_COLUMNS = (
 
 
 def _pipe_cells(job: JobRecord) -> tuple[str, ...]:
-    """Return the columns of `ls` in a pipe: no more of a job is worked out, since there may be thousands."""
+    """Return the columns of `ls` in a pipe: nothing else is computed, since there may be thousands of jobs."""
     counts = job.counts
     return (
         str(job.id),

@@ -1,4 +1,4 @@
-"""The live display of what a command waits for, on a terminal, at every width of its window."""
+"""The live display on a terminal of what a command waits for. It fits every width."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def working(what: str, files: Sequence[str] = ()) -> Iterator[None]:
 
 
 class LiveReporter(CommandReporter):
-    """Shows the present step, or the jobs that are waited for, below the messages."""
+    """Shows the current step, or the jobs that the command waits for, below the messages."""
 
     def __init__(self, durations: Durations) -> None:
         self._durations = durations
         self._live: Any = None
         self._console: Any = None
-        # What is under way, and how far it is; by job what was seen last; by job what its like took, as a text.
+        # What is under way, and how far it is; by job what was seen last; by job how long similar jobs took, as text.
         self._steps: dict[str, tuple[int, int | None]] = {}
         self._jobs: dict[int, JobRecord] = {}
         self._usual: dict[int, str] = {}
@@ -80,7 +80,7 @@ class LiveReporter(CommandReporter):
         errors.note(text)
 
     def busy(self, what: str) -> None:
-        """Show what is under way, until something else is."""
+        """Show the current step, until the next one."""
         self._steps = {what: (0, None)}
         self._start()
 
@@ -93,7 +93,7 @@ class LiveReporter(CommandReporter):
         self._start()
 
     def watch(self, jobs: Sequence[JobRecord]) -> None:
-        """Show these jobs, which are now waited for."""
+        """Show these jobs, for which the command now waits."""
         for job in jobs:
             self.polled(job)
 
@@ -165,7 +165,7 @@ def step_line(what: str, done: int, total: int | None, width: int, *, fancy: boo
 def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool = True) -> list[str]:
     """Return the lines of a job: its phase, a bar, how many are done and for how long it runs; below, `details`.
 
-    What has no room beside the phase comes first below it.
+    Parts that do not fit next to the phase are first on the lines below it.
     """
     counts, now = job.counts, time.time()
     done = f"{counts.done:,}/{counts.total:,}" if counts.total else ""
@@ -181,7 +181,7 @@ def job_lines(job: JobRecord, width: int, details: Sequence[str], *, fancy: bool
 
 
 def _with_bar(left: str, right: str, done: int, total: int | None, width: int, *, fancy: bool) -> str:
-    """Return two texts with a bar between them, if there is room for one."""
+    """Return two texts with a bar between them, if there is space."""
     room = min(_BAR[1], width - len(left) - len(right) - 2)
     if room < _BAR[0] or not total:
         return f"{left}, {right}" if right else left

@@ -22,7 +22,7 @@ ISSUES = "https://github.com/parasail-ai/openai-batch/issues"
 
 def main(argv: list[str]) -> int:
     """Run `obatch` with these arguments and return the exit code. No expected failure shows a traceback."""
-    os.umask(os.umask(0o077) & 0o077)  # a file that its own owner cannot use would help nobody
+    os.umask(os.umask(0o077) & 0o077)  # a file that its own owner cannot use is useless
     try:
         catch_signals()
         code = _run(argv)
@@ -128,7 +128,7 @@ def report_error(error: BatchError) -> None:
 
 
 def _bug(exc: Exception) -> BatchError:
-    """Return the error for an exception that nobody expected: what and where it is, and how to report it."""
+    """Return the error for an unexpected exception: what and where it is, and how to report it."""
     import traceback
 
     from openai_batch import __version__

@@ -1,4 +1,4 @@
-"""The option --notify: who is told when a job ends."""
+"""The option --notify: notifications when a job ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Tells that jobs have ended. Raises UsageError at once if that cannot work."""
+    """Sends notifications when jobs have ended. Raises UsageError at once if that cannot work."""
 
     def __init__(self, given: Sequence[str] | None) -> None:
         from openai_batch.jobs.notify import read_targets
@@ -27,7 +27,7 @@ class Notifier:
         self._targets = read_targets(given, load().notify)
 
     def tell(self, current: CommandSession, job: JobRecord) -> None:
-        """Tell that a job has ended, if it has."""
+        """Notify that a job has ended, if it has."""
         from openai_batch.jobs.notify import notify
 
         if job.ended:
@@ -35,7 +35,7 @@ class Notifier:
 
     @contextlib.contextmanager
     def at_end(self, current: CommandSession) -> Iterator[None]:
-        """After the block, tell that the job of the session has ended, also if it ended with an error."""
+        """After the block, notify that the job of the session has ended, also if it ended with an error."""
         try:
             yield
         except BatchError:

@@ -47,7 +47,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _names_file(parameter: inspect.Parameter) -> bool:
-    """Tell whether a parameter is the name of a file, which may hold bytes that are no text."""
+    """Return whether a parameter is the name of a file, which may hold bytes that are no text."""
     described = getattr(parameter.annotation, "__metadata__", ())
     return any(getattr(info, "metavar", None) in ("FILE", "FOLDER") for info in described)
 

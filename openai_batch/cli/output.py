@@ -38,7 +38,7 @@ def escape_to_line(text: str) -> str:
 
 
 def use_colour(stream: TextIO) -> bool:
-    """Tell whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
+    """Return whether to write colour: on terminals or with FORCE_COLOR; never with NO_COLOR or TERM=dumb."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
@@ -80,7 +80,7 @@ class ErrorOutput:
         self._write(_fitted(_message(text)))
 
     def details(self, lines: Iterable[str]) -> None:
-        """Write lines below an error. They are indented, so that none can be taken for an error or a hint."""
+        """Write lines below an error. They are indented, so that none looks like an error or a hint."""
         for line in lines:
             self._write(_fitted(f"  {_message(line)}", "  "))
 
@@ -100,7 +100,7 @@ errors = ErrorOutput()
 
 
 def note_terminal_input(files: list[str], text: str = "reading from the terminal; Ctrl-D ends the input") -> None:
-    """Say `text` if one of the files is standard input and that is a terminal: the command now waits for typing."""
+    """Say `text` if one of the files is standard input and that is a terminal: the command now waits for input."""
     if "-" in files and sys.stdin.isatty():
         errors.note(text)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
 HEARTBEAT = 60.0
-"""Seconds between lines while nothing changes: people and CI take a silent log for a dead job."""
+"""Seconds between lines while nothing changes: people and CI may think that a silent job is dead."""
 
 
 class CommandReporter(Reporter):
@@ -28,10 +28,10 @@ class CommandReporter(Reporter):
         errors.warn(text)
 
     def busy(self, what: str) -> None:
-        """Show what is under way before anything can be counted; only a terminal shows it."""
+        """Show the current step before anything can be counted; only a terminal shows it."""
 
     def watch(self, jobs: Sequence[JobRecord]) -> None:
-        """Show that these jobs are now waited for."""
+        """Show that the command now waits for these jobs."""
 
     def close(self) -> None:
         """Stop animations."""
@@ -106,7 +106,7 @@ def phase_text(job: JobRecord) -> str:
 
 
 def is_queued(job: JobRecord) -> bool:
-    """Tell whether a part of a job waits because the provider's queue is full."""
+    """Return whether a part of a job waits because the provider's queue is full."""
     return any(part.queued for part in job.parts if part.unsent)
 
 

@@ -52,7 +52,7 @@ def histograms(statistics: Statistics) -> list[tuple[str, str]]:
 def _histogram(
     label: str, numbers: Distribution, text: Callable[[float], str] = "{:,.0f}".format
 ) -> Iterator[tuple[str, str]]:
-    """Yield a line for each bar; the label is beside the first one."""
+    """Yield a line for each bar; the label is next to the first one."""
     bars = numbers.bars(_BARS)
     if len(bars) < 2:  # noqa: PLR2004 - one bar shows nothing
         return

@@ -1,4 +1,4 @@
-"""The options that `run` and `prepare` share: what to read, and which request to make of each row."""
+"""The options that `run` and `prepare` share: what to read, and which request to make from each row."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ class InputOptions:
         return Inputs(names, folder, self.format, self.table, self.sql)
 
     def name(self, files: list[str] | None, output: Path | None) -> str | None:
-        """Return the text that identifies this input in later runs, when it may have grown."""
+        """Return the text that identifies this input in later runs, even if it has grown."""
         from openai_batch.jobs.input_name import name_of_input
 
         return name_of_input(files or [], table=self.table, sql=self.sql, output=output)
 
 
 def note_prepared(made: Prepared) -> None:
-    """Say which column has the prompts if nobody named it, and how many rows were skipped."""
+    """Say which column has the prompts if the user did not name it, and how many rows were skipped."""
     if made.column is not None:
         errors.note(f"prompts from column {made.column}")
     if made.skipped:

@@ -1,4 +1,4 @@
-"""What a command works with (registry, workflow, reporter), and the error that it ends with when interrupted."""
+"""The objects of a command (registry, workflow, reporter), and its error after an interruption."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class CommandSession:
-    """What one command works with."""
+    """The objects of one command."""
 
-    # The steps of jobs; it holds the registry.
+    # The steps of jobs; it contains the registry.
     workflow: Workflow
     # Progress and messages on standard error.
     reporter: CommandReporter
@@ -36,9 +36,10 @@ class CommandSession:
         self.job = job
 
     def find(self, reference: str | None, provider: str | None = None, *, use: bool = True) -> JobRecord:
-        """Return the job with this number, name or batch id; None is the one used last, and it is said which that is.
+        """Return the job with this number, name or batch id; None is the one used last, which a message names.
 
-        A batch of no known job is adopted. With `use` the job is now the one used last. Raises NotFoundError.
+        A batch without a known job is added as a job. With `use` the job is now the one used last. Raises
+        NotFoundError.
         """
         from openai_batch.jobs.recover import find_job
 
@@ -110,7 +111,7 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
 
 
 def hide_known_keys() -> None:
-    """Take the keys in the environment out of everything that is shown: result files may repeat them."""
+    """Hide the keys in the environment in everything that is shown: result files may repeat them."""
     from openai_batch.providers.keys import hide_keys
     from openai_batch.providers.lookup import known_providers
 

@@ -1,4 +1,4 @@
-"""Tables on a terminal that fit its window: one line for each record, unless a column asks for more."""
+"""Tables on a terminal that fit its window: one line for each record, unless a column needs more."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ModelEstimate:
 
     @property
     def output(self) -> int | None:
-        """About how many output tokens there will be: a guess by earlier jobs, or else the limits; None if unknown."""
+        """About how many output tokens there will be: an estimate from earlier jobs, or the limits; None if unknown."""
         limit = None if self.tokens.unlimited else self.tokens.output_at_most
         return limit if self.guess is None else self.guess if limit is None else min(limit, self.guess)
 

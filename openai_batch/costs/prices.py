@@ -1,6 +1,6 @@
 """The price of a model's tokens in a batch: from the profile, from the package genai-prices, or unknown.
 
-This is the only place that knows genai-prices. It brings its prices along, so nothing is downloaded.
+This is the only place that uses genai-prices. The package contains its prices, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Price:
     input: Decimal
     """Of input tokens."""
     output: Decimal | None
-    """Of output tokens, those of reasoning too; None for a model that has no price for them."""
+    """Of output tokens, including those of reasoning; None for a model that has no price for them."""
     cached_input: Decimal
     """Of input tokens that the provider had in its cache."""
     source: str
-    """Where the price is from, for people."""
+    """Where the price is from, as text."""
     discount: Decimal | None = None
     """The share of the price of the same requests without a batch that the batch saves; None if it is not known."""
 
@@ -108,7 +108,7 @@ def _of_profile(prices: dict[str, Prices], model: str) -> Prices | None:
 
 
 def is_version(model: str, name: str) -> bool:
-    """Tell whether `model`, as an answer names it, is the model `name` or a dated version of it."""
+    """Return whether `model`, as an answer names it, is the model `name` or a dated version of it."""
     return model == name or (model.startswith(name) and _SNAPSHOT.fullmatch(model, len(name)) is not None)
 
 

@@ -1,4 +1,4 @@
-"""What results have cost, by the tokens that the provider counted in them."""
+"""What results have cost, from the tokens that the provider counted in them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelCost:
     """Where the price is from; None if it is unknown."""
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it."""
+        """Return its JSON record."""
         return {
             "model": self.model,
             "results": self.results,
@@ -56,7 +56,7 @@ class ModelCost:
         }
 
     def __add__(self, other: ModelCost) -> ModelCost:
-        """Return both together; they must be of one model."""
+        """Return the sum of both; they must be of one model."""
         return ModelCost(
             self.model,
             self.results + other.results,
@@ -73,7 +73,7 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the results of a job have cost, those of its retries too, in USD."""
+    """What the results of a job have cost, in USD, including its retries."""
 
     models: tuple[ModelCost, ...]
     """The cost by model."""
@@ -82,7 +82,7 @@ class Receipt:
 
     @property
     def amount(self) -> Decimal | None:
-        """The cost; None if it is unknown, for one model at least."""
+        """The cost; None if it is unknown for any model."""
         return total(each.amount for each in self.models)
 
     @property
@@ -102,7 +102,7 @@ class Receipt:
 
     @property
     def text(self) -> str:
-        """What people read: `$0.0042, prices by genai-prices 0.2.3`."""
+        """A text such as `$0.0042, prices by genai-prices 0.2.3`."""
         if self.amount is None:
             return f"unknown: the price or the tokens are unknown for {', '.join(self.unpriced)}"
         saved = f", {usd(self.saved)} saved" if self.saved else ""
@@ -110,7 +110,7 @@ class Receipt:
         return usd(self.amount) + saved + by + ("" if self.whole else "; more results are to come")
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it, in USD; null for what is not known."""
+        """Return its JSON record, in USD; null for what is not known."""
         return {
             "usd": number(self.amount),
             "usd_saved": number(self.saved),
@@ -152,7 +152,7 @@ def costs_of(
 
 
 def added(costs: list[ModelCost]) -> tuple[ModelCost, ...]:
-    """Return costs with those of one model added up."""
+    """Return costs, with one sum for each model."""
     by_model: dict[str, ModelCost] = {}
     for each in costs:
         by_model[each.model] = by_model[each.model] + each if each.model in by_model else each

@@ -1,7 +1,7 @@
 """Count the tokens of requests before they are sent: with the model's tokenizer if it is on this machine, or estimated.
 
-How a provider makes tokens of a chat is not public, so even a count is close rather than exact. What is certain is the
-most that it can be: text has at most one token for each byte.
+How a provider makes tokens of a chat is not public, so even a count is close rather than exact. Only the maximum is
+certain: text has at most one token for each byte.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _MAX_OUTPUT = {
 """By endpoint, the parameters that limit the tokens of an answer. Other endpoints make no output tokens, or unknown."""
 
 _MOST = 10**12
-"""A larger number than any model makes of tokens, or of answers: it limits nothing."""
+"""A number of tokens or answers that is larger than any model can make: it is no limit."""
 
 _NO_OUTPUT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/score", "/v1/rerank"})
 _NO_TEXT = frozenset({"model", "metadata", "user"})
-"""Parameters that are no input of the model."""
+"""Parameters that are not input of the model."""
 
 _MORE = ("previous_response_id", "conversation", "audio", "web_search_options")
-"""Parameters for what has a cost besides the text of the request."""
+"""Parameters that have a cost besides the text of the request."""
 
 _MEDIA = frozenset({"image_url", "input_image", "input_audio", "file", "input_file", "video_url", "audio_url"})
 """Types of content whose tokens are not those of its text."""
@@ -143,7 +143,7 @@ def _gather(values: Iterable[Any], texts: list[str]) -> int | None:
 
 
 def _has_more(body: dict[str, Any]) -> bool:
-    """Tell whether a request has a cost besides its text: tools of the provider, or input that is stored there."""
+    """Return whether a request has a cost besides its text: tools of the provider, or input that is stored there."""
     tools = body.get("tools")
     if isinstance(tools, list) and any(
         not isinstance(tool, dict) or tool.get("type", "function") not in _OWN_TOOLS for tool in tools
@@ -155,7 +155,7 @@ def _has_more(body: dict[str, Any]) -> bool:
 def _output_limit(url: str, body: dict[str, Any]) -> int | None:
     """Return the most output tokens of a request, or None if nothing limits them.
 
-    What is no number limits nothing: some servers read "5" as 5.
+    A value that is not a number is no limit: some servers read "5" as 5.
     """
     if url in _NO_OUTPUT:
         return 0

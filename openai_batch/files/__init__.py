@@ -1,6 +1,6 @@
-"""The disk. It knows nothing of batches or providers.
+"""The disk. This has no code about batches or providers.
 
-Holds: where files are (`paths`), what is the user's alone (`private`), writing a file whole or not at all (`atomic`),
+Holds: where files are (`paths`), private folders and files (`private`), atomic writes (`atomic`),
 locks between processes (`locks`), work folders (`workspace`), keeping a replaced file (`backups`), reading lines of
 limited length (`lines`), a part of a file (`slice`), compressed files (`compression`), files of other kinds by their
 first bytes (`signatures`), reading a table of settings (`typed_table`), and the standard streams (`streams`).

@@ -1,4 +1,4 @@
-"""Write files atomically: into a hidden part file, which is synced and then gets its name in one step.
+"""Write files atomically: write a hidden part file, sync it, and rename it in one step.
 
 A part file is locked while it is written. Part files that killed processes left are not locked any more, and the next
 process that writes the same file removes them.
@@ -29,7 +29,7 @@ _FORBIDDEN = re.compile(
     r'(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\..*)?|.*[\x00-\x1f<>:"|?*].*|.*[. ]',
     re.IGNORECASE,
 )
-"""Names that Windows gives another meaning: of devices, and those with a colon or with a dot or a space at the end."""
+"""Names with another meaning on Windows: devices, and names with a colon, or with a dot or a space at the end."""
 
 _PATIENCE, _PAUSE = 2.0, 0.05
 """Seconds to wait on Windows for a virus scanner, which opens new files for a moment, and between two tries."""
@@ -40,7 +40,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 @contextlib.contextmanager
 def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a hidden file beside `target` with mode 0600; give its handle and its path, and remove it at the end.
+    """Open a hidden file next to `target` with mode 0600; give its handle and its path, and remove it at the end.
 
     Makes the folder if it does not exist, and removes part files that killed processes left for the same target.
     Raises BatchError with the path if the file cannot be made, or if the disk is full.

@@ -20,13 +20,13 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def is_compressed(path: Path) -> bool:
-    """Tell whether a file is compressed, by its first bytes."""
+    """Return whether a file is compressed, by its first bytes."""
     with path.open("rb") as handle:
         return handle.read(4).startswith((_GZIP, _ZSTD))
 
 
 def expand(path: Path, name: str, target: Path, *, limit: int = MAX_EXPANDED) -> None:
-    """Unpack `path` into `target`; `name` is what messages call it.
+    """Unpack `path` into `target`; `name` is its name in messages.
 
     Raises InputError if it is damaged or cut short, if it has more than `limit` bytes when unpacked, or if the disk is
     full.

@@ -39,7 +39,7 @@ def wide_encoding(path: Path) -> str | None:
 
 
 def to_utf8(path: Path, name: str, target: Path, encoding: str) -> None:
-    """Write the text of `path` to `target` as UTF-8; `name` is what messages call it. Lines and line ends are kept.
+    """Write the text of `path` to `target` as UTF-8; `name` is its name in messages. Lines and line ends are kept.
 
     Raises InputError if it is not text of that encoding, or if the disk is full.
     """

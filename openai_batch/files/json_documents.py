@@ -1,6 +1,6 @@
 """Turn a JSON array of objects or texts, or objects that go over several lines, into JSON lines.
 
-Memory holds one object.
+Only one object is in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def is_json_document(path: Path) -> bool:
-    """Tell whether a file is a JSON array of objects or texts, or begins with an object over several lines."""
+    """Return whether a file is a JSON array of objects or texts, or begins with an object over several lines."""
     with path.open("rb") as handle:
         head = handle.read(_SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if not head.startswith((b"{", b"[")):
@@ -48,7 +48,7 @@ def is_json_document(path: Path) -> bool:
 
 
 def to_lines(path: Path, name: str, target: Path) -> None:
-    """Write the objects of `path` to `target`, one per line; `name` is what messages call it.
+    """Write the objects of `path` to `target`, one per line; `name` is its name in messages.
 
     An object is on the line on which it begins in `path`, if no other one begins there. Its text is not changed, but
     for line ends between its parts; a text becomes an object with the key `prompt`. Raises InputError if the file is

@@ -35,7 +35,7 @@ def max_line_bytes() -> int:
 
 
 def blocks(stream: BinaryIO, longest: int) -> Iterator[tuple[bytes, int]]:
-    """Yield blocks of whole lines as (block, skipped). Only the last line of the stream may lack its newline.
+    """Yield blocks of whole lines as (block, skipped). Only the last line of the stream may have no newline.
 
     If the last line of a block has more than `longest` bytes, its rest is skipped: `skipped` is the number of bytes of
     that rest, and 0 for all other blocks.

@@ -1,4 +1,4 @@
-"""Locks between processes. The system releases the lock of a killed process, so no lock is ever left behind.
+"""Locks between processes. The system releases the lock of a killed process, so no lock remains.
 
 POSIX systems lock whole files with `flock`; Windows has no such locks, but a byte of a file can be locked there, and
 a file that a process has open cannot be removed or renamed.

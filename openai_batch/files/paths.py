@@ -45,7 +45,7 @@ def config_file() -> Path:
 
 
 def config_is_chosen() -> bool:
-    """Tell whether the user has chosen the configuration file, which then must exist."""
+    """Return whether the user has chosen the configuration file, which then must exist."""
     return bool(os.environ.get("OBATCH_CONFIG"))
 
 
@@ -128,7 +128,7 @@ def check_folder(path: Path) -> None:
 
 
 def tiktoken_folder() -> Path | None:
-    """Return where the library tiktoken keeps its encodings; None if it is told to keep none."""
+    """Return where the library tiktoken stores its encodings; None if it must not store them."""
     import tempfile
 
     given = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))

@@ -1,6 +1,6 @@
-"""Folders and files that belong to one user alone: making them, and refusing those that others could change.
+"""Private folders and files: making them, and refusing those that other users could change.
 
-Windows keeps other users out by itself, so nothing is checked there.
+On Windows nothing is checked, since profile folders are private there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GROUP_AND_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def make_private(path: Path) -> Path:
-    """Make a folder and those above it, as far as they are missing, with mode 0700. Raises BatchError."""
+    """Make a folder, and missing folders above it, with mode 0700. Raises BatchError."""
     try:
         _make(path)
     except OSError as exc:
@@ -42,7 +42,7 @@ def check_own(path: Path, writers: int, hint: str, *, root_too: bool = False) ->
     try:
         found, link = path.stat(), path.lstat()
     except OSError:
-        return  # whoever opens it tells what is wrong
+        return  # opening it will show what is wrong
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         return  # such as /dev/null
     if not is_own(found, root_too=root_too) or not is_own(link, root_too=True):
@@ -53,7 +53,7 @@ def check_own(path: Path, writers: int, hint: str, *, root_too: bool = False) ->
 
 
 def is_own(status: os.stat_result, *, root_too: bool = False) -> bool:
-    """Tell whether a file or folder belongs to this user, or with `root_too` to root."""
+    """Return whether a file or folder belongs to this user, or with `root_too` to root."""
     return not _HAS_OWNERS or status.st_uid == os.geteuid() or (root_too and not status.st_uid)
 
 

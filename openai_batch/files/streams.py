@@ -1,4 +1,4 @@
-"""The standard streams of a program of ours."""
+"""The standard streams of our programs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def set_up_streams() -> None:
-    r"""Show characters that the encoding of the output lacks as escapes, and end lines with `\n` on each system."""
+    r"""Show characters that the output cannot encode as escapes, and end lines with `\n` on each system."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace", newline="\n")
 
 
 def flush_remarks() -> None:
-    """Flush standard error. What it cannot take is lost: the interpreter would end with another exit code."""
+    """Flush standard error. Errors are ignored: else the interpreter would end with another exit code."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -35,5 +35,5 @@ def discard(stream: TextIO) -> None:
 
 
 def is_closed_pipe(exc: OSError) -> bool:
-    """Tell whether a write failed since the reader of our output has ended. Windows calls that an invalid argument."""
+    """Return whether a write failed because the reader of our output has ended. On Windows that is EINVAL."""
     return isinstance(exc, BrokenPipeError) or (WINDOWS and exc.errno == errno.EINVAL and exc.filename is None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
-"""What the name of an environment variable looks like. A key that is given in its place seldom does."""
+"""The pattern of names of environment variables. A key that is given by mistake rarely matches it."""
 
 # The types of settings. The description completes the sentence "KEY must be ...".
 Text = Annotated[str, Meta(min_length=1, description="a string")]
@@ -47,7 +47,7 @@ def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Tab
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known word nearest to `word`, or all of them if none is near."""
+    """Return a hint with the known word most similar to `word`, or with all of them if none is similar."""
     names = sorted(known)
     return did_you_mean(word, names) or f"known: {', '.join(names)}"
 

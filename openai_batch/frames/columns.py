@@ -18,7 +18,7 @@ ABOUT = ("outcome", "error", "finish_reason", "prompt_tokens", "completion_token
 
 
 def new_columns(schema: AnswerSchema | None) -> tuple[str, ...]:
-    """Return the names of the new columns: the answer or the fields of the schema, then what is said of each answer.
+    """Return the names of the new columns: the answer or the fields of the schema, then its details.
 
     Raises UsageError if a field has the name of such a column.
     """

@@ -66,12 +66,13 @@ def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> 
 
         labelled = map(frame, "Label this review: {{ text }}", model="gpt-4o-mini", schema=Label)
 
-    `rows` and `prompt` are those of `start`; MapOptions has the other `options`. A frame, a dataset and a list of dicts
+    `rows` and `prompt` are as for `start`; MapOptions lists the other `options`. A frame, a dataset and a list of dicts
     come back in the same order, and a pandas frame with the same index, with these new columns: `answer`, or the fields
     of the schema; `outcome` (success, refused, cut, error or missing); `error`, a text; `finish_reason`;
     `prompt_tokens` and `completion_tokens`. A series becomes a frame. A list of texts becomes a list of `Result`. Any
     other iterable becomes an iterator, which needs little memory. A list of `Result` and an iterator leave out the rows
-    that are not sent. Without rows nothing is sent, and the same kind comes back, empty, with the new columns.
+    that are not sent. Without rows nothing is sent, and the result is an empty object of the same kind, with the new
+    columns.
 
     A request that failed does not raise: its `outcome` says so, and its answer is empty. Run the same call again after
     an interruption: it continues, and nothing is paid twice.
@@ -87,8 +88,8 @@ def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -
         vectors = embed(frame["text"], model="text-embedding-3-small")
 
     The arguments are those of `map`. The vector of a row that failed or was not sent is NaN. If no row is sent, the
-    shape is (rows, 0). Raises the errors of `map`, MissingExtraError without numpy, and IncompleteError if there is
-    not one vector.
+    shape is (rows, 0). Raises the errors of `map`, MissingExtraError without numpy, and IncompleteError if there is no
+    vector at all.
     """
     library("numpy")
     return _matrix(*_run(rows, prompt, options, embeddings=True))
@@ -182,7 +183,7 @@ def _matrix(run: Run | None, source: _Source) -> np.ndarray[Any, Any]:
 
 
 class _Source:
-    """The rows that were given, and how the answers go back to them. The first row is read at once."""
+    """The given rows, and how the answers are added to them. The first row is read at once."""
 
     def __init__(self, given: Any, options: MapOptions) -> None:
         opened = open_rows(given, options.get("sample"))

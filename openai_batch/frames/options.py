@@ -21,7 +21,7 @@ class RowOptions(TypedDict, total=False):
     model: str | None
     """The model; without it, the one that the provider's profile names."""
     schema: Any
-    """What each answer must be: a pydantic model, a dataclass, a TypedDict or a JSON schema."""
+    """The schema of each answer: a pydantic model, a dataclass, a TypedDict or a JSON schema."""
     system: str | None
     """The system message: a template, or a text that is the same for all rows."""
     params: Mapping[str, Any] | None
@@ -29,11 +29,11 @@ class RowOptions(TypedDict, total=False):
     endpoint: str | None
     """The path of the endpoint, or its short name, such as "responses"; without it, chat."""
     images: str | Sequence[str]
-    """The column with the pictures of each row, or several: paths, URLs, bytes or PIL images."""
+    """The column with the images of each row, or a list of columns: paths, URLs, bytes or PIL images."""
     id: str | None
     """The column with the ids of the requests; without it they are line-1, line-2, …"""
     sample: int | None
-    """The number of rows to use, from the first one; without it, all. They are not paid again with the others."""
+    """The number of rows to use, from the first one; without it, all. A later run does not pay for them again."""
     skip_empty: bool
     """Whether rows with an empty prompt are not sent; their new cells are empty. Without it they are an error."""
     provider: str | Provider | None
@@ -45,7 +45,7 @@ class RowOptions(TypedDict, total=False):
     window: str | None
     """The completion window, such as "24h"; without it, the provider's own."""
     again: bool
-    """Whether to send, and pay, every row once more."""
+    """Whether to send, and pay for, every row again."""
     check_remote: bool
     """Whether to look each time for batches that another machine has started from the same rows."""
     max_cost: float | Decimal | None
@@ -55,20 +55,20 @@ class RowOptions(TypedDict, total=False):
 
 
 class MapOptions(RowOptions, total=False):
-    """What is done until the answers are there, besides the other options."""
+    """The options for waiting, in addition to those of RowOptions."""
 
     retries: int
-    """How often failed requests are sent again if that can help; without it, never. Those of an earlier run too."""
+    """How often failed requests, also of an earlier run, are sent again if that can help; without it, never."""
     timeout: float | None
     """Seconds to wait at most. Then WaitTimeoutError is raised, and the run continues. Without it, until the end."""
     progress: bool
     """Whether to show progress on a terminal or in a notebook; without it, True. `logging` gets it in any case."""
     prefix: str
-    """What the names of the new columns begin with; without it, nothing."""
+    """A prefix for the names of the new columns; without it, none."""
 
 
 def check_options(options: Mapping[str, Any], known: type, prompt: object) -> None:
-    """Raise UsageError for an option that `known` does not have, and for a value of another kind."""
+    """Raise UsageError for an option that `known` does not have, and for a value of a wrong type."""
     names = known.__annotations__ if known is RowOptions else RowOptions.__annotations__ | known.__annotations__
     for name in options:
         if name not in names:

@@ -1,4 +1,4 @@
-"""Progress of runs: a bar on a terminal or in a notebook while it is wanted, and `logging` in any case."""
+"""Progress of runs: a bar on a terminal or in a notebook if it is wanted, and always `logging`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ class BarReporter(LoggingReporter):
 
 
 def _in_notebook() -> bool:
-    """Tell whether this program is a notebook: IPython with a kernel."""
+    """Return whether this program is a notebook: IPython with a kernel."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

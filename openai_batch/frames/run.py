@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Run(Job):
     """A job whose results are read with a schema, and joined with the rows that they answer.
 
-    Iterate over it for the results in the order of the rows; `run["line-7"]` is the result of one request. The job is
-    one that `obatch ls` shows, and it continues when the program ends.
+    Iterate over it for the results in the order of the rows; `run["line-7"]` is the result of one request. `obatch ls`
+    shows the job, and it continues when the program ends.
     """
 
     def __init__(self, session: Session, row: JobRecord, schema: AnswerSchema | None = None) -> None:
@@ -105,7 +105,7 @@ class Run(Job):
         raise KeyError(custom_id)
 
     def __contains__(self, custom_id: object) -> bool:
-        """Tell whether there is a request with this id."""
+        """Return whether there is a request with this id."""
         return any(result.custom_id == custom_id for result in self.results())
 
     @property
@@ -115,22 +115,22 @@ class Run(Job):
 
     @property
     def errors(self) -> list[Result]:
-        """The results that are no success: refused, cut, failed or missing ones, and those that do not fit."""
+        """The results that are not a success: refused, cut, failed, missing, or not fitting the schema."""
         return [result for result in self.results() if not result.ok]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield each row with the columns of its answer, in order; memory holds one row.
+        """Yield each row with the columns of its answer, in order; only one row is in memory.
 
             for row in run.rows(): print(row["outcome"])
 
-        The new columns are those of `map`. A column of the row that has the name of a new one is replaced. Raises the
+        The new columns are those of `map`. A new column replaces a column of the row with the same name. Raises the
         errors of `Job.results`.
         """
         for row, result in self.answered_rows():
             yield row | new_cells(result, self.schema)
 
     def answered_rows(self) -> Iterator[tuple[dict[str, Any], Result]]:
-        """Yield each row that was sent, with its result, in order; memory holds one row.
+        """Yield each row that was sent, with its result, in order; only one row is in memory.
 
             texts = [result.text for row, result in run.answered_rows() if row]
 
@@ -157,7 +157,7 @@ class Run(Job):
             )
 
     def to_pandas(self) -> Any:
-        """Return the rows with their answers as a pandas data frame, with an index of its own.
+        """Return the rows with their answers as a pandas data frame, with a new index.
 
             run.to_pandas().to_csv("labels.csv")
 

@@ -1,4 +1,4 @@
-"""Structured answers: the schema that each answer must have, and how an answer becomes a value of it."""
+"""Structured answers: the schema of the answers, and parsing answers with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AnswerSchema:
-    """What each answer must be: a pydantic model, a dataclass, a TypedDict, or a JSON schema as a dict.
+    """The schema of each answer: a pydantic model, a dataclass, a TypedDict, or a JSON schema as a dict.
 
     Raises UsageError for anything else, and InputError for a schema that strict mode does not allow.
     """
@@ -42,7 +42,7 @@ class AnswerSchema:
     def applied(self, result: Result) -> Result:
         """Return a result with its answer parsed; one that does not fit the schema becomes an error.
 
-        A refusal and an answer that is cut stay what they are.
+        Refusals and cut answers are not changed.
         """
         if result.outcome is not Outcome.SUCCESS:
             return result

@@ -39,10 +39,10 @@ def start(
 
     `rows` is a pandas, polars or Arrow frame or series, a Hugging Face dataset, a list of dicts or texts, or another
     iterable of them, which is read once. `prompt` is a template with the columns of a row; without it the column
-    `prompt`, `text` or `messages` is sent, or the only one. RowOptions has the other `options`. Without `reporter`
+    `prompt`, `text` or `messages` is sent, or the only one. RowOptions lists the other `options`. Without `reporter`
     progress goes to the logger `openai_batch`.
 
-    Rows that an earlier run has answered are not sent again, in whatever order they come; equal rows are sent once.
+    Rows that an earlier run has answered are not sent again, in any order; equal rows are sent once.
 
     Raises InputError with every row that cannot be sent, and nothing is sent; UsageError for options that do not fit,
     and the errors of `Jobs.submit`.
@@ -133,8 +133,8 @@ def attach(
 
         run = attach("nightly")
 
-    `schema` is needed again for parsed answers; `provider` is where to look for a batch that no job has; `state` and
-    `reporter` are those of `start`. Raises NotFoundError if there is none.
+    `schema` is needed again for parsed answers; `provider` is asked for a batch that is in no job; `state` and
+    `reporter` are as for `start`. Raises NotFoundError if there is none.
     """
     from openai_batch.jobs.recover import find_job
 

@@ -27,7 +27,7 @@ class Rows:
     rows: Iterator[Row]
     """The rows, as dicts of plain Python values."""
     join: Join | None = None
-    """Returns what was given with new cells for each row, of columns with these names; None for a mere iterable."""
+    """Returns what was given with new cells for each row, in columns with these names; None for an iterable."""
     texts: bool = False
     """Whether the rows are texts."""
 
@@ -87,7 +87,7 @@ def _each(items: Iterable[Any], kind: type) -> Iterator[Row]:
 
 
 def _is_dataset(given: Any) -> bool:
-    """Tell whether this is a dataset of the library `datasets` that is all there, and no stream."""
+    """Return whether this is a dataset of the library `datasets` that is complete, and not a stream."""
     return type(given).__module__.startswith("datasets.") and hasattr(given, "add_column") and hasattr(given, "__len__")
 
 
@@ -147,7 +147,7 @@ def dataset_of(columns: dict[str, list[Any]], library: Any) -> Any:
 
 
 def without_values(columns: dict[str, list[Any]]) -> list[str]:
-    """Return the names of the columns that have no value. They are text, so that they fit those of other rows."""
+    """Return the names of the columns that have no value. They become text, so that they fit other rows."""
     return [name for name, values in columns.items() if all(value is None for value in values)]
 
 

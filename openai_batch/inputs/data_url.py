@@ -43,10 +43,10 @@ def data_url(arg: Any) -> str:
 
         part = {"type": "image_url", "image_url": {"url": data_url("photo.png")}}
 
-    `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open
-    binary file, a PIL image (PNG if it has transparency, else JPEG of quality 95), or a data URL, which is
-    returned unchanged. The media type comes from the content, or from the suffix of the name if the content does
-    not tell. Downloads have time limits and may have up to MAX_DOWNLOAD_BYTES.
+    `arg` may be a path (str or Path), an http(s) URL, a `file:` URI, bytes, bytearray or memoryview, an open binary
+    file, a PIL image (PNG if it has transparency, else JPEG of quality 95), or a data URL, which is returned unchanged.
+    The media type comes from the content, or from the suffix of the name if the content does not show it. Downloads
+    have time limits and may have up to MAX_DOWNLOAD_BYTES.
 
     Raises InputError (a ValueError) if there is no such file, the download fails, or `arg` is empty or of another type.
     """
@@ -71,7 +71,7 @@ def guess_mime(data: bytes, name: str = "") -> str:
 
 
 def is_web_address(text: str) -> bool:
-    """Tell whether `text` is an http or https URL. Raises InputError for one that no server can have."""
+    """Return whether `text` is an http or https URL. Raises InputError for an invalid one."""
     scheme, slashes, rest = text.partition("://")
     if not slashes or scheme.lower() not in {"http", "https"}:
         return False
@@ -130,7 +130,7 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        fp.close()  # the standard handler would read it to its end, which may never come
+        fp.close()  # the standard handler would read it to its end, which may never arrive
         if not is_web_address(newurl):
             raise InputError(f"{req.full_url} redirects to an address that is neither http nor https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,4 +1,4 @@
-"""The column of a table with the prompts, if nobody names it, and the cells of it that can be used as they are."""
+"""The column of a table with the prompts, if the user does not name it, and its cells that can be used unchanged."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def messages_of(row: Row) -> list[dict[str, Any]]:
 
 
 def is_stored_by_columns(row: Row) -> bool:
-    """Tell whether a row is a whole table, stored by columns: an object of objects whose keys are 0, 1, 2 and so on."""
+    """Return whether a row is a whole table, stored by columns: an object of objects with keys 0, 1, 2 and so on."""
     cells = list(row.values())
     if not cells or not all(isinstance(cell, dict) and cell for cell in cells):
         return False

@@ -111,7 +111,7 @@ class Inputs:
         """
         if self.sql is not None or self.table is not None or self.format is not None:
             return None
-        # Some files may be empty, such as shards. They do not tell what kind the others are.
+        # Some files may be empty, such as shards. They do not show what kind the others are.
         first = next((number for number in range(len(self.names)) if not _is_empty(self._open(number))), None)
         if first is None or kind_of(self._open(first)) != REQUESTS:
             return None
@@ -244,7 +244,7 @@ class _Request(msgspec.Struct):
 
 
 def _is_request(line: _Request) -> bool:
-    """Tell whether a line is a request; some fields may be missing.
+    """Return whether a line is a request; some fields may be missing.
 
     A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
     """
@@ -272,7 +272,7 @@ def _is_empty(source: Source) -> bool:
 
 
 def _is_table(source: Source) -> bool:
-    """Tell a table from a damaged batch file. The check reports the damaged lines of a batch file."""
+    """Distinguish a table from a damaged batch file. The check reports the damaged lines of a batch file."""
     kind = kind_of(source)
     return kind != REQUESTS and (kind != "jsonl" or _first_line(source) is not None)
 

@@ -1,6 +1,6 @@
 """Images from the cells of a row, as URLs for a request: web addresses unchanged, local files as data URLs.
 
-A table may come from anybody, so it must not give access to other files. A local file must be below the folder of the
+A table may be untrusted, so it must not give access to other files. A local file must be below the folder of the
 table or the current folder, after symbolic links are followed. Web addresses are downloaded only if the user asks for
 it, and only from the public internet.
 """

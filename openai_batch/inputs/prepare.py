@@ -44,14 +44,14 @@ _encode = msgspec.json.encode
 
 @dataclass(slots=True)
 class Prepared:
-    """What was made of the rows."""
+    """The result of making requests from rows."""
 
     requests: int = 0
     """The number of requests."""
     skipped: int = 0
     """The number of rows that were skipped because their prompt is empty."""
     column: str | None = None
-    """The column with the prompts if nobody named it and the input is not only prompts; else None."""
+    """The column with the prompts if the user did not name it and the input is not only prompts; else None."""
 
 
 def prepare(
@@ -210,8 +210,8 @@ class _CompiledSpec:
     def line_maker(self, row: Row, table: Table) -> tuple[_MakeLine, str | None]:
         """Return the function that makes the line for each row of a table with the columns of `row`.
 
-        Return also the column with the prompts, if nobody named it and the input is not only prompts. Raises InputError
-        if no column holds the prompt.
+        Return also the column with the prompts, if the user did not name it and the input is not only prompts. Raises
+        InputError if no column has the prompt.
         """
         if is_stored_by_columns(row):
             raise ColumnError("the table is stored by columns, as pandas' to_json() does", hint=_BY_ROWS)
@@ -398,7 +398,7 @@ def _encode_documents(row: Row) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    """Encode a value. Raises InputError if a text in it has half of a surrogate pair."""
+    """Encode a value. Raises InputError if a text in it has a lone surrogate."""
     try:
         return _encode(value)
     except UnicodeEncodeError:

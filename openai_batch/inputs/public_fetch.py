@@ -1,4 +1,4 @@
-"""Fetch a URL that somebody else wrote, from the public internet only.
+"""Fetch a URL from an untrusted table, from the public internet only.
 
 Each connection resolves the name once, checks the addresses, and connects to an address that it checked. So neither a
 redirect nor a name that changes its address in between can lead to a private network. Proxies are not used.

@@ -1,7 +1,7 @@
 """Read text tables row by row: one prompt per line, CSV and TSV, and JSON lines.
 
 Every reader yields (where, row): the 1-based line on which the row begins, and a dict from column to value, or a
-Problem instead of the row. Memory holds one row, and the lines of one chunk of the file.
+Problem instead of the row. Only one row, and the lines of one chunk of the file, are in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROMPT = "prompt"
 """The name of the only column of a file of prompts."""
 
 _SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
-_CHUNK_BYTES = 1 << 15  # the system would give and take back a larger buffer each time
+_CHUNK_BYTES = 1 << 15  # the system would allocate and free a larger buffer each time
 
 
 def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
@@ -162,7 +162,7 @@ def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
 
 
 def _has_signature(raw: bytes) -> bool:
-    """Tell whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
+    """Return whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
     return raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None
 
 
@@ -220,7 +220,7 @@ def _cells(count: int) -> str:
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:
-    """Return in plain words what an error message of the csv module means, and what to do."""
+    """Return the meaning of an error message of the csv module in plain words, and what to do."""
     if "field limit" in reason:
         return f"a cell has more than {max_line_bytes():,} characters", "look for a quote that is never closed"
     if "unexpected end" in reason:

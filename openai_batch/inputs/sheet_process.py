@@ -1,6 +1,6 @@
-"""The process that reads one sheet of a workbook, for its parent alone.
+"""The process that reads one sheet of a workbook for its parent.
 
-A library in another language reads it, and a small file can stand for any number of cells: the parent watches this
+A library in another language reads it, and a small file can have any number of cells: the parent watches this
 process, and ends it. It writes the names of the sheets to stdout, the rows of one, and None at the end. A row is a list
 of cells, or its length if it is too long. A text is the reason why a workbook cannot be read.
 """

@@ -32,7 +32,7 @@ def encoded_row(row: Row) -> bytes:
     try:
         return msgspec.json.encode(kept, enc_hook=str) + b"\n"
     except (UnicodeEncodeError, OverflowError, TypeError, ValueError):
-        # Python's own module accepts half of a surrogate pair, integers of more than 64 bits, and bytes in a list.
+        # Python's own module accepts a lone surrogate, integers of more than 64 bits, and bytes in a list.
         return json.dumps(kept, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
 
 

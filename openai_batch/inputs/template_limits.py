@@ -1,7 +1,7 @@
-"""What a template may cost for one row: Jinja's sandbox with limits for time, for numbers, and for the size of texts.
+"""Jinja's sandbox with limits for each row: for time, for numbers, and for the size of texts.
 
-A template may be from somebody else, and a number in a row may be any. Values are checked before they are made where
-their size can be told from the operands, and when they are made elsewhere.
+A template may be untrusted, and a row may contain any number. If the operands show the size of a value, it is checked
+before the value is made, else after that.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         tree = self.parse(text)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, _EACH, [], [], None, None, lineno=loop.lineno)
-        for joined in list(tree.find_all(nodes.Concat)):  # `~`, which is no operator that can be intercepted
+        for joined in list(tree.find_all(nodes.Concat)):  # `~`, which cannot be intercepted as an operator
             joined.nodes = [nodes.Filter(nodes.Concat(joined.nodes), _SIZE, [], [], None, None)]
         return self.from_string(tree)
 
     def rendered(self, template: Template, values: dict[str, Any]) -> str:
-        """Return the text for these values. Raises InputError if it costs too much."""
+        """Return the text for these values. Raises InputError if it takes too much time or is too large."""
         self._deadline = time.thread_time() + MAX_SECONDS
         pieces: list[str] = []
         size = 0
@@ -113,7 +113,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _check_widths(name: str, subject: Any, operands: Iterable[Any]) -> None:
-    """Refuse a width or a count that would make a text too long. Other numbers may be any."""
+    """Refuse a width or a count that would make a text too long. Other numbers are not limited."""
     found = _WIDE.search(subject) if name in _FORMATS and isinstance(subject, str) else None
     if found is not None and found[1]:
         _check_size(int(found[1]))

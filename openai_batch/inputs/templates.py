@@ -51,7 +51,8 @@ class Template:
 def as_text(value: Any) -> str:
     """Return a cell as text: strings unchanged, lists, objects and booleans as JSON, None as an empty text.
 
-    What else has items, such as the results of many filters, becomes a list. Raises InputError for bytes and functions.
+    Other values with items, such as the results of many filters, become a list. Raises InputError for bytes and
+    functions.
     """
     if isinstance(value, str):
         return value
@@ -160,13 +161,13 @@ def _to_json(value: Any, indent: int | None = None) -> str:
 
 
 def _plain_reason(exc: Exception) -> str:
-    """Return what an exception says, without the names of Jinja's own functions."""
+    """Return the message of an exception, without the names of Jinja's own functions."""
     text = re.sub(r"[\w.<>]*<locals>\.(?:<lambda>)?|\b(?:sync_)?do_(?=\w+\(\))", "", str(exc)).strip()
     return text.replace("_to_json()", "tojson()").replace("'_Columns'", "row") or type(exc).__name__
 
 
 class _Columns(dict[str, Any]):
-    """A row within a template; what Jinja says about it is told from what it says about an object in a cell."""
+    """A row within a template, to distinguish Jinja's errors about it and about an object in a cell."""
 
 
 _UNDEFINED = re.compile(r"'([^']*)' is undefined|'[\w.]*_Columns object' has no attribute '([^']*)'")

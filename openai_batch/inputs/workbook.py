@@ -30,7 +30,7 @@ _SHEETS = ("xl/workbook.xml", "xl/workbook.bin")
 _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
 
 MAX_MEMORY = 4_000_000_000
-"""Bytes of memory that reading a workbook may take: a few bytes on the disk can stand for any number of cells."""
+"""Bytes of memory that reading a workbook may take: a few bytes on the disk can be any number of cells."""
 
 MAX_SECONDS = 300
 """Processor time that reading a workbook may take."""
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 0.05
 
 
 def is_workbook(path: Path, head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is a workbook."""
+    """Return whether a file that begins with `head` is a workbook."""
     if head.startswith(_OLE):
         return True
     if not head.startswith(b"PK\x03\x04"):
@@ -99,7 +99,7 @@ def _cells(path: Path, name: str, sheet: str | None) -> Iterator[list[Any] | int
 
 @contextmanager
 def _reader(path: Path, sheet: str | None) -> Iterator[IO[bytes]]:
-    """Start the process that reads a sheet, and end it with the block, or if it takes more than it may."""
+    """Start the process that reads a sheet. It is stopped at the end of the block, or if it exceeds its limits."""
     import psutil
 
     wanted = json.dumps([str(path), sheet, max_line_bytes()])
@@ -126,7 +126,7 @@ def _reader(path: Path, sheet: str | None) -> Iterator[IO[bytes]]:
 
 
 def _next(stream: IO[bytes], name: str) -> Any:
-    """Return what the process says next. Raises InputError if it has failed."""
+    """Return the next item from the process. Raises InputError if it has failed."""
     try:
         said = pickle.load(stream)  # noqa: S301 - from our own process, of plain values only
     except (EOFError, pickle.UnpicklingError):

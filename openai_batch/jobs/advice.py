@@ -1,4 +1,4 @@
-"""What to do about a batch that failed as a whole, where the provider's reason tells."""
+"""What to do about a batch that failed as a whole, if the provider's reason shows it."""
 
 from __future__ import annotations
 

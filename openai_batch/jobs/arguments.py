@@ -1,4 +1,4 @@
-"""Arguments that are easily given as something else: one kind of error for them, before anything is sent."""
+"""Check the types of arguments that are often wrong, before anything is sent."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
     "state": ("the path of a folder", (str, os.PathLike)),
     "deadline": ("a datetime", datetime),
 }
-"""What a value must be, by the name of its argument. An argument may be None."""
+"""The type of each argument, by its name. An argument may be None."""
 
 
 def check_arguments(given: Mapping[str, object]) -> None:
-    """Raise UsageError for a value of another kind than its argument takes. Other arguments are not looked at."""
+    """Raise UsageError for a value of a wrong type. Other arguments are not checked."""
     for name, value in given.items():
         wanted, kinds = _KINDS.get(name, ("", object))
         wrong = not isinstance(value, kinds) or (kinds in _NUMBERS and isinstance(value, bool))

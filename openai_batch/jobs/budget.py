@@ -97,7 +97,7 @@ def check_submission(
 
 
 def check_direct(workflow: Workflow, job: JobRecord, max_cost: Decimal) -> None:
-    """Raise CostError if a job can cost more than `max_cost`, should all without results be sent outside of a batch."""
+    """Raise CostError if a job can cost more than `max_cost`, if those without results are sent outside of a batch."""
     parts = [part for part in job.parts if part.costs is None]
     estimate_parts(workflow, job, parts, batch=False).check(max_cost, _spent(job))
 
@@ -122,7 +122,7 @@ def max_cost_of(job: JobRecord) -> Decimal | None:
 
 
 def _spent(job: JobRecord) -> Decimal:
-    """Return what a job has spent, as far as its results were read. Raises CostError if that is unknown."""
+    """Return what a job has spent, according to the results that were read. Raises CostError if that is unknown."""
     receipt = receipt_of(job)
     if receipt is None:
         return Decimal(0)

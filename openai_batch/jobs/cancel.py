@@ -24,7 +24,7 @@ CANCEL_SECONDS = 600.0
 def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobRecord:
     """Ask the provider to stop a job's batches, and never send its unsent parts. Returns the job.
 
-    Finished requests are kept, and billed. If a batch cannot be cancelled, the others still are, and its error is
+    Finished requests are kept and billed. If a batch cannot be cancelled, the others still are, and its error is
     raised at the end. Raises UncertainError at the end if it is unknown whether a part has a batch, unless `give_up`.
     """
     with until(deadline_in(CANCEL_SECONDS)):

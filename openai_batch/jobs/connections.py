@@ -44,7 +44,7 @@ class Connections:
         return self._apis[account]
 
     def profile(self, job: JobRecord) -> Provider:
-        """Return the profile of a job's provider. Nothing is opened; if it is gone, one with the base URL alone."""
+        """Return the profile of a job's provider; if it is gone, one with only the base URL. Nothing is opened."""
         account = self._account(job.account)
         with contextlib.suppress(BatchError):
             return self._given.get(account) or self._profile(job, account)

@@ -1,21 +1,21 @@
-"""Have the answers of a job by a deadline: when its batches would be late, the rest is sent outside of a batch.
+"""Have the answers of a job by a deadline: if its batches may be late, the rest is sent outside of a batch.
 
 A job is at risk when the time until the deadline is no longer than what the rest may take: CANCEL_SECONDS for the
-batches to stop, and REQUEST_SECONDS for each request, of which `direct.AT_ONCE` are under way at a time. All requests
+batches to stop, and REQUEST_SECONDS for each request, of which `direct.AT_ONCE` are sent at a time. All requests
 of the job are counted, since most batches show no progress. Then, in this order:
 
 1. The deadline is stored with the job before the waiting begins. The same command finds it there after a kill, and
    continues with these steps, also after that time of day.
-2. The batches are cancelled, and waited for until they have ended: what they have finished is known, kept and paid.
+2. The batches are cancelled, and the command waits until they have ended: what they have finished is kept and paid.
    A batch that does not end keeps the rest from being sent, since its requests might be paid twice.
 3. The results are collected. The rest are the requests without an answer that it helps to send again, and those that
    were never sent.
-4. The price of the rest is told, and refused if it can pass `max_cost`, together with what was spent.
-5. The rest is stored as a new part of the job, and then answered (`direct`). A part that is stored is finished by
-   whoever continues the job: this command, `run`, `wait` or `retry`.
+4. The price of the rest is shown. It is refused if it can exceed `max_cost`, together with what was spent.
+5. The rest is stored as a new part of the job, and then answered (`direct`). A stored part is finished by the next
+   command that continues the job: this one, `run`, `wait` or `retry`.
 
 Steps 2 to 4 change nothing that cannot be done again, and step 5 sends only what is not in the journal of the part.
-So a kill at any time costs at most the requests that were under way: `direct.AT_ONCE` of them may be paid twice.
+So a kill at any time affects only the requests that were being answered: `direct.AT_ONCE` of them may be paid twice.
 """
 
 from __future__ import annotations
@@ -97,5 +97,5 @@ def _finish(workflow: Workflow, job: JobRecord, max_cost: Decimal) -> JobRecord:
 
 
 def _is_rest(verdict: Verdict) -> bool:
-    """Tell whether a request is sent; not one whose answer was lost outside of a batch, which may have been paid."""
+    """Return whether a request is sent; not one whose answer was lost outside of a batch, which may have been paid."""
     return verdict == WITHDRAWN or (verdict.retryable and not verdict.cause.startswith(LOST))

@@ -1,12 +1,11 @@
-"""Answer the requests of a part outside of a batch, one by one. Each answer is on the disk before the next is sent.
+"""Answer the requests of a part outside of a batch. Each answer is on the disk before the next request is sent.
 
 jobs/UID/direct-N.answers is the journal of such a part: one result line for each answer, in the order of their arrival.
-It is the part's file of results, too. A process that is killed leaves the lines that it had written, and whoever
-continues the job sends only the other requests. Those that were under way at that moment, AT_ONCE at most, may have
-been answered and are sent again.
+It is also the part's file of results. After a kill, only the requests that are not in it are sent. At most AT_ONCE
+requests were being answered at that moment; they are sent again.
 
-A request whose answer is lost otherwise is not sent again by itself: it counts as failed, and may have been paid.
-`obatch retry` sends it.
+If an answer is lost in another way, the request is not sent again automatically: it counts as failed, and may have been
+paid. `obatch retry` sends it.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ if TYPE_CHECKING:
     from .store.registry import Registry
 
 AT_ONCE = 16
-"""How many requests are under way at a time."""
+"""How many requests are sent at the same time."""
 
 _NOT_ANSWERED = frozenset({429, 503})
 """HTTP statuses of requests that were not taken, and are sent again after a while."""
 
 LOST = "no_answer"
-"""The error code of a request to which no answer came."""
+"""The error code of a request that got no answer."""
 
 _TRIES = 8
 """How often such a request is sent."""
@@ -71,13 +70,13 @@ decode_request = msgspec.json.Decoder(DirectRequest).decode
 
 
 def lost_line(request: DirectRequest, error: Exception) -> bytes:
-    """Return the result line of a request to which no answer came."""
+    """Return the result line of a request that got no answer."""
     lost = isinstance(error, ApiError) and _may_be_paid(error)
     return error_line(request.custom_id, LOST, f"{error}{'; it may have been paid' if lost else ''}").data
 
 
 def _may_be_paid(error: ApiError) -> bool:
-    """Tell whether a request may have been answered: it was sent, and its answer was lost or cannot be read."""
+    """Return whether a request may have been answered: it was sent, and its answer was lost or cannot be read."""
     return error.status is None and getattr(error, "sent", True)
 
 

@@ -53,7 +53,7 @@ def check_create(
 ) -> JobRecord:
     """Submit a job of one short request, see how the provider shows its batch, cancel it, and return the job.
 
-    It is a job as any other, so it is in the registry before anything is sent, and it can cost as much as one request.
+    It is an ordinary job: it is in the registry before anything is sent, and it can cost as much as one request.
     `folder` is a work folder. The findings are added to the report, in place of that on metadata.
     """
     chosen = model or provider.default_chat_model or report.profile.get("chat_model")

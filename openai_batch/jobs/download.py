@@ -1,4 +1,4 @@
-"""Write an ended job's results to a file, unless they are there already."""
+"""Write the results of an ended job to a file, unless they are in it already."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _written_before(job: JobRecord, path: Path) -> Tally | None:
     """Count how the requests ended whose result lines are in a file; requests without a line are missing.
 
     Returns None if the file does not have the result lines of the job: its results were not written to it, or in
-    another form, or somebody has changed it.
+    another format, or the file was changed.
     """
     if not job.collected or job.output_path != str(path.absolute()) or not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Tell what submitting a spec would do: which job it continues, and what would be uploaded and created."""
+"""Find out what submitting a spec would do: which job it continues, and what would be uploaded and created."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class DryRun:
 
     @property
     def unclear(self) -> int:
-        """How many parts may have a batch already: it would be looked for first."""
+        """How many parts may have a batch already: it would be searched for first."""
         return sum(part.state == PartState.CREATING for part in self.job.parts) if self.job else 0
 
 
 def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> DryRun:
-    """Tell what `submit` with these arguments would do. Nothing is sent.
+    """Find out what `submit` with these arguments would do. Nothing is sent.
 
     Raises the errors of `preview`, and CostError if the job can cost more than `options.max_cost`.
     """

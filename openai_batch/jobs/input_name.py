@@ -1,4 +1,4 @@
-"""The text that identifies an input later, when it may have grown, and the files that it stands for."""
+"""The text that identifies an input later, even if it has grown, and the files behind it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def source_of(input_name: str | None) -> str | None:
 
 
 def input_files(input_name: str | None) -> list[Path]:
-    """Return the files of an input that `name_of_input` has named, as far as they exist."""
+    """Return those files of an input named by `name_of_input` that exist."""
     if input_name is None or input_name.startswith(ROWS):
         return []
     if input_name.startswith("-> "):

@@ -94,7 +94,7 @@ class Job:
     def status(self) -> str:
         """The status of its batch, such as "in_progress" or "completed"; of several batches, the one that matters most.
 
-        Before it has a batch, it is the state of its upload, "not_sent" if nobody is sending it, and "queued" if it
+        Before it has a batch, it is the state of its upload, "not_sent" if no process is sending it, and "queued" if it
         waits for room at the provider. It is "withdrawn" if it ended without any batch.
         """
         return self._row.status
@@ -108,8 +108,8 @@ class Job:
     def counts(self) -> Counts:
         """How many requests it sends (`total`), and how many are `completed` and `failed`.
 
-        The provider's counts; once it has ended, every request that it does not count as completed is `failed`. The
-        provider may count a refusal or a request that failed as completed: the results tell.
+        These are the provider's counts. Once the job has ended, every request that is not counted as completed is
+        `failed`. The provider may count refusals and failed requests as completed; the results show them.
         """
         return self._row.counts
 
@@ -125,7 +125,7 @@ class Job:
 
     @property
     def receipt(self) -> Receipt | None:
-        """What its results have cost, those of its retries too; None before any of them were read."""
+        """What its results have cost, including retries; None before any of them were read."""
         return receipt_of(self._row)
 
     def refresh(self) -> Self:
@@ -235,7 +235,7 @@ class Job:
 
             job.cancel()
 
-        Finished requests are kept, and billed. Raises UncertainError if it is unknown whether a part has a batch.
+        Finished requests are kept and billed. Raises UncertainError if it is unknown whether a part has a batch.
         """
         from .cancel import cancel
 
@@ -250,7 +250,7 @@ class Job:
 
             job.download("answers.csv", force=True)
 
-        A name that ends in .csv or .parquet gets a table, any other one the provider's lines of JSON. A table has the
+        If the name ends in .csv or .parquet, it is a table, else the provider's lines of JSON. A table has the
         columns that `obatch run` was asked for if that started the job.
 
         The file appears only when it is complete. Raises IncompleteError, after writing the file, if a request failed
@@ -290,11 +290,11 @@ class Job:
             yield from map(judge_of(self._row), lines)
 
     def report(self) -> Report:
-        """Return what became of the job: outcomes, causes, tokens, times, and the first 10,000 answers.
+        """Return a report of the job: outcomes, causes, tokens, times, and the first 10,000 answers.
 
             job.report().to_html("report.html")
 
-        The results are read once, and little of them is kept in memory. Raises BatchError if the job still runs,
+        The results are read once, and need little memory. Raises BatchError if the job still runs,
         DownloadError if a file does not arrive as the provider stores it.
         """
         from .report import report
@@ -323,17 +323,17 @@ class Job:
         *,
         max_cost: float | Decimal | None = None,
     ) -> int:
-        """Send failed and missing requests again, as part of the same job, and return how many there are.
+        """Send failed and missing requests again, as part of the same job, and return their number.
 
             if job.retry("429, missing"): job.wait()
 
-        Without `where`, those are sent that may succeed now: not those that were refused for their content. `where`
-        selects by the outcome ("refused", "cut", "missing"), or by a code that the error as text begins with ("429",
-        "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause, which is
-        the error as text, and returns whether to send the request. `max_cost` is the most that the job may cost, in US
-        dollars, with what it has spent before; without it, what `submit` was given. Raises BatchError if the job still
-        runs, InputError if its input is gone or has changed, CostError if it can cost more, and UncertainError if it is
-        unknown whether a batch was created.
+        Without `where`, the requests are sent that can succeed now, but not those that were refused for their content.
+        `where` selects by the outcome ("refused", "cut", "missing"), or by a code at the beginning of the error as text
+        ("429", "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause,
+        which is the error as text, and returns whether to send the request. `max_cost` is the most that the job may
+        cost, in US dollars, with what it has spent before; without it, what `submit` was given. Raises BatchError if
+        the job still runs, InputError if its input is gone or has changed, CostError if it can cost more, and
+        UncertainError if it is unknown whether a batch was created.
         """
         from .retry import retry, survey, wanted_causes
 
@@ -366,7 +366,7 @@ class Job:
 
     @contextlib.contextmanager
     def _gathered(self) -> Iterator[BinaryIO]:
-        """Collect the result lines in one temporary file, with a line of our own for each missing result."""
+        """Collect the result lines in one temporary file, with a generated line for each missing result."""
         from .collect import result_lines
 
         with contextlib.ExitStack() as stack:

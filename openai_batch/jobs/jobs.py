@@ -5,8 +5,8 @@
         for result in job.results():
             ...
 
-A program that was killed at any moment continues when it is run again: nothing is sent or paid twice. The jobs are
-those that `obatch ls` shows, and the command and programs can continue each other's jobs.
+A program that was killed continues when it is run again: nothing is sent or paid twice. `obatch ls` shows the same
+jobs, and the command and programs can continue each other's jobs.
 """
 
 from __future__ import annotations
@@ -43,11 +43,10 @@ class Jobs:
     """The jobs of this user on this machine, the same ones that `obatch ls` shows.
 
     `state` is another folder for the registry, the files of jobs and the local provider's server, like
-    `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one
-    writes to the logger `openai_batch`. Several threads and event loops can use the object; each thread has
-    connections of its own. Use it as a context manager, `with` or `async with`, or `close` it to close them
-    early. Each method but `list` and `close` has an async version with the suffix `_async`. Every method may
-    raise RegistryError.
+    `OBATCH_STATE_DIR` for the command. The methods of `reporter` are called to report progress; the default one writes
+    to the logger `openai_batch`. Several threads and event loops can use the object; each thread has its own
+    connections. Use it as a context manager, `with` or `async with`, or call `close` to close them early. Each method
+    but `list` and `close` has an async version with the suffix `_async`. Every method may raise RegistryError.
     """
 
     def __init__(self, state: str | os.PathLike[str] | None = None, *, reporter: Reporter | None = None) -> None:
@@ -98,9 +97,9 @@ class Jobs:
         `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get
         line-1, line-2, … by their place. Without `provider` the default provider is used, else the one that
         serves the first model. `name` is another way to refer to the job; a later job of the same file, or of
-        requests given under the same name, takes it over; `metadata` is added to each batch; `window` is the
+        requests given under the same name, takes over the name; `metadata` is added to each batch; `window` is the
         completion window, such as "24h" (None: the provider's own). `output` is the path that the results
-        will be downloaded to: if it is taken, that is found out before anything is paid.
+        will be downloaded to: if a file exists there, this is an error before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
         answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
@@ -110,9 +109,9 @@ class Jobs:
         the most that the job may cost, in US dollars, its retries included.
 
         Raises InputError with every problem, and nothing is sent; CostError if it can cost more than `max_cost`, or if
-        that is unknown; UnknownProviderError; AuthError without a key; ApiError if the provider refuses the job;
-        UncertainError if it is unknown whether a batch was created; OutputExistsError if `output` is taken;
-        RegistryError if another job has the name.
+        its cost is unknown; UnknownProviderError; AuthError without a key; ApiError if the provider refuses the job;
+        UncertainError if it is unknown whether a batch was created; OutputExistsError if `output` exists; RegistryError
+        if another job has the name.
         """
         check_arguments(locals())
         from openai_batch.files.workspace import workspace
@@ -162,8 +161,8 @@ class Jobs:
 
             print(jobs.estimate("input.jsonl").at_most)
 
-        The arguments are those of `submit`. Answers of earlier jobs are not counted on. Raises InputError with every
-        problem, and UnknownProviderError.
+        The arguments are those of `submit`. Answers of earlier jobs are not taken into account. Raises InputError with
+        every problem, and UnknownProviderError.
         """
         from openai_batch.files.workspace import workspace
 
@@ -190,7 +189,7 @@ class Jobs:
 
         The other arguments are those of `submit`. Nothing is recorded: a job of the same input sends and pays these
         requests again. A request that fails is a result. Raises InputError with every problem, and nothing is sent;
-        UnknownProviderError; AuthError if the key is missing or refused; ApiError if nobody answers the first request.
+        UnknownProviderError; AuthError if the key is missing or refused; ApiError if the first request gets no answer.
         """
         check_arguments(locals())
         from openai_batch.files.workspace import workspace
@@ -209,7 +208,7 @@ class Jobs:
 
             total = sum(row.cost.amount or 0 for row in jobs.spending())
 
-        These are the jobs of this machine whose results were read, and that were not removed. No provider is asked.
+        This includes the jobs of this machine whose results were read, except removed ones. No provider is asked.
         """
         from .receipt import spending
 
@@ -237,7 +236,7 @@ class Jobs:
     get_async = async_version(get)
 
     def recover(self, provider: str | Provider | None = None) -> list[Job]:
-        """Find the batches of ours that this machine does not know, add them, and return the jobs that changed.
+        """Find our batches that this machine does not know, add them, and return the jobs that changed.
 
             found = jobs.recover()
 

@@ -1,4 +1,4 @@
-"""Save the id of a new batch in another place when the registry cannot be written, for example on a full disk."""
+"""Store the id of a new batch in another place if the registry cannot be written, for example on a full disk."""
 
 from __future__ import annotations
 

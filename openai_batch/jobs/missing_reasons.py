@@ -1,4 +1,4 @@
-"""Why requests of an ended job have no result: what became of the batch that each of them was sent in."""
+"""Why requests of an ended job have no result: what happened to the batch of each of them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _ENDS = {
     "expired": "batch_expired: the batch expired before this request had a result",
     "cancelled": "batch_cancelled: the batch was cancelled before this request had a result",
 }
-"""What is said of a request without a result in a batch that ended so."""
+"""The text for a request without a result, by the status of its batch."""
 
 _FAULTS = 3
-"""The most reasons of a batch that are told for each of its requests."""
+"""How many reasons of a batch are shown for each of its requests."""
 
 
 class MissingReasons:
@@ -48,7 +48,7 @@ class MissingReasons:
         return next((verdict for verdict, rows in self._rows.items() if row in rows), self._default)
 
     def is_withdrawn(self, row: int) -> bool:
-        """Tell whether the latest part of a row ended without a batch."""
+        """Return whether the latest part of a row ended without a batch."""
         return WITHDRAWN in self._rows and row in self._rows[WITHDRAWN]
 
     @functools.cached_property

@@ -1,7 +1,7 @@
-"""Tell somebody that a job has ended: by a bell, by a command, or through a service that Apprise knows.
+"""Send notifications when a job has ended: by a bell, a command, or a service that Apprise supports.
 
 A target is one of `bell`, `cmd:COMMAND`, a URL of Apprise such as `slack://…`, or `env:VARIABLE`, whose value is one of
-the others. A URL holds a secret, so it is never shown.
+the others. A URL contains a secret, so it is never shown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
 
 NOBODY = "none"
-"""The target that stands for nobody, in place of those of the configuration file."""
+"""The target for no notification, instead of those of the configuration file."""
 
 _REFERENCE, _COMMAND, _BELL = "env:", "cmd:", "bell"
 
@@ -35,9 +35,9 @@ PATIENCE = 60.0
 
 
 def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list[str]:
-    """Return whom to notify: those given, else those of the configuration file. Nobody is told yet.
+    """Return the targets to notify: those given, else those of the configuration file. Nothing is sent yet.
 
-    Raises UsageError for what is no target, MissingExtraError if a URL needs Apprise.
+    Raises UsageError for an invalid target, MissingExtraError if a URL needs Apprise.
     """
     targets = [_resolved(target) for target in (given or configured) if target != NOBODY]
     for target in targets:
@@ -59,7 +59,7 @@ def notify(
     warn: Callable[[str], None],
     environment: Mapping[str, str],
 ) -> None:
-    """Tell the targets of `read_targets` that a job has ended. What cannot be told is a warning, and no error.
+    """Notify the targets of `read_targets` that a job has ended. If that fails, it is a warning, not an error.
 
     A command gets `environment`, and the variables that describe the job.
     """
@@ -84,7 +84,7 @@ def message(job: JobRecord) -> str:
 
 
 def variables(job: JobRecord) -> dict[str, str]:
-    """Return what a command is told about a job, as environment variables."""
+    """Return the environment variables that describe a job to a command."""
     values = {
         "OBATCH_JOB": str(job.id),
         "OBATCH_STATUS": job.status,
@@ -120,7 +120,7 @@ def command_words(text: str, *, windows: bool = os.name == "nt") -> list[str]:
 
 
 def _words(target: str) -> list[str]:
-    """Return the words of a command. No shell reads it, so what a job says cannot become a command."""
+    """Return the words of a command. There is no shell, so text from a job cannot become a command."""
     try:
         words = command_words(target.removeprefix(_COMMAND))
     except ValueError:
@@ -176,7 +176,7 @@ def _send(url: str, job: JobRecord) -> None:
         except BaseException as exc:  # noqa: BLE001 - it is raised below
             done.set_exception(exc)
 
-    # A server that sends a byte now and then could keep Apprise for ever: then the thread is left alone.
+    # A server that sends single bytes could block Apprise forever: then we stop waiting for the thread.
     threading.Thread(target=send, daemon=True).start()
     try:
         sent = done.result(PATIENCE)

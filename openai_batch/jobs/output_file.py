@@ -25,7 +25,7 @@ LINES = (".jsonl", ".ndjson")
 """Endings of files of JSON lines."""
 
 RESULTS = (*LINES, ".csv", ".parquet", ".pq")
-"""Endings of files that results are written to in the form that the ending says."""
+"""Endings of files that decide the format of the results."""
 
 _OTHER_FORMS = frozenset(
     [
@@ -34,7 +34,7 @@ _OTHER_FORMS = frozenset(
         *(".toml", ".tsv", ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml", ".zip", ".zst"),
     ]
 )
-"""Endings of files in another form than JSON lines. Any other ending says nothing about the form."""
+"""Endings of files in another format than JSON lines. Any other ending does not decide the format."""
 
 
 class Existing(StrEnum):
@@ -48,7 +48,7 @@ class Existing(StrEnum):
 
 
 def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs) -> Existing:
-    """Tell what is at `target`, where `job` will write its results; None for a job that is not started yet."""
+    """Return what is at `target`, where `job` will write its results; None for a job that is not started yet."""
     stamps = workflow.registry.at_output(str(target.absolute()))
     planned_here = job is not None and job.id in stamps
     if not target.is_file():
@@ -66,7 +66,7 @@ def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earli
 
 
 def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
-    """Raise UsageError if the name of a file to write says that it has a form that is not written."""
+    """Raise UsageError if the name of a file to write has the ending of another format."""
     ending = target.suffix.lower()
     if ending in _OTHER_FORMS and ending not in endings:
         known = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
@@ -74,7 +74,7 @@ def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
 
 
 def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
-    """Raise UsageError if a file to write is one of the inputs, under whatever name."""
+    """Raise UsageError if a file to write is one of the inputs, under any name."""
     for path in inputs:
         with contextlib.suppress(OSError):
             if path and target.samefile(path):
@@ -84,7 +84,7 @@ def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
 
 
 def inputs_of(job: JobRecord) -> list[Path | str | None]:
-    """Return the files that a job was made from, as far as they are known and exist."""
+    """Return those files that a job was made from that are known and exist."""
     return [job.input_path, *input_files(job.input_name)]
 
 
@@ -129,7 +129,7 @@ def publish_output(
 ) -> None:
     """Move a job's finished results to `target`, and store that. Raises OutputExistsError if the file is foreign."""
     existing = Existing.REPLACEABLE if force else existing_file(workflow, target, job, earlier)
-    # Stored before it is done: after a kill in between, the file there is known to be ours.
+    # Stored before the file is moved: after a kill in between, we know that the file is ours.
     workflow.registry.set_output(job.id, str(target.absolute()))
     out.flush()
     if (

@@ -1,4 +1,4 @@
-"""Do the same for several items at a time, each in a thread with a worker of its own."""
+"""Process several items at a time, each in a thread with its own worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST_SECONDS = 5.0
 class Stopped(BaseException):
     """Another item has failed, or the command was interrupted: no further request is begun.
 
-    It is no Exception, so that no retry takes it for an error of the request.
+    It is not an Exception, so that no retry takes it for an error of the request.
     """
 
 
@@ -65,7 +65,7 @@ def in_parallel(
 
 
 class _Team(Generic[_Worker, _Item, _Result]):
-    """Up to `most` threads, each with a worker of its own."""
+    """Up to `most` threads, each with its own worker."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class _Team(Generic[_Worker, _Item, _Result]):
         self._tasks: SimpleQueue[tuple[Future[_Result], _Item] | None] = SimpleQueue()
 
     def begin(self, item: _Item) -> Future[_Result]:
-        """Have a thread do an item."""
+        """Give an item to a thread."""
         future: Future[_Result] = Future()
         self._tasks.put((future, item))
         if len(self._threads) < self._most:

@@ -1,4 +1,4 @@
-"""The provider's files of a job. They are kept in its folder, so that none is downloaded twice or lost later."""
+"""The provider's files of a job. They are stored in its folder, so that none is downloaded twice or lost later."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def open_file(
 
 
 def prefetch(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord:
-    """Download the files of a part that are not kept yet, and return the part; whoever reads it meets the errors."""
+    """Download the files of a part that are not kept yet, and return the part; errors are raised when it is read."""
     with contextlib.ExitStack() as stack, contextlib.suppress(BatchError):
         for file_id in _files_of(part):
             open_file(workflow, job, file_id, stack)
@@ -70,7 +70,7 @@ def prefetch(workflow: Workflow, job: JobRecord, part: PartRecord) -> PartRecord
 def ask_expiry(workflow: Workflow, job: JobRecord) -> JobRecord:
     """Ask when the provider deletes the results of a job that ended first, unless that or their content is known here.
 
-    Returns the job. A provider that cannot be asked, or does not tell it, changes nothing.
+    Returns the job. If the provider cannot be asked or does not know it, nothing changes.
     """
     parts = (part for part in job.parts if part.state == PartState.ENDED and not is_kept(job, part))
     part = min(parts, key=lambda part: part.ended_at or 0.0, default=None)
@@ -89,9 +89,9 @@ def keep_short(job: JobRecord, short: ShortFiles) -> None:
 
 
 def download_once_more(job: JobRecord, file_id: str) -> None:
-    """Have a file that has lines which cannot be read downloaded once more: it may have arrived damaged.
+    """Download a file with lines that cannot be read once more: it may have been damaged on the way.
 
-    Its first copy is kept, in case the provider no longer has it. If it arrives like that again, it is left alone.
+    Its first copy is kept, in case the provider no longer has it. If it is the same again, it is kept.
     """
     path = job_folder.result_file(job, file_id)
     first = _first_copy(path)
@@ -126,12 +126,12 @@ def copy_file(workflow: Workflow, job: JobRecord, file_id: str, target: Path, *,
 
 
 def all_kept(job: JobRecord) -> bool:
-    """Tell whether all results of a job are kept, so that nothing must be downloaded to read them."""
+    """Return whether all results of a job are kept, so that nothing must be downloaded to read them."""
     return job.collected and all(is_kept(job, part) for part in job.parts)
 
 
 def is_kept(job: JobRecord, part: PartRecord) -> bool:
-    """Tell whether all result files of a part are kept, as far as they are known."""
+    """Return whether all result files of a part are kept, as far as they are known."""
     return all(job_folder.result_file(job, file_id).exists() for file_id in _files_of(part))
 
 

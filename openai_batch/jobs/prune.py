@@ -1,4 +1,4 @@
-"""Free space: `remove` forgets jobs, and `prune` deletes the results that are kept with them."""
+"""Free space: `remove` deletes jobs, and `prune` deletes the results that are stored with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """What one job took, and what is or would be freed of it."""
+    """The size of one job, and how much of it is or would be freed."""
 
     job: JobRecord  # the job
     n_bytes: int  # how many bytes its deleted files have

@@ -1,4 +1,4 @@
-"""Hints for programs: those of the library are written for the command, and say here what to call instead."""
+"""Hints for programs: those of the library are written for the command; this module says what to call instead."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _with_remedies(lines: Iterable[str], problems: Iterable[Problem]) -> Iterato
 
 
 def in_python(hint: str) -> str:
-    """Return a hint with calls and arguments in place of commands and options. What has none stays a command."""
+    """Return a hint with calls and arguments instead of commands and options. Commands without a call remain."""
     for pattern, replacement in _RULES:
         hint = pattern.sub(replacement, hint)
     return hint

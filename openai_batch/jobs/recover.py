@@ -162,7 +162,7 @@ def _warn_of_cut_list(workflow: Workflow, provider: Provider, count: int) -> Non
 
 
 def _unseen(provider: Provider) -> str:
-    """Return what follows if the list of an account cannot be read, or not to its end."""
+    """Return the consequence if the list of an account cannot be read, or not to its end."""
     return (
         "; batches from another machine or a lost registry may not be found, and would be paid again; if you know"
         f" the batch's id, `obatch status ID -p {provider.name}` adds it first"
@@ -197,7 +197,7 @@ def _shown_singly(
 
 
 def _ours(info: BatchInfo, filename: str | None) -> bool:
-    """Tell whether a batch with this file name is ours."""
+    """Return whether a batch with this file name is ours."""
     return is_ours(info.metadata, filename)
 
 

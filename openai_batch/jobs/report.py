@@ -1,4 +1,4 @@
-"""Report what became of a job, in one pass over its results. Memory holds counts, and the first answers."""
+"""Make the report of a job, in one pass over its results. Only counts and the first answers are in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 ROWS = 10_000
-"""How many answers a report holds."""
+"""How many answers are in a report."""
 
 _PROMPT, _ANSWER = 300, 1000
 """Characters of each prompt and answer."""

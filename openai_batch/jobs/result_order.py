@@ -49,7 +49,7 @@ class ResultOrder:
 def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:
     """Return the order of a job's results; None if it is not known.
 
-    For a batch made elsewhere, the provider's copy of the input is downloaded, and all its ids are held in memory.
+    For a batch made elsewhere, the provider's copy of the input is downloaded, and all its ids are in memory.
     Raises DownloadError or ApiError if that fails.
     """
     kept = job_folder.has_ids(job)

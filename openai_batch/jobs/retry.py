@@ -39,7 +39,7 @@ _NOT_SENT = {
     ANSWERED_ELSEWHERE: "not sent again: an earlier job, which this machine does not know, may have the answer",
     NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
-"""What is said of requests that are not sent again for these verdicts."""
+"""The texts for requests that are not sent again, by verdict."""
 
 _NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)
 """Those of a part that becomes no batch."""
@@ -113,7 +113,7 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
 def check_answers(workflow: Workflow, job: JobRecord) -> None:
     """Read the results of an ended job. Raises IncompleteError unless every request succeeded.
 
-    The results are kept with the job, and count as not collected: nobody has them yet.
+    The results are stored with the job, and count as not collected: the user does not have them yet.
     """
     raise_if_incomplete(Collected(job, None, survey(workflow, job).tally), strict=True)
 

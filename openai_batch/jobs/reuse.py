@@ -2,8 +2,8 @@
 
 An earlier job is one with the same input, which may have grown or changed since, or with the same output. Any number of
 them are compared, by the fingerprints in their folders. Such a job must have ended before its answers are taken, so
-that nothing is paid twice. They are then stored in its folder (`reused_answers.AnswerFile`), since a provider deletes
-them one day.
+that nothing is paid twice. They are then stored in its folder (`reused_answers.AnswerFile`), since providers delete
+them after a time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ReusePlan:
-    """Which rows of a spec need not be sent, as far as files on this machine tell; no provider was asked."""
+    """Which rows of a spec need not be sent, according to files on this machine; no provider was asked."""
 
     spec: JobSpec
     submit_plan: SubmitPlan  # contains the repeated rows only; `plan_submission` adds those with an earlier answer
@@ -112,7 +112,7 @@ class _Search:
         self._found = RowSet()  # rows that need no other job: repeats, and those that have an answer here
         for record in skipped:
             self._found.add(record.row)
-        self._fresh = 0  # how many of those are still looked for
+        self._fresh = 0  # how many of those are still to be found
         self._last: tuple[JobRecord, Path] | None = None  # the last job with shared rows, and its file of pairs
 
     def pairs(self, keys: Path, *, whole: bool) -> Iterator[tuple[int, int]]:
@@ -148,9 +148,9 @@ class _Search:
         return self._whole
 
     def _look_for_answers(self, job: JobRecord, pairs: Path) -> None:
-        """Look no more for the rows that a job has an answer for, if its results are kept here.
+        """Stop searching for the rows that a job has an answer for, if its results are kept here.
 
-        Without `dedup`, each row needs an answer of its own, and all rows are looked for in all jobs.
+        Without `dedup`, each row needs its own answer, and all rows are searched for in all jobs.
         """
         self._last = None
         if not self._plan.dedup or not _is_kept(job):
@@ -203,7 +203,7 @@ def estimate(workflow: Workflow, plan: ReusePlan) -> tuple[JobSpec, bool]:
 
 
 def _is_kept(job: JobRecord) -> bool:
-    """Tell whether the answers of a job's own batches can be read without its provider."""
+    """Return whether the answers of a job's own batches can be read without its provider."""
     return all_kept(job) or job_folder.answers_of(job).lines.exists()
 
 

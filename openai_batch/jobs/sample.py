@@ -1,4 +1,4 @@
-"""Answer the first requests of an input at once, outside of a batch: to see prompts, answers and what the whole costs.
+"""Answer the first requests of an input at once, outside of a batch, to see prompts, answers and the cost of the whole.
 
 Nothing is registered. The requests are paid at the full price, and a job of the same input sends and pays them again.
 """
@@ -49,7 +49,7 @@ class Sample:
     costs: tuple[ModelCost, ...]
     """Their tokens by model; the amounts are those that they would have cost in a batch."""
     whole: Estimate
-    """What the whole input can cost in a batch; the output tokens are guessed by those of the sample."""
+    """What the whole input can cost in a batch; the output tokens are estimated from those of the sample."""
 
     @property
     def paid(self) -> Decimal | None:

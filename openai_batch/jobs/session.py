@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Session:
     """A workflow for each thread that uses it, opened at its first use.
 
-    `state` is the folder of the jobs, None for the user's own. Without `reporter` progress goes to `logging`. What
-    nobody closed is closed when the thread ends, or when the session is no longer used.
+    `state` is the folder of the jobs, None for the user's own. Without `reporter` progress goes to `logging`. A
+    workflow that was not closed is closed when the thread ends, or when the session is no longer used.
     """
 
     def __init__(self, state: str | os.PathLike[str] | None, reporter: Reporter | None) -> None:

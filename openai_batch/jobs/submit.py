@@ -193,13 +193,13 @@ def planned_parts(spec: JobSpec) -> list[PartRecord]:
 
 
 def missing_parts(job: JobRecord, planned: list[PartRecord]) -> list[PartRecord]:
-    """Return the planned parts that a recovered job lacks: they were never sent."""
+    """Return the planned parts that a recovered job does not have: they were never sent."""
     known = {part.number for part in job.parts}
     return [replace(part, job=job.id) for part in planned if part.number not in known] if _fits(job, planned) else []
 
 
 def _fits(job: JobRecord, planned: list[PartRecord], api: BatchApi | None = None) -> bool:
-    """Tell whether a job was recovered without the places of its parts, and these planned parts are its parts.
+    """Return whether a job was recovered without the places of its parts, and these planned parts are its parts.
 
     With `api`, the provider is asked for the size of a part's file where the number of its requests is not known.
     """
@@ -264,7 +264,7 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
 
 
 def _is_same_slice(api: BatchApi | None, found: PartRecord, planned: PartRecord) -> bool:
-    """Tell whether a part that was found again has the requests of a planned one: its limits may have been others."""
+    """Return whether a part that was found again has the requests of a planned one: its limits may have been others."""
     requests = found.requests or found.counts.total
     if api is None or requests or found.file_id is None:
         return requests in (0, planned.requests)

@@ -1,7 +1,7 @@
 """The provider's limit of enqueued tokens: parts that fit are sent, the others wait until a batch of ours has ended.
 
 The limit is in the profile, or is learned from the provider's refusals. If a refusal names no limit, the number of
-tokens that were running is taken as a guess: parts wait for a while because of it, but none is cut. Providers count
+tokens that were running is used as a guess: parts wait for a while because of it, but none is cut. Providers count
 the tokens of the prompts. Here each `BYTES_PER_TOKEN` bytes of the file count as one token.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .store.registry import Registry
 
 BYTES_PER_TOKEN = 4
-"""A rough value for English text. For a file of requests it gives too many tokens rather than too few."""
+"""A rough value for English text. For a file of requests it is usually too high."""
 
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
 """Seconds until a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
@@ -43,7 +43,7 @@ _UNITS = {"k": 1e3, "m": 1e6}
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedTokens:
-    """How many tokens the running batches of one model may have at one provider, as far as we know."""
+    """How many tokens the running batches of one model may have at one provider, as far as is known."""
 
     registry: Registry
     """Where learned limits and running batches are recorded."""
@@ -53,12 +53,12 @@ class EnqueuedTokens:
     """When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt."""
 
     def is_limited(self, job: JobRecord) -> bool:
-        """Tell whether a limit is known for the job's model, or a part of the job was refused for one."""
+        """Return whether a limit is known for the job's model, or a part of the job was refused for one."""
         guess = self.registry.limit(job.account, job.model, time.time() - GUESSED_FOR, named=False)
         return bool(guess or self.limit(job)) or any(part.queued or part.refusals for part in job.parts if part.unsent)
 
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
-        """Tell whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
+        """Return whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""
         now = now or time.time()
         running = self._running(job, now)
         if not running:
@@ -72,7 +72,7 @@ class EnqueuedTokens:
         """Store the limit that a refusal's message names; if it does not explain the refusal, store a guess.
 
         The guess is the number of tokens of our running batches. It may be too low if others use the same limit.
-        Returns whether batches of ours were running when the part was tried: then their end makes room.
+        Returns whether batches of ours were running when the part was tried: then there is room when they end.
         """
         named = named_limit(message)
         if named:
@@ -106,11 +106,11 @@ class EnqueuedTokens:
         return min((limit for limit in (self.provider.enqueued_tokens, named) if limit), default=None)
 
     def _pause_is_over(self, part: PartRecord, now: float) -> bool:
-        """Tell whether a refused part may be tried again. Others fill the limit, and we cannot see when they end."""
+        """Return whether a refused part may be tried again. Others use the limit too, at unknown times."""
         pause = min(MAX_REFUSAL_PAUSE, REFUSAL_PAUSE * 2.0 ** min(part.refusals - 1, 10))
         attempt = part.attempted_at or 0.0
-        # Another process may have made the attempt, so the wall clock tells how long ago that was. From then on the
-        # monotonic clock counts, since somebody may set the wall clock meanwhile.
+        # Another process may have made the attempt, so the wall clock shows how long ago that was. From then on the
+        # monotonic clock counts, since the wall clock may be changed in the meantime.
         begun = time.monotonic() - min(pause, max(0.0, now - attempt))
         return time.monotonic() >= self.pauses.setdefault((part.job, part.number, attempt), begun) + pause
 
@@ -134,7 +134,7 @@ def tokens(part: PartRecord) -> int:
 
 
 def is_refusal(exc: Exception) -> bool:
-    """Tell whether an error says that the limit is reached. Then no batch was created."""
+    """Return whether an error says that the limit is reached. Then no batch was created."""
     return isinstance(exc, ApiError) and (exc.api_code == _CODE or _REFUSAL.search(str(exc)) is not None)
 
 

@@ -55,10 +55,10 @@ NEW_BATCH = 120.0
 """Seconds after its creation in which a provider may not find a batch yet."""
 
 LATE_FILES = 120.0
-"""Seconds for which the output file of a completed batch is waited for. Then the batch counts as ended."""
+"""Seconds to wait for the output file of a completed batch. Then the batch counts as ended."""
 
 LOOK_SECONDS = 300.0
-"""Seconds in which the batches of one job must be asked for."""
+"""Seconds to ask for the batches of one job."""
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -89,7 +89,7 @@ class Workflow:
         return self.registry.account(provider.account)
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
-        """Lock a job, so that only one process sends its parts at a time. A killed process holds no lock."""
+        """Lock a job, so that only one process sends its parts at a time. The lock of a killed process is released."""
         return job_folder.alone(
             job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
         )
@@ -111,7 +111,7 @@ class Workflow:
         """Give `act(workflow, part)` for each part of a job, in order; several parts at a time, if the profile says so.
 
         There are at most `count` parts, with `total` bytes in all if that is known. `parts` are taken one by one, in
-        this thread. The others have a workflow of their own.
+        this thread. The others have their own workflow.
         """
         provider = self.api(job).provider if count > 1 else None
         threads = 1 if provider is None or provider.is_local else min(count, self.parallel or provider.parallel)
@@ -184,7 +184,7 @@ class Workflow:
         return self.registry.job(job.id)
 
     def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:
-        """Yield the parts that may be sent now. The first that has no room is marked; the later ones wait behind it."""
+        """Yield the parts that may be sent now. The first one without room is marked; the later ones wait for it."""
         for part in unsent:
             if is_over():
                 return
@@ -228,7 +228,7 @@ class Workflow:
     def wait(self, job: JobRecord, *, timeout: float | None = None) -> JobRecord:
         """Wait until every batch of a job has ended, and return the job.
 
-        After an error that may pass by itself (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
+        After a temporary error (`ApiError.passes`) it asks again later. Raises WaitTimeoutError when
         `timeout` seconds have passed; the job keeps running.
         """
         for ended, error in self.wait_all([job], timeout=timeout):
@@ -330,7 +330,7 @@ class Workflow:
         )
 
     def send(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:
-        """Bring one part from its present state to a running batch; return False if the provider had no room."""
+        """Bring one part from its current state to a running batch; return False if the provider had no room."""
         try:
             return self._send_part(job, part, resubmit_uncertain=resubmit_uncertain)
         except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
@@ -347,7 +347,7 @@ class Workflow:
         if part.state == PartState.UPLOADED:
             try:
                 part, info = self._create(api, job, part)
-                refusal = was_refused(info)  # some providers accept a batch and fail it at once
+                refusal = was_refused(info)  # some providers accept a batch and then fail it at once
             except ApiError as exc:
                 if not is_refusal(exc):
                     raise
@@ -375,7 +375,7 @@ class Workflow:
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> tuple[PartRecord, BatchInfo]:
         """Create the batch of an uploaded part, and return the part and the batch."""
         sent_before = part.attempted_at is not None
-        # Row before request: after a kill, the token and the file in this row find the batch again.
+        # The row is written before the request: after a kill, its token and its file find the batch.
         part = self.registry.set_part(
             part,
             expect=PartState.UPLOADED,
@@ -465,9 +465,9 @@ class Workflow:
                 self._put_back(job, part, message, self._queue(job))
 
     def _poll_other_jobs(self, job: JobRecord) -> None:
-        """Ask for the status of other jobs' batches that take up the room that this job waits for.
+        """Ask for the status of other jobs' batches that use the limit that this job waits for.
 
-        No other process may be polling them, and their end makes the room.
+        Perhaps no other process polls them, and this job can be sent when they end.
         """
         for part in self.registry.running(job.account, job.model, time.time()):
             if part.job != job.id:

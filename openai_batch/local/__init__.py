@@ -1,4 +1,4 @@
-"""The local provider: the Batch API on this machine, in front of the embedded engine or of any upstream.
+"""The local provider: the Batch API on this machine, with the embedded engine or any upstream.
 
 Holds: finding or starting the server (`launch`), the server (`server`, `app`, `api_objects`, `security`), its files and
 batches (`store`, `uploads`, `batches`, `publish`, `result_lines`), what runs the requests (`executor`,

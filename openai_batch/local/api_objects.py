@@ -41,7 +41,7 @@ class Refused(Exception):  # noqa: N818 - a response, not a defect
 
 
 async def read_body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives. Raises Refused if it hardly arrives, or the connection breaks."""
+    """Yield the body of a request as it arrives. Raises Refused if it arrives too slowly, or the connection breaks."""
     stream = aiter(request.stream())
     deadline, arrived = time.monotonic() + STALL_SECONDS, 0
     while True:
@@ -61,7 +61,7 @@ async def read_body(request: Request) -> AsyncIterator[bytes]:
 
 
 def whole_number(text: str, smallest: int, largest: int, param: str) -> int:
-    """Return the number that `text` is. Raises Refused if it is none, or out of range."""
+    """Return `text` as a number. Raises Refused if it is not a number, or out of range."""
     if not re.fullmatch("[0-9]{1,18}", text) or not smallest <= int(text) <= largest:
         raise Refused(400, f"{param} must be {smallest:,} to {largest:,}", code="invalid_value", param=param)
     return int(text)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _MAX_JSON = 1 << 20
 _MAX_FORWARDED = 64 << 20
-"""Bytes that the body of a request of ours, and of one for the upstream, may have."""
+"""The most bytes in the body of a request to this server, and of one for the upstream."""
 
 _MAX_PAGE = {"files": 10_000, "batches": 100}
 _DEFAULT_PAGE = {"files": 10_000, "batches": 20}
@@ -52,7 +52,7 @@ _KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms"
 
 
 class Routes:
-    """The handlers and what they need. `condition` returns `ok`, or in a few words why the server cannot work."""
+    """The handlers and what they need. `condition` returns `ok`, or why the server cannot work."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Routes:
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
     async def health(self, _request: Request) -> Response:
-        """Tell who this server is and whether it works; 503 while it cannot take requests."""
+        """Return the name of this server and whether it works; 503 while it cannot take requests."""
         condition = self._condition()
         content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
         return api_objects.json_response(content, 200 if condition == "ok" else 503)
@@ -188,7 +188,7 @@ class Routes:
         return api_objects.json_response(self._shown(_found(self._store.batch, request, "batch")))
 
     def _shown(self, record: BatchRecord) -> dict[str, Any]:
-        """Return a batch as the API shows it; one that makes no progress shows in `errors` why."""
+        """Return a batch as the API shows it; if it makes no progress, `errors` says why."""
         trouble = self._upstream.trouble if record.status == "in_progress" else None
         if trouble is not None:
             record = replace(record, errors=batches.fault("upstream_unavailable", f"{trouble}; it is tried again"))

@@ -1,6 +1,6 @@
-"""Results on their way to the disk: workers go on while one commit after the other writes them.
+"""Results that are written to the disk in groups, while the workers continue.
 
-A commit starts as soon as the last one is 0.2 seconds old, or half of the room is taken. If the room is full, workers
+A commit starts as soon as the last one is 0.2 seconds old, or half of the space is used. If the space is full, workers
 wait. So a crash loses at most `MOST_ROWS` answers, and those that the workers wait for.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .store import RowRecord, Store
 
 MOST_ROWS = 256
-"""Results that may wait for the disk, those that are being written included."""
+"""Results that may wait for the disk, including those that are being written."""
 
 _MOST_BYTES = 16 * 1024 * 1024
-"""The same in bytes of result lines, for their room in memory."""
+"""The same in bytes of result lines, to limit memory."""
 
 _SECONDS = 0.2
 """Seconds between two commits, unless many results wait."""
@@ -70,7 +70,7 @@ class Backlog:
             await self._task
 
     async def add(self, run: RunningBatch, row: RowRecord, line: ResultRecord) -> None:
-        """Take a result; its batch gets the row back when it is on the disk. Waits while there is no room for more."""
+        """Take a result; its batch gets the row back when it is on the disk. Waits while there is no space."""
         self._waiting.append(_FinishedRow(run, row, line))
         self._rows += 1
         self._bytes += len(line.data)
@@ -82,7 +82,7 @@ class Backlog:
             await self._room.wait()
 
     def _filled(self, parts: int) -> bool:
-        """Tell whether one of so many equal parts of the room is full."""
+        """Return whether one of so many equal parts of the room is full."""
         return self._rows * parts >= MOST_ROWS or self._bytes * parts >= _MOST_BYTES
 
     async def _commit(self) -> None:

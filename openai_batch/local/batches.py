@@ -35,7 +35,7 @@ UPSTREAM_ENDPOINTS = (
     "/v1/rerank",
     "/v1/images/generations",
 )
-"""Endpoints with JSON in both directions that an upstream may have; whether it does is found out by asking it."""
+"""Endpoints with JSON in both directions that an upstream may have; asking it shows whether it does."""
 
 _MAX_WINDOW = 14 * 86_400
 """The longest completion window in seconds."""
@@ -124,7 +124,7 @@ def _window(text: str, shortest: float) -> float:
 
 
 class Interrupted(Exception):  # noqa: N818 - a request to stop, not an error
-    """The validation was asked to stop."""
+    """The check was asked to stop."""
 
 
 def validate(
@@ -159,7 +159,7 @@ def validate(
     elif not store.move(
         batch.id, ["validating"], "in_progress", in_progress_at=now, total=report.requests, model=report.model
     ):
-        store.drop_rows(batch.seq)  # it was cancelled meanwhile
+        store.drop_rows(batch.seq)  # it was cancelled in the meantime
 
 
 class _RowWriter:
@@ -174,7 +174,7 @@ class _RowWriter:
         self._waiting: list[RowRecord] = []
 
     def add(self, row: Row) -> None:
-        """Take one row that is good by itself. Raises Interrupted."""
+        """Take one row that is good on its own. Raises Interrupted."""
         if self._models is not None and row.model is not None and not _known(row.model, self._models):
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(_unknown(row, self._models))

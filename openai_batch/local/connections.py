@@ -1,7 +1,7 @@
-"""Limits of the server's connections, so that strangers can neither take them all nor keep one for long.
+"""Limits of the server's connections, so that other users can neither use all of them nor keep one for long.
 
-Another user of the machine can connect to a loopback port. A connection is a stranger's until a request on it has the
-token: until then it lasts a few seconds at most, and if there are too many of these, the oldest is closed.
+Another user of the machine can connect to a loopback port. Until a request on it has the token, a
+connection lasts a few seconds at most, and if there are too many of these, the oldest is closed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPEN_FILES = 8192
 
 
 class LimitedProtocol(H11Protocol):
-    """uvicorn's HTTP, with limits for strangers' connections and for the time that the head of a request takes."""
+    """uvicorn's HTTP, with limits for connections without a token and for the time that the head of a request takes."""
 
     _clock: asyncio.TimerHandle | None = None
     """Closes the connection, unless a request with the token comes first."""
@@ -38,7 +38,7 @@ class LimitedProtocol(H11Protocol):
         await self._routed({**scope, "connection": self}, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take a new connection; if there are too many strangers, the oldest makes room for it."""
+        """Take a new connection; if there are too many without a token, the oldest of them is closed."""
         super().connection_made(transport)
         while len(self._strangers) >= _most_strangers():
             next(iter(self._strangers)).drop()
@@ -57,7 +57,7 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def keep(self) -> None:
-        """Stop the clock, and do not count the connection among the strangers."""
+        """Stop the clock, and do not count the connection as one without a token."""
         self._strangers.pop(self, None)
         if self._clock is not None:
             self._clock.cancel()
@@ -78,7 +78,7 @@ def keep_connection(scope: Scope) -> None:
 
 
 def allow_many_connections() -> int:
-    """Raise this process's limit of open files as far as is useful and allowed; return the strangers that it allows."""
+    """Raise this process's limit of open files if that is useful and allowed; return how many may have no token."""
     import resource  # POSIX only
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

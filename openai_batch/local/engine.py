@@ -33,7 +33,7 @@ _START_SECONDS = 180
 
 _STEADY_SECONDS = 10
 _MAX_FAILURES = 3
-"""The engine is given up after this many ends in a row, each within `_STEADY_SECONDS` of its start."""
+"""The engine is not started again after it has ended this many times in a row, each within `_STEADY_SECONDS`."""
 
 _LONGEST_FOLDER = 90
 """The most bytes of a folder's path for sockets: macOS allows 104 bytes for the path of a socket."""
@@ -74,7 +74,7 @@ class Engines:
         return "ok" if any(target.alive for target in self.targets) else "starting"
 
     def start(self, upstream: Upstream) -> None:
-        """Start all processes; `upstream` is told when one is ready, and when the engine is given up."""
+        """Start all processes; `upstream` is called when one is ready, and when the engine is not started again."""
         self._tasks = [asyncio.create_task(self._keep(target, upstream)) for target in self.targets]
 
     async def close(self) -> None:
@@ -112,7 +112,7 @@ class Engines:
         )
 
     async def _ready(self, process: asyncio.subprocess.Process, target: Target) -> bool:
-        """Send the process its configuration, and return whether it serves then.
+        """Send the process its configuration, and return whether it then serves.
 
         The pipe to the process stays open. It closes however this server ends, and then the process ends too.
         """
@@ -165,7 +165,7 @@ def _quota_v2(file: Path) -> float:
     try:
         quota, period = file.read_text(encoding="ascii").split()
         return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: no quota
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is not a number: no quota
         return math.inf
 
 

@@ -1,8 +1,7 @@
-"""One engine process: llama.cpp's server with one model, for its parent alone.
+"""One engine process: llama.cpp's server with one model, for its parent process only.
 
-It reads its configuration as one line of JSON from stdin, listens on a socket file that only its user can reach,
-writes an empty line to stdout when it is ready, and runs until stdin closes, which the system does however the parent
-ends.
+It reads its configuration as one line of JSON from stdin, listens on a socket file that only its user can reach, writes
+an empty line to stdout when it is ready, and runs until stdin closes, which happens when the parent ends in any way.
 """
 
 from __future__ import annotations

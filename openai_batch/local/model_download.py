@@ -1,4 +1,4 @@
-"""Download one file from the user's package index: with progress, resumed where it broke off, checked at the end."""
+"""Download one file from the user's package index: with progress, resumed after an interruption, checked at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_SUCH_RANGE = 416
 
 
 class FetchError(Exception):
-    """The file could not be had from one of its sources; the message says why."""
+    """The file could not be downloaded from one of its sources; the message says why."""
 
 
 def download(
@@ -43,7 +43,8 @@ def download(
     """Download `url` into `part`, after the bytes that an earlier attempt left there.
 
     `what` names the file for `progress` and in errors. After an error the bytes stay for the next attempt. Raises
-    FetchError; if the file has not the given SHA-256, its bytes are removed. Without one the caller has to check them.
+    FetchError; if the file does not have the given SHA-256, its bytes are removed. Without a SHA-256 the caller must
+    check them.
     """
 
     def read(offset: int, _etag: str | None) -> contextlib.AbstractContextManager[DownloadResponse]:

@@ -41,7 +41,7 @@ class Wheel:
     url: str
     """Its address, with the credentials of the index if it needs them."""
     sha256: str | None
-    """Its digest in hexadecimal digits, if the index tells it."""
+    """Its digest in hexadecimal digits, if the index shows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path, failur
     """Write the files of a batch that is `finalizing` or `cancelling`, or has met a `failure` (as JSON), and end it.
 
     `files` is the folder of files, `journal` the file with the batch's result lines. The ids of the files are made from
-    the batch's id, so that the same again after a crash gives the same files. If the batch is cancelled meanwhile, its
-    status stays, and this must be called again. Raises OSError or BatchError.
+    the batch's id, so that a second call after a crash makes the same files. If the batch is cancelled in the meantime,
+    its status stays, and this must be called again. Raises OSError or BatchError.
     """
     if failure is not None:
         end = "failed"

@@ -69,15 +69,15 @@ def _new_id() -> bytes:
 
 
 def is_object(body: bytes) -> bool:
-    """Tell whether `body` is a JSON object."""
+    """Return whether `body` is a JSON object."""
     found = _read(body)
     return found is not None and found[1] is not None
 
 
 def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
-    """Return a body that is JSON as one line of JSON, with what matters in it if it is an object; else None.
+    """Return a body that is JSON as one line of JSON, with its relevant fields if it is an object; else None.
 
-    What only Python takes for JSON (NaN, half of a surrogate pair, a byte order mark) counts, and is written anew.
+    What only Python takes for JSON (NaN, a lone surrogate, a byte order mark) is accepted, and is encoded again.
     """
     try:
         body.decode()
@@ -95,7 +95,7 @@ def _read(body: bytes) -> tuple[bytes, _Body | None] | None:
 
 
 def _tokens(raw: msgspec.Raw) -> tuple[int, int, int, int, int]:
-    """Return input, cached, output, reasoning and total tokens, in either of the API's two namings."""
+    """Return input, cached, output, reasoning and total tokens, in either of the API's two naming schemes."""
     try:
         usage = msgspec.json.decode(raw)
     except msgspec.DecodeError:  # such as a number that is too large for Python

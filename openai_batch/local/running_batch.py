@@ -18,7 +18,7 @@ _PAGE = 1000
 
 
 class RunningBatch:
-    """Hands out the pending rows of one batch to workers, and knows which of them wait before a call."""
+    """Gives the pending rows of one batch to workers, and knows which of them wait before a call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
         self.batch = batch
@@ -76,7 +76,7 @@ class RunningBatch:
             self.waiting.add(task)
 
     def stop(self) -> None:
-        """Hand out no more rows and start no more calls; those that were sent are finished."""
+        """Give out no more rows and start no more calls; calls that were sent are finished."""
         self.stopped = self._exhausted = True
         self._page.clear()
         for task in self.waiting:

@@ -1,7 +1,7 @@
-"""Who may talk to the server: its owner's programs, and no web page.
+"""Access to the server: only for programs of its owner, and not for web pages.
 
-A web page in the owner's browser can reach a loopback port. It sends an Origin header, or the name under which it
-found the address as Host (DNS rebinding), and it cannot know the token: each of the three is checked on its own.
+A web page in the owner's browser can reach a loopback port. It sends an Origin header, or another name as Host (DNS
+rebinding), and it cannot know the token. Each of the three is checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BODILESS = ("/cancel",)
 
 
 class Guard:
-    """ASGI middleware that refuses every request that is not its owner's.
+    """ASGI middleware that refuses every request that is not from its owner.
 
     `hosts` holds the allowed Host headers; None allows any, for a server that was bound to the network on purpose.
     """
@@ -42,7 +42,7 @@ class Guard:
                 self._check(scope)
             except Refused as exc:
                 response = exc.response()
-                if exc.code == "two_lengths":  # where the next request begins depends on who reads
+                if exc.code == "two_lengths":  # readers differ on where the next request begins
                     response.headers["connection"] = "close"
                 await response(scope, receive, send)
             else:
@@ -84,5 +84,5 @@ def _check_type(path: str, value: bytes) -> None:
 
 
 def loopback_hosts(port: int) -> frozenset[str]:
-    """Return the Host headers by which a loopback server on `port` may be called."""
+    """Return the Host headers that a loopback server on `port` accepts."""
     return frozenset(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in LOOPBACK_NAMES)

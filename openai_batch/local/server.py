@@ -156,7 +156,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but a signal only asks it to stop, so that everything else can be shut down in order."""
+    """uvicorn, but signals only ask it to stop, so that everything else can be shut down in order."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -246,7 +246,7 @@ class _Backend:
         return self._engines.condition if self._engines else "ok"
 
     async def start(self) -> None:
-        """Start the engines and go on with unfinished batches."""
+        """Start the engines and continue unfinished batches."""
         if self._engines:
             self._engines.start(self.upstream)
         await self.executor.start()

@@ -30,7 +30,7 @@ _RUNNING_ONLY = frozenset({"idle_seconds"})
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the local server runs requests; every field has a default that works.
 
-    Raises ConfigError for an upstream that is no http(s) URL, or has a password in it. Other values are checked by
+    Raises ConfigError for an upstream that is not an http(s) URL, or contains a password. Other values are checked by
     `from_mapping`.
     """
 
@@ -50,7 +50,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Context of the embedded engine, in tokens."""
 
     slots: Count = 8
-    """Requests at the same time in each engine process; each needs memory for a context of its own."""
+    """Requests at the same time in each engine process; each needs memory for its own context."""
 
     max_output_tokens: Annotated[int, Meta(description="a whole number")] = 512
     """Tokens of an answer of the embedded engine, if the request sets no limit."""

@@ -1,6 +1,6 @@
 """The server's state: files, batches and rows in one SQLite file.
 
-No other file of this package knows SQL. With SQLite's rollback journal this one file is the whole database. A row is
+No other file of this package uses SQL. With SQLite's rollback journal this one file is the whole database. A row is
 pending until its result is recorded: a crash loses only results that were not recorded yet, and their rows are run
 again. Result lines are in a journal file of each batch; a row has their place in it.
 """

@@ -39,7 +39,7 @@ def new_id(prefix: str) -> str:
 async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRecord:
     """Store and sync the file of a multipart upload in `folder` under a new id, and return its record.
 
-    Raises Refused if the form is broken or lacks a field, or if the file has more than `max_bytes`.
+    Raises Refused if the form is broken or has a missing field, or if the file has more than `max_bytes`.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
@@ -57,7 +57,7 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
 
 
 async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) -> None:
-    """Parse the body. After a refusal read on for a while: a client that still sends does not read the response."""
+    """Parse the body. After a refusal, read on for a while: a client that still sends does not read the response."""
     callbacks: dict[str, object] = {
         "on_part_begin": form.begin,
         "on_header_field": form.header_name,
@@ -179,7 +179,7 @@ class _Form:
         self.complete = True
 
     def finish(self) -> None:
-        """Raise Refused for a form that ended early or lacks what every upload needs."""
+        """Raise Refused for a form that ended early or has no field that every upload needs."""
         if not self.complete:
             raise Refused(400, "the upload ended before its last boundary", code="incomplete_upload")
         if self.filename is None:

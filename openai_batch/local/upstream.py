@@ -51,7 +51,7 @@ class UpstreamResponse:
     headers: Mapping[str, str]
     """The headers; names may be looked up in any case."""
     body: bytes
-    """The body as it came."""
+    """The body as it arrived."""
 
     def __str__(self) -> str:
         return f"the upstream answers HTTP {self.status}"
@@ -70,7 +70,7 @@ class Target:
     alive: bool = True
     """Whether it can be asked at all."""
     socket: str | None = None
-    """The socket file of the embedded engine; None for an upstream, which refuses by itself what it cannot do."""
+    """The socket file of the embedded engine; None for an upstream, which refuses unsupported requests itself."""
     trouble: str | None = None
     """Why the last request there has to be sent again; None if it has not."""
     active: int = 0
@@ -140,7 +140,7 @@ class Upstream:
         self.wake(len(self._waiting))
 
     def wake(self, count: int = 1) -> None:
-        """Let up to `count` waiting requests look again for a free target."""
+        """Let up to `count` waiting requests search again for a free target."""
         while count > 0 and self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -149,7 +149,7 @@ class Upstream:
 
     @property
     def trouble(self) -> str | None:
-        """Why no target answers as it should; None if one of them does."""
+        """Why no target answers; None if one of them does."""
         troubles = [target.trouble for target in self.targets]
         return troubles[0] if all(troubles) else None
 
@@ -208,7 +208,7 @@ class Upstream:
 
     @asynccontextmanager
     async def slot(self, avoid: Target | None) -> AsyncIterator[Target]:
-        """Wait for a free target (`avoid` only if no other is free), and keep one of its places. Raises CallError."""
+        """Wait for a free target (`avoid` only if no other is free), and reserve a place there. Raises CallError."""
         target = await self._acquire(avoid)
         try:
             yield target

@@ -1,4 +1,4 @@
-"""Send one request to the upstream until its response is final: worth keeping, or the last there is time for."""
+"""Send one request to the upstream until its response is final: a good one, or the last one before the time is over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 _PATIENCE = 4
-"""An upstream that is away or busy gets this many times the tries of one that fails."""
+"""An upstream that is unreachable or busy gets this many times the tries of one that fails."""
 
 _TOO_MANY = 429
 
@@ -24,10 +24,10 @@ _TOO_MANY = 429
 async def final_response(
     upstream: Upstream, run: RunningBatch, body: bytes, settings: LocalSettings
 ) -> UpstreamResponse:
-    """Return the final response to one request of a batch: the first that is not worth a retry, or the last one.
+    """Return the final response to one request of a batch: the first that should not be retried, or the last one.
 
-    No call goes on after the batch's window, and none starts after the batch was stopped. A pause may be longer than
-    the window: the end of the window breaks it off. Raises CallError if the last try brought no response, Refused if
+    No call continues after the batch's window, and none starts after the batch was stopped. A pause may be longer than
+    the window: the end of the window ends it. Raises CallError if the last try brought no response, Refused if
     the embedded engine cannot run the request, and CancelledError if the batch is stopped between two tries.
     """
     spent = 0.0
@@ -57,7 +57,7 @@ async def final_response(
 
 
 def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:
-    """Tell whether the trouble may pass; an account without credit (`insufficient_quota`) does not refill."""
+    """Return whether the problem may be temporary; an account without credit (`insufficient_quota`) is not."""
     if isinstance(outcome, CallError):
         return outcome.code in {"connection_error", "timeout", "invalid_response"}
     if outcome.status == _TOO_MANY:

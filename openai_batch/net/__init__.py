@@ -1,4 +1,4 @@
-"""The network. It knows nothing of batches or providers.
+"""The network. This has no code about batches or providers.
 
 Holds: which hosts are this machine or OpenAI (`hosts`), which addresses are public (`addresses`), how long to wait
 before the next try (`delays`), a download that continues where it stopped (`transfer`), reading a file elsewhere

@@ -1,4 +1,4 @@
-"""Tell whether an IP address is public: on the internet, and not a way to a private one.
+"""Whether an IP address is public: on the internet, and not a way to a private one.
 
 The ranges are those that IANA's special-purpose address registries (RFC 6890) do not call globally reachable, with
 multicast and what reaches IPv4 addresses. They are listed since what `is_global` says differs between Python releases.
@@ -51,7 +51,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_public(address: str) -> bool:
-    """Tell whether the text of an IP address is a public one. What is no address is not public."""
+    """Return whether the text of an IP address is a public one. Text that is not an address is not public."""
     try:
         ip = ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
 """Read the answers of a server within limits: of size, when unpacked, and of time.
 
-The limits hold whatever the server announces. Works with every version of the HTTP library that the SDK uses, which
-is imported nowhere here.
+The limits apply even if the server announces something else. Works with every version of the HTTP library that the SDK
+uses, which is imported nowhere here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PIECE = 1 << 18
 def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **options: Any) -> Any:
     """Return a client of the class `kind` (the SDK's default one), whose answers are limited.
 
-    `refused` is called with each answer that is no success; it may change the headers.
+    `refused` is called with each error answer; it may change the headers.
 
     The read timeout of a request is the time for its whole answer, not for one read, and `until` may shorten it. An
     answer that is streamed must begin in that time. Raises TimeoutError, or ApiError if the answer is too large.

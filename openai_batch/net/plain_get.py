@@ -1,6 +1,6 @@
 """Read a file from the address that a server redirects to, such as one in an object store.
 
-The address itself is the permission to read. So nothing of ours is sent: no key, no cookie, no header of a profile.
+The address itself is the permission to read. So it is requested without a key, a cookie or a header of a profile.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Check the next address. What else the answer says is not read: it may be without an end."""
+        """Check the next address. The body of the answer is not read: it may be endless."""
         fp.close()
         _check(newurl, self._schemes)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,4 +1,4 @@
-"""End what takes too long: a connection is cut when its time is over, however many bytes still arrive.
+"""Time limits: a connection is closed when its time is over, even if bytes still arrive.
 
 The timeouts of sockets and HTTP libraries are for one read each. A server that sends a byte now and then never
 exceeds them.
@@ -28,7 +28,7 @@ _DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 def deadline_in(seconds: float | None) -> float | None:
     """Return when `seconds` from now (None: any time) will be over, or the deadline that counts here if it is earlier.
 
-    The time is that of `time.monotonic`; None if there is no deadline. Raises UsageError for what is no number.
+    The time is that of `time.monotonic`; None if there is no deadline. Raises UsageError if it is not a number.
     """
     if seconds is not None and not isinstance(seconds, int | float):
         raise UsageError(f"timeout is {seconds!r}", hint="give a number of seconds, or None")
@@ -43,7 +43,7 @@ def until(deadline: float | None) -> contextlib.AbstractContextManager[None]:
 
 
 def untimed() -> contextlib.AbstractContextManager[None]:
-    """Within the block no deadline counts: what is sent there must not be broken off."""
+    """Within the block no deadline counts: its requests must not be interrupted."""
     return _set(None)
 
 
@@ -76,7 +76,7 @@ def within(seconds: float) -> float:
 
 
 def is_over() -> bool:
-    """Tell whether the deadline that counts here has passed."""
+    """Return whether the deadline that counts here has passed."""
     deadline = _DEADLINE.get()
     return deadline is not None and time.monotonic() >= deadline
 
@@ -92,7 +92,7 @@ class _Clock:
         self.over, self.ended = threading.Event(), threading.Event()
 
     def start(self) -> None:
-        """Start the clock, or start it anew."""
+        """Start the clock, or start it again."""
         if self._seconds is not None:
             self._deadline = min(time.monotonic() + self._seconds, self._end)
             if self._watcher.ident is None:
@@ -112,7 +112,7 @@ class _Clock:
 def cutting(sockets: Collection[socket.socket], seconds: float | None) -> Iterator[Callable[[], None]]:
     """Give a function that starts the clock: `seconds` later (None: never) the connections of `sockets` are cut.
 
-    Called again, it starts the clock anew. The end of the block stops it. Raises TimeoutError instead of the error of a
+    Each call starts the clock again. The end of the block stops it. Raises TimeoutError instead of the error of a
     connection that was cut.
     """
     clock = _Clock(sockets, seconds)
@@ -128,7 +128,7 @@ def cutting(sockets: Collection[socket.socket], seconds: float | None) -> Iterat
 
 
 def each_in_time(pieces: Iterable[bytes], sockets: Collection[socket.socket], seconds: float | None) -> Iterator[bytes]:
-    """Yield the pieces of an answer. The connections are cut if one takes longer, whatever arrives around it."""
+    """Yield the pieces of an answer. The connections are closed if one takes longer, even if other bytes arrive."""
     with cutting(sockets, seconds) as start:
         start()
         for piece in pieces:

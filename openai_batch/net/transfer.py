@@ -94,7 +94,7 @@ class _State:
         return bool(self.offset and (self.verified or (self.ranges and self.etag and self.total)))
 
     def resumes(self, response: DownloadResponse) -> bool:
-        """Tell whether `response` is the rest of the file. If it is, remember the total size."""
+        """Return whether `response` is the rest of the file. If it is, remember the total size."""
         total = response.total_from(self.offset)
         if self.verified:
             same = total is not None and self.total in (None, total)

@@ -1,4 +1,4 @@
-"""Providers: where a Batch API is, how its key is found, what it allows, and the calls to it.
+"""Providers: the URL of a Batch API, where its key is, its limits, and the calls to it.
 
     from openai_batch.providers import get_provider_by_name
 

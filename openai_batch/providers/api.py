@@ -77,7 +77,7 @@ class RemoteFile:
 
 
 class BatchApi:
-    """The calls to one provider. It has no state but the connection.
+    """The calls to one provider. Its only state is the connection.
 
     `client` is a client to use instead of one made from the profile. `starting` is called with the progress of
     starting the local provider's server: (what is prepared, bytes done, bytes in all or None).
@@ -103,7 +103,7 @@ class BatchApi:
         self._sdk()
 
     def again(self) -> BatchApi:
-        """Return the same calls with connections of their own, for another thread. The key is not read again."""
+        """Return the same calls with separate connections, for another thread. The key is not read again."""
         from .client import own_connections
 
         other = BatchApi(self.provider, client=self._client if self._client_given else None, starting=self._starting)
@@ -134,7 +134,7 @@ class BatchApi:
                 )
             return file
 
-        with untimed():  # it may be large, and would begin anew
+        with untimed():  # it may be large, and would start from the beginning
             return self._call("upload the input", request, timed=False)
 
     def create(
@@ -146,7 +146,7 @@ class BatchApi:
         metadata: Mapping[str, str] | None,
         token: str | None = None,
     ) -> BatchInfo:
-        """Send the request that creates a batch, which costs money, once. `create_once` decides what follows.
+        """Send the request that creates a batch, which costs money, once. `create_once` handles the result.
 
         `token` is the one in `metadata`, and the idempotency key if the profile has `idempotent_create`. Returns the
         batch if its answer, or the batch itself, shows that it was created from `input_file_id` or with `token`. Raises
@@ -174,7 +174,7 @@ class BatchApi:
             if exc.status in _CERTAINLY_NOT_CREATED:
                 raise
             raise OutcomeUnknown(str(exc)) from exc
-        if info.input_file_id is None:  # some answers hold little more than the id
+        if info.input_file_id is None:  # some answers contain little more than the id
             with contextlib.suppress(BatchError):
                 info = self.get(info.id)
         if info.input_file_id is None and token and has_token(info.metadata, token):
@@ -186,8 +186,8 @@ class BatchApi:
     def respond(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """Send one request outside of a batch, at the full price; return the HTTP status and the body of the answer.
 
-        It is sent once, without the SDK's tries, since it may have been paid if no answer came, or none that can be
-        read: that is an UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
+        It is sent once, without the SDK's retries: if there is no answer, or none that can be read, it may have been
+        paid. That is an UnreachableError with `sent`. Raises AuthError, and ApiError for a redirect, too.
         """
         import openai
 
@@ -253,7 +253,7 @@ class BatchApi:
             on_cut(len(seen))
 
     def models(self) -> tuple[list[str], float | None]:
-        """Return the names of the models that the provider lists, and the time by its clock if it tells that."""
+        """Return the names of the models that the provider lists, and the time by its clock if it is known."""
 
         def request(client: OpenAI) -> tuple[list[str], float | None]:
             answer = client.models.with_raw_response.list(timeout=READ_TIMEOUT)
@@ -268,7 +268,7 @@ class BatchApi:
         return self._call("list the models", request)
 
     def has_ranges(self, file_id: str) -> bool:
-        """Tell whether a download of this file could continue where it was interrupted. No content is read."""
+        """Return whether a download of this file could continue where it was interrupted. No content is read."""
         with self._reading(file_id, 0, None) as whole:
             etag = whole.headers.get("etag")
         if not etag:
@@ -385,7 +385,7 @@ class BatchApi:
     def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], list[str | None], bool]:
         """Return one page of the account's batches, and the cursors to try for the next page; none at the end.
 
-        The last value tells whether there is a next page: the server says so, or the page is full.
+        The last value says whether there is a next page: the server says so, or the page is full.
         """
 
         def request(client: OpenAI) -> tuple[list[BatchInfo], list[str | None], bool]:
@@ -399,11 +399,11 @@ class BatchApi:
             for entry in entries:
                 with contextlib.suppress(ValueError, AttributeError):
                     batches.append(read_batch(entry, self.provider.status_map))
-            # A full page may be followed by another one, whatever the server says.
+            # A full page may be followed by another one, even if the server says no.
             goes_on = answer.get("has_more") is True or len(entries) >= limit
             if not batches or (answer.get("has_more") is False and not goes_on):
                 return batches, [], False
-            named = answer.get("last_id")  # some cursors are no ids
+            named = answer.get("last_id")  # some cursors are not ids
             ids = [named, batches[-1].id] if isinstance(named, str) and named else [batches[-1].id]
             return batches, list(dict.fromkeys(ids)), goes_on
 
@@ -418,7 +418,7 @@ class BatchApi:
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
-            # A client of its own: others may use the provider's, and must not find it closed.
+            # A separate client: others may use the provider's, which must stay open.
             self._client = self.provider.new_client(self._starting)
         return self._client
 

@@ -97,7 +97,7 @@ def _ours(provider: Provider, doing: str, exc: Exception) -> BatchError | None:
 
 
 def _hide_sent_keys(exc: BaseException | None) -> None:
-    """Take the keys out of the requests that an exception, and those that led to it, keep.
+    """Remove the keys from the requests in an exception and its causes.
 
     Python keeps the exception that was being handled with the one that is raised, so programs that show or store errors
     would find them.
@@ -171,14 +171,14 @@ def _from_connection(provider: Provider, doing: str, exc: BaseException, keys: S
 
 
 def _reason(exc: BaseException) -> str:
-    """Return the text of an exception; of one of the system's, without its number."""
+    """Return the text of an exception; for system errors, without the number."""
     text = str(exc)
     plain = _ERRNO.sub("", text)
     return text if plain == text else plain[:1].lower() + plain[1:]
 
 
 def _server_message(exc: Any) -> str:
-    """Return the provider's own message, on one line, as far as one is shown and a key at its end may reach."""
+    """Return the provider's own message on one line, long enough to remove a key at its end."""
     body = exc.body
     if isinstance(body, dict):
         inner = body.get("error", body)

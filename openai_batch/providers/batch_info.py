@@ -1,7 +1,7 @@
 """Read a provider's batch object. Servers leave out different fields, and spell the statuses in different ways.
 
-This is the one place where ids, statuses, counts and times of a server are checked: what comes out of here can be
-stored, shown and put into a URL.
+This is the one place where ids, statuses, counts and times of a server are checked: its results can be stored, shown
+and put into a URL.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ STATUSES = ("validating", "in_progress", "finalizing", "cancelling", *FINISHED)
 """The standard words."""
 
 PHASES = ("in_progress", "finalizing", "cancelling")
-"""The statuses on the way to an end for which a batch shows when it came to them."""
+"""The statuses for which a batch shows when it reached them."""
 
 _LARGEST = 2**53
-"""A larger count is taken as absent."""
+"""A larger count is ignored."""
 
 _ID = re.compile(r"[\w.:/@=+~-]{1,512}", re.ASCII)
 """What an id looks like, with the characters that known servers use."""
 
 _FIRST, _LAST = 946_684_800.0, 4_102_444_800.0
-"""The years 2000 to 2099 in Unix seconds: any other time is taken as absent."""
+"""The years 2000 to 2099 in Unix seconds: any other time is ignored."""
 
 _UNITS = (1.0, 1e3, 1e6, 1e9)
 """What a time is divided by until it is plausible: some servers give milliseconds, microseconds or nanoseconds."""
@@ -116,7 +116,7 @@ class BatchInfo:
     created_at: float | None = None
     expires_at: float | None = None
     ended_at: float | None = None  # when it was completed, failed, expired or cancelled
-    phases: dict[str, float] = field(default_factory=dict)  # when it came to each of PHASES
+    phases: dict[str, float] = field(default_factory=dict)  # when it reached each of PHASES
     usage: dict[str, int] = field(default_factory=dict)  # tokens used, such as "total_tokens"
     raw: Any = field(default=None, compare=False, repr=False)  # the SDK's own object
 
@@ -127,7 +127,7 @@ class BatchInfo:
 
 
 def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = None, raw: Any = None) -> BatchInfo:
-    """Read a batch object. A value that is missing, null, empty or of a wrong type is taken as absent.
+    """Read a batch object. A value that is missing, null, empty or of a wrong type is ignored.
 
     `status_map` maps the provider's own status words to the standard ones. `raw` is the SDK's object of the batch.
     Raises ValueError if there is no id, or one with characters that no id has.
@@ -168,7 +168,7 @@ def standard_status(word: str) -> str:
 
 
 def unknown_status(word: str) -> str:
-    """Return what to say of a status word that we do not know."""
+    """Return the message about a status word that we do not know."""
     mapped = f'status_map = {{ "{word}" = "completed" }}'
     return f'the status "{word}" is not known, and counts as running; if it is an end, add {mapped} to the profile'
 
@@ -207,7 +207,7 @@ def _text(value: Any) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Return the start of `text` without lone surrogates: JSON may hold them, and SQLite and UTF-8 files cannot."""
+    """Return the start of `text` without lone surrogates: JSON may contain them, but SQLite and UTF-8 files cannot."""
     return text[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 

@@ -36,7 +36,7 @@ _OPENAI_FAMILIES = re.compile(
 
 
 def is_openai_model(model: str) -> bool:
-    """Tell whether `model` is one of OpenAI's models, or a fine-tune of one (`ft:…`)."""
+    """Return whether `model` is one of OpenAI's models, or a fine-tune of one (`ft:…`)."""
     return _OPENAI_FAMILIES.match(model) is not None
 
 

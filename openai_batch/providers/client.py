@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 _NO_KEY = "none"
-"""What the SDK, which demands a key, gets if there is none; it is not sent."""
+"""A placeholder for the SDK, which requires a key; it is not sent."""
 
 
 def make_client(
@@ -35,7 +35,7 @@ def make_client(
     """Return an SDK client that sends `key` and `headers` to `base_url`.
 
     Without a key it sends no Authorization header. It reaches a server on this machine without a proxy. One of the
-    local provider (`is_local`) sends nothing once the server has ended. Raises UsageError if `base_url` is no such URL.
+    local provider (`is_local`) sends nothing once the server has ended. Raises UsageError for another kind of URL.
     """
     from openai import Omit, OpenAI
 
@@ -55,9 +55,9 @@ def make_client(
 
 
 def own_connections(client: OpenAI) -> OpenAI:
-    """Return a copy of a client of `make_client` with connections of its own.
+    """Return a copy of a client of `make_client` with its own connections.
 
-    A request that takes too long cuts all connections of its client: those of other threads must not be among them.
+    A request that takes too long closes all connections of its client, so each thread needs its own.
     """
     hooks = [_without_authorization] if client.api_key == _NO_KEY else []
     return client.with_options(http_client=_http_client(str(client.base_url), hooks))
@@ -145,7 +145,7 @@ def _only_while_it_runs(request: Any) -> None:
 
 
 def _stop_hopeless_tries(response: Any) -> None:
-    """Keep the SDK from sending a request again that was refused for what lasts, or when the time will be over."""
+    """Keep the SDK from retrying a request after a lasting error, or when the time will be over."""
     lasts = response.status_code in PASSING and remedy(None, response.text)
     left = seconds_left(None)
     if lasts or (left is not None and (retry_after(response.headers) or 0.0) >= left):

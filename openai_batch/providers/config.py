@@ -1,7 +1,7 @@
-"""Provider profiles and settings from the configuration file, in TOML. It says where a key is, and never holds a key.
+"""Provider profiles and settings from the configuration file, in TOML. It says where a key is; it contains no key.
 
-provider = "acme"                      # used where -p is not given
-notify = ["bell"]                      # used where --notify is not given
+provider = "acme"                      # used if -p is not given
+notify = ["bell"]                      # used if --notify is not given
 
 [providers.acme]
 base_url = "https://api.acme.example/v1"
@@ -13,7 +13,7 @@ input = 0.25
 output = 1.0
 
 [providers.local]
-upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the built-in engine
+upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the embedded engine
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PROVIDER_VARIABLE = "OBATCH_PROVIDER"
 """The environment variable that names the default provider."""
 
 _SECRET_KEYS = ("api_key", "key", "token")
-"""Keys of a table that would hold the API key itself; they are errors."""
+"""Keys of a table that would contain the API key itself; they are errors."""
 
 
 class _LocalTable(msgspec.Struct, kw_only=True):
@@ -132,7 +132,7 @@ class Settings:
     """Where that name is from: the variable OBATCH_PROVIDER, or the path of the configuration file."""
 
     notify: tuple[str, ...] = ()
-    """Who is told when a job ends (`jobs/notify`)."""
+    """The notifications when a job ends (`jobs/notify`)."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The tables of the providers, as they are in the file."""
@@ -231,7 +231,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
 
 
 def _present(where: str, table: _LocalTable) -> dict[str, Any]:
-    """Return the fields that the file has. Raises ConfigError, which begins with `where`, for prices that are none."""
+    """Return the fields that the file has. Raises ConfigError, which begins with `where`, for invalid prices."""
     values = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
     if table.prices is not None:
         values["prices"] = {name: _prices(f"{where} prices.{name!r}", each) for name, each in table.prices.items()}

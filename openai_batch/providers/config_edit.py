@@ -43,7 +43,7 @@ def set_value(key: str, words: Sequence[str]) -> Path:
         set_value("providers.acme.models", ["acme/*", "other/*"])
 
     A word is read as TOML if that fits, else as a text; several words are a list. Raises ConfigError if the file would
-    be wrong with it; then it stays as it was.
+    then be invalid; it is not changed in that case.
     """
     names = _names(key)
     fault: ConfigError | None = None
@@ -123,7 +123,7 @@ def _names(key: str) -> list[str]:
 
 
 def _readings(names: Sequence[str], words: Sequence[str]) -> list[Any]:
-    """Return what the words of a value may mean, the likeliest first."""
+    """Return the possible meanings of a value, the most likely first."""
     if len(words) != 1:
         return [list(words)]
     (word,) = words
@@ -189,13 +189,13 @@ def _end(body: list[Any]) -> int:
 
 
 def _edit(change: Callable[[TOMLDocument], None]) -> Path:
-    """Change the file's document, and write it if it is still right."""
+    """Change the file's document, and write it if it is still valid."""
 
     def edited(path: Path, text: str) -> str:
         import tomlkit
         from tomlkit.exceptions import TOMLKitError
 
-        parse(path, text)  # it names the line of an error, and refuses what would take long
+        parse(path, text)  # it names the line of an error, and refuses files that take long to parse
         document = tomlkit.parse(text)
         try:
             change(document)
@@ -207,7 +207,7 @@ def _edit(change: Callable[[TOMLDocument], None]) -> Path:
 
 
 def _rewrite(change: Callable[[Path, str], str]) -> Path:
-    """Replace the file's text by what `change` makes of it, unless that is wrong. Returns the file's path."""
+    """Replace the file's text by the result of `change`, if that is valid. Returns the file's path."""
     path = paths.config_file()
     with locked(paths.private_dir(paths.state_dir()) / "config.lock"):
         text = change(path, read_text(path))

@@ -27,14 +27,14 @@ MAX_DOTS = 1000
 _TOP_KEYS = ("provider", "notify", "providers")
 
 _CLIENT_KEYS = frozenset({"chat_model", "embedding_model", "prices", "batch_discount"})
-"""Keys of `[providers.local]` that are no settings of its server."""
+"""Keys of `[providers.local]` that are not settings of its server."""
 
 
 def read_config() -> dict[str, Any]:
-    """Return what the configuration file has of `provider` (a string), `notify` (strings) and `providers` (dicts).
+    """Return the parts of the configuration file: `provider` (a string), `notify` (strings) and `providers` (dicts).
 
-    Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or holds anything else, or
-    if OBATCH_CONFIG names a file that does not exist.
+    Returns an empty dict if there is no file. Raises ConfigError if the file cannot be read or contains anything else,
+    or if OBATCH_CONFIG names a file that does not exist.
     """
     path = paths.config_file()
     if paths.config_is_chosen() and not path.exists():
@@ -43,7 +43,7 @@ def read_config() -> dict[str, Any]:
 
 
 def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of the file at `path` if it has only what belongs there. Raises ConfigError."""
+    """Return the content of the file at `path` if it has only known keys. Raises ConfigError."""
     for key in data:
         if key not in _TOP_KEYS:
             from openai_batch.files.typed_table import suggest
@@ -113,7 +113,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file in one step, with mode 0600. Raises ConfigError if it cannot be written."""
     from openai_batch.files.atomic import part_file, publish
 
-    path = path.resolve()  # a link stays, and its file is replaced
+    path = path.resolve()  # a link is kept, and its file is replaced
     try:
         make_private(path.parent)
         with part_file(path) as (handle, part):

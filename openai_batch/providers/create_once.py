@@ -36,7 +36,7 @@ _OLD_IN_A_ROW = 200
 seconds before the attempt. Clocks may differ by a day."""
 
 _MAX_TRIES = 4
-"""Requests that are sent at most while the provider does not know the new file yet."""
+"""How many requests are sent at most while the provider does not know the new file yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Attempt:
     def marked_metadata(self) -> dict[str, str]:
         """Return the metadata to send: our marks, then the user's own.
 
-        A batch of no job has a token alone, under another key, and only if there is room for it.
+        A batch without a job has only a token, under another key, and only if there is room for it.
         """
         own = dict(self.metadata or {})
         if self.marks is not None:
@@ -69,7 +69,7 @@ class Attempt:
         return own if len(own) >= MAX_METADATA else {JOBLESS_TOKEN: self.token} | own
 
     def made(self, batch: BatchInfo) -> bool:
-        """Tell whether this attempt created `batch`: it has the attempt's file or its token."""
+        """Return whether this attempt created `batch`: it has the attempt's file or its token."""
         return batch.input_file_id == self.file_id or has_token(batch.metadata, self.token)
 
 
@@ -120,13 +120,12 @@ def create(
 def reconcile(api: BatchApi, attempt: Attempt, *, sleep: Callable[[float], None] = time.sleep) -> BatchInfo:
     """Look for the attempt's batch until the provider's grace period is over, and return it.
 
-    Raises UncertainError if it is not found, also if the time is over before (`net/time_limit`); it may exist all the
-    same.
+    Raises UncertainError if it is not found, also if the time is over before (`net/time_limit`); it may exist anyway.
     """
     # The grace period: a request may arrive late, and a new batch may be listed late.
     grace = api.provider.create_timeout + api.provider.create_grace
-    # Another process may have sent the request, so the wall clock tells how long ago that was. The monotonic clock
-    # measures the rest of the wait, since somebody may set the wall clock meanwhile.
+    # Another process may have sent the request, so the wall clock shows how long ago that was. The monotonic clock
+    # measures the rest of the wait, since the wall clock may be changed in the meantime.
     deadline = time.monotonic() + min(grace, max(0.0, attempt.at + grace - time.time()))
     pauses = delays(_FIRST_PAUSE, longest=_LONGEST_PAUSE)
     while True:

@@ -1,4 +1,4 @@
-"""What a server really supports: its URL, models, list of batches and files. It only reads, which costs nothing."""
+"""Check what a server supports: its URL, models, list of batches and files. This only reads, and costs nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Finding:
     name: str
     """What was checked."""
     state: str
-    """`ok`, `failed` (jobs will not work), `warning` (something is missing or odd), or `unknown`."""
+    """`ok`, `failed` (jobs will not work), `warning` (something is missing or unusual), or `unknown`."""
     text: str
     """What was found."""
     hint: str = ""
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(slots=True)
 class ServerReport:
-    """What is known of a server."""
+    """What is known about a server."""
 
     findings: list[Finding] = field(default_factory=list)
     profile: dict[str, Any] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def echoes_metadata(listed: list[BatchInfo]) -> BatchInfo | None:
 
 
 def _can_start(report: ServerReport) -> bool:
-    """Tell whether the local server runs, or can start without a download."""
+    """Return whether the local server runs, or can start without a download."""
     from openai_batch.local import launch
     from openai_batch.local.model import is_downloaded
     from openai_batch.local.settings import LocalSettings
@@ -121,7 +121,7 @@ def _key_text(provider: Provider) -> str:
 
 
 def _check_models(api: BatchApi, report: ServerReport) -> bool:
-    """Ask for the models; tell whether the server can be asked for more."""
+    """Ask for the models; return whether the server can be asked for more."""
     provider = api.provider
     try:
         models, clock = api.models()

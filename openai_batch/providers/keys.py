@@ -1,6 +1,6 @@
 """Which key goes to which host: a key goes only to the host of its own profile's base URL.
 
-- `header_values` fills in the headers that hold a key; the configuration file names their variables.
+- `header_values` fills in the headers that contain a key; the configuration file names their variables.
 - `find_key` reads only what that profile names: the key itself, an environment variable, a command, or an entry of the
   system keyring.
 - `check_key_host` rejects a profile that would send OPENAI_API_KEY to another host than OpenAI's, or a key unencrypted
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 REFERENCE = "env:"
-"""Begins a header's value in the configuration file that is the name of an environment variable."""
+"""The prefix of a header's value that is the name of an environment variable."""
 
 _SECRET_HEADER = re.compile(
     r"(proxy-)?authorization|(set-)?cookie2?|(.*[-_])?(api[-_]?key|subscription[-_]key|access[-_]key|key|token|secret|password)",
@@ -61,7 +61,7 @@ def sdk_base_url() -> str:
 
 
 def is_secret(header: str, value: str = "") -> bool:
-    """Tell whether a header contains a key, by its name, or by how its value begins."""
+    """Return whether a header contains a key, by its name, or by how its value begins."""
     return bool(_SECRET_HEADER.fullmatch(header) or _SECRET_VALUE.match(value))
 
 
@@ -92,7 +92,7 @@ def references(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def hide_keys(given: str | None, variable: str | None, headers: Mapping[str, str]) -> None:
-    """Take the keys of a profile out of everything that is shown; one that a command prints is not known yet."""
+    """Hide the keys of a profile in everything that is shown; one that a command prints is not known yet."""
     hide_key(given or key_from_environment(variable) or "")
     variables = references(headers)
     for header, value in headers.items():
@@ -103,7 +103,7 @@ def hide_keys(given: str | None, variable: str | None, headers: Mapping[str, str
 
 
 def check_variable(where: str, name: str) -> None:
-    """Raise ConfigError if `name` cannot be that of an environment variable. It may be a key, and is not shown."""
+    """Raise ConfigError if `name` cannot be the name of an environment variable. It may be a key, and is not shown."""
     if not re.match(VARIABLE, name):
         raise ConfigError(
             f"{where} must name an environment variable, and not be a key",
@@ -148,14 +148,14 @@ def key_source(given: str | None, variable: str | None, command: Sequence[str], 
 
 
 def short_hash(text: str) -> str:
-    """Return a hash that tells texts apart and is too short to find the text."""
+    """Return a hash that distinguishes texts and is too short to find the text."""
     return hashlib.sha256(f"obatch {text}".encode()).hexdigest()[:12]
 
 
 def check_key_host(where: str, base_url: str, *, variables: Collection[str], elsewhere: bool, plain_http: bool) -> None:
     """Raise ConfigError if OPENAI_API_KEY would go to another host than OpenAI's, or a key would go unencrypted.
 
-    `where` begins the message; `variables` are where the profile's keys come from; `elsewhere` tells that a command or
+    `where` begins the message; `variables` are where the profile's keys come from; `elsewhere` says that a command or
     the keyring has one; `plain_http` allows a key to go unencrypted.
     """
     parts = urlsplit(base_url)
@@ -178,7 +178,7 @@ def find_key(
 
     That is `given`, else the value of `variable`, else what `command` prints, else what the system keyring has as
     `entry`. Returns None if all four are empty: then the provider needs no key. Raises AuthError if the key is missing,
-    or holds characters that no key has. The message never shows the key.
+    or has characters that no key has. The message never shows the key.
     """
     key = (given or "").strip() or key_from_environment(variable)
     if not key and command:

@@ -57,7 +57,7 @@ def known_providers() -> dict[str, Provider]:
 
 
 def is_known(provider: Provider) -> bool:
-    """Tell whether this is a built-in or configured provider, and not only a base URL that a program has given."""
+    """Return whether this is a built-in or configured provider, and not only a base URL that a program has given."""
     from .config import load
 
     profile = load().profiles.get(provider.name or "")
@@ -97,7 +97,7 @@ def get_provider_by_name(name: str) -> Provider:
 
 
 def _known_names(name: str, profiles: Iterable[str]) -> str:
-    """Return a hint with the nearest name, if there is one, and all names."""
+    """Return a hint with the most similar name, if there is one, and all names."""
     return f"{did_you_mean(name, profiles)} known providers: {', '.join(sorted(profiles))}".lstrip()
 
 

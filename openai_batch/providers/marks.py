@@ -1,4 +1,4 @@
-"""Our marks: they find a batch again without the registry, after a kill, or on another machine with the same key.
+"""Our marks: with them a batch is found without the registry, after a kill, or on another machine with the same key.
 
 A batch has them in its metadata. Its uploaded file has them in the name, since some servers drop metadata, or leave it
 out of their lists.
@@ -19,7 +19,7 @@ TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
 """The metadata key of an attempt's token, a random id."""
 
 JOBLESS_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
-"""The same for a batch that belongs to no job, so that it is never taken for a part of one."""
+"""The same for a batch without a job, so that it is never taken for a part of a job."""
 
 JOB = "obatch_job"
 """The metadata key of the other marks."""
@@ -41,7 +41,7 @@ _NAME = re.compile(rf"{OURS}-[0-9a-f]{{8}}")
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the marks of a batch say."""
+    """The content of the marks of a batch."""
 
     job: str
     """The random id of its job: 32 hexadecimal digits."""
@@ -66,12 +66,12 @@ class Marks:
         return {TOKEN: token, JOB: str(self)}
 
     def filename(self, token: str) -> str:
-        """Return the name under which a part's file is uploaded; the token makes it unlike any other."""
+        """Return the name under which a part's file is uploaded; the token makes it unique."""
         return f"{OURS}-{self}-{token}.jsonl"
 
 
 def is_ours(metadata: Mapping[str, str], filename: str | None = None) -> bool:
-    """Tell whether a batch with this metadata, or with an input file of this name, was created by this program."""
+    """Return whether a batch with this metadata, or with an input file of this name, was created by this program."""
     return (
         any(map(_is_own_key, metadata))
         or read_marks(metadata, filename) is not None
@@ -91,7 +91,7 @@ def read_marks(metadata: Mapping[str, str], filename: str | None = None) -> Mark
 
 
 def has_token(metadata: Mapping[str, str], token: str) -> bool:
-    """Tell whether a batch's metadata has the token of an attempt, under whatever key."""
+    """Return whether a batch's metadata has the token of an attempt, under any key."""
     return any(value.lower() == token for value in metadata.values())
 
 
@@ -119,7 +119,7 @@ def _plain(key: str) -> str:
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise UsageError if a user's metadata leaves no room for our marks, uses their names, or is no text."""
+    """Raise UsageError if a user's metadata leaves no room for our marks, uses their names, or is not text."""
     if len(metadata) > MAX_OWN_METADATA:
         raise UsageError(
             f"{len(metadata)} pairs of metadata: a batch may have {MAX_METADATA}, and obatch needs"

@@ -1,7 +1,7 @@
 """A client that is not the SDK's own, such as a mock in a program's tests, used by its plain methods.
 
 `api` asks the SDK for raw answers, which only the SDK has. `PlainClient` makes them from what the plain methods return,
-as far as 0.3.4 used them.
+if 0.3.4 used them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def usable(client: Any) -> Any:
 
 
 class PlainClient:
-    """Has of the SDK's client what `api` uses, and calls the plain methods of another one."""
+    """Has those parts of the SDK's client that `api` uses, and calls the plain methods of another client."""
 
     def __init__(self, client: Any) -> None:
         self.files = SimpleNamespace(

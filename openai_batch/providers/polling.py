@@ -72,7 +72,7 @@ def in_time(seconds: float | None) -> Iterator[None]:
 class Poller:
     """Poll until something has ended: ask inside `attempt()`, sleep for the seconds of `next_delay()`, ask again.
 
-    `schedule` yields the seconds between two polls. `warn` is called with a line of text about an error that may pass.
+    `schedule` yields the seconds between two polls. `warn` is called with a line of text about a temporary error.
     `timeout` is in seconds from now on. `max_access_errors` is MAX_ACCESS_ERRORS if not given.
     """
 
@@ -101,7 +101,7 @@ class Poller:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Poll inside this block. An error that may pass gives a warning and sets the next delay; others are raised.
+        """Poll inside this block. A temporary error gives a warning and sets the next delay; others are raised.
 
         A refused key (AuthError) or a missing batch (NotFoundError) is raised when it has come `max_access_errors`
         times in a row, and if the provider has answered before, has lasted MIN_ACCESS_OUTAGE seconds. A request ends

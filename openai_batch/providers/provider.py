@@ -1,4 +1,4 @@
-"""A provider profile: where a Batch API is, how its key is found, and what it allows."""
+"""A provider profile: the URL of a Batch API, where its key is, and its limits."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Provider:
     """Maps the provider's own status words, in lower case, to the standard ones."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """Extra headers for every request. A value `env:NAME` stands for the environment variable NAME."""
+    """Extra headers for every request. A value `env:NAME` means the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
     """A command, as a list of words, that prints the key."""
@@ -122,7 +122,7 @@ class Provider:
     """How many parts of a job are sent, asked for or downloaded at the same time, from 1 to 16."""
 
     prices: dict[str, Prices] = field(default_factory=dict)
-    """What models cost in a batch, by name or pattern; they count more than the known list prices."""
+    """What models cost in a batch, by name or pattern; they replace the list prices."""
 
     batch_discount: float | None = None
     """The share of the price of the same requests without a batch that a batch saves; None if it is not known."""
@@ -130,7 +130,7 @@ class Provider:
     api_key_keyring: str | None = None
     """The entry of the system keyring that holds the key, under the service `obatch`; needs the extra `keyring`."""
 
-    # A ClassVar is no dataclass field; `get_client` sets an attribute of the same name on the instance.
+    # A ClassVar is not a dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 
     def __str__(self) -> str:
@@ -188,7 +188,7 @@ class Provider:
 
             key = provider.resolve_key()
 
-        Raises AuthError if the key is missing, or holds characters that no key has.
+        Raises AuthError if the key is missing, or has characters that no key has.
         """
         return find_key(
             str(self),
@@ -218,7 +218,7 @@ class Provider:
 
     @property
     def has_key(self) -> bool:
-        """Whether a key can be asked for: it is set, or a command or the keyring gives it."""
+        """Whether there is a key: it is set, or a command or the keyring gives it."""
         return bool(self.api_key or self.api_key_command or self.api_key_keyring)
 
     @property
@@ -233,7 +233,7 @@ class Provider:
 
     @property
     def limits(self) -> Limits:
-        """What one batch input file may hold."""
+        """The limits of one batch input file."""
         return Limits(
             max_requests=self.batch_input_max_requests,
             max_bytes=self.batch_input_max_bytes,
@@ -243,7 +243,7 @@ class Provider:
         )
 
     def serves(self, model: str) -> bool:
-        """Tell whether one of the patterns in `models` matches `model`.
+        """Return whether one of the patterns in `models` matches `model`.
 
             provider.serves("gpt-4o-mini")
 
@@ -252,7 +252,7 @@ class Provider:
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
     def is_at(self, base_url: str) -> bool:
-        """Tell whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.
+        """Return whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.
 
             provider.is_at("https://api.openai.com/v1/")
 

@@ -1,4 +1,4 @@
-"""What to do about an error of a provider that trying again does not help against."""
+"""What to do about an error of a provider if trying again does not help."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ _REMEDIES = (
 
 
 def remedy(code: str | None, message: str) -> str:
-    """Return what to do about a provider's error that stays until somebody does it; an empty text for any other one."""
+    """Return what to do about a lasting error of a provider; an empty text for any other one."""
     text = f"{code or ''} {message}"
     return next((hint for pattern, hint in _REMEDIES if pattern.search(text)), "")

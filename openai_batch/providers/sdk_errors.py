@@ -32,7 +32,7 @@ def if_imported(error: BatchError, name: str) -> BatchError:
 
 
 class _Both(Exception):  # noqa: N818 - never raised by itself
-    """The first base of each class that has two: they would want other arguments."""
+    """The first base of each class that has two: they would need other arguments."""
 
     def __init__(self, *args: Any) -> None:
         Exception.__init__(self, *args)

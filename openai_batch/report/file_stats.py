@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from openai_batch.requests.source import Source
 
 _CONTENT = frozenset({"messages", "input", "prompt", "text_1", "text_2", "query", "documents"})
-"""Fields of a request's body that are what is asked."""
+"""Fields of a request's body with the question."""
 
 _ANY = Limits(max_requests=None, max_bytes=None, one_model=False, max_embedding_inputs=None)
 _PARAMETERS = 50
@@ -51,10 +51,10 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @dataclass(slots=True)
 class FileStats:
-    """What is in a file: of requests, or of results."""
+    """What is in a file of requests or results."""
 
     name: str
-    """What messages call the file."""
+    """The name of the file in messages."""
     n_bytes: int = 0
     """Its size in bytes, unpacked."""
     requests: int = 0
@@ -70,14 +70,14 @@ class FileStats:
     parameters: dict[str, Counter[str]] = field(default_factory=dict)
     """The parameters of the requests, with their values as JSON."""
     problems: Counter[str] = field(default_factory=Counter)
-    """What is wrong with the requests, by code, if they are sent to one endpoint."""
+    """The problems of the requests by code, if they are sent to one endpoint."""
     tally: Tally | None = None
     """How the results ended; None for a file of requests."""
     statistics: Statistics = field(default_factory=Statistics)
     """What is in the results."""
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return what it says in a few lines, as labels and texts."""
+        """Return a summary in a few lines, as labels and texts."""
         kind = "batch input file" if self.tally is None else "results"
         repeated = f"{count_text(self.repeated_ids, 'line', 'has')} an id that an earlier line has"
         found = [("file", self.name), ("kind", kind), ("bytes", f"{self.n_bytes:,}")]
@@ -103,7 +103,7 @@ class FileStats:
         return [*found, ("repeated ids", repeated if self.repeated_ids else "")]
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it."""
+        """Return its JSON record."""
         common = {
             "file": self.name,
             "kind": "requests" if self.tally is None else "results",
@@ -136,7 +136,7 @@ def file_stats(name: str) -> FileStats:
 
 
 def _has_results(source: Source) -> bool:
-    """Tell whether a file has results. Raises InputError if it has neither results nor requests."""
+    """Return whether a file has results. Raises InputError if it has neither results nor requests."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle, MAX_RESULT_BYTES):
             if number > _SNIFFED:

@@ -1,4 +1,4 @@
-"""Write a report as one HTML page: no network, no script but its own, and no text of others read as anything but text.
+"""Write a report as one HTML page: no network, no scripts except its own, and all other text is shown as text.
 
 The data is JSON in an element that browsers do not run. The page's policy allows only the scripts and the style with
 these hashes, so nothing in an answer can run, load or send anything.

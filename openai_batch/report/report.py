@@ -1,4 +1,4 @@
-"""`Report`: what became of a job."""
+"""`Report`: how a job ended."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ReportPart:
 
 @dataclass(slots=True)
 class Report:
-    """What became of a job: outcomes, causes, tokens, times, and the first answers. Times are Unix seconds."""
+    """How a job ended: outcomes, causes, tokens, times, and the first answers. Times are Unix seconds."""
 
     job: int
     """The job's number."""
@@ -85,7 +85,7 @@ class Report:
     ended_at: float | None
     """When its last batch ended; None if that is not known."""
     usage: dict[str, int]
-    """The tokens that its batches used, by kind, as far as the provider reports them."""
+    """The tokens that its batches used, by kind, if the provider reports them."""
     parts: list[ReportPart]
     """Its batches."""
     receipt: Receipt | None
@@ -124,7 +124,7 @@ class Report:
         return f"Job {self.job}" + (f" ({self.name})" if self.name else "")
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return what it says in a few lines, as labels and texts.
+        """Return a summary in a few lines, as labels and texts.
 
             for label, text in job.report().lines(): ...
 
@@ -148,7 +148,7 @@ class Report:
         ]
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it: all but the rows.
+        """Return its JSON record, without the rows.
 
             print(job.report().record()["outcomes"])
 
@@ -206,7 +206,7 @@ def statistics_lines(statistics: Statistics) -> list[tuple[str, str]]:
 
 
 def tally_record(tally: Tally) -> dict[str, Any]:
-    """Return what JSON says of how requests ended."""
+    """Return the JSON record of how requests ended."""
     return {
         "requests": tally.requests,
         "answered": tally.answered,
@@ -217,7 +217,7 @@ def tally_record(tally: Tally) -> dict[str, Any]:
 
 
 def causes_record(causes: list[Cause]) -> list[dict[str, Any]]:
-    """Return what JSON says of causes."""
+    """Return the JSON record of causes."""
     return [
         {
             "outcome": str(cause.outcome),

@@ -72,7 +72,7 @@ def build_request(params: Mapping[str, Any], endpoint: str | None = None) -> Req
 def request_line(custom_id: str, url: str, body: Mapping[str, Any]) -> bytes:
     """Return one line of a batch input file: compact UTF-8 JSON and a newline.
 
-    Raises InputError for values that JSON cannot express: NaN, infinities, half of a surrogate pair, other types.
+    Raises InputError for values that JSON cannot express: NaN, infinities, a lone surrogate, other types.
     """
     try:
         whole = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}

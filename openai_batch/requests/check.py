@@ -1,7 +1,7 @@
 """Check a batch input file, line by line, against what a provider accepts.
 
 Nothing here changes the file: lines are parsed only to check them, and the user's own bytes are sent.
-Memory holds one block of lines, and 8 bytes per id.
+In memory are one block of lines, and 8 bytes per id.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class _Checker:
         return row if report.problem_count == problems else None
 
     def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
-        """Count the requests of a chunk and return True; return False if a line needs a look by itself.
+        """Count the requests of a chunk and return True; return False if a line must be checked on its own.
 
         There are `before` lines before them. `end` is the byte offset after the last one's newline.
         """
@@ -188,7 +188,7 @@ class _Checker:
         return True
 
     def _models_fit(self, models: set[str | None]) -> bool:
-        """Tell whether these models need no problem and no new entry in the report."""
+        """Return whether these models need no problem and no new entry in the report."""
         if None in models and self._report.endpoint != "/v1/moderations":
             return False
         if self._limits.one_model:
@@ -236,7 +236,7 @@ class _Checker:
         return None
 
     def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
-        """Tell whether every parser reads the line in the same way."""
+        """Return whether every parser reads the line in the same way."""
         body = parsed.body if isinstance(parsed.body, dict) else {}
         try:
             too_deep = is_too_deep(raw, body)

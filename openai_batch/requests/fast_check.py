@@ -98,7 +98,7 @@ def count_inputs(url: object, inputs: object) -> int:
 
 
 def _may_repeat(line: bytes, request: _Request) -> bool:
-    """Tell whether the line is long enough to have a key of the request or of its body twice.
+    """Return whether the line is long enough to have a key of the request or of its body twice.
 
     The decoder keeps one value per key. So a line with a repeated key is longer than its decoded fields need, by the
     length of that key or more.

@@ -1,6 +1,6 @@
 """Find equal requests, among any number of them. Each request has a key: the hash of its endpoint and body.
 
-Keys are compared in partitions, and memory holds one partition at a time.
+Keys are compared in partitions, and only one partition at a time is in memory.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
 class Wanted:
     """Rows that are looked for among those of other jobs, by their keys.
 
-    Memory holds a filter, which sorts out nearly all rows that are not shared, and one partition of the keys.
+    In memory are a filter, which excludes nearly all rows that are not shared, and one partition of the keys.
     """
 
     def __init__(self, keys: Path, folder: Path, without: Callable[[int], bool] | None = None) -> None:
@@ -86,7 +86,7 @@ class Wanted:
         """Yield (row, row in `others`) for those of a file of keys that have the key of a row, in no order.
 
         With `once`, each such row of `others` is paired with the first row that has the key. Without it, the rows with
-        a key are paired one to one: the first with the first, and so on; the rest have no partner.
+        a key are paired one to one: the first with the first, and so on; the rest are not paired.
         """
         candidates = self._candidates(others)
         first = next(candidates, None)

@@ -25,7 +25,7 @@ JobInput = str | os.PathLike[str] | Requests | AsyncIterable[Mapping[str, Any]]
 """A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
 
 _SHOWN = 20
-"""How many requests that are wrong are named."""
+"""How many invalid requests are named."""
 
 _TEXTS = "openai_batch.start sends texts, and the rows of data frames"
 

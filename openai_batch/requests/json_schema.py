@@ -2,7 +2,7 @@
 
 Strict mode (OpenAI's guide to structured outputs): the top is an object. Every object lists its properties, requires
 all of them and forbids others. The only composition is `anyOf`, not at the top. An optional property may be null.
-What pydantic and others write is brought into this form, as the SDK does it for its own classes.
+Schemas of pydantic and others are converted to this form, like the SDK does for its own classes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def load_schema(path: Path) -> dict[str, Any]:
 def strict_schema(schema: Any, title: str, source: str) -> dict[str, Any]:
     """Return the `json_schema` for a request: name, schema and `strict`.
 
-    Objects that do not say so themselves require all of their properties and forbid others. Defaults are left out, and
+    Objects are changed to require all of their properties and forbid others. Defaults are left out, and
     `oneOf` becomes `anyOf`. `title` is the name, `source` says where the schema is from. Raises InputError with
     everything else that strict mode would refuse, as `source: place: problem`.
     """
@@ -85,7 +85,7 @@ def _not_fetched(address: str) -> Any:
 
 
 def _strict(node: Any, root: Any, inlined: tuple[str, ...] = (), depth: int = 0) -> Any:
-    """Return a schema in the form of strict mode, as far as it means the same. `inlined` are the references above."""
+    """Return a schema in the form of strict mode, if it has the same meaning. `inlined` are the references above."""
     if not isinstance(node, dict) or depth > MAX_DEPTH:
         return node
     made = {word: value for word, value in node.items() if word not in ("default", "discriminator")}
@@ -94,7 +94,7 @@ def _strict(node: Any, root: Any, inlined: tuple[str, ...] = (), depth: int = 0)
         del made["allOf"]
         made = {**single[0], **made}
     reference = made.get("$ref")
-    if isinstance(reference, str) and (len(made) > 1 or not depth):  # strict mode allows nothing beside it
+    if isinstance(reference, str) and (len(made) > 1 or not depth):  # strict mode allows nothing next to it
         target = _target(reference, root)
         if reference in inlined or not isinstance(target, dict):
             return {"$ref": reference}
@@ -104,7 +104,7 @@ def _strict(node: Any, root: Any, inlined: tuple[str, ...] = (), depth: int = 0)
 
 
 def _with_strict_parts(made: dict[str, Any], root: Any, inlined: tuple[str, ...], depth: int) -> dict[str, Any]:
-    """Make a schema that is no reference strict, and what is below it."""
+    """Make a schema that is not a reference strict, and all schemas in it."""
     if "oneOf" in made and "anyOf" not in made:
         made["anyOf"] = made.pop("oneOf")
     properties = made.get("properties")

@@ -60,7 +60,7 @@ class Source:
     path: Path
     """The file."""
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     origin: Path | None
     """The user's file if `path` is that file; None for a copy or a joined file."""
     line_origins: LineOrigins | None = None
@@ -106,7 +106,7 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
 
 
 def _hint_for(name: str, path: Path) -> str:
-    """Return what to do about an input that cannot be opened: the nearest name, if there is one."""
+    """Return what to do about an input that cannot be opened: the most similar name, if there is one."""
     if path.is_dir():
         return f"name the files in it, such as '{Path(name) / '*.csv'}'"
     with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def _hint_for(name: str, path: Path) -> str:
 
 
 def looks_like_requests(source: Source) -> bool:
-    """Tell whether one of the first lines looks like a request; prompts and tables have no such line.
+    """Return whether one of the first lines looks like a request; prompts and tables have no such line.
 
     Files that cannot be text also return True: the check says what they are.
     """

@@ -1,6 +1,6 @@
-"""Find JSON that parses here and may be refused or read differently elsewhere, and tell what is wrong with JSON.
+"""Find JSON that other parsers may refuse or read differently, and say what is wrong with JSON.
 
-JSON is refused elsewhere if it is nested too deeply, and read differently if a key is there twice.
+Other parsers refuse JSON that is nested too deeply, and differ if a key occurs twice.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def json_fault(raw: str | bytes, exc: Exception, remedy: str) -> tuple[str, str]
 
 
 def may_be_too_deep(raw: bytes) -> bool:
-    """Tell whether JSON has so many brackets that it may be nested too deeply; nearly no line has."""
+    """Return whether JSON has so many brackets that it may be nested too deeply; nearly no line has."""
     return len(raw) > 2 * MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
 
 
 def is_too_deep(raw: bytes, value: Any) -> bool:
-    """Tell whether `value`, parsed from `raw`, is nested more than MAX_DEPTH levels deep."""
+    """Return whether `value`, parsed from `raw`, is nested more than MAX_DEPTH levels deep."""
     if not may_be_too_deep(raw):
         return False
     level = [value]
@@ -67,7 +67,7 @@ def is_too_deep(raw: bytes, value: Any) -> bool:
 def repeated_key(raw: bytes, keys: Iterable[str]) -> str | None:
     """Return a key that occurs twice in the request or twice in its body, else None.
 
-    `keys` are the keys of both, once each. Parsers differ in which of the two values they use, so nobody could say what
+    `keys` are the keys of both, once each. Parsers differ in which of the two values they use, so it is unclear what
     was sent.
     """
     for key in keys:

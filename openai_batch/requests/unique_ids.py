@@ -1,4 +1,4 @@
-"""Find repeated ids. `IdHashes` only tells whether there are any; `unique_ids` also tells where each was seen first.
+"""Find repeated ids. `IdHashes` only shows whether there are any; `unique_ids` also shows where each was seen first.
 
 The message about a repeated `custom_id` is in `check`.
 """
@@ -41,7 +41,7 @@ _BINS = 256
 class IdHashes:
     """Finds out whether all ids of a file are different, with 8 bytes of memory per id.
 
-    It does not tell which ids are equal: `unique_ids` does, and is many times slower. Two ids with the same 64-bit hash
+    It does not show which ids are equal: `unique_ids` does, and is many times slower. Two ids with the same 64-bit hash
     count as equal, which happens in one of 37 million files of a million ids. The hashes are in 256 lists, by their
     last eight bits, so that only one list at a time must be made a set.
     """
@@ -57,11 +57,11 @@ class IdHashes:
             put[value % _BINS](value)
 
     def seen(self, custom_id: str, _place: str) -> None:
-        """Add one id. Unlike the function of `unique_ids`, this cannot tell where it was seen before."""
+        """Add one id. Unlike the function of `unique_ids`, this does not know where it was seen before."""
         self.add((custom_id,))
 
     def all_unique(self) -> bool:
-        """Tell whether no id was added twice."""
+        """Return whether no id was added twice."""
         return not self.repeated()
 
     def repeated(self) -> int:
@@ -70,10 +70,10 @@ class IdHashes:
 
 
 def _temporary_database(table: str) -> sqlite3.Connection:
-    """Make a temporary SQLite database with one table. Only this process sees it, and it ends with the connection."""
+    """Make a temporary SQLite database with one table. Only this process sees it; it ends with the connection."""
     import sqlite3
 
-    database = sqlite3.connect("", isolation_level=None)  # no name: SQLite deletes it by itself
+    database = sqlite3.connect("", isolation_level=None)  # no name: SQLite deletes it
     database.execute("PRAGMA journal_mode = OFF")
     database.execute("PRAGMA synchronous = OFF")
     database.execute(table)

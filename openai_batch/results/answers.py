@@ -1,6 +1,6 @@
-"""Find the answer in the body of a response, for every kind of request: what the model said, and nothing else.
+"""Find the answer in the body of a response, for every kind of request.
 
-Reasoning, commentary and the envelope are left out. Tool calls, pictures and other values that are no text are kept.
+Reasoning, commentary and the envelope are left out. Tool calls, images and other values that are not text are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 _DECLINED = frozenset({"content_filter", "refusal", "safety", "prohibited_content", "recitation", "blocklist", "spii"})
 
-# What a message has beside its content that is no part of the answer.
+# The fields of a message, besides its content, that are not part of the answer.
 BESIDE = frozenset(
     {"role", "content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "thinking", "name", "id"}
     | {"annotations", "prefix", "provider_specific_fields", "phase", "status", "type", "stop_reason", "thinking_blocks"}
@@ -32,7 +32,7 @@ _THOUGHTS = frozenset({"reasoning", "compaction"})
 _TEXTS = frozenset({None, "text", "output_text"})
 _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text", "redacted_thinking"})
 
-# What surrounds the answer in the body of any endpoint.
+# The fields around the answer in the body of any endpoint.
 _ENVELOPE = frozenset(
     {"id", "object", "model", "created", "created_at", "usage", "error", "status", "system_fingerprint", "service_tier"}
     | {"provider", "meta", "logprobs", "languages"}
@@ -42,7 +42,7 @@ _THINKING = re.compile(r"\s*<(think|thinking|thought|reasoning)>.*?</\1>\s*", re
 
 @dataclass(slots=True)
 class Answer:
-    """What a body says."""
+    """The content of a body."""
 
     value: Any = None
     """The answer: a text, a number, a vector, an object; a list if there are several; None if there is none."""
@@ -51,7 +51,7 @@ class Answer:
     finish_reason: str | None = None
     """Why the answer ends; of several choices, the reason that matters most."""
     refusal: str | None = None
-    """The words with which the model declined; None if it did not. They are empty if it was a filter."""
+    """The text of the model's refusal; None if there is none, empty if a filter refused."""
     cut: bool = False
     """Whether the answer ends early."""
     failure: Any = None
@@ -59,7 +59,7 @@ class Answer:
 
 
 def answer_in(body: Any) -> Answer:
-    """Return the answer in the body of a response that is a success as far as HTTP can tell."""
+    """Return the answer in the body of a response that is a success by its HTTP status."""
     if isinstance(body, str):
         return Answer(body, (body,))
     if not isinstance(body, dict):
@@ -73,7 +73,7 @@ def answer_in(body: Any) -> Answer:
 
 
 def _several(answers: list[Answer]) -> Answer:
-    """Return one answer for several choices. A failed choice beside others makes the answer a cut one."""
+    """Return one answer for several choices. If some choices failed, the answer is a cut one."""
     if len(answers) == 1:
         return answers[0]
     failed = [answer for answer in answers if answer.failure is not None]
@@ -108,7 +108,7 @@ def _choice(choice: Any) -> Answer:
 
 
 def _message(message: Any) -> Answer:
-    """Return the answer in a chat message: its text, and the tool calls and other values beside it."""
+    """Return the answer in a chat message: its text, tool calls and other values."""
     if not isinstance(message, dict):
         return _text(message)
     words, others, refusals = _content(message.get("content"))
@@ -144,7 +144,7 @@ def _content(content: Any) -> tuple[list[str], list[Any], list[str]]:
 
 
 def _response(body: dict[str, Any]) -> Answer:
-    """Return the answer in a response object: its final messages, and the calls beside them."""
+    """Return the answer in a response object: its final messages and calls."""
     details = body.get("incomplete_details")
     reason = _word((details.get("reason") if isinstance(details, dict) else None) or body.get("status"))
     items = body["output"] if isinstance(body["output"], list) else [{"content": body["output"]}]
@@ -177,7 +177,7 @@ def _response(body: dict[str, Any]) -> Answer:
 
 
 def _payload(body: dict[str, Any]) -> Answer:
-    """Return the answer in any other body: what it has beside its envelope."""
+    """Return the answer in any other body: all of it except the envelope."""
     data = body.get("data")
     if isinstance(data, list) and data and all(isinstance(item, dict) for item in data):
         for name in ("embedding", "score"):

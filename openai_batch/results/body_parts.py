@@ -1,4 +1,4 @@
-"""Parts of a response's body for those who want more than the answer: choices, tool calls, reasoning."""
+"""Other parts of a response's body: choices, tool calls, reasoning."""
 
 from __future__ import annotations
 

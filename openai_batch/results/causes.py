@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from .outcome import Outcome, Verdict
 
 MOST = 500
-"""How many causes are told apart; all later ones are one group."""
+"""How many causes are distinguished; all later ones are one group."""
 
 SAMPLES = 3
 """How many ids each cause remembers."""
 
-# What differs in messages from request to request: quoted texts, numbers, and ids such as req_8f3a2b1c.
+# The parts of messages that differ between requests: quoted texts, numbers, and ids such as req_8f3a2b1c.
 _CHANGING = re.compile(r"""'[^']*'|"[^"]*"|\b(?=[\w-]*\d)[\w-]+""")
 
 

@@ -1,4 +1,4 @@
-"""How numbers are distributed, in little memory: each is rounded to three digits, and counted."""
+"""The distribution of numbers. Each number is rounded to three digits and counted, so it needs little memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Distribution:
     _counts: Counter[float] = field(default_factory=Counter)
 
     def add(self, value: Any) -> None:
-        """Count a number; anything else that a server sends in its place is left out."""
+        """Count a number; other values that a server sends are ignored."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
             return
         self.least = min(self.least, value) if self.count else value
@@ -47,7 +47,7 @@ class Distribution:
     def bars(self, most: int = 20) -> list[tuple[float, float, int]]:
         """Return at most `most` bars of a histogram: where each begins and ends, and how many numbers are in it.
 
-        All are equally wide, but the last one has the largest hundredth too if that lies far away.
+        All are equally wide, but the last one includes the largest hundredth if those numbers are much larger.
         """
         if not self.count:
             return []
@@ -65,7 +65,7 @@ class Distribution:
         ]
 
     def record(self) -> dict[str, Any] | None:
-        """Return what JSON says of it; None if there are no numbers."""
+        """Return its JSON record; None if there are no numbers."""
         if not self.count:
             return None
         return {

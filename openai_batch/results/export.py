@@ -2,7 +2,7 @@
 
 A row has the custom id, the columns of the table that the request was made from, the fields of a JSON answer if asked
 for, and RESULT_COLUMNS. All columns are known only at the end, so the rows are first written to a temporary file.
-Memory holds one row (for Parquet, a group of rows), and the disk holds two copies.
+Only one row (for Parquet, a group of rows) is in memory, and two copies are on the disk.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FIXED = {"prompt_tokens": parquet_file.INTEGER, "completion_tokens": parquet_fi
 
 
 def form_of(name: str | Path | None, wanted: str | None, default: str = RAW) -> str:
-    """Return the form `wanted`, or the form that the ending of `name` says, or `default`. Raises UsageError."""
+    """Return the format `wanted`, or that of the ending of `name`, or `default`. Raises UsageError."""
     if wanted is not None and wanted not in FORMS:
         raise UsageError(f"--as {wanted} is not known", hint=f"the forms are {', '.join(FORMS)}")
     if wanted is None and name is not None:

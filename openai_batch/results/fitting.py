@@ -1,4 +1,4 @@
-"""Judge answers by the JSON schema that their requests ask for: one that does not fit is an error, and no value."""
+"""Check answers against the JSON schema that their requests ask for: one that does not fit is an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INVALID = "invalid_answer"
 def judge_by(schema: dict[str, Any]) -> Judge:
     """Return a function that reads a result line, and turns a success that does not fit the schema into an error.
 
-    Tool calls and other answers without a text stay what they are.
+    Tool calls and other answers without a text are not changed.
     """
     problem_of = checker(schema)
 
@@ -37,7 +37,7 @@ def judge_by(schema: dict[str, Any]) -> Judge:
 
 
 def fitting(result: Result, problem_of: Callable[[dict[str, Any]], str | None]) -> Result:
-    """Return a success as it is, or as an error if it is no JSON object or `problem_of` its fields tells a problem."""
+    """Return a success as it is, or as an error if it is not a JSON object or `problem_of` its fields is a problem."""
     fields = fields_of(result.texts)
     problem = "the answer is not a JSON object" if fields is None else problem_of(fields)
     return result if problem is None else invalid(result, problem)

@@ -26,7 +26,7 @@ INPUT_TOKENS, OUTPUT_TOKENS = ("prompt_tokens", "input_tokens"), ("completion_to
 
 
 def flat(result: Result) -> tuple[Any, ...]:
-    """Return the values of a result for RESULT_COLUMNS. If the model declined, its words are the answer."""
+    """Return the values of a result for RESULT_COLUMNS. If the model refused, the text of the refusal is the answer."""
     error = result.error
     model = result.body.get("model") if isinstance(result.body, dict) else None
     return (
@@ -46,7 +46,7 @@ def token_counts(result: Result) -> tuple[Any, Any]:
 
 
 def cell_of(answer: Any) -> Any:
-    """Return an answer for one cell: objects, and lists that hold some, as JSON text; other values as they are."""
+    """Return an answer for one cell: objects, and lists with objects, as JSON text; other values as they are."""
     return msgspec.json.encode(answer).decode() if _has_object(answer) else answer
 
 

@@ -35,7 +35,7 @@ MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read, in bytes. Lines can be long, since they can contain images and vectors."""
 
 _SHOWN = 8_000
-"""Bytes of a line that is no result that are read to show its beginning."""
+"""How many bytes of a line that is not a result are read, to show its beginning."""
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
@@ -43,7 +43,7 @@ _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 _BLOCK = 1 << 18
 
 RAW_HINT = "obatch download --raw FOLDER fetches the provider's own files as they are"
-"""What to do where the results cannot be read."""
+"""What to do if the results cannot be read."""
 
 
 class Place(msgspec.Struct, gc=False):
@@ -66,7 +66,7 @@ class Places(dict[str, Place]):
         """The tokens of all results, by model."""
 
     def put(self, custom_id: str, place: Place) -> None:
-        """Add a result. A line without a response and an error is none."""
+        """Add a result. A line without a response and an error is not a result."""
         if place.outcome is Outcome.MISSING:
             return
         known = self.get(custom_id)
@@ -86,8 +86,8 @@ class Places(dict[str, Place]):
 def index(stream: BinaryIO, number: int, name: str, places: Places, tally: Tally, judge: Judge = Result.of) -> None:
     """Add the place of each result of `stream` to `places`. A better result takes the place of another one of its id.
 
-    `number` is the number of the stream, `name` its name for messages. `judge` reads a line; `Result.of` is asked only
-    for a line that is no plain success. Lines that are not results are counted. Raises DownloadError if no line is a
+    `number` is the number of the stream, `name` its name for messages. `judge` reads a line; `Result.of` is called only
+    for a line that is not a plain success. Lines that are not results are counted. Raises DownloadError if no line is a
     result: then the download is not the provider's file.
     """
     collector = _PlaceCollector(number, name, places, tally, judge)
@@ -117,7 +117,7 @@ def _block(stream: BinaryIO, offset: int) -> bytes:
 
 
 def _parsed(block: bytes, decode: Callable[[bytes], list[TypedLine]]) -> tuple[list[TypedLine], list[bytes]] | None:
-    """Return the parsed lines of a block, and the lines; None if a line must be read by itself."""
+    """Return the parsed lines of a block, and the lines; None if a line must be read on its own."""
     raws = block.split(b"\n")
     raws.pop()
     # The parser treats a line break like a space, so it does not check that each line is one value. This checks it:
@@ -156,7 +156,7 @@ class _PlaceCollector:
         self._places = places
         self._tally = tally
         self._judge = judge
-        self._look_at_all = judge != Result.of  # a look at what was asked is needed for each
+        self._look_at_all = judge != Result.of  # each needs a check against its request
         self._read = self._skipped = 0
         self._first = ""  # the first line that is not a result
 
@@ -183,7 +183,7 @@ class _PlaceCollector:
             return
         self._read += 1
         body = result.body if isinstance(result.body, dict) else {}
-        answered = result.outcome.answered or result.answer is not None  # one that does not fit is billed, too
+        answered = result.outcome.answered or result.answer is not None  # one that does not fit is billed too
         usage = TokenCounts.of(given) if (given := body.get("usage")) else None
         add_usage(self._places.usage, body.get("model"), usage, answered=answered)
         self._places.put(result.custom_id, Place(self._stream, begin, len(raw), result.outcome))
@@ -226,7 +226,7 @@ def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
 def as_received(streams: list[BinaryIO], places: Places, tally: Tally, judge: Judge = Result.of) -> Iterator[bytes]:
     r"""Yield the result lines of a batch whose input is not known, in the order of its files, each ended by `\n`.
 
-    An id may have been asked for more than once: then each of its answers is yielded.
+    If an id was used more than once, each of its answers is yielded.
     """
     read = reader(streams)
     for custom_id, best in places.items():

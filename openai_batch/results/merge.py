@@ -1,4 +1,4 @@
-"""Put the results of a job's parts in the order of its input. Memory holds the ids of one part at a time.
+"""Put the results of a job's parts in the order of its input. Only the ids of one part at a time are in memory.
 
 Parts that are consecutive ranges of the input are read one after the other. Other parts (requests sorted by model) are
 first written to files in the order of their rows, and then merged row by row. A success replaces an error.

@@ -10,11 +10,11 @@ class Outcome(StrEnum):
     """How a request ended."""
 
     SUCCESS = "success"
-    """The model gave its whole answer."""
+    """The answer is complete."""
     CUT = "cut"
     """The answer ends early, most often at the limit of tokens."""
     REFUSED = "refused"
-    """The model or a filter declined."""
+    """The model or a filter refused."""
     ERROR = "error"
     """The request failed."""
     MISSING = "missing"
@@ -22,7 +22,7 @@ class Outcome(StrEnum):
 
     @property
     def answered(self) -> bool:
-        """Whether the request has an answer, if only a part of one or a refusal."""
+        """Whether the request has an answer; a part of one and a refusal count too."""
         return self in (Outcome.SUCCESS, Outcome.CUT, Outcome.REFUSED)
 
     @property
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
     outcome: Outcome
     """How it ended."""
     cause: str = ""
-    """Why it is no success: a code, and a message after a colon. Empty for a success."""
+    """Why it is not a success: a code, and a message after a colon. Empty for a success."""
     retryable: bool = False
     """Whether sending it again can help."""
 

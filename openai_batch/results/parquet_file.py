@@ -1,4 +1,4 @@
-"""Write rows as a Parquet file with DuckDB, in groups of rows: memory holds one group."""
+"""Write rows as a Parquet file with DuckDB, in groups of rows; only one group is in memory."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class _Response(msgspec.Struct, gc=False):
 
 
 class TypedLine(msgspec.Struct, gc=False):
-    """The fields of a result line that tell a plain success from anything else."""
+    """The fields of a result line that distinguish a plain success from other results."""
 
     custom_id: str
     response: _Response | None = None
@@ -72,7 +72,7 @@ _PLAIN_ENDS = ("stop", "tool_calls", "function_call", None)
 
 
 def plain_body(line: TypedLine) -> _Body | None:
-    """Return the body of a success as `Result` judges it; None if the typed fields do not show a success."""
+    """Return the body of a success by the rules of `Result`; None if the typed fields do not show a success."""
     response = line.response
     if response is None or line.error or type(response.status_code) is not int or response.status_code != _OK:
         return None
@@ -157,7 +157,7 @@ def plain_row(line: bytes) -> PlainRow | None:
     body = read.response.body
     message = body.choices[0].message
     answer = message.get("content")
-    # A text that begins with a tag may begin with the model's thoughts.
+    # A text that begins with a tag may begin with reasoning.
     if type(answer) is not str or message.get("refusal") or answer.lstrip()[:1] == "<":
         return None
     for name, value in message.items():

@@ -1,4 +1,4 @@
-"""Why a request failed: the provider's code and words, wherever its error has them, and whether a new try can help."""
+"""Why a request failed: the provider's code and message, in errors of any shape, and whether a new try can help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openai_batch.hidden_keys import beginning
 _QUOTED = 200
 """The most characters of a message in a cause."""
 
-# Codes that say that the request was declined because of its content.
+# Codes for a request that was refused because of its content.
 _DECLINED = re.compile(
     r"content_?filter|content_?policy|invalid_prompt|moderation_?blocked|responsibleai|policy_?violation|refus",
     re.IGNORECASE,
@@ -24,13 +24,13 @@ _HOPELESS = re.compile(
     r"|invalid_value|unsupported|unknown_parameter|model_not_found|does not exist",
     re.IGNORECASE,
 )
-# HTTP client errors that may pass by themselves.
+# HTTP client errors that may be temporary.
 _PASSING = frozenset({408, 409, 425, 429})
 
 # Where a message is, in an error or in a body.
 _MESSAGES = ("message", "detail", "msg", "error_message", "reason", "errors", "error")
 
-# The words of a body that says itself that it is no answer, in its `status`.
+# The values of `status` in a body that is not an answer.
 _UNFINISHED = frozenset({"failed", "cancelled", "canceled", "expired", "queued", "in_progress", "error"})
 
 
@@ -41,7 +41,7 @@ class ResultError:
     code: str | int | None
     """The provider's code, or else the HTTP status."""
     message: str
-    """The provider's own words; empty if there are none."""
+    """The provider's own message; empty if there is none."""
     retryable: bool
     """Whether sending the request again can help."""
     status: int | None = None
@@ -49,7 +49,7 @@ class ResultError:
 
     @property
     def declined(self) -> bool:
-        """Whether the request was declined because of its content."""
+        """Whether the request was refused because of its content."""
         return isinstance(self.code, str) and _DECLINED.search(self.code) is not None
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ def own_failure(body: Any) -> Any:
 
 
 def has_content(value: Any) -> bool:
-    """Tell whether an error says anything: it is not empty, and not an object whose members all are."""
+    """Return whether an error contains anything: it is not empty, and not an object with only empty members."""
     if isinstance(value, dict):
         return any(has_content(item) for item in value.values())
     return bool(value)

@@ -1,4 +1,4 @@
-"""One request's result: a result line, read and judged. This is the only place that judges one."""
+"""The result of one request: reads a result line and decides its outcome. This is the only place that does so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Judge: TypeAlias = "Callable[[bytes], Result]"
-"""Reads a result line, and judges it: `Result.of`, or that and a look at what was asked (`fitting`)."""
+"""Reads a result line and decides its outcome: `Result.of`, or with a check against the request (`fitting`)."""
 
 _SHOWN = 80
 """The most characters of an answer in a result's `repr`."""
@@ -48,10 +48,9 @@ class Result:
     texts: tuple[str, ...] = ()
     """The texts that the model wrote as its answer: one for each choice or message."""
     finish_reason: str | None = None
-    """Why the answer ends, in the provider's word; of several choices, the reason that matters most."""
+    """Why the answer ends, in the provider's word; of several choices, the most important reason."""
     refusal: str | None = None
-    """The words with which the model or a filter declined; empty if there are none, None if the request was not
-    refused."""
+    """The text of the refusal; empty if there is none, None if the request was not refused."""
     error: ResultError | None = None
     """Why the request failed, or was refused with an error: `code`, `message`, `retryable`; as text a summary."""
     usage: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +63,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether the request succeeded: the answer is there, and whole."""
+        """Whether the request succeeded: the answer is there and complete."""
         return self.outcome is Outcome.SUCCESS
 
     @property
@@ -97,7 +96,7 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """The answer as a person reads it in a list: a vector by its length, a failure by its cause."""
+        """The answer as shown in a list: a vector by its length, a failure by its cause."""
         if self.outcome.answered and isinstance(self.answer, list) and set(map(type, self.answer)) == {float}:
             return f"[{count_text(len(self.answer), 'number')}]"
         answer = self.text if self.outcome.answered else None
@@ -190,7 +189,7 @@ def _status(result: ResultLine) -> int | None:
 
 
 def _body(body: Any) -> Any:
-    """Return a body that is a string of JSON as what it holds; plain text stays what it is."""
+    """Return the content of a body that is a string of JSON; plain text is not changed."""
     if not isinstance(body, str) or not body.lstrip().startswith(("{", "[", '"')):
         return body
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MISSING = "obatch_missing"
-"""The key of a line of our own, for a request that has no result."""
+"""The key of a generated line for a request that has no result."""
 
 
 class Response(msgspec.Struct):
@@ -39,7 +39,7 @@ class ResultLine(msgspec.Struct):
     error: Any = None
     """The error, if there is one: an object, or text."""
     missing: str | None = msgspec.field(default=None, name=MISSING)
-    """In a line of our own: why there is no result."""
+    """In a generated line: why there is no result."""
 
 
 class _Id(msgspec.Struct):
@@ -58,7 +58,7 @@ _DIGITS = 600
 """The most digits of a whole number that every Python reads, however it is configured."""
 
 UNREADABLE = (ValueError, RecursionError)  # the errors of msgspec and of Unicode are ValueErrors
-"""What is raised for a line that is not what it should be."""
+"""The errors that are raised for an invalid line."""
 
 
 def read_line(line: bytes) -> ResultLine:
@@ -75,7 +75,7 @@ def read_line(line: bytes) -> ResultLine:
 
 
 def read_json(text: bytes | str) -> Any:
-    """Parse whatever Python's parser reads. Half of a surrogate pair, which no file can hold, becomes U+FFFD.
+    """Parse everything that Python's parser reads. A lone surrogate, which no file can hold, becomes U+FFFD.
 
     A number that is too long for Python is infinite. Raises one of UNREADABLE.
     """
@@ -90,7 +90,7 @@ def _whole(text: str) -> int | float:
 
 
 def _check_depth(raw: bytes, value: Any) -> None:
-    """Raise ValueError if JSON is nested too deeply: whoever reads it then must not depend on Python's own limit."""
+    """Raise ValueError if JSON is nested too deeply: so that readers do not depend on Python's own limit."""
     if is_too_deep(raw, value):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 

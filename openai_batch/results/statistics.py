@@ -1,4 +1,4 @@
-"""What the results of a job or a file have in them: why answers end, models, tokens, lengths. Memory stays small."""
+"""Statistics of the results of a job or a file: why answers end, models, tokens, lengths. They need little memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .result import Result
 
 _NAMES = 100
-"""How many different names are counted by themselves; a server can send any text."""
+"""How many different names are counted separately; a server can send any text."""
 
 _LENGTH = 200
 """Characters of a name that are kept."""
@@ -24,7 +24,7 @@ OTHER = "(other)"
 
 @dataclass(slots=True)
 class Statistics:
-    """What is in results, counted one result at a time."""
+    """Statistics of results, counted one result at a time."""
 
     finish_reasons: Counter[str] = field(default_factory=Counter)
     """Why the answers end, in the provider's words."""
@@ -56,7 +56,7 @@ class Statistics:
             self.answered_after.add(max(0, made - span[0]))
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON says of it."""
+        """Return its JSON record."""
         return {
             "finish_reasons": dict(self.finish_reasons.most_common()),
             "models": dict(self.models.most_common()),

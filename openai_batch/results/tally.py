@@ -57,7 +57,7 @@ class Tally:
 
     @property
     def answered(self) -> int:
-        """Requests with an answer, if only a part of one or a refusal."""
+        """Requests with an answer; a part of one and a refusal count too."""
         return sum(count for outcome, count in self.outcomes.items() if outcome.answered)
 
     @property

@@ -35,7 +35,7 @@ class TokenCounts(msgspec.Struct, gc=False):
 
     @classmethod
     def of(cls, usage: Any) -> TokenCounts:
-        """Return what any JSON value says; details that are no objects count as none."""
+        """Return the usage in any JSON value; details that are not objects are ignored."""
         if not isinstance(usage, dict):
             return cls()
         details = {key: value for key, value in usage.items() if key.endswith("_details")}
@@ -68,7 +68,7 @@ class ModelUsage:
         given = token_count(usage.prompt_tokens) or token_count(usage.input_tokens)
         made = token_count(usage.completion_tokens) or token_count(usage.output_tokens)
         if not given and not made:
-            given = token_count(usage.total_tokens)  # all that some servers tell of embeddings
+            given = token_count(usage.total_tokens)  # some servers report only this for embeddings
         if not given and not made:
             self.uncounted += answered
             return
@@ -86,10 +86,10 @@ class ModelUsage:
 
 
 MAX_MODELS = 100
-"""The most models that are counted apart: a server may name another one in each result."""
+"""The most models that are counted separately: a server may name another one in each result."""
 
 OTHERS = "other models"
-"""The name of all further models together; nothing has its price."""
+"""The name for all further models; it has no price."""
 
 _MAX_NAME = 200
 _MAX_TOKENS = 10**12
@@ -118,5 +118,5 @@ def _new_model(total: Usage, model: Any) -> ModelUsage:
 
 
 def token_count(value: Any) -> int:
-    """Return a number of tokens as a server sends it; 0 for what cannot be one."""
+    """Return a number of tokens as a server sends it; 0 for an invalid one."""
     return value if type(value) is int and 0 < value < _MAX_TOKENS else 0

@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that the model declines, with these words."""
+    """A request that the model refuses, with this text."""
 
     text: str = "I cannot help with that"
 
@@ -43,7 +43,7 @@ def result_line(request: dict[str, Any], answer: Any) -> dict[str, Any]:
     """Return the result line for an answer.
 
     An answer is a text; a list of numbers, for an embedding; a Failure, a Refusal or a Cut; a mapping, which is the
-    whole body of the response; or another value, which the model would write as JSON.
+    whole body of the response; or another value, which becomes JSON text.
     """
     custom_id = request["custom_id"]
     if isinstance(answer, Failure):

@@ -59,7 +59,7 @@ class FakeProvider:
 
     @property
     def batches(self) -> list[dict[str, Any]]:
-        """The batches so far, as the provider shows them, the oldest first: what would have been paid for."""
+        """The batches so far, as the provider shows them, the oldest first: these would have been paid."""
         return list(self._server.batches.values())
 
     def fail(self, call: str, status: int = 500, times: int = 1, message: str = "told to fail") -> None:
@@ -81,11 +81,11 @@ def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> It
             assert map(["fine"], model="any")[0].text == "good"
             assert fake.requests[0]["body"]["model"] == "any"
 
-    `answer` gets each request and returns its answer (`answers.result_line`); an exception that it raises is the
-    request's error, and None leaves the request without a result. `polls` is how often a batch is seen running before
-    it has ended. Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that jobs are kept
-    apart from the user's own. Programs that are started there inherit this. A million tokens cost 1 US dollar in the
-    prompt, and 2 in the answer, for programs with `max_cost`; twice as much outside of a batch.
+    `answer` gets each request and returns its answer (`answers.result_line`); an exception that it raises becomes the
+    request's error, and for None the request has no result. `polls` is the number of polls before a batch has ended.
+    Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that its jobs are separate from the
+    user's own. Programs that are started there inherit this. For programs with `max_cost`, a million tokens of prompts
+    cost 1 US dollar, and of answers 2; outside of a batch, twice as much.
     """
     # On Windows the registry of a job that the program still holds cannot be removed.
     temporary = tempfile.TemporaryDirectory(prefix="obatch-testing-", ignore_cleanup_errors=True)

@@ -1,4 +1,4 @@
-"""The pytest fixture `fake_batch_provider`. pytest finds it by itself when this package is installed."""
+"""The pytest fixture `fake_batch_provider`. pytest finds it automatically when this package is installed."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one call after the other of a connection."""
+    """Answers the calls of a connection, one after the other."""
 
     protocol_version = "HTTP/1.1"
 

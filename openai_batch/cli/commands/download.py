@@ -93,7 +93,7 @@ def download(
 def _say_dry(
     current: CommandSession, job: JobRecord, target: Path | None, rest: Path | None, *, force: bool, as_json: bool
 ) -> None:
-    """Say what the command would write. Nobody is asked, and nothing is written."""
+    """Say what the command would write. No provider is asked, and nothing is written."""
     from openai_batch.jobs.output_file import check_missing, check_output, inputs_of
     from openai_batch.jobs.store.records import EarlierJobs
 

@@ -138,7 +138,7 @@ def _show(output: Output, jobs: list[JobRecord], total: int, shown: int | None, 
 
 
 def _watch(output: Output, wanted: _Wanted, shown: int | None) -> None:
-    """Show the jobs again and again, with the state that their providers tell, until they have ended."""
+    """Show the jobs repeatedly, with the state at their providers, until they have ended."""
     from openai_batch.net.time_limit import deadline_in, until
 
     with session(quiet=True) as current:

@@ -1,4 +1,4 @@
-"""`obatch report`: show what became of a job, or write it as a page."""
+"""`obatch report`: show how a job ended, or write that as a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`obatch rm`: forget jobs."""
+"""`obatch rm`: remove jobs."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _target(files: list[str] | None, output: str | None, form: str | None) -> Pa
     if not files or files == ["-"]:
         return None
     if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):
-        globbed(files)  # a pattern without a match is the first thing to say
+        globbed(files)  # a pattern without a match is reported first
         raise UsageError("several inputs have no common name for their results", hint="name the output with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
     return Path(f"{Path(files[0]).stem}.results.{ending}")

@@ -1,4 +1,4 @@
-"""`obatch sample`: the first rows answered at once, beside their prompts, and what the whole input would cost."""
+"""`obatch sample`: the first rows, answered at once, with their prompts, and the cost of the whole input."""
 
 from __future__ import annotations
 

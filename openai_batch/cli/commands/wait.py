@@ -134,7 +134,7 @@ def _ends(
 
 
 def _next_step(job: JobRecord) -> str:
-    """Return what to do about a job that ended, and not every request succeeded."""
+    """Return what to do about a job that ended without a success for every request."""
     from openai_batch.jobs.advice import advice
 
     if job.collected and job.answered:

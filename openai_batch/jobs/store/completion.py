@@ -38,7 +38,7 @@ def candidates(kind: str, prefix: str) -> list[tuple[str, str]]:
 
 
 def _can_be_typed(word: str) -> bool:
-    """Tell whether a word is one line of visible characters, and is not taken for an option."""
+    """Return whether a word is one line of visible characters, and is not taken for an option."""
     return word.isprintable() and not word.startswith("-")
 
 

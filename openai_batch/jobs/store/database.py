@@ -1,4 +1,4 @@
-"""The registry's file: opening it, one transaction at a time, its schema, and what is done when it is damaged."""
+"""The registry's file: opening it, one transaction at a time, its schema, and what happens if it is damaged."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Database:
         return db
 
     def _check_version(self, db: sqlite3.Connection, *, migrate: bool) -> int:
-        """Return the file's schema version; with `migrate`, after the steps that it lacks. Raises RegistryError."""
+        """Return the file's schema version; with `migrate`, after the missing steps. Raises RegistryError."""
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RegistryError(
@@ -182,7 +182,7 @@ class Database:
 
 
 def check_whole(db: sqlite3.Connection | None) -> None:
-    """Raise DatabaseError if the file is damaged: then a row that is not found may exist all the same."""
+    """Raise DatabaseError if the file is damaged: then a row that is not found may exist anyway."""
     answer = "ok" if db is None else db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if answer != "ok":
         raise sqlite3.DatabaseError(" ".join(answer.split()))

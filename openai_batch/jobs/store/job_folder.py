@@ -192,12 +192,12 @@ def _changed(job: JobRecord, path: Path) -> InputError:
 
 
 def has_ids(job: JobRecord) -> bool:
-    """Tell whether the job's ids are stored here. Those of a batch that was made elsewhere are not."""
+    """Return whether the job's ids are stored here. Those of a batch that was made elsewhere are not."""
     return (paths.job_dir(job.uid) / IDS).exists()
 
 
 def has_rows(job: JobRecord, part: PartRecord) -> bool:
-    """Tell whether the row numbers of a part are stored here. Those of a recovered part may not be."""
+    """Return whether the row numbers of a part are stored here. Those of a recovered part may not be."""
     files = [paths.job_dir(job.uid) / f"{part.source}{kind}" for kind in (".ids", ".rows")] if part.source else []
     return part.sha256 is not None and all(path.exists() for path in files)
 

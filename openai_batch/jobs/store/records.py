@@ -2,7 +2,7 @@
 
     planned → uploading → uploaded → creating → running → ended → collected
 
-Each arrow is one durable commit. It is made before the step that it announces.
+Each arrow is one durable commit. It is made before the next step.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class PartState(StrEnum):
-    """How far a part has come. The registry stores these words."""
+    """The state of a part. The registry stores these words."""
 
     PLANNED = "planned"  # nothing was sent
     UPLOADING = "uploading"  # its file is being uploaded, or the upload was interrupted
     UPLOADED = "uploaded"  # the provider has its file
     CREATING = "creating"  # its batch was requested, and no answer is stored
-    RUNNING = "running"  # its batch is known, and has not ended as far as we know
+    RUNNING = "running"  # its batch is known, and has not ended as far as is known
     ENDED = "ended"  # its batch has ended, or it will never have one
     COLLECTED = "collected"  # its results are written
 
@@ -59,13 +59,13 @@ QUEUED = "queued"
 """The status of a job that has no running batch and waits for room at the provider."""
 
 NOT_SENT = "not_sent"
-"""The status of a job that was stored, and no batch of it was requested. Nobody is sending it now."""
+"""The status of a job that was stored, and no batch of it was requested. No process is sending it now."""
 
 PARTLY_SENT = "partly_sent"
 """The status of a job with ended batches and parts that were not sent, for another reason than a full queue."""
 
 UNCERTAIN = "uncertain"
-"""The status of a job if it is unknown whether a batch was created, and nobody is looking for it now."""
+"""The status of a job if it is unknown whether a batch was created, and no process is searching for it now."""
 
 WITHDRAWN = "withdrawn"
 """The status of a job that ended without any batch."""
@@ -97,17 +97,17 @@ class PartRecord:
     output_file_id: str | None = None  # the file of results
     error_file_id: str | None = None  # the file of failed requests
     created_at: float | None = None  # when the batch was created
-    expires_at: float | None = None  # when the batch's time is up
+    expires_at: float | None = None  # when the batch expires
     ended_at: float | None = None  # when the batch ended, or the part was cancelled
     checked_at: float | None = None  # when we last saw the batch, by our clock
     faults: tuple[BatchFault, ...] = ()  # why the batch failed as a whole
     usage: dict[str, int] = field(default_factory=dict)  # tokens used, by kind
     late_since: float | None = None  # when we first saw its batch completed without an output file, by our clock
     audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
-    refusals: int = 0  # how often the provider refused it because its queue was full of other people's tokens
+    refusals: int = 0  # how often the provider refused it because its queue was full with tokens of other programs
     queued: bool = False  # whether it is not sent because the provider's queue is full
     last_error: str | None = None  # why the last try to send it failed
-    phases: dict[str, float] = field(default_factory=dict)  # when its batch came to each phase (`batch_info.PHASES`)
+    phases: dict[str, float] = field(default_factory=dict)  # when its batch reached each phase (`batch_info.PHASES`)
     files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
     costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
@@ -175,7 +175,7 @@ class JobRecord:
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
     max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
-    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if nobody waits for that
+    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
     parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
@@ -220,7 +220,7 @@ class JobRecord:
 
     @property
     def incomplete(self) -> bool:
-        """Whether it ended and some requests did not succeed, as far as its counts say."""
+        """Whether it ended and some requests did not succeed, according to its counts."""
         return self.ended and (self.status != "completed" or self.counts.failed > 0)
 
     @property
@@ -308,7 +308,7 @@ class JobRecord:
 
     @property
     def expires_at(self) -> float | None:
-        """When the first of its batches runs out of time, in Unix seconds."""
+        """When the first of its batches expires, in Unix seconds."""
         return min((part.expires_at for part in self.parts if part.expires_at), default=None)
 
     @property
@@ -319,7 +319,7 @@ class JobRecord:
 
     @property
     def phases(self) -> dict[str, float]:
-        """When it came to each phase: with its last batch to "finalizing", with its first one to the others."""
+        """When it reached each phase: "finalizing" with its last batch, the others with its first one."""
         parts = [part for part in self.parts if not part.withdrawn and not part.direct]
         batches = [part.phases if part.batch_id else {} for part in parts]
         times = {phase: [batch[phase] for batch in batches if phase in batch] for phase in PHASES}
@@ -349,7 +349,7 @@ class JobRecord:
 
 
 def lacks_output(batch: BatchInfo | PartRecord) -> bool:
-    """Tell whether a completed batch has not shown the file of its results yet, as far as its counts tell.
+    """Return whether a completed batch has not shown the file of its results yet, according to its counts.
 
     Some servers show the end of a batch before its files. A batch in which every request failed has an error file only.
     """

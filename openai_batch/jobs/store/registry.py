@@ -153,7 +153,7 @@ class Registry(Database):
     def running(self, account: str, model: str | None, now: float) -> list[PartRecord]:
         """Return the parts whose batches run for a model at an account, as last seen.
 
-        A batch that should have expired over an hour before `now` (Unix seconds) does not count: nobody polls it.
+        A batch that should have expired over an hour before `now` (Unix seconds) does not count: it is not polled.
         """
         with self.reading() as db:
             if db is None:
@@ -165,7 +165,7 @@ class Registry(Database):
             return [read_part(row) for row in db.execute(sql, (account, model, now - 3600))]
 
     def ran_since(self, account: str, model: str | None, since: float) -> bool:
-        """Tell whether a batch of ours for a model has run at an account at any time after `since` (Unix seconds)."""
+        """Return whether a batch of ours for a model has run at an account at any time after `since` (Unix seconds)."""
         with self.reading() as db:
             if db is None:
                 return False
@@ -310,7 +310,7 @@ class Registry(Database):
                 self._insert_part(db, part.job, new)
 
     def lost_before(self) -> bool:
-        """Tell whether batches of ours may exist that this registry does not know.
+        """Return whether batches of ours may exist that this registry does not know.
 
         That is so if an earlier registry was damaged or deleted. A folder of a job that is not in this registry proves
         that: a job's row is stored before its folder is made.
@@ -342,16 +342,16 @@ class Registry(Database):
             db.execute("UPDATE OR IGNORE elsewhere SET account = ? WHERE account = ?", (account, source))
 
     def looked_through(self, source: str) -> bool:
-        """Tell whether the batches of an account have been looked through since this registry was created."""
+        """Return whether the batches of an account have been searched since this registry was created."""
         with self.reading() as db:
             sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
             return db is not None and db.execute(sql, (source,)).fetchone() is not None
 
     def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
-        """Store that the batches of an account have been looked through.
+        """Store that the batches of an account have been searched.
 
         `elsewhere` are (identity, batch id) of batches that another machine started, or this one before it lost its
-        registry. They are no jobs here until the same input is submitted.
+        registry. They do not become jobs here until the same input is submitted.
         """
         account = self.account(source)
         with self.writing() as db:
@@ -381,7 +381,7 @@ class Registry(Database):
             return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
 
     def remove(self, job: JobRecord) -> None:
-        """Forget a job. Its batches are remembered (`elsewhere`), so that the same input finds them again."""
+        """Remove a job. Its batches stay stored (`elsewhere`), so that the same input finds them again."""
         with self.writing() as db:
             rows = [(job.account, job.identity, batch_id) for batch_id in job.batch_ids]
             db.executemany("INSERT OR IGNORE INTO elsewhere (account, identity, batch_id) VALUES (?, ?, ?)", rows)
@@ -408,7 +408,7 @@ class Registry(Database):
     def _is_taken(
         self, db: sqlite3.Connection, name: str | None, input_name: str | None, earlier: EarlierJobs | None
     ) -> bool:
-        """Tell whether an earlier job, or one of the same input, has the name.
+        """Return whether an earlier job, or one of the same input, has the name.
 
         Raises RegistryError if another job has it.
         """

@@ -62,7 +62,7 @@ class SkippedRows:
         yield from map(SkippedRow._make, self._db.execute("SELECT row, file, place FROM skipped ORDER BY row"))
 
     def __contains__(self, row: int) -> bool:
-        """Tell whether a row is not sent."""
+        """Return whether a row is not sent."""
         return row in self._rows
 
     def find(self, row: int) -> SkippedRow | None:

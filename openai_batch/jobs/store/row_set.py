@@ -21,5 +21,5 @@ class RowSet:
             self._bits[row >> 3] &= ~(1 << (row & 7))
 
     def __contains__(self, row: int) -> bool:
-        """Tell whether a row is in the set."""
+        """Return whether a row is in the set."""
         return row >> 3 < len(self._bits) and bool(self._bits[row >> 3] >> (row & 7) & 1)

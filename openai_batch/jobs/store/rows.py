@@ -69,7 +69,7 @@ def _read_job(row: sqlite3.Row, parts: list[PartRecord]) -> JobRecord:
 
 
 def _is_locked(uid: str) -> bool:
-    """Tell whether a process is sending the parts of a job."""
+    """Return whether a process is sending the parts of a job."""
     try:
         return is_held(paths.job_lock(uid))
     except OSError:
