@@ -26,9 +26,9 @@ _obatch() {
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --dry-run -n --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
         'providers add') options='--base-url --api-key-env --api-key-keyring --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
-        'providers rm') options='--force --json -h --help'; commands=''; argument='' ;;
-        'providers show') options='--json -h --help'; commands=''; argument='' ;;
-        'providers test') options='--json -h --help'; commands=''; argument='' ;;
+        'providers rm') options='--force --json -h --help'; commands=''; argument='providers' ;;
+        'providers show') options='--json -h --help'; commands=''; argument='providers' ;;
+        'providers test') options='--json -h --help'; commands=''; argument='providers' ;;
         'prune') options='--older-than --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
         'recover') options='--provider -p --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
         'report') options='--html --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;

@@ -72,7 +72,7 @@ TimeoutOpt = Annotated[
     typer.Option(
         "--timeout",
         metavar="TIME",
-        help="Wait at most 90s, 30m, 2h; the job keeps running.",
+        help="Wait at most 90s, 30m, 2h; the job keeps running. A download by `run` is not limited.",
         rich_help_panel=JOB,
     ),
 ]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .readers import Rows
 
 _FETCH, _FEW = 1000, 4
-_FETCH_BYTES = 50_000_000  # a view can make a long text in each of many rows
+_TEXT = (str, bytes)
+_FETCH_BYTES = 50_000_000  # a view, or a Parquet file, can make a long text in each of many rows
 _MEMORY = "1GB"  # larger sorts and joins use the work folder; reading a row group needs up to 400 MB
 _REMEDY = "fix the query"
 
@@ -118,7 +119,7 @@ def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
             hint = _REMEDY if not values else "is it a Parquet file?"
             raise InputError(f"{name}: {_first_line(exc)}", hint=hint) from None
         columns = [item[0] for item in cursor.description or ()]
-        yield from _fetched(columns, lambda: run(cursor.fetchmany, _FETCH), duckdb.Error)
+        yield from _fetched(columns, lambda: run(_some_rows, cursor), duckdb.Error)
 
 
 def connected(folder: Path) -> Any:
@@ -163,7 +164,7 @@ def _some_rows(cursor: Any) -> list[Any]:
     size = 0
     while len(rows) < _FETCH and size < _FETCH_BYTES and (few := cursor.fetchmany(_FEW)):
         rows += few
-        size += sum([len(cell) for row in few for cell in row if isinstance(cell, str | bytes)])
+        size += sum([len(cell) for row in few for cell in row if isinstance(cell, _TEXT)])
     return rows
 
 

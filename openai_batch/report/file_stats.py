@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from openai_batch.requests.unique_ids import IdHashes
 from openai_batch.results.distribution import Distribution
 from openai_batch.results.index import MAX_RESULT_BYTES
 from openai_batch.results.result import Result
-from openai_batch.results.result_line import UNREADABLE
+from openai_batch.results.result_line import UNREADABLE, read_json
 from openai_batch.results.statistics import Statistics, count_name
 from openai_batch.results.tally import Tally
 
@@ -28,6 +29,8 @@ from .report import statistics_lines, tally_lines, tally_record
 from .texts import numbers_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from openai_batch.requests.source import Source
 
 _CONTENT = frozenset({"messages", "input", "prompt", "text_1", "text_2", "query", "documents"})
@@ -141,10 +144,7 @@ def _has_results(source: Source) -> bool:
         for number, _, raw in lines(handle, MAX_RESULT_BYTES):
             if number > _SNIFFED:
                 break
-            try:
-                keys = _fields(raw.removeprefix(BOM_UTF8)).keys() if isinstance(raw, bytes) else set()
-            except UNREADABLE:
-                continue
+            keys = _keys(raw.removeprefix(BOM_UTF8)) if isinstance(raw, bytes) else ()
             if "body" in keys and "url" in keys:
                 return False
             if "custom_id" in keys and ("response" in keys or "error" in keys):
@@ -153,6 +153,15 @@ def _has_results(source: Source) -> bool:
         f"{source.name}: it contains neither requests nor results (one JSON object per line)",
         hint="`obatch prepare FILE --show 3` shows what prompts and tables become",
     )
+
+
+def _keys(line: bytes) -> Collection[str]:
+    """Return the keys of the JSON object in a line; none if there is no object."""
+    for read in (_fields, read_json):  # the second one reads NaN, too
+        with suppress(*UNREADABLE):
+            if isinstance(value := read(line), dict):
+                return value.keys()
+    return ()
 
 
 def _read_requests(source: Source, stats: FileStats) -> None:

@@ -19,6 +19,7 @@ from support.command import PATIENCE, environment, invoke, request, write
 from openai_batch.cli.completion_scripts import read_commands
 from openai_batch.files import paths
 from openai_batch.inputs.request_spec import RequestSpec
+from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.results.export import form_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def test_jobs_and_providers_complete(faulty: FaultServer, shell_path: str) -> No
     assert tab(shell_path, "cancel", "1", "wee") == ["weekly"]
     assert tab(shell_path, "run", "x.txt", "-p", "fau") == ["faulty"]
     assert "parasail" in tab(shell_path, "ls", "--provider", "")
+    for words in (["providers", "show"], ["providers", "test"], ["providers", "rm"], ["doctor"]):
+        assert tab(shell_path, *words, "fau") == ["faulty"]
+    assert tab(shell_path, "providers", "add", "fau") == []
     assert len(faulty.requests) == asked
 
 
@@ -138,7 +142,8 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
     assert words("obatch wait nig") == ["nightly"]
     assert words("obatch wait ")[0] == "1"
     assert words("obatch config ") == ["edit", "path", "set", "show", "unset"]
-    assert words("obatch ls -p fau") == ["faulty"]
+    for line in ("ls -p", "providers show", "providers test", "providers rm", "doctor"):
+        assert words(f"obatch {line} fau") == ["faulty"]
     assert "--exit-code" in words("obatch status --")
     assert "--exit-code" not in words("obatch wait --")
     assert faulty.batches
@@ -151,6 +156,8 @@ def test_fish_completes(faulty: FaultServer, shell_path: str) -> None:
         ("statu", "status "),
         ("wait nig", "wait nightly "),
         ("ls -p fau", "ls -p faulty "),
+        ("providers show fau", "providers show faulty "),
+        ("doctor fau", "doctor faulty "),
         ("status --exi", "status --exit-code "),
         ("config sh", "config show "),
         ("run --name check --exa", "run --name check --example "),
@@ -243,6 +250,7 @@ def test_completion_runs_nothing(faulty: FaultServer, shell_path: str, shell: st
     terminal.expect_exact("<ready>")
     typed = {f"wait n{name[:2]}": f"<wait><n{name}>" for name in NAMES}
     typed |= {f"ls -p p{name[:2]}": f"<ls><-p><p{name}>" for name in NAMES}
+    typed |= {f"providers show p{name[:2]}": f"<providers><show><p{name}>" for name in NAMES}
     typed |= {f"check f{name[:2]}": f"<check><f{name}>" for name in NAMES}
     typed |= {f"status b{NAMES[0][:2]}": f"<status><b{NAMES[0]}>", "wait fin": "<wait><fine>"}
     typed |= {"run x -o f-pl": "<run><x><-o><f-plain.jsonl>", "download --as parq": "<download><--as><parquet>"}
@@ -264,6 +272,15 @@ def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> N
         assert (result.out, result.err) == ("", "")
     assert invoke("__complete", "providers", "").succeeded().err == ""
     assert (home / "state" / "registry.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\u001b[31mred", "hid\u200bden", "--force"])
+def test_a_name_that_cannot_be_typed_is_not_offered(home: Path, name: str) -> None:
+    """A name with invisible characters, or that a command takes for an option, is none of the words."""
+    config = f'[providers.{json.dumps(name)}]\nbase_url = "http://127.0.0.1:9/v1"\n[providers.zz]\n'
+    (home / "config.toml").write_text(config, encoding="utf-8")
+    offered = invoke("__complete", "providers", "").succeeded().out
+    assert [line.partition("\t")[0] for line in offered.splitlines()] == [*BUILT_IN_NAMES, "zz"]
 
 
 def processor_seconds(*words: str) -> float:

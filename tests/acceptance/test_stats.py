@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.command import invoke, plain, request, see, write
 
 
@@ -60,6 +61,19 @@ def test_results_files() -> None:
     assert told["prompt_tokens"]["total"] == 70
     shown = plain(see("stats", "out.jsonl", columns=80).succeeded().out)
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"'])
+def test_what_only_python_reads_is_told_apart(odd: str) -> None:
+    """NaN, or half a character, in each of the first lines hides neither results nor requests."""
+    good = json.dumps(results(1)[0]).replace('"model"', f'"odd": {odd}, "model"')
+    Path("out.jsonl").write_text(f"{good}\n" * 120, encoding="utf-8")
+    assert invoke("stats", "out.jsonl", "--json").succeeded().json["kind"] == "results"
+    asked = json.dumps(request("a")).replace('"model"', f'"top_p": {odd}, "model"')
+    Path("in.jsonl").write_text(f"{asked}\n" * 120, encoding="utf-8")
+    assert invoke("stats", "in.jsonl", "--json").succeeded().json["problems"] == {"invalid_json_line": 120}
+    Path("list.jsonl").write_text(f"[{odd}]\n", encoding="utf-8")
+    invoke("stats", "list.jsonl").failed(3, "neither requests nor results")
 
 
 def test_other_files_are_refused() -> None:

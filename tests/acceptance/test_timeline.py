@@ -51,14 +51,20 @@ def test_the_phases_of_several_batches(faulty: FaultServer) -> None:
     """A job is in progress with its first batch, and is finalized with its last one."""
     configure("small", faulty.base_url, max_requests=1)
     now = int(time.time())
-    faulty.also = {"in_progress_at": now - 50, "finalizing_at": now - 10}
     inside("submit", str(write("in.jsonl", [request(f"r{n}", RUNS_ON) for n in range(2)])), "-p", "small").succeeded()
-    faulty.also = {"in_progress_at": now - 40, "finalizing_at": None}
-    last = list(faulty.batches)[-1]
-    inside("status", last).succeeded()
-    assert len(faulty.batches) == 2
-    told = inside("status", "1", "--json").succeeded().json["phases"]
-    assert (told["in_progress"], told["finalizing"]) == (iso(now - 40), None)
+    first, last = faulty.batches.values()
+
+    def phases() -> tuple[str | None, str | None]:
+        told = inside("status", "1", "--json").succeeded().json["phases"]
+        return told["in_progress"], told["finalizing"]
+
+    first.also = {"in_progress_at": now - 50, "finalizing_at": now - 10}
+    last.also = {"in_progress_at": now - 40}
+    assert phases() == (iso(now - 50), None)
+    last.also["finalizing_at"] = now - 5
+    assert phases() == (iso(now - 50), iso(now - 5))
+    first.also, last.also = last.also, first.also
+    assert phases() == (iso(now - 50), iso(now - 5))
 
 
 def test_when_the_files_expire(faulty: FaultServer) -> None:

@@ -50,7 +50,7 @@ class StoredFile:
 
 @dataclass
 class StoredBatch:
-    """A batch: `looks` counts its polls; `refused` says that the queue was full for it."""
+    """A batch: `looks` counts its polls; `refused` says that the queue was full for it; `also` is shown in it."""
 
     id: str
     input: StoredFile
@@ -63,6 +63,7 @@ class StoredBatch:
     ended: bool = False
     refused: bool = False
     view: dict[str, Any] = field(default_factory=dict)
+    also: dict[str, Any] = field(default_factory=dict)
 
 
 class FaultServer:
@@ -384,7 +385,7 @@ class FaultServer:
             view["input_file_id"] = None
         if "emptyids" in shape:
             view |= {key: view.get(key) or "" for key in ("output_file_id", "error_file_id")}
-        return view | self.also
+        return view | self.also | batch.also
 
     def _end(self, batch: StoredBatch, view: dict[str, Any], beyond: int) -> None:
         plan = batch.input.plan

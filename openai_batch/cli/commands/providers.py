@@ -126,7 +126,7 @@ NameArg = Annotated[
     "show", cls=HelpCommand, epilog=examples("obatch providers show parasail", "obatch providers show parasail --json")
 )
 @with_groups
-def show(name: NameArg, json: JsonOpt = False) -> None:
+def show(provider: NameArg, json: JsonOpt = False) -> None:
     """Show the settings of a provider, and where each is from.
 
     Keys are never printed.
@@ -134,19 +134,19 @@ def show(name: NameArg, json: JsonOpt = False) -> None:
     from openai_batch.providers.config import load, values_of
     from openai_batch.providers.lookup import get_provider_by_name
 
-    profile, settings = get_provider_by_name(name), load()
-    values = values_of(settings, name)
-    record = _record(profile, name in settings.own)
+    profile, settings = get_provider_by_name(provider), load()
+    values = values_of(settings, provider)
+    record = _record(profile, provider in settings.own)
     record["values"] = [setting_record(key, *found) for key, found in values.items()]
-    lines = [("name", name), ("key", record["key"]), *setting_lines(record["values"], settings)]
-    Output(as_json=json).record(record, name, lines)
+    lines = [("name", provider), ("key", record["key"]), *setting_lines(record["values"], settings)]
+    Output(as_json=json).record(record, provider, lines)
 
 
 @GROUP.command(
     "test", cls=HelpCommand, epilog=examples("obatch providers test openai", "obatch providers test acme --json")
 )
 @with_groups
-def try_out(name: NameArg, json: JsonOpt = False) -> None:
+def try_out(provider: NameArg, json: JsonOpt = False) -> None:
     """Check the key, the URL and the models of a provider.
 
     `obatch doctor NAME` checks more.
@@ -154,11 +154,11 @@ def try_out(name: NameArg, json: JsonOpt = False) -> None:
     from openai_batch.jobs.doctor import check_provider
     from openai_batch.providers.lookup import get_provider_by_name
 
-    profile = get_provider_by_name(name)
+    profile = get_provider_by_name(provider)
     with session(busy=True) as current:
         report = check_provider(current.workflow, profile, short=True)
         current.reporter.close()
-    show_findings(Output(as_json=json), report.findings, {"provider": name})
+    show_findings(Output(as_json=json), report.findings, {"provider": provider})
     if (fault := fault_of(report.findings)) is not None:
         raise fault
 
@@ -166,7 +166,7 @@ def try_out(name: NameArg, json: JsonOpt = False) -> None:
 @GROUP.command("rm", cls=HelpCommand, epilog=examples("obatch providers rm acme", "obatch providers rm acme --force"))
 @with_groups
 def rm(
-    name: NameArg,
+    provider: NameArg,
     force: Annotated[bool, typer.Option("--force", help="Remove it even if jobs run there.")] = False,
     json: JsonOpt = False,
 ) -> None:
@@ -179,19 +179,20 @@ def rm(
     from openai_batch.providers.config_edit import remove_profile
     from openai_batch.providers.lookup import get_provider_by_name
 
-    get_provider_by_name(name)
-    if name not in load().own:
-        raise ConfigError(f"{name} is built in, and not in the configuration file", hint="obatch providers")
-    running = [job.id for job in Registry().jobs(provider=name) if not job.ended]
+    get_provider_by_name(provider)
+    if provider not in load().own:
+        raise ConfigError(f"{provider} is built in, and not in the configuration file", hint="obatch providers")
+    running = [job.id for job in Registry().jobs(provider=provider) if not job.ended]
     if running and not force:
         raise ConfigError(
-            f"job {running[0]} is still running at {name}", hint=f"obatch wait {running[0]}; --force removes it anyway"
+            f"job {running[0]} is still running at {provider}",
+            hint=f"obatch wait {running[0]}; --force removes it anyway",
         )
-    path = remove_profile(name)
+    path = remove_profile(provider)
     if json:
-        Output(as_json=True).record({"name": name, "config": str(path)}, "", [])
+        Output(as_json=True).record({"name": provider, "config": str(path)}, "", [])
     else:
-        errors.note(f"removed [providers.{name}] from {path}")
+        errors.note(f"removed [providers.{provider}] from {path}")
 
 
 def _record(profile: Provider, own: bool) -> dict[str, Any]:
