@@ -185,7 +185,8 @@ def rm(
     running = [job.id for job in Registry().jobs(provider=name) if not job.ended]
     if running and not force:
         raise ConfigError(
-            f"job {running[0]} is still running at {name}", hint=f"`obatch wait {running[0]}`; --force removes it anyway"
+            f"job {running[0]} is still running at {name}",
+            hint=f"`obatch wait {running[0]}`; --force removes it anyway",
         )
     path = remove_profile(name)
     if json:
