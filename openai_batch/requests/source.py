@@ -118,7 +118,7 @@ def _hint_for(name: str, path: Path) -> str:
 
 def name_a_file(name: str) -> str:
     """Return what to do about a name that is no file; a template in its place needs an option."""
-    return "--prompt comes before a prompt" if "{{" in name else "name a file, or - for standard input"
+    return "a prompt is given with --prompt" if "{{" in name else "name a file, or - for standard input"
 
 
 def looks_like_requests(source: Source) -> bool:

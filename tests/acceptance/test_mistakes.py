@@ -39,7 +39,7 @@ def files() -> None:
         ("run prompts.txt -m e --param temperature", 2, "not KEY=VALUE", "--param temperature=VALUE"),
         ("run prompts.txt -m e --param temperature:0.2", 2, "not KEY=VALUE", "--param temperature=0.2"),
         ("run prompts.txt -model e", 2, "no such option: -model", "did you mean --model?"),
-        ("run reviews.csv 'Good? {{ text }}' -m e", 3, "no file matches", "--prompt comes before a prompt"),
+        ("run reviews.csv 'Good? {{ text }}' -m e", 3, "no file matches", "a prompt is given with --prompt"),
         (
             "run prompts.txt -m e --schema reviews.csv",
             3,
