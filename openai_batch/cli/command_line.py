@@ -35,7 +35,7 @@ class RootGroup(HelpGroup):
             command, *rest = args[len(before) :] or ["COMMAND"]
             if command in self.commands and first not in _options_of(self.commands[command]):
                 raise UsageError(
-                    f"obatch {command} has no option {first}", hint=f"obatch {command} -h shows those it has"
+                    f"obatch {command} has no option {first}", hint=f"`obatch {command} -h` shows those it has"
                 )
             raise UsageError(f"{first} belongs after the command", hint=shlex.join(["obatch", command, *before, *rest]))
         if "--version" in args[1:]:

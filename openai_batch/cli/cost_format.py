@@ -102,6 +102,9 @@ def show_estimate(output: Output, estimate: Estimate) -> None:
         errors.note(f"all models: {estimate_text(estimate)}")
     for text in dict.fromkeys(text for each in estimate.models for text in _assumptions(estimate, each)):
         errors.note(text)
+    for each in estimate.models:
+        if each.price is None:
+            errors.hint(each.price_command(estimate.provider))
 
 
 def estimate_text(estimate: Estimate) -> str:
@@ -119,8 +122,10 @@ def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
     """Yield how the figures of a model were calculated, and what is missing for unknown ones."""
     tokens = each.tokens
     if each.price is None:
-        model, command = each.model or "the model", each.price_command(estimate.provider)
-        yield f"the price of {model} at {estimate.provider} is unknown; set it for a million tokens: {command}"
+        yield (
+            f"the price of {each.model or 'the model'} at {estimate.provider} is unknown: set that of a million tokens,"
+            " with numbers in place of USD"
+        )
     elif each.price.is_free:
         yield f"free, by {each.price.source}"
         return

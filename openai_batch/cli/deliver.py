@@ -149,8 +149,8 @@ def conclude(
         errors.note("; ".join(filter(None, [f"job {job.id} {job.status}: {tally}", *costs, where])))
         errors.details(cause_lines(tally))
         if collected.path:
-            partly = f"obatch retry {job.id} --where refused,cut sends the refused and cut requests again"
-            errors.hint(f"obatch results {job.id} shows them" if tally.succeeded else partly)
+            partly = f"`obatch retry {job.id} --where refused,cut` sends the refused and cut requests again"
+            errors.hint(f"`obatch results {job.id}` shows them" if tally.succeeded else partly)
 
 
 def result_record(collected: Collected) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from openai_batch.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -36,6 +38,15 @@ _ORDER = (MAIN, INPUT, PROMPT, OUTPUT, JOB, SAFETY, _OTHER)
 
 class HelpCommand(TyperCommand):
     """A command with our help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command. Raises UsageError for `-model`, which would be `-m odel`."""
+        options = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        for word in args:
+            name = word.partition("=")[0]
+            if word.startswith("-") and f"-{name}" in options:
+                raise UsageError(f"no such option: {name}", hint=f"did you mean -{name}?")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command's name; required ones have no braces."""

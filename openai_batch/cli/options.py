@@ -367,7 +367,8 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     for text in texts or []:
         key, sign, value = text.partition("=")
         if not sign or not key:
-            raise UsageError(f"{flag} {text!r} is not KEY=VALUE", hint=f"{flag} {key or 'KEY'}=VALUE")
+            meant = text.replace(":", "=", 1) if ":" in text else f"{key or 'KEY'}=VALUE"
+            raise UsageError(f"{flag} {text!r} is not KEY=VALUE", hint=f"{flag} {meant}")
         found[key] = value
     return found
 

@@ -118,7 +118,8 @@ class Estimate:
         if each.price is None:
             return CostError(
                 f"the price of {each.model or 'the model'} at {self.provider} is unknown, so {cause}; nothing was sent",
-                hint=f"leave --max-cost out, or set the price of a million tokens: {each.price_command(self.provider)}",
+                details=["set the price of a million tokens, with numbers in place of USD"],
+                hint=each.price_command(self.provider),
             )
         if each.tokens.unlimited:
             who = count_text(each.tokens.unlimited, "request", "has")

@@ -30,9 +30,9 @@ def default_column(row: Row, *, chats: bool) -> str:
             return name
     if len(row) == 1:
         return next(iter(row))
-    hint = (
-        '--prompt "{{ column }}"; if this is not a table, --format txt' if len(row) else "write an object with a text"
-    )
+    column = next((name for name in reversed(list(row)) if name.isidentifier()), "column")
+    named = f'--prompt "{{{{ {column} }}}}"; if this is not a table, --format txt'
+    hint = named if len(row) else "write an object with a text"
     raise ColumnError(f"no column is called prompt or text; {columns_text(row)}", hint=hint)
 
 

@@ -152,7 +152,7 @@ class Inputs:
                 raise _mixed(self._open(0), source)
             raise UsageError(
                 f"{source.name} is a batch file, whose requests are sent as they are",
-                hint=f"obatch submit {source.name}; or --format jsonl to read them as a table",
+                hint=f"`obatch submit {source.name}`; or --format jsonl to read them as a table",
             )
         if (self.table is not None and kind not in ("sqlite", "xlsx")) or (self.sql is not None and kind != "sqlite"):
             what = "--table" if self.table is not None else "--sql with a file"
@@ -280,7 +280,7 @@ def _is_table(source: Source) -> bool:
 def _mixed(table: Source, ready: Source) -> UsageError:
     return UsageError(
         f"{table.name} is not a batch file, but {ready.name} is; a job takes one kind of input",
-        hint=f"run them separately, or make requests first: obatch prepare {table.name} -o more.jsonl",
+        hint=f"run them separately, or make requests first: `obatch prepare {table.name} -o more.jsonl`",
     )
 
 

@@ -38,7 +38,7 @@ def _cancel(workflow: Workflow, job: JobRecord, *, give_up: bool) -> JobRecord:
     try:
         withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
     except UncertainError as exc:
-        hint = f"obatch cancel {job.id} looks once more; --give-up ends the job, even if that batch runs"
+        hint = f"`obatch cancel {job.id}` looks once more; --give-up ends the job, even if that batch runs"
         failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
     except BatchError as exc:
         failed.append(exc)

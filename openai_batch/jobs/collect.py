@@ -171,19 +171,19 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     lines += [str(fault) for fault in job.faults[:10]]
     where = f"the results so far are in {collected.path}; " if collected.path else ""
     if tally.complete:
-        hint = f"obatch retry {job.id} --where refused,cut sends these requests again"
+        hint = f"`obatch retry {job.id} --where refused,cut` sends these requests again"
     elif tally.unreadable_count and tally.outcomes[Outcome.MISSING]:
-        hint = f"obatch download {job.id} --raw FOLDER fetches the provider's own files as they are"
+        hint = f"`obatch download {job.id} --raw FOLDER` fetches the provider's own files as they are"
     elif tally.reasons[NO_OUTPUT] or any(map(lacks_output, job.parts)):
-        hint = f"the output file may still appear: obatch download {job.id} looks again"
+        hint = f"the output file may still appear: `obatch download {job.id}` looks again"
     elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit it again unchanged"
     elif tally.retryable:
-        hint = f"obatch retry {job.id} retries the requests that may succeed"
+        hint = f"`obatch retry {job.id}` retries the requests that may succeed"
     elif tally.reasons[WITHDRAWN]:
-        hint = f"unsent requests are in a later job, or were cancelled; obatch retry {job.id} --all sends them"
+        hint = f"unsent requests are in a later job, or were cancelled; `obatch retry {job.id} --all` sends them"
     elif tally.reasons[ANSWERED_ELSEWHERE]:
-        hint = f"the machine with the earlier job has these answers; obatch retry {job.id} --all pays for them again"
+        hint = f"the machine with the earlier job has these answers; `obatch retry {job.id} --all` pays for them again"
     else:
         hint = "fix these requests: without a change, they would fail again"
     summary = f"job {job.id} {job.status}: {tally}{_missing_ids(tally)}"

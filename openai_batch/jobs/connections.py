@@ -114,5 +114,5 @@ class Connections:
             )
         raise NotFoundError(
             f"job {job.id} was started with another key source or account header than {job.provider} has now",
-            hint=f"obatch recover -p {job.provider} takes it over if its batches are in this account too",
+            hint=f"`obatch recover -p {job.provider}` takes it over if its batches are in this account too",
         )

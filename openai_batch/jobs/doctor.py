@@ -85,7 +85,7 @@ def _check_echo(workflow: Workflow, job: JobRecord, report: ServerReport) -> Non
         report.failed("list", exc)
         return
     if not listed:
-        report.add("list", "warning", "a new batch is not in the list yet", "obatch recover may have to run later")
+        report.add("list", "warning", "a new batch is not in the list yet", "`obatch recover` may have to run later")
     elsewhere = "shown in the list" if echoes_metadata(listed) else "shown by the batch, and not in the list"
     text = elsewhere if shown else "not shown: a lost batch is found by its file"
     report.add("metadata", "ok" if shown else "warning", text)

@@ -86,7 +86,7 @@ def requests_of_rows(
     with path.open("wb") as handle, columns.open("wb") as kept:
         full_spec = with_model(spec, provider)
         made = prepare(tables, full_spec, handle, limit=limit, skip_empty=skip_empty, rows_to=kept)
-    return Requests(Source(path, f"requests made of {name}", None), str(provider.name), columns, made)
+    return Requests(Source(path, f"the batch file of {name}", None), str(provider.name), columns, made)
 
 
 def make_example(folder: Path, provider: str | None = None, model: str | None = None) -> Requests:

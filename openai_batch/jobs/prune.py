@@ -38,7 +38,7 @@ def remove(workflow: Workflow, job: JobRecord, *, force: bool = False, dry_run: 
         _check_removable(job, force=force)
         files = job_folder.all_files(job)
         if users := _users(workflow, job):
-            raise BatchError(f"job {users[0]} uses answers of job {job.id}", hint=f"obatch rm {users[0]} first")
+            raise BatchError(f"job {users[0]} uses answers of job {job.id}", hint=f"`obatch rm {users[0]}` first")
         freed = Freed(job, sum(path.stat().st_size for path in files))
         if not dry_run:
             shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)
@@ -76,14 +76,14 @@ def _check_removable(job: JobRecord, *, force: bool) -> None:
     if any(part.state == PartState.CREATING for part in job.parts):
         raise UncertainError(
             f"it is unknown whether a part of job {job.id} has a batch",
-            hint=f"obatch wait {job.id} looks for it; obatch cancel {job.id} --give-up ends the job without it",
+            hint=f"`obatch wait {job.id}` looks for it; `obatch cancel {job.id} --give-up` ends the job without it",
         )
     if any(part.state == PartState.RUNNING for part in job.parts):
-        raise BatchError(f"job {job.id} is still running", hint=f"obatch cancel {job.id}, or wait until it has ended")
+        raise BatchError(f"job {job.id} is still running", hint=f"`obatch cancel {job.id}`, or wait until it has ended")
     if not force and not job.collected and any(part.batch_id and part.status != "failed" for part in job.parts):
         raise BatchError(
             f"the results of job {job.id} were not collected",
-            hint=f"obatch download {job.id} collects them; --force removes the job without them",
+            hint=f"`obatch download {job.id}` collects them; --force removes the job without them",
         )
 
 

@@ -266,7 +266,7 @@ def _stop_if_unidentified(workflow: Workflow, spec: JobSpec, account: str) -> No
             raise UncertainError(
                 f"batch {job.batch_ids[0]} at {spec.provider} was created by obatch, but does not show from which"
                 " input: it may be this one; nothing was sent",
-                hint=f"obatch status {job.id} shows it; --again sends this input anyway",
+                hint=f"`obatch status {job.id}` shows it; --again sends this input anyway",
             )
 
 

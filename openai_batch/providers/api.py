@@ -444,7 +444,7 @@ def short_file(file_id: str, count: int, recorded: int) -> DownloadError:
     """Return the error for a file that arrived with another number of bytes than are on record."""
     return DownloadError(
         f"file {file_id} arrived with {count:,} of {recorded:,} bytes",
-        hint="run the same command again to download it again; obatch download --raw FOLDER takes it as it is",
+        hint="run the same command again to download it again; `obatch download --raw FOLDER` takes it as it is",
     )
 
 

@@ -144,7 +144,10 @@ def _from_status(provider: Provider, doing: str, exc: Any) -> BatchError:
 
 
 def _base_url_hint(provider: Provider) -> str:
-    return f"check the provider's base URL, {provider.base_url}: most end in /v1"
+    return (
+        f"check the provider's base URL, {provider.base_url}: most end in /v1; a server without a Batch API is named as"
+        " upstream in [providers.local]"
+    )
 
 
 def _from_connection(provider: Provider, doing: str, exc: BaseException, keys: Sequence[str]) -> UnreachableError:

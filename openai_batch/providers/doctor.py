@@ -106,7 +106,7 @@ def _can_start(report: ServerReport) -> bool:
     settings = LocalSettings.from_mapping(local_table())
     if launch.running() is not None or settings.upstream or settings.model_path or is_downloaded():
         return True
-    hint = "obatch run --example -p local downloads it"
+    hint = "`obatch run --example -p local` downloads it"
     report.add("server", "unknown", "not started: its model was not downloaded yet", hint)
     return False
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, InputError, UsageError
 
-from .source import LineOrigins, Source, open_source, require_requests
+from .source import LineOrigins, Source, name_a_file, open_source, require_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def globbed(names: Sequence[str]) -> list[str]:
         matches = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
         files = sorted(path for path in matches if Path(path).is_file())
         if not files:
-            raise InputError(f"{name}: no file matches", hint="name a file, or - for standard input")
+            raise InputError(f"{name}: no file matches", hint=name_a_file(name))
         paths += files
     if paths.count("-") > 1:
         raise UsageError("standard input can be read only once", hint="use - only once")

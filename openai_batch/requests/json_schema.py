@@ -14,6 +14,8 @@ import msgspec
 
 from openai_batch.errors import InputError
 
+from .strict_json import json_fault
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -31,11 +33,13 @@ def load_schema(path: Path) -> dict[str, Any]:
     Raises InputError with everything that strict mode would refuse, as `file: place: problem`.
     """
     try:
-        schema = msgspec.json.decode(path.read_bytes())
+        raw = path.read_bytes()
+        schema = msgspec.json.decode(raw)
     except OSError as exc:
         raise InputError(f"{path}: {exc.strerror}", hint="--schema names a file with a JSON schema") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise InputError(f"{path}: not valid JSON: {exc}", hint="--schema names a file with a JSON schema") from None
+        fault, remedy = json_fault(raw, exc, "--schema names a file with a JSON schema")
+        raise InputError(f"{path}: {fault}", hint=remedy) from None
     return strict_schema(schema, path.stem, str(path))
 
 

@@ -102,7 +102,7 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
             return Source(path, name, path.absolute())
         if stat.S_ISFIFO(mode):
             return Source(_spool(handle, folder), name, None)
-    raise InputError(f"{name}: not a regular file", hint="name a file, or - for standard input")
+    raise InputError(f"{name}: not a regular file", hint=name_a_file(name))
 
 
 def _hint_for(name: str, path: Path) -> str:
@@ -113,7 +113,12 @@ def _hint_for(name: str, path: Path) -> str:
         names = itertools.islice((entry.name for entry in os.scandir(path.parent) if entry.is_file()), 10_000)
         if near := did_you_mean(path.name, names, likeness=0.8):
             return near
-    return "name a file, or - for standard input"
+    return name_a_file(name)
+
+
+def name_a_file(name: str) -> str:
+    """Return what to do about a name that is no file; a template in its place needs an option."""
+    return "a prompt is given with --prompt" if "{{" in name else "name a file, or - for standard input"
 
 
 def looks_like_requests(source: Source) -> bool:

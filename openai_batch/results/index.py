@@ -42,7 +42,7 @@ _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 
 _BLOCK = 1 << 18
 
-RAW_HINT = "obatch download --raw FOLDER fetches the provider's own files as they are"
+RAW_HINT = "`obatch download --raw FOLDER` fetches the provider's own files as they are"
 """What to do if the results cannot be read."""
 
 

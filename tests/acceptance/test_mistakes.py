@@ -20,6 +20,7 @@ RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 9)
 def files() -> None:
     """Two inputs."""
     Path("prompts.txt").write_text("Hello\nWorld\n", encoding="utf-8")
+    Path("two.csv").write_text("nr,comment\n1,good\n", encoding="utf-8")
     Path("reviews.csv").write_text("id,text\n1,good\n2,bad\n", encoding="utf-8")
 
 
@@ -36,6 +37,16 @@ def files() -> None:
         ("run reviews.csv -m e --prompt '{{ txet }}'", 3, "the input has 1 problem", "did you mean text?"),
         ("run reviews.csv -m e --prompt '{text}'", 2, "the same for every row", "{{ name }}"),
         ("run prompts.txt -m e --param temperature", 2, "not KEY=VALUE", "--param temperature=VALUE"),
+        ("run prompts.txt -m e --param temperature:0.2", 2, "not KEY=VALUE", "--param temperature=0.2"),
+        ("run prompts.txt -model e", 2, "no such option: -model", "did you mean --model?"),
+        ("run reviews.csv 'Good? {{ text }}' -m e", 3, "no file matches", "a prompt is given with --prompt"),
+        (
+            "run prompts.txt -m e --schema reviews.csv",
+            3,
+            "reviews.csv: not valid JSON: invalid",
+            "--schema names a file",
+        ),
+        ("run two.csv -m e", 3, "the input has 1 problem", '--prompt "{{ comment }}"'),
         ("run prompts.txt -m e --endpoint chats", 2, "'chats'", "did you mean /v1/chat/completions?"),
         ("run prompts.txt -m e --limit 0", 2, "--limit must be a whole number from 1", "obatch run -h"),
         ("run prompts.txt -m e --retries x", 2, "--retries must be a whole number from 0", "obatch run -h"),

@@ -112,6 +112,19 @@ def test_every_option_that_the_pages_show_exists() -> None:
     assert shown <= known, shown - known
 
 
+def test_a_hint_can_be_pasted() -> None:
+    """A hint that begins with a command is nothing else; in a longer one the command is in backticks."""
+    found = []
+    for path in ROOT.glob("openai_batch/**/*.py"):
+        found += re.findall(r'\bhint\b[^"\n]*"(obatch [^"]*)"', path.read_text("utf-8"))
+    assert len(found) > 10
+    for hint in found:
+        words = re.sub(r"{[^}]*}", "1", hint).split()[2:]
+        plain = [word for before, word in zip(["", *words], words, strict=False) if not before.startswith("-")]
+        assert set(filter(str.islower, filter(str.isalpha, plain))) <= {"show", "edit", "set"}, hint
+        assert not re.search("[,;:]", hint), hint
+
+
 def test_completion_scripts_are_current() -> None:
     """The files in completions/ are what the commands would generate now."""
     from openai_batch.cli.completion_scripts import scripts

@@ -53,6 +53,7 @@ _VARYING = [
     (re.compile(r"genai-prices \d[.\d]*"), "genai-prices 1.0"),
     (re.compile(r"\bbatch_\w+"), "batch_abc123"),
     (re.compile(r"[;,]\s+took\s+\d+\s+s\b|took\s+\d+\s+s;\s+"), ""),
+    (re.compile(r"(?<=\d/\d) in \d+ s\b"), ""),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \([^)]*\)"), "(then)"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "(then)"),
     (re.compile(r"(?<=  )\d+ (?:s|min)(?=  )"), "1 s"),
@@ -65,6 +66,7 @@ _VARYING = [
 """What may differ from one run to the next: ids, times, and where lines break."""
 
 _TIDY = [
+    (re.compile(r"(?<=\d/\d) in \d+ s\b"), ""),
     (re.compile(r"[;,]\s+took\s+\d+\s+s\b|took\s+\d+\s+s;\s+"), ""),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \(\d+ s ago[^)]*\)"), "26 Nov 12:00:00 (1 s ago)"),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \(in"), "27 Nov 12:00:00 (in"),

@@ -48,5 +48,5 @@ def help(  # noqa: A001 - the command's name
 
 def _unknown(word: str, known: list[str]) -> UsageError:
     near = difflib.get_close_matches(word, known, 1)
-    hint = f"obatch help {near[0]}" if near else f"obatch -h lists the commands; topics: {', '.join(TOPICS)}"
+    hint = f"obatch help {near[0]}" if near else f"`obatch -h` lists the commands; topics: {', '.join(TOPICS)}"
     return UsageError(f"no command or topic {word!r}", hint=hint)

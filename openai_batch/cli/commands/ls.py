@@ -75,7 +75,7 @@ def ls(
     output = Output(as_json=json, quiet=quiet)
     screen = output.terminal and not json and not quiet
     if watch and not screen:
-        raise UsageError("--watch needs a terminal", hint="obatch wait prints a line for each change")
+        raise UsageError("--watch needs a terminal", hint="`obatch wait` prints a line for each change")
     shown = None if everything else last or (SCREEN if screen else None)
     registry = Registry()
     wanted = _Wanted(provider, _statuses(status, registry), model, seconds(since))

@@ -186,7 +186,7 @@ def rm(
     if running and not force:
         raise ConfigError(
             f"job {running[0]} is still running at {provider}",
-            hint=f"obatch wait {running[0]}; --force removes it anyway",
+            hint=f"`obatch wait {running[0]}`; --force removes it anyway",
         )
     path = remove_profile(provider)
     if json:

