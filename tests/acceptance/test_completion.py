@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -283,23 +282,10 @@ def test_a_name_that_cannot_be_typed_is_not_offered(home: Path, name: str) -> No
     assert [line.partition("\t")[0] for line in offered.splitlines()] == [*BUILT_IN_NAMES, "zz"]
 
 
-def processor_seconds(*words: str) -> float:
-    """Return the least processor time of some runs of Python with these words."""
-    resource = pytest.importorskip("resource")
-    ends = [0.0]
-    for _ in range(8):
-        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, env=environment(), check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ends.append(used.ru_utime + used.ru_stime)
-    return min(end - begin for begin, end in itertools.pairwise(ends[1:]))
-
-
 def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
-    """A TAB takes a few times the start of Python, and no longer with 20,000 jobs than with one."""
+    """A TAB offers the newest jobs by number, however many there are; `benchmarks` shows the time that it takes."""
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    command = ("-m", "openai_batch", "__complete", "jobs", "")
-    few = processor_seconds(*command)
     with closing(sqlite3.connect(paths.registry_file())) as db, db:
         db.execute("CREATE TEMP TABLE job AS SELECT * FROM jobs")
         db.execute("CREATE TEMP TABLE part AS SELECT * FROM parts")
@@ -308,10 +294,10 @@ def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
             db.execute("UPDATE part SET job = ?", (number,))
             db.execute("INSERT INTO jobs SELECT * FROM job")
             db.execute("INSERT INTO parts SELECT * FROM part")
-    assert invoke(*command[2:]).succeeded().out.startswith("20000\t")
-    many = processor_seconds(*command)
-    assert many < 2 * few
-    assert many < 12 * processor_seconds("-c", "pass")
+    offered = invoke("__complete", "jobs", "").succeeded().out.splitlines()
+    numbers = [int(line.partition("\t")[0]) for line in offered]
+    assert numbers == [*range(20_000, 20_000 - len(numbers), -1)]
+    assert 10 <= len(numbers) <= 1_000
     assert faulty.batches
 
 
