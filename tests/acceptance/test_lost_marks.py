@@ -206,7 +206,7 @@ def test_rows_of_an_earlier_job_are_not_paid_again_by_themselves(faulty: FaultSe
         Path("t.csv").write_text("text\n" + texts, encoding="utf-8")
         invoke(*words).succeeded()
     lose_everything()
-    told = invoke(*words, "--retries", "2").failed(5, "1 of 3 answered", "obatch retry 1 --all pays for them again")
+    told = invoke(*words, "--retries", "2").failed(5, "1 of 3 answered", "`obatch retry 1 --all` pays for them again")
     assert "not sent again" in told.err
     assert "an earlier job" in invoke("retry").out
     assert len(faulty.batches) == 2

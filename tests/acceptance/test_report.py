@@ -176,5 +176,5 @@ def test_wait_points_to_results_that_are_there() -> None:
         invoke("run", "p.txt", "-o", "o.jsonl").succeeded()
         assert "hint: obatch results 1" in invoke("wait", "1").succeeded().err
         assert invoke("run", "q.txt", "-o", "q.jsonl").code == 5
-        told = invoke("wait", "2").failed(5, "job 2", "q.jsonl; obatch retry 2")
+        told = invoke("wait", "2").failed(5, "job 2", "q.jsonl; `obatch retry 2`")
         assert "obatch download" not in told.err

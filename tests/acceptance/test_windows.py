@@ -167,7 +167,7 @@ from support.command import ids, inside, request, write
 from openai_batch.testing import fake_provider
 write("in.jsonl", [request(name, "m", max_tokens=9) for name in "abc"])
 with fake_provider(lambda _: "yes", polls=1_000_000) as fake:
-    prices = "batch_discount = 0.5\\n[providers.fake.prices.m]\\ninput = 1.0\\noutput = 1.0\\n"
+    prices = "[providers.fake.prices.m]\\ninput = 1.0\\noutput = 1.0\\n"
     with open(os.environ["OBATCH_CONFIG"], "a") as config:
         config.write(prices)
     inside("sample", "in.jsonl", "-n", "1").succeeded()
