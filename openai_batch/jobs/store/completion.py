@@ -5,6 +5,7 @@ Starts fast, since it runs at each TAB: it imports little, reads only, and print
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
 
@@ -23,8 +24,10 @@ NEWEST = 50
 def complete(words: list[str]) -> int:
     """Print the candidates of a kind (`jobs` or `providers`) for a prefix: a word, a tab and a description a line."""
     kind, prefix = (*words, "", "")[:2]
-    for word, description in candidates(kind, prefix):
-        sys.stdout.write(f"{word}\t{escape_newlines(description)}\n")
+    lines = [f"{word}\t{escape_newlines(description)}\n" for word, description in candidates(kind, prefix)]
+    with contextlib.suppress(BrokenPipeError):  # the shell needs no more
+        sys.stdout.write("".join(lines))
+        sys.stdout.flush()
     return 0
 
 
