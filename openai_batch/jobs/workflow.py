@@ -313,6 +313,7 @@ class Workflow:
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
         return self.registry.set_part(
             part,
+            expect=part.state,  # an answer that was slow to come never undoes the end of the batch
             same_batch=True,
             state=PartState.ENDED if ended and part.state == PartState.RUNNING else part.state,
             status="finalizing" if info.finished and not ended else info.status,

@@ -49,6 +49,19 @@ def job(identity: str = "i", name: str | None = None, **values: object) -> JobRe
     return JobRecord(id=0, identity=identity, name=name, endpoint="/v1/e", window="24h", created_at=5.0, **given)  # type: ignore[arg-type]
 
 
+def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) -> None:
+    """Of two that ask at the same time, one may store an older answer later: the results stay where they are."""
+    flow = workbench.workflow()
+    asked, _ = start(flow, workbench.spec("fault:steps=in_progress"))
+    (before,) = asked.parts
+    slow = flow.api(asked).get(str(before.batch_id))
+    (ended,) = flow.wait(asked).parts
+    assert not slow.finished
+    assert ended.output_file_id is not None
+    assert flow.store_status(before, slow) == ended
+    assert flow.registry.job(asked.id).parts == (ended,)
+
+
 def test_what_is_written_is_read(registry: Registry) -> None:
     """Every field of a job and a part comes back, from this object and from another process's."""
     made, new = registry.add(

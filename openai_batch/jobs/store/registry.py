@@ -245,7 +245,8 @@ class Registry(Database):
         """Store fields of a part and return the part as it is then.
 
         With `expect` the change is made only if the part is in that state, with `same_batch` only if it has the
-        batch that `part` has. Raises MovedOnError if another process has changed it.
+        batch that `part` has. With both, a part that has the batch and another state is returned as it is: a later
+        state was stored in the meantime. Else raises MovedOnError if another process has changed it.
         """
         columns = flat(values)
         names = ", ".join(f"{name} = ?" for name in columns)
@@ -255,9 +256,10 @@ class Registry(Database):
         )
         conditions = (part.job, part.number, expect, expect, same_batch, part.batch_id)
         with self.writing() as db:
-            if not db.execute(sql, [*columns.values(), *conditions]).rowcount:
-                raise _moved_on(part.job)
+            changed = db.execute(sql, [*columns.values(), *conditions]).rowcount
             row = db.execute("SELECT * FROM parts WHERE job = ? AND number = ?", (part.job, part.number)).fetchone()
+            if not changed and not (expect and same_batch and row is not None and row["batch_id"] == part.batch_id):
+                raise _moved_on(part.job)
             return read_part(row)
 
     def set_job(self, number: int, **values: Any) -> None:
