@@ -104,10 +104,10 @@ def copy_all(folder: str, target: str) -> None:
 
 def trip(url: str, source: str, target: str) -> None:
     """Upload, create a batch and download through the library's own connection; nothing is checked or put in order."""
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.providers.provider import Provider
 
-    api = BatchApi(Provider(name="bench", base_url=url))
+    api = OpenAIBatchApi(Provider(name="bench", base_url=url))
     with Path(source).open("rb") as handle:
         file = api.upload(handle, "requests.jsonl")
     batch = api.create(input_file_id=file.id, endpoint=_ENDPOINT, window="24h", metadata=None)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from openai import NotGiven, Timeout
     from openai.types.batch import Batch as OpenAIBatch
 
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.create_once import Attempt
     from openai_batch.requests.check_report import CheckReport
@@ -119,7 +119,7 @@ class Batch:
         self.batch_type: BatchType | None = None  # of the requests
         self._endpoint: str | None = None
         self._input_file: InputFile | None = None
-        self._api: BatchApi | None = None
+        self._api: OpenAIBatchApi | None = None
         self._attempt: Attempt | None = None  # None until the input is uploaded
         self._sent_input: SentInput | None = None  # what was uploaded
         self._sent = False  # whether the attempt's create request may have been sent
@@ -439,7 +439,7 @@ class Batch:
         batch_id = self._known_id()
         return self._connected().get(batch_id, **options)
 
-    def _connected(self) -> BatchApi:
+    def _connected(self) -> OpenAIBatchApi:
         """Return the connection to the provider that has the batch."""
         if self.provider is None:
             self.auto_detect_provider()
@@ -447,12 +447,12 @@ class Batch:
             raise UnknownProviderError(f"no provider is known for {self.batch_id}")
         return self._api_of(self.provider)
 
-    def _api_of(self, provider: Provider) -> BatchApi:
-        from openai_batch.providers.api import BatchApi
+    def _api_of(self, provider: Provider) -> OpenAIBatchApi:
+        from openai_batch.providers.openai_api import OpenAIBatchApi
 
         if self._api is None or self._api.provider is not provider:
             known_client = provider._client  # noqa: SLF001 - 0.3.4 kept it there, and programs have set it
-            self._api = BatchApi(provider, client=None if provider.is_local else provider.get_client())
+            self._api = OpenAIBatchApi(provider, client=None if provider.is_local else provider.get_client())
             if provider.is_local:
                 weakref.finalize(self, self._api.close)
             elif provider._client is not known_client:  # noqa: SLF001

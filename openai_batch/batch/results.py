@@ -19,7 +19,7 @@ from .warn import warn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
 
     from .input_file import InputFile

@@ -17,7 +17,7 @@ from openai_batch.files.backups import move_to_backup
 from .warn import warn
 
 if TYPE_CHECKING:
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
 
 _MAX_NAME = 100
 """Characters of a batch id that a file name has at most."""

@@ -35,7 +35,7 @@ def wait(
     ended batch. `status_kwargs` (extra_headers, extra_query, extra_body, timeout) go to the client. Raises what
     `Batch.status` and `Batch.download` raise.
     """
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.openai_api import OpenAIBatchApi
 
     warnings.warn(
         "The wait() function is deprecated. "
@@ -52,7 +52,7 @@ def wait(
     def wait_for_one(one: str) -> OpenAIBatch:
         provider = get_provider_by_base_url(str(client.base_url))
         batch = Batch(batch_id=one, provider=provider)
-        batch._api = BatchApi(provider, client=client)  # noqa: SLF001 - a batch makes its own client otherwise
+        batch._api = OpenAIBatchApi(provider, client=client)  # noqa: SLF001 - a batch makes its own client otherwise
         ended = follow(lambda: batch.status(**status_kwargs), interval=interval, on_status=on_status, provider=provider)
         batch.download(**status_kwargs)
         if finished_callback is not None:

@@ -18,7 +18,7 @@ COMMANDS = {
     "Step by step": ("prepare", "check", "cost", "sample", "submit", "wait", "download"),
     "Jobs": ("ls", "status", "retry", "cancel", "recover", "rm", "prune"),
     "Results": ("results", "report", "stats"),
-    "Setup": ("providers", "config", "doctor", "serve", "help"),
+    "Setup": ("providers", "config", "doctor", "serve", "worker", "help"),
 }
 """The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
 

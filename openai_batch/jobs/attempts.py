@@ -12,7 +12,7 @@ from openai_batch.providers.marks import Marks
 from .token_limit import was_refused
 
 if TYPE_CHECKING:
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
 
     from .store.records import JobRecord, PartRecord

@@ -18,7 +18,7 @@ from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.files.streams import is_closed_pipe
 from openai_batch.net.delays import delays
-from openai_batch.providers.api import short_file
+from openai_batch.providers.openai_api import short_file
 from openai_batch.results.index import Places, as_received, index
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome

@@ -6,12 +6,14 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError, NotFoundError
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.connect import connect
 from openai_batch.providers.lookup import get_provider_by_name, known_providers
 from openai_batch.providers.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from openai_batch.providers.port import BatchApi
 
     from .store.records import JobRecord
 
@@ -97,7 +99,7 @@ class Connections:
             self._spare.pop().close()
 
     def _open(self, provider: Provider) -> BatchApi:
-        return BatchApi(provider, starting=self._starting)
+        return connect(provider, starting=self._starting)
 
     def _profile(self, job: JobRecord, account: str) -> Provider:
         """Return the profile that reaches a job's account: the job's own, or else one that now has another name."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
 
     from .store.records import JobRecord, PartRecord
     from .store.registry import Registry

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch.costs.estimate import Estimate
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
 
     from .job_spec import JobSpec
     from .workflow import Workflow

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
 
     from .job_spec import JobSpec
     from .workflow import Workflow

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
-    from openai_batch.providers.api import BatchApi
+    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
 
@@ -217,7 +217,11 @@ class Workflow:
     def poll(self, job: JobRecord) -> JobRecord:
         """Send the unsent parts, ask once for the status, and return the job: one turn of a waiting loop."""
         try:
-            job = self.refresh(self.advance(job), once=True)
+            job = self.advance(job)
+            for part in job.parts:
+                if part.batch_id and part.state == PartState.RUNNING:
+                    self.api(job).keep_running(part.batch_id)
+            job = self.refresh(job, once=True)
             if job.waiting:
                 self._poll_other_jobs(job)
         except AuthError:
@@ -357,6 +361,8 @@ class Workflow:
                 # A refusal for a full queue proves that no batch runs: keep the file, and create it later.
                 self._put_back(job, part, refusal, self._queue(job))
                 return False
+        if part.batch_id:
+            api.keep_running(part.batch_id)
         return True
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:

@@ -18,16 +18,14 @@ import msgspec
 
 from openai_batch.errors import BatchError
 
-from .api_objects import Refused
 from .backlog import PAUSE_AFTER_FAULT, Backlog
 from .batches import Interrupted, fault, validate
 from .publish import publish
-from .result_lines import error_line, response_line
+from .result_lines import error_line
+from .run_request import result_of
 from .running_batch import RunningBatch
 from .server_log import log
 from .store import ACTIVE
-from .upstream import CallError
-from .upstream_retry import final_response
 
 if TYPE_CHECKING:
     from .result_lines import ResultRecord
@@ -233,29 +231,16 @@ class Executor:
 
     async def _result_of(self, run: RunningBatch, row: RowRecord) -> ResultRecord | None:
         """Run one row and return its result line, or None if its batch was stopped in the meantime."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - workers are tasks
         try:
             raw = os.pread(run.input, row.length, row.start)
             body = bytes(_parse(raw).body)
         except (OSError, msgspec.MsgspecError) as exc:
             return error_line(row.custom_id, "input_modified", f"the input cannot be read any more: {exc}")
-        run.waiting.add(task)
         try:
-            answer = await final_response(self._upstream, run, body, self._settings)
-        except Refused as exc:
-            return response_line(row.custom_id, exc.status, None, bytes(exc.response().body))
-        except CallError as exc:
-            late = run.stopped or time.time() >= run.batch.expires_at
-            return None if late else error_line(row.custom_id, exc.code, str(exc))
+            return await result_of(self._upstream, run, row.custom_id, body, self._settings)
         except asyncio.CancelledError:
-            if self._closing:
+            task = asyncio.current_task()
+            if self._closing or task is None:
                 raise
             task.uncancel()
             return None
-        except Exception as exc:  # noqa: BLE001 - a defect ends this row, not the others
-            log(f"{run.batch.id}, line {row.line}: {exc!r}")
-            return error_line(row.custom_id, "internal_error", f"the request failed: {type(exc).__name__}")
-        finally:
-            run.waiting.discard(task)
-        return response_line(row.custom_id, answer.status, answer.headers.get("x-request-id"), answer.body)

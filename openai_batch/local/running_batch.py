@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .run_request import Run
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .store import BatchRecord, RowRecord, Store
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class RunningBatch:
+class RunningBatch(Run):
     """Gives the pending rows of one batch to workers, and knows which of them wait before a call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:
+        super().__init__(batch.id, batch.endpoint, batch.expires_at)
         self.batch = batch
         self._store = store
         self.input = os.open(files / batch.input_file_id, os.O_RDONLY)
         self.journal = os.open(journals / batch.id, os.O_WRONLY | os.O_CREAT, 0o600)
         self.journal_end = store.journal_end(batch.seq)
         self.ended = asyncio.Event()
-        self.waiting: set[asyncio.Task[None]] = set()
-        self.stopped = False
         self._busy = 0
         self._page: deque[RowRecord] = deque()
         self._cursor = 0
@@ -64,23 +63,11 @@ class RunningBatch:
         self._busy -= 1
         self._check_end()
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Note that this task's request is at the upstream: its answer is kept, even if the batch is stopped."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - workers are tasks
-        self.waiting.discard(task)
-        try:
-            yield
-        finally:
-            self.waiting.add(task)
-
     def stop(self) -> None:
         """Give out no more rows and start no more calls; calls that were sent are finished."""
-        self.stopped = self._exhausted = True
+        self._exhausted = True
         self._page.clear()
-        for task in self.waiting:
-            task.cancel()
+        super().stop()
         self._check_end()
 
     def _check_end(self) -> None:

@@ -11,7 +11,7 @@ from openai_batch.net.delays import delays, retry_after
 from .upstream import CallError, Target, UpstreamResponse
 
 if TYPE_CHECKING:
-    from .running_batch import RunningBatch
+    from .run_request import Run
     from .settings import LocalSettings
     from .upstream import Upstream
 
@@ -22,7 +22,7 @@ _TOO_MANY = 429
 
 
 async def final_response(
-    upstream: Upstream, run: RunningBatch, body: bytes, settings: LocalSettings
+    upstream: Upstream, run: Run, body: bytes, settings: LocalSettings
 ) -> UpstreamResponse:
     """Return the final response to one request of a batch: the first that should not be retried, or the last one.
 
@@ -38,9 +38,9 @@ async def final_response(
         outcome: UpstreamResponse | CallError
         async with upstream.slot(avoid) as target:
             with run.sending():
-                seconds = min(settings.timeout_seconds, run.batch.expires_at - time.time())
+                seconds = min(settings.timeout_seconds, run.expires_at - time.time())
                 try:
-                    outcome = await upstream.call(target, run.batch.endpoint, body, seconds=max(0.001, seconds))
+                    outcome = await upstream.call(target, run.endpoint, body, seconds=max(0.001, seconds))
                 except CallError as exc:
                     outcome = exc
         again = _worth_retry(outcome)

@@ -16,6 +16,7 @@ from openai_batch.hidden_keys import SHORTEST, hide_key, without_key, without_us
 from openai_batch.net.delays import retry_after
 
 from .keys import bare_key, is_secret
+from .port import OutcomeUnknown
 from .remedies import remedy
 from .sdk_errors import as_both
 
@@ -36,10 +37,6 @@ _QUOTED = 500
 """The most characters of a provider's message that are shown."""
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-
-
-class OutcomeUnknown(Exception):  # noqa: N818 - not an error yet: a search may find the batch
-    """It is unknown whether a batch was created."""
 
 
 @contextlib.contextmanager

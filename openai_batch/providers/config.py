@@ -61,6 +61,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PROVIDER_VARIABLE = "OBATCH_PROVIDER"
 """The environment variable that names the default provider."""
 
+SHARDS = "shards:"
+"""What the base URL of a store with workers begins with; the store follows."""
+
 _SECRET_KEYS = ("api_key", "key", "token")
 """Keys of a table that would contain the API key itself; they are errors."""
 
@@ -101,6 +104,18 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_timeout: Seconds | None = None
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
+    parallel: Parallel | None = None
+
+
+class _ShardsTable(_LocalTable, kw_only=True):
+    """The keys of `[providers.NAME]` with `kind = "shards"`. The others are those of ShardSettings."""
+
+    kind: Text | None = None
+    display_name: Text | None = None
+    api_key_env_var: Variable | None = msgspec.field(default=None, name="api_key_env")
+    models: Texts | None = None
+    endpoints: Texts | None = None
+    completion_window: Text | None = None
     parallel: Parallel | None = None
 
 
@@ -205,6 +220,8 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
                 f"{where} {key}: keys do not belong in this file",
                 hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
             )
+    if table.get("kind") is not None:
+        return _shards(where, name, table)
     values = _present(where, read_table(where, table, ProfileTable))
     base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
     if "base_url" in values:
@@ -228,6 +245,34 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         plain_http=profile.allow_plain_http,
     )
     return profile
+
+
+def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
+    """Return the profile of a store with workers."""
+    from openai_batch.cluster.settings import ShardSettings
+
+    if table["kind"] != "shards":
+        raise ConfigError(f"{where} kind must be 'shards'", hint="leave it out for a provider with a Batch API")
+    own = {field.encode_name for field in msgspec.structs.fields(_ShardsTable)}
+    values = _present(where, read_table(where, {k: v for k, v in table.items() if k in own}, _ShardsTable))
+    del values["kind"]
+    settings = ShardSettings.from_table(where, {key: value for key, value in table.items() if key not in own})
+    if settings.address is not None:
+        _check_url(where, settings.address)
+        variables = [*filter(None, [values.get("api_key_env_var")])]
+        check_key_host(where, settings.address, variables=variables, elsewhere=False, plain_http=True)
+    profile = Provider(
+        name=name,
+        base_url=f"{SHARDS}{settings.store}",
+        default_chat_model="",
+        default_embedding_model="",
+        batch_input_max_requests=1_000_000,
+        batch_input_max_bytes=4 * 1024**3,
+        requires_consistency=False,
+        completion_window="30d",
+        shards=settings,
+    )
+    return dataclasses.replace(profile, **values)
 
 
 def _present(where: str, table: _LocalTable) -> dict[str, Any]:

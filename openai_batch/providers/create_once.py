@@ -17,13 +17,13 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from openai_batch.net.delays import delays
 from openai_batch.net.time_limit import is_over, within
 
-from .api_errors import OutcomeUnknown
+from .port import OutcomeUnknown
 from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .api import BatchApi
+    from .port import BatchApi
     from .batch_info import BatchInfo
     from .marks import Marks
 

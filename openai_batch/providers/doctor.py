@@ -12,7 +12,7 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from .marks import is_ours
 
 if TYPE_CHECKING:
-    from .api import BatchApi
+    from .port import BatchApi
     from .batch_info import BatchInfo
     from .provider import Provider
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from openai_batch.errors import AuthError
+from openai_batch.errors import AuthError, UsageError
 from openai_batch.requests.limits import Limits
 
 from .keys import OPENAI_KEY, find_key, header_values, hide_keys, key_source, sdk_base_url, short_hash
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai import OpenAI
+
+    from openai_batch.cluster.settings import ShardSettings
 
 _ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
 """Headers whose names match choose an account, or hold a key."""
@@ -130,6 +132,9 @@ class Provider:
     api_key_keyring: str | None = None
     """The entry of the system keyring that holds the key, under the service `obatch`; needs the extra `keyring`."""
 
+    shards: ShardSettings | None = None
+    """For a provider of kind `shards`: the store, and what starts the workers (`openai_batch/cluster`)."""
+
     # A ClassVar is not a dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 
@@ -160,6 +165,8 @@ class Provider:
         """
         from .client import local_endpoint, make_client
 
+        if self.shards is not None:
+            raise UsageError(f"{self} is a store with workers, and has no API", hint="use Jobs, or the command obatch")
         placed = self.placed()
         hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
         try:

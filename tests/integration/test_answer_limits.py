@@ -31,7 +31,7 @@ from openai_batch.net.answers import MAX_ANSWER_BYTES
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, until
 from openai_batch.providers import Provider, api, get_provider_by_name
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.openai_api import OpenAIBatchApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,7 +235,7 @@ def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, contextlib.ExitStack() as ends:
         threading.Thread(target=server.serve_forever).start()
         ends.callback(server.shutdown)
-        client = BatchApi(Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"))
+        client = OpenAIBatchApi(Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"))
         ends.callback(client.close)
         with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
             client.models()

@@ -21,7 +21,7 @@ from openai_batch.jobs.retry import survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
-from openai_batch.providers import api
+from openai_batch.providers import openai_api as api
 from openai_batch.results.export import Export
 from openai_batch.results.outcome import NO_RESULT, Outcome
 

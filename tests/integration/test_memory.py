@@ -24,9 +24,9 @@ LIMIT = 80 * 1024
 
 CLIENT = """
 import re, sys
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.provider import Provider
-api = BatchApi(Provider(name="plain", base_url=sys.argv[2]))
+api = OpenAIBatchApi(Provider(name="plain", base_url=sys.argv[2]))
 if sys.argv[1] == "up":
     with open(sys.argv[3], "rb") as handle:
         print(api.upload(handle, "obatch-x.jsonl").size)

@@ -17,7 +17,7 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.builtin import BUILT_IN, is_openai_model
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.client import sdk_model_names
@@ -190,7 +190,7 @@ def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, work
     text = "".join(f"[providers.{name}]\n{base}{more}" for name, more in tables.items())
     (workbench.home / "config.toml").write_text(text)
     for name in tables:
-        api = BatchApi(get_provider_by_name(name))
+        api = OpenAIBatchApi(get_provider_by_name(name))
         assert list(api.batches()) == []
         api.close()
     keys = [request.headers.get("authorization") for request in workbench.server.requests]

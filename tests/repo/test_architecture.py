@@ -22,7 +22,7 @@ SPEAKING |= {"batch/batch", "batch/wait"}
 """Programs; and `Batch.submit_wait_download` and `wait`, which print the status as they did in 0.3.4."""
 
 HOMES = {
-    "openai": r"providers/(api|api_errors|client)",
+    "openai": r"providers/(openai_api|api_errors|client)",
     "sqlite3": r"jobs/store/(database|registry|completion|reused_answers)|inputs/sql|requests/unique_ids|local/store",
     "typer": r"cli/.*",
     "rich": r"cli/.*|frames/progress",

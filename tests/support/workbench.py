@@ -17,7 +17,7 @@ from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.workflow import Workflow
 from openai_batch.providers import get_provider_by_name
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.source import open_source
 
@@ -72,9 +72,9 @@ class Workbench:
         self.workflows.append(workflow)
         return workflow
 
-    def api(self) -> BatchApi:
+    def api(self) -> OpenAIBatchApi:
         """Return a new connection."""
-        return BatchApi(get_provider_by_name("faulty"))
+        return OpenAIBatchApi(get_provider_by_name("faulty"))
 
     def write(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> Path:
         """Write an input whose requests carry the plan."""

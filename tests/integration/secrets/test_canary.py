@@ -15,7 +15,7 @@ from support.servers import echo_upstream, wait_until
 from openai_batch.errors import BatchError
 from openai_batch.hidden_keys import without_key
 from openai_batch.providers import get_provider_by_name
-from openai_batch.providers.api import BatchApi
+from openai_batch.providers.openai_api import OpenAIBatchApi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,7 +161,7 @@ def test_a_key_that_the_server_repeats_is_taken_out(here: Workbench, status: int
     """A server that has the key in its answer, as some have in a 401, does not bring it into ours."""
     with listener(repeat_key(status, kind)) as server:
         here.configure(base_url=f"{server.url}/v1", create_grace=0.1)
-        api = BatchApi(get_provider_by_name("faulty"))
+        api = OpenAIBatchApi(get_provider_by_name("faulty"))
         client = api._sdk()
         client.max_retries = 0
         told = []

@@ -12,14 +12,12 @@ import itertools
 import json
 import re
 import time
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
-from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.slice import FileSlice
 from openai_batch.net.answers import unpacked
 from openai_batch.net.delays import delays
@@ -27,14 +25,14 @@ from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, each_in_time, until, untimed
 from openai_batch.net.transfer import DownloadResponse, transfer
 
-from .api_errors import OutcomeUnknown, perhaps_paid, translated, without_sent_key
+from .api_errors import perhaps_paid, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
 from .marks import has_token
 from .plain_client import usable
+from .port import BatchApi, OutcomeUnknown, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from openai import OpenAI
 
@@ -65,19 +63,8 @@ _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file's record at the provider; a field is None if the provider does not say it."""
-
-    id: str  # such as "file-…"
-    size: int | None = None  # in bytes
-    created_at: float | None = None  # Unix seconds, by the provider's clock
-    filename: str | None = None  # the name it was uploaded under
-    expires_at: float | None = None  # when the provider deletes it, by the provider's clock
-
-
-class BatchApi:
-    """The calls to one provider. Its only state is the connection.
+class OpenAIBatchApi(BatchApi):
+    """The calls to a provider that speaks the Files and Batches APIs of OpenAI.
 
     `client` is a client to use instead of one made from the profile. `starting` is called with the progress of
     starting the local provider's server: (what is prepared, bytes done, bytes in all or None).
@@ -102,11 +89,11 @@ class BatchApi:
         """
         self._sdk()
 
-    def again(self) -> BatchApi:
+    def again(self) -> OpenAIBatchApi:
         """Return the same calls with separate connections, for another thread. The key is not read again."""
         from .client import own_connections
 
-        other = BatchApi(self.provider, client=self._client if self._client_given else None, starting=self._starting)
+        other = OpenAIBatchApi(self.provider, client=self._client if self._client_given else None, starting=self._starting)
         if self._client is not None and not self._client_given:
             other._client = own_connections(self._client)
         return other
@@ -322,24 +309,6 @@ class BatchApi:
         if self._client is not None and not self._client_given:
             self._client.close()
             self._client = None
-
-    def download_to(
-        self,
-        file_id: str,
-        path: Path,
-        *,
-        replace: bool = False,
-        progress: Callable[[int, int | None], None] | None = None,
-        check_record: bool = True,
-    ) -> int:
-        """Download a file to `path`, and return the number of bytes. `path` appears when the file is complete.
-
-        Raises DownloadError as `download` does, and OutputExistsError if `path` exists and `replace` is False.
-        """
-        with part_file(path) as (handle, part):
-            count = self.download(file_id, handle, progress, check_record=check_record)
-            publish(handle, part, path, replace=replace)
-        return count
 
     @contextlib.contextmanager
     def _reading(self, file_id: str, offset: int, etag: str | None) -> Iterator[DownloadResponse]:

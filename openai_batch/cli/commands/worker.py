@@ -1,0 +1,59 @@
+"""`obatch worker`: run the requests of a batch that is in a shared store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openai_batch.cli.options import seconds
+
+EPILOG = """Examples:
+
+  $ obatch worker /shared/obatch batch_0123 --upstream http://127.0.0.1:8000/v1
+
+  $ obatch worker s3://bucket/obatch batch_0123 --index $SLURM_ARRAY_TASK_ID --of 16 --upstream http://gpu:8000/v1
+
+The provider of kind `shards` starts workers itself. Run this by hand, or let any engine run it."""
+
+
+def worker(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder or address of the store.")],
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch.")],
+    index: Annotated[int, typer.Option("--index", metavar="N", help="Number of this worker, from 0.")] = 0,
+    of: Annotated[int, typer.Option("--of", metavar="N", help="How many workers there are.")] = 1,
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option("--upstream", metavar="URL", help="OpenAI-compatible URL that runs the requests; repeatable."),
+    ] = None,
+    upstream_key_env: Annotated[
+        str | None,
+        typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable with the upstream's key."),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", metavar="WORD", help="Command that starts a model server, one word each time."),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", metavar="N", help="Requests at the same time. Default: 64.")
+    ] = None,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Time that a request may take.")] = "10m",
+    tries: Annotated[int, typer.Option("--tries", metavar="N", help="Calls for one request.")] = 5,
+) -> None:
+    """Run the requests of a batch in a shared store.
+
+    It ends when its shards are complete, or the batch is cancelled.
+    """
+    from openai_batch.cluster.run_worker import run_worker
+    from openai_batch.cluster.settings import ShardSettings
+
+    settings = ShardSettings(
+        store=store,
+        upstream=tuple(upstream or ()),
+        upstream_key_env=upstream_key_env,
+        engine=tuple(engine or ()),
+        concurrency=concurrency,
+        timeout_seconds=seconds(timeout) or 0.0,
+        max_tries=tries,
+    )
+    run_worker(settings, batch, index, of)

@@ -1,0 +1,242 @@
+"""What the store has about inputs and batches, and where each object is.
+
+    files/FILE/input             an uploaded input file
+    files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
+    plans/BATCH.json             a batch, as it was created
+    batches/BATCH/tries/N.json   each time that workers were started
+    batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
+    batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
+    batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
+    batches/BATCH/failed/N-COUNT how many lines of a complete shard are errors, if there are any
+    batches/BATCH/stop           the batch is cancelled
+    batches/BATCH/end.json       the batch has ended
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+
+import msgspec
+
+from openai_batch.errors import BatchError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .store import Store
+
+_BLOCK = 1 << 20
+_SHARD_BYTES = 16 * 1024 * 1024
+"""A shard ends after the line that reaches this size: a worker has it in memory."""
+
+_ID = re.compile(r"(?:file|batch)[-_][0-9a-f]{32}")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_T = TypeVar("_T")
+
+
+class Shard(NamedTuple):
+    """A stretch of an input file, which one worker runs at a time."""
+
+    start: int
+    """The offset of its first byte."""
+    end: int
+    """The offset after its last byte."""
+    rows: int
+    """Its requests."""
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """An uploaded input file."""
+
+    id: str
+    filename: str
+    """The name it was uploaded under."""
+    size: int
+    """Its bytes."""
+    created_at: float
+    """When it was uploaded, in Unix seconds by the uploading machine's clock."""
+    shards: list[Shard]
+    """Its shards, in input order."""
+
+    @property
+    def rows(self) -> int:
+        """The number of its requests."""
+        return sum(shard.rows for shard in self.shards)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A batch as it was created. It names no URL and no key: the workers get these from whoever starts them."""
+
+    id: str
+    input_file_id: str
+    endpoint: str
+    """The path of the requests, such as `/v1/chat/completions`."""
+    window: str
+    """The completion window, such as `24h`."""
+    created_at: float
+    """When it was created, in Unix seconds by the creating machine's clock."""
+    metadata: dict[str, str] = {}
+    """The client's own pairs."""
+
+    @property
+    def expires_at(self) -> float:
+        """When no more requests are run, in Unix seconds."""
+        return self.created_at + window_seconds(self.window)
+
+
+class End(msgspec.Struct, frozen=True):
+    """How a batch ended."""
+
+    status: str
+    """`completed`, `cancelled`, `expired` or `failed`."""
+    at: float
+    """When, in Unix seconds."""
+    succeeded: int
+    """Requests with an answer."""
+    failed: int
+    """Requests that ended with an error."""
+    message: str = ""
+    """Why it failed."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """One time that the workers of a batch were started; it is written before they are."""
+
+    number: int
+    """The first one is 1."""
+    host: str
+    """The machine that started them."""
+    parts: int
+    """Shards that were complete then."""
+    at: float = 0.0
+    """When, in Unix seconds by the clock of the store."""
+
+
+def window_seconds(window: str) -> float:
+    """Return the seconds of a completion window such as `24h` or `14d`. Raises UsageError."""
+    match = re.fullmatch(r"([0-9]{1,7})([smhd])", window)
+    if not match or not int(match[1]):
+        raise UsageError(f"the completion window {window!r} is not a time such as 24h", hint="give one such as 14d")
+    return int(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def input_key(file_id: str) -> str:
+    """Return where the content of an input file is."""
+    return f"files/{file_id}/input"
+
+
+def part_key(batch_id: str, number: int) -> str:
+    """Return where the results of a complete shard are."""
+    return f"{folder(batch_id, 'parts')}/{number:08}"
+
+
+def journal_folder(batch_id: str, number: int) -> str:
+    """Return where the results of a shard are that is not complete."""
+    return f"{folder(batch_id, 'journal')}/{number:08}"
+
+
+def folder(batch_id: str, name: str) -> str:
+    """Return the folder of one kind of a batch's objects."""
+    return f"batches/{batch_id}/{name}"
+
+
+def stop_key(batch_id: str) -> str:
+    """Return the object that cancels a batch."""
+    return folder(batch_id, "stop")
+
+
+def add_input(store: Store, stream: BinaryIO, filename: str, rows_per_shard: int) -> InputRecord:
+    """Upload an input file, and return its record. Raises BatchError."""
+    file_id = f"file-{secrets.token_hex(16)}"
+    shards: list[Shard] = []
+    store.write(input_key(file_id), _cut(stream, rows_per_shard, shards))
+    record = InputRecord(file_id, filename, shards[-1].end if shards else 0, time.time(), shards)
+    store.create(f"files/{file_id}/index.json", msgspec.json.encode(record))
+    return record
+
+
+def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
+    """Yield the stream in blocks, and add the shards that they have to `shards`."""
+    start = end = count = 0
+    open_line = False
+    while block := stream.read(_BLOCK):
+        *whole, rest = block.split(b"\n")
+        for line in whole:
+            end += len(line) + 1
+            count += 1
+            if count >= rows or end - start >= _SHARD_BYTES:
+                shards.append(Shard(start, end, count))
+                start, count = end, 0
+        end += len(rest)
+        open_line = bool(rest) or (open_line and not whole)
+        yield block
+    if end > start:
+        shards.append(Shard(start, end, count + open_line))
+
+
+def get_input(store: Store, file_id: str) -> InputRecord:
+    """Return the record of an input file. Raises NotFoundError."""
+    _check_id(file_id)
+    return _decoded(store.read(f"files/{file_id}/index.json"), InputRecord, file_id)
+
+
+def create_batch(store: Store, plan: Plan) -> Plan:
+    """Write a new batch, and return it; if there is one of the same id, return that one."""
+    if store.create(f"plans/{plan.id}.json", msgspec.json.encode(plan)):
+        return plan
+    return get_plan(store, plan.id)
+
+
+def get_plan(store: Store, batch_id: str) -> Plan:
+    """Return a batch as it was created. Raises NotFoundError."""
+    _check_id(batch_id)
+    return _decoded(store.read(f"plans/{batch_id}.json"), Plan, batch_id)
+
+
+def plans(store: Store) -> Iterator[Plan]:
+    """Yield all batches of the store, the newest first."""
+    for found in sorted(store.list("plans"), key=lambda found: found.modified, reverse=True):
+        yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
+
+
+def get_end(store: Store, batch_id: str) -> End | None:
+    """Return how a batch ended; None if it has not."""
+    try:
+        return _decoded(store.read(folder(batch_id, "end.json")), End, batch_id)
+    except NotFoundError:
+        return None
+
+
+def write_end(store: Store, batch_id: str, end: End) -> End:
+    """Write how a batch ended, and return it; what was written first stays."""
+    if store.create(folder(batch_id, "end.json"), msgspec.json.encode(end)):
+        return end
+    return get_end(store, batch_id) or end
+
+
+def starts(store: Store, batch_id: str) -> list[Start]:
+    """Return each time that the workers of a batch were started, in order."""
+    found = sorted(store.list(folder(batch_id, "tries")), key=lambda stored: stored.key)
+    read = ((_decoded(store.read(stored.key), Start, batch_id), stored.modified) for stored in found)
+    return [msgspec.structs.replace(start, at=modified) for start, modified in read]
+
+
+def note_start(store: Store, batch_id: str, start: Start) -> bool:
+    """Write that workers are started now; return False if another process has written the same number."""
+    return store.create(f"{folder(batch_id, 'tries')}/{start.number:04}.json", msgspec.json.encode(start))
+
+
+def _check_id(text: str) -> None:
+    """Raise NotFoundError for what cannot be an id: it becomes part of a path."""
+    if not _ID.fullmatch(text):
+        raise NotFoundError(f"there is no {text!r} in the store")
+
+
+def _decoded(data: bytes, kind: type[_T], name: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise BatchError(f"the store has a record of {name} that cannot be read: {exc}") from None

@@ -1,0 +1,73 @@
+"""A model server next to a worker, such as vLLM or SGLang: started with the worker, and ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import BatchError, ConfigError
+from openai_batch.local.server_log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_START_SECONDS = 3600.0
+"""Seconds until the server must answer: it may download a model first."""
+
+_END_SECONDS = 30.0
+"""Seconds that it may take to end."""
+
+
+@contextlib.contextmanager
+def engine_url(command: Sequence[str]) -> Iterator[str]:
+    """Start a model server, and give its base URL when it answers. `{port}` in the command is replaced.
+
+    It is ended with its whole process group. Raises BatchError if it ends before it answers.
+    """
+    port = _free_port()
+    words = [word.replace("{port}", str(port)) for word in command]
+    log(f"starting {words[0]} on port {port}")
+    try:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - the user's
+    except OSError as exc:
+        raise ConfigError(f"the engine {words[0]} cannot be started: {exc.strerror}", hint="check `engine`") from exc
+    url = f"http://127.0.0.1:{port}/v1"
+    try:
+        _wait_for(process, url)
+        yield url
+    finally:
+        _end(process)
+
+
+def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
+    give_up = time.monotonic() + _START_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            raise BatchError(f"the engine ended with exit code {process.returncode} before it answered")
+        with contextlib.suppress(OSError), opener.open(f"{url}/models", timeout=10):
+            return
+        time.sleep(0.5)
+    raise BatchError(f"the engine did not answer within {_START_SECONDS:.0f} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

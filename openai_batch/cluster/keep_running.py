@@ -1,0 +1,51 @@
+"""Start the workers of a batch, and start them again if they ended before the batch was complete."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from .batches import End, Start, note_start, starts, write_end
+from .launchers import State
+from .progress import SILENT, progress
+
+if TYPE_CHECKING:
+    from .launchers import Launcher
+    from .store import Store
+
+_MOST_IN_VAIN = 3
+"""Starts of the workers in a row without one more complete shard; then the batch ends as failed."""
+
+
+def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
+    """Start the workers of a batch if they do not run, and it has not ended. May be called at any time.
+
+    Each start is written down first, by one process only, and has its number; so workers are not started twice for the
+    same number. Raises BatchError if they cannot be started.
+    """
+    found = progress(store, batch_id)
+    if found.end is not None or found.stopped or time.time() >= found.plan.expires_at:
+        return
+    earlier = starts(store, batch_id)
+    if earlier:
+        last = earlier[-1]
+        state = launcher.state(batch_id, last)
+        if state is State.MISSING:
+            launcher.start(batch_id, last.number)
+            return
+        if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more
+            state = State.ENDED if last.at < found.last_sign < found.now - SILENT else State.RUNNING
+        if state is not State.ENDED:
+            return
+        found = progress(store, batch_id)  # they may have completed it just before they ended
+        if found.end is not None:
+            return
+        in_vain = earlier[-_MOST_IN_VAIN:]
+        if len(in_vain) == _MOST_IN_VAIN and len(found.parts) <= in_vain[0].parts:
+            message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard; their logs say why"
+            write_end(store, batch_id, End("failed", time.time(), found.succeeded, found.failed, message))
+            return
+    start = Start(len(earlier) + 1, socket.gethostname(), len(found.parts))
+    if note_start(store, batch_id, start):
+        launcher.start(batch_id, start.number)

@@ -1,0 +1,67 @@
+"""Start the workers with a command of the user, such as `sbatch` or `kubectl`."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from openai_batch.errors import BatchError, ConfigError
+
+from .launcher import State, worker_options
+
+if TYPE_CHECKING:
+    from openai_batch.cluster.batches import Start
+    from openai_batch.cluster.settings import ShardSettings
+
+_SECONDS = 300
+"""Seconds that the command may take: it submits work, and does not do it."""
+
+
+class CommandLauncher:
+    """Runs a command once for each start.
+
+    `{store}`, `{batch}`, `{name}`, `{number}` and `{workers}` in its words are replaced, and `{options}` by the options
+    of the workers, quoted for a shell. What it starts must run `obatch worker` as often as `{workers}` says.
+    """
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+
+    def check(self) -> None:
+        """Raise ConfigError if there is no such program."""
+        program = self._settings.command[0]
+        if shutil.which(program) is None:
+            raise ConfigError(f"there is no program {program}, which starts the workers", hint="check `command`")
+
+    def start(self, batch_id: str, number: int) -> None:
+        """Run the command. Raises BatchError if it fails."""
+        self.check()
+        values = {
+            "store": self._settings.store,
+            "batch": batch_id,
+            "name": f"obatch-{batch_id[-12:]}-{number}",
+            "number": str(number),
+            "workers": str(self._settings.workers),
+            "options": shlex.join(worker_options(self._settings)),
+        }
+        words = []
+        for word in self._settings.command:
+            for name, value in values.items():
+                word = word.replace(f"{{{name}}}", value)  # noqa: PLW2901 - filled in step by step
+            words.append(word)
+        try:
+            ended = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - the user's
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise BatchError(f"the command that starts the workers failed: {exc}") from exc
+        if ended.returncode:
+            said = (ended.stderr or ended.stdout).decode("utf-8", "replace").strip()[-500:]
+            raise BatchError(f"the command that starts the workers failed ({ended.returncode}): {said}")
+
+    def state(self, batch_id: str, start: Start) -> State:  # noqa: ARG002 - the signs of life say it
+        """Return that it is unknown: the signs of life of the workers say it."""
+        return State.UNKNOWN
+
+    def stop(self, batch_id: str, number: int) -> None:
+        """Do nothing: workers that start later see that the batch was cancelled."""

@@ -1,0 +1,50 @@
+"""Run one worker from its start to its end, with its model server if it has one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from openai_batch.errors import BatchError, UsageError
+from openai_batch.local.launch import check_extras
+from openai_batch.local.server_log import log
+
+from .batches import get_plan
+from .store import open_store
+
+if TYPE_CHECKING:
+    from .settings import ShardSettings
+
+
+def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int) -> None:
+    """Run the shards of worker `index`, counted from 0, of `workers` of them.
+
+    Raises NotFoundError if there is no such batch, AuthError without the upstream's key, and BatchError if the batch
+    ended before its shards were complete.
+    """
+    if not 0 <= index < workers:
+        raise UsageError(f"--index {index} is not from 0 to {workers - 1}", hint="--of says how many workers there are")
+    check_extras(settings.local())
+    from .worker import Worker, shards_of
+
+    store = open_store(settings.store)
+    plan = get_plan(store, batch_id)
+    with ExitStack() as stack:
+        if settings.engine:
+            from .engine import engine_url
+
+            settings = msgspec.structs.replace(
+                settings, upstream=(stack.enter_context(engine_url(settings.engine)),), engine=()
+            )
+
+        async def run() -> bool:
+            worker = Worker(store, plan, settings.local())
+            return await worker.run(shards_of(index, workers, len(worker.shards)))
+
+        complete = asyncio.run(run())
+    if not complete:
+        raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
+    log(f"{batch_id}: the shards of worker {index} of {workers} are complete")

@@ -1,0 +1,235 @@
+"""The shared store: named objects in a folder or a bucket. An object appears complete, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from openai_batch.errors import BatchError, NotFoundError, OutputExistsError
+from openai_batch.files.atomic import part_file, publish
+from openai_batch.files.private import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK = 1 << 20
+
+_SHOWN = "obatch-store"
+"""The file that shows that a folder is a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store knows about an object."""
+
+    key: str
+    """Its name, with slashes."""
+    size: int
+    """Its bytes."""
+    modified: float
+    """When it was written, in Unix seconds by the clock of the store."""
+
+
+class Store(Protocol):
+    """What a batch needs of a store. All calls may be repeated. They raise BatchError if the store fails."""
+
+    def prepare(self) -> None:
+        """Make the store ready for its first object. Workers never do this: a store that is gone stays gone."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a new object; return False if there is one of that name, which stays as it is."""
+        ...
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, new or not."""
+
+    def write(self, key: str, blocks: Iterator[bytes]) -> None:
+        """Write a large new object."""
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return what is known about an object; None if there is none."""
+        ...
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""
+        ...
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield an object in blocks. Raises NotFoundError."""
+        ...
+
+    def list(self, folder: str) -> Iterator[StoredObject]:
+        """Yield all objects whose names begin with `folder` and a slash, in any order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+
+    def path(self, key: str) -> Path | None:
+        """Return where the object is as a file that can be appended to; None if the store has no files."""
+        ...
+
+
+class FolderStore:
+    """A folder that all workers can reach, such as one on a network file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def prepare(self) -> None:
+        """Make the folder, with a file that shows that it is there. Raises BatchError."""
+        make_private(self._root)
+        (self._root / _SHOWN).touch(mode=0o600)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a new object; return False if there is one of that name."""
+        path = self.path(key)
+        if path.exists():
+            return False
+        try:
+            self._publish(path, iter([data]), replace=False)
+        except OutputExistsError:
+            return False
+        return True
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, new or not."""
+        self._publish(self.path(key), iter([data]), replace=True)
+
+    def write(self, key: str, blocks: Iterator[bytes]) -> None:
+        """Write a large new object."""
+        self._publish(self.path(key), blocks, replace=True)
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return what is known about an object; None if there is none."""
+        with _readable(key), contextlib.suppress(FileNotFoundError):
+            status = self.path(key).stat()
+            return StoredObject(key, status.st_size, status.st_mtime)
+        return None
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""
+        with _readable(key), self._opened(key) as file:
+            file.seek(start)
+            return file.read(-1 if end is None else end - start)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield an object in blocks. Raises NotFoundError."""
+        with _readable(key), self._opened(key) as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+    def list(self, folder: str) -> Iterator[StoredObject]:
+        """Yield all objects below a folder, in any order."""
+        with _readable(folder), contextlib.suppress(FileNotFoundError), os.scandir(self.path(folder)) as entries:
+            for entry in entries:
+                key = f"{folder}/{entry.name}"
+                if entry.is_dir():
+                    yield from self.list(key)
+                elif not entry.name.startswith("."):  # those are being written
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat()
+                        yield StoredObject(key, status.st_size, status.st_mtime)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        with _readable(key):
+            self.path(key).unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Return the file of an object."""
+        return self._root / key
+
+    def _publish(self, path: Path, blocks: Iterator[bytes], *, replace: bool) -> None:
+        # If the folder is not mounted, nothing may be written to what is in its place.
+        if not (self._root / _SHOWN).is_file():
+            raise BatchError(f"the store {self._root} is not there", hint="is the file system mounted?")
+        make_private(path.parent)
+        with part_file(path) as (handle, part):
+            handle.writelines(blocks)
+            publish(handle, part, path, replace=replace, private=True)
+
+    def _opened(self, key: str) -> BinaryIO:
+        try:
+            return self.path(key).open("rb")
+        except FileNotFoundError:
+            raise NotFoundError(f"{key} is not in the store") from None
+
+
+class BucketStore:
+    """Objects below one address of an object store."""
+
+    def __init__(self, address: str) -> None:
+        from openai_batch.files.object_store import ObjectStore
+
+        self._objects = ObjectStore(address)
+
+    def prepare(self) -> None:
+        """Do nothing: a bucket is made with the tools of its provider."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a new object; return False if there is one of that name."""
+        return self._objects.create(key, data)
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, new or not."""
+        self._objects.replace(key, data)
+
+    def write(self, key: str, blocks: Iterator[bytes]) -> None:
+        """Write a large new object."""
+        with self._objects.writer(key, replace=True) as out:
+            for block in blocks:
+                out.write(block)
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return what is known about an object; None if there is none."""
+        found = self._objects.stat(key)
+        return found and _stored(found)
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""
+        return self._objects.read(key, start, end)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield an object in blocks. Raises NotFoundError."""
+        return self._objects.stream(key)
+
+    def list(self, folder: str) -> Iterator[StoredObject]:
+        """Yield all objects below a folder, in any order."""
+        return map(_stored, self._objects.list(f"{folder}/"))
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        self._objects.delete(key)
+
+    def path(self, key: str) -> None:  # noqa: ARG002 - there are no files
+        """Return None: nothing can be appended to an object."""
+        return
+
+
+def open_store(place: str) -> Store:
+    """Return the store at a folder or an address. Raises BatchError if it cannot be used."""
+    if "://" in place:
+        return BucketStore(place)
+    root = Path(place).expanduser()
+    if not root.is_absolute():
+        raise BatchError(f"the store {place} is a relative path", hint="give the path that all workers have")
+    return FolderStore(root)
+
+
+def _stored(found: Any) -> StoredObject:
+    return StoredObject(found.key, found.size, found.modified)
+
+
+@contextlib.contextmanager
+def _readable(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise BatchError(f"the store cannot be used: {key}: {exc.strerror}") from exc

@@ -1,0 +1,267 @@
+"""Run the shards of a batch: what each worker of a cluster does, whatever has started it.
+
+    await Worker(store, plan, settings).run(range(20))
+
+A shard that is complete is skipped. Of any other, the results in its journals are taken over, and only the rest is
+run. Its results are written once, in input order; if another worker was faster, that worker's results stay. So any
+engine may start a worker again, or twice: no result is lost, and what is repeated is what was in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from openai_batch.errors import BatchError
+from openai_batch.local.run_request import Run, result_of
+from openai_batch.local.server_log import log
+from openai_batch.local.settings import UPSTREAM_CONCURRENCY
+from openai_batch.local.store import SUCCEEDED
+from openai_batch.local.upstream import Target, Upstream, base_url
+from openai_batch.net.delays import delays
+
+from .batches import Plan, Shard, folder, get_end, get_input, input_key, part_key, stop_key
+from .journal import Journal, drop_journal, journal_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from openai_batch.local.result_lines import ResultRecord
+    from openai_batch.local.settings import LocalSettings
+
+    from .journal import KnownResult
+    from .store import Store
+
+SIGN_OF_LIFE = 5.0
+"""Seconds between two signs of life of a worker; the longest delay until it sees that the batch was cancelled."""
+
+_FLUSH = 5.0
+"""Seconds between two flushes of the journals."""
+
+_MOST_WAITING = 2000
+"""Results that may wait for an object store; more requests are not run before they are written."""
+
+_T = TypeVar("_T")
+
+
+class _Request(msgspec.Struct):
+    custom_id: str
+    body: msgspec.Raw
+
+
+def _parse(line: bytes) -> _Request:
+    """Return a request line. What only Python takes for JSON, such as NaN, is accepted. Raises ValueError."""
+    try:
+        return msgspec.json.decode(line, type=_Request)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        read = json.loads(line)
+        return _Request(str(read["custom_id"]), msgspec.Raw(json.dumps(read["body"]).encode()))
+
+
+class _OpenShard:
+    """A shard of this worker: its requests, its results so far, and its journal."""
+
+    def __init__(self, number: int, data: bytes, known: dict[str, KnownResult], journal: Journal) -> None:
+        self.number = number
+        self.journal = journal
+        self.results = {custom_id: result.line for custom_id, result in known.items()}
+        self.failed = sum(not result.succeeded for result in known.values())
+        requests = [_parse(line) for line in data.split(b"\n") if line.strip()]
+        self.ids = [request.custom_id for request in requests]
+        self.pending = deque(request for request in requests if request.custom_id not in known)
+
+    @property
+    def complete(self) -> bool:
+        """Whether each request has a result."""
+        return len(self.results) >= len(self.ids)
+
+    def add(self, custom_id: str, result: ResultRecord) -> None:
+        """Take a result. Raises OSError if it cannot be written to the journal."""
+        self.journal.add(result.data)
+        self.results[custom_id] = result.data
+        self.failed += result.state != SUCCEEDED
+
+
+class Worker:
+    """Runs shards of one batch. Belongs to one event loop."""
+
+    def __init__(self, store: Store, plan: Plan, settings: LocalSettings) -> None:
+        self._store = store
+        self._plan = plan
+        self._settings = settings
+        self._run = Run(plan.id, plan.endpoint, plan.expires_at)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._input = get_input(store, plan.input_file_id)
+        self._open: list[_OpenShard] = []
+        self._numbers: deque[int] = deque()
+        self._opening = asyncio.Lock()
+        self._written = asyncio.Event()
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The shards of the batch."""
+        return self._input.shards
+
+    async def run(self, numbers: Iterable[int], env: Mapping[str, str] = os.environ) -> bool:
+        """Run these shards, and return whether all of them are complete now.
+
+        False means that the batch was cancelled, or is over. Raises AuthError without the upstream's key.
+        """
+        self._numbers.extend(numbers)
+        key, limit = self._settings.upstream_key(env), self._settings.concurrency or UPSTREAM_CONCURRENCY
+        upstream = Upstream([Target(base_url(url), key, limit) for url in self._settings.upstream])
+        await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
+        watching = asyncio.create_task(self._watch())
+        flushing = asyncio.create_task(self._flush())
+        try:
+            await self._look_for_stop()
+            tasks = [asyncio.create_task(self._work(upstream)) for _ in range(upstream.capacity)]
+            await asyncio.gather(*tasks)
+        finally:
+            for task in (watching, flushing):
+                task.cancel()
+            await asyncio.gather(watching, flushing, return_exceptions=True)
+            await upstream.close()
+            for shard in self._open:
+                with suppress(BatchError):
+                    await asyncio.to_thread(shard.journal.flush)
+                shard.journal.close()
+            with suppress(BatchError):
+                await asyncio.to_thread(self._store.delete, self._sign_key)
+        return not self._open and not self._numbers
+
+    async def _work(self, upstream: Upstream) -> None:
+        """Run requests, one after the other, until there are no more."""
+        while True:
+            found = await self._next()
+            if found is None:
+                return
+            shard, request = found
+            try:
+                result = await result_of(
+                    upstream, self._run, request.custom_id, bytes(request.body), self._settings
+                )
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self._run.stopped or task is None:
+                    raise
+                task.uncancel()
+                return
+            if result is None:
+                return
+            await self._keep(shard, request.custom_id, result)
+            if shard.complete and shard in self._open:
+                await self._publish(shard)
+
+    async def _next(self) -> tuple[_OpenShard, _Request] | None:
+        """Return the next request of the open shards, or of a new one; None if there are no more."""
+        while not self._run.stopped and time.time() < self._plan.expires_at:
+            for shard in self._open:
+                if shard.pending:
+                    return shard, shard.pending.popleft()
+            if not self._numbers:
+                return None
+            async with self._opening:
+                if self._numbers and not any(shard.pending for shard in self._open):
+                    await self._open_shard(self._numbers[0])
+                    self._numbers.popleft()
+        return None
+
+    async def _open_shard(self, number: int) -> None:
+        """Open a shard; if it is complete, there is nothing to do."""
+        opened = await self._patiently(lambda: self._read_shard(number))
+        if opened is None:
+            return
+        self._open.append(opened)
+        if opened.complete:
+            await self._publish(opened)
+
+    def _read_shard(self, number: int) -> _OpenShard | None:
+        plan, (start, end, _) = self._plan, self.shards[number]
+        if self._store.find(part_key(plan.id, number)) is not None:
+            return None
+        data = self._store.read(input_key(plan.input_file_id), start, end)
+        known = journal_lines(self._store, plan.id, number)
+        return _OpenShard(number, data, known, Journal(self._store, plan.id, number, self.name))
+
+    async def _keep(self, shard: _OpenShard, custom_id: str, result: ResultRecord) -> None:
+        """Write a result to the journal. While that is not possible, nothing more is asked."""
+        pauses = delays(0.5, longest=10.0)
+        while True:
+            try:
+                shard.add(custom_id, result)
+                break
+            except OSError as exc:
+                log(f"{self._plan.id}: a result cannot be written: {exc}; trying again")
+                await asyncio.sleep(next(pauses))
+        while sum(each.journal.waiting for each in self._open) >= _MOST_WAITING:
+            self._written.clear()
+            await self._written.wait()
+
+    async def _publish(self, shard: _OpenShard) -> None:
+        """Write the results of a complete shard, and forget it."""
+        self._open.remove(shard)
+        content = b"".join(shard.results[custom_id] for custom_id in shard.ids)
+        await self._patiently(lambda: self._write_part(shard, content))
+        shard.journal.close()
+
+    def _write_part(self, shard: _OpenShard, content: bytes) -> None:
+        if self._store.create(part_key(self._plan.id, shard.number), content) and shard.failed:
+            self._store.replace(f"{folder(self._plan.id, 'failed')}/{shard.number:08}-{shard.failed}", b"")
+        drop_journal(self._store, self._plan.id, shard.number)
+
+    async def _watch(self) -> None:
+        """Give signs of life, and stop when the batch is cancelled, has ended, or is over."""
+        while True:
+            await asyncio.sleep(min(SIGN_OF_LIFE, max(0.0, self._plan.expires_at - time.time())))
+            with suppress(BatchError):
+                await self._look_for_stop()
+                await asyncio.to_thread(self._give_sign)
+
+    async def _look_for_stop(self) -> None:
+        if not self._run.stopped and (
+            time.time() >= self._plan.expires_at or await self._patiently(self._was_stopped)
+        ):
+            self._run.stop()
+
+    def _was_stopped(self) -> bool:
+        return self._store.find(stop_key(self._plan.id)) is not None or get_end(self._store, self._plan.id) is not None
+
+    @property
+    def _sign_key(self) -> str:
+        return f"{folder(self._plan.id, 'workers')}/{self.name}"
+
+    def _give_sign(self) -> None:
+        done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
+        self._store.replace(self._sign_key, msgspec.json.encode(done))
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH)
+            for shard in tuple(self._open):
+                await self._patiently(shard.journal.flush)
+            self._written.set()
+
+    async def _patiently(self, act: Callable[[], _T]) -> _T:
+        """Use the store, and try again until that works: work that is done must not be lost."""
+        pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
+        while True:
+            try:
+                return await asyncio.to_thread(act)
+            except BatchError as exc:
+                log(f"{self._plan.id}: {exc}; trying again")
+                await asyncio.sleep(next(pauses))
+
+
+def shards_of(worker: int, workers: int, total: int) -> range:
+    """Return the shards of one of several workers, counted from 0: they take the shards in turn."""
+    return range(worker, total, workers)

@@ -1,0 +1,87 @@
+"""What the tests of clusters share: a store in a folder, its provider, and an echo upstream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.command import Result, invoke
+from support.servers import EchoUpstream, echo_upstream, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass
+class Cluster:
+    """A store, a provider of it, and what runs the requests."""
+
+    folder: Path
+    store: Path
+    echo: EchoUpstream
+    env: dict[str, str | None]
+
+    def configure(self, **settings: Any) -> None:
+        """Write the profile `cluster`; None takes a setting away."""
+        given = {
+            "kind": "shards",
+            "store": str(self.store),
+            "upstream": self.echo.base_url,
+            "launcher": "processes",
+            "workers": 2,
+            "rows_per_shard": 10,
+            "concurrency": 4,
+        } | settings
+        lines = [f"{key} = {json.dumps(value)}" for key, value in given.items() if value is not None]
+        (self.folder / "config.toml").write_text("\n".join(["[providers.cluster]", *lines]) + "\n")
+
+    def run(self, *words: str) -> Result:
+        """Run the command."""
+        return invoke(*words, env=self.env)
+
+    def prompts(self, count: int, directive: str = "") -> Path:
+        """Write a file of prompts, each with its number, and this directive for the echo."""
+        path = self.folder / "prompts.txt"
+        path.write_text("".join(f"say {number} {directive}\n" for number in range(count)))
+        return path
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that run."""
+        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        mine = [line for line in listed.splitlines() if f"worker {self.store}" in line]
+        return [int(line.split()[0]) for line in mine]
+
+    def kill_workers(self) -> None:
+        """End all workers at once, as a crash would."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
+
+    def asked(self) -> Counter[str]:
+        """Return how often each prompt was sent to the upstream."""
+        return Counter(self.echo.calls())
+
+    def objects(self, kind: str) -> list[Path]:
+        """Return the objects of one kind of the only batch."""
+        return sorted(path for path in self.store.glob(f"batches/*/{kind}/**/*") if path.is_file())
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Make a store, and a state folder of its own."""
+    env: dict[str, str | None] = {
+        "OBATCH_STATE_DIR": str(tmp_path / "state"),
+        "OBATCH_CONFIG": str(tmp_path / "config.toml"),
+    }
+    with echo_upstream() as echo:
+        made = Cluster(tmp_path, tmp_path / "store", echo, env)
+        made.configure()
+        yield made
+        made.kill_workers()
+        wait_until(lambda: not made.workers(), "the end of the workers")

@@ -1,0 +1,23 @@
+"""Whole jobs on a provider of kind `shards`: the commands mean what they always mean."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .conftest import Cluster
+
+
+def test_a_job_from_prompts_to_answers(cluster: Cluster) -> None:
+    """`run` sends the input to the store, and workers on this machine answer it; each request is sent once."""
+    output = cluster.folder / "answers.jsonl"
+    done = cluster.run("run", str(cluster.prompts(35)), "-p", "cluster", "-m", "echo-1", "-o", str(output))
+    done.succeeded()
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(lines) == 35
+    assert all(line["response"]["status_code"] == 200 for line in lines)
+    assert set(cluster.asked().values()) == {1}
+    assert len(cluster.objects("parts")) == 4
+    assert not cluster.objects("journal")
+    assert not cluster.objects("workers")
