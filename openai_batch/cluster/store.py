@@ -109,6 +109,7 @@ class FolderStore:
         with _readable(key), contextlib.suppress(FileNotFoundError):
             status = self.path(key).stat()
             return StoredObject(key, status.st_size, status.st_mtime)
+        self._check()
         return None
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
@@ -125,7 +126,12 @@ class FolderStore:
 
     def list(self, folder: str) -> Iterator[StoredObject]:
         """Yield all objects below a folder, in any order."""
-        with _readable(folder), contextlib.suppress(FileNotFoundError), os.scandir(self.path(folder)) as entries:
+        with _readable(folder), contextlib.ExitStack() as stack:
+            try:
+                entries = list(stack.enter_context(os.scandir(self.path(folder))))
+            except FileNotFoundError:
+                self._check()
+                return
             for entry in entries:
                 key = f"{folder}/{entry.name}"
                 if entry.is_dir():
@@ -145,9 +151,7 @@ class FolderStore:
         return self._root / key
 
     def _publish(self, path: Path, blocks: Iterator[bytes], *, replace: bool) -> None:
-        # If the folder is not mounted, nothing may be written to what is in its place.
-        if not (self._root / _SHOWN).is_file():
-            raise BatchError(f"the store {self._root} is not there", hint="is the file system mounted?")
+        self._check()
         make_private(path.parent)
         with part_file(path) as (handle, part):
             handle.writelines(blocks)
@@ -157,7 +161,13 @@ class FolderStore:
         try:
             return self.path(key).open("rb")
         except FileNotFoundError:
+            self._check()
             raise NotFoundError(f"{key} is not in the store") from None
+
+    def _check(self) -> None:
+        """Raise BatchError if the store is not there: then what is in its place says nothing, and must stay as it is."""
+        if not (self._root / _SHOWN).is_file():
+            raise BatchError(f"the store {self._root} is not there", hint="is the file system mounted?")
 
 
 class BucketStore:

@@ -54,7 +54,7 @@ class Cluster:
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers that run."""
-        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
         mine = [line for line in listed.splitlines() if f"worker {self.store}" in line]
         return [int(line.split()[0]) for line in mine]
 

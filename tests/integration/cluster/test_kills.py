@@ -1,0 +1,189 @@
+"""Workers, drivers and stores that fail: no result is lost, none is double, and little is repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import COMMAND, environment
+from support.servers import wait_until
+
+if TYPE_CHECKING:
+    from .conftest import Cluster
+
+ROWS = 60
+CONCURRENCY = 4
+
+
+def start(cluster: Cluster, seconds: float = 0.3) -> str:
+    """Submit a job whose requests take this long, and return the id of its batch."""
+    prompts = cluster.prompts(ROWS, f"!sleep={seconds}")
+    requests = cluster.folder / "requests.jsonl"
+    cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
+    cluster.run("submit", str(requests), "-p", "cluster").succeeded()
+    (plan,) = (cluster.store / "plans").iterdir()
+    return plan.stem
+
+
+def answered(cluster: Cluster, at_least: int) -> bool:
+    """Return whether so many results are in journals and parts."""
+    files = [*cluster.objects("journal"), *cluster.objects("parts")]
+    return sum(path.read_bytes().count(b"\n") for path in files if path.exists()) >= at_least
+
+
+def collect(cluster: Cluster) -> list[str]:
+    """Wait for the job, download it, check that each request has one answer, and return the ids in order."""
+    output = cluster.folder / "answers.jsonl"
+    cluster.run("wait").succeeded()
+    cluster.run("download", "-o", str(output)).succeeded()
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert all(line["response"]["status_code"] == 200 for line in lines)
+    ids = [line["custom_id"] for line in lines]
+    assert len(ids) == len(set(ids)) == ROWS
+    return ids
+
+
+def repeated(cluster: Cluster) -> int:
+    """Return how many requests were sent more often than once."""
+    return sum(count - 1 for count in cluster.asked().values())
+
+
+def test_a_killed_worker(cluster: Cluster) -> None:
+    """Its shards are run by workers that are started later; only what it had in flight is repeated."""
+    start(cluster)
+    wait_until(lambda: answered(cluster, 15), "the first results")
+    os.kill(cluster.workers()[0], signal.SIGKILL)
+    collect(cluster)
+    assert repeated(cluster) <= CONCURRENCY
+    assert len(cluster.objects("tries")) == 2
+
+
+def test_all_killed_with_the_driver(cluster: Cluster) -> None:
+    """The same command again goes on where the workers were."""
+    start(cluster)
+    with subprocess.Popen([*COMMAND, "wait"], env=environment(cluster.env), stderr=subprocess.DEVNULL) as waiting:
+        wait_until(lambda: answered(cluster, 15), "the first results")
+        waiting.kill()
+        cluster.kill_workers()
+    wait_until(lambda: not cluster.workers(), "the end of the workers")
+    collect(cluster)
+    assert repeated(cluster) <= 2 * CONCURRENCY
+
+
+def test_killed_again_and_again(cluster: Cluster) -> None:
+    """Each time something is complete, workers are started again."""
+    start(cluster, 0.1)
+    with subprocess.Popen([*COMMAND, "wait"], env=environment(cluster.env), stderr=subprocess.DEVNULL) as waiting:
+        for results in (12, 24, 36):
+            wait_until(lambda results=results: answered(cluster, results), "more results")
+            cluster.kill_workers()
+        assert waiting.wait(60) == 0
+    collect(cluster)
+    assert repeated(cluster) <= 6 * CONCURRENCY
+
+
+def test_torn_journal(cluster: Cluster) -> None:
+    """Half a line at the end of a journal, and rubbish in it, cost only these lines."""
+    start(cluster)
+    wait_until(lambda: len(cluster.objects("journal")) == 2 and answered(cluster, 6), "two journals")
+    cluster.kill_workers()
+    wait_until(lambda: not cluster.workers(), "the end of the workers")
+    journal = next(path for path in cluster.objects("journal") if path.stat().st_size)
+    journal.write_bytes(journal.read_bytes()[:-5] + b"\n\xff{\n" + b'{"custom_id":"')
+    collect(cluster)
+    assert repeated(cluster) <= 2 * CONCURRENCY + 1
+
+
+def test_two_workers_on_the_same_shards(cluster: Cluster) -> None:
+    """Requests may be sent twice, and each part is written once: the results are whole."""
+    batch = start(cluster)
+    words = ["worker", str(cluster.store), batch, "--upstream", cluster.echo.base_url, "--concurrency", "4"]
+    twins = [subprocess.Popen([*COMMAND, *words], env=environment(cluster.env)) for _ in range(2)]
+    assert [twin.wait(60) for twin in twins] == [0, 0]
+    collect(cluster)
+    assert not cluster.objects("journal")
+
+
+def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
+    """Workers wait for it, and write nothing to the place where it was; then they go on, and repeat nothing."""
+    start(cluster)
+    wait_until(lambda: answered(cluster, 10), "the first results")
+    away = cluster.folder / "away"
+    cluster.store.rename(away)
+    cluster.store.mkdir()
+    time.sleep(3)
+    asked = sum(cluster.asked().values())
+    time.sleep(1)
+    assert sum(cluster.asked().values()) == asked < ROWS
+    assert not list(cluster.store.iterdir())
+    cluster.run("status").failed(1, "is not there", "mounted")
+    shutil.rmtree(cluster.store)
+    away.rename(cluster.store)
+    collect(cluster)
+    assert repeated(cluster) == 0
+    assert len(cluster.objects("tries")) == 1
+
+
+def test_workers_that_cannot_work(cluster: Cluster) -> None:
+    """They are started three times; then the batch ends as failed, and nothing is lost."""
+    cluster.configure(upstream_key_env="NOT_SET_ANYWHERE")
+    start(cluster)
+    cluster.run("wait").failed(5, "the workers ended 3 times without completing a shard")
+    assert not cluster.asked()
+    cluster.configure()
+    cluster.run("retry").succeeded()
+    collect(cluster)
+    assert set(cluster.asked().values()) == {1}
+
+
+def test_cancel(cluster: Cluster) -> None:
+    """What is in flight is finished and kept; `retry` sends only the rest."""
+    start(cluster, 0.5)
+    wait_until(lambda: answered(cluster, 12), "the first results")
+    cluster.run("cancel", "1").succeeded()
+    done = cluster.run("wait")
+    assert done.code == 5, done
+    assert "cancelled" in done.err
+    before = Counter(cluster.asked())
+    assert 12 <= sum(before.values()) < ROWS
+    cluster.run("retry").succeeded()
+    collect(cluster)
+    assert set(cluster.asked().values()) == {1}
+
+
+def test_the_window_is_over(cluster: Cluster) -> None:
+    """A batch that takes too long expires with what it has; `retry` sends only the rest."""
+    cluster.configure(completion_window="6s")
+    start(cluster, 1)
+    done = cluster.run("wait")
+    assert done.code == 5, done
+    assert "expired" in done.err
+    assert 0 < sum(cluster.asked().values()) < ROWS
+    while done.code == 5:
+        cluster.run("retry").succeeded()
+        done = cluster.run("wait")
+    collect(cluster)
+    assert set(cluster.asked().values()) == {1}
+
+
+@pytest.mark.parametrize("registry", ["kept", "lost"])
+def test_the_cluster_is_gone(cluster: Cluster, registry: str) -> None:
+    """`status`, `recover` and `download` need the store alone."""
+    start(cluster, 0.01)
+    cluster.run("wait").succeeded()
+    cluster.echo.kill()
+    cluster.configure(launcher="ray", address="http://127.0.0.1:9")
+    if registry == "lost":
+        shutil.rmtree(cluster.folder / "state")
+        cluster.run("recover", "-p", "cluster").succeeded()
+    assert cluster.run("status").fields["status"] == "completed"
+    output = cluster.folder / "answers.jsonl"
+    cluster.run("download", "-o", str(output)).succeeded()
+    assert len(output.read_text().splitlines()) == ROWS
