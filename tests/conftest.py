@@ -23,6 +23,11 @@ _FOREIGN = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
+    "HF_TOKEN",
+    "HF_ENDPOINT",
 )
 _KEPT = ("OBATCH_TEST_",)
 

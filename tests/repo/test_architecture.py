@@ -36,6 +36,7 @@ HOMES = {
     "tomlkit": r"providers/config_edit",
     "keyring": r"providers/keys",
     "apprise": r"jobs/notify",
+    **dict.fromkeys(("obstore", "botocore", "boto3"), r"files/object_store"),
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),
     **dict.fromkeys(("httpx", "httpx2", "click", "httpcore", "httpcore2"), r"(?!)"),
 }
@@ -95,7 +96,9 @@ def test_the_library_does_not_print_ask_or_exit(path: Path) -> None:
 def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """What depends on the environment can be found."""
     if (
-        re.fullmatch(r"providers/(keys|config)|files/(paths|lines)|cli/.*|local/.*|testing/provider", name_of(path))
+        re.fullmatch(
+            r"providers/(keys|config)|files/(paths|lines|object_store)|cli/.*|local/.*|testing/provider", name_of(path)
+        )
         or name_of(path) in SPEAKING
     ):
         return

@@ -1,0 +1,249 @@
+"""The objects of a server that is compatible with S3: whole or not there, and never replaced unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from support.stores import Store, refusing, s3_server
+
+from openai_batch.errors import (
+    AuthError,
+    BatchError,
+    MissingExtraError,
+    NotFoundError,
+    OutputExistsError,
+    UnreachableError,
+    UsageError,
+)
+from openai_batch.files.object_store import ObjectStore, is_address, split_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PIECE = 9 << 20
+"""Bytes of an object that is sent in parts."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Store]:
+    """Run one server for these tests; each uses keys of its own."""
+    with s3_server() as store:
+        yield store
+
+
+@pytest.fixture
+def store(server: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ObjectStore:
+    """Return a part of its bucket for one test."""
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    return ObjectStore(f"s3://bucket/{request.node.name}")
+
+
+def test_an_object_is_created_once_and_replaced_on_request(store: ObjectStore) -> None:
+    """What is there is not replaced unasked, and is read back, whole or in part, under any name."""
+    key = "a folder/ü%20?#.jsonl"
+    assert store.stat(key) is None
+    assert store.create(key, b"hello")
+    assert not store.create(key, b"other")
+    assert store.read(key) == b"hello"
+    store.replace(key, b"goodbye")
+    assert store.read(key) == b"goodbye"
+    assert store.read(key, 2, 5) == b"odb"
+    assert store.read(key, 4, 100) == b"bye"
+    assert store.read(key, 7) == b""
+    info = store.stat(key)
+    assert info is not None
+    assert (info.key, info.size) == (key, 7)
+    assert abs(info.modified - time.time()) < 60
+    assert [each.key for each in store.list("a folder")] == [key]
+    assert [each.key for each in store.list()] == [key]
+    store.delete(key)
+    store.delete(key)
+    assert list(store.list()) == []
+    with pytest.raises(NotFoundError, match="does not exist"):
+        store.read(key)
+
+
+@pytest.mark.parametrize("size", [3, PIECE])
+def test_a_written_object_appears_whole_or_not_at_all(store: ObjectStore, server: Store, size: int) -> None:
+    """Nothing can be seen before the end, nothing stays of what fails, and the first writer wins."""
+    data = os.urandom(size)
+    with contextlib.suppress(KeyError), store.writer("x", replace=False) as out:
+        out.write(data)
+        raise KeyError
+    with store.writer("x", replace=False) as out:
+        out.write(data[:2])
+        out.write(data[2:])
+        assert list(store.list()) == []
+    assert store.read("x") == data
+    with (
+        pytest.raises(OutputExistsError, match=r"s3://bucket/.*/x already exists"),
+        store.writer("x", replace=False) as out,
+    ):
+        out.write(data + b"more")
+    assert store.read("x") == data
+    with store.writer("x", replace=True) as out:
+        out.write(data + b"more")
+    assert store.read("x") == data + b"more"
+    assert [info.key for info in store.list()] == ["x"]
+    assert server.uploads() == 0
+
+
+def test_one_of_many_writers_wins(store: ObjectStore, tmp_path: Path) -> None:
+    """Of several that store different files under one key at the same time, one is stored, whole."""
+    files = [tmp_path / str(number) for number in range(4)]
+    for number, path in enumerate(files):
+        path.write_bytes(bytes([number]) * (PIECE if number % 2 else 10))
+
+    def upload(path: Path) -> bool:
+        try:
+            return store.upload("x", path, replace=False).size == path.stat().st_size
+        except OutputExistsError:
+            return False
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(upload, files))
+    assert won.count(True) == 1
+    assert store.read("x") == files[won.index(True)].read_bytes()
+    assert [info.key for info in store.list()] == ["x"]
+
+
+KILLED = """
+import os, signal, sys
+from openai_batch.files.object_store import ObjectStore
+with ObjectStore(sys.argv[1]).writer("x", replace=sys.argv[2] == "replace") as out:
+    for _ in range(4):
+        out.write(bytes(9 << 20))
+    print("sent", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["create", "replace"])
+def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, how: str) -> None:
+    """A process that is killed in the middle leaves no object, and does not change one."""
+    if how == "replace":
+        store.create("x", b"before")
+    done = subprocess.run([sys.executable, "-c", KILLED, store.url, how], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"sent\n"), done.stderr
+    assert [(info.key, info.size) for info in store.list()] == ([("x", 6)] if how == "replace" else [])
+
+
+def test_an_object_that_changes_while_it_is_read_is_an_error(store: ObjectStore) -> None:
+    """The pieces that were read belong to one object."""
+    with store.writer("x", replace=False) as out:
+        out.write(bytes(PIECE))
+    pieces = store.stream("x")
+    next(pieces)
+    store.replace("x", bytes(PIECE))
+    store.replace("x", b"1" * PIECE)
+    with pytest.raises(BatchError, match="changed while it was read"):
+        next(pieces)
+
+
+def test_a_check_finds_out_whether_an_object_could_be_stored(store: ObjectStore) -> None:
+    """It stores nothing, and a bucket that does not exist is an error."""
+    store.check_writable("x")
+    assert list(store.list()) == []
+    with pytest.raises(NotFoundError, match="there is no bucket s3://nobody"):
+        ObjectStore("s3://nobody").check_writable("x")
+    with pytest.raises(NotFoundError, match="there is no bucket s3://nobody"):
+        list(ObjectStore("s3://nobody").list())
+
+
+def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
+    """The error names the address, and can be told from a refusal; it ends soon, and shows no key."""
+    monkeypatch.setattr("openai_batch.files.object_store._RETRIES", {"max_retries": 1})
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        free = door.getsockname()[1]
+    for name, value in (server.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free}"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UnreachableError, match=r"s3://bucket/x: the store does not answer") as caught:
+        ObjectStore("s3://bucket").create("x", b"")
+    assert caught.value.passes
+    assert "http" not in str(caught.value)
+
+
+def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
+    """Ctrl-C does not wait for the store."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.getsockname()[1]}"}).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("s3://bucket")
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            store.stat("x")
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_a_refusal_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch, server: Store, refusal: int) -> None:
+    """Missing permissions are told from missing objects, with the variables that matter."""
+    with refusing(refusal) as url:
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": url}).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("s3://bucket")
+        for act in (lambda: store.stat("x"), lambda: store.create("x", b""), lambda: store.check_writable("x")):
+            with pytest.raises(AuthError, match=f"s3://bucket/x.*refused access.*{refusal}") as caught:
+                act()
+            assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [("s3://bucket", "AWS_PROFILE"), ("gs://bucket", "GOOGLE_APPLICATION_CREDENTIALS"), ("az://box", "AZURE_STORAGE_")],
+)
+def test_without_credentials_the_hint_names_the_variables(
+    monkeypatch: pytest.MonkeyPatch, url: str, variable: str
+) -> None:
+    """No store is asked without credentials."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
+    with refusing(404) as metadata:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata)
+        with pytest.raises(AuthError) as caught:
+            ObjectStore(url).stat("x")
+    assert variable in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:///x", "s3://us er/x", "s3://me:secret@bucket/x", "http://x/y", "ftp://x/y", "gs://../x"]
+)
+def test_a_bad_address_is_refused(url: str) -> None:
+    """Nothing is sent, and no password is repeated."""
+    with pytest.raises(UsageError) as caught:
+        ObjectStore(url)
+    assert "secret" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_what_is_an_address() -> None:
+    """Local files are not, whatever their names."""
+    yes = ["s3://b/x", "gs://b/x", "az://b/x", "https://h/x", "http://h/x", "hf://datasets/a/b/x", "S3://b/x"]
+    assert all(map(is_address, yes))
+    assert not any(map(is_address, ["x.jsonl", "s3:/b/x", "file:///x", "C://x", "ftp://h/x", "s3", "-"]))
+
+
+def test_a_folder_is_no_file() -> None:
+    """An output needs a name."""
+    for address in ("s3://bucket", "s3://bucket/", "s3://bucket/folder/"):
+        with pytest.raises(UsageError, match="is a folder, not a file"):
+            split_address(address)
+
+
+def test_without_obstore_the_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the package does not need it."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(MissingExtraError) as caught:
+        ObjectStore("s3://bucket")
+    assert "openai-batch[cloud]" in caught.value.hint

@@ -1,0 +1,108 @@
+"""A server on this machine that is compatible with Amazon S3, as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SERVER = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+app = DomainDispatcherApplication(create_backend_app)
+run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=False)
+"""
+"""One request at a time: what this server decides is not atomic, unlike S3."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The server, with a bucket called `bucket`."""
+
+    url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables with which programs find it."""
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-0123456789"}
+        return {**keys, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1"}
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket."""
+        self._ask(f"/{name}", "PUT")
+
+    def content(self, path: str) -> bytes:
+        """Return what is at `bucket/key`; requests to the server are not checked."""
+        return self._ask(f"/{path}", "GET")
+
+    def keys(self, bucket: str = "bucket") -> list[str]:
+        """Return the keys of all objects in a bucket, in order."""
+        return re.findall("<Key>(.*?)</Key>", self._ask(f"/{bucket}?list-type=2", "GET").decode())
+
+    def uploads(self, bucket: str = "bucket") -> int:
+        """Return how many uploads in parts were begun and neither completed nor given up."""
+        return self._ask(f"/{bucket}?uploads", "GET").count(b"<UploadId>")
+
+    def _ask(self, path: str, method: str) -> bytes:
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            return connection.getresponse().read()
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[Store]:
+    """Run the server, and stop it at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    words = [sys.executable, "-c", _SERVER, str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            store = Store(f"http://127.0.0.1:{port}")
+            for _ in range(300):
+                with contextlib.suppress(OSError):
+                    store.make_bucket("bucket")
+                    break
+                time.sleep(0.1)
+            yield store
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def refusing(status: int) -> Iterator[str]:
+    """Run a server that answers everything with this status, and give its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _refuse(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD = do_PUT = do_POST = _refuse  # noqa: N815 - the names of http.server
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
