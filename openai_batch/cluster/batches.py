@@ -8,6 +8,7 @@
     batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
     batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
     batches/BATCH/failed/N-COUNT how many lines of a complete shard are errors, if there are any
+    batches/BATCH/errors/NAME    why a worker ended before its shards were complete
     batches/BATCH/stop           the batch is cancelled
     batches/BATCH/end.json       the batch has ended
 """
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _SHARD_BYTES = 16 * 1024 * 1024
 """A shard ends after the line that reaches this size: a worker has it in memory."""
+
+_MOST_WORDS = 1000
+"""Bytes of an error that are kept."""
 
 _ID = re.compile(r"(?:file|batch)[-_][0-9a-f]{32}")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -227,6 +231,17 @@ def starts(store: Store, batch_id: str) -> list[Start]:
 def note_start(store: Store, batch_id: str, start: Start) -> bool:
     """Write that workers are started now; return False if another process has written the same number."""
     return store.create(f"{folder(batch_id, 'tries')}/{start.number:04}.json", msgspec.json.encode(start))
+
+
+def note_error(store: Store, batch_id: str, name: str, message: str) -> None:
+    """Write why a worker has ended before its shards were complete."""
+    store.replace(f"{folder(batch_id, 'errors')}/{name}", message.encode()[:_MOST_WORDS])
+
+
+def last_error(store: Store, batch_id: str) -> str:
+    """Return why the last worker that failed has failed; empty if none has said it."""
+    found = sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
+    return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
 
 
 def _check_id(text: str) -> None:

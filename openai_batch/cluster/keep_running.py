@@ -6,7 +6,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from .batches import End, Start, note_start, starts, write_end
+from .batches import End, Start, last_error, note_start, starts, write_end
 from .launchers import State
 from .progress import SILENT, progress
 
@@ -43,7 +43,8 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
             return
         in_vain = earlier[-_MOST_IN_VAIN:]
         if len(in_vain) == _MOST_IN_VAIN and len(found.parts) <= in_vain[0].parts:
-            message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard; their logs say why"
+            why = last_error(store, batch_id) or "their logs say why"
+            message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard: {why}"
             write_end(store, batch_id, End("failed", time.time(), found.succeeded, found.failed, message))
             return
     start = Start(len(earlier) + 1, socket.gethostname(), len(found.parts))

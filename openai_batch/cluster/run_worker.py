@@ -12,11 +12,13 @@ from openai_batch.errors import BatchError, UsageError
 from openai_batch.local.launch import check_extras
 from openai_batch.local.server_log import log
 
-from .batches import get_plan
+from .batches import get_plan, note_error
 from .store import open_store
 
 if TYPE_CHECKING:
+    from .batches import Plan
     from .settings import ShardSettings
+    from .store import Store
 
 
 def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int) -> None:
@@ -28,10 +30,22 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     if not 0 <= index < workers:
         raise UsageError(f"--index {index} is not from 0 to {workers - 1}", hint="--of says how many workers there are")
     check_extras(settings.local())
-    from .worker import Worker, shards_of
-
     store = open_store(settings.store)
     plan = get_plan(store, batch_id)
+    try:
+        complete = _run(settings, store, plan, index, workers)
+    except BatchError as exc:
+        note_error(store, batch_id, f"{index}", exc.message)
+        raise
+    if not complete:
+        raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
+    log(f"{batch_id}: the shards of worker {index} of {workers} are complete")
+
+
+def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers: int) -> bool:
+    """Run the shards of a worker, with its model server if it has one; return whether they are complete."""
+    from .worker import Worker, shards_of
+
     with ExitStack() as stack:
         if settings.engine:
             from .engine import engine_url
@@ -44,7 +58,4 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
             worker = Worker(store, plan, settings.local())
             return await worker.run(shards_of(index, workers, len(worker.shards)))
 
-        complete = asyncio.run(run())
-    if not complete:
-        raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
-    log(f"{batch_id}: the shards of worker {index} of {workers} are complete")
+        return asyncio.run(run())

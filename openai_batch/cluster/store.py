@@ -198,7 +198,7 @@ class BucketStore:
     def find(self, key: str) -> StoredObject | None:
         """Return what is known about an object; None if there is none."""
         found = self._objects.stat(key)
-        return found and _stored(found)
+        return None if found is None else _stored(found)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""

@@ -135,7 +135,8 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
     """They are started three times; then the batch ends as failed, and nothing is lost."""
     cluster.configure(upstream_key_env="NOT_SET_ANYWHERE")
     start(cluster)
-    cluster.run("wait").failed(5, "the workers ended 3 times without completing a shard")
+    done = cluster.run("wait").failed(5, "failed, 0 of 60")
+    assert "the workers ended 3 times without completing a shard: the key of the upstream is missing" in done.out
     assert not cluster.asked()
     cluster.configure()
     cluster.run("retry").succeeded()
@@ -145,7 +146,7 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
 
 def test_cancel(cluster: Cluster) -> None:
     """What is in flight is finished and kept; `retry` sends only the rest."""
-    start(cluster, 0.5)
+    start(cluster, 1)
     wait_until(lambda: answered(cluster, 12), "the first results")
     cluster.run("cancel", "1").succeeded()
     done = cluster.run("wait")
@@ -166,11 +167,12 @@ def test_the_window_is_over(cluster: Cluster) -> None:
     assert done.code == 5, done
     assert "expired" in done.err
     assert 0 < sum(cluster.asked().values()) < ROWS
+    tries = 1
     while done.code == 5:
         cluster.run("retry").succeeded()
-        done = cluster.run("wait")
+        done, tries = cluster.run("wait"), tries + 1
     collect(cluster)
-    assert set(cluster.asked().values()) == {1}
+    assert repeated(cluster) <= tries * 2 * CONCURRENCY  # no call continues after the window
 
 
 @pytest.mark.parametrize("registry", ["kept", "lost"])
