@@ -1,6 +1,6 @@
 """The driver of a Ray job: it runs on the cluster, and starts each worker as a Ray task.
 
-    python -m openai_batch.cluster.ray_driver STORE BATCH --workers N -- WORKER_OPTIONS
+    python -m openai_batch.cluster.ray_driver STORE BATCH --workers N WORKER_OPTIONS
 
 Ray places the tasks, and starts one again if its process or its machine ends. A worker that ends with an error of its
 own, such as a missing key, is not started again.
@@ -35,14 +35,13 @@ def main() -> int:
     parser.add_argument("batch")
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--task-options", type=json.loads, default={})
-    parser.add_argument("options", nargs="*")
-    given = parser.parse_args()
+    given, worker_options = parser.parse_known_args()
     ray: Any = import_module("ray")
     ray.init()
     options = {"max_retries": -1, "retry_exceptions": [WorkerKilled]} | given.task_options
     task = ray.remote(run_worker).options(**options)
     base = [sys.executable, "-m", "openai_batch", "worker", given.store, given.batch, "--of", str(given.workers)]
-    workers = [task.remote([*base, "--index", str(index), *given.options]) for index in range(given.workers)]
+    workers = [task.remote([*base, "--index", str(index), *worker_options]) for index in range(given.workers)]
     return int(max(ray.get(workers)))
 
 

@@ -50,6 +50,9 @@ _FLUSH = 5.0
 _MOST_WAITING = 2000
 """Results that may wait for an object store; more requests are not run before they are written."""
 
+_STORE_PATIENCE = 3600.0
+"""Seconds for which a worker waits for a store that cannot be used."""
+
 _T = TypeVar("_T")
 
 
@@ -252,12 +255,15 @@ class Worker:
             self._written.set()
 
     async def _patiently(self, act: Callable[[], _T]) -> _T:
-        """Use the store, and try again until that works: work that is done must not be lost."""
+        """Use the store, and try again for an hour: work that is done should not be lost. Raises BatchError."""
         pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
+        give_up = time.monotonic() + _STORE_PATIENCE
         while True:
             try:
                 return await asyncio.to_thread(act)
             except BatchError as exc:
+                if time.monotonic() >= give_up:
+                    raise
                 log(f"{self._plan.id}: {exc}; trying again")
                 await asyncio.sleep(next(pauses))
 

@@ -42,7 +42,7 @@ class RayLauncher:
         settings = self._settings
         words = ["python", "-m", "openai_batch.cluster.ray_driver", settings.store, batch_id]
         words += ["--workers", str(settings.workers), "--task-options", json.dumps(settings.task_options)]
-        words += ["--", *worker_options(settings)]
+        words += worker_options(settings)
         job: dict[str, Any] = {
             "entrypoint": shlex.join(words),
             "submission_id": _submission(batch_id, number),

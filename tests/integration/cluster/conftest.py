@@ -27,12 +27,14 @@ class Cluster:
     store: Path
     echo: EchoUpstream
     env: dict[str, str | None]
+    place: str = ""
+    """Where the store is, if it is not the folder."""
 
     def configure(self, **settings: Any) -> None:
         """Write the profile `cluster`; None takes a setting away."""
         given = {
             "kind": "shards",
-            "store": str(self.store),
+            "store": self.place or str(self.store),
             "upstream": self.echo.base_url,
             "launcher": "processes",
             "workers": 2,
@@ -55,7 +57,7 @@ class Cluster:
     def workers(self) -> list[int]:
         """Return the process ids of the workers that run."""
         listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-        mine = [line for line in listed.splitlines() if f"worker {self.store}" in line]
+        mine = [line for line in listed.splitlines() if f"worker {self.place or self.store}" in line]
         return [int(line.split()[0]) for line in mine]
 
     def kill_workers(self) -> None:

@@ -1,0 +1,243 @@
+"""What starts workers: a command, Ray's Jobs API, and a model server beside each worker."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.command import COMMAND, environment
+from support.servers import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Cluster
+
+OBATCH = shlex.join(COMMAND)
+ECHO = Path(__file__).parents[2] / "support" / "echo.py"
+
+
+def run(cluster: Cluster, *words: str) -> Any:
+    """Run 20 prompts to the end."""
+    output = cluster.folder / "answers.jsonl"
+    done = cluster.run("run", str(cluster.prompts(20)), "-p", "cluster", "-m", "echo-1", "-o", str(output), *words)
+    return done, output
+
+
+def test_a_command(cluster: Cluster) -> None:
+    """The words of the command get the store, the batch and the options of the workers."""
+    script = f"{OBATCH} worker {{store}} {{batch}} {{options}} & echo {{name}} {{number}} {{workers}} >> {{store}}/said"
+    cluster.configure(launcher="command", command=["sh", "-c", script])
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+    name, number, workers = (cluster.store / "said").read_text().split()
+    assert name.startswith("obatch-")
+    assert (number, workers) == ("1", "2")
+
+
+def test_a_command_that_fails(cluster: Cluster) -> None:
+    """Its own words are shown; the same command again tries again, and there is one batch."""
+    cluster.configure(launcher="command", command=["sh", "-c", "echo no such queue >&2; exit 3"])
+    done, output = run(cluster)
+    done.failed(1, "the command that starts the workers failed (3): no such queue")
+    cluster.configure()
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+    assert len(list((cluster.store / "plans").iterdir())) == 1
+    assert set(cluster.asked().values()) == {1}
+
+
+def test_a_command_that_is_missing(cluster: Cluster) -> None:
+    """It is refused before anything is written to the store."""
+    cluster.configure(launcher="command", command=["no-such-program"])
+    run(cluster)[0].failed(2, "there is no program no-such-program")
+    assert not cluster.store.exists()
+
+
+def test_an_engine_beside_the_worker(cluster: Cluster) -> None:
+    """It is started with a free port, answers, and is ended with the worker."""
+    # The echo ends when its standard input does.
+    engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
+    cluster.configure(upstream=None, engine=engine, workers=1)
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+    assert not cluster.asked()
+    engine_log = next((cluster.folder / "state" / "workers").glob("*/*.log")).read_text()
+    port = int(engine_log.partition(" on port ")[2].split()[0])
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_an_engine_that_does_not_start(cluster: Cluster) -> None:
+    """Its end is named."""
+    cluster.configure(upstream=None, engine=["sh", "-c", "exit 9"], workers=1)
+    done = run(cluster)[0].failed(5, "failed")
+    assert "the engine ended with exit code 9" in cluster.run("status").out, done
+
+
+class Ray(ThreadingHTTPServer):
+    """The Jobs API of Ray 2.60, as far as it is used: a job runs its entrypoint in a process."""
+
+    def __init__(self, env: dict[str, str], token: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), RayHandler)
+        self.env = env
+        self.token = token
+        self.jobs: dict[str, subprocess.Popen[bytes]] = {}
+        self.posts = 0
+        self.lose: list[str] = []  # "answer" or "request", for each POST
+
+    @property
+    def address(self) -> str:
+        """The URL."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class RayHandler(BaseHTTPRequestHandler):
+    """The calls."""
+
+    server: Ray
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+        """Show the version, or a job."""
+        if self.path == "/api/version":
+            self.send(200, {"version": "4", "ray_version": "2.60.0"})
+            return
+        job = self.server.jobs.get(self.path.rpartition("/")[2])
+        if job is None:
+            self.send(404, "Job does not exist")
+            return
+        code = job.poll()
+        self.send(200, {"status": "RUNNING" if code is None else "FAILED" if code else "SUCCEEDED"})
+
+    def do_POST(self) -> None:  # noqa: N802
+        """Submit a job; a second one with the same id is refused, as Ray does it: with a 500."""
+        content = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.posts += 1
+        lost = self.server.lose.pop(0) if self.server.lose else ""
+        if lost == "request":
+            self.connection.close()
+            return
+        name = content["submission_id"]
+        if name in self.server.jobs:
+            self.send(500, f"Traceback: ValueError: Job with submission_id {name} already exists.")
+            return
+        words = shlex.split(content["entrypoint"])
+        words[0] = sys.executable
+        self.server.jobs[name] = subprocess.Popen(words, env=self.server.env)
+        if lost == "answer":
+            self.connection.close()
+            return
+        self.send(200, {"job_id": name, "submission_id": name})
+
+    def send(self, status: int, content: Any) -> None:
+        """Answer, if the token is right."""
+        if self.server.token and self.headers.get("authorization") != f"Bearer {self.server.token}":
+            status, content = 401, "Unauthorized"
+        data = json.dumps(content).encode() if isinstance(content, dict) else content.encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+FAKE_RAY = '''
+"""Ray as far as the driver uses it: tasks are threads, and what they raise is tried again."""
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(16)
+def init(): pass
+class remote:
+    def __init__(self, function): self.function, self.kinds = function, ()
+    def options(self, *, max_retries, retry_exceptions, **other):
+        assert max_retries == -1
+        self.kinds = tuple(retry_exceptions)
+        return self
+    def remote(self, *words): return pool.submit(self.run, *words)
+    def run(self, *words):
+        while True:
+            try: return self.function(*words)
+            except self.kinds: pass
+def get(futures): return [future.result() for future in futures]
+'''
+
+
+@pytest.fixture
+def ray(cluster: Cluster) -> Iterator[Ray]:
+    """Run the API, and let the cluster use it."""
+    modules = cluster.folder / "modules"
+    modules.mkdir()
+    (modules / "ray.py").write_text(FAKE_RAY)
+    env = environment(cluster.env)
+    env["PYTHONPATH"] = f"{modules}:{env.get('PYTHONPATH', '')}"
+    server = Ray(env)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    cluster.configure(launcher="ray", address=server.address)
+    yield server
+    cluster.kill_workers()
+    for job in server.jobs.values():
+        job.kill()
+        job.wait()
+    server.shutdown()
+    server.server_close()
+
+
+def test_ray(cluster: Cluster, ray: Ray) -> None:
+    """One Ray job runs the batch, and its id is made of the batch's."""
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+    (plan,) = (cluster.store / "plans").iterdir()
+    assert list(ray.jobs) == [f"obatch-{plan.stem}-1"]
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+def test_a_lost_answer_of_ray(cluster: Cluster, ray: Ray, lost: str) -> None:
+    """Ray is asked for the job: there is one, however often it was submitted."""
+    ray.lose = [lost]
+    done, output = run(cluster)
+    if lost == "request":
+        done.failed(1, "cannot be reached")
+        done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+    assert len(ray.jobs) == 1
+    assert set(cluster.asked().values()) == {1}
+
+
+def test_a_killed_ray_driver(cluster: Cluster, ray: Ray) -> None:
+    """When Ray says that the job has ended early, it is started once more."""
+    prompts = cluster.prompts(40, "!sleep=0.5")
+    requests = cluster.folder / "requests.jsonl"
+    cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
+    cluster.run("submit", str(requests), "-p", "cluster").succeeded()
+    wait_until(lambda: len(cluster.workers()) == 2, "the workers")
+    next(iter(ray.jobs.values())).kill()
+    cluster.kill_workers()
+    cluster.run("wait").succeeded()
+    assert len(ray.jobs) == 2
+
+
+def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
+    """It comes from the variable that the profile names; a wrong one is an error of the key."""
+    ray.token = "canary-of-ray-0123456789"
+    cluster.configure(launcher="ray", address=ray.address, api_key_env="RAY_TOKEN")
+    cluster.env["RAY_TOKEN"] = "wrong-token-0123456789"
+    run(cluster)[0].failed(4, "refuses the token")
+    cluster.env["RAY_TOKEN"] = ray.token
+    run(cluster)[0].succeeded()
+    for path in cluster.folder.rglob("*"):
+        if path.is_file():
+            assert ray.token.encode() not in path.read_bytes(), path
