@@ -41,7 +41,7 @@ class Cluster:
             "rows_per_shard": 10,
             "concurrency": 4,
         } | settings
-        lines = [f"{key} = {json.dumps(value)}" for key, value in given.items() if value is not None]
+        lines = [f"{key} = {_toml(value)}" for key, value in given.items() if value is not None]
         (self.folder / "config.toml").write_text("\n".join(["[providers.cluster]", *lines]) + "\n")
 
     def run(self, *words: str) -> Result:
@@ -87,3 +87,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield made
         made.kill_workers()
         wait_until(lambda: not made.workers(), "the end of the workers")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    return json.dumps(value)
