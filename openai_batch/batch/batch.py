@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from openai import NotGiven, Timeout
     from openai.types.batch import Batch as OpenAIBatch
 
-    from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.create_once import Attempt
+    from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.requests.check_report import CheckReport
     from openai_batch.results.result import Result
 

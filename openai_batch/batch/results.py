@@ -19,8 +19,8 @@ from .warn import warn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.port import BatchApi
 
     from .input_file import InputFile
 

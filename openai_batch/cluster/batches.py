@@ -1,16 +1,16 @@
 """What the store has about inputs and batches, and where each object is.
 
-    files/FILE/input             an uploaded input file
-    files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
-    plans/BATCH.json             a batch, as it was created
-    batches/BATCH/tries/N.json   each time that workers were started
-    batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
-    batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
-    batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
-    batches/BATCH/failed/N-COUNT how many lines of a complete shard are errors, if there are any
-    batches/BATCH/errors/NAME    why a worker ended before its shards were complete
-    batches/BATCH/stop           the batch is cancelled
-    batches/BATCH/end.json       the batch has ended
+files/FILE/input             an uploaded input file
+files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
+plans/BATCH.json             a batch, as it was created
+batches/BATCH/tries/N.json   each time that workers were started
+batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
+batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
+batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
+batches/BATCH/failed/N-COUNT how many lines of a complete shard are errors, if there are any
+batches/BATCH/errors/NAME    why a worker ended before its shards were complete
+batches/BATCH/stop           the batch is cancelled
+batches/BATCH/end.json       the batch has ended
 """
 
 from __future__ import annotations

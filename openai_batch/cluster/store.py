@@ -165,7 +165,7 @@ class FolderStore:
             raise NotFoundError(f"{key} is not in the store") from None
 
     def _check(self) -> None:
-        """Raise BatchError if the store is not there: then what is in its place says nothing, and must stay as it is."""
+        """Raise BatchError if the store is not there: what is in its place says nothing, and stays as it is."""
         if not (self._root / _SHOWN).is_file():
             raise BatchError(f"the store {self._root} is not there", hint="is the file system mounted?")
 

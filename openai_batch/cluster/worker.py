@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from openai_batch.errors import BatchError
-from openai_batch.local.run_request import Run, result_of
+from openai_batch.local.run import Run
+from openai_batch.local.run_request import result_of
 from openai_batch.local.server_log import log
 from openai_batch.local.settings import UPSTREAM_CONCURRENCY
 from openai_batch.local.store import SUCCEEDED
@@ -150,9 +151,7 @@ class Worker:
                 return
             shard, request = found
             try:
-                result = await result_of(
-                    upstream, self._run, request.custom_id, bytes(request.body), self._settings
-                )
+                result = await result_of(upstream, self._run, request.custom_id, bytes(request.body), self._settings)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if not self._run.stopped or task is None:
@@ -231,9 +230,7 @@ class Worker:
                 await asyncio.to_thread(self._give_sign)
 
     async def _look_for_stop(self) -> None:
-        if not self._run.stopped and (
-            time.time() >= self._plan.expires_at or await self._patiently(self._was_stopped)
-        ):
+        if not self._run.stopped and (time.time() >= self._plan.expires_at or await self._patiently(self._was_stopped)):
             self._run.stop()
 
     def _was_stopped(self) -> bool:

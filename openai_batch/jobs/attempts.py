@@ -12,8 +12,8 @@ from openai_batch.providers.marks import Marks
 from .token_limit import was_refused
 
 if TYPE_CHECKING:
-    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.port import BatchApi
 
     from .store.records import JobRecord, PartRecord
 

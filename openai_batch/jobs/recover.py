@@ -24,10 +24,10 @@ from openai_batch.errors import (
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 from openai_batch.net.time_limit import deadline_in, is_over, until
-from openai_batch.providers.openai_api import LIST_SECONDS
 from openai_batch.providers.create_once import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
+from openai_batch.providers.openai_api import LIST_SECONDS
 
 from .attempts import attempt_of
 from .store import job_folder
@@ -38,9 +38,9 @@ from .workflow import LOOK_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.marks import Marks
+    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.provider import Provider
 
     from .job_spec import JobSpec

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
-    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.batch_info import BatchInfo
+    from openai_batch.providers.port import BatchApi
     from openai_batch.providers.provider import Provider
 
     from .store.registry import Registry

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .api_objects import Refused
@@ -14,50 +12,10 @@ from .upstream import CallError
 from .upstream_retry import final_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .result_lines import ResultRecord
+    from .run import Run
     from .settings import LocalSettings
     from .upstream import Upstream
-
-
-class Run:
-    """The requests of one batch that run now, and what ends them. Belongs to one event loop."""
-
-    def __init__(self, name: str, endpoint: str, expires_at: float) -> None:
-        self.name = name  # for the log
-        self.endpoint = endpoint
-        self.expires_at = expires_at
-        self.stopped = False
-        self._waiting: set[asyncio.Task[None]] = set()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Note that this task runs a request, which waits for its turn or for the next try."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - workers are tasks
-        self._waiting.add(task)
-        try:
-            yield
-        finally:
-            self._waiting.discard(task)
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Note that this task's request is at the upstream: its answer is kept, even if the batch is stopped."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - workers are tasks
-        self._waiting.discard(task)
-        try:
-            yield
-        finally:
-            self._waiting.add(task)
-
-    def stop(self) -> None:
-        """Start no more calls, and cancel the tasks that wait before one; calls that were sent are finished."""
-        self.stopped = True
-        for task in self._waiting:
-            task.cancel()
 
 
 async def result_of(

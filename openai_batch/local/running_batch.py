@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .run_request import Run
+from .run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from openai_batch.net.delays import delays, retry_after
 from .upstream import CallError, Target, UpstreamResponse
 
 if TYPE_CHECKING:
-    from .run_request import Run
+    from .run import Run
     from .settings import LocalSettings
     from .upstream import Upstream
 
@@ -21,9 +21,7 @@ _PATIENCE = 4
 _TOO_MANY = 429
 
 
-async def final_response(
-    upstream: Upstream, run: Run, body: bytes, settings: LocalSettings
-) -> UpstreamResponse:
+async def final_response(upstream: Upstream, run: Run, body: bytes, settings: LocalSettings) -> UpstreamResponse:
     """Return the final response to one request of a batch: the first that should not be retried, or the last one.
 
     No call continues after the batch's window, and none starts after the batch was stopped. A pause may be longer than

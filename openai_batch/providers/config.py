@@ -196,7 +196,11 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     table, profile = settings.tables.get(name, {}), settings.profiles[name]
     values: dict[str, Any] = {} if profile.is_local else {"base_url": profile.base_url}
     kind = _LocalTable if profile.is_local else ProfileTable
-    values |= {each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind)}
+    if profile.shards is not None:
+        values, kind = {"kind": "shards"} | msgspec.structs.asdict(profile.shards), _ShardsTable
+    values |= {
+        each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind) if each.name != "kind"
+    }
     values |= settings.local if profile.is_local else {}
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
     if values.get("prices"):

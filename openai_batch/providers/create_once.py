@@ -17,15 +17,15 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from openai_batch.net.delays import delays
 from openai_batch.net.time_limit import is_over, within
 
-from .port import OutcomeUnknown
 from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
+from .port import OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .port import BatchApi
     from .batch_info import BatchInfo
     from .marks import Marks
+    from .port import BatchApi
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two searches of the list."""

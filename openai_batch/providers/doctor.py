@@ -12,8 +12,8 @@ from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, 
 from .marks import is_ours
 
 if TYPE_CHECKING:
-    from .port import BatchApi
     from .batch_info import BatchInfo
+    from .port import BatchApi
     from .provider import Provider
 
 _NEWEST = 20
@@ -81,6 +81,10 @@ def check_server(api: BatchApi, *, short: bool = False) -> ServerReport:
     try:
         api.make_ready()
         report.add("key", "ok", _key_text(provider))
+        if provider.shards is not None:
+            report.add("store", "ok", provider.shards.store)
+            report.add("launcher", "ok", provider.shards.launcher)
+            return report
         answers = _check_models(api, report)
         if answers and not short:
             _check_batches(api, report)

@@ -93,7 +93,9 @@ class OpenAIBatchApi(BatchApi):
         """Return the same calls with separate connections, for another thread. The key is not read again."""
         from .client import own_connections
 
-        other = OpenAIBatchApi(self.provider, client=self._client if self._client_given else None, starting=self._starting)
+        other = OpenAIBatchApi(
+            self.provider, client=self._client if self._client_given else None, starting=self._starting
+        )
         if self._client is not None and not self._client_given:
             other._client = own_connections(self._client)
         return other

@@ -31,7 +31,7 @@ MAX_POLL = 60.0
 """The longest delay between two polls of a provider, in seconds."""
 
 MAX_POLL_LOCAL = 2.0
-"""The same for the local server."""
+"""The same for the local server, and for workers on this machine."""
 
 MAX_ACCESS_ERRORS = 3
 """Errors of access in a row (the key is refused, or the batch is not found) after which the waiting ends."""
@@ -48,7 +48,8 @@ _SPREAD = (1.0, 1.25)
 
 def job_delays(provider: Provider) -> Iterator[float]:
     """Yield the seconds between two polls of a job. They are short at first, since a small job may end at once."""
-    longest = MAX_POLL_LOCAL if provider.is_local else MAX_POLL
+    here = provider.is_local or (provider.shards is not None and provider.shards.launcher == "processes")
+    longest = MAX_POLL_LOCAL if here else MAX_POLL
     return delays(0.5, growth=1.3, longest=longest, spread=_SPREAD)
 
 

@@ -86,7 +86,7 @@ class BatchApi(Protocol):
         """
         ...
 
-    def keep_running(self, batch_id: str) -> None:
+    def keep_running(self, batch_id: str) -> None:  # noqa: ARG002 - most providers need nothing
         """Let an unfinished batch go on. A provider with a server does that itself; others start workers again."""
         return
 

@@ -21,6 +21,7 @@ _REMEDIES = (
         ),
         "name another model with -m; the provider's documentation lists those for batches",
     ),
+    (re.compile(r"^workers_failed "), "fix what ended the workers; `obatch retry` then runs the rest"),
 )
 
 

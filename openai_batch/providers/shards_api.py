@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from openai_batch.cluster.progress import Progress
     from openai_batch.cluster.settings import ShardSettings
     from openai_batch.cluster.store import Store
+
     from .provider import Provider
 
 _OUTPUT = "output_"
@@ -160,7 +161,7 @@ def _info(found: Progress) -> BatchInfo:
         input_file_id=plan.input_file_id,
         output_file_id=f"{_OUTPUT}{plan.id}" if end is not None else None,
         counts=Counts(found.total, found.succeeded, found.failed),
-        errors=(BatchFault(None, end.message),) if end is not None and end.message else (),
+        errors=(BatchFault("workers_failed", end.message),) if end is not None and end.message else (),
         metadata=plan.metadata,
         created_at=plan.created_at,
         expires_at=plan.expires_at,

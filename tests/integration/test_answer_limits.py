@@ -235,7 +235,9 @@ def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, contextlib.ExitStack() as ends:
         threading.Thread(target=server.serve_forever).start()
         ends.callback(server.shutdown)
-        client = OpenAIBatchApi(Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"))
+        client = OpenAIBatchApi(
+            Provider(name="endless", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k")
+        )
         ends.callback(client.close)
         with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
             client.models()

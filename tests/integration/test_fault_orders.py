@@ -25,8 +25,8 @@ from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.jobs.workflow import Workflow
 from openai_batch.providers import create_once
-from openai_batch.providers.port import OutcomeUnknown, RemoteFile
 from openai_batch.providers.batch_info import BatchInfo
+from openai_batch.providers.port import OutcomeUnknown, RemoteFile
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.limits import Limits

@@ -17,13 +17,13 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
-from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.builtin import BUILT_IN, is_openai_model
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES
 from openai_batch.providers.client import sdk_model_names
 from openai_batch.providers.config import load
 from openai_batch.providers.config_edit import add_profile
 from openai_batch.providers.config_file import MAX_BYTES
+from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.provider import Provider, normal_url
 
 if TYPE_CHECKING:

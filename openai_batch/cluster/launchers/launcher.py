@@ -37,7 +37,6 @@ class Launcher(Protocol):
         ...
 
 
-
 def worker_options(settings: ShardSettings) -> list[str]:
     """Return the options of `obatch worker` for these settings: names of variables and URLs, never a key."""
     options = [word for url in settings.upstream for word in ("--upstream", url)]

@@ -54,7 +54,6 @@ class ProcessLauncher:
             return State.MISSING
         return State.RUNNING if any(map(is_held, locks)) else State.ENDED
 
-
     def _start_one(self, batch_id: str, worker: int, lock: int, log: Path) -> None:
         command = [sys.executable, "-m", "openai_batch", "worker", self._settings.store, batch_id]
         command += ["--index", str(worker), "--of", str(self._settings.workers), *worker_options(self._settings)]

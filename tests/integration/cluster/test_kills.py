@@ -139,6 +139,7 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
     assert "the workers ended 3 times without completing a shard: the key of the upstream is missing" in done.out
     assert not cluster.asked()
     cluster.configure()
+    cluster.run("download", "-o", str(cluster.folder / "none.jsonl")).failed(5, "0 of 60", "`obatch retry` then runs")
     cluster.run("retry").succeeded()
     collect(cluster)
     assert set(cluster.asked().values()) == {1}

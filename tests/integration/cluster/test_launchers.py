@@ -108,7 +108,7 @@ class RayHandler(BaseHTTPRequestHandler):
 
     server: Ray
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+    def do_GET(self) -> None:
         """Show the version, or a job."""
         if self.path == "/api/version":
             self.send(200, {"version": "4", "ray_version": "2.60.0"})
@@ -120,7 +120,7 @@ class RayHandler(BaseHTTPRequestHandler):
         code = job.poll()
         self.send(200, {"status": "RUNNING" if code is None else "FAILED" if code else "SUCCEEDED"})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Submit a job; a second one with the same id is refused, as Ray does it: with a 500."""
         content = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.posts += 1

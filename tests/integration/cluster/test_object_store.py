@@ -107,7 +107,8 @@ def test_a_whole_job(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
     start(cluster, 0.01)
     collect(cluster)
     assert set(cluster.asked().values()) == {1}
-    kinds = {key.split("/")[3] for key in bucket[0].keys() if key.startswith("obatch/batches/")}
+    keys = bucket[0].keys()
+    kinds = {key.split("/")[3] for key in keys if key.startswith("obatch/batches/")}
     assert kinds == {"tries", "parts", "end.json"}
 
 
