@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 SILENT = 60.0
 """Seconds without a sign of life after which a worker has ended."""
-
-_AHEAD = 8
-"""Shards that are read at the same time for a download."""
 
 
 @dataclass(slots=True)
@@ -110,20 +106,11 @@ def _clock(store: Store) -> float:
 
 def results(store: Store, plan: Plan, record: InputRecord) -> Iterator[bytes]:
     """Yield the result lines of a batch in blocks, in input order: all of complete shards, and what others have."""
-
-    def read(number: int) -> bytes:
-        with contextlib.suppress(NotFoundError):
-            return store.read(part_key(plan.id, number))
-        known = journal_lines(store, plan.id, number)
-        with contextlib.suppress(NotFoundError):  # completed in the meantime, and the journal is gone
-            return store.read(part_key(plan.id, number))
-        return b"".join(result.line for result in known.values())
-
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        waiting = []
-        for number in range(len(record.shards)):
-            waiting.append(pool.submit(read, number))
-            if len(waiting) > _AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    for number in range(len(record.shards)):
+        key = part_key(plan.id, number)
+        if store.find(key) is None:
+            known = journal_lines(store, plan.id, number)
+            if store.find(key) is None:  # else it was completed in the meantime, and the journal is gone
+                yield b"".join(result.line for result in known.values())
+                continue
+        yield from store.stream(key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from openai_batch.errors import BatchError, NotFoundError, OutputExistsError
+from openai_batch.errors import BatchError, NotFoundError, OutputExistsError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.private import make_private
 
@@ -167,7 +167,7 @@ class FolderStore:
     def _check(self) -> None:
         """Raise BatchError if the store is not there: what is in its place says nothing, and stays as it is."""
         if not (self._root / _SHOWN).is_file():
-            raise BatchError(f"the store {self._root} is not there", hint="is the file system mounted?")
+            raise UnreachableError(f"the store {self._root} is not there", hint="is the file system mounted?")
 
 
 class BucketStore:
@@ -242,4 +242,5 @@ def _readable(key: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as exc:
-        raise BatchError(f"the store cannot be used: {key}: {exc.strerror}") from exc
+        hint = "check the store and its permissions"
+        raise UnreachableError(f"the store cannot be used: {key}: {exc.strerror}", hint=hint) from exc

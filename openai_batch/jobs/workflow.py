@@ -217,11 +217,10 @@ class Workflow:
     def poll(self, job: JobRecord) -> JobRecord:
         """Send the unsent parts, ask once for the status, and return the job: one turn of a waiting loop."""
         try:
-            job = self.advance(job)
+            job = self.refresh(self.advance(job), once=True)
             for part in job.parts:
                 if part.batch_id and part.state == PartState.RUNNING:
                     self.api(job).keep_running(part.batch_id)
-            job = self.refresh(job, once=True)
             if job.waiting:
                 self._poll_other_jobs(job)
         except AuthError:

@@ -30,7 +30,8 @@ from openai_batch.net import answers, transfer
 from openai_batch.net.answers import MAX_ANSWER_BYTES
 from openai_batch.net.plain_get import plain_get
 from openai_batch.net.time_limit import deadline_in, until
-from openai_batch.providers import Provider, api, get_provider_by_name
+from openai_batch.providers import Provider, get_provider_by_name
+from openai_batch.providers import openai_api as api
 from openai_batch.providers.openai_api import OpenAIBatchApi
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import AuthError, BatchError, NotFoundError
+from openai_batch.errors import AuthError, BatchError, NotFoundError, UnreachableError
 
 from .launcher import State, worker_options
 
@@ -99,7 +99,8 @@ class RayLauncher:
                 raise AuthError(f"{where} refuses the token ({exc.code})", hint=hint) from None
             raise BatchError(f"{where} answers HTTP {exc.code}: {said[-300:]}") from None
         except (OSError, http.client.HTTPException, ValueError) as exc:
-            raise BatchError(f"{where} cannot be reached: {exc}", hint="check address, and that Ray runs") from None
+            hint = "check address, and that Ray runs"
+            raise UnreachableError(f"{where} cannot be reached: {exc}", hint=hint) from None
         return read if isinstance(read, dict) else {}
 
 

@@ -71,7 +71,8 @@ class Cluster:
 
     def objects(self, kind: str) -> list[Path]:
         """Return the objects of one kind of the only batch."""
-        return sorted(path for path in self.store.glob(f"batches/*/{kind}/**/*") if path.is_file())
+        found = self.store.glob(f"batches/*/{kind}/**/*")
+        return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 @pytest.fixture

@@ -178,14 +178,15 @@ def test_the_window_is_over(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("registry", ["kept", "lost"])
 def test_the_cluster_is_gone(cluster: Cluster, registry: str) -> None:
-    """`status`, `recover` and `download` need the store alone."""
+    """`recover`, `wait`, `status` and `download` need the store alone."""
     start(cluster, 0.01)
-    cluster.run("wait").succeeded()
+    wait_until(lambda: len(cluster.objects("parts")) == ROWS // 10, "the end of the batch")
     cluster.echo.kill()
     cluster.configure(launcher="ray", address="http://127.0.0.1:9")
     if registry == "lost":
         shutil.rmtree(cluster.folder / "state")
         cluster.run("recover", "-p", "cluster").succeeded()
+    cluster.run("wait").succeeded()
     assert cluster.run("status").fields["status"] == "completed"
     output = cluster.folder / "answers.jsonl"
     cluster.run("download", "-o", str(output)).succeeded()
