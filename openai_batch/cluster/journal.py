@@ -110,7 +110,7 @@ def journal_lines(store: Store, batch_id: str, number: int) -> dict[str, KnownRe
 
 
 def _intact_lines(data: bytes) -> Iterator[tuple[str, KnownResult]]:
-    for line in data.split(b"\n")[:-1]:  # without its newline, the last line is not whole
+    for line in data.split(b"\n"):
         try:
             read = _read(line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
