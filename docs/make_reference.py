@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import json_documents
 import json_fields
 import msgspec
+import providers_page
 
 from openai_batch import errors
 from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
@@ -50,6 +51,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": _exit_codes(),
         "environment.md": _environment(),
         "configuration.md": _configuration(),
+        "providers.md": providers_page.page(),
         "result-columns.md": _result_columns(),
         "json.md": _json(),
         "json.schema.json": json.dumps(json_documents.schema(), indent=1, ensure_ascii=False) + "\n",

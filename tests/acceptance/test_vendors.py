@@ -69,6 +69,8 @@ def test_a_whole_job_at_each_vendor(server: VendorServer, name: str) -> None:
     assert seen[:2] == ["validating", "in_progress"]
     assert seen[2] in ("finalizing", "in_progress")
     assert inside("wait", "1").code in (0, 5)  # one shows no counts
+    counts = inside("status", "1", "--json").json["requests"]
+    assert (counts["completed"], counts["failed"]) == ((0, 0) if name == "together" else (2, 1))
     result = inside("download", "1", "-o", "out.jsonl")
     assert (result.code, ids("out.jsonl")) == (5, IDS)
     assert "2 of 3" in result.err
@@ -102,16 +104,6 @@ def test_a_reason_that_is_a_text_is_shown(server: VendorServer, name: str) -> No
     assert result.code == 5
     assert "This line is no JSON." in result.err
     assert len(server.batches) == 1
-
-
-@each("novita", "zhipu")
-def test_counts_in_the_batch_itself_are_read(server: VendorServer, name: str) -> None:
-    """The counts need no object of their own."""
-    submit(name, "some-model")
-    inside("wait", "1").succeeded()
-    job = inside("status", "1", "--json").succeeded().json
-    assert (job["succeeded"], job["failed"]) == (3, 0)
-    assert server.batches
 
 
 @each("together")
