@@ -92,13 +92,13 @@ An option counts more than a variable, and a variable more than the [configurati
 
 
 def _configuration() -> str:
-    meanings = _docstrings(Provider)
+    meanings = _docstrings(Provider) | _docstrings(ProfileTable)
     own = Provider(name="NAME", default_chat_model="", default_embedding_model="")
     profile = [
         (
             f"`{field.encode_name}`",
             describe(field.type),
-            _default(getattr(own, field.name)),
+            _default(getattr(own, field.name, None)),
             meanings[field.name],
         )
         for field in msgspec.structs.fields(ProfileTable)

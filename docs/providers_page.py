@@ -56,9 +56,9 @@ These providers are built in: `-p NAME` uses one if its key is in the variable. 
 can use, `obatch providers --all` all of them, and `obatch providers show NAME` one in full. A model name alone never
 chooses one of them, except OpenAI, Parasail and this machine.
 
-*Tried* says whether jobs were run there. The others are tested with servers that do what the documentation says, so run
-`obatch doctor NAME` first. Paths without a version are below `/v1`, and *?* means that a fact is not confirmed. If a part
-of a base URL is in capital letters, give your own:
+*Tried* says whether jobs were run there. The others are tested with servers that do what the documentation says, so
+run `obatch doctor NAME` first. Paths without a version are below `/v1`, and *?* means that a fact is not confirmed. If
+a part of a base URL is in capital letters, give your own:
 `obatch providers add azure --base-url https://my-resource.openai.azure.com/openai/v1`.
 
 | name | vendor | key | requests | MB | window | requests for | tried |
@@ -78,8 +78,8 @@ Write a table for the [configuration file](configuration.md), try it with `obatc
 contribute it to this package:
 
 1. Add `openai_batch/providers/profiles/NAME.toml`, with the keys of `[providers.NAME]`. The comment at its start has
-   the name and a page of the vendor, and the lines `Tried`, `Source`, `Windows` and, for what is unusual, `Note`. A value
-   that is not in the vendor's documentation gets the comment `unconfirmed`. A limit that may be wrong is the smaller one.
+   the name and a page of the vendor, and the lines `Tried`, `Source`, `Windows` and, for what is unusual, `Note`. A
+   value that is not in the vendor's documentation gets the comment `unconfirmed`. Of two limits, take the smaller one.
 2. Add the name and its key variable to `openai_batch/providers/builtin_names.py`, and what its server does to
    `tests/support/vendors.py`. Whole jobs are then tested with it.
 3. Run `python docs/make_reference.py`.

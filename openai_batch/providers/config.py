@@ -93,6 +93,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     """The keys of any other `[providers.NAME]`; the fields are as in `_LocalTable`."""
 
     like: Text | None = None
+    """The built-in provider whose profile gives what the table does not say; by default the one of the same name"""
     base_url: Text | None = None
     display_name: Text | None = None
     api_key_env_var: Variable | None = msgspec.field(default=None, name="api_key_env")

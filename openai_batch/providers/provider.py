@@ -297,7 +297,9 @@ class Provider:
     def check_metadata(self, metadata: Mapping[str, str]) -> None:
         """Raise UsageError if a user gives metadata for a batch, and this provider has none.
 
-        provider.check_metadata({"team": "blue"})
+            provider.check_metadata({"team": "blue"})
+
+        Nothing is asked.
         """
         if metadata and not self.sends_metadata:
             raise UsageError(f"batches at {self} have no metadata", hint="leave the metadata out")

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 ADD_EXAMPLE = """obatch providers add acme --base-url https://api.acme.example/v1 \\
       --api-key-env ACME_API_KEY"""
+LIKE_EXAMPLE = """obatch providers add azure-eu --like azure \\
+      --base-url https://my-resource.openai.azure.com/openai/v1"""
 EPILOG = examples(
     "obatch providers",
+    "obatch providers --all",
     ADD_EXAMPLE,
     "obatch providers show parasail",
     "obatch providers test acme",
@@ -85,7 +88,7 @@ def providers(
 @GROUP.command(
     "add",
     cls=HelpCommand,
-    epilog=examples(ADD_EXAMPLE, "obatch providers add here --base-url http://127.0.0.1:8000/v1"),
+    epilog=examples(ADD_EXAMPLE, LIKE_EXAMPLE, "obatch providers add here --base-url http://127.0.0.1:8000/v1"),
 )
 @with_groups
 def add(
