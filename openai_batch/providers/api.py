@@ -121,8 +121,7 @@ class BatchApi:
         """
         source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
         size = len(source)
-        fields = {key: value.replace("{name}", filename) for key, value in self.provider.upload_fields.items()}
-        fields["purpose"] = self.provider.file_purpose
+        fields = self.provider.upload_form(filename)
 
         def request(client: OpenAI) -> RemoteFile:
             source.seek(0)

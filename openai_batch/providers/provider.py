@@ -182,7 +182,7 @@ class Provider:
         if self.is_template:
             raise ConfigError(
                 f"{self} needs the base URL of your own resource or server",
-                hint=f"obatch providers add {self.name} --base-url {self.example_url}",
+                hint=f"`obatch providers add {self.name} --base-url {self.example_url}` adds it",
             )
         placed = self.placed()
         hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
@@ -293,6 +293,16 @@ class Provider:
         `*` in a pattern matches anything.
         """
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
+
+    def upload_form(self, filename: str) -> dict[str, str]:
+        """Return the form fields of an upload, other than the file.
+
+            provider.upload_form("input.jsonl")
+
+        Nothing is sent.
+        """
+        fields = {key: value.replace("{name}", filename) for key, value in self.upload_fields.items()}
+        return {**fields, "purpose": self.file_purpose}
 
     def check_metadata(self, metadata: Mapping[str, str]) -> None:
         """Raise UsageError if a user gives metadata for a batch, and this provider has none.
