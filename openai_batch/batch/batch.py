@@ -152,7 +152,8 @@ class Batch:
             raise UsageError("Adding to an existing batch is not supported", hint="make a new Batch()")
         request = build_request(kwargs, endpoint)
         provider = self.provider or pick_provider(None, request.model)
-        request = replace(request, url=path_among(provider.endpoints, request.url))
+        if not (endpoint or "").startswith("/"):  # a whole path stays as it is
+            request = replace(request, url=path_among(provider.endpoints, request.url))
         self._check_consistency(request, provider)
         line = request_line(self._get_custom_id(), request.url, request.body)
         self._check_limits(line, provider)

@@ -106,7 +106,8 @@ def fitted(spec: RequestSpec, provider: Provider) -> RequestSpec:
     there is none: a model is never guessed.
     """
     kind, path = spec.target
-    if (own := path_among(provider.endpoints, path)) != path:
+    own = path_among(provider.endpoints, path)
+    if own != path and not (spec.endpoint or "").startswith("/"):  # a whole path stays as it is
         spec = replace(spec, endpoint=own)
     if spec.model:
         return spec

@@ -121,7 +121,7 @@ class BatchApi:
         """
         source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
         size = len(source)
-        fields = self.provider.upload_form(filename)
+        fields = self.provider.upload_fields | {"purpose": self.provider.file_purpose}
 
         def request(client: OpenAI) -> RemoteFile:
             source.seek(0)

@@ -91,7 +91,11 @@ def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
 
 
 def send_file(client: Any, file: tuple[str, Any], fields: Mapping[str, str], path: str | None = None) -> Any:
-    """Upload a file (name and content) with these form fields, and return the raw answer; None means the usual path."""
+    """Upload a file (name and content) with these form fields, and return the raw answer; None means the usual path.
+
+    `{name}` in a field means the name of the file.
+    """
+    fields = {key: value.replace("{name}", file[0]) for key, value in fields.items()}
     if path is None:
         more = {key: value for key, value in fields.items() if key != "purpose"}
         options: dict[str, Any] = {"extra_body": more} if more else {}
@@ -101,7 +105,7 @@ def send_file(client: Any, file: tuple[str, Any], fields: Mapping[str, str], pat
     answer = client.post(
         path,
         cast_to=HttpxBinaryResponseContent,
-        body=dict(fields),
+        body=fields,
         files=[("file", file)],
         options={"headers": {"Content-Type": "multipart/form-data"}},
     )

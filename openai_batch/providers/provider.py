@@ -294,16 +294,6 @@ class Provider:
         """
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
-    def upload_form(self, filename: str) -> dict[str, str]:
-        """Return the form fields of an upload, other than the file.
-
-            provider.upload_form("input.jsonl")
-
-        Nothing is sent.
-        """
-        fields = {key: value.replace("{name}", filename) for key, value in self.upload_fields.items()}
-        return {**fields, "purpose": self.file_purpose}
-
     def check_metadata(self, metadata: Mapping[str, str]) -> None:
         """Raise UsageError if a user gives metadata for a batch, and this provider has none.
 

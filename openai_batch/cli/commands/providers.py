@@ -63,9 +63,7 @@ GROUP = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=
 @GROUP.callback()
 def providers(
     context: typer.Context,
-    show_all: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that are built in and have no key here.")
-    ] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Also those that are built in and have no key here.")] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
