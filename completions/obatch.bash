@@ -24,7 +24,7 @@ _obatch() {
         'help') options='-h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait exit-codes templates costs notify environment'; argument='' ;;
         'ls') options='--status --provider -p --model -m --since --last --all --watch --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --dry-run -n --json -h --help'; commands=''; argument='files' ;;
-        'providers') options='--all -a --json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
+        'providers') options='--all --json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
         'providers add') options='--base-url --like --api-key-env --api-key-keyring --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
         'providers rm') options='--force --json -h --help'; commands=''; argument='providers' ;;
         'providers show') options='--json -h --help'; commands=''; argument='providers' ;;

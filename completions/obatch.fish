@@ -170,7 +170,7 @@ complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_see
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -a rm -d 'Remove a provider from the configuration file'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -a show -d 'Show the settings of a provider, and where each is from'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -a test -d 'Check the key, the URL and the models of a provider'
-complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -l all -s a -d 'Also those that are built in and have no key here'
+complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -l all -d 'Also those that are built in and have no key here'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -l json -d 'Print one JSON document'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -l quiet -s q -d 'Print only ids'
 complete -c obatch -n '__fish_seen_subcommand_from providers; and not __fish_seen_subcommand_from add rm show test' -s h -l help -d 'Show this message and exit.'
