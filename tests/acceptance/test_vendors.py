@@ -132,3 +132,15 @@ def test_paths_of_another_version_are_written(server: VendorServer, name: str) -
     line = json.loads(Path("made.jsonl").read_text(encoding="utf-8"))
     Path("ready.jsonl").write_text(json.dumps(line | {"url": "/v1/chat/completions"}), encoding="utf-8")
     inside("run", "ready.jsonl", "-p", name).failed(3, "no batches for /v1/chat/completions", "")
+
+
+@each("together", "azure")
+def test_doctor_prints_the_whole_profile(server: VendorServer, name: str) -> None:
+    """What `obatch doctor -q` prints can stand in the configuration file, and is the same profile."""
+    before = get_provider_by_name(name)
+    server.models = ["some-model"]
+    printed = inside("doctor", name, "-q").succeeded().out
+    Path(os.environ["OBATCH_CONFIG"]).write_text(printed.replace(name, "copy"), encoding="utf-8")
+    copy = get_provider_by_name("copy")
+    for field in ("headers", "upload_path", "upload_fields", "file_purpose", "sends_metadata", "endpoints", "account"):
+        assert getattr(copy, field) == getattr(before, field)
