@@ -24,8 +24,8 @@ _obatch() {
         'help') options='-h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait exit-codes templates costs notify environment'; argument='' ;;
         'ls') options='--status --provider -p --model -m --since --last --all --watch --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --dry-run -n --json -h --help'; commands=''; argument='files' ;;
-        'providers') options='--json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
-        'providers add') options='--base-url --api-key-env --api-key-keyring --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
+        'providers') options='--all --json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
+        'providers add') options='--base-url --like --api-key-env --api-key-keyring --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
         'providers rm') options='--force --json -h --help'; commands=''; argument='providers' ;;
         'providers show') options='--json -h --help'; commands=''; argument='providers' ;;
         'providers test') options='--json -h --help'; commands=''; argument='providers' ;;
@@ -45,7 +45,7 @@ _obatch() {
     esac
     case "$previous" in
         --provider|-p) _obatch_providers; return ;;
-        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--since|--last|--show|--base-url|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--name|--metadata|--window|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
+        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--since|--last|--show|--base-url|--like|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--name|--metadata|--window|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env) return ;;
         --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
         --schema|--output|-o|--raw|--missing|--html|--model-file) _obatch_files; return ;;
         --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;

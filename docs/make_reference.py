@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import json_documents
 import json_fields
 import msgspec
+import providers_page
 
 from openai_batch import errors
 from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
@@ -50,6 +51,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": _exit_codes(),
         "environment.md": _environment(),
         "configuration.md": _configuration(),
+        "providers.md": providers_page.page(),
         "result-columns.md": _result_columns(),
         "json.md": _json(),
         "json.schema.json": json.dumps(json_documents.schema(), indent=1, ensure_ascii=False) + "\n",
@@ -90,13 +92,13 @@ An option counts more than a variable, and a variable more than the [configurati
 
 
 def _configuration() -> str:
-    meanings = _docstrings(Provider)
+    meanings = _docstrings(Provider) | _docstrings(ProfileTable)
     own = Provider(name="NAME", default_chat_model="", default_embedding_model="")
     profile = [
         (
             f"`{field.encode_name}`",
             describe(field.type),
-            _default(getattr(own, field.name)),
+            _default(getattr(own, field.name, None)),
             meanings[field.name],
         )
         for field in msgspec.structs.fields(ProfileTable)

@@ -12,6 +12,7 @@ import io
 import os
 import time
 import weakref
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -30,7 +31,7 @@ from openai_batch.providers.lookup import (
     pick_provider,
 )
 from openai_batch.requests.build import Request, build_request, request_line
-from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint
+from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint, path_among
 
 from .input_file import InputFile, OpenInputFile, PathInputFile
 from .warn import warn, warn_of_unsent_key
@@ -151,6 +152,8 @@ class Batch:
             raise UsageError("Adding to an existing batch is not supported", hint="make a new Batch()")
         request = build_request(kwargs, endpoint)
         provider = self.provider or pick_provider(None, request.model)
+        if not (endpoint or "").startswith("/"):  # a whole path stays as it is
+            request = replace(request, url=path_among(provider.endpoints, request.url))
         self._check_consistency(request, provider)
         line = request_line(self._get_custom_id(), request.url, request.body)
         self._check_limits(line, provider)
@@ -406,6 +409,7 @@ class Batch:
 
         from .results import SentInput
 
+        provider.check_metadata(metadata or {})
         self._sent_input = SentInput(input_file)
         with self._sent_input.reading() as content:
             file = self._api_of(provider).upload(content, input_file.filename)

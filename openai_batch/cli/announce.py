@@ -59,7 +59,8 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
             f" {count_text(dry.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
         )
         if spec.provider.needs_key and not spec.provider.has_key:
-            errors.warn(f"{spec.provider.api_key_env_var} is not set: without a key, nothing can be sent")
+            variables = ", ".join(spec.provider.key_variables)
+            errors.warn(f"{variables} is not set: without a key, nothing can be sent")
     elif job is None:
         errors.note(f"nothing would be sent: {count_text(report.requests, 'row', 'was')} in earlier jobs")
     elif not dry.unclear:

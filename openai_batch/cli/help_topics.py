@@ -51,7 +51,8 @@ exist is an error that names the line, before anything is sent.
   $ obatch prepare reviews.csv --prompt @label.txt --show 1
 """,
     "providers": """Providers are where batches run.
-`obatch providers` lists them, and shows which have a key.
+`obatch providers` lists those that are configured or have a key, and
+`obatch providers --all` all that are built in, with their key variables.
 
   -p NAME            the provider for one command
   OBATCH_PROVIDER    the default
@@ -59,8 +60,8 @@ exist is an error that names the line, before anything is sent.
 
 Without these, it is the provider that serves the model, if there is one.
 
-Keys are never options. Each provider reads its key from an environment variable
-(`obatch providers` names it), or from what the configuration file names:
+Keys are never options. Each provider reads its key from an environment
+variable, or from what the configuration file names:
 
   [providers.acme]
   base_url = "https://api.acme.example/v1"

@@ -113,8 +113,8 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
 def hide_known_keys() -> None:
     """Hide the keys in the environment in everything that is shown: result files may repeat them."""
     from openai_batch.providers.keys import hide_keys
-    from openai_batch.providers.lookup import known_providers
+    from openai_batch.providers.lookup import providers_in_use
 
     with contextlib.suppress(ConfigError):
-        for profile in known_providers().values():
+        for profile in providers_in_use():
             hide_keys(profile.api_key, profile.api_key_env_var, profile.headers)

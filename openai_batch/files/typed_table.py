@@ -19,6 +19,7 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 # The types of settings. The description completes the sentence "KEY must be ...".
 Text = Annotated[str, Meta(min_length=1, description="a string")]
 Variable = Annotated[str, Meta(pattern=VARIABLE, description="the name of an environment variable, and not a key")]
+UrlPath = Annotated[str, Meta(pattern=r"^/[\w./-]+\Z", description="a path such as /files")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 Seconds = Annotated[float, Meta(ge=0, lt=1e9, description="a number of seconds")]

@@ -42,8 +42,8 @@ SCHEMA = {
 }
 
 
-def write_example(target: BinaryIO, model: str) -> int:
-    """Write the example's requests for `model` and return their number."""
+def write_example(target: BinaryIO, model: str, url: str = "/v1/chat/completions") -> int:
+    """Write the example's requests for `model`, at the endpoint `url`, and return their number."""
     for number, review in enumerate(REVIEWS, 1):
         body = {
             "model": model,
@@ -52,5 +52,5 @@ def write_example(target: BinaryIO, model: str) -> int:
             "temperature": 0,
             "max_completion_tokens": 40,
         }
-        target.write(request_line(f"review-{number}", "/v1/chat/completions", body))
+        target.write(request_line(f"review-{number}", url, body))
     return len(REVIEWS)

@@ -13,6 +13,7 @@ from openai_batch.errors import BatchError, ConfigError, UsageError, count_text
 from openai_batch.files import paths
 from openai_batch.providers.doctor import Finding, ServerReport, check_server, echoes_metadata
 from openai_batch.requests.build import request_line
+from openai_batch.requests.endpoints import path_among
 from openai_batch.requests.source import Source
 
 from .cancel import cancel
@@ -61,7 +62,7 @@ def check_create(
         raise UsageError(f"which model? {provider} has no default for {_ENDPOINT}", hint="name it with -m")
     body = {"model": chosen, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     path = folder / "doctor.jsonl"
-    path.write_bytes(request_line("doctor", _ENDPOINT, body))
+    path.write_bytes(request_line("doctor", path_among(provider.endpoints, _ENDPOINT), body))
     spec = make_spec(Source(path, "doctor", None), folder, provider)
     submitted = submit(workflow, spec, folder, SubmitOptions(again=True))
     job = submitted.job

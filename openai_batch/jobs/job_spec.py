@@ -77,6 +77,7 @@ def make_spec(
     """
     check_metadata(metadata or {})
     chosen = provider_for(source, provider)
+    chosen.check_metadata(metadata or {})
     batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
     if on_warning is not None:
         for problem in batch_file.report.problems:

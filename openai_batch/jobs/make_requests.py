@@ -11,7 +11,7 @@ from openai_batch.inputs.prepare import prepare
 from openai_batch.inputs.request_spec import RequestSpec
 from openai_batch.net.hosts import is_openai
 from openai_batch.providers.lookup import pick_provider
-from openai_batch.requests.endpoints import BatchType
+from openai_batch.requests.endpoints import BatchType, path_among
 from openai_batch.requests.source import Source
 
 from .store.job_folder import COLUMNS
@@ -84,7 +84,7 @@ def requests_of_rows(
     """
     path, columns = folder / "prepared.jsonl", folder / COLUMNS
     with path.open("wb") as handle, columns.open("wb") as kept:
-        full_spec = with_model(spec, provider)
+        full_spec = fitted(spec, provider)
         made = prepare(tables, full_spec, handle, limit=limit, skip_empty=skip_empty, rows_to=kept)
     return Requests(Source(path, f"the batch file of {name}", None), str(provider.name), columns, made)
 
@@ -94,18 +94,23 @@ def make_example(folder: Path, provider: str | None = None, model: str | None = 
     chosen = pick_provider(provider, model)
     path = folder / "example.jsonl"
     with path.open("wb") as handle:
-        write_example(handle, with_model(RequestSpec(model or ""), chosen).model)
+        spec = fitted(RequestSpec(model or ""), chosen)
+        write_example(handle, spec.model, spec.target[1])
     return Requests(Source(path, "example", None), str(chosen.name))
 
 
-def with_model(spec: RequestSpec, provider: Provider) -> RequestSpec:
-    """Return the spec with a model: its own, or the one that the provider's profile names for such requests.
+def fitted(spec: RequestSpec, provider: Provider) -> RequestSpec:
+    """Return the spec with the provider's own path of the endpoint, and a model.
 
-    Raises UsageError if there is none: a model is never guessed.
+    That is the spec's own model, or the one that the provider's profile names for such requests. Raises UsageError if
+    there is none: a model is never guessed.
     """
+    kind, path = spec.target
+    own = path_among(provider.endpoints, path)
+    if own != path and not (spec.endpoint or "").startswith("/"):  # a whole path stays as it is
+        spec = replace(spec, endpoint=own)
     if spec.model:
         return spec
-    kind, path = spec.target
     default, key = "", ""
     if kind is BatchType.EMBEDDING:
         default, key = provider.default_embedding_model, "embedding_model"

@@ -145,15 +145,15 @@ def read_batch(data: Mapping[str, Any], status_map: Mapping[str, str] | None = N
         id=batch_id,
         status=status,
         endpoint=_text(data.get("endpoint")),
-        model=_text(data.get("model")),
+        model=_text(data.get("model")) or _text(data.get("model_id")),
         input_file_id=read_id(data.get("input_file_id")),
         output_file_id=read_id(data.get("output_file_id")),
         error_file_id=read_id(data.get("error_file_id")),
-        counts=_counts(data.get("request_counts")),
-        errors=_errors(data.get("errors")),
+        counts=_counts(data.get("request_counts") or data),  # some have the counts in the batch itself
+        errors=_errors(data.get("errors") or data.get("error")),
         metadata={_clean(str(k)): _clean(str(v)) for k, v in (_dict(data.get("metadata"))).items()},
         created_at=read_time(data.get("created_at")),
-        expires_at=read_time(data.get("expires_at")),
+        expires_at=read_time(data.get("expires_at")) or read_time(data.get("job_deadline")),
         ended_at=next((time for time in ended if time is not None), None),
         phases={name: time for name in PHASES if (time := read_time(data.get(f"{name}_at"))) is not None},
         usage={_clean(k): _count(v) for k, v in _dict(data.get("usage")).items() if _count(v)},
@@ -225,7 +225,7 @@ def _count(value: Any) -> int:
 
 
 def _errors(value: Any) -> tuple[BatchFault, ...]:
-    entries = _dict(value).get("data") if isinstance(value, dict) else value
+    entries = value.get("data") if isinstance(value, dict) else [value] if isinstance(value, str) else value
     if not isinstance(entries, list):
         return ()
     found = []

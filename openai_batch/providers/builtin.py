@@ -1,13 +1,12 @@
-"""The built-in provider profiles. They are data only.
+"""The built-in profiles of OpenAI, Parasail and this machine. Those of other vendors are in `profiles/`.
 
-Limits, windows and key variables are from each vendor's documentation as of November 2026. If a limit is unknown or
-disputed, the smaller one is used.
+Limits and key variables are from each vendor's documentation as of November 2026. If a limit is unknown or disputed,
+the smaller one is used.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from .keys import OPENAI_KEY, OPENAI_URL
 from .provider import LOCAL_URL, Provider
@@ -80,63 +79,5 @@ all_providers: list[Provider] = [openai_provider, parasail_provider]
 """The providers of 0.3.4. A program may add its own, or replace the list `openai_batch.providers.all_providers`."""
 
 
-def _other(**values: Any) -> Provider:
-    """Return a profile that names no default models, unless `values` has them."""
-    return Provider(**{"default_chat_model": "", "default_embedding_model": "", **values})
-
-
-_OTHERS = [
-    _other(
-        name="groq",
-        display_name="Groq",
-        base_url="https://api.groq.com/openai/v1",
-        api_key_env_var="GROQ_API_KEY",
-        default_chat_model="llama-3.1-8b-instant",
-        batch_input_max_bytes=100_000_000,
-        endpoints=("/v1/chat/completions",),
-        batch_discount=0.5,
-    ),
-    _other(
-        name="nebius",
-        display_name="Nebius Token Factory",
-        base_url="https://api.tokenfactory.nebius.com/v1",
-        api_key_env_var="NEBIUS_API_KEY",
-        batch_input_max_requests=5_000_000,
-        batch_input_max_bytes=10_000_000_000,
-        endpoints=("/v1/chat/completions", "/v1/embeddings"),
-    ),
-    _other(
-        name="doubleword",
-        display_name="Doubleword",
-        base_url="https://api.doubleword.ai/v1",
-        api_key_env_var="DOUBLEWORD_API_KEY",
-        batch_input_max_bytes=200_000_000,
-    ),
-    _other(
-        name="deepinfra",
-        display_name="DeepInfra",
-        base_url="https://api.deepinfra.com/v1/openai",
-        api_key_env_var="DEEPINFRA_TOKEN",
-        batch_input_max_bytes=100_000_000,
-        endpoints=("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
-    ),
-    _other(
-        name="dashscope",
-        display_name="DashScope",
-        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        api_key_env_var="DASHSCOPE_API_KEY",
-        batch_input_max_bytes=100_000_000,
-        batch_input_max_line_bytes=1_000_000,
-    ),
-    _other(
-        name="cerebras",
-        display_name="Cerebras",
-        base_url="https://api.cerebras.ai/v1",
-        api_key_env_var="CEREBRAS_API_KEY",
-        batch_input_max_bytes=200_000_000,
-        endpoints=("/v1/chat/completions",),
-    ),
-]
-
-BUILT_IN: dict[str, Provider] = {str(p.name): p for p in (openai_provider, parasail_provider, local_provider, *_OTHERS)}
-"""Every built-in profile by name. Copy one before you change it. `builtin_names` lists the same names."""
+BUILT_IN: dict[str, Provider] = {str(p.name): p for p in (openai_provider, parasail_provider, local_provider)}
+"""Those by name. Copy one before you change it. The profiles of other vendors are files: see `config.built_in`."""

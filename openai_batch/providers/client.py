@@ -6,6 +6,7 @@ from. The SDK is imported inside functions, since it is slow to import.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -87,6 +88,28 @@ def _http_client(base_url: str, hooks: Sequence[Callable[[Any], None]]) -> Any:
         if isinstance(exc, ImportError):
             hint = "pip install socksio, or name an HTTP proxy in HTTPS_PROXY"
         raise ConfigError("the proxy that the environment names cannot be used", hint=hint) from None
+
+
+def send_file(client: Any, file: tuple[str, Any], fields: Mapping[str, str], path: str | None = None) -> Any:
+    """Upload a file (name and content) with these form fields, and return the raw answer; None means the usual path.
+
+    `{name}` in a field means the name of the file.
+    """
+    fields = {key: value.replace("{name}", file[0]) for key, value in fields.items()}
+    if path is None:
+        more = {key: value for key, value in fields.items() if key != "purpose"}
+        options: dict[str, Any] = {"extra_body": more} if more else {}
+        return client.files.with_raw_response.create(file=file, purpose=fields["purpose"], **options)
+    from openai import HttpxBinaryResponseContent
+
+    answer = client.post(
+        path,
+        cast_to=HttpxBinaryResponseContent,
+        body=fields,
+        files=[("file", file)],
+        options={"headers": {"Content-Type": "multipart/form-data"}},
+    )
+    return SimpleNamespace(http_response=answer.response)
 
 
 def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:

@@ -8,6 +8,10 @@ base_url = "https://api.acme.example/v1"
 api_key_env = "ACME_API_KEY"           # or api_key_command = ["pass", "show", "acme"], or api_key_keyring = "acme"
 models = ["acme/*"]
 
+[providers.azure-eu]
+like = "azure"                         # the built-in profile that gives what is not said here
+base_url = "https://eu.openai.azure.com/openai/v1"
+
 [providers.acme.prices."acme/large"]   # in a batch, in US dollars per million tokens
 input = 0.25
 output = 1.0
@@ -22,6 +26,8 @@ import dataclasses
 import os
 import re
 import sys
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,6 +47,7 @@ from openai_batch.files.typed_table import (
     Text,
     Texts,
     TextTable,
+    UrlPath,
     Variable,
     read_table,
     suggest,
@@ -48,12 +55,13 @@ from openai_batch.files.typed_table import (
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
+from .builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
 from .config_file import local_table, read_config
-from .keys import check_command, check_headers, check_key_host, references
+from .keys import check_command, check_headers, check_key_host, key_from_environment
 from .provider import LOCAL_URL, Prices, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -87,6 +95,8 @@ class _LocalTable(msgspec.Struct, kw_only=True):
 class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     """The keys of any other `[providers.NAME]`; the fields are as in `_LocalTable`."""
 
+    like: Text | None = None
+    """The built-in provider whose profile gives what the table does not say; by default the one of the same name"""
     base_url: Text | None = None
     display_name: Text | None = None
     api_key_env_var: Variable | None = msgspec.field(default=None, name="api_key_env")
@@ -98,6 +108,9 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     enqueued_tokens: Count | None = None
     completion_window: Text | None = None
     file_purpose: Text | None = None
+    upload_path: UrlPath | None = None
+    upload_fields: TextTable | None = None
+    sends_metadata: Flag | None = msgspec.field(default=None, name="metadata")
     status_map: TextTable | None = None
     headers: TextTable | None = None
     allow_plain_http: Flag | None = None
@@ -127,6 +140,30 @@ class _PricesTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cached_input: Dollars | None = None
 
 
+class Profiles(Mapping[str, Provider]):
+    """Providers by name: those given, and the built-in ones, whose files are read only when they are used."""
+
+    def __init__(self, given: Mapping[str, Provider]) -> None:
+        self.given = frozenset(given)
+        self._known: dict[str, Provider | None] = {**dict.fromkeys(BUILT_IN_NAMES), **given}
+
+    def __getitem__(self, name: str) -> Provider:
+        """Return the profile of that name."""
+        profile = self._known[name]
+        if profile is None:
+            profile = self._known[name] = built_in(name)
+        return profile
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The configuration: the built-in profiles, and what the configuration file adds and changes."""
@@ -134,7 +171,7 @@ class Settings:
     path: Path
     """The configuration file, which need not exist."""
 
-    profiles: dict[str, Provider]
+    profiles: Profiles
     """Every provider by name, built in or from the file."""
 
     own: frozenset[str] = frozenset()
@@ -155,6 +192,14 @@ class Settings:
     local: dict[str, Any] = field(default_factory=dict)
     """Settings of the local provider's server, as they are in the file."""
 
+    def in_use(self) -> list[str]:
+        """Return the names of the providers that matter here; the others are built in, and have no key.
+
+        No file of those others is read.
+        """
+        unused = KEY_VARIABLES.keys() - BUILT_IN.keys() - self.profiles.given
+        return [n for n in self.profiles if n not in unused or key_from_environment(KEY_VARIABLES[n])]
+
 
 def load() -> Settings:
     """Read the configuration file. If there is none, return only the built-in profiles, and those of `all_providers`.
@@ -169,9 +214,10 @@ def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
     # The package's attribute: programs for 0.3.4 put another list there.
     listed: list[Provider] = sys.modules[__package__].all_providers
     own_list = {str(profile.name): profile for profile in listed if profile.name}
-    profiles = {name: _copy(profile) for name, profile in (BUILT_IN | own_list).items()}
+    given = {name: _copy(profile) for name, profile in own_list.items()}
     for name, table in config.get("providers", {}).items():
-        profiles[name] = _profile(f"{path}: [providers.{name}]", name, table)
+        given[name] = _profile(f"{path}: [providers.{name}]", name, table)
+    profiles = Profiles(given)
     default, origin = config.get("provider"), str(path)
     if default is not None and default not in profiles:
         raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
@@ -180,6 +226,20 @@ def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
     tables = dict(config.get("providers", {}))
     notify = tuple(config.get("notify", ()))
     return Settings(path, profiles, frozenset(tables), default, origin, notify, tables, local_table(config))
+
+
+def built_in(name: str) -> Provider:
+    """Return a copy of the built-in profile of that name. Raises KeyError if there is none."""
+    if name in BUILT_IN or name not in KEY_VARIABLES:
+        return _copy(BUILT_IN[name])
+    return _profile(f"the built-in profile {name}", name, tomllib.loads(built_in_text(name)), _blank(name))
+
+
+def built_in_text(name: str) -> str:
+    """Return the file of a built-in profile: the keys of `[providers.NAME]`, and comments."""
+    from importlib.resources import files  # the package may be in an archive
+
+    return files(__package__).joinpath("profiles", f"{name}.toml").read_text(encoding="utf-8")
 
 
 def profile_at(base_url: str, variable: str | None) -> Provider:
@@ -198,8 +258,9 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     kind = _LocalTable if profile.is_local else ProfileTable
     if profile.shards is not None:
         values, kind = {"kind": "shards"} | msgspec.structs.asdict(profile.shards), _ShardsTable
+    values["like"] = table.get("like")
     values |= {
-        each.encode_name: getattr(profile, each.name) for each in msgspec.structs.fields(kind) if each.name != "kind"
+        f.encode_name: getattr(profile, f.name) for f in msgspec.structs.fields(kind) if hasattr(profile, f.name)
     }
     values |= settings.local if profile.is_local else {}
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
@@ -211,11 +272,19 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
 
 def _copy(profile: Provider) -> Provider:
     """Return a copy that shares no dict with `profile`."""
-    return dataclasses.replace(profile, headers=dict(profile.headers), status_map=dict(profile.status_map))
+    return dataclasses.replace(
+        profile,
+        headers=dict(profile.headers),
+        status_map=dict(profile.status_map),
+        upload_fields=dict(profile.upload_fields),
+    )
 
 
-def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
-    """Return the profile that `table` describes. If a built-in one has that name, it gives the missing values."""
+def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | None = None) -> Provider:
+    """Return the profile that `table` describes.
+
+    Missing values are those of `base`: the built-in profile of that name, or the one that `like` names.
+    """
     if name == "local":
         return dataclasses.replace(_copy(BUILT_IN[name]), **_present(where, read_table(where, table, _LocalTable)))
     for key in _SECRET_KEYS:
@@ -227,14 +296,15 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     if table.get("kind") is not None:
         return _shards(where, name, table)
     values = _present(where, read_table(where, table, ProfileTable))
-    base = _copy(BUILT_IN.get(name) or Provider(name=name, default_chat_model="", default_embedding_model=""))
+    like = values.pop("like", None)
+    base = base or _base(where, name, like)
     if "base_url" in values:
         _check_url(where, values["base_url"])
         if base.base_url is not None and not _same_host(base.base_url, values["base_url"]):
             # The key of the built-in profile must not go to another host, which has prices of its own, too.
-            base = dataclasses.replace(base, api_key_env_var=None, endpoints=(), batch_discount=None)
-    elif base.base_url is None:
-        raise ConfigError(f"{where} base_url is missing", hint='add base_url = "https://…/v1"')
+            base = dataclasses.replace(base, api_key_env_var=None, headers={}, endpoints=(), batch_discount=None)
+    elif base.base_url is None or base.is_template:
+        raise ConfigError(f"{where} base_url is missing", hint=f'add base_url = "{base.example_url}"')
     check_headers(where, values.get("headers", {}))
     check_command(where, values.get("api_key_command", ()))
     for header in values.get("headers", {}).items():
@@ -244,7 +314,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     check_key_host(
         where,
         str(profile.base_url),
-        variables=[*filter(None, [profile.api_key_env_var]), *references(profile.headers).values()],
+        variables=profile.key_variables,
         elsewhere=bool(profile.api_key_command or profile.api_key_keyring),
         plain_http=profile.allow_plain_http,
     )
@@ -279,6 +349,20 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     return dataclasses.replace(profile, **values)
 
 
+def _base(where: str, name: str, like: str | None) -> Provider:
+    """Return the profile that gives the values which the file leaves out."""
+    if like is None:
+        return built_in(name) if name in KEY_VARIABLES else _blank(name)
+    if like not in KEY_VARIABLES or like == "local":
+        known = [name for name in BUILT_IN_NAMES if name != "local"]
+        raise ConfigError(f"{where} like = {like!r} is not a built-in provider", hint=suggest(like, known))
+    return dataclasses.replace(built_in(like), name=name, display_name=None)
+
+
+def _blank(name: str) -> Provider:
+    return Provider(name=name, default_chat_model="", default_embedding_model="")
+
+
 def _present(where: str, table: _LocalTable) -> dict[str, Any]:
     """Return the fields that the file has. Raises ConfigError, which begins with `where`, for invalid prices."""
     values = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
@@ -306,5 +390,7 @@ def _check_url(where: str, url: str) -> None:
             raise ConfigError(f"{where} base_url contains {what}", hint="name the key in api_key_env")
 
 
-def _same_host(one: str, other: str) -> bool:
-    return one != LOCAL_URL and urlsplit(one).hostname == urlsplit(other).hostname
+def _same_host(known: str, other: str) -> bool:
+    """Return whether two base URLs have the same host; `{…}` in the known one stands for any text."""
+    host = ".+".join(map(re.escape, re.split(r"\{.*?\}", urlsplit(known).hostname or "")))
+    return known != LOCAL_URL and re.fullmatch(host, urlsplit(other).hostname or "") is not None

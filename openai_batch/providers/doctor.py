@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, count_text
 
 from .marks import is_ours
+from .provider import Provider
 
 if TYPE_CHECKING:
     from .batch_info import BatchInfo
     from .port import BatchApi
-    from .provider import Provider
 
 _NEWEST = 20
 """How many batches are looked at."""
@@ -34,6 +34,16 @@ _SETTINGS = {
     "endpoints": "endpoints",
 }
 """The settings that always belong to a profile, with their fields of Provider."""
+
+_UNUSUAL = {
+    "headers": "headers",
+    "file_purpose": "file_purpose",
+    "upload_path": "upload_path",
+    "upload_fields": "upload_fields",
+    "metadata": "sends_metadata",
+    "status_map": "status_map",
+}
+"""The settings that belong to it if they are not the usual ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,8 @@ def _key_text(provider: Provider) -> str:
     if not provider.needs_key:
         return "not needed"
     kind, _, name = provider.key_source.partition(":")
+    if kind == "no-key":
+        return f"from {', '.join(provider.key_variables)}"
     return {"key": "given", "command": "from a command", "keyring": f"from the keyring ({name})"}.get(
         kind, f"from {kind.removeprefix('$')}"
     )
@@ -208,6 +220,9 @@ def _add_profile(provider: Provider, report: ServerReport) -> None:
     settings["api_key_command"] = list(provider.api_key_command)
     settings["api_key_keyring"] = provider.api_key_keyring
     settings |= {key: getattr(provider, name) for key, name in _SETTINGS.items()}
+    usual = Provider()
+    changed = {key: of for key, of in _UNUSUAL.items() if getattr(provider, of) != getattr(usual, of)}
+    settings |= {key: getattr(provider, of) for key, of in changed.items()}
     if provider.is_local:
         settings = {key: settings[key] for key in ("max_requests", "max_bytes")}
     settings["endpoints"] = list(settings.get("endpoints", ()))

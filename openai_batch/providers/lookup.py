@@ -56,6 +56,18 @@ def known_providers() -> dict[str, Provider]:
     return {name: with_key(profile) for name, profile in load().profiles.items()}
 
 
+def providers_in_use() -> list[Provider]:
+    """Return the providers that are configured or have a key, and OpenAI, Parasail and the local one.
+
+    Each has the key of its environment variable if that is set. Raises ConfigError if the configuration file is
+    invalid.
+    """
+    from .config import load
+
+    settings = load()
+    return [with_key(settings.profiles[name]) for name in settings.in_use()]
+
+
 def is_known(provider: Provider) -> bool:
     """Return whether this is a built-in or configured provider, and not only a base URL that a program has given."""
     from .config import load
@@ -75,9 +87,9 @@ def askable_providers() -> list[Provider]:
     def can_be_asked(provider: Provider) -> bool:
         if provider.is_local:
             return launch.running() is not None
-        return provider.has_key or not provider.needs_key
+        return not provider.is_template and (provider.has_key or not provider.needs_key)
 
-    found = [provider for provider in known_providers().values() if can_be_asked(provider)]
+    found = [provider for provider in providers_in_use() if can_be_asked(provider)]
     return sorted(found, key=lambda provider: not provider.api_key and provider.has_key)
 
 
@@ -112,9 +124,9 @@ def get_provider_by_model(model: str) -> Provider:
     from .config import load
 
     settings = load()
-    for name, profile in settings.profiles.items():
-        if (name in settings.own or profile.is_local) and profile.serves(model):
-            return with_key(profile)
+    for name in settings.profiles:  # those of the file, in its order, and the local one
+        if (name in settings.own or name == "local") and settings.profiles[name].serves(model):
+            return with_key(settings.profiles[name])
     return get_provider_by_name("openai" if is_openai_model(model) else "parasail")
 
 

@@ -27,6 +27,7 @@ from openai_batch.net.transfer import DownloadResponse, transfer
 
 from .api_errors import perhaps_paid, translated, without_sent_key
 from .batch_info import BatchInfo, read_batch, read_id, read_time
+from .client import send_file
 from .marks import has_token
 from .plain_client import usable
 from .port import BatchApi, OutcomeUnknown, RemoteFile
@@ -109,12 +110,11 @@ class OpenAIBatchApi(BatchApi):
         """
         source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
         size = len(source)
+        fields = self.provider.upload_fields | {"purpose": self.provider.file_purpose}
 
         def request(client: OpenAI) -> RemoteFile:
             source.seek(0)
-            content: Any = source
-            purpose: Any = self.provider.file_purpose
-            answer = client.files.with_raw_response.create(file=(filename, content), purpose=purpose)
+            answer = send_file(client, (filename, source), fields, self.provider.upload_path)
             file = _read_file(_json_object(answer))
             if file.size is not None and file.size != size:
                 raise ApiError(
@@ -148,7 +148,7 @@ class OpenAIBatchApi(BatchApi):
         # The SDK would send the request again after a timeout or a server error, when a batch may exist already.
         client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
         body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": window}
-        if metadata:
+        if metadata and provider.sends_metadata:
             body["metadata"] = dict(metadata)
         headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
         try:

@@ -9,14 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from openai_batch.errors import AuthError, UsageError
+from openai_batch.errors import AuthError, ConfigError, UsageError
 from openai_batch.requests.limits import Limits
 
-from .keys import OPENAI_KEY, find_key, header_values, hide_keys, key_source, sdk_base_url, short_hash
+from .keys import (
+    OPENAI_KEY,
+    find_key,
+    header_values,
+    hide_keys,
+    key_from_environment,
+    key_source,
+    references,
+    sdk_base_url,
+    short_hash,
+)
 from .sdk_errors import if_imported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from openai import OpenAI
 
@@ -135,6 +145,15 @@ class Provider:
     shards: ShardSettings | None = None
     """For a provider of kind `shards`: the store, and what starts the workers (`openai_batch/cluster`)."""
 
+    sends_metadata: bool = True
+    """Whether a new batch is sent with metadata. Without it, a batch is found by its file only."""
+
+    upload_path: str | None = None
+    """The path of uploads, after the base URL; None for `/files`."""
+
+    upload_fields: dict[str, str] = field(default_factory=dict)
+    """Extra form fields of an upload. `{name}` in a value means the name of the file."""
+
     # A ClassVar is not a dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
 
@@ -161,12 +180,17 @@ class Provider:
 
         The local provider's server is started if none runs. `starting` is called with the progress: (what is prepared,
         bytes done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not
-        start.
+        start, ConfigError if the base URL is a template.
         """
         from .client import local_endpoint, make_client
 
         if self.shards is not None:
             raise UsageError(f"{self} is a store with workers, and has no API", hint="use Jobs, or the command obatch")
+        if self.is_template:
+            raise ConfigError(
+                f"{self} needs the base URL of your own resource or server",
+                hint=f"`obatch providers add {self.name} --base-url {self.example_url}` adds it",
+            )
         placed = self.placed()
         hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
         try:
@@ -224,9 +248,28 @@ class Provider:
         return key_source(self.api_key, self.api_key_env_var, self.api_key_command, self.api_key_keyring)
 
     @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The environment variables with its keys: the one of the key, and those of headers."""
+        return (*filter(None, [self.api_key_env_var]), *references(self.headers).values())
+
+    @property
     def has_key(self) -> bool:
-        """Whether there is a key: it is set, or a command or the keyring gives it."""
-        return bool(self.api_key or self.api_key_command or self.api_key_keyring)
+        """Whether there is a key: it is set, or a command, the keyring or the variables of headers give it."""
+        if self.api_key or self.api_key_command or self.api_key_keyring:
+            return True
+        return (
+            not self.api_key_env_var and bool(self.key_variables) and all(map(key_from_environment, self.key_variables))
+        )
+
+    @property
+    def example_url(self) -> str:
+        """An example of the base URL."""
+        return re.sub(r"[{}]", "", self.base_url or "https://api.example.com/v1")
+
+    @property
+    def is_template(self) -> bool:
+        """Whether a part of the base URL must be filled in, such as `{RESOURCE}`."""
+        return "{" in (self.base_url or "")
 
     @property
     def is_local(self) -> bool:
@@ -236,7 +279,7 @@ class Provider:
     @property
     def needs_key(self) -> bool:
         """Whether requests carry a key."""
-        return not self.is_local and bool(self.api_key_env_var or self.has_key)
+        return not self.is_local and bool(self.key_variables or self.has_key)
 
     @property
     def limits(self) -> Limits:
@@ -257,6 +300,16 @@ class Provider:
         `*` in a pattern matches anything.
         """
         return any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
+
+    def check_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Raise UsageError if a user gives metadata for a batch, and this provider has none.
+
+            provider.check_metadata({"team": "blue"})
+
+        Nothing is asked.
+        """
+        if metadata and not self.sends_metadata:
+            raise UsageError(f"batches at {self} have no metadata", hint="leave the metadata out")
 
     def is_at(self, base_url: str) -> bool:
         """Return whether `base_url` is this provider's, apart from trailing slashes and the letter case of the host.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class BatchType(Enum):
@@ -80,6 +80,16 @@ _KIND_OF_KEY = {
     "text_1": BatchType.SCORE,
     "file": BatchType.TRANSCRIPTION,
 }
+
+
+def path_among(paths: Collection[str], path: str) -> str:
+    """Return the one of `paths` that is this endpoint, perhaps of another version such as `/v4/`; `path` if none is."""
+    found = (own for own in paths if _without_version(own) == _without_version(path))
+    return path if path in paths else next(found, path)
+
+
+def _without_version(path: str) -> str:
+    return re.sub(r"^/v\d+/", "/", path)
 
 
 def kind_of_endpoint(endpoint: str, params: Mapping[str, Any] | None = None) -> tuple[BatchType, str]:

@@ -17,8 +17,8 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
-from openai_batch.providers.builtin import BUILT_IN, is_openai_model
-from openai_batch.providers.builtin_names import BUILT_IN_NAMES
+from openai_batch.providers.builtin import is_openai_model
+from openai_batch.providers.builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
 from openai_batch.providers.client import sdk_model_names
 from openai_batch.providers.config import load
 from openai_batch.providers.config_edit import add_profile
@@ -46,8 +46,7 @@ def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypa
     with pytest.raises(ConfigError, match=r"OBATCH_CONFIG names .*, and there is no such file"):
         load()
     monkeypatch.delenv("OBATCH_CONFIG")
-    assert load().profiles.keys() == BUILT_IN.keys()
-    assert tuple(BUILT_IN) == BUILT_IN_NAMES
+    assert tuple(load().profiles) == BUILT_IN_NAMES
     assert not config.exists()
 
 
@@ -167,7 +166,7 @@ def test_a_missing_key_names_its_variable() -> None:
     for name in ("openai", "parasail", "groq"):
         with pytest.raises(AuthError) as told:
             get_provider_by_name(name).resolve_key()
-        assert str(BUILT_IN[name].api_key_env_var) in told.value.hint
+        assert KEY_VARIABLES[name] in told.value.hint
     assert get_provider_by_name("local").resolve_key() is None
 
 

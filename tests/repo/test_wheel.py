@@ -109,4 +109,5 @@ def test_installed_wheel_works_from_elsewhere(wheel: Path, tmp_path: Path) -> No
     assert len(lines.splitlines()) == 3
     (tmp_path / "input.jsonl").write_text(lines, encoding="utf-8")
     run("-m", "openai_batch", "check", "input.jsonl")
+    assert "https://api.groq.com/openai/v1" in run("-m", "openai_batch", "providers", "--all")
     run("-m", "openai_batch.run", "--dry-run", "input.jsonl")

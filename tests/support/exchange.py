@@ -15,7 +15,7 @@ from support.endless import ENDLESS
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from support.plan import Fault
 
@@ -43,9 +43,10 @@ class Dropped(Exception):  # noqa: N818 - ends the handling of a connection; not
 
 
 class Exchange:
-    """One connection: reading the request, and answering it well or badly."""
+    """One connection: reading the request, and answering it well or badly; `reshape` changes each good answer."""
 
     def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
+        self.reshape: Callable[[Any], Any] = lambda data: data
         self._connection = connection
         self._stopping = stopping
         connection.settimeout(30)
@@ -80,7 +81,7 @@ class Exchange:
 
     def answer(self, data: Any, fault: Fault | None = None, elsewhere: socket.socket | None = None) -> None:
         """Send JSON; or what the fault makes of it."""
-        body = json.dumps(data).encode()
+        body = json.dumps(self.reshape(data)).encode()
         if fault is not None:
             self.misbehave(fault, body, elsewhere)
         self.send(200, body)

@@ -72,11 +72,11 @@ def prepare(
     from openai_batch.files.atomic import as_file, check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
     from openai_batch.jobs.input_name import input_files
-    from openai_batch.jobs.make_requests import with_model
+    from openai_batch.jobs.make_requests import fitted
     from openai_batch.jobs.output_file import LINES, check_ending, check_no_input
     from openai_batch.providers.lookup import pick_provider
 
-    spec = with_model(request.spec(), pick_provider(provider, request.model))
+    spec = fitted(request.spec(), pick_provider(provider, request.model))
     target = None if output == "-" or show else as_file(output)
     if target is not None:
         check_ending(target, LINES)

@@ -14,15 +14,18 @@ from openai_batch.cli.options import JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
-from openai_batch.errors import ConfigError
+from openai_batch.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
 
 ADD_EXAMPLE = """obatch providers add acme --base-url https://api.acme.example/v1 \\
       --api-key-env ACME_API_KEY"""
+LIKE_EXAMPLE = """obatch providers add azure-eu --like azure \\
+      --base-url https://my-resource.openai.azure.com/openai/v1"""
 EPILOG = examples(
     "obatch providers",
+    "obatch providers --all",
     ADD_EXAMPLE,
     "obatch providers show parasail",
     "obatch providers test acme",
@@ -58,27 +61,42 @@ GROUP = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=
 
 
 @GROUP.callback()
-def providers(context: typer.Context, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
-    """List the providers: built in, and from the configuration file."""
+def providers(
+    context: typer.Context,
+    show_all: Annotated[bool, typer.Option("--all", help="Also those that are built in and have no key here.")] = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """List the providers that are configured or have a key."""
     if context.invoked_subcommand is not None:
         return
     from openai_batch.providers.config import load
-    from openai_batch.providers.lookup import known_providers
+    from openai_batch.providers.lookup import known_providers, providers_in_use
 
+    used = {str(profile.name): profile for profile in providers_in_use()}
+    shown = used | known_providers() if show_all else used
     own = load().own
-    records = [_record(profile, profile.name in own) for profile in known_providers().values()]
+    records = [_record(profile, name in own) for name, profile in shown.items()]
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
+    if not (show_all or quiet or json):
+        others = len(load().profiles) - len(used)
+        errors.hint(f"`obatch providers --all` shows the {others} other built-in providers")
 
 
 @GROUP.command(
     "add",
     cls=HelpCommand,
-    epilog=examples(ADD_EXAMPLE, "obatch providers add here --base-url http://127.0.0.1:8000/v1"),
+    epilog=examples(ADD_EXAMPLE, LIKE_EXAMPLE, "obatch providers add here --base-url http://127.0.0.1:8000/v1"),
 )
 @with_groups
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
-    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")],
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", metavar="NAME", help="Built-in provider that it is like, such as azure.")
+    ] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key.")
     ] = None,
@@ -101,7 +119,10 @@ def add(
     """
     from openai_batch.providers.config_edit import add_profile
 
+    if base_url is None and like is None:
+        raise UsageError(f"which base URL has {name}?", hint="name it with --base-url")
     table: dict[str, Any] = {
+        "like": like,
         "base_url": base_url,
         "api_key_env": api_key_env,
         "api_key_keyring": api_key_keyring,
@@ -196,22 +217,21 @@ def rm(
 
 
 def _record(profile: Provider, own: bool) -> dict[str, Any]:
+    variables = ", ".join(profile.key_variables)
     if not profile.needs_key:
         key = "not needed"
-    elif profile.api_key:
-        key = f"{profile.api_key_env_var} is set"
-    elif profile.api_key_command:
+    elif profile.api_key_command and not profile.api_key:
         key = "by command"
-    elif profile.api_key_keyring:
+    elif profile.api_key_keyring and not profile.api_key:
         key = "in the keyring"
     else:
-        key = f"{profile.api_key_env_var} is not set"
+        key = f"{variables} is {'set' if profile.has_key else 'not set'}"
     return {
         "name": profile.name,
         "display_name": profile.display_name,
         "base_url": profile.base_url,
         "key": key,
-        "api_key_env": profile.api_key_env_var,
+        "api_key_env": profile.api_key_env_var or variables or None,
         "max_requests": profile.batch_input_max_requests,
         "max_bytes": profile.batch_input_max_bytes,
         "models": list(profile.models),

@@ -112,4 +112,4 @@ def test_bad_windows(window: str) -> None:
 def test_workers_share_the_shards() -> None:
     """Each shard belongs to one worker."""
     shares = [list(shards_of(worker, 3, 10)) for worker in range(3)]
-    assert sorted(sum(shares, [])) == list(range(10))
+    assert sorted(number for share in shares for number in share) == list(range(10))

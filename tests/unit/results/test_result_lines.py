@@ -346,7 +346,7 @@ def test_status_words(word: Any, status: str, *, finished: bool) -> None:
         ([], ()),
         ({"object": "list", "data": []}, ()),
         ({"data": None}, ()),
-        ("text", ()),
+        ("text", (BatchFault(None, "text"),)),
         (["it broke"], (BatchFault(None, "it broke"),)),
         ([{"message": "m"}], (BatchFault(None, "m"),)),
         (

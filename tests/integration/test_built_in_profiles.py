@@ -1,0 +1,167 @@
+"""The built-in profiles are files: what they may say, when they are read, and which key goes where."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import inside
+
+from openai_batch.errors import ConfigError
+from openai_batch.providers import askable_providers, get_provider_by_model, get_provider_by_name
+from openai_batch.providers.builtin import BUILT_IN
+from openai_batch.providers.builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
+from openai_batch.providers.config import built_in, built_in_text, load
+from openai_batch.providers.provider import Provider
+
+if TYPE_CHECKING:
+    from support.workbench import Workbench
+
+FOLDER = Path(__file__).parents[2] / "openai_batch" / "providers" / "profiles"
+FILES = [name for name in BUILT_IN_NAMES if name not in BUILT_IN]
+AZURE = '[providers.azure]\nbase_url = "https://mine.openai.azure.com/openai/v1"\n'
+WATCHED = """
+import sys
+sys.addaudithook(lambda event, args: event == "open" and "profiles" in str(args[0]) and print(args[0], file=sys.stderr))
+from openai_batch.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def config(home: Path) -> Path:
+    """Give the path of this test's configuration file."""
+    return home / "config.toml"
+
+
+def test_each_file_is_listed_with_its_key() -> None:
+    """`builtin_names` says what the files say, so that no file is read to list the names."""
+    assert {path.stem for path in FOLDER.iterdir()} == set(FILES)
+    assert {name: ", ".join(built_in(name).key_variables) for name in BUILT_IN_NAMES} == KEY_VARIABLES
+    variables = [*filter(None, KEY_VARIABLES.values())]
+    assert len(set(variables)) == len(variables), "a key belongs to one host"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_profile_claims_nothing_of_others(name: str) -> None:
+    """No model is taken from another provider, no key goes over plain HTTP, and the facts have a source."""
+    text, profile = built_in_text(name), built_in(name)
+    assert profile.models == ()
+    assert str(profile.base_url).startswith("https://") or (profile.is_template and not profile.key_variables)
+    about = re.match(r"# [^\n]+: https://\S+\n(# \w+: .+\n)+\n", text)
+    assert about
+    assert {"Tried", "Source", "Windows"} <= set(re.findall(r"^# (\w+): ", about[0], re.MULTILINE))
+    assert len(tomllib.loads(text)) == len(re.findall(r"^\w+ = ", text, re.MULTILINE))
+
+
+def test_models_are_served_by_the_same_providers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of other vendors change nothing: a model goes to them only if a user says so."""
+    for variable in filter(None, KEY_VARIABLES.values()):
+        monkeypatch.setenv(variable, "k")
+    for model in ("moonshotai/Kimi-K2", "zai-org/GLM-4.6", "deepseek-ai/DeepSeek-V3", "meta-llama/Llama-3.3-70B"):
+        assert get_provider_by_model(model).name == "parasail"
+    assert get_provider_by_model("gpt-4o-mini").name == "openai"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--version",), ("--help",), ("__complete", "providers", ""), ("providers",), ("prune",), ("check", "in.jsonl")],
+)
+def test_no_file_is_read_that_is_not_needed(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Starting, completion, and commands for other providers read none; the one that is named is read."""
+    line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n'
+    (tmp_path / "in.jsonl").write_bytes(line)
+
+    def opened(*words: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", WATCHED, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return re.findall(r"([\w-]+)\.toml$", done.stderr, re.MULTILINE)
+
+    assert opened(*words) == []
+    if words[0] == "check":
+        assert set(opened(*words, "-p", "groq")) == {"groq"}
+
+
+def test_a_template_needs_the_users_base_url(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the command that adds it; its limits and paths can be seen and used without."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key-canary-0123456789")
+    assert "azure" not in [provider.name for provider in askable_providers()]
+    with pytest.raises(ConfigError, match="Azure OpenAI needs the base URL of your own") as told:
+        get_provider_by_name("azure").new_client()
+    words = told.value.hint.split("`")[1].replace("RESOURCE", "mine").split()
+    inside(*words[1:]).succeeded()
+    assert config.read_text(encoding="utf-8") == AZURE
+    client = get_provider_by_name("azure").new_client()
+    assert client.default_headers["api-key"] == "key-canary-0123456789"
+    client.close()
+    assert "azure" in [provider.name for provider in askable_providers()]
+    config.write_text("[providers.azure]\nmax_requests = 5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="base_url is missing"):
+        load()
+
+
+def test_the_key_of_a_template_goes_to_hosts_of_the_vendor_only(config: Path) -> None:
+    """At another host a profile has neither the key nor the header of the built-in one, unless the file names them."""
+    config.write_text(AZURE.replace("mine.openai.azure.com", "openai.azure.com.evil.example"), encoding="utf-8")
+    elsewhere = load().profiles["azure"]
+    assert (elsewhere.key_variables, elsewhere.headers, elsewhere.endpoints) == ((), {}, ())
+    config.write_text(AZURE, encoding="utf-8")
+    assert load().profiles["azure"].key_variables == ("AZURE_OPENAI_API_KEY",)
+
+
+def test_a_profile_may_be_like_a_built_in_one(config: Path) -> None:
+    """A second account takes the limits and ways of the vendor, and has its own name and key."""
+    config.write_text(
+        AZURE.replace("azure]", 'azure-eu]\nlike = "azure"')
+        + '[providers.work]\nlike = "together"\napi_key_env = "K"\n',
+        encoding="utf-8",
+    )
+    profiles = load().profiles
+    assert (str(profiles["azure-eu"]), profiles["azure-eu"].headers) == ("azure-eu", built_in("azure").headers)
+    assert (profiles["work"].upload_path, profiles["work"].api_key_env_var) == ("/files/upload", "K")
+    assert "like\ttogether (from the file)" in inside("providers", "show", "work").succeeded().out
+    for name in ("nobody", "local", "work"):
+        config.write_text(f'[providers.x]\nlike = "{name}"\n', encoding="utf-8")
+        with pytest.raises(ConfigError, match="is not a built-in provider"):
+            load()
+    config.write_text("", encoding="utf-8")
+    inside("providers", "add", "x").failed(2, "which base URL has x?", "--base-url")
+
+
+def test_fields_of_an_upload_come_from_the_profile(workbench: Workbench) -> None:
+    """Extra form fields are sent, such as the one that names the model of a file at LiteLLM."""
+    with (workbench.home / "config.toml").open("a") as file:
+        file.write('upload_fields = { target_model_names = "gpt-4o" }\n')
+    workbench.run("some-model")
+    (upload,) = workbench.server.uploads
+    assert b'name="target_model_names"\r\n\r\ngpt-4o\r\n' in upload.body
+    assert b'name="purpose"\r\n\r\nbatch\r\n' in upload.body
+
+
+def test_a_provider_with_keys_in_headers_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a key if each variable is set, and is not asked without."""
+    provider = Provider(base_url="https://x.example/v1", headers={"api-key": "env:HEADER_KEY", "x": "y"})
+    assert (provider.needs_key, provider.has_key, provider.key_variables) == (True, False, ("HEADER_KEY",))
+    monkeypatch.setenv("HEADER_KEY", "k")
+    assert provider.has_key
+
+
+def test_the_list_begins_with_what_can_be_used(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    """Without --all it has what is configured or has a key; the rest is counted."""
+    config.write_text(AZURE, encoding="utf-8")
+    monkeypatch.setenv("GROQ_API_KEY", "k")
+    listed = inside("providers").succeeded()
+    names = [row[0] for row in listed.rows]
+    assert names == ["openai", "parasail", "local", "groq", "azure"]
+    assert f"the {len(BUILT_IN_NAMES) - 5} other built-in providers" in listed.err
+    every = inside("providers", "--all").succeeded()
+    assert [row[0] for row in every.rows] == [*names, *(name for name in BUILT_IN_NAMES if name not in names)]
+    keys = {record["name"]: record["key"] for record in inside("providers", "--all", "--json").succeeded().json}
+    assert keys["azure"] == "AZURE_OPENAI_API_KEY is not set"
+    assert (keys["groq"], keys["litellm"]) == ("GROQ_API_KEY is set", "not needed")
