@@ -169,7 +169,7 @@ async def _local_batch(values: dict[str, Any]) -> None:
     store.add_file(FileRecord("file-1", 1, now, None, "f.jsonl", "batch", ""))
     store.add_batch(BatchRecord("batch_1", _ENDPOINT, "file-1", "24h", "validating", now, now + 86400))
     store.close()
-    backend = _Backend(settings, None if settings.upstream else ensure_model(), None)
+    backend = _Backend(settings, None if settings.upstream else ensure_model(), [None] * len(settings.upstreams))
     await backend.start()
     while backend.executor.active:  # noqa: ASYNC110 - there is no event for the end
         await asyncio.sleep(0.1)

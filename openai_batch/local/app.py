@@ -18,8 +18,8 @@ from openai_batch.errors import BatchError
 
 from . import api_objects, batches
 from .api_objects import Refused
+from .targets import CallError
 from .uploads import receive_file
-from .upstream import CallError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -14,6 +14,7 @@ from openai_batch.requests.limits import Limits
 
 from .api_objects import Refused
 from .store import BatchRecord, RowRecord
+from .targets import known
 from .uploads import new_id
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class _RowWriter:
 
     def add(self, row: Row) -> None:
         """Take one row that is good on its own. Raises Interrupted."""
-        if self._models is not None and row.model is not None and not _known(row.model, self._models):
+        if self._models is not None and row.model is not None and not known(row.model, self._models):
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(_unknown(row, self._models))
             return
@@ -203,11 +204,6 @@ def _errors(problems: Sequence[Problem]) -> str:
 
 def _message(problem: Problem) -> str:
     return f"{problem.message}: {problem.remedy}" if problem.remedy else problem.message
-
-
-def _known(model: str, models: Sequence[str]) -> bool:
-    # Ollama lists `name:latest` and accepts `name`; a gateway may list `*` for any name.
-    return model in models or f"{model}:latest" in models or any("*" in name for name in models)
 
 
 def _unknown(row: Row, models: Sequence[str]) -> Problem:

@@ -26,7 +26,7 @@ from .result_lines import error_line, response_line
 from .running_batch import RunningBatch
 from .server_log import log
 from .store import ACTIVE
-from .upstream import CallError
+from .targets import CallError
 from .upstream_retry import final_response
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Executor:
             await asyncio.sleep(PAUSE_AFTER_FAULT)
 
     async def _validate(self, batch: BatchRecord) -> None:
-        models = await self._upstream.models()
+        models = await self._upstream.accepted_models()
         path = self._files / batch.input_file_id
         try:
             async with self._validating:
