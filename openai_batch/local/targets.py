@@ -52,6 +52,8 @@ class Target:
     """Whether it accepts every name, although it lists one."""
     has_queue: bool = True
     """Whether it may say how many requests wait there; False after it has shown that it does not."""
+    crowded: bool = False
+    """Whether its queue was long at the last look."""
     trouble: str | None = None
     """Why the last request there has to be sent again; None if it has not."""
     active: int = 0
@@ -92,8 +94,8 @@ class Target:
         return model is None or self.models is None or self.any_model or known(model, self.models)
 
     def grow(self) -> None:
-        """Raise the limit a little, after a response."""
-        if self.allowed < self.limit:
+        """Raise the limit a little, after a response; not while the queue is long."""
+        if self.allowed < self.limit and not self.crowded:
             self.allowed = min(float(self.limit), self.allowed + 1 / self.allowed)
 
     def shrink(self) -> None:
@@ -106,7 +108,8 @@ class Target:
     def fit(self, waiting: int) -> None:
         """Lower the limit if more than a quarter as many requests as the limit allows wait in its queue."""
         excess = waiting - max(_SHORT_QUEUE, self.limit // 4)
-        if excess > 0:
+        self.crowded = excess > 0
+        if self.crowded:
             self.allowed = max(1.0, min(self.allowed, float(self.active - excess)))
 
 
