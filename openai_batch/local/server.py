@@ -22,6 +22,7 @@ from openai_batch.files import paths
 from openai_batch.net.hosts import is_loopback
 
 from .app import Routes, build_app
+from .chunked_uploads import ChunkedUploads
 from .connections import LimitedProtocol, allow_many_connections
 from .engine import Engines, model_names
 from .executor import Executor
@@ -208,6 +209,8 @@ async def _serve(
         upstream=backend.upstream,
         settings=settings,
         files=backend.files,
+        journals=backend.journals,
+        uploads=backend.uploads,
         condition=condition,
         identity={"service": "openai-batch", "fingerprint": settings.fingerprint(), "by_hand": forever},
     )
@@ -232,14 +235,15 @@ class _Backend:
 
     def __init__(self, settings: LocalSettings, model: Path | None, keys: Sequence[str | None]) -> None:
         folder = paths.private_dir(paths.local_dir())
-        self.files, journals = (paths.private_dir(folder / name) for name in ("files", "journals"))
+        self.files, self.journals = (paths.private_dir(folder / name) for name in ("files", "journals"))
         self.store = Store(folder / "store.db")
         _remove_unknown_files(self.store, self.files)
+        self.uploads = ChunkedUploads(folder / "uploads", self.files, self.store, settings.max_bytes)
         self._engines = Engines(settings, model) if model is not None else None
         self.upstream = (
             Upstream(self._engines.targets, model_names(settings)) if self._engines else to_upstreams(settings, keys)
         )
-        self.executor = Executor(self.store, self.upstream, settings, self.files, journals)
+        self.executor = Executor(self.store, self.upstream, settings, self.files, self.journals)
 
     @property
     def condition(self) -> str:
@@ -261,8 +265,9 @@ class _Backend:
         self.store.close()
 
     async def delete_expired_files(self) -> None:
-        """Delete files that have expired, every few minutes."""
+        """Delete files and uploads that have expired, every few minutes."""
         while True:
+            await asyncio.to_thread(self.uploads.remove_expired)
             with contextlib.suppress(BatchError):
                 for file_id in await asyncio.to_thread(self.store.expired_files, time.time()):
                     await asyncio.to_thread(self.store.delete_file, file_id)
