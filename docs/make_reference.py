@@ -142,7 +142,12 @@ def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
     """Return the rows of a table of settings, whose keys are the names of its fields."""
     about = _docstrings(kind)
     return [
-        (f"`{field.name}`", describe(field.type), _default(None if field.required else field.default), about[field.name])
+        (
+            f"`{field.name}`",
+            describe(field.type),
+            _default(None if field.required else field.default),
+            about[field.name],
+        )
         for field in msgspec.structs.fields(kind)
     ]
 
