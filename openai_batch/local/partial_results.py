@@ -39,9 +39,14 @@ def _lines_of_journal(store: Store, batch: BatchRecord, journal: Path) -> Iterat
         source = os.open(journal, os.O_RDONLY)
     except FileNotFoundError:  # no request has been run yet
         return
+    lines = bytearray()
     try:
         for row in all_rows(store, batch.seq):
             if row.state != PENDING:
-                yield os.pread(source, row.answer_length or 0, row.answer_start or 0)
+                lines += os.pread(source, row.answer_length or 0, row.answer_start or 0)
+            if len(lines) >= _PIECE:
+                yield bytes(lines)
+                lines.clear()
+        yield bytes(lines)
     finally:
         os.close(source)

@@ -30,7 +30,7 @@ from .launch import Endpoint, check_model_file, server_file, server_lock
 from .model import ensure_model
 from .security import MAX_HEADER_BYTES, Guard, loopback_hosts
 from .store import Store
-from .upstream import Upstream, to_upstreams
+from .upstream import Upstream, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -241,7 +241,7 @@ class _Backend:
         self.uploads = ChunkedUploads(folder / "uploads", self.files, self.store, settings.max_bytes)
         self._engines = Engines(settings, model) if model is not None else None
         self.upstream = (
-            Upstream(self._engines.targets, model_names(settings)) if self._engines else to_upstreams(settings, keys)
+            Upstream(self._engines.targets, model_names(settings)) if self._engines else upstream_of(settings, keys)
         )
         self.executor = Executor(self.store, self.upstream, settings, self.files, self.journals)
 

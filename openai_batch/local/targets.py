@@ -90,8 +90,8 @@ class Target:
         return self.base.removesuffix("/v1") + path
 
     def runs(self, model: str | None) -> bool:
-        """Return whether it may have the model."""
-        return model is None or self.models is None or self.any_model or known(model, self.models)
+        """Return whether it lists the model, or may have it."""
+        return model is None or self.models is None or known(model, self.models)
 
     def grow(self) -> None:
         """Raise the limit a little, after a response; not while the queue is long."""
@@ -194,7 +194,8 @@ class Pool:
 
     def _suitable(self, avoid: Target | None, model: str | None) -> list[Target]:
         """Return the targets that a request may go to. A model that none of them lists may be new at any of them."""
-        able = [target for target in self.targets if target.runs(model)] or self.targets
+        able = [target for target in self.targets if target.runs(model)]
+        able = able or [target for target in self.targets if target.any_model] or self.targets
         return [target for target in able if target is not avoid and target.alive] or able
 
     def _take(self, target: Target) -> Target:

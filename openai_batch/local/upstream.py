@@ -146,17 +146,16 @@ class Upstream:
             return False
         except (msgspec.MsgspecError, UnicodeDecodeError):
             found = None
+        if found is not None:
+            target.models = frozenset(model.id for model in found)
+            # A server of llama.cpp lists the file of its only model, and takes every name.
+            target.any_model = [model.owned_by for model in found] == ["llamacpp"]
         target.trouble = None
         if not target.alive:
             log(f"{target.name} answers again")
             target.alive = target.has_queue = True
             self.pool.offer()
-        if found is None:
-            return False
-        target.models = frozenset(model.id for model in found)
-        # A server of llama.cpp lists the file of its only model, and takes every name.
-        target.any_model = [model.owned_by for model in found] == ["llamacpp"]
-        return True
+        return found is not None
 
     async def _look_again(self) -> None:
         """If no target could be reached, try again now. Raises CallError if there is still none."""
@@ -188,7 +187,7 @@ class Upstream:
                     await self.models()
         try:
             return msgspec.json.decode(body, type=_Asked).model if self._differ else None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
     def _watch(self, target: Target) -> None:
@@ -279,7 +278,7 @@ class Upstream:
             self.pool.pause(target, min(asked, _LONGEST_PAUSE))
 
 
-def to_upstreams(settings: LocalSettings, keys: Sequence[str | None]) -> Upstream:
+def upstream_of(settings: LocalSettings, keys: Sequence[str | None]) -> Upstream:
     """Return the upstreams of the settings, with the key of each."""
     return Upstream(
         [

@@ -149,16 +149,20 @@ def test_models_of_each(tmp_path: Path) -> None:
 
 
 def test_a_server_of_llama_cpp(tmp_path: Path) -> None:
-    """It lists the file of its only model, and takes every name."""
+    """It lists the file of its only model, and takes every name that is not another upstream's."""
     words = ("--models", "/models/some.gguf", "--owner", "llamacpp")
     with (
-        echo_upstream(*words) as echo,
-        local_server(tmp_path, upstream=echo.base_url) as server,
+        echo_upstream(*words) as llama,
+        echo_upstream("--models", "large") as other,
+        local_server(tmp_path, upstream=[llama.base_url, other.base_url]) as server,
         server.client() as client,
     ):
-        assert [model.id for model in client.models.list()] == ["/models/some.gguf"]
-        done = finish(client, start(client, chat_file(["x"], model="gpt-4o-mini")))
-        assert counts_of(client, done) == (1, 1, 0)
+        assert [model.id for model in client.models.list()] == ["/models/some.gguf", "large"]
+        content = "\n".join(
+            chat_line(name, name, model=name.split()[0]) for name in ("x 1", "large 1", "x 2", "large 2")
+        )
+        assert counts_of(client, finish(client, start(client, content.encode()))) == (4, 4, 0)
+        assert (set(llama.calls()), set(other.calls())) == ({"x 1", "x 2"}, {"large 1", "large 2"})
 
 
 def most_now(echo: EchoUpstream) -> int:
