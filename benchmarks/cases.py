@@ -9,13 +9,14 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inputs import MARK
 from measure import Case, Command
-from peers import PREVIOUS, python_of, trips
+from peers import PREVIOUS, python_of, runs, trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,14 +101,14 @@ class Bench:
         """Return the total size of the files in bytes."""
         return sum(path.stat().st_size for name in names for path in self.folder.glob(name))
 
-    def answers(self, pattern: str, count: int) -> Callable[[], str]:
+    def answers(self, pattern: str, count: int, mark: str = MARK) -> Callable[[], str]:
         """Return a function that counts the answers in some files, says what is missing, and removes the files."""
 
         def look() -> str:
             found = 0
             for path in self.folder.glob(pattern):
                 with path.open("rb") as lines:
-                    found += sum(MARK.encode() in line for line in lines)
+                    found += sum(mark.encode() in line for line in lines)
                 path.unlink()
             return "" if found == count else f"{found:,} of {count:,} answers are there"
 
@@ -231,7 +232,7 @@ def ls(bench: Bench) -> Iterator[Case]:
 
 
 def local(bench: Bench) -> Iterator[Case]:
-    """Measure batches of the local provider, with an upstream that answers at once and with the embedded engine."""
+    """Measure batches of the local provider, with an upstream that answers at once."""
     count = max(1, bench.sizes.requests // 5)
     bench.make("requests", "input.jsonl", count, count * _REQUEST)
     with _process([sys.executable, str(HERE.parent / "tests" / "support" / "instant.py")]) as url:
@@ -241,8 +242,16 @@ def local(bench: Bench) -> Iterator[Case]:
                 _work("obatch: the local executor", "local_batch", settings, "input.jsonl"),
                 _work("aiohttp alone", "bare_calls", url, "input.jsonl", workers),
             ]
+            if bench.peers:
+                bench.make("messages", "input.jsonl", "messages.jsonl")
+                whole = partial(bench.answers, count=count, mark='"<')
+                commands += runs(bench.peers, url, workers, bench.folder, whole)
             yield Case(f"local batch of {count:,} requests, {workers} at a time", commands, count, "rows")
-    chats = max(4, count // 200)
+
+
+def engine(bench: Bench) -> Iterator[Case]:
+    """Measure batches of the local provider with its embedded engine."""
+    chats = max(4, bench.sizes.requests // 1000)
     bench.make("chats", "chats.jsonl", chats)
     absent = "" if find_spec("xllamacpp") else "not installed"
     engines = [
@@ -296,7 +305,7 @@ def growth(bench: Bench) -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Case]]] = {
-    each.__name__: each for each in (prepare, check, join, trip, parts, local, ls, start, growth)
+    each.__name__: each for each in (prepare, check, join, trip, parts, local, engine, ls, start, growth)
 }
 
 

@@ -67,6 +67,13 @@ def table(source: str, target: str) -> None:
             writer.writerow((request["custom_id"], request["body"]["messages"][0]["content"]))
 
 
+def messages(source: str, target: str) -> None:
+    """Write the messages of a batch input, one JSON object for each request."""
+    with Path(source).open("rb") as lines, Path(target).open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(json.dumps({"messages": json.loads(line)["body"]["messages"]}) + "\n")
+
+
 def _request(number: int, length: int) -> bytes:
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text(number, length)}]}
     line = {"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -193,6 +200,6 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
 
 if __name__ == "__main__":
     kinds: dict[str, Callable[..., None]] = {
-        each.__name__: each for each in (prompts, requests, chats, table, results, jobs)
+        each.__name__: each for each in (prompts, requests, chats, table, messages, results, jobs)
     }
     kinds[sys.argv[1]](*sys.argv[2:])

@@ -1,4 +1,4 @@
-"""The packages that a round trip is compared with, each in its own virtual environment.
+"""The packages that a round trip or a local batch is compared with, each in its own virtual environment.
 
     python benchmarks/peers.py FOLDER
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PREVIOUS = "openai-batch-0.3.4"
+WORK = Path(__file__).with_name("work.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A package: the requirements for pip, the program in its `bin`, and the shell line of a round trip with it.
 
-    The line gets the program as $0, the base URL as $1 and the source as $2. `source` is the file it reads, with the
-    same requests for all packages; `results` are the files that it writes.
+    The line gets the program as $0, the base URL as $1, the source as $2 and, for a runner, the number of requests at a
+    time as $3. `source` is the file it reads, with the same requests for all packages; `results` are the files that it
+    writes, empty if the program itself counts its answers.
     """
 
     requirements: tuple[str, ...]
@@ -74,6 +76,20 @@ PEERS = {
     ),
 }
 
+RUNNERS = {
+    "saturate": Peer(
+        ("saturate==0.2.0",), "python", f'rm -rf saturate && "$0" \'{WORK}\' saturate "$1" "$2" "$3"', "input.jsonl", ""
+    ),
+    "flexllm": Peer(
+        ("flexllm==0.17.10",),
+        "flexllm",
+        '"$0" batch "$2" -o flexllm.jsonl -c "$3" -m gpt-4o-mini --base-url "$1" --api-key none --save-input false',
+        "messages.jsonl",
+        "flexllm.jsonl",
+    ),
+}
+"""Programs that send requests to a model server themselves, many at a time, and keep what they have for a next run."""
+
 
 def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:
     """Yield each peer's round trip; `whole` makes a function that checks the files of a pattern.
@@ -89,6 +105,19 @@ def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[]
         yield Command(peer.title, words, env, whole(peer.results), may_fail=True, absent=absent)
 
 
+def runs(
+    folder: Path, url: str, workers: int, home: Path, whole: Callable[[str], Callable[[], str]]
+) -> Iterator[Command]:
+    """Yield each runner's work on the same requests, `workers` at a time."""
+    env = {"HOME": str(home), "PYTHONPATH": ""}
+    for name, peer in RUNNERS.items():
+        program = folder / name / "bin" / peer.program
+        words = ("sh", "-c", peer.line, str(program), url, peer.source, str(workers))
+        absent = "" if program.exists() else "not installed"
+        checked = whole(peer.results) if peer.results else str
+        yield Command(peer.title, words, env, checked, may_fail=True, absent=absent)
+
+
 def python_of(folder: Path, name: str) -> str | None:
     """Return the Python of a peer's environment; None if there is none."""
     python = folder / name / "bin" / "python"
@@ -98,7 +127,7 @@ def python_of(folder: Path, name: str) -> str | None:
 def main(folder: Path) -> int:
     """Make the environments, and return how many could not be made."""
     lacking = 0
-    for name, peer in PEERS.items():
+    for name, peer in (PEERS | RUNNERS).items():
         place = folder / name
         steps = (
             [sys.executable, "-m", "venv", str(place)],

@@ -169,7 +169,7 @@ async def _local_batch(values: dict[str, Any]) -> None:
     store.add_file(FileRecord("file-1", 1, now, None, "f.jsonl", "batch", ""))
     store.add_batch(BatchRecord("batch_1", _ENDPOINT, "file-1", "24h", "validating", now, now + 86400))
     store.close()
-    backend = _Backend(settings, None if settings.upstream else ensure_model(), None)
+    backend = _Backend(settings, None if settings.upstream else ensure_model(), [None] * len(settings.upstreams))
     await backend.start()
     while backend.executor.active:  # noqa: ASYNC110 - there is no event for the end
         await asyncio.sleep(0.1)
@@ -205,6 +205,27 @@ async def _bare_calls(url: str, lines: BinaryIO, out: BinaryIO, workers: int) ->
         await asyncio.gather(*(work() for _ in range(workers)))
 
 
+def saturate(url: str, source: str, workers: str) -> None:
+    """Send the same requests with the package `saturate`, in the Python of its environment."""
+    import importlib
+    import json
+
+    package = importlib.import_module("saturate")  # installed there only
+    with Path(source).open(encoding="utf-8") as lines:
+        done = package.pump(
+            map(json.loads, lines),
+            lambda row: row["body"],
+            lambda _, answer: {"answer": answer["choices"][0]["message"]["content"]},
+            url,
+            "saturate",
+            window=package.Fixed(int(workers)),
+            id_key="custom_id",
+            flush_every=1000,
+        )
+    if done.rows_failed or done.rows_processed != done.rows_total:
+        raise SystemExit(f"not all requests were answered: {done}")
+
+
 def rows(path: str) -> None:
     """Print every job of a registry with the standard library only."""
     import sqlite3
@@ -237,7 +258,7 @@ def versions(*names: str) -> None:
 
 _ALL = (
     *(read, copy, parse, old_prepare, join, join_in_memory, copy_all, trip, bare_trip, local_batch, bare_calls),
-    *(rows, hello, versions),
+    *(saturate, rows, hello, versions),
 )
 
 if __name__ == "__main__":

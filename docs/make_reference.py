@@ -22,7 +22,7 @@ import providers_page
 from openai_batch import errors
 from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
 from openai_batch.files.typed_table import describe
-from openai_batch.local.settings import LocalSettings
+from openai_batch.local.settings import LocalSettings, UpstreamSettings
 from openai_batch.providers.config import ProfileTable
 from openai_batch.providers.provider import Provider
 from openai_batch.results.flatten import RESULT_COLUMNS
@@ -103,11 +103,6 @@ def _configuration() -> str:
         )
         for field in msgspec.structs.fields(ProfileTable)
     ]
-    about = _docstrings(LocalSettings)
-    local = [
-        (f"`{field.encode_name}`", describe(field.type), _default(field.default), about[field.name])
-        for field in msgspec.structs.fields(LocalSettings)
-    ]
     heads = ("key", "must be", "default", "meaning")
     return f"""# Configuration file
 
@@ -137,7 +132,26 @@ A table with the name of a built-in provider changes that one; what is not given
 
 The table of the local provider has these keys, and `chat_model` and `embedding_model` for the default models.
 
-{_table(heads, local)}"""
+{_table(heads, _fields(LocalSettings))}
+## `[[providers.local.upstream]]`
+
+Instead of URLs, `upstream` may be a table for each of them:
+
+{_table(heads, _fields(UpstreamSettings))}"""
+
+
+def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
+    """Return the rows of a table of settings, whose keys are the names of its fields."""
+    about = _docstrings(kind)
+    return [
+        (
+            f"`{field.name}`",
+            describe(field.type),
+            _default(None if field.required else field.default),
+            about[field.name],
+        )
+        for field in msgspec.structs.fields(kind)
+    ]
 
 
 def _result_columns() -> str:

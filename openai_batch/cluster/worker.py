@@ -25,9 +25,8 @@ from openai_batch.errors import BatchError
 from openai_batch.local.run import Run
 from openai_batch.local.run_request import result_of
 from openai_batch.local.server_log import log
-from openai_batch.local.settings import UPSTREAM_CONCURRENCY
 from openai_batch.local.store import SUCCEEDED
-from openai_batch.local.upstream import Target, Upstream, base_url
+from openai_batch.local.upstream import upstream_of
 from openai_batch.net.delays import delays
 
 from .batches import Plan, Shard, folder, get_end, get_input, input_key, part_key, stop_key
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from openai_batch.local.result_lines import ResultRecord
     from openai_batch.local.settings import LocalSettings
+    from openai_batch.local.upstream import Upstream
 
     from .journal import KnownResult
     from .store import Store
@@ -121,8 +121,7 @@ class Worker:
         False means that the batch was cancelled, or is over. Raises AuthError without the upstream's key.
         """
         self._numbers.extend(numbers)
-        key, limit = self._settings.upstream_key(env), self._settings.concurrency or UPSTREAM_CONCURRENCY
-        upstream = Upstream([Target(base_url(url), key, limit) for url in self._settings.upstream])
+        upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
         watching = asyncio.create_task(self._watch())
         flushing = asyncio.create_task(self._flush())

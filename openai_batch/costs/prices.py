@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from openai_batch.local.settings import LocalSettings
 from openai_batch.net.hosts import is_loopback
 from openai_batch.providers.config_file import local_table
 
@@ -89,8 +90,8 @@ def find_price(
         price = Price(given, Decimal(str(own.output)), cached, "your configuration", discount)
         return price if batch else price.full()
     if provider.is_local:
-        upstream = local_table().get("upstream")
-        free = upstream is None or is_loopback(urlsplit(str(upstream)).hostname)
+        urls = [upstream.url for upstream in LocalSettings.from_mapping(local_table()).upstreams]
+        free = all(is_loopback(urlsplit(url).hostname) for url in urls)
         return Price(Decimal(0), Decimal(0), Decimal(0), "this machine") if free else None
     if provider.base_url is None or is_loopback(urlsplit(provider.base_url).hostname):
         return None

@@ -63,7 +63,8 @@ def _first_fault(where: str, table: Mapping[str, Any], kind: type[msgspec.Struct
                 return ConfigError(f"{where} {key} must be {describe(fields[key])}")
         elif kind.__struct_config__.forbid_unknown_fields:
             return ConfigError(f"{where} unknown key {key!r}", hint=suggest(key, fields))
-    return ConfigError(f"{where} cannot be read")
+    missing = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
+    return ConfigError(f"{where} {missing[0]} is missing" if missing else f"{where} cannot be read")
 
 
 def describe(kind: Any) -> str:

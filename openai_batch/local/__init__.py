@@ -1,9 +1,9 @@
 """The local provider: the Batch API on this machine, with the embedded engine or any upstream.
 
 Holds: finding or starting the server (`launch`), the server (`server`, `app`, `api_objects`, `security`), its files and
-batches (`store`, `uploads`, `batches`, `publish`, `result_lines`), what runs the requests (`executor`,
-`running_batch`, `upstream`, `engine`, `engine_requests`, `model`), and the settings (`settings`). Importing this
-package does not load the server.
+batches (`store`, `uploads`, `chunked_uploads`, `batches`, `publish`, `partial_results`, `result_lines`), what runs the
+requests (`executor`, `running_batch`, `upstream`, `targets`, `queue_length`, `engine`, `engine_requests`, `model`), and
+the settings (`settings`). Importing this package does not load the server.
 
 May import: `requests`, `net`, `files`, `openai_batch.errors`. Start reading at `launch.py`, then `app.py` and
 `executor.py`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .store import BatchRecord, FileRecord
 
+_Parameters = TypeVar("_Parameters", bound=msgspec.Struct)
 
 STALL_SECONDS = 120
 _PACE_BYTES = 64 * 1024
@@ -67,6 +68,19 @@ def whole_number(text: str, smallest: int, largest: int, param: str) -> int:
     return int(text)
 
 
+def parse_json(body: bytes, kind: type[_Parameters]) -> _Parameters:
+    """Read the body of a request; raises Refused naming the parameter at fault."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as exc:
+        place = re.search(r"`\$\.?([^`]*)`|required field `([^`]*)`", str(exc))
+        param = next((name for name in place.groups() if name), None) if place else None
+        code = "missing_required_parameter" if "required" in str(exc) else "invalid_value"
+        raise Refused(400, str(exc), code=code, param=param) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
+
+
 def json_response(content: Any, status: int = 200) -> Response:
     """Return `content` as a JSON response."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
@@ -96,6 +110,11 @@ def file_object(record: FileRecord) -> dict[str, Any]:
         "status": "processed",
         "status_details": None,
     }
+
+
+def model_object(name: str) -> dict[str, Any]:
+    """Return a model as the API shows it."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "local"}
 
 
 def batch_object(record: BatchRecord) -> dict[str, Any]:

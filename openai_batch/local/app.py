@@ -17,9 +17,11 @@ from starlette.routing import Route
 from openai_batch.errors import BatchError
 
 from . import api_objects, batches
-from .api_objects import Refused
+from .api_objects import Refused, parse_json
+from .chunked_uploads import CompleteUpload, CreateUpload
+from .partial_results import finished_lines
+from .targets import CallError
 from .uploads import receive_file
-from .upstream import CallError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from .chunked_uploads import ChunkedUploads
     from .executor import Executor
     from .settings import LocalSettings
     from .store import BatchRecord, Store
@@ -62,6 +65,8 @@ class Routes:
         upstream: Upstream,
         settings: LocalSettings,
         files: Path,
+        journals: Path,
+        uploads: ChunkedUploads,
         condition: Callable[[], str],
         identity: Mapping[str, Any],
     ) -> None:
@@ -70,6 +75,8 @@ class Routes:
         self._upstream = upstream
         self._settings = settings
         self._files = files
+        self._journals = journals
+        self._uploads = uploads
         self._condition = condition
         self._identity = identity
 
@@ -82,11 +89,16 @@ class Routes:
             ("GET", "/v1/files/{id}", self.get_file),
             ("GET", "/v1/files/{id}/content", self.file_content),
             ("DELETE", "/v1/files/{id}", self.delete_file),
+            ("POST", "/v1/uploads", self.create_upload),
+            ("POST", "/v1/uploads/{id}/parts", self.add_part),
+            ("POST", "/v1/uploads/{id}/complete", self.complete_upload),
+            ("POST", "/v1/uploads/{id}/cancel", self.cancel_upload),
             ("POST", "/v1/batches", self.create_batch),
             ("GET", "/v1/batches", self.list_batches),
             ("GET", "/v1/batches/{id}", self.get_batch),
             ("POST", "/v1/batches/{id}/cancel", self.cancel_batch),
             ("GET", "/v1/models", self.list_models),
+            ("GET", "/v1/models/{id:path}", self.get_model),
             *(("POST", path, self.forward) for path in _FORWARDED),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
@@ -128,7 +140,11 @@ class Routes:
         return api_objects.json_response(api_objects.file_object(_found(self._store.file, request, "file")))
 
     def file_content(self, request: Request) -> Response:
-        """Return a file's bytes, or the requested range of them."""
+        """Return a file's bytes, or the requested range of them; of a batch, the result lines that it has so far."""
+        batch = self._store.batch(request.path_params["id"])
+        if batch is not None:
+            lines = finished_lines(self._store, batch, self._files, self._journals / batch.id)
+            return StreamingResponse(lines, media_type="application/jsonl")
         record = _found(self._store.file, request, "file")
         path = self._files / record.id
         if not path.exists():
@@ -144,11 +160,34 @@ class Routes:
         (self._files / record.id).unlink(missing_ok=True)
         return api_objects.json_response({"id": record.id, "object": "file", "deleted": True})
 
+    async def create_upload(self, request: Request) -> Response:
+        """Begin an upload in parts."""
+        asked = parse_json(await _body(request, _MAX_JSON), CreateUpload)
+        return api_objects.json_response(await asyncio.to_thread(self._uploads.create, asked))
+
+    async def add_part(self, request: Request) -> Response:
+        """Store a part of an upload."""
+        return api_objects.json_response(await self._uploads.add_part(request.path_params["id"], request))
+
+    async def complete_upload(self, request: Request) -> Response:
+        """Make a file of the parts of an upload."""
+        asked = parse_json(await _body(request, _MAX_JSON), CompleteUpload)
+        return api_objects.json_response(
+            await asyncio.to_thread(self._uploads.complete, request.path_params["id"], asked)
+        )
+
+    def cancel_upload(self, request: Request) -> Response:
+        """Give an upload up."""
+        return api_objects.json_response(self._uploads.cancel(request.path_params["id"]))
+
     async def create_batch(self, request: Request) -> Response:
         """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
-            self._create, batches.parse(body), sha256(body).hexdigest(), request.headers.get("idempotency-key")
+            self._create,
+            parse_json(body, batches.CreateBatch),
+            sha256(body).hexdigest(),
+            request.headers.get("idempotency-key"),
         )
         if isinstance(record, str):
             return Response(record, media_type="application/json")
@@ -205,11 +244,21 @@ class Routes:
 
     async def list_models(self, _request: Request) -> Response:
         """List the models that the upstream knows."""
+        data = [api_objects.model_object(name) for name in await self._models()]
+        return api_objects.json_response({"object": "list", "data": data})
+
+    async def get_model(self, request: Request) -> Response:
+        """Describe one model that the upstream knows."""
+        name = request.path_params["id"]
+        if name not in await self._models():
+            raise Refused(404, f"there is no model {name!r}", code="model_not_found", param="id")
+        return api_objects.json_response(api_objects.model_object(name))
+
+    async def _models(self) -> list[str]:
         names = await self._upstream.models()
         if names is None:
             raise Refused(502, "the upstream does not list its models", code="upstream_error")
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]
-        return api_objects.json_response({"object": "list", "data": data})
+        return names
 
     async def forward(self, request: Request) -> Response:
         """Pass a request to the upstream, and its response back as it arrives."""

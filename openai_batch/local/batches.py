@@ -14,6 +14,7 @@ from openai_batch.requests.limits import Limits
 
 from .api_objects import Refused
 from .store import BatchRecord, RowRecord
+from .targets import known
 from .uploads import new_id
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Value = Annotated[str, msgspec.Meta(max_length=512)]
 
 
-class _Expiry(msgspec.Struct):
+class Expiry(msgspec.Struct):
+    """How long a file is kept."""
+
     seconds: Annotated[int, msgspec.Meta(ge=3600, le=30 * 86_400)]
     """Seconds after the file's creation."""
     anchor: str = "created_at"
@@ -66,21 +69,8 @@ class CreateBatch(msgspec.Struct):
     """The time limit, such as 24h."""
     metadata: Annotated[dict[_Key, _Value], msgspec.Meta(max_length=16)] | None = None
     """The client's own pairs, shown with the batch."""
-    output_expires_after: _Expiry | None = None
+    output_expires_after: Expiry | None = None
     """How long the result files are kept."""
-
-
-def parse(body: bytes) -> CreateBatch:
-    """Read a create request; raises Refused naming the parameter at fault."""
-    try:
-        return msgspec.json.decode(body, type=CreateBatch)
-    except msgspec.ValidationError as exc:
-        place = re.search(r"`\$\.?([^`]*)`|required field `([^`]*)`", str(exc))
-        param = next((name for name in place.groups() if name), None) if place else None
-        code = "missing_required_parameter" if "required" in str(exc) else "invalid_value"
-        raise Refused(400, str(exc), code=code, param=param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
 
 
 def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> BatchRecord:
@@ -175,7 +165,7 @@ class _RowWriter:
 
     def add(self, row: Row) -> None:
         """Take one row that is good on its own. Raises Interrupted."""
-        if self._models is not None and row.model is not None and not _known(row.model, self._models):
+        if self._models is not None and row.model is not None and not known(row.model, self._models):
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(_unknown(row, self._models))
             return
@@ -203,11 +193,6 @@ def _errors(problems: Sequence[Problem]) -> str:
 
 def _message(problem: Problem) -> str:
     return f"{problem.message}: {problem.remedy}" if problem.remedy else problem.message
-
-
-def _known(model: str, models: Sequence[str]) -> bool:
-    # Ollama lists `name:latest` and accepts `name`; a gateway may list `*` for any name.
-    return model in models or f"{model}:latest" in models or any("*" in name for name in models)
 
 
 def _unknown(row: Row, models: Sequence[str]) -> Problem:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from openai_batch.files import paths
 
 from .model import NAME
-from .upstream import Target
+from .targets import Target
 
 if TYPE_CHECKING:
     from .settings import LocalSettings
@@ -91,7 +91,7 @@ class Engines:
             process = await self._spawn()
             try:
                 if await self._ready(process, target):
-                    upstream.wake(target.limit)
+                    upstream.pool.offer(target)
                 code = await process.wait()
             finally:
                 target.alive = False
@@ -101,7 +101,7 @@ class Engines:
             failures = 0 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
             if failures >= _MAX_FAILURES:
                 self._failure = f"the engine does not start (its process ended with {code})"
-                upstream.fail(self._failure)
+                upstream.pool.fail(self._failure)
                 return
 
     async def _spawn(self) -> asyncio.subprocess.Process:

@@ -160,7 +160,7 @@ class Executor:
             await asyncio.sleep(PAUSE_AFTER_FAULT)
 
     async def _validate(self, batch: BatchRecord) -> None:
-        models = await self._upstream.models()
+        models = await self._upstream.accepted_models()
         path = self._files / batch.input_file_id
         try:
             async with self._validating:

@@ -108,7 +108,8 @@ def ensure_running(
                 hint="wait until its batches have ended, or cancel them, and try again",
             )
         check_extras(settings)
-        settings.upstream_key(environment)
+        for each in settings.upstreams:
+            each.key(environment)
         _make_model_ready(settings, progress)
         stop()
         step = "starting the local server and loading the model"

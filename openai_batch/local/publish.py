@@ -51,7 +51,7 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path, failur
         stack.callback(os.close, source)
         targets = (files / _file_id(batch, kind) for kind in ("output", "error"))
         output, errors = (_ResultFile(path, *stack.enter_context(atomic.part_file(path))) for path in targets)
-        for row in _rows(store, batch.seq):
+        for row in all_rows(store, batch.seq):
             if row.state == PENDING:
                 errors.write(error_line(row.custom_id, *_UNFINISHED[end]).data)
             else:
@@ -75,7 +75,8 @@ def publish(store: Store, batch: BatchRecord, files: Path, journal: Path, failur
         )
 
 
-def _rows(store: Store, batch: int) -> Iterator[RowRecord]:
+def all_rows(store: Store, batch: int) -> Iterator[RowRecord]:
+    """Yield every row of a batch, in the order of the input."""
     after = 0
     while page := store.rows(batch, after=after, limit=_PAGE):
         yield from page

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .api_objects import Refused
 from .result_lines import error_line, response_line
 from .server_log import log
-from .upstream import CallError
+from .targets import CallError
 from .upstream_retry import final_response
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ rebinding), and it cannot know the token. Each of the three is checked.
 from __future__ import annotations
 
 import hmac
+import re
 from typing import TYPE_CHECKING
 
 from openai_batch.net.hosts import LOOPBACK_NAMES
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_HEADER_BYTES = 32 * 1024
-_MULTIPART_PATHS = ("/v1/files", "/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")
+_UPLOADS = re.compile(r"/v1/(files|uploads/[^/]+/parts)")
+_MULTIPART_TOO = ("/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")
 _BODILESS = ("/cancel",)
 
 
@@ -73,13 +75,14 @@ class Guard:
 
 def _check_type(path: str, value: bytes) -> None:
     kind = value.split(b";")[0].strip().lower()
-    if kind == b"application/json" and path != "/v1/files":
+    upload = _UPLOADS.fullmatch(path)
+    if kind == b"application/json" and not upload:
         return
-    if kind == b"multipart/form-data" and path in _MULTIPART_PATHS:
+    if kind == b"multipart/form-data" and (upload or path in _MULTIPART_TOO):
         return
     if not kind and path.endswith(_BODILESS):
         return
-    wanted = "multipart/form-data" if path == "/v1/files" else "application/json"
+    wanted = "multipart/form-data" if upload else "application/json"
     raise Refused(415, f"the content type must be {wanted}", code="unsupported_media_type")
 
 

@@ -22,18 +22,18 @@ from openai_batch.files import paths
 from openai_batch.net.hosts import is_loopback
 
 from .app import Routes, build_app
+from .chunked_uploads import ChunkedUploads
 from .connections import LimitedProtocol, allow_many_connections
 from .engine import Engines, model_names
 from .executor import Executor
 from .launch import Endpoint, check_model_file, server_file, server_lock
 from .model import ensure_model
 from .security import MAX_HEADER_BYTES, Guard, loopback_hosts
-from .settings import UPSTREAM_CONCURRENCY
 from .store import Store
-from .upstream import Target, Upstream, base_url
+from .upstream import Upstream, upstream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -108,7 +108,7 @@ def serve(
         )
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise UsageError("the token has characters that a header cannot have", hint="use letters and digits")
-    key = settings.upstream_key(os.environ)
+    keys = [each.key(os.environ) for each in settings.upstreams]
     if settings.model_path is not None and not settings.upstream:
         check_model_file(settings.model_path)
     paths.private_dir(paths.local_dir())
@@ -119,7 +119,7 @@ def serve(
         bound = listener.getsockname()[1]
         endpoint = Endpoint(f"http://{name}:{bound}/v1", token)
         address = _Address(listener, endpoint, None if open_to_network else loopback_hosts(bound))
-        asyncio.run(_serve(settings, model, key, address, on_ready, forever=forever))
+        asyncio.run(_serve(settings, model, keys, address, on_ready, forever=forever))
 
 
 @contextlib.contextmanager
@@ -186,14 +186,14 @@ class _Server(uvicorn.Server):
 async def _serve(
     settings: LocalSettings,
     model: Path | None,
-    key: str | None,
+    keys: Sequence[str | None],
     address: _Address,
     on_ready: Callable[[Endpoint], None] | None,
     *,
     forever: bool,
 ) -> None:
     """Run until a signal, or unless `forever` until idle; then shut everything down in order."""
-    backend = _Backend(settings, model, key)
+    backend = _Backend(settings, model, keys)
 
     def condition() -> str:
         return "stopping" if server.should_exit else backend.condition
@@ -209,6 +209,8 @@ async def _serve(
         upstream=backend.upstream,
         settings=settings,
         files=backend.files,
+        journals=backend.journals,
+        uploads=backend.uploads,
         condition=condition,
         identity={"service": "openai-batch", "fingerprint": settings.fingerprint(), "by_hand": forever},
     )
@@ -231,14 +233,17 @@ async def _serve(
 class _Backend:
     """Everything behind the routes: the store, what runs the requests, and the executor. Made in the event loop."""
 
-    def __init__(self, settings: LocalSettings, model: Path | None, key: str | None) -> None:
+    def __init__(self, settings: LocalSettings, model: Path | None, keys: Sequence[str | None]) -> None:
         folder = paths.private_dir(paths.local_dir())
-        self.files, journals = (paths.private_dir(folder / name) for name in ("files", "journals"))
+        self.files, self.journals = (paths.private_dir(folder / name) for name in ("files", "journals"))
         self.store = Store(folder / "store.db")
         _remove_unknown_files(self.store, self.files)
+        self.uploads = ChunkedUploads(folder / "uploads", self.files, self.store, settings.max_bytes)
         self._engines = Engines(settings, model) if model is not None else None
-        self.upstream = _upstream(settings, key, self._engines)
-        self.executor = Executor(self.store, self.upstream, settings, self.files, journals)
+        self.upstream = (
+            Upstream(self._engines.targets, model_names(settings)) if self._engines else upstream_of(settings, keys)
+        )
+        self.executor = Executor(self.store, self.upstream, settings, self.files, self.journals)
 
     @property
     def condition(self) -> str:
@@ -260,8 +265,9 @@ class _Backend:
         self.store.close()
 
     async def delete_expired_files(self) -> None:
-        """Delete files that have expired, every few minutes."""
+        """Delete files and uploads that have expired, every few minutes."""
         while True:
+            await asyncio.to_thread(self.uploads.remove_expired)
             with contextlib.suppress(BatchError):
                 for file_id in await asyncio.to_thread(self.store.expired_files, time.time()):
                     await asyncio.to_thread(self.store.delete_file, file_id)
@@ -274,14 +280,6 @@ def _remove_unknown_files(store: Store, files: Path) -> None:
     for path in files.iterdir():
         if store.file(path.name) is None:
             path.unlink()
-
-
-def _upstream(settings: LocalSettings, key: str | None, engines: Engines | None) -> Upstream:
-    """Return what runs the requests: the engine, or the URLs of the settings."""
-    if engines is not None:
-        return Upstream(engines.targets, model_names(settings))
-    limit = settings.concurrency or UPSTREAM_CONCURRENCY
-    return Upstream([Target(base_url(url), key, limit) for url in settings.upstream])
 
 
 def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:

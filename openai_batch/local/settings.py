@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
@@ -27,6 +27,37 @@ _RUNNING_ONLY = frozenset({"idle_seconds"})
 """Settings that do not change the answers; a server that differs only in these is used as it is."""
 
 
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One upstream: a `[[providers.local.upstream]]`. Raises ConfigError for a URL that cannot be used."""
+
+    url: Text
+    """Its OpenAI-compatible base URL."""
+
+    key_env: Variable | None = None
+    """Name of the environment variable with its key, which is sent to this URL only; None for no key."""
+
+    concurrency: Count | None = None
+    """Requests in flight there at a time; None means the `concurrency` of all."""
+
+    requests_per_minute: Count | None = None
+    """Most requests that are sent there in a minute; None for no limit."""
+
+    def __post_init__(self) -> None:
+        """Check the URL."""
+        _check_url(self.url)
+
+    def key(self, env: Mapping[str, str]) -> str | None:
+        """Return its key from `env`, None if it needs none. Raises AuthError if the variable is not set."""
+        if self.key_env is None:
+            return None
+        key = env.get(self.key_env, "").strip()
+        if not key:
+            raise AuthError(
+                f"the key of the upstream is missing: {self.key_env} is not set", hint=f"export {self.key_env}=..."
+            )
+        return key
+
+
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the local server runs requests; every field has a default that works.
 
@@ -34,11 +65,11 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `from_mapping`.
     """
 
-    upstream: Annotated[tuple[str, ...], Meta(description="a URL or a list of URLs")] = ()
+    upstream: Annotated[tuple[str | UpstreamSettings, ...], Meta(description="a URL or a list of URLs or tables")] = ()
     """OpenAI-compatible base URLs that run the requests; empty means the embedded engine."""
 
     upstream_key_env: Variable | None = None
-    """Name of the environment variable with the upstream's key; never the key itself."""
+    """Name of the environment variable with the key of upstreams that are plain URLs; never the key itself."""
 
     model_path: Text | None = None
     """A GGUF file for the embedded engine; None means the small model that is downloaded once."""
@@ -81,10 +112,16 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
         Seconds become floats, so that 600 and 600.0 have the same fingerprint.
         """
-        urls = (self.upstream,) if isinstance(self.upstream, str) else self.upstream
-        for url in urls:
-            _check_url(url)
-        force_setattr(self, "upstream", tuple(urls))
+        given = (self.upstream,) if isinstance(self.upstream, str) else self.upstream
+        for upstream in given:
+            if isinstance(upstream, str):
+                _check_url(upstream)
+        if self.upstream_key_env is not None and given and not any(isinstance(upstream, str) for upstream in given):
+            raise ConfigError(
+                "upstream_key_env is for upstreams that are plain URLs",
+                hint="give each [[providers.local.upstream]] that needs a key its own key_env",
+            )
+        force_setattr(self, "upstream", tuple(given))
         if self.model_path is not None:
             force_setattr(self, "model_path", str(Path(self.model_path).expanduser().absolute()))
         for name in ("idle_seconds", "timeout_seconds", "min_window_seconds"):
@@ -92,30 +129,53 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> LocalSettings:
-        """Return the settings of a table of a configuration file; `upstream` may be one URL or a list.
+        """Return the settings of a table of a configuration file; `upstream` may be one URL or table, or a list.
 
         Raises ConfigError for an unknown key (the hint is the nearest known one) and for a wrong value.
         """
         table = dict(mapping)
-        if isinstance(table.get("upstream"), str):
-            table["upstream"] = [table["upstream"]] if table["upstream"] else []
+        upstream = table.get("upstream")
+        if isinstance(upstream, str | dict):
+            upstream = [upstream] if upstream else []
+        if isinstance(upstream, list):
+            table["upstream"] = [
+                read_table(f"the local provider: upstream {number}:", each, UpstreamSettings)
+                if isinstance(each, dict)
+                else each
+                for number, each in enumerate(upstream, 1)
+            ]
         return read_table("the local provider:", table, cls)
+
+    def replaced(self, options: Mapping[str, Any]) -> LocalSettings:
+        """Return these settings with other values. An upstream given by its URL keeps the key and limits it has here.
+
+        Raises ConfigError as `from_mapping` does.
+        """
+        values = self.as_mapping()
+        if "upstream" in options:
+            key = options.get("upstream_key_env")
+            here = {each.url: msgspec.to_builtins(each) for each in self.upstreams if key is None}
+            values |= {"upstream": [here.get(url, url) for url in options["upstream"]], "upstream_key_env": None}
+        if "concurrency" in options:
+            for each in values["upstream"]:
+                if isinstance(each, dict):
+                    each.pop("concurrency", None)
+        values |= {key: value for key, value in options.items() if key != "upstream"}
+        return self.from_mapping({key: value for key, value in values.items() if value is not None})
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values, which `from_mapping` takes back."""
-        return msgspec.structs.asdict(self) | {"upstream": list(self.upstream)}
+        return msgspec.structs.asdict(self) | {"upstream": [msgspec.to_builtins(each) for each in self.upstream]}
 
-    def upstream_key(self, env: Mapping[str, str]) -> str | None:
-        """Return the upstream's key from `env`, None if it needs none. Raises AuthError if the variable is not set."""
-        if self.upstream_key_env is None or not self.upstream:
-            return None
-        key = env.get(self.upstream_key_env, "").strip()
-        if not key:
-            raise AuthError(
-                f"the key of the upstream is missing: {self.upstream_key_env} is not set",
-                hint=f"export {self.upstream_key_env}=...",
-            )
-        return key
+    @property
+    def upstreams(self) -> tuple[UpstreamSettings, ...]:
+        """The upstreams with the key and the concurrency of each, as far as they are given."""
+        return tuple(
+            UpstreamSettings(url=each, key_env=self.upstream_key_env, concurrency=self.concurrency)
+            if isinstance(each, str)
+            else replace(each, concurrency=each.concurrency or self.concurrency)
+            for each in self.upstream
+        )
 
     @property
     def is_default(self) -> bool:
@@ -125,6 +185,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def fingerprint(self) -> str:
         """Return a hash of every setting that can change an answer."""
         values = {key: value for key, value in self.as_mapping().items() if key not in _RUNNING_ONLY}
+        values |= {"upstream": msgspec.to_builtins(self.upstreams), "upstream_key_env": None}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

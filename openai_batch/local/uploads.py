@@ -26,7 +26,9 @@ _MAX_FIELD = 1024
 _MAX_PART_HEADERS = 4096
 _MAX_PARTS = 16
 _OVERHEAD = 64 * 1024
-_RETENTION = 30 * 86_400
+RETENTION = 30 * 86_400
+"""Seconds that an uploaded file is kept by default."""
+
 _MIN_EXPIRY, _MAX_EXPIRY = 3600, 30 * 86_400
 _PURPOSE = "batch"
 
@@ -41,19 +43,38 @@ async def receive_file(request: Request, folder: Path, max_bytes: int) -> FileRe
 
     Raises Refused if the form is broken or has a missing field, or if the file has more than `max_bytes`.
     """
+    target = folder / new_id("file-")
+    # Writes go to the page cache of the system: that is faster than a thread for each.
+    with part_file(target) as (out, part):
+        form = await _receive(request, "file", out.write, max_bytes)
+        check_purpose(form.fields.get("purpose"))
+        record = _record(form, target.name)
+        publish(out, part, target, private=True)
+    return record
+
+
+async def receive_part(request: Request, write: Callable[[bytes], object], max_bytes: int) -> int:
+    """Pass the bytes of a part of an upload to `write`, and return how many there are. Raises Refused."""
+    return (await _receive(request, "data", write, max_bytes)).size
+
+
+def check_purpose(purpose: str | None) -> None:
+    """Raise Refused for a purpose of a file that this server has no use for."""
+    if purpose != _PURPOSE:
+        code = "missing_required_parameter" if purpose is None else "invalid_purpose"
+        raise Refused(400, f"the purpose must be {_PURPOSE!r}", code=code, param="purpose")
+
+
+async def _receive(request: Request, name: str, write: Callable[[bytes], object], max_bytes: int) -> _Form:
+    """Read a form with one file, the field `name`."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 1 <= len(boundary) <= 70:  # noqa: PLR2004 - RFC 2046 says 70
         raise Refused(400, "the upload has no usable multipart boundary", code="invalid_multipart")
-    target = folder / new_id("file-")
-    # Writes go to the page cache of the system: that is faster than a thread for each.
-    with part_file(target) as (out, part):
-        form = _Form(write=out.write, max_bytes=max_bytes)
-        await _feed(request, form, boundary, max_bytes)
-        form.finish()
-        record = _record(form, target.name)
-        publish(out, part, target, private=True)
-    return record
+    form = _Form(name, write, max_bytes)
+    await _feed(request, form, boundary, max_bytes)
+    form.finish()
+    return form
 
 
 async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) -> None:
@@ -81,7 +102,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
             except Refused as exc:
                 refusal = exc
         if seen > 4 * max_bytes + _OVERHEAD:
-            refusal = refusal or Refused(413, "the upload is too large", code="file_too_large", param="file")
+            refusal = refusal or Refused(413, "the upload is too large", code="file_too_large", param=form.name)
             break
     if refusal is not None:
         raise refusal
@@ -91,6 +112,8 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
 class _Form:
     """The form as far as it was read. Its methods are the parser's callbacks."""
 
+    name: str
+    """The field with the file."""
     write: Callable[[bytes], object]
     """Called with the bytes of the file, which are not kept here."""
     max_bytes: int
@@ -111,7 +134,7 @@ class _Form:
     """Name and value of the present header."""
     _header_bytes: int = 0
     """The bytes of the present part's headers so far."""
-    _name: str = ""
+    _field: str = ""
     """The name of the present field."""
     _in_file: bool = False
     """Whether the present part is the file."""
@@ -123,7 +146,7 @@ class _Form:
         if self._parts > _MAX_PARTS:
             raise Refused(400, "the form has too many parts", code="invalid_multipart")
         self._header_bytes = 0
-        self._name, self._in_file = "", False
+        self._field, self._in_file = "", False
         self._value.clear()
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
@@ -145,54 +168,53 @@ class _Form:
         if name.lower() != b"content-disposition":
             return
         _, options = parse_options_header(value)
-        self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        if self._name == "file":
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._field == self.name:
             self._in_file = True
             self.filename = options.get(b"filename", b"upload").decode("utf-8", "replace")[:255]
 
     def headers_end(self) -> None:
-        if not self._name:
+        if not self._field:
             raise Refused(400, "a part of the form has no name", code="invalid_multipart")
         if self._in_file and self.size:
-            raise Refused(400, "the form has more than one file", code="invalid_multipart", param="file")
+            raise Refused(400, f"the form has more than one {self.name}", code="invalid_multipart", param=self.name)
 
     def data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
         if not self._in_file:
             self._value.extend(piece)
             if len(self._value) > _MAX_FIELD:
-                raise Refused(400, f"the field {self._name!r} is too long", code="invalid_multipart")
+                raise Refused(400, f"the field {self._field!r} is too long", code="invalid_multipart")
             return
         self.size += len(piece)
         if self.size > self.max_bytes:
             raise Refused(
-                413, f"the file is too large: {self.max_bytes:,} bytes are taken", code="file_too_large", param="file"
+                413,
+                f"the {self.name} is too large: {self.max_bytes:,} bytes are taken",
+                code="file_too_large",
+                param=self.name,
             )
         self.sha256.update(piece)
         self.write(piece)
 
     def end(self) -> None:
         if not self._in_file:
-            self.fields[self._name] = self._value.decode("utf-8", "replace")
+            self.fields[self._field] = self._value.decode("utf-8", "replace")
 
     def whole(self) -> None:
         self.complete = True
 
     def finish(self) -> None:
-        """Raise Refused for a form that ended early or has no field that every upload needs."""
+        """Raise Refused for a form that ended early or has no file."""
         if not self.complete:
             raise Refused(400, "the upload ended before its last boundary", code="incomplete_upload")
         if self.filename is None:
-            raise Refused(400, "the form has no file", code="missing_required_parameter", param="file")
-        purpose = self.fields.get("purpose")
-        if purpose != _PURPOSE:
-            code = "missing_required_parameter" if purpose is None else "invalid_purpose"
-            raise Refused(400, f"the purpose must be {_PURPOSE!r}", code=code, param="purpose")
+            raise Refused(400, f"the form has no {self.name}", code="missing_required_parameter", param=self.name)
 
 
 def _record(form: _Form, file_id: str) -> FileRecord:
     now = time.time()
-    seconds = _RETENTION
+    seconds = RETENTION
     if (given := form.fields.get("expires_after[seconds]")) is not None:
         seconds = whole_number(given, _MIN_EXPIRY, _MAX_EXPIRY, "expires_after[seconds]")
     return FileRecord(

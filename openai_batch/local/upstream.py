@@ -1,45 +1,44 @@
-"""What runs single requests: one or several OpenAI-compatible base URLs, each with a limit of requests at a time.
-
-If a target responds with 429 or times out, its limit is halved; each response then raises it again a little.
-"""
+"""Send single requests to one or several OpenAI-compatible base URLs, or to the embedded engine."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
+from openai_batch.net.delays import delays, retry_after
 from openai_batch.net.hosts import is_loopback
 
 from .api_objects import Refused
 from .engine_requests import check_failure, check_request
+from .queue_length import queue_length
 from .result_lines import is_object
+from .server_log import log
+from .settings import UPSTREAM_CONCURRENCY
+from .targets import CallError, Pool, Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from .settings import LocalSettings
+
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_SECONDS = 10
-_SHRINK_EVERY = 1.0
 _EXCERPT = 200
 
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at the queue of a target that has requests."""
 
-class CallError(Exception):
-    """There was no response that can be used.
+_LONGEST_PAUSE = 60.0
+"""The longest pause that a Retry-After can bring to all requests of a target, in seconds."""
 
-    `code` is `connection_error`, `timeout`, `invalid_response`, `engine_failed` or `response_too_large`.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_ASKED_TO_WAIT = frozenset({429, 503})
+"""Statuses whose Retry-After is for all requests."""
 
 
 @dataclass(slots=True)
@@ -57,100 +56,34 @@ class UpstreamResponse:
         return f"the upstream answers HTTP {self.status}"
 
 
-@dataclass(slots=True, eq=False)
-class Target:
-    """One server that runs requests."""
-
-    base: str
-    """Its base URL, with the version in its path."""
-    key: str | None
-    """Its API key, if it needs one."""
-    limit: int
-    """Requests that it may have at a time when all is well."""
-    alive: bool = True
-    """Whether it can be asked at all."""
-    socket: str | None = None
-    """The socket file of the embedded engine; None for an upstream, which refuses unsupported requests itself."""
-    trouble: str | None = None
-    """Why the last request there has to be sent again; None if it has not."""
-    active: int = 0
-    """Requests that it has now."""
-    allowed: float = field(init=False)
-    """Requests that it may have now; less than `limit` after an overload."""
-    shrunk_at: float = 0.0
-    """When `allowed` was last halved, by the steady clock."""
-
-    def __post_init__(self) -> None:
-        self.allowed = float(self.limit)
-
-    @property
-    def embedded(self) -> bool:
-        """Whether it is the embedded engine."""
-        return self.socket is not None
-
-    @property
-    def free(self) -> bool:
-        """Whether one more request may be sent there."""
-        return self.alive and self.active < int(self.allowed)
-
-    def grow(self) -> None:
-        """Raise the limit a little, after a response."""
-        if self.allowed < self.limit:
-            self.allowed = min(float(self.limit), self.allowed + 1 / self.allowed)
-
-    def shrink(self) -> None:
-        """Halve the limit; once for all requests that met the same overload."""
-        now = time.monotonic()
-        if now - self.shrunk_at >= _SHRINK_EVERY:
-            self.shrunk_at = now
-            self.allowed = max(1.0, self.allowed / 2)
-
-
-def base_url(url: str) -> str:
-    """Return the URL that `/chat/completions` is appended to: for a URL without a path that is /v1, as at OpenAI."""
-    url = url.rstrip("/")
-    return url if urlsplit(url).path else f"{url}/v1"
-
-
 class Upstream:
     """All targets, and the connections to them. Belongs to one event loop."""
 
     def __init__(self, targets: Sequence[Target], models: Sequence[str] | None = None) -> None:
-        self.targets = list(targets)
+        self.pool = Pool(targets)
         self._fixed_models = models
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._failure: str | None = None
-        # Proxies in the environment are for other hosts, never for this machine.
-        proxies = not all(target.embedded or is_loopback(urlsplit(target.base).hostname) for target in targets)
-        self._sessions = {path: _session(path, trust_env=proxies) for path in {target.socket for target in targets}}
+        self._differ: bool | None = None if len(targets) > 1 and models is None else False
+        self._listing = asyncio.Lock()
+        self._watches: dict[Target, asyncio.Task[None]] = {}
+        self._sessions = {way: _session(*way) for way in map(_way, targets)}
 
     @property
     def capacity(self) -> int:
         """The number of requests that may run at a time when all is well."""
-        return sum(target.limit for target in self.targets)
+        return sum(target.limit for target in self.pool.targets)
 
     async def close(self) -> None:
         """Close all connections."""
+        for watch in self._watches.values():
+            watch.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
         for session in self._sessions.values():
             await session.close()
-
-    def fail(self, message: str) -> None:
-        """Let all requests that wait for a target fail with `message`: there will be none."""
-        self._failure = message
-        self.wake(len(self._waiting))
-
-    def wake(self, count: int = 1) -> None:
-        """Let up to `count` waiting requests search again for a free target."""
-        while count > 0 and self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                count -= 1
 
     @property
     def trouble(self) -> str | None:
         """Why no target answers; None if one of them does."""
-        troubles = [target.trouble for target in self.targets]
+        troubles = [target.trouble for target in self.pool.targets]
         return troubles[0] if all(troubles) else None
 
     async def call(self, target: Target, path: str, body: bytes, *, seconds: float) -> UpstreamResponse:
@@ -177,8 +110,9 @@ class Upstream:
 
         Raises CallError, and Refused for a request that the embedded engine cannot run.
         """
+        await self._look_again()
         async with (
-            self.slot(None) as target,
+            self.slot(None, body) as target,
             self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
         ):
             if target.embedded and reply.status >= 500:  # noqa: PLR2004
@@ -188,51 +122,109 @@ class Upstream:
             yield reply
 
     async def models(self) -> list[str] | None:
-        """Return the model names that the targets list; None if one of them does not list its models."""
+        """Return the model names that the targets list now; None if one of them does not list its models."""
         if self._fixed_models is not None:
             return list(self._fixed_models)
-        lists = await asyncio.gather(*(self._models_of(target) for target in self.targets))
-        known = [item for item in lists if item is not None]
-        return sorted({name for item in known for name in item}) if len(known) == len(lists) else None
+        targets = self.pool.targets
+        answered = await asyncio.gather(*map(self._ask, targets))
+        self._differ = len({target.models for target in targets}) > 1
+        self.pool.offer()
+        return sorted({name for target in targets for name in target.models or ()}) if all(answered) else None
 
-    async def _models_of(self, target: Target) -> list[str] | None:
+    async def accepted_models(self) -> list[str] | None:
+        """Return the model names that a request may have; None if any name has to be tried."""
+        names = await self.models()
+        return None if any(target.any_model for target in self.pool.targets) else names
+
+    async def _ask(self, target: Target) -> bool:
+        """Ask a target for its models, and note whether it can be reached; return whether it lists its models."""
         try:
             async with self._request(target, "GET", "/v1/models", None, seconds=_CONNECT_SECONDS) as reply:
-                if reply.status != 200:  # noqa: PLR2004 - HTTP's OK
-                    return None
-                listed = msgspec.json.decode(await _read(reply), type=_Models)
-                target.trouble = None
-        except (CallError, msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-        return [item.id for item in listed.data]
+                content = await _read(reply)
+                found = msgspec.json.decode(content, type=_Models).data if reply.status == 200 else None  # noqa: PLR2004
+        except CallError:
+            return False
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            found = None
+        if found is not None:
+            target.models = frozenset(model.id for model in found)
+            # A server of llama.cpp lists the file of its only model, and takes every name.
+            target.any_model = [model.owned_by for model in found] == ["llamacpp"]
+        target.trouble = None
+        if not target.alive:
+            log(f"{target.name} answers again")
+            target.alive = target.has_queue = True
+            self.pool.offer()
+        return found is not None
+
+    async def _look_again(self) -> None:
+        """If no target could be reached, try again now. Raises CallError if there is still none."""
+        if not any(target.alive or target.embedded for target in self.pool.targets):
+            await self.models()
+            if not any(target.alive for target in self.pool.targets):
+                raise CallError("connection_error", self.trouble or "the upstream could not be reached")
 
     @asynccontextmanager
-    async def slot(self, avoid: Target | None) -> AsyncIterator[Target]:
-        """Wait for a free target (`avoid` only if no other is free), and reserve a place there. Raises CallError."""
-        target = await self._acquire(avoid)
+    async def slot(self, avoid: Target | None, body: bytes) -> AsyncIterator[Target]:
+        """Wait for a place at a target that can run the request, and reserve it.
+
+        The place is at `avoid` only if there is no other such target. Raises CallError if there will be none, or if
+        none can be reached now.
+        """
+        target = await self.pool.acquire(avoid, await self._model_of(body))
+        if target.has_queue:
+            self._watch(target)
         try:
             yield target
         finally:
-            target.active -= 1
-            self.wake(1 + max(0, int(target.allowed) - target.active - 1))
+            self.pool.release(target)
 
-    async def _acquire(self, avoid: Target | None) -> Target:
-        while True:
-            if self._failure is not None:
-                raise CallError("engine_failed", self._failure)
-            free = [target for target in self.targets if target.free]
-            if free:
-                best = min(free, key=lambda target: (target is avoid, target.active / target.allowed))
-                best.active += 1
-                return best
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self.wake()
-                raise
+    async def _model_of(self, body: bytes) -> str | None:
+        """Return the model that a request names, if that decides where it can run."""
+        if self._differ is None:
+            async with self._listing:
+                if self._differ is None:
+                    await self.models()
+        try:
+            return msgspec.json.decode(body, type=_Asked).model if self._differ else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def _watch(self, target: Target) -> None:
+        watch = self._watches.get(target)
+        if not target.embedded and (watch is None or watch.done()):
+            self._watches[target] = asyncio.create_task(self._look_after(target))
+
+    async def _look_after(self, target: Target) -> None:
+        """Read the target's queue while it has requests; while it cannot be reached, try again after growing pauses."""
+        pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
+        while not target.alive or (target.active and target.has_queue):
+            if target.alive:
+                pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
+                await asyncio.sleep(_LOOK_SECONDS)
+                await self._read_queue(target)
+            else:
+                await asyncio.sleep(next(pauses))
+                if not await self._ask(target) and not target.alive:
+                    self.pool.fail_stranded(target.trouble or "the upstream could not be reached")
+
+    async def _read_queue(self, target: Target) -> None:
+        try:
+            async with self._request(target, "GET", "/metrics", None, seconds=_CONNECT_SECONDS) as reply:
+                waiting = queue_length(await _read(reply)) if reply.status == 200 else None  # noqa: PLR2004
+        except CallError:
+            return
+        target.has_queue = waiting is not None
+        target.fit(waiting or 0)
+
+    def _lose(self, target: Target, message: str) -> None:
+        """Send nothing more to a target that cannot be reached, until it can."""
+        target.trouble = message
+        if target.alive and not target.embedded:
+            log(f"{message}; it is tried again")
+            target.alive = False
+            self.pool.offer()
+            self._watch(target)
 
     @asynccontextmanager
     async def _request(
@@ -254,27 +246,65 @@ class Upstream:
             headers["Authorization"] = f"Bearer {target.key}"
         try:
             # No redirects: they would send the key to another host.
-            async with self._sessions[target.socket].request(
+            async with self._sessions[_way(target)].request(
                 method,
-                target.base + path.removeprefix("/v1"),
+                target.url(path),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
             ) as reply:
-                if reply.status == 429:  # noqa: PLR2004 - too many requests
-                    target.shrink()
-                else:
-                    target.grow()
+                if body is not None:
+                    self._adapt(target, reply)
                 yield reply
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
+            message = f"{target.name} could not be reached ({type(exc).__name__})"
+            self._lose(target, message)
+            raise CallError("connection_error", message) from exc
         except TimeoutError as exc:
             target.shrink()
             raise CallError("timeout", f"no answer within {seconds:.0f} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise CallError("connection_error", f"the upstream could not be reached ({type(exc).__name__})") from exc
+            raise CallError("connection_error", f"{target.name} could not be reached ({type(exc).__name__})") from exc
+
+    def _adapt(self, target: Target, reply: aiohttp.ClientResponse) -> None:
+        """Let the target have more or fewer requests, as its response says."""
+        if reply.status == 429:  # noqa: PLR2004 - too many requests
+            target.shrink()
+        else:
+            target.grow()
+        asked = retry_after(reply.headers) if reply.status in _ASKED_TO_WAIT else None
+        if asked:
+            self.pool.pause(target, min(asked, _LONGEST_PAUSE))
 
 
-def _session(socket: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
+def upstream_of(settings: LocalSettings, keys: Sequence[str | None]) -> Upstream:
+    """Return the upstreams of the settings, with the key of each."""
+    return Upstream(
+        [
+            Target(
+                base_url(each.url), key, each.concurrency or UPSTREAM_CONCURRENCY, per_minute=each.requests_per_minute
+            )
+            for each, key in zip(settings.upstreams, keys, strict=True)
+        ]
+    )
+
+
+def base_url(url: str) -> str:
+    """Return the URL that `/chat/completions` is appended to: for a URL without a path that is /v1, as at OpenAI."""
+    url = url.rstrip("/")
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def _way(target: Target) -> tuple[str | None, bool]:
+    """Return how to connect to a target: its socket file, and whether proxies of the environment may be used.
+
+    These are for other hosts, never for this machine.
+    """
+    return target.socket, not (target.embedded or is_loopback(urlsplit(target.base).hostname))
+
+
+def _session(socket: str | None, trust_env: bool) -> aiohttp.ClientSession:
     """Return a session that connects to a socket file, or to hosts if that is None."""
     connector = aiohttp.TCPConnector(limit=0) if socket is None else aiohttp.UnixConnector(socket, limit=0)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=trust_env)
@@ -282,10 +312,15 @@ def _session(socket: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
 
 class _Model(msgspec.Struct):
     id: str
+    owned_by: Any = None
 
 
 class _Models(msgspec.Struct):
     data: list[_Model]
+
+
+class _Asked(msgspec.Struct):
+    model: str | None = None
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

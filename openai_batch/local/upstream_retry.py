@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from openai_batch.net.delays import delays, retry_after
 
-from .upstream import CallError, Target, UpstreamResponse
+from .targets import CallError
 
 if TYPE_CHECKING:
     from .run import Run
     from .settings import LocalSettings
-    from .upstream import Upstream
+    from .targets import Target
+    from .upstream import Upstream, UpstreamResponse
 
 _PATIENCE = 4
 """An upstream that is unreachable or busy gets this many times the tries of one that fails."""
 
 _TOO_MANY = 429
+_AWAY = frozenset({_TOO_MANY, 502, 503})
+"""Statuses of an upstream that is busy, or away behind a gateway."""
 
 
 async def final_response(upstream: Upstream, run: Run, body: bytes, settings: LocalSettings) -> UpstreamResponse:
@@ -34,24 +37,26 @@ async def final_response(upstream: Upstream, run: Run, body: bytes, settings: Lo
     while True:
         pause = next(pauses)
         outcome: UpstreamResponse | CallError
-        async with upstream.slot(avoid) as target:
-            with run.sending():
-                seconds = min(settings.timeout_seconds, run.expires_at - time.time())
-                try:
+        target: Target | None = None
+        try:
+            async with upstream.slot(avoid, body) as target:
+                with run.sending():
+                    seconds = min(settings.timeout_seconds, run.expires_at - time.time())
                     outcome = await upstream.call(target, run.endpoint, body, seconds=max(0.001, seconds))
-                except CallError as exc:
-                    outcome = exc
+        except CallError as exc:
+            outcome = exc
         again = _worth_retry(outcome)
-        target.trouble = str(outcome) if again else None
-        away = outcome.code == "connection_error" if isinstance(outcome, CallError) else outcome.status == _TOO_MANY
+        if target is not None:
+            target.trouble = str(outcome) if again else None
+        away = outcome.code == "connection_error" if isinstance(outcome, CallError) else outcome.status in _AWAY
         spent += 1 / _PATIENCE if away else 1
         if not again or spent >= settings.max_tries or run.stopped:
             if isinstance(outcome, CallError):
                 raise outcome
             return outcome
         asked = None if isinstance(outcome, CallError) else retry_after(outcome.headers)
-        avoid = target
-        await asyncio.sleep(pause if asked is None else asked)
+        avoid = target or avoid
+        await asyncio.sleep(asked if asked is not None and upstream.pool.alone(target) else pause)
 
 
 def _worth_retry(outcome: UpstreamResponse | CallError) -> bool:

@@ -29,6 +29,7 @@ CASES = {
     "check": (2, ["obatch check", "parsing the lines with msgspec", "reading the bytes"]),
     "join": (2, ["obatch: collect", "all lines in a dict, then out", "reading and writing the bytes"]),
     "parts": (2, ["obatch run, 4 at a time", "obatch run, 1 at a time", "obatch run, 16 at a time"]),
+    "local": (2, ["obatch: the local executor", "aiohttp alone"]),
     "ls": (1, ["obatch ls", "sqlite3 alone: print every row", "obatch __complete jobs"]),
     "start": (1, ["obatch --version", "obatch --help", "obatch ls", "obatch __complete jobs", "a bare Typer program"]),
     "growth": (
@@ -89,6 +90,18 @@ def test_a_round_trip_has_figures_or_reasons(tmp_path: Path) -> None:
         r"batchwizard \S+ +failed: 0 of 20 answers are there; it said: all is well",
         r"loom-batch \S+ +failed: exit code 3; it said: no such thing",
     ):
+        assert len(re.findall(rf"^  {row}$", done.stdout, re.MULTILINE)) == 2, done.stdout
+
+
+def test_runners_have_figures_or_reasons(tmp_path: Path) -> None:
+    """A program that sends the same requests itself is measured if it is there, and if all of its answers are."""
+    program = tmp_path / "flexllm" / "bin" / "flexllm"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\ngrep -c messages "$2"\n')
+    program.chmod(0o755)
+    done = run("local", *TINY, "--peers", str(tmp_path))
+    assert_figures(done, *CASES["local"])
+    for row in (r"saturate \S+ +not installed", r"flexllm \S+ +failed: 0 of 4 answers are there; it said: 4"):
         assert len(re.findall(rf"^  {row}$", done.stdout, re.MULTILINE)) == 2, done.stdout
 
 

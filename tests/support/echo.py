@@ -1,4 +1,4 @@
-"""An OpenAI-like upstream for tests, run as a process of its own: `python echo.py [--key KEY] [--port N]`.
+"""An OpenAI-like upstream for tests, run as a process of its own: `python echo.py [--key KEY] [--port N] …`.
 
 It prints its base URL, and answers until it is killed or its stdin closes. The text of a request may hold directives:
 
@@ -10,8 +10,11 @@ It prints its base URL, and answers until it is killed or its stdin closes. The 
     !raw=html,1      answer the first call of this text with this body of RAW; without a number every call
     !pretty          answer with JSON over several lines
 
-GET /_calls gives the number of calls of each text, and the largest number of calls under way at once. POST /_models
-adds the model whose name is the body.
+`--always DIRECTIVES` adds directives to every text. `--metrics NAME` shows the number of waiting requests under that
+name at /metrics; it is the body of POST /_queue.
+
+GET /_calls gives the number of calls of each text, the number of calls under way now, the largest number of these, and
+the Authorization headers seen. POST /_models adds the model whose name is the body.
 """
 
 from __future__ import annotations
@@ -44,16 +47,35 @@ RAW = {
     "half": b'{"choices":[],\n"text":"\\ud83d"}',
     "bom": b'\xef\xbb\xbf{"choices":[]}',
 }
+METRICS = """\
+# HELP python_gc_objects_collected_total Objects collected during gc
+# TYPE python_gc_objects_collected_total counter
+python_gc_objects_collected_total{generation="0"} 9821.0
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="Qwen/Qwen3-8B"} 256.0
+# HELP NAME Number of requests waiting to be processed.
+# TYPE NAME gauge
+NAME{engine="0",model_name="Qwen/Qwen3-8B"} VALUE
+# HELP vllm:kv_cache_usage_perc KV-cache usage. 1 means 100 percent usage.
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="Qwen/Qwen3-8B"} 0.98
+"""
 _PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
 class Echo:
     """The handlers, and what they have counted."""
 
-    def __init__(self, key: str | None, models: list[str] | None) -> None:
-        self.key = key
-        self.models = models
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.key: str | None = options.key
+        self.models: list[str] | None = None if options.no_models else options.models
+        self.owner: str = options.owner
+        self.always: str = options.always
+        self.metrics: str | None = options.metrics
+        self.queue = 0
         self.calls: Counter[str] = Counter()
+        self.keys: set[str] = set()
         self.now = self.most = 0
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -61,7 +83,7 @@ class Echo:
         self._check(request)
         if self.models is None:
             raise web.HTTPNotFound
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "echo"} for name in self.models]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": self.owner} for name in self.models]
         return web.json_response({"object": "list", "data": data})
 
     async def add_model(self, request: web.Request) -> web.Response:
@@ -71,7 +93,20 @@ class Echo:
 
     async def show_calls(self, _request: web.Request) -> web.Response:
         """Tell what was asked, how often."""
-        return web.json_response({"calls": self.calls, "most": self.most})
+        found = {"calls": self.calls, "now": self.now, "most": self.most, "keys": sorted(self.keys)}
+        return web.json_response(found)
+
+    async def show_metrics(self, request: web.Request) -> web.Response:
+        """Tell how many requests wait, as a model server does."""
+        self._check(request)
+        if self.metrics is None:
+            raise web.HTTPNotFound
+        return web.Response(text=METRICS.replace("NAME", self.metrics).replace("VALUE", f"{self.queue}.0"))
+
+    async def set_queue(self, request: web.Request) -> web.Response:
+        """Show another number of waiting requests from now on."""
+        self.queue = int(await request.text())
+        return web.Response()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of any kind, as its directives say."""
@@ -85,7 +120,7 @@ class Echo:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            if "!" in text and (early := await self._directed(request, text)) is not None:
+            if "!" in text + self.always and (early := await self._directed(request, text)) is not None:
                 return early
         finally:
             self.now -= 1
@@ -102,11 +137,12 @@ class Echo:
         )
 
     def _check(self, request: web.Request) -> None:
+        self.keys.add(request.headers.get("authorization", ""))
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             raise web.HTTPUnauthorized(text=_error("wrong key"), content_type="application/json")
 
     async def _directed(self, request: web.Request, text: str) -> web.Response | None:
-        for name, value, times in _DIRECTIVE.findall(text):
+        for name, value, times in _DIRECTIVE.findall(text + self.always):
             count = self.calls[text]
             if name == "sleep":
                 await asyncio.sleep(float(value))
@@ -228,11 +264,17 @@ async def main() -> None:
     parser.add_argument("--key")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--no-models", action="store_true")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--owner", default="echo")
+    parser.add_argument("--always", default="")
+    parser.add_argument("--metrics")
     options = parser.parse_args()
-    echo = Echo(options.key, None if options.no_models else MODELS)
+    echo = Echo(options)
     app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/v1/models", echo.list_models)
     app.router.add_get("/_calls", echo.show_calls)
+    app.router.add_get("/metrics", echo.show_metrics)
+    app.router.add_post("/_queue", echo.set_queue)
     app.router.add_post("/_models", echo.add_model)
     app.router.add_post("/v1/{path:.*}", echo.answer)
     runner = web.AppRunner(app, access_log=None)

@@ -51,14 +51,34 @@ class EchoUpstream:
         """Return how often each text was asked."""
         return dict(self._counts()["calls"])
 
+    def now(self) -> int:
+        """Return the number of calls that are under way."""
+        return int(self._counts()["now"])
+
     def most(self) -> int:
         """Return the largest number of calls that were under way at once."""
         return int(self._counts()["most"])
 
+    def keys(self) -> list[str]:
+        """Return the Authorization headers that it has seen; an empty one is a request without."""
+        return list(self._counts()["keys"])
+
+    @property
+    def port(self) -> int:
+        """The port at which it listens."""
+        return int(self.base_url.removesuffix("/v1").rpartition(":")[2])
+
     def add_model(self, name: str) -> None:
         """Let it list one more model from now on."""
-        url = self.base_url.removesuffix("/v1") + "/_models"
-        urllib.request.urlopen(url, name.encode(), timeout=10).close()  # noqa: S310
+        self._post("/_models", name)
+
+    def set_queue(self, waiting: int) -> None:
+        """Let its metrics show so many waiting requests from now on."""
+        self._post("/_queue", str(waiting))
+
+    def _post(self, path: str, text: str) -> None:
+        url = self.base_url.removesuffix("/v1") + path
+        urllib.request.urlopen(url, text.encode(), timeout=10).close()  # noqa: S310
 
     def _counts(self) -> Any:
         with urllib.request.urlopen(self.base_url.removesuffix("/v1") + "/_calls", timeout=10) as reply:  # noqa: S310
@@ -71,9 +91,9 @@ class EchoUpstream:
 
 
 @contextmanager
-def echo_upstream(*, key: str | None = None, port: int = 0, models: bool = True) -> Iterator[EchoUpstream]:
-    """Run an echo upstream; with `key`, it refuses every other key."""
-    command = [sys.executable, str(_ECHO), "--port", str(port), *(["--key", key] if key else [])]
+def echo_upstream(*words: str, key: str | None = None, port: int = 0, models: bool = True) -> Iterator[EchoUpstream]:
+    """Run an echo upstream, with more `words` of its command line; with `key`, it refuses every other key."""
+    command = [sys.executable, str(_ECHO), "--port", str(port), *(["--key", key] if key else []), *words]
     command += [] if models else ["--no-models"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -80,7 +80,7 @@ def _settings(**options: Any) -> LocalSettings:
     from openai_batch.local import LocalSettings
     from openai_batch.providers.config import load
 
-    return LocalSettings.from_mapping(load().local | {k: v for k, v in options.items() if v is not None})
+    return LocalSettings.from_mapping(load().local).replaced({k: v for k, v in options.items() if v is not None})
 
 
 def _token(variable: str | None) -> str | None:

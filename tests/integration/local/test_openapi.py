@@ -36,7 +36,7 @@ def test_every_route_is_described() -> None:
         if method != "parameters"
     }
     own = {
-        (method, route.path)
+        (method, route.path.replace(":path", ""))
         for route in Routes.__new__(Routes).routes()  # without a store and an upstream
         for method in route.methods or ()
         if method != "HEAD" and route.endpoint.__name__ != "forward"
@@ -54,5 +54,5 @@ def test_no_request_is_a_defect(tmp_path: Path, echo: EchoUpstream) -> None:
         command += ["--max-examples", "5", "--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout
-        assert re.search(r"Tested: 11\b", done.stdout), done.stdout
+        assert re.search(r"Tested: 16\b", done.stdout), done.stdout
         assert "Traceback" not in server.log

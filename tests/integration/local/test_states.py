@@ -233,12 +233,13 @@ def test_cancel(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 @pytest.mark.parametrize("text", ["!later=3600 cancelled", "!status=503 cancelled"])
-def test_cancel_between_two_tries(client: OpenAI, echo: EchoUpstream, text: str) -> None:
+def test_cancel_between_two_tries(tmp_path: Path, echo: EchoUpstream, text: str) -> None:
     """A request that waits for its next try is not tried again once its batch is cancelled."""
-    batch = start(client, chat_file([text]))
-    wait_until(lambda: echo.calls().get(text), "the first try")
-    client.batches.cancel(batch.id)
-    done = finish(client, batch)
+    with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
+        batch = start(client, chat_file([text]))
+        wait_until(lambda: echo.calls().get(text), "the first try")
+        client.batches.cancel(batch.id)
+        done = finish(client, batch)
     assert (done.status, _counts(done)) == ("cancelled", (1, 0, 1))
     assert echo.calls()[text] == 1
 
@@ -282,13 +283,14 @@ def test_expiry(client: OpenAI) -> None:
     assert (error["custom_id"], error["response"], error["error"]["code"]) == ("r1", None, "batch_expired")
 
 
-def test_retry_after_beyond_the_window(client: OpenAI, echo: EchoUpstream) -> None:
+def test_retry_after_beyond_the_window(tmp_path: Path, echo: EchoUpstream) -> None:
     """A request that may only be tried again after the window waits until its end, and is expired, not failed."""
     text = "!later=3600 beyond"
-    done = finish(client, start(client, chat_file(["paid", text]), window="4s"))
-    assert (done.status, _counts(done)) == ("expired", (2, 1, 1))
-    assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
-    (error,) = lines(client, done.error_file_id)
+    with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
+        done = finish(client, start(client, chat_file(["paid", text]), window="4s"))
+        assert (done.status, _counts(done)) == ("expired", (2, 1, 1))
+        assert [line["custom_id"] for line in lines(client, done.output_file_id)] == ["r0"]
+        (error,) = lines(client, done.error_file_id)
     assert (error["response"], error["error"]["code"]) == (None, "batch_expired")
     assert done.expired_at is not None
     assert done.expired_at >= done.created_at + 4

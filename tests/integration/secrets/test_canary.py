@@ -255,12 +255,20 @@ def test_no_option_takes_a_key() -> None:
         assert not [option for option in options if "token" in option and not option.endswith("-env")]
 
 
-def test_the_key_of_an_upstream_stays_in_the_servers_header(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[providers.local]\nupstream = "URL"\nupstream_key_env = "UPSTREAM_KEY"\n',
+        '[[providers.local.upstream]]\nurl = "URL"\nkey_env = "UPSTREAM_KEY"\n',
+    ],
+)
+def test_the_key_of_an_upstream_stays_in_the_servers_header(
+    here: Workbench, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
     """The local provider's server sends its upstream's key to the upstream, and writes it nowhere."""
     monkeypatch.setenv("UPSTREAM_KEY", KEY)
     with echo_upstream(key=KEY) as echo:
-        table = f'[providers.local]\nupstream = "{echo.base_url}"\nupstream_key_env = "UPSTREAM_KEY"\n'
-        (here.home / "config.toml").write_text(table, encoding="utf-8")
+        (here.home / "config.toml").write_text(table.replace("URL", echo.base_url), encoding="utf-8")
         try:
             ran = [run("run", "-", "-p", "local", "-m", "echo-1", stdin="hello\n")]
             assert ran[0].code == 0, ran

@@ -97,6 +97,14 @@ def test_this_machine_costs_nothing_unless_it_asks_another(home: Path) -> None:
     assert find_price(local, "any") is not None
     (home / "config.toml").write_text('[providers.local]\nupstream = "https://api.acme.example/v1"\n')
     assert find_price(local, "any") is None
+    here, hosted = (
+        'upstream = ["http://127.0.0.1:1", "http://[::1]:2"]',
+        '[[providers.local.upstream]]\nurl = "https://acme"',
+    )
+    (home / "config.toml").write_text(f"[providers.local]\n{here}\n")
+    assert find_price(local, "any") is not None
+    (home / "config.toml").write_text(hosted)
+    assert find_price(local, "any") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from openai_batch.local.result_lines import error_line, response_line
 from openai_batch.local.store import FAILED, SUCCEEDED
-from openai_batch.local.upstream import Target, UpstreamResponse, base_url
+from openai_batch.local.targets import Target
+from openai_batch.local.upstream import UpstreamResponse, base_url
 from openai_batch.local.upstream_retry import _worth_retry
 
 
