@@ -23,7 +23,7 @@ _CAUSES = 20
 
 def report_lines(report: Report, *, terminal: bool) -> list[tuple[str, str]]:
     """Return the lines of a report, as labels and texts; on a terminal with histograms."""
-    lines = report.lines()
+    lines = report.lines(local=terminal)
     if terminal:
         lines += histograms(report.statistics)
         lines += _histogram("answered after", report.statistics.answered_after, duration_text)

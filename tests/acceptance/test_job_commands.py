@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from openai import OpenAI
-from support.command import environment, ids, invoke, plain, request, see, write
+from support.command import environment, ids, inside, invoke, plain, request, see, write
+
+from openai_batch import Jobs
+from openai_batch.errors import NotFoundError, UnknownProviderError
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -263,3 +267,56 @@ def test_a_person_sees_tables(faulty: FaultServer) -> None:
     assert len(lines) == 2
     assert f"batch     {batch_id}" in plain(see("status").succeeded().out)
     assert faulty.batches
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "status --offline",
+        "wait",
+        "download",
+        "download --dry-run",
+        "results",
+        "report",
+        "retry",
+        "cancel",
+        "cancel --dry-run",
+    ],
+)
+def test_a_job_at_another_provider(faulty: FaultServer, words: str) -> None:
+    """-p is never ignored: a provider that is unknown, or not that of the job, is an error, and nothing is asked."""
+    batch_id = submit("one")
+    invoke("wait").succeeded()
+    asked = len(faulty.requests)
+    command, *options = words.split()
+    inside(command, "1", "-p", "fualty", *options).failed(6, "fualty", "did you mean faulty?")
+    for reference in (["1"], ["one"], []):
+        inside(command, *reference, "-p", "groq", *options).failed(6, "job 1 is at faulty, not at groq", "leave out")
+    assert len(faulty.requests) == asked
+    assert list(faulty.batches) == [batch_id]
+
+
+def test_what_is_looked_at_only_is_not_looked_for(faulty: FaultServer) -> None:
+    """--offline and --dry-run ask no provider for a batch that is not known here, and add no job."""
+    for words in ("status batch_x --offline", "download batch_x --dry-run", "cancel batch_x --dry-run"):
+        inside(*words.split(), "-p", "faulty").failed(6, "no job 'batch_x'")
+    inside("rm", "batch_x").failed(6, "no job 'batch_x'")
+    assert not faulty.requests
+    assert invoke("ls").succeeded().out == ""
+
+
+def test_a_list_of_an_unknown_provider(faulty: FaultServer) -> None:
+    """`ls -p` with a name that is neither in the configuration nor in the list is an error; both kinds are known."""
+    submit("one")
+    inside("ls", "-p", "fualty").failed(6, "fualty", "did you mean faulty?")
+    assert inside("ls", "-p", "groq").succeeded().out == ""
+    Path(os.environ["OBATCH_CONFIG"]).write_text("", encoding="utf-8")
+    assert inside("ls", "-p", "faulty", "-q").succeeded().out == "1\n"
+    assert faulty.batches
+    with Jobs() as jobs:
+        assert len(jobs.list(provider="faulty")) == 1
+        with pytest.raises(UnknownProviderError, match="fualty"):
+            jobs.list(provider="fualty")
+        with pytest.raises(NotFoundError, match="job 1 is at faulty, not at groq"):
+            jobs.get(1, provider="groq")

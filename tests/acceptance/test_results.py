@@ -320,3 +320,16 @@ def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
     invoke("retry", "--where", "cut").succeeded()
     assert len(faulty.creates) == 2
     assert len(faulty.uploads[1].body.split(b"custom_id")) == 2
+
+
+def test_a_table_that_is_downloaded_again(faulty: FaultServer) -> None:
+    """The second time it is said that the job was downloaded before; a file that was changed is not taken for it."""
+    write("in.jsonl", [request("a")])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").succeeded()
+    before = Path("out.csv").read_bytes()
+    told = inside("download", "1").succeeded()
+    assert "job 1 was downloaded before; " in told.err
+    assert Path("out.csv").read_bytes() == before
+    assert "before" not in inside("download", "1", "-o", "other.csv").succeeded().err
+    assert "before" not in inside("download", "1", "-o", "other.csv", "--force").succeeded().err
+    assert faulty.batches

@@ -52,7 +52,7 @@ def cancel(
     """
     output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet, busy=True) as current:
-        found = current.find_all(jobs, provider, use=not dry_run)
+        found = current.find_all(jobs, provider, use=not dry_run, ask=not dry_run)
         current.reporter.close()  # a question or data may follow
         if dry_run:
             plans = [job_record(job) | dict(zip(("would", "because"), _plan(job), strict=True)) for job in found]
