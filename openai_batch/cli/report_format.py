@@ -49,8 +49,16 @@ def histograms(statistics: Statistics) -> list[tuple[str, str]]:
     ]
 
 
+def _range(start: float, end: float, most: float, text: Callable[[float], str] | None) -> str:
+    """Return where a bar begins and ends; of whole numbers (no `text`), the first and the last one in it."""
+    if text is not None:
+        return f"{text(start)} - {text(end)}"
+    last = end if end == most else end - 1
+    return f"{start:,.0f}" if start == last else f"{start:,.0f} - {last:,.0f}"
+
+
 def _histogram(
-    label: str, numbers: Distribution, text: Callable[[float], str] = "{:,.0f}".format
+    label: str, numbers: Distribution, text: Callable[[float], str] | None = None
 ) -> Iterator[tuple[str, str]]:
     """Yield a line for each bar; the label is next to the first one."""
     bars = numbers.bars(_BARS)
@@ -58,7 +66,7 @@ def _histogram(
         return
     mark = "█" if sys.stdout.encoding.lower().startswith("utf") else "#"
     longest = max(count for _, _, count in bars)
-    ranges = [f"{text(start)} - {text(end)}" for start, end, _ in bars]
+    ranges = [_range(start, end, numbers.most, text) for start, end, _ in bars]
     width = max(map(len, ranges))
     for place, (_, _, count) in enumerate(bars):
         bar = mark * max(round(_WIDTH * count / longest), count > 0)

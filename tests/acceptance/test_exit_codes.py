@@ -45,8 +45,8 @@ CAUSES = [
     Cause(3, f"{RUN} --max-cost 1", "can cost more"),
     Cause(4, RUN, "TEST_KEY is not set", env=(("TEST_KEY", None),)),
     Cause(4, RUN, "said 401", fault="upload=401"),
-    Cause(5, RUN, "1 missing", fault="rows=absent"),
-    Cause(5, "status --exit-code", "failed", fault="rows=absent", before=RUN),
+    Cause(5, RUN, "1 failed", fault="rows=allerrors"),
+    Cause(5, "status --exit-code", "failed", fault="rows=allerrors", before=RUN),
     Cause(6, "status 99", "no job '99'"),
     Cause(6, "run in.jsonl -p nobody", "No provider found"),
     Cause(7, "submit in.jsonl -p hasty", "unknown whether", fault="create=later;list=hide*99"),
@@ -59,7 +59,7 @@ def files(faulty: FaultServer) -> None:
     """A good input, a bad one, a file of the user, and a provider that is given up soon."""
     configure("hasty", faulty.base_url, create_timeout=1, create_grace=0.5)
     configure("dead", "http://127.0.0.1:9/v1")
-    write("bad.jsonl", ["no request"])
+    write("bad.jsonl", [request("a"), request("a")])
     Path("mine.jsonl").write_text("mine\n", encoding="utf-8")
     Path("broken.toml").write_text("provider = \n", encoding="utf-8")
 

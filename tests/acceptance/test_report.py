@@ -61,7 +61,7 @@ def test_a_terminal_of_80_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert "6 succeeded, 1 cut, 1 refused, 2 failed, 1 missing" in shown
     times = {line.split("  ")[0]: line for line in shown.splitlines()}
-    assert re.search(r" [0-9]{2} [A-Z][a-z]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$", times["sent"])
+    assert re.search(r" [0-9]{2} [A-Z][a-z]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} *$", times["sent"])
     assert "answered after" not in times
 
 
@@ -72,7 +72,7 @@ def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
     invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
     shown = plain(see("report", "1").succeeded().out)
     assert "took" not in shown
-    assert "ended" not in shown
+    assert "sent" not in shown
     assert invoke("report", "1").succeeded().fields["took"] == "unknown"
 
 
