@@ -190,7 +190,7 @@ def start(
 
 @contextlib.contextmanager
 def _saying_what_was_sent(workflow: Workflow, spec: JobSpec) -> Iterator[None]:
-    """Say in the hint of an UnreachableError that nothing was sent, or that no batch was created, if that is certain."""
+    """Say in the hint of an UnreachableError that nothing was sent, or no batch was created, if that is certain."""
     try:
         yield
     except UnreachableError as exc:

@@ -121,7 +121,7 @@ def name_a_file(name: str) -> str:
     if "{{" in name:
         return "a prompt is given with --prompt"
     if " " in name and " " in (Path(name).suffix or " "):  # words, not the name of a file
-        return "write the prompt to a file, one on each line, and name that file; - is standard input"
+        return "write the prompt to a file, and name that file; - is standard input"
     return "name a file, or - for standard input"
 
 

@@ -196,7 +196,7 @@ def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
     """What a cancelled batch has finished is paid for, and comes home with exit 5 if something is missing."""
     write("in.jsonl", [request(f"r{n}", RUNS_ON + ";rows=absent;late=-99") for n in range(4)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    invoke("cancel", "1").succeeded()
+    assert invoke("cancel", "1").succeeded().err.endswith(("hint: obatch wait 1\n", "hint: obatch download 1\n"))
     assert invoke("wait", "1").code == 5
     invoke("download", "-o", "out.jsonl", "--missing", "rest.jsonl").failed(5, "job 1 cancelled: 2 of 4", "out.jsonl")
     assert ids("out.jsonl") == ["r0", "r1"]
