@@ -102,7 +102,7 @@ def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
     assert not faulty.requests
 
 
-def test_one_is_one() -> None:
+def test_numbers_agree_with_their_nouns() -> None:
     """Numbers have the noun and the verb that fit them, in the one place that words them."""
     assert [count_text(n, "batch") for n in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
     assert [count_text(n, "row", "was") for n in (1, 2)] == ["1 row was", "2 rows were"]

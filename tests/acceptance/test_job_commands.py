@@ -81,7 +81,7 @@ def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_name_is_given_once(faulty: FaultServer) -> None:
+def test_a_second_job_with_the_same_name_is_refused(faulty: FaultServer) -> None:
     """A second job of the same name is refused before anything is sent."""
     submit("one")
     write("other.jsonl", [request("b")])
@@ -131,7 +131,7 @@ def test_commands_compose_in_a_shell(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_wait_takes_many_jobs_and_tells_the_worst(faulty: FaultServer) -> None:
+def test_wait_for_several_jobs_exits_with_the_worst_code(faulty: FaultServer) -> None:
     """`wait` on several jobs reports each and exits with 5 if one of them is not a full success."""
     submit("one")
     submit("two", "fault:end=failed")
@@ -155,7 +155,7 @@ def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_status_tells_and_judges(faulty: FaultServer) -> None:
+def test_the_exit_codes_of_status(faulty: FaultServer) -> None:
     """`status` exits with 0 whatever it tells; --exit-code judges; --offline asks nobody."""
     submit("one", "fault:rows=mixed,inline")
     before = len(faulty.requests)
@@ -238,7 +238,7 @@ def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     invoke("download", "--raw", "files").failed(1, "already exists", "--force")
 
 
-def test_a_batch_of_the_plain_client_is_taken_in(real: LocalServer) -> None:
+def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
     """A batch that the openai client made becomes a job by its id, and its results come in input order."""
     client = OpenAI(base_url=real.base_url, api_key=real.token)
     path = write("in.jsonl", [request("slow", text="!sleep=0.5 a"), request("fast", text="b")])

@@ -160,7 +160,7 @@ def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_another_form_at_the_same_name_is_told_and_counted_as_it_is(faulty: FaultServer) -> None:
+def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer) -> None:
     """Rows are not taken for the provider's lines: these are written and counted. A file that was cut is left alone."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=cut,absent") for n in range(6)])
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
