@@ -370,11 +370,7 @@ class Workflow:
             self.reporter.progress("upload", done, part.length)
 
         with job_folder.opened(job, part, report) as content:
-            try:
-                file = api.upload(content, marks_of(job, part).filename(token))
-            except UnreachableError as exc:
-                exc.sent = exc.sent or content.tell() > 0  # an earlier try may have sent a part of it
-                raise
+            file = api.upload(content, marks_of(job, part).filename(token))
         return self.registry.set_part(part, expect=PartState.UPLOADING, state=PartState.UPLOADED, file_id=file.id)
 
     def _create(self, api: BatchApi, job: JobRecord, part: PartRecord) -> tuple[PartRecord, BatchInfo]:

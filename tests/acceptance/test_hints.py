@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.command import inside, request, write
+from support.servers import wait_until
 
 from openai_batch.errors import count_text
 from openai_batch.providers.remedies import remedy
@@ -141,10 +143,18 @@ def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) 
     assert len(faulty.batches) == 1
 
 
-@pytest.mark.parametrize("fault", ["upload=reset:100", "upload=reset:100+reset:100+deaf"])
-def test_a_part_of_an_upload_is_something(faulty: FaultServer, fault: str) -> None:
-    """After a lost connection during the upload, it is only said that there is no batch."""
-    told = inside(*submit(fault + "+reset:100" * 9)).err
+@pytest.mark.parametrize("last", ["lost", "refused"])
+def test_a_part_of_an_upload_is_something(faulty: FaultServer, last: str) -> None:
+    """After a lost connection during the upload, it is only said that there is no batch, whatever the last try met."""
+
+    def refuse() -> None:
+        wait_until(lambda: faulty.uploads, "the first try")
+        faulty.deafen()
+
+    if last == "refused":
+        threading.Thread(target=refuse).start()
+    told = inside(*submit("upload=reset:100*9")).err
+    assert ("connection refused" in told) == (last == "refused")
     assert "hint: no batch was created; " in told
     assert "nothing was sent" not in told
     assert not faulty.batches
