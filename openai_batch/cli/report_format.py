@@ -49,12 +49,11 @@ def histograms(statistics: Statistics) -> list[tuple[str, str]]:
     ]
 
 
-def _range(start: float, end: float, most: float, text: Callable[[float], str] | None) -> str:
+def _range(start: float, end: float, text: Callable[[float], str] | None) -> str:
     """Return where a bar begins and ends; of whole numbers (no `text`), the first and the last one in it."""
     if text is not None:
         return f"{text(start)} - {text(end)}"
-    last = end if end == most else end - 1
-    return f"{start:,.0f}" if start == last else f"{start:,.0f} - {last:,.0f}"
+    return f"{start:,.0f}" if end - start == 1 else f"{start:,.0f} - {end - 1:,.0f}"
 
 
 def _histogram(
@@ -66,7 +65,9 @@ def _histogram(
         return
     mark = "█" if sys.stdout.encoding.lower().startswith("utf") else "#"
     longest = max(count for _, _, count in bars)
-    ranges = [_range(start, end, numbers.most, text) for start, end, _ in bars]
+    ranges = [_range(start, end, text) for start, end, _ in bars]
+    if text is None and bars[-1][1] == numbers.most:  # the last bar includes its end
+        ranges[-1] = _range(bars[-1][0], bars[-1][1] + 1, text)
     width = max(map(len, ranges))
     for place, (_, _, count) in enumerate(bars):
         bar = mark * max(round(_WIDTH * count / longest), count > 0)
