@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .command_line import COMMANDS, RootGroup
-from .help_format import SETTINGS, HelpCommand, HelpGroup
+from .help_format import SETTINGS, HelpCommand, HelpGroup, examples
 from .help_topics import EXIT_CODES
 from .option_groups import with_groups
 from .output import use_colour
@@ -17,7 +17,13 @@ from .output import use_colour
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EPILOG = "Exit codes:\n\n" + "\n\n".join(f"  {code:<11} {text}" for code, text in EXIT_CODES.items())
+EPILOG = "\n\n".join(
+    [
+        examples("obatch run --example -p local", "obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini"),
+        "Exit codes:",
+        *(f"  {code:<11} {text}" for code, text in EXIT_CODES.items()),
+    ]
+)
 
 
 def build_app(words: Sequence[str] = ()) -> typer.Typer:

@@ -120,6 +120,8 @@ def estimate_text(estimate: Estimate) -> str:
 
 def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
     """Yield how the figures of a model were calculated, and what is missing for unknown ones."""
+    from openai_batch.costs.prices import THIS_MACHINE
+
     tokens = each.tokens
     if each.price is None:
         yield (
@@ -127,7 +129,8 @@ def _assumptions(estimate: Estimate, each: ModelEstimate) -> Iterable[str]:
             " with numbers in place of USD"
         )
     elif each.price.is_free:
-        yield f"free, by {each.price.source}"
+        here = each.price.source == THIS_MACHINE
+        yield "free: it runs on this machine" if here else f"free, by {each.price.source}"
         return
     else:
         yield f"batch prices from {each.price.source}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .output import Output
 
 
-def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool) -> None:
-    """Print the jobs and how many bytes were freed, or would be; the total is a message."""
+def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool, removed: bool = False) -> None:
+    """Print the jobs and how many bytes were freed, or would be; the total is a message. Jobs may be `removed` too."""
     records: list[dict[str, Any]] = [
         {"id": each.job.id, "name": each.job.name, "bytes": each.n_bytes, "dry_run": dry_run} for each in freed
     ]
@@ -30,6 +30,8 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool) -> None
     ]
     output.listing(records, columns, lambda record: str(record["id"]), "nothing to remove")
     if freed and not output.quiet:
-        would = "would free" if dry_run else "freed"
-        total = size_text(sum(each.n_bytes for each in freed))
-        errors.note(f"{would} {total} of {count_text(len(freed), 'job')}")
+        jobs, total = count_text(len(freed), "job"), size_text(sum(each.n_bytes for each in freed))
+        if removed:
+            errors.note(f"would remove {jobs}, and free {total}" if dry_run else f"removed {jobs}, and freed {total}")
+        else:
+            errors.note(f"{'would free' if dry_run else 'freed'} {total} of {jobs}")

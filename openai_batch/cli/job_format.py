@@ -13,7 +13,7 @@ from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
 from openai_batch.jobs.receipt import receipt_of, used_tokens
 from openai_batch.providers.batch_info import PHASES, unknown_status
-from openai_batch.report.texts import duration_text, iso_time
+from openai_batch.report.texts import duration_text, iso_time, local_time
 
 from .table import Column
 
@@ -181,8 +181,7 @@ def _moment(seconds: float | None, note: str = "") -> str:
     """Return a time as a terminal shows it: on this machine's clock, and how long ago that is."""
     if seconds is None:
         return ""
-    local = datetime.fromtimestamp(seconds, UTC).astimezone()
-    return f"{local:%d %b %H:%M:%S} ({time_ago(iso_time(seconds))}{note})"
+    return f"{local_time(seconds)} ({time_ago(iso_time(seconds))}{note})"
 
 
 def _state(part: PartRecord) -> str:
@@ -235,6 +234,7 @@ def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]
         ("max cost", "" if job.max_cost is None else f"${job.max_cost}"),
         ("input", record["input"] or ""),
         ("output", job.output_path or ""),
+        ("planned output", "" if job.output_path else str(job.output_form.get("output") or "")),
     ]
     if job.unknown_status:
         lines.insert(2, ("note", unknown_status(job.unknown_status)))

@@ -41,7 +41,7 @@ ProviderOpt = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print only ids.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what scripts need, such as ids.")]
 DryRunOpt = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.", rich_help_panel=MAIN)
 ]

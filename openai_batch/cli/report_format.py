@@ -23,7 +23,7 @@ _CAUSES = 20
 
 def report_lines(report: Report, *, terminal: bool) -> list[tuple[str, str]]:
     """Return the lines of a report, as labels and texts; on a terminal with histograms."""
-    lines = report.lines()
+    lines = report.lines(local=terminal)
     if terminal:
         lines += histograms(report.statistics)
         lines += _histogram("answered after", report.statistics.answered_after, duration_text)
@@ -49,8 +49,15 @@ def histograms(statistics: Statistics) -> list[tuple[str, str]]:
     ]
 
 
+def _range(start: float, end: float, text: Callable[[float], str] | None) -> str:
+    """Return where a bar begins and ends; of whole numbers (no `text`), the first and the last one in it."""
+    if text is not None:
+        return f"{text(start)} - {text(end)}"
+    return f"{start:,.0f}" if end - start == 1 else f"{start:,.0f} - {end - 1:,.0f}"
+
+
 def _histogram(
-    label: str, numbers: Distribution, text: Callable[[float], str] = "{:,.0f}".format
+    label: str, numbers: Distribution, text: Callable[[float], str] | None = None
 ) -> Iterator[tuple[str, str]]:
     """Yield a line for each bar; the label is next to the first one."""
     bars = numbers.bars(_BARS)
@@ -58,7 +65,9 @@ def _histogram(
         return
     mark = "█" if sys.stdout.encoding.lower().startswith("utf") else "#"
     longest = max(count for _, _, count in bars)
-    ranges = [f"{text(start)} - {text(end)}" for start, end, _ in bars]
+    ranges = [_range(start, end, text) for start, end, _ in bars]
+    if text is None and bars[-1][1] == numbers.most:  # the last bar includes its end
+        ranges[-1] = _range(bars[-1][0], bars[-1][1] + 1, text)
     width = max(map(len, ranges))
     for place, (_, _, count) in enumerate(bars):
         bar = mark * max(round(_WIDTH * count / longest), count > 0)

@@ -6,15 +6,15 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import ConfigError
-
 from .live import make_reporter
 from .signals import stopped_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from openai_batch.errors import BatchError
     from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
     from .progress import CommandReporter
@@ -35,15 +35,17 @@ class CommandSession:
         """Remember the job that the command works on."""
         self.job = job
 
-    def find(self, reference: str | None, provider: str | None = None, *, use: bool = True) -> JobRecord:
+    def find(
+        self, reference: str | None, provider: str | None = None, *, use: bool = True, ask: bool = True
+    ) -> JobRecord:
         """Return the job with this number, name or batch id; None is the one used last, which a message names.
 
-        A batch without a known job is added as a job. With `use` the job is now the one used last. Raises
-        NotFoundError.
+        With `ask`, a batch without a known job is looked for, and added as a job. With `use` the job is now the one
+        used last. Raises NotFoundError, also if the job is not at `provider`.
         """
-        from openai_batch.jobs.recover import find_job
+        from openai_batch.jobs.recover import find_job, known_job
 
-        job = find_job(self.workflow, reference, provider)
+        job = (find_job if ask else known_job)(self.workflow, reference, provider)
         if reference is None:
             named = f" ({job.name})" if job.name else ""
             self.reporter.note(f"job {job.id}{named}, the one used last")
@@ -53,10 +55,10 @@ class CommandSession:
         return job
 
     def find_all(
-        self, references: Sequence[str] | None, provider: str | None = None, *, use: bool = True
+        self, references: Sequence[str] | None, provider: str | None = None, *, use: bool = True, ask: bool = True
     ) -> list[JobRecord]:
         """Return the jobs with these numbers, names or batch ids; the one used last if none is named."""
-        return [self.find(reference, provider, use=use) for reference in (references or (None,))]
+        return [self.find(reference, provider, use=use, ask=ask) for reference in (references or (None,))]
 
     def ended(self, reference: str | None, provider: str | None = None) -> JobRecord:
         """Find a job and ask its provider whether it has ended. Raises BatchError if it still runs."""
@@ -74,47 +76,53 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
         return registry.durations(job)
 
     reporter = make_reporter(durations, quiet=quiet)
-    if busy:
-        reporter.busy("starting")  # before the slow imports
+    with contextlib.closing(reporter):
+        if busy:
+            reporter.busy("starting")  # before the slow imports
 
-    from openai_batch.files.paths import network_filesystem
-    from openai_batch.jobs.store.registry import Registry
-    from openai_batch.jobs.workflow import Workflow
+        from openai_batch.files.paths import network_filesystem
+        from openai_batch.jobs.store.registry import Registry
+        from openai_batch.jobs.workflow import Workflow
 
-    hide_known_keys()
-    registry = Registry()
-    if (kind := network_filesystem(registry.path)) is not None:
-        reporter.warn(
-            f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"
-        )
-    workflow = Workflow(registry, reporter)
-    current = CommandSession(workflow, reporter)
-    try:
-        yield current
-    except KeyboardInterrupt as exc:
-        reporter.close()
-        job = current.job
-        if job is None:
-            raise stopped_error(exc, "interrupted", "run the same command again to continue") from None
-        job = registry.job(job.id)
-        if job.not_sent:
-            hint = "run the same command again to send it"
-            raise stopped_error(exc, f"interrupted; job {job.id} was not sent", hint) from None
-        if any(part.direct and part.unsent for part in job.parts):
-            message = f"interrupted; the rest of job {job.id} is sent when it goes on"
-            raise stopped_error(exc, message, f"obatch wait {job.id}") from None
+        hide_known_keys()
+        registry = Registry()
+        if (kind := network_filesystem(registry.path)) is not None:
+            reporter.warn(
+                f"{registry.path} is on a network file system ({kind}), where locks may fail; set OBATCH_STATE_DIR"
+            )
+        workflow = Workflow(registry, reporter)
+        current = CommandSession(workflow, reporter)
+        try:
+            yield current
+        except KeyboardInterrupt as exc:
+            reporter.close()
+            raise _interrupted(exc, registry, current.job) from None
+        finally:
+            reporter.close()
+            workflow.close()
+
+
+def _interrupted(exc: KeyboardInterrupt, registry: Registry, job: JobRecord | None) -> BatchError:
+    """Return the error of an interrupted command: what keeps running, and how to continue."""
+    if job is None:
+        return stopped_error(exc, "interrupted", "run the same command again to continue")
+    job = registry.job(job.id)
+    if job.not_sent:
+        return stopped_error(exc, f"interrupted; job {job.id} was not sent", "run the same command again to send it")
+    if any(part.direct and part.unsent for part in job.parts):
+        message = f"interrupted; the rest of job {job.id} is sent when it goes on"
+    else:
         message = f"interrupted; job {job.id} was not cancelled: it keeps running"
-        raise stopped_error(exc, message, f"obatch wait {job.id}") from None
-    finally:
-        reporter.close()
-        workflow.close()
+    return stopped_error(exc, message, f"obatch wait {job.id}")
 
 
 def hide_known_keys() -> None:
-    """Hide the keys in the environment in everything that is shown: result files may repeat them."""
+    """Hide the keys in the environment in everything that is shown: result files may repeat them.
+
+    Raises ConfigError if the configuration file, which names their variables, is invalid.
+    """
     from openai_batch.providers.keys import hide_keys
     from openai_batch.providers.lookup import providers_in_use
 
-    with contextlib.suppress(ConfigError):
-        for profile in providers_in_use():
-            hide_keys(profile.api_key, profile.api_key_env_var, profile.headers)
+    for profile in providers_in_use():
+        hide_keys(profile.api_key, profile.api_key_env_var, profile.headers)

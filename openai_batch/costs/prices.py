@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MILLION = 1_000_000
 
+THIS_MACHINE = "this machine"
+"""The source of the price of what runs here."""
+
 _SNAPSHOT = re.compile(r"-(\d{4}-?\d{2}-?\d{2}|\d{4})")
 """What a provider appends to the name of a model in its answers: the date of the version."""
 
@@ -92,8 +95,8 @@ def find_price(
     if provider.is_local:
         urls = [upstream.url for upstream in LocalSettings.from_mapping(local_table()).upstreams]
         free = all(is_loopback(urlsplit(url).hostname) for url in urls)
-        return Price(Decimal(0), Decimal(0), Decimal(0), "this machine") if free else None
-    if provider.base_url is None or is_loopback(urlsplit(provider.base_url).hostname):
+        return Price(Decimal(0), Decimal(0), Decimal(0), THIS_MACHINE) if free else None
+    if provider.shards is not None or provider.base_url is None or is_loopback(urlsplit(provider.base_url).hostname):
         return None
     return _of_package(provider if batch else replace(provider, batch_discount=0.0), model, longest, at)
 

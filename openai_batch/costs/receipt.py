@@ -7,7 +7,7 @@ from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations of Mo
 from typing import TYPE_CHECKING, Any
 
 from .estimate import total
-from .prices import find_price
+from .prices import THIS_MACHINE, find_price
 from .usd import number, usd
 
 if TYPE_CHECKING:
@@ -105,9 +105,12 @@ class Receipt:
         """A text such as `$0.0042, prices by genai-prices 0.2.3`."""
         if self.amount is None:
             return f"unknown: the price or the tokens are unknown for {', '.join(self.unpriced)}"
+        more = "" if self.whole else "; more results are to come"
+        if self.sources == [THIS_MACHINE]:
+            return f"nothing: it ran on this machine{more}"
         saved = f", {usd(self.saved)} saved" if self.saved else ""
         by = f", prices by {', '.join(self.sources)}" if self.sources else ""
-        return usd(self.amount) + saved + by + ("" if self.whole else "; more results are to come")
+        return usd(self.amount) + saved + by + more
 
     def record(self) -> dict[str, Any]:
         """Return its JSON record, in USD; null for what is not known."""

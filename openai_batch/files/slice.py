@@ -40,6 +40,11 @@ class FileSlice(io.BufferedIOBase):
         """The hash, in hexadecimal digits, after the whole slice was read in order; None before."""
         return self._hash.hexdigest() if self._hashed == self._length else None
 
+    @property
+    def was_read(self) -> bool:
+        """Whether any of it was read, also if it starts again from the beginning."""
+        return self._hashed > 0
+
     def __len__(self) -> int:
         """Return the length in bytes."""
         return self._length

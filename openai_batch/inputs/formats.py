@@ -204,7 +204,7 @@ class Inputs:
 def kind_of(source: Source) -> str:
     """Return what a file is: one of FORMATS, or REQUESTS.
 
-    Raises UsageError for a table in a file whose name says that it has prompts.
+    Raises UsageError for a table in a file whose name says that it has prompts, InputError for a binary file.
     """
     with source.path.open("rb") as handle:
         head = handle.read(SNIFF)
@@ -228,10 +228,13 @@ def kind_of(source: Source) -> str:
         return found or "txt"
     known = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     if known == "jsonl" and head.strip() and not _OBJECT_OR_ARRAY.search(head) and other_kind(head) is None:
-        raise UsageError(
-            f"{source.name} has no JSON objects", hint=f"say what it is: --format {_table_like(head) or 'txt'}"
-        )
-    return known or _table_like(head) or "txt"
+        form = _table_like(head) or "txt"
+        what = "prompts" if form == "txt" else "a table"
+        raise UsageError(f"{source.name} has no JSON objects", hint=f"if it has {what}, add --format {form}")
+    found = known or _table_like(head)
+    if found is None and b"\0" in head and other_kind(head) is None:
+        raise InputError(f"{source.name}: it is not text", hint="name a file of prompts, a table, or a batch file")
+    return found or "txt"
 
 
 class _Request(msgspec.Struct):

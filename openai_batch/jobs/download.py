@@ -13,6 +13,7 @@ from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
 from .collect import Collected, collect
+from .output_file import own_file
 from .provider_files import all_kept
 from .store.job_folder import judge_of
 
@@ -41,6 +42,8 @@ def download(
     """
     tally = None if force or export is not None else _written_before(job, target)
     if tally is None or (not tally.complete and all_kept(job)):
+        if not force and own_file(workflow, target, job):
+            workflow.reporter.note(f"job {job.id} was downloaded before; {target} is written again")
         return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
     workflow.reporter.note(f"job {job.id} was downloaded before")
     if missing is not None and not tally.complete:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
 from openai_batch.files.atomic import as_file
-from openai_batch.providers.lookup import askable_providers
+from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.from_python import open_input
 
@@ -223,7 +223,8 @@ class Jobs:
             job = jobs.get("nightly")
 
         A batch that is in no job becomes a new job: it is looked for at `provider`, or, if the id begins with `batch`,
-        at every provider whose key is set. Raises NotFoundError if there is no such job or batch.
+        at every provider whose key is set. Raises NotFoundError if there is no such job or batch, or if it is at
+        another provider.
         """
         from .recover import find_job
 
@@ -256,9 +257,12 @@ class Jobs:
 
             running = [job for job in jobs.list() if not job.ended]
 
-        With `provider`, those of this one. No provider is asked.
+        With `provider`, those of this one. No provider is asked. Raises UnknownProviderError if there is no provider of
+        that name, and no job of it.
         """
         check_arguments(locals())
         name = provider.name if isinstance(provider, Provider) else provider
         with self._session.work() as workflow:
+            if isinstance(provider, str) and not workflow.registry.count(name):
+                get_provider_by_name(provider)
             return [Job(self._session, row) for row in workflow.registry.jobs(limit, name)]

@@ -65,6 +65,12 @@ def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earli
     return Existing.MAYBE_OURS if planned_here else Existing.FOREIGN
 
 
+def own_file(workflow: Workflow, target: Path, job: JobRecord) -> bool:
+    """Return whether `target` has the results of this job, as they were written."""
+    known = workflow.registry.at_output(str(target.absolute())).get(job.id)
+    return known is not None and target.is_file() and known == stamp(target)
+
+
 def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
     """Raise UsageError if the name of a file to write has the ending of another format."""
     ending = target.suffix.lower()

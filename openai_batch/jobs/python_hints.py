@@ -28,6 +28,8 @@ _REPLACED = (
     (r"`obatch run` with the input again and", r"the same call with"),
     (r", or choose another name with -o", r", or choose another name"),
     (r"with -p\b", r"with provider="),
+    (r", or - for standard input", ""),
+    (r"write the prompt to a file, .*; - is standard input", "give prompts to openai_batch.map, in a list"),
     (r"another --(?P<name>\w+)", r"another \g<name>"),
     (r"--prompt (?P<text>\"[^\"]*\")", r"prompt=\g<text>"),
     (r"--image\b", "images="),

@@ -274,10 +274,12 @@ def find_job(workflow: Workflow, reference: str | None, provider: str | Provider
     """Return a job by its number, its name or a batch id; the one used last for None.
 
     An unknown batch becomes a job: it is looked for at `provider`, or, if the id begins with `batch`, at every
-    provider whose key is set. Raises NotFoundError.
+    provider whose key is set. Raises NotFoundError, also if the job is at another provider than `provider`.
     """
     try:
-        return workflow.registry.find(reference)
+        return known_job(workflow, reference, provider)
+    except _ElsewhereError:
+        raise
     except NotFoundError:
         if reference is None or not (provider or reference.startswith("batch")):
             raise
@@ -285,6 +287,31 @@ def find_job(workflow: Workflow, reference: str | None, provider: str | Provider
         job = adopt(workflow, reference, get_provider_by_name(provider) if isinstance(provider, str) else provider)
     workflow.reporter.note(f"batch {reference} is now job {job.id}")
     return job
+
+
+class _ElsewhereError(NotFoundError):
+    """The job is at another provider than the one that was named."""
+
+
+def known_job(workflow: Workflow, reference: str | None, provider: str | Provider | None = None) -> JobRecord:
+    """Return a job as `find_job` does, but ask no provider. Raises NotFoundError."""
+    job = workflow.registry.find(reference)
+    if provider is None or _is_at(workflow, job, provider):
+        return job
+    for other in workflow.registry.by_batch(reference) if reference in job.batch_ids else ():
+        if _is_at(workflow, other, provider):  # two providers may give two batches the same id
+            return other
+    if reference in job.batch_ids:
+        raise NotFoundError(f"no batch {reference} of {provider} is known here", hint="`obatch ls` shows the jobs")
+    raise _ElsewhereError(f"job {job.id} is at {job.provider}, not at {provider}", hint="leave out the provider")
+
+
+def _is_at(workflow: Workflow, job: JobRecord, provider: str | Provider) -> bool:
+    """Return whether a job is at a provider, by its name or its account. Raises UnknownProviderError."""
+    if str(provider if isinstance(provider, str) else provider.name) == job.provider:
+        return True
+    profile = get_provider_by_name(provider) if isinstance(provider, str) else provider
+    return workflow.account(profile) == job.account
 
 
 def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -> JobRecord:

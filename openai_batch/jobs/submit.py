@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, UnreachableError
 from openai_batch.providers.create_once import new_token
 
 from .budget import check_submission
@@ -18,11 +18,11 @@ from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
-from .store.records import JobRecord, PartRecord, PartState
+from .store.records import UNSENT, JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
     from pathlib import Path
 
@@ -123,15 +123,16 @@ def submit(
             batch = not options.full_price
             check_submission(workflow, planned, known, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
         try:
-            job, new = start(
-                workflow,
-                planned,
-                again=options.again,
-                resubmit_uncertain=options.resubmit_uncertain,
-                check_remote=options.check_remote,
-                output_form=options.output_form,
-                max_cost=options.max_cost,
-            )
+            with _saying_what_was_sent(workflow, planned):
+                job, new = start(
+                    workflow,
+                    planned,
+                    again=options.again,
+                    resubmit_uncertain=options.resubmit_uncertain,
+                    check_remote=options.check_remote,
+                    output_form=options.output_form,
+                    max_cost=options.max_cost,
+                )
         except OvertakenError:
             continue  # another process has just started a job of this input: plan again, with its rows
         return Submitted(_named(workflow, job, spec), new, planned)
@@ -185,6 +186,22 @@ def start(
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+
+
+@contextlib.contextmanager
+def _saying_what_was_sent(workflow: Workflow, spec: JobSpec) -> Iterator[None]:
+    """Say in the hint of an UnreachableError that nothing was sent, or no batch was created, if that is certain."""
+    try:
+        yield
+    except UnreachableError as exc:
+        job = started_before(workflow, spec)
+        parts = [] if job is None else job.parts
+        if all(part.state in UNSENT for part in parts):
+            begun = [part for part in parts if part.state != PartState.PLANNED]
+            uploading = len(begun) == 1 and begun[0].state == PartState.UPLOADING
+            nothing = not begun or (uploading and not exc.sent)
+            exc.hint = f"{'nothing was sent' if nothing else 'no batch was created'}; {exc.hint}"
+        raise
 
 
 def planned_parts(spec: JobSpec) -> list[PartRecord]:

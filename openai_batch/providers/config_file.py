@@ -24,6 +24,8 @@ MAX_BYTES = 64 * 1024
 MAX_DOTS = 1000
 """Most dots in one line of the file."""
 
+_FIX = "fix the file; `obatch config edit` opens it"
+
 _TOP_KEYS = ("provider", "notify", "providers")
 
 _CLIENT_KEYS = frozenset({"chat_model", "embedding_model", "prices", "batch_discount"})
@@ -100,12 +102,12 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     """Parse `text`, the TOML of the file at `path`. Raises ConfigError, which names the line, if it is not valid."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:  # the time for a key grows with the square of its parts
-            raise ConfigError(f"{path}: line {number} has more than {MAX_DOTS:,} dots", hint=f"fix {path}")
+            raise ConfigError(f"{path}: line {number} has more than {MAX_DOTS:,} dots", hint=_FIX)
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
         windows_path = re.search(r'"[A-Za-z]:\\', text)
-        hint = r"write paths in single quotes: 'C:\data'" if windows_path else f"fix {path}"
+        hint = r"write paths in single quotes: 'C:\data'" if windows_path else _FIX
         raise ConfigError(f"{path}: not valid TOML: {exc}", hint=hint) from exc
 
 

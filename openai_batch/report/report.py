@@ -12,7 +12,7 @@ from openai_batch.results.statistics import Statistics
 from openai_batch.results.tally import OUTCOME_WORDS, Tally
 
 from .page import page
-from .texts import UNKNOWN, duration_text, durations_text, iso_time, numbers_text
+from .texts import UNKNOWN, duration_text, durations_text, iso_time, local_time, numbers_text
 
 if TYPE_CHECKING:
     import os
@@ -123,14 +123,14 @@ class Report:
         """Its heading."""
         return f"Job {self.job}" + (f" ({self.name})" if self.name else "")
 
-    def lines(self) -> list[tuple[str, str]]:
+    def lines(self, *, local: bool = False) -> list[tuple[str, str]]:
         """Return a summary in a few lines, as labels and texts.
 
             for label, text in job.report().lines(): ...
 
-        They are those of `obatch report`.
+        They are those of `obatch report`. Times are in UTC, as ISO 8601. With `local` they are on this machine's clock,
+        and those that are not known are left out.
         """
-        took = UNKNOWN if self.seconds is None else duration_text(self.seconds)
         models = self.model or ", ".join(name for name, _ in self.statistics.models.most_common(3)) or UNKNOWN
         return [
             ("job", f"{self.job}" + (f" ({self.name})" if self.name else "")),
@@ -141,11 +141,21 @@ class Report:
             *tally_lines(self.tally),
             *statistics_lines(self.statistics),
             ("cost", UNKNOWN if self.receipt is None else self.receipt.text),
-            ("answered after", durations_text(self.statistics.answered_after)),
-            ("sent", iso_time(self.sent_at) or UNKNOWN),
-            ("ended", iso_time(self.ended_at) or UNKNOWN),
-            ("took", took + (f" in {count_text(len(self.parts), 'part')}" if len(self.parts) > 1 else "")),
+            *self._times(local=local),
         ]
+
+    def _times(self, *, local: bool) -> list[tuple[str, str]]:
+        def text(seconds: float | None) -> str:
+            return UNKNOWN if seconds is None else local_time(seconds) if local else str(iso_time(seconds))
+
+        parts = f" in {count_text(len(self.parts), 'part')}" if len(self.parts) > 1 else ""
+        lines = [
+            ("answered after", durations_text(self.statistics.answered_after)),
+            ("sent", text(self.sent_at)),
+            ("ended", text(self.ended_at)),
+            ("took", UNKNOWN if self.seconds is None else duration_text(self.seconds) + parts),
+        ]
+        return [line for line in lines if not local or line[1] != UNKNOWN]
 
     def record(self) -> dict[str, Any]:
         """Return its JSON record, without the rows.

@@ -27,6 +27,11 @@ def iso_time(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+def local_time(seconds: float) -> str:
+    """Return Unix seconds on this machine's clock, as people read it, such as `26 Nov 12:00:00`."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%d %b %H:%M:%S}"
+
+
 def numbers_text(numbers: Distribution, *, total: bool = True) -> str:
     """Return a distribution of whole numbers in a few words."""
     if not numbers.count:

@@ -40,7 +40,9 @@ def open_input(given: JobInput, folder: Path) -> Source:
     if isinstance(given, AsyncIterable):
         raise InputError("the input is an async iterable; nothing was sent", hint="give it to submit_async")
     if not isinstance(given, str | os.PathLike | Iterable) or hasattr(given, "columns"):
-        raise InputError(f"the input is a {type(given).__name__}; nothing was sent", hint=f"give requests; {_TEXTS}")
+        raise InputError(
+            f"the input is of the type {type(given).__name__}; nothing was sent", hint=f"give requests; {_TEXTS}"
+        )
     items = iter([given] if isinstance(given, str | os.PathLike) else given)
     first = next(items, None)
     if first is None:

@@ -118,7 +118,11 @@ def _hint_for(name: str, path: Path) -> str:
 
 def name_a_file(name: str) -> str:
     """Return what to do about a name that is no file; a template in its place needs an option."""
-    return "a prompt is given with --prompt" if "{{" in name else "name a file, or - for standard input"
+    if "{{" in name:
+        return "a prompt is given with --prompt"
+    if " " in name and " " in (Path(name).suffix or " "):  # words, not the name of a file
+        return "write the prompt to a file, and name that file; - is standard input"
+    return "name a file, or - for standard input"
 
 
 def looks_like_requests(source: Source) -> bool:

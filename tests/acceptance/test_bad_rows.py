@@ -89,7 +89,7 @@ def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
     assert prompts(found) == ['a\r\nb "c"', long, "last"]
 
 
-def test_semicolons_are_seen() -> None:
+def test_a_semicolon_separated_table_is_recognised() -> None:
     """A header without a comma and with semicolons is what some spreadsheets write."""
     Path("t.csv").write_text('id;text\n1;"a;b, c"\n', encoding="utf-8")
     assert prompts(requests("t.csv")) == ["a;b, c"]
@@ -108,7 +108,7 @@ def test_a_table_without_rows_is_no_input(name: str) -> None:
     invoke("prepare", name, "-m", "m").failed(3, f"{name}: there is no row", "one row")
 
 
-def test_bytes_are_no_prompt() -> None:
+def test_a_cell_with_bytes_is_refused() -> None:
     """A cell with bytes is refused by its row, not sent as their Python notation."""
     write_table(Path("t.db"), [{"text": "x"}, {"text": b"\xff"}])
     with pytest.raises(InputError, match=r"t\.db:2: the cell contains bytes"):

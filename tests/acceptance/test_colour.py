@@ -49,7 +49,7 @@ def test_a_pipe_is_plain_unless_the_user_asks(words: list[str], env: dict[str, s
     assert bool(COLOUR.search(result.err)) == coloured
 
 
-def test_after_two_dashes_it_is_a_word() -> None:
+def test_no_color_after_two_dashes_is_not_an_option() -> None:
     """`--` ends the options: what follows is the name of a job."""
     assert "--no-color" in invoke("status", "--", "--no-color").failed(6, "--no-color").err
 

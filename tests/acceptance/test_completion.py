@@ -301,7 +301,7 @@ def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_completion_makes_nothing(home: Path) -> None:
+def test_completion_creates_no_files(home: Path) -> None:
     """A TAB before the first job makes no registry."""
     assert invoke("__complete", "jobs", "").succeeded().out == ""
     assert [path.name for path in home.iterdir()] == ["config.toml"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from acceptance.conftest import KEY
-from support.command import invoke, plain, request, see, write
+from support.command import inside, invoke, plain, request, see, write
 
+from openai_batch.cli.completion_scripts import read_commands
 from openai_batch.providers import get_provider_by_name
 
 if TYPE_CHECKING:
@@ -162,3 +163,37 @@ def test_the_local_limits_are_the_clients_too() -> None:
     path.write_text("[providers.local]\nmax_requests = 3\nmax_bytes = 5000\n", encoding="utf-8")
     limits = get_provider_by_name("local").limits
     assert (limits.max_requests, limits.max_bytes) == (3, 5000)
+
+
+ANYWHERE = {"config", "config path", "config edit", "help"}
+"""The commands that do not need a valid configuration."""
+
+ARGUMENTS = {
+    "check": "in.jsonl",
+    "config set": "provider openai",
+    "config unset": "provider",
+    "cost": "in.jsonl",
+    "prepare": "prompts.txt -m m",
+    "providers add": "acme --base-url https://acme.example/v1",
+    "providers rm": "acme",
+    "providers show": "openai",
+    "providers test": "openai",
+    "rm": "1",
+    "run": "in.jsonl -p openai",
+    "sample": "in.jsonl",
+    "stats": "in.jsonl",
+    "submit": "in.jsonl",
+}
+
+
+@pytest.mark.parametrize("words", sorted({each.name for each in read_commands() if each.name} - ANYWHERE))
+def test_a_broken_configuration_stops_every_command(words: str) -> None:
+    """None goes on without what the file may say, such as which keys to hide; the error names the file and the line."""
+    path = config("provider = \n")
+    write("in.jsonl", [request("a")])
+    write("prompts.txt", ["a prompt"])
+    told = inside(*words.split(), *ARGUMENTS.get(words, "").split()).failed(
+        2, f"{path}: not valid TOML", "obatch config edit"
+    )
+    assert "line 1" in told.err
+    assert path.read_text(encoding="utf-8") == "provider = \n"

@@ -160,7 +160,7 @@ def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
     assert second == [text for n, text in enumerate("abcde", 1) if f"line-{n}" not in good]
 
 
-def test_another_question_is_another_order(faulty: FaultServer) -> None:
+def test_another_prompt_sends_every_row(faulty: FaultServer) -> None:
     """With another prompt no row is the same: all are sent, and the old output is not touched without --force."""
     table("a", "b")
     run("--system", "one")
@@ -271,7 +271,7 @@ def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
     assert again.code in (0, 5)
 
 
-def test_dry_run_tells_and_takes_nothing(faulty: FaultServer) -> None:
+def test_a_dry_run_of_a_grown_input_sends_nothing(faulty: FaultServer) -> None:
     """--dry-run says what would be sent; it asks the provider nothing."""
     table("a", "b", "a")
     run()
@@ -323,7 +323,7 @@ def test_a_lost_registry(faulty: FaultServer) -> None:
     assert len(ids("out.jsonl")) == 3
 
 
-def test_two_at_once(faulty: FaultServer) -> None:
+def test_two_identical_runs_of_a_grown_input_make_one_job(faulty: FaultServer) -> None:
     """Two of the same command at the same time make one job of the grown input, and both end well."""
     table("a", "b")
     run()
@@ -336,7 +336,7 @@ def test_two_at_once(faulty: FaultServer) -> None:
     assert len(ids("out.jsonl")) == 5
 
 
-def test_a_pipe_that_runs_is_waited_for(faulty: FaultServer) -> None:
+def test_rows_of_a_pipe_that_are_running_are_waited_for(faulty: FaultServer) -> None:
     """A pipe's rows that are in the air are not sent beside it: where its results go tells that it is the same."""
     words = ("run", "-", "-p", "faulty", "-m", "fault:steps=in_progress", "-o", "out.jsonl")
     assert invoke(*words, "--timeout", "0s", stdin="a\nb\n").code == 124
@@ -344,7 +344,7 @@ def test_a_pipe_that_runs_is_waited_for(faulty: FaultServer) -> None:
     assert sent(faulty) == [["a", "b"], ["c"]]
 
 
-def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
+def test_run_reuses_the_answers_of_submit(faulty: FaultServer) -> None:
     """`submit` keeps what a later `run` of the grown file needs to know."""
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(2)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -353,7 +353,7 @@ def test_what_was_submitted_is_known_to_run(faulty: FaultServer) -> None:
     assert sent(faulty) == [["text 0", "text 1"], ["text 2"]]
 
 
-def test_many_other_questions_between(faulty: FaultServer) -> None:
+def test_an_earlier_job_is_found_behind_many_others(faulty: FaultServer) -> None:
     """The job that has the rows is found behind any number of others of the same input."""
     table("a", "b")
     run()
@@ -376,7 +376,7 @@ def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
     assert sent(faulty) == [["a"], ["b"]]
 
 
-def test_a_foreign_file_is_told_of_before_the_wait(faulty: FaultServer) -> None:
+def test_a_foreign_output_is_refused_before_waiting(faulty: FaultServer) -> None:
     """Where the output is somebody's, the earlier job is neither waited for nor changed."""
     plan = "fault:steps=in_progress,in_progress"
     table("a", "b")
@@ -415,7 +415,7 @@ def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) 
     assert sent(faulty) == [["a", "b"], ["c"]]
 
 
-def test_two_growths_at_once(faulty: FaultServer) -> None:
+def test_two_different_grown_inputs_pay_each_row_once(faulty: FaultServer) -> None:
     """Two different growths of one input at the same time: the second one takes what the first one has sent."""
     table(*(f"row {n}" for n in range(3)))
     run()
@@ -451,7 +451,7 @@ def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
     assert sent(faulty) == [["a", "b", "c"]]
 
 
-def test_a_row_that_went_leaves_the_old_results(faulty: FaultServer) -> None:
+def test_results_with_removed_rows_are_kept(faulty: FaultServer) -> None:
     """Results with more rows than the new ones are kept, also where the rows that went asked what others ask."""
     Path("t.csv").write_text("id,text\n1,a\n2,b\n9,a\n", encoding="utf-8")
     run("--id", "id", output="o.csv")
@@ -495,7 +495,7 @@ def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) 
     assert len(faulty.batches) == 3
 
 
-def test_another_endpoint_between(faulty: FaultServer) -> None:
+def test_a_job_of_another_endpoint_is_ignored(faulty: FaultServer) -> None:
     """A job of the same input for another endpoint, started since, neither answers its rows nor holds it up."""
     table("a", "b")
     run()

@@ -199,7 +199,7 @@ def test_no_arguments_is_help() -> None:
         ("wait --timout 3", "--timeout"),
     ],
 )
-def test_slips_of_the_finger(words: str, suggestion: str) -> None:
+def test_typos_in_commands_and_options(words: str, suggestion: str) -> None:
     """An unknown command or option exits with 2, prints no data, suggests the nearest, and runs nothing."""
     result = invoke(*words.split())
     assert (result.code, result.out) == (2, "")

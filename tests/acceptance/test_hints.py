@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.command import inside, request, write
+from support.servers import wait_until
 
 from openai_batch.errors import count_text
 from openai_batch.providers.remedies import remedy
@@ -102,7 +104,7 @@ def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
     assert not faulty.requests
 
 
-def test_one_is_one() -> None:
+def test_numbers_agree_with_their_nouns() -> None:
     """Numbers have the noun and the verb that fit them, in the one place that words them."""
     assert [count_text(n, "batch") for n in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
     assert [count_text(n, "row", "was") for n in (1, 2)] == ["1 row was", "2 rows were"]
@@ -123,3 +125,46 @@ def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
     passing = "Rate limit reached. You can increase it at https://platform.openai.com/account/billing."
     assert remedy("rate_limit_exceeded", passing) == ""
     assert "top up" in remedy("billing_hard_limit_reached", "Billing hard limit has been reached")
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) -> None:
+    """The hint says that nothing was sent: before the upload, and at an upload without a connection."""
+    words = [command, str(write("in.jsonl", [request("a", "fault:upload=deaf")])), "-p", "faulty"]
+    faulty.deafen()
+    inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
+    inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
+    faulty.hear()
+    told = inside(*words).failed(1, "could not create the batch", "no batch was created; check the network")
+    assert "nothing was sent" not in told.err
+    assert len(faulty.files) == 1
+    faulty.hear()
+    inside(*words).succeeded()
+    assert len(faulty.batches) == 1
+
+
+@pytest.mark.parametrize("last", ["lost", "refused"])
+def test_a_part_of_an_upload_is_something(faulty: FaultServer, last: str) -> None:
+    """After a lost connection during the upload, it is only said that there is no batch, whatever the last try met."""
+
+    def refuse() -> None:
+        wait_until(lambda: faulty.uploads, "the first try")
+        faulty.deafen()
+
+    if last == "refused":
+        threading.Thread(target=refuse).start()
+    told = inside(*submit("upload=reset:100*9")).err
+    assert ("connection refused" in told) == (last == "refused")
+    assert "hint: no batch was created; " in told
+    assert "nothing was sent" not in told
+    assert not faulty.batches
+
+
+def test_what_was_sent_before_is_not_denied(faulty: FaultServer) -> None:
+    """A job that has a batch, or may have one, is not said to have none."""
+    write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    faulty.deafen()
+    told = inside("submit", "in.jsonl", "-p", "faulty", "--check-remote").failed(1, "cannot be reached").err
+    assert "nothing was sent" not in told
+    assert "no batch" not in told

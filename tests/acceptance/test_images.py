@@ -35,7 +35,7 @@ def cells(*values: Any) -> list[dict[str, Any]]:
     return [{"text": "What is it?", "image": value} for value in values]
 
 
-def test_paths_urls_and_nothing() -> None:
+def test_images_from_paths_urls_and_empty_cells() -> None:
     """Files become data URLs, web addresses stay, several columns add up, and an empty cell is no image."""
     Path("in/pics").mkdir(parents=True)
     Path("in/pics/a.png").write_bytes(PNG)

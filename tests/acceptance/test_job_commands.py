@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from openai import OpenAI
-from support.command import environment, ids, invoke, plain, request, see, write
+from support.command import environment, ids, inside, invoke, plain, request, see, write
+
+from openai_batch import Jobs
+from openai_batch.errors import NotFoundError, UnknownProviderError
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -77,7 +81,7 @@ def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_name_is_given_once(faulty: FaultServer) -> None:
+def test_a_second_job_with_the_same_name_is_refused(faulty: FaultServer) -> None:
     """A second job of the same name is refused before anything is sent."""
     submit("one")
     write("other.jsonl", [request("b")])
@@ -127,7 +131,7 @@ def test_commands_compose_in_a_shell(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_wait_takes_many_jobs_and_tells_the_worst(faulty: FaultServer) -> None:
+def test_wait_for_several_jobs_exits_with_the_worst_code(faulty: FaultServer) -> None:
     """`wait` on several jobs reports each and exits with 5 if one of them is not a full success."""
     submit("one")
     submit("two", "fault:end=failed")
@@ -151,7 +155,7 @@ def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_status_tells_and_judges(faulty: FaultServer) -> None:
+def test_the_exit_codes_of_status(faulty: FaultServer) -> None:
     """`status` exits with 0 whatever it tells; --exit-code judges; --offline asks nobody."""
     submit("one", "fault:rows=mixed,inline")
     before = len(faulty.requests)
@@ -192,7 +196,7 @@ def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
     """What a cancelled batch has finished is paid for, and comes home with exit 5 if something is missing."""
     write("in.jsonl", [request(f"r{n}", RUNS_ON + ";rows=absent;late=-99") for n in range(4)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
-    invoke("cancel", "1").succeeded()
+    assert invoke("cancel", "1").succeeded().err.endswith(("hint: obatch wait 1\n", "hint: obatch download 1\n"))
     assert invoke("wait", "1").code == 5
     invoke("download", "-o", "out.jsonl", "--missing", "rest.jsonl").failed(5, "job 1 cancelled: 2 of 4", "out.jsonl")
     assert ids("out.jsonl") == ["r0", "r1"]
@@ -234,7 +238,7 @@ def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     invoke("download", "--raw", "files").failed(1, "already exists", "--force")
 
 
-def test_a_batch_of_the_plain_client_is_taken_in(real: LocalServer) -> None:
+def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
     """A batch that the openai client made becomes a job by its id, and its results come in input order."""
     client = OpenAI(base_url=real.base_url, api_key=real.token)
     path = write("in.jsonl", [request("slow", text="!sleep=0.5 a"), request("fast", text="b")])
@@ -263,3 +267,56 @@ def test_a_person_sees_tables(faulty: FaultServer) -> None:
     assert len(lines) == 2
     assert f"batch     {batch_id}" in plain(see("status").succeeded().out)
     assert faulty.batches
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "status --offline",
+        "wait",
+        "download",
+        "download --dry-run",
+        "results",
+        "report",
+        "retry",
+        "cancel",
+        "cancel --dry-run",
+    ],
+)
+def test_a_job_at_another_provider(faulty: FaultServer, words: str) -> None:
+    """-p is never ignored: a provider that is unknown, or not that of the job, is an error, and nothing is asked."""
+    batch_id = submit("one")
+    invoke("wait").succeeded()
+    asked = len(faulty.requests)
+    command, *options = words.split()
+    inside(command, "1", "-p", "fualty", *options).failed(6, "fualty", "did you mean faulty?")
+    for reference in (["1"], ["one"], []):
+        inside(command, *reference, "-p", "groq", *options).failed(6, "job 1 is at faulty, not at groq", "leave out")
+    assert len(faulty.requests) == asked
+    assert list(faulty.batches) == [batch_id]
+
+
+def test_what_is_looked_at_only_is_not_looked_for(faulty: FaultServer) -> None:
+    """--offline and --dry-run ask no provider for a batch that is not known here, and add no job."""
+    for words in ("status batch_x --offline", "download batch_x --dry-run", "cancel batch_x --dry-run"):
+        inside(*words.split(), "-p", "faulty").failed(6, "no job 'batch_x'")
+    inside("rm", "batch_x").failed(6, "no job 'batch_x'")
+    assert not faulty.requests
+    assert invoke("ls").succeeded().out == ""
+
+
+def test_a_list_of_an_unknown_provider(faulty: FaultServer) -> None:
+    """`ls -p` with a name that is neither in the configuration nor in the list is an error; both kinds are known."""
+    submit("one")
+    inside("ls", "-p", "fualty").failed(6, "fualty", "did you mean faulty?")
+    assert inside("ls", "-p", "groq").succeeded().out == ""
+    Path(os.environ["OBATCH_CONFIG"]).write_text("", encoding="utf-8")
+    assert inside("ls", "-p", "faulty", "-q").succeeded().out == "1\n"
+    assert faulty.batches
+    with Jobs() as jobs:
+        assert len(jobs.list(provider="faulty")) == 1
+        with pytest.raises(UnknownProviderError, match="fualty"):
+            jobs.list(provider="fualty")
+        with pytest.raises(NotFoundError, match="job 1 is at faulty, not at groq"):
+            jobs.get(1, provider="groq")

@@ -112,7 +112,7 @@ def test_a_mixture_of_tables_and_requests_is_refused(folder: Path, names: tuple[
     assert f"obatch prepare {table} -o" in told.value.hint
 
 
-def test_no_room_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
     """Where the files cannot be brought together, the folder that is full is named."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(line("a") + b"\n")

@@ -41,7 +41,7 @@ def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shap
 
 
 @pytest.mark.parametrize("call", ["files", "batches"])
-def test_no_answer_does_not_make_a_batch_that_of_others(
+def test_a_lost_answer_does_not_hide_a_batch_of_ours(
     faulty: FaultServer, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where only the batch itself, or its file, shows the marks, and the provider breaks off, it is asked again."""

@@ -27,7 +27,7 @@ print(done.code, done.err)
 
 
 @pytest.mark.parametrize(("error", "how"), [("", "full"), ("ENOTSUP", "plain"), ("EINVAL", "plain")])
-def test_all_that_is_synced_is_on_the_disk_itself(faulty: FaultServer, error: str, how: str) -> None:
+def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, how: str) -> None:
     """Results and their folder: by F_FULLFSYNC, or by fsync where the file system lacks that.
 
     The results get their name all the same, where the file system lacks hard links.

@@ -40,6 +40,8 @@ def files() -> None:
         ("run prompts.txt -m e --param temperature:0.2", 2, "not KEY=VALUE", "--param temperature=0.2"),
         ("run prompts.txt -model e", 2, "no such option: -model", "did you mean --model?"),
         ("run reviews.csv 'Good? {{ text }}' -m e", 3, "no file matches", "a prompt is given with --prompt"),
+        ("run 'Is this good?' -m e", 3, "Is this good?: no file matches", "write the prompt to a file"),
+        ("run 'Say hello' -m e", 3, "Say hello: No such file", "write the prompt to a file"),
         (
             "run prompts.txt -m e --schema reviews.csv",
             3,

@@ -158,7 +158,7 @@ def test_a_configuration_of_somebody_else_is_refused(home: Path, how: str) -> No
     file.unlink()
 
 
-def test_no_configuration_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dev_null_is_an_empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The empty device is an empty file."""
     monkeypatch.setenv("OBATCH_CONFIG", "/dev/null")
     invoke("providers").succeeded()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.command import invoke, plain, see, write
+from support.command import invoke, plain, request, see, write
 
 from openai_batch import Jobs
 from openai_batch.errors import BatchError, OutputExistsError
@@ -59,6 +60,20 @@ def test_a_terminal_of_80_columns() -> None:
     shown = plain(see("report", "1", columns=80).succeeded().out)
     assert max(map(len, shown.splitlines())) <= 80
     assert "6 succeeded, 1 cut, 1 refused, 2 failed, 1 missing" in shown
+    times = {line.split("  ")[0]: line for line in shown.splitlines()}
+    assert re.search(r" [0-9]{2} [A-Z][a-z]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} *$", times["sent"])
+    assert "answered after" not in times
+
+
+def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
+    """A provider that names no end of its batches: no line says that it is unknown; a pipe has each line."""
+    write("in.jsonl", [request("a")])
+    faulty.also = {"created_at": None, "completed_at": None}
+    invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
+    shown = plain(see("report", "1").succeeded().out)
+    assert "took" not in shown
+    assert "sent" not in shown
+    assert invoke("report", "1").succeeded().fields["took"] == "unknown"
 
 
 @pytest.mark.usefixtures("ended")

@@ -160,7 +160,7 @@ def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_another_form_at_the_same_name_is_told_and_counted_as_it_is(faulty: FaultServer) -> None:
+def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer) -> None:
     """Rows are not taken for the provider's lines: these are written and counted. A file that was cut is left alone."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=cut,absent") for n in range(6)])
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
@@ -320,3 +320,16 @@ def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
     invoke("retry", "--where", "cut").succeeded()
     assert len(faulty.creates) == 2
     assert len(faulty.uploads[1].body.split(b"custom_id")) == 2
+
+
+def test_a_table_that_is_downloaded_again(faulty: FaultServer) -> None:
+    """The second time it is said that the job was downloaded before; a file that was changed is not taken for it."""
+    write("in.jsonl", [request("a")])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").succeeded()
+    before = Path("out.csv").read_bytes()
+    told = inside("download", "1").succeeded()
+    assert "job 1 was downloaded before; " in told.err
+    assert Path("out.csv").read_bytes() == before
+    assert "before" not in inside("download", "1", "-o", "other.csv").succeeded().err
+    assert "before" not in inside("download", "1", "-o", "other.csv", "--force").succeeded().err
+    assert faulty.batches

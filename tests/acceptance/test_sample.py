@@ -105,7 +105,7 @@ def test_a_request_is_sent_once(provider: FakeProvider) -> None:
     assert len(provider.requests) == 1
 
 
-def test_nobody_there(provider: FakeProvider) -> None:
+def test_a_sample_of_an_unreachable_provider(provider: FakeProvider) -> None:
     """A provider that cannot be reached, or refuses the key, is an error and no answer."""
     write("in.jsonl", [request("r0", "priced")])
     provider.fail("POST /chat/completions", 401)

@@ -93,7 +93,7 @@ def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("stage", ["upload", "create"])
-def test_submitting_is_gone_on_with(faulty: FaultServer, stage: str) -> None:
+def test_an_interrupted_submit_is_continued(faulty: FaultServer, stage: str) -> None:
     """Ctrl-C while the provider does not answer an upload or a create: the same command ends with one batch."""
     write("in.jsonl", [request("a", f"fault:{stage}=made.hang")])
     process = start("submit", "in.jsonl", "-p", "faulty")

@@ -238,3 +238,17 @@ def test_the_latest_job_is_the_one_used_last(faulty: FaultServer) -> None:
     assert inside("wait", "-q").succeeded().err == ""
     assert json.loads(Path("job-1.results.jsonl").read_text(encoding="utf-8"))["custom_id"] == "one"
     assert len(faulty.batches) == 2
+
+
+def test_where_results_will_go_is_told(faulty: FaultServer) -> None:
+    """`status` names the output that `run` was given, before it is written and after."""
+    write("in.jsonl", [request("a", "fault:poll=500*99")])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv", "--timeout", "0.1s")
+    told = inside("status", "--offline").succeeded().fields
+    assert told["planned output"] == str(Path("out.csv").absolute())
+    assert "output" not in told
+    faulty.batches["batch_2"].input.plan.faults.clear()
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").succeeded()
+    told = inside("status", "--offline").succeeded().fields
+    assert told["output"] == str(Path("out.csv").absolute())
+    assert "planned output" not in told

@@ -101,7 +101,7 @@ def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
     asyncio.run(main())
 
 
-def test_every_step_has_a_twin(workbench: Workbench) -> None:
+def test_every_method_has_an_async_version(workbench: Workbench) -> None:
     """A program in an event loop submits, looks, cancels, reads and retries without holding the loop up."""
 
     async def main() -> None:
@@ -141,7 +141,7 @@ def test_every_step_has_a_twin(workbench: Workbench) -> None:
     assert workbench.server.strays == []
 
 
-def test_a_provider_of_the_program_is_known_to_twins(workbench: Workbench) -> None:
+def test_async_methods_know_providers_of_the_program(workbench: Workbench) -> None:
     """What one thread was given the others know, whoever was first."""
     provider = Provider(name="mine", base_url=workbench.server.base_url, api_key="sk-canary-of-mine-0123456789")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["workbench"]
 
 
-def test_an_order_that_was_overtaken_is_not_sent(workbench: Workbench) -> None:
+def test_a_submission_that_was_overtaken_is_not_sent(workbench: Workbench) -> None:
     """A plan that does not know of a job of the same input, started since, is refused, and a new one takes its rows."""
     workflow = workbench.workflow()
     first = replace(workbench.spec("m", 3, "one.jsonl"), input_name="the table")

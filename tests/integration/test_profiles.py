@@ -278,7 +278,7 @@ def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
     assert get_provider_by_model("SmolLM2-135M-Instruct").name == "local"
 
 
-def test_base_urls_are_compared_as_places(config: Path) -> None:
+def test_base_urls_are_compared_by_host_and_path(config: Path) -> None:
     """Letter case of the host and slashes at the end make no difference; a lookalike is another place."""
     config.write_text(ACME)
     for url in ("https://api.acme.example/v1", "https://API.acme.example/v1/", "https://api.acme.example/v1//"):
@@ -288,7 +288,7 @@ def test_base_urls_are_compared_as_places(config: Path) -> None:
     assert normal_url("HTTPS://A/b/") == "https://a/b"
 
 
-def test_who_is_not_known_is_told() -> None:
+def test_an_unknown_provider_lists_the_known_ones() -> None:
     """The names that are known stand in the hint; without any clue the user is asked."""
     with pytest.raises(UnknownProviderError) as told:
         get_provider_by_name("nobody")

@@ -62,7 +62,7 @@ def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) ->
     assert flow.registry.job(asked.id).parts == (ended,)
 
 
-def test_what_is_written_is_read(registry: Registry) -> None:
+def test_stored_jobs_are_read_back_unchanged(registry: Registry) -> None:
     """Every field of a job and a part comes back, from this object and from another process's."""
     made, new = registry.add(
         job(name="n", metadata={"a": "é"}, model="m", input_path="/in"), [PartRecord(0, 1, length=9)]
@@ -87,7 +87,7 @@ def test_what_is_written_is_read(registry: Registry) -> None:
         other.close()
 
 
-def test_the_same_order_is_the_same_job(registry: Registry) -> None:
+def test_the_same_identity_is_the_same_job(registry: Registry) -> None:
     """One identity is one job unless another is asked for; then the newest counts."""
     first, _ = registry.add(job(), [PartRecord(0, 1)])
     assert registry.add(job(), [PartRecord(0, 1)]) == (first, False)
@@ -114,7 +114,7 @@ def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
     assert registry.jobs(provider="none") == []
 
 
-def test_a_step_is_taken_once(registry: Registry) -> None:
+def test_a_part_is_moved_on_by_one_process_only(registry: Registry) -> None:
     """A part that another process has moved on is not moved again."""
     made, _ = registry.add(job(), [PartRecord(0, 1, PartState.UPLOADED, file_id="f")])
     part = registry.set_part(made.parts[0], expect=PartState.UPLOADED, state=PartState.CREATING, token="mine")
@@ -214,7 +214,7 @@ def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> 
     assert content in [path.read_bytes() for path in registry.path.parent.iterdir()]
 
 
-def test_hits_anywhere_never_end_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
+def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
     """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
     for n in range(30):
         made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [PartRecord(0, 1)])
@@ -252,7 +252,7 @@ def test_a_file_name_that_is_no_text_is_no_damage(workbench: Workbench) -> None:
     assert [path.name for path in paths.state_dir().iterdir() if "damaged" in path.name] == []
 
 
-def test_our_own_mistake_does_not_move_the_file(registry: Registry) -> None:
+def test_a_value_that_cannot_be_stored_is_not_damage(registry: Registry) -> None:
     """A value that cannot be stored is a bug of the caller, not damage of the file."""
     made, _ = registry.add(job(), [PartRecord(0, 1)])
     for value in (object(), 2**70):

@@ -116,7 +116,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(workbench: Workbench) -> 
     assert (workbench.folder / "other.jsonl").exists()
 
 
-def test_a_job_that_another_process_walks_is_waited_for(workbench: Workbench) -> None:
+def test_a_job_that_another_process_sends_is_waited_for(workbench: Workbench) -> None:
     """While somebody holds a job's lock nothing of it is sent; once the lock is free the job goes on."""
     with pytest.raises(AuthError):
         workbench.submit("fault:upload=401")

@@ -126,7 +126,7 @@ class Walk(RuleBasedStateMachine):
         return Counter(batch.input.data for batch in self.server.batches.values())
 
 
-def test_no_walk_makes_two_batches() -> None:
+def test_random_walks_create_no_second_batch() -> None:
     """Random walks of orders, repeats, lost registries and looks, with the real workflow."""
     run_state_machine_as_test(
         Walk,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.workbench import Workbench
 
 
-def test_the_same_order_again_is_the_same_job(workbench: Workbench) -> None:
+def test_the_same_input_again_is_the_same_job(workbench: Workbench) -> None:
     """Nothing is uploaded or created again, by the same process or a later one; `again` asks for it."""
     spec = workbench.spec("fault:end=completed")
     workflow = workbench.workflow()
@@ -102,7 +102,7 @@ def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench
         ("create=hang", PartState.CREATING),
     ],
 )
-def test_a_killed_submit_is_gone_on_with(workbench: Workbench, plan: str, state: str) -> None:
+def test_a_killed_submit_is_continued(workbench: Workbench, plan: str, state: str) -> None:
     """SIGKILL in the midst of an upload or a create: the next run goes on, looks first, and makes one batch."""
     path = workbench.write(f"fault:{plan}")
     process = workbench.command("submit", str(path), "-p", "faulty")

@@ -144,7 +144,7 @@ def two_jobs(workbench: Workbench) -> tuple[JobRecord, JobRecord]:
     return first, second
 
 
-def test_a_guess_cuts_nothing(workbench: Workbench) -> None:
+def test_a_guessed_limit_splits_no_part(workbench: Workbench) -> None:
     """A refusal without a number, beside a small batch, holds a large part back until that ends, in one piece."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()
@@ -156,7 +156,7 @@ def test_a_guess_cuts_nothing(workbench: Workbench) -> None:
     assert len(workbench.server.creates) == 3
 
 
-def test_a_guess_is_forgotten(workbench: Workbench) -> None:
+def test_a_guessed_limit_is_forgotten(workbench: Workbench) -> None:
     """What others had in the queue when a part was refused does not hold the rest back for ever."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()
@@ -186,7 +186,7 @@ def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(workbench: Work
     assert not workflow.registry.job(first.id).ended
 
 
-def test_found_again_a_refused_batch_is_no_part(workbench: Workbench) -> None:
+def test_recover_leaves_out_refused_batches(workbench: Workbench) -> None:
     """Recovery takes in what ran, not the batches that the full queue had failed."""
     from openai_batch.jobs.recover import recover
 
@@ -200,7 +200,7 @@ def test_found_again_a_refused_batch_is_no_part(workbench: Workbench) -> None:
     assert len(job.parts) == 4
 
 
-def test_a_late_look_does_not_undo_what_another_process_did(workbench: Workbench) -> None:
+def test_a_late_poll_does_not_undo_another_process(workbench: Workbench) -> None:
     """A process that still has the refused batch in hand neither puts the part back again nor marks it as running."""
     workbench.configure(max_requests=50)
     whole = spec(workbench, "m")

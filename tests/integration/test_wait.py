@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         *("404", "408", "409", "made.500", "made.reset", "made.cut"),
     ],
 )
-def test_what_passes_is_waited_out(workbench: Workbench, poll: str) -> None:
+def test_temporary_errors_do_not_end_the_wait(workbench: Workbench, poll: str) -> None:
     """A busy, broken or strange answer in the midst of waiting does not end it, and nothing is sent anew."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
@@ -63,14 +63,14 @@ def test_an_unknown_word_that_lasts_is_named_once(workbench: Workbench, monkeypa
 
 
 @pytest.mark.parametrize("end", ["completed", "failed", "expired", "cancelled"])
-def test_each_end_is_an_end(workbench: Workbench, end: str) -> None:
+def test_each_final_status_ends_the_wait(workbench: Workbench, end: str) -> None:
     """All four terminal statuses end the waiting."""
     job = workbench.workflow().wait(workbench.submit(f"fault:end={end}"), timeout=30)
     assert (job.status, job.ended) == (end, True)
     assert job.ended_at is not None
 
 
-def test_the_time_given_is_kept(workbench: Workbench) -> None:
+def test_a_timeout_ends_the_wait(workbench: Workbench) -> None:
     """When the time is up the job goes on, and the error says how to come back."""
     steps = ",".join(["in_progress"] * 50)
     job = workbench.submit(f"fault:steps={steps}")
@@ -170,7 +170,7 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(workbench: Workbench
     assert job.parts[0].output_file_id
 
 
-def test_what_passes_by_itself() -> None:
+def test_which_errors_are_temporary() -> None:
     """A lost connection and a busy server pass; a refusal does not."""
     assert UnreachableError("gone").passes
     assert all(ApiError("busy", status=status).passes for status in (408, 409, 429, 500, 502, 503, 504))

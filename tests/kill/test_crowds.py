@@ -59,7 +59,7 @@ def test_two_wait_and_two_download(here: World) -> None:
     here.check(ended[0])
 
 
-def test_looked_at_while_it_is_created(here: World) -> None:
+def test_polled_while_it_is_created(here: World) -> None:
     """A process that finds the batch before the one that created it has its answer does not disturb that one."""
     here.configure(create_timeout=4, create_grace=1)
     here.write("fault:create=made.hang")

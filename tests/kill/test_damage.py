@@ -104,7 +104,7 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
     assert len(here.server.batches) == 1
 
 
-def test_a_hit_on_what_tells_one_order_from_another(here: World) -> None:
+def test_damage_to_the_identity_of_a_job(here: World) -> None:
     """Wherever one letter of an order's identity changes, in the table or in its index, the order is not paid again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
@@ -149,7 +149,7 @@ def test_a_hit_on_the_number_of_a_job(here: World) -> None:
             path.unlink()
 
 
-def test_a_hit_on_what_the_registry_says_of_itself(here: World) -> None:
+def test_damage_to_the_schema(here: World) -> None:
     """A column under another name, and a format that no SQLite knows, are damage: told as such, and found again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0

@@ -163,7 +163,7 @@ def test_killed_twice(
 
 
 @pytest.mark.parametrize("name", ["run", "wait", "download"])
-def test_told_to_stop(
+def test_a_signal_stops_a_command(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """A signal at any point ends a command at once, with its number and no traceback; nothing is cancelled."""
@@ -187,7 +187,7 @@ def test_told_to_stop(
 
 
 @pytest.mark.parametrize("number", STOPS)
-def test_told_to_stop_before_there_is_a_job(here: World, number: int) -> None:
+def test_a_signal_before_there_is_a_job(here: World, number: int) -> None:
     """A command that reads its input ends with the number of the signal as well; one that nohup protects goes on."""
     words = [sys.executable, "-m", "openai_batch", "prepare", "-", "-m", "gpt-4o-mini"]
     for protected in (False, True):
@@ -260,7 +260,7 @@ def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygot
         assert len(made.server.batches) == 2
 
 
-def test_killed_while_the_line_breaks(
+def test_killed_while_answers_are_lost(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
 ) -> None:
     """The provider does what it is asked and its answers are lost, and the command is killed at random besides."""

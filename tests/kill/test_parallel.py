@@ -66,7 +66,7 @@ def test_killed_while_parts_are_under_way(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_told_to_stop_while_parts_are_under_way(
+def test_a_signal_while_parts_are_sent(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], number: int
 ) -> None:
     """A signal ends the command soon, with its number and no traceback, and nothing is cancelled."""

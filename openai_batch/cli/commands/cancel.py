@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_batch.cli.job_format import job_record, show_jobs
+from openai_batch.cli.job_format import job_record, next_command, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
@@ -52,7 +52,7 @@ def cancel(
     """
     output = Output(as_json=json, quiet=quiet)
     with session(quiet=quiet, busy=True) as current:
-        found = current.find_all(jobs, provider, use=not dry_run)
+        found = current.find_all(jobs, provider, use=not dry_run, ask=not dry_run)
         current.reporter.close()  # a question or data may follow
         if dry_run:
             plans = [job_record(job) | dict(zip(("would", "because"), _plan(job), strict=True)) for job in found]
@@ -64,8 +64,10 @@ def cancel(
         current.reporter.busy("asking the provider to cancel")
         failed = _cancel_all(current, found, give_up=give_up)
         current.reporter.close()
-        registry = current.workflow.registry
-        show_jobs(output, [registry.job(job.id) for job in found])
+        after = [current.workflow.registry.job(job.id) for job in found]
+        show_jobs(output, after)
+        if len(after) == 1 and after[0].batch_ids and not (json or quiet or failed):
+            errors.hint(next_command(after[0]))
     for error in failed[:-1]:
         errors.warn(str(error))
     if failed:

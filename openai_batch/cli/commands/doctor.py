@@ -74,11 +74,11 @@ def doctor(
         findings += report.findings
         profile = profile_text(name, report.profile) if report.profile else None
         record |= {"provider": name, "profile": profile}
-    elif provider is None:
-        errors.hint("`obatch doctor PROVIDER` also checks a provider")
     show_findings(Output(as_json=json, quiet=quiet), findings, record)
     if (fault := fault_of(findings)) is not None:
         raise fault
+    if record["provider"] is None:
+        errors.hint("`obatch doctor PROVIDER` also checks a provider")
 
 
 def _provider(given: str | None, variable: str | None) -> Provider | None:

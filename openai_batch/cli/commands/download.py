@@ -71,7 +71,7 @@ def download(
     """
     with session(quiet=quiet, busy=True) as current:
         current.workflow.parallel = parallel
-        found = current.workflow.registry.find(job) if dry_run else current.ended(job, provider)
+        found = current.find(job, provider, use=False, ask=False) if dry_run else current.ended(job, provider)
         if raw is not None and dry_run:
             raise UsageError("--dry-run cannot be used with --raw", hint="leave out one of them")
         if raw is not None:

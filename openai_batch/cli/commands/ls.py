@@ -71,6 +71,8 @@ def ls(
     `obatch list` is the same command.
     """
     from openai_batch.jobs.store.registry import Registry
+    from openai_batch.providers.config import load
+    from openai_batch.providers.lookup import get_provider_by_name
 
     output = Output(as_json=json, quiet=quiet)
     screen = output.terminal and not json and not quiet
@@ -78,6 +80,9 @@ def ls(
         raise UsageError("--watch needs a terminal", hint="`obatch wait` prints a line for each change")
     shown = None if everything else last or (SCREEN if screen else None)
     registry = Registry()
+    load()  # an invalid configuration file is an error here too
+    if provider is not None and not registry.count(provider):
+        get_provider_by_name(provider)  # is it known at all?
     wanted = _Wanted(provider, _statuses(status, registry), model, seconds(since))
     if watch:
         _watch(output, wanted, shown)

@@ -35,6 +35,6 @@ def rm(
     if not jobs:
         raise UsageError("name the jobs to remove", hint="`obatch ls` shows them")
     with session(quiet=quiet) as current:
-        found = current.find_all(jobs)
+        found = current.find_all(jobs, use=False, ask=False)
         freed = [remove(current.workflow, job, force=force, dry_run=dry_run) for job in found]
-        show_freed(Output(as_json=json, quiet=quiet), freed, dry_run=dry_run)
+        show_freed(Output(as_json=json, quiet=quiet), freed, dry_run=dry_run, removed=True)

@@ -32,6 +32,7 @@ from openai_batch.cli.options import (
     moment,
     seconds,
 )
+from openai_batch.cli.output import errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
@@ -161,6 +162,9 @@ def run(
             as_json=json,
         )
         conclude(collected, form, strict=strict, as_json=json and target is not None, quiet=quiet)
+        if example and target is None and not quiet:
+            named = f"-p {ended.provider} -m {ended.model}"
+            errors.hint(f"`obatch run prompts.txt {named} -o answers.jsonl` does this with your own prompts")
 
 
 def _make_requests(

@@ -38,7 +38,7 @@ def status(
     from openai_batch.jobs.provider_files import ask_expiry
 
     with session(quiet=quiet or not sys.stderr.isatty(), busy=not offline) as current:
-        found = current.find(job, provider)
+        found = current.find(job, provider, ask=not offline)
         if not offline and not found.ended:
             found = current.workflow.refresh(found)
         if not offline and found.ended:

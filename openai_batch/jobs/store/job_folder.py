@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from openai_batch.errors import InputError
+from openai_batch.errors import InputError, UnreachableError
 from openai_batch.files import paths
 from openai_batch.files.atomic import part_file, publish, sync, sync_folder
 from openai_batch.files.locks import locked
@@ -175,7 +175,11 @@ def opened(job: JobRecord, part: PartRecord, progress: Callable[[int], None]) ->
         if size < part.offset + part.length or (not part.source and size != job.input_bytes):
             raise _changed(job, path)
         content = FileSlice(handle, part.offset, part.length, progress)
-        yield content
+        try:
+            yield content
+        except UnreachableError as exc:
+            exc.sent = exc.sent or content.was_read  # an earlier try may have sent a part of it
+            raise
     if content.sha256 is None or content.sha256 != (part.sha256 or job.input_sha256):
         raise _changed(job, path)
 

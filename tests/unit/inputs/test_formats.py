@@ -246,6 +246,16 @@ def test_an_empty_file_is_empty(name: str) -> None:
         requests(name)
 
 
+def test_a_binary_file_is_one_problem() -> None:
+    """A file that is no text is not read as prompts, with an error for each line; --format has the last word."""
+    Path("picture").write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(InputError, match="picture: it is not text") as caught:
+        requests("picture")
+    assert "name a file of prompts" in caught.value.hint
+    with pytest.raises(InputError, match="not UTF-8"):
+        requests("picture", choice={"format": "txt"})
+
+
 def test_json_lines_that_are_none() -> None:
     """A file of prompts named .jsonl is one problem, not one for each line."""
     Path("t.jsonl").write_text("Tell me\nHi\n", encoding="utf-8")

@@ -106,7 +106,7 @@ def test_what_is_under_way_ends_before_the_error_is_raised() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 9])
-def test_those_that_stop_themselves_are_not_the_error(count: int) -> None:
+def test_the_failure_is_raised_and_not_a_stop(count: int) -> None:
     """The first item stops because the second failed: the second one's error is raised."""
 
     def act(stopped: threading.Event, item: int) -> None:

@@ -30,6 +30,7 @@ from openai_batch.testing import fake_provider
         ("--force replaces it, or choose another name with -o", "force=True replaces it, or choose another name"),
         ('name the endpoint: endpoint="/v1/…"', 'name the endpoint: {"url": "/v1/…", "body": {…}}'),
         ("choose another --name", "choose another name"),
+        ("name a file, or - for standard input", "name a file"),
         ('or say --prompt "{{ … }}"', 'or say prompt="{{ … }}"'),
         ("run the same command again; nothing is paid twice", "run the same call again; nothing is paid twice"),
         ("set OPENAI_API_KEY", "set OPENAI_API_KEY"),

@@ -133,7 +133,7 @@ BAD: list[tuple[bytes, int | None, str, str]] = [
 
 
 @pytest.mark.parametrize("depth", range(600, 1000, 100))
-def test_what_is_nested_beside_the_body_is_no_crash(depth: int) -> None:
+def test_deep_nesting_outside_of_the_body_is_an_error_of_its_line(depth: int) -> None:
     """Of two parsers, one may give up on a line a little before the other does."""
     for levels in range(depth, depth + 100):
         report = check(body(user="user").replace(b"{", b'{"user": ' + b"[" * levels + b"]" * levels + b", ", 1))
