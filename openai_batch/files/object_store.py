@@ -11,9 +11,7 @@ import os
 import re
 import secrets
 import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -44,7 +42,8 @@ _LARGEST_COPY = 5 * 10**9
 """The most bytes that S3 copies in one request."""
 
 _CLIENT = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "300s"}
-_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=90)}
+_RETRIES = 6
+_RETRY_SECONDS = 90
 
 _NO_ETAG = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 """A version that no object has: what may only replace this one is never stored."""
@@ -75,6 +74,11 @@ def is_address(text: str) -> bool:
 def is_stored(text: str) -> bool:
     """Return whether `text` is the address of an object in a store that can be read and written."""
     return _STORE.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """Return an address as it is shown and stored: without what follows `?` on the web, which may be a key."""
+    return address if is_stored(address) else re.sub(r"(?s)[?#].*", "", address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +169,15 @@ class ObjectStore:
                 stored = self._put(key, bytes(target.few), "overwrite" if replace else "create")
             else:
                 target.finish()
-                stored = replace or self._renamed(beside, key)
+                stored = replace or self.copy(where, key)
         except BaseException:
             target.drop()
             raise
+        finally:
+            if where != key and target.few is None:
+                self.delete(where)
         if not stored:
-            raise _exists(self.address(key))
+            raise exists_already(self.address(key))
 
     def upload(self, key: str, path: Path, *, replace: bool) -> ObjectInfo:
         """Store a local file as an object, as `writer` does, and return what the store then knows about it.
@@ -180,7 +187,7 @@ class ObjectStore:
         """
         size = path.stat().st_size
         if not replace and size > _LARGEST_COPY and (replace := self.stat(key) is None) is False:
-            raise _exists(self.address(key))
+            raise exists_already(self.address(key))
         with path.open("rb") as source, self.writer(key, replace=replace, size=size) as out:
             while chunk := source.read(_PART):
                 out.write(chunk)
@@ -200,6 +207,18 @@ class ObjectStore:
         with contextlib.suppress(NotFoundError):
             self._call(key, self._obstore.delete, self._store, key)
 
+    def copy(self, key: str, new: str) -> bool:
+        """Copy an object within the store. Return False, and change nothing, if there is one with the new key."""
+
+        def copy() -> bool:
+            try:
+                self._obstore.copy(self._store, key, new, overwrite=False)
+            except self._obstore.exceptions.AlreadyExistsError:
+                return False
+            return True
+
+        return self._call(new, copy)
+
     def check_writable(self, key: str) -> None:
         """Raise an error if no object can be stored beside `key`. Nothing is stored."""
         probe = f"{key}.{secrets.token_hex(4)}.part"
@@ -211,7 +230,10 @@ class ObjectStore:
         return f"{self.url}/{key}" if key else self.url
 
     def _connect(self) -> Any:
-        options: dict[str, Any] = {"client_options": dict(_CLIENT), "retry_config": dict(_RETRIES)}
+        from datetime import timedelta
+
+        retries = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
+        options: dict[str, Any] = {"client_options": dict(_CLIENT), "retry_config": retries}
         if self.prefix:
             options["prefix"] = self.prefix
         stores = self._obstore.store
@@ -251,23 +273,10 @@ class ObjectStore:
     def _open(self, key: str, part: int) -> Any:
         return self._obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=_AT_ONCE)
 
-    def _renamed(self, old: str, new: str) -> bool:
-        """Give an object another key; return False, and delete it, if there is an object with that key."""
-
-        def copy() -> bool:
-            try:
-                self._obstore.copy(self._store, old, new, overwrite=False)
-            except self._obstore.exceptions.AlreadyExistsError:
-                return False
-            return True
-
-        try:
-            return self._call(new, copy)
-        finally:
-            self.delete(old)
-
     def _call(self, key: str, function: Callable[..., Outcome], *words: Any, **options: Any) -> Outcome:
         """Call a function of obstore in another thread: a signal cannot interrupt one in this thread."""
+        from concurrent.futures import Future
+
         done = Future[Any]()
 
         def run() -> None:
@@ -400,7 +409,8 @@ def _profile() -> Any:
         return None
 
 
-def _exists(address: str) -> OutputExistsError:
+def exists_already(address: str) -> OutputExistsError:
+    """Return the error for an object that would be replaced unasked."""
     return OutputExistsError(f"{address} already exists", hint="--force replaces it, or choose another name with -o")
 
 

@@ -125,6 +125,7 @@ class Jobs:
             check_ending(target)
         with self._session.work() as workflow, workspace() as folder:
             source = open_input(input, folder)
+            named = source.address or source.origin
             spec = make_spec(
                 source,
                 folder,
@@ -132,7 +133,7 @@ class Jobs:
                 name=name,
                 metadata=metadata,
                 window=window,
-                input_name=name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)]),
+                input_name=name_of_rows(name) if named is None else name_of_input([str(named)]),
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )
