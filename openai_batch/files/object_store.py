@@ -169,13 +169,10 @@ class ObjectStore:
                 stored = self._put(key, bytes(target.few), "overwrite" if replace else "create")
             else:
                 target.finish()
-                stored = replace or self.copy(where, key)
+                stored = replace or self._moved(where, key)
         except BaseException:
             target.drop()
             raise
-        finally:
-            if where != key and target.few is None:
-                self.delete(where)
         if not stored:
             raise exists_already(self.address(key))
 
@@ -272,6 +269,14 @@ class ObjectStore:
 
     def _open(self, key: str, part: int) -> Any:
         return self._obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=_AT_ONCE)
+
+    def _moved(self, key: str, new: str) -> bool:
+        """Give an object another key. Return False, and delete it, if there is an object with that key."""
+        try:
+            return self.copy(key, new)
+        finally:
+            with contextlib.suppress(BatchError):
+                self.delete(key)
 
     def _call(self, key: str, function: Callable[..., Outcome], *words: Any, **options: Any) -> Outcome:
         """Call a function of obstore in another thread: a signal cannot interrupt one in this thread."""

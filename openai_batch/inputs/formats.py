@@ -132,11 +132,12 @@ class Inputs:
         Raises InputError if one cannot be read, UsageError for options that do not fit.
         """
         if not self.names:
-            from .sql import query_rows
+            from .sql import query_rows, with_copies
 
             if self.sql is None:
                 raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
-            with _closed(query_rows(self.sql, self._work_folder(0))) as rows:
+            query = with_copies(self.sql, self._work_folder(0))
+            with _closed(query_rows(query, self._work_folder(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
         if self.names and all(_is_empty(self._open(number)) for number in range(len(self.names))):
             what = "the file is empty" if len(self.names) == 1 else "all files are empty"

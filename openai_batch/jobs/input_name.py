@@ -27,6 +27,8 @@ def name_of_input(
     """
     if "-" in files:
         return None if output is None else f"-> {output.absolute()}"
+    if sql is not None:  # an address in it may have a key
+        sql = re.sub(r"(?i)(https?://[^'?#\s]*)[?#][^']*", r"\1", sql)
     paths = [shown(file) if is_address(file) else str(Path(file).expanduser().absolute()) for file in files]
     return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
 
