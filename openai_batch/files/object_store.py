@@ -61,8 +61,9 @@ _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/|token request|service account|credential|Account must be", re.IGNORECASE
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
+_NO_CONDITIONS = re.compile(r"status code: 501|NotImplemented")
 _UNREACHABLE = re.compile(
-    r"HTTP error|status code: (?:5\d\d|429|408)|timed? ?out|error decoding response", re.IGNORECASE
+    r"HTTP error|status code: (?:5(?!01)\d\d|429|408)|timed? ?out|error decoding response", re.IGNORECASE
 )
 
 
@@ -194,7 +195,7 @@ class ObjectStore:
         return info
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose key begins with the words `prefix`, which may be a folder, in any order."""
+        """Yield the objects in the folder `prefix` and below it, or all if it is empty, in any order."""
         pages = self._call(prefix, self._obstore.list, self._store, prefix or None)
         while (page := self._call(prefix, next, pages, None)) is not None:
             yield from map(_info, page)
@@ -240,6 +241,8 @@ class ObjectStore:
             return stores.AzureStore(self.bucket, **options)
         endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
         if endpoint is not None:
+            if not re.fullmatch(r"https?://[^\s/@]+\S*", endpoint):
+                raise UsageError("the endpoint of S3 is not a URL", hint=f"set {_ENDPOINTS[1]} to https://HOST")
             options["endpoint"] = endpoint
             options["client_options"]["allow_http"] = endpoint.startswith("http://")
         if (provider := _profile()) is not None:
@@ -263,6 +266,10 @@ class ObjectStore:
                 if _NO_BUCKET.search(str(exc)):
                     raise FileNotFoundError(str(exc)) from None
                 return False
+            except errors.BaseError as exc:
+                if mode is _NO_ETAG and _NO_CONDITIONS.search(str(exc)):
+                    return False  # the store stores nothing then, either
+                raise
             return True
 
         return self._call(key, put)
@@ -319,6 +326,9 @@ class ObjectStore:
             return AuthError(f"there are no credentials for {self.kind}://{self.bucket}", hint=_ACCESS[self.kind])
         if _NO_BUCKET.search(text):
             return self._missing("", text)
+        if _NO_CONDITIONS.search(text):
+            hint = "--force writes without looking whether it exists"
+            return BatchError(f"{address}: the store cannot write an object only if it is new", hint=hint)
         if "redirect" in line:
             return BatchError(f"{address}: the bucket is in another region", hint="set AWS_REGION to its region")
         if _UNREACHABLE.search(line):

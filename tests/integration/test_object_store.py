@@ -175,6 +175,42 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert "http" not in str(caught.value)
 
 
+def test_a_store_without_conditions_is_told_from_one_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, server: Store
+) -> None:
+    """The check stores nothing there, too; a new object is refused with the option that helps."""
+    monkeypatch.setattr("openai_batch.files.object_store._RETRIES", 0)
+    with web_server({"any": 501}) as web:
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": web.url}).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("s3://bucket")
+        store.check_writable("x")
+        with pytest.raises(BatchError, match="only if it is new") as caught:
+            store.create("x", b"")
+    assert "--force" in caught.value.hint
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:1")
+    with pytest.raises(UsageError, match="is not a URL"):
+        ObjectStore("s3://bucket")
+
+
+def test_keys_of_a_profile_are_used(
+    monkeypatch: pytest.MonkeyPatch, server: Store, home: Path, request: pytest.FixtureRequest
+) -> None:
+    """They come from the files of AWS's own tools, if boto3 is there; a profile that does not exist is an error."""
+    pytest.importorskip("boto3")
+    (home / ".aws").mkdir()
+    (home / ".aws/credentials").write_text("[work]\naws_access_key_id = a\naws_secret_access_key = b\n", "utf-8")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    store = ObjectStore(f"s3://bucket/{request.node.name}")
+    assert store.create("x", b"1")
+    assert store.read("x") == b"1"
+    monkeypatch.setenv("AWS_PROFILE", "none")
+    with pytest.raises(AuthError, match=r"profile.*none"):
+        ObjectStore("s3://bucket")
+
+
 def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
     """Ctrl-C does not wait for the store."""
     with socket.create_server(("127.0.0.1", 0)) as door:
