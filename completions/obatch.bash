@@ -21,7 +21,7 @@ _obatch() {
         'cost') options='--provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'doctor') options='--api-key-env --create --model -m --json --quiet -q -h --help'; commands=''; argument='providers' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --parallel --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'help') options='-h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs notify environment'; argument='' ;;
+        'help') options='-h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment'; argument='' ;;
         'ls') options='--status --provider -p --model -m --since --last --all --watch --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --dry-run -n --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--all --json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;

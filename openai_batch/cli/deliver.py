@@ -16,6 +16,7 @@ from .job_format import job_record, next_command, tokens_text, took_text
 from .output import JsonArray, Output, errors
 
 if TYPE_CHECKING:
+    from openai_batch.files.stored_file import Target
     from openai_batch.jobs.collect import Collected
     from openai_batch.jobs.store.records import EarlierJobs, JobRecord
     from openai_batch.results.export import Export
@@ -30,11 +31,11 @@ PREVIEW = 50
 def deliver(
     current: CommandSession,
     job: JobRecord,
-    target: Path | None,
+    target: Target | None,
     *,
     force: bool = False,
     earlier: EarlierJobs | None = None,
-    missing: Path | None = None,
+    missing: Target | None = None,
     requests: Path | None = None,
     export: Export | None = None,
     as_json: bool = False,
@@ -66,7 +67,7 @@ def deliver(
     return collected
 
 
-def _show_table(current: CommandSession, job: JobRecord, missing: Path | None, requests: Path | None) -> Collected:
+def _show_table(current: CommandSession, job: JobRecord, missing: Target | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.store.job_folder import judge_of

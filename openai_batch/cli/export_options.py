@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
-from openai_batch.files.atomic import as_path
+from openai_batch.files.atomic import as_target
 
 from .options import AsOpt, FieldsOpt, InertOpt
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from openai_batch.files.stored_file import Target
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.results.export import Export
 
@@ -25,7 +24,7 @@ class ExportOptions:
     fields: FieldsOpt = None
     inert: InertOpt = None
 
-    def to_store(self, output: Path | None) -> dict[str, Any]:
+    def to_store(self, output: Target | None) -> dict[str, Any]:
         """Return what is stored with a job of the options of `run`, and of the path of its output."""
         values = {"form": self.form, "fields": self.fields, "inert": self.inert}
         values["output"] = None if output is None else str(output.absolute())
@@ -56,7 +55,7 @@ class ExportOptions:
 
         form = form or self.form
         if form is None and output not in (None, "-"):
-            check_ending(as_path(str(output)))
+            check_ending(as_target(str(output)))
         wanted = form_of(output, form, default)
         if as_json and output in (None, "-") and wanted in ("csv", "parquet"):
             raise UsageError(f"--as {wanted} and --json cannot be used together here", hint="leave out one of them")

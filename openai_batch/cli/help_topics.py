@@ -106,6 +106,28 @@ limits in the requests. Without these limits it sends nothing.
   $ obatch config set 'providers.acme.prices."acme/large"' \\
       '{input = 0.25, output = 1.00}'
 """,
+    "addresses": """FILE and -o can be addresses instead of local files:
+
+  s3://BUCKET/NAME           Amazon S3, or a compatible server
+  gs://BUCKET/NAME           Google Cloud Storage
+  az://CONTAINER/NAME        Azure Blob Storage
+  https://HOST/NAME          a file on the web; only as an input
+  hf://datasets/OWNER/NAME/FILE
+                             a file of a data set on Hugging Face, also with
+                             @REVISION after NAME; only as an input
+
+The first three need pip install 'openai-batch[cloud]'. Keys are those that the
+tools of each store use, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and
+AZURE_STORAGE_ACCOUNT_KEY, or HF_TOKEN. AWS_ENDPOINT_URL names a server that is
+compatible with S3. obatch stores no key.
+
+An output appears when it is complete, and replaces nothing without --force.
+
+  $ obatch run s3://my-bucket/reviews.csv -o s3://my-bucket/labels.csv
+  $ obatch run 's3://my-bucket/parts/*.parquet' -o labels.parquet
+  $ obatch prepare hf://datasets/OWNER/NAME/train.jsonl --show 1
+""",
     "notify": """A message when a job ends, with --notify on `run` and `wait`:
 
   bell            the bell of the terminal

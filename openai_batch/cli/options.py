@@ -96,7 +96,7 @@ NotifyOpt = Annotated[
 ]
 OutputOpt = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.", rich_help_panel=MAIN),
+    typer.Option("--output", "-o", metavar="FILE", help="Output file, or s3://…; - is stdout.", rich_help_panel=MAIN),
 ]
 MissingOpt = Annotated[
     str | None,

@@ -33,6 +33,7 @@ from .options import (
 from .output import errors, note_terminal_input
 
 if TYPE_CHECKING:
+    from openai_batch.files.stored_file import Target
     from openai_batch.inputs.formats import Inputs
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
@@ -102,7 +103,7 @@ class InputOptions:
         note_terminal_input(names, "reading prompts from the terminal, one per line; Ctrl-D ends them")
         return Inputs(names, folder, self.format, self.table, self.sql)
 
-    def name(self, files: list[str] | None, output: Path | None) -> str | None:
+    def name(self, files: list[str] | None, output: Target | None) -> str | None:
         """Return the text that identifies this input in later runs, even if it has grown."""
         from openai_batch.jobs.input_name import name_of_input
 

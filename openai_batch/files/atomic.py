@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, OutputExistsError, UsageError
 
+from . import paths
 from .locks import WINDOWS, clear_away, hold
+from .object_store import is_address
+from .stored_file import StoredFile, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +42,17 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 
 @contextlib.contextmanager
-def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def part_file(target: Target) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a hidden file next to `target` with mode 0600; give its handle and its path, and remove it at the end.
+
+    If `target` is in an object store, the hidden file is in the state folder.
 
     Makes the folder if it does not exist, and removes part files that killed processes left for the same target.
     Raises BatchError with the path if the file cannot be made, or if the disk is full.
     """
     descriptor = None
+    if isinstance(target, StoredFile):
+        target = paths.private_dir(paths.state_dir() / "spool") / "stored"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part")
@@ -69,12 +76,16 @@ def part_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
             part.unlink(missing_ok=True)
 
 
-def publish(handle: BinaryIO, part: Path, target: Path, *, replace: bool = False, private: bool = False) -> None:
+def publish(handle: BinaryIO, part: Path, target: Target, *, replace: bool = False, private: bool = False) -> None:
     """Sync the part file, and give it the name `target` in one step; `private` keeps mode 0600.
 
-    Raises OutputExistsError if `target` exists with other bytes and `replace` is False.
+    A target in an object store gets a copy, in one step. Raises OutputExistsError if `target` exists with other bytes
+    and `replace` is False.
     """
     handle.flush()
+    if isinstance(target, StoredFile):
+        target.publish(part, replace=replace)
+        return
     if not private and not WINDOWS:
         os.fchmod(handle.fileno(), 0o666 & ~_umask())
     sync(handle.fileno())
@@ -134,18 +145,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def stamp(path: Path) -> str:
+def stamp(path: Target) -> str:
     """Return a string that changes when the file is written to: its size and its modification time."""
+    if isinstance(path, StoredFile):
+        return path.stamp()
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def check_target(target: Path, *, force: bool) -> None:
+def check_target(target: Target, *, force: bool) -> None:
     """Raise BatchError if `target` cannot be written, before any work is done for it.
 
     Raises UsageError for a name that Windows does not allow, if this is Windows, and
     OutputExistsError if a file exists and `force` is False, or if `target` is a folder or a device.
     """
+    if isinstance(target, StoredFile):
+        target.check(force=force)
+        return
     if WINDOWS and _FORBIDDEN.fullmatch(target.name):
         raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name with -o")
     if target.exists() and not target.is_file():
@@ -171,7 +187,7 @@ def _link(part: Path, target: Path) -> None:
             raise
     else:
         return
-    if not (target.is_file() and filecmp.cmp(part, target, shallow=False)):
+    if not (target.is_file() and has_bytes(target, part)):
         raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
 
 
@@ -179,6 +195,16 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def has_bytes(target: Target, part: Path) -> bool:
+    """Return whether a file has the same bytes as another one, which is on this machine."""
+    return target.has(part) if isinstance(target, StoredFile) else filecmp.cmp(part, target, shallow=False)
+
+
+def as_target(name: str) -> Target:
+    """Return the file to write that a user named: an object in a store, or a path as `as_file` returns it."""
+    return StoredFile(name) if is_address(name) else as_file(name)
 
 
 def as_file(name: str | os.PathLike[str]) -> Path:

@@ -11,9 +11,7 @@ import os
 import re
 import secrets
 import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -44,7 +42,8 @@ _LARGEST_COPY = 5 * 10**9
 """The most bytes that S3 copies in one request."""
 
 _CLIENT = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "300s"}
-_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=90)}
+_RETRIES = 6
+_RETRY_SECONDS = 90
 
 _NO_ETAG = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 """A version that no object has: what may only replace this one is never stored."""
@@ -62,8 +61,9 @@ _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/|token request|service account|credential|Account must be", re.IGNORECASE
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
+_NO_CONDITIONS = re.compile(r"status code: 501|NotImplemented")
 _UNREACHABLE = re.compile(
-    r"HTTP error|status code: (?:5\d\d|429|408)|timed? ?out|error decoding response", re.IGNORECASE
+    r"HTTP error|status code: (?:5(?!01)\d\d|429|408)|timed? ?out|error decoding response", re.IGNORECASE
 )
 
 
@@ -75,6 +75,11 @@ def is_address(text: str) -> bool:
 def is_stored(text: str) -> bool:
     """Return whether `text` is the address of an object in a store that can be read and written."""
     return _STORE.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """Return an address as it is shown and stored: without what follows `?` on the web, which may be a key."""
+    return address if is_stored(address) else re.sub(r"(?s)[?#].*", "", address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +170,12 @@ class ObjectStore:
                 stored = self._put(key, bytes(target.few), "overwrite" if replace else "create")
             else:
                 target.finish()
-                stored = replace or self._renamed(beside, key)
+                stored = replace or self._moved(where, key)
         except BaseException:
             target.drop()
             raise
         if not stored:
-            raise _exists(self.address(key))
+            raise exists_already(self.address(key))
 
     def upload(self, key: str, path: Path, *, replace: bool) -> ObjectInfo:
         """Store a local file as an object, as `writer` does, and return what the store then knows about it.
@@ -180,7 +185,7 @@ class ObjectStore:
         """
         size = path.stat().st_size
         if not replace and size > _LARGEST_COPY and (replace := self.stat(key) is None) is False:
-            raise _exists(self.address(key))
+            raise exists_already(self.address(key))
         with path.open("rb") as source, self.writer(key, replace=replace, size=size) as out:
             while chunk := source.read(_PART):
                 out.write(chunk)
@@ -190,7 +195,7 @@ class ObjectStore:
         return info
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose key begins with the words `prefix`, which may be a folder, in any order."""
+        """Yield the objects in the folder `prefix` and below it, or all if it is empty, in any order."""
         pages = self._call(prefix, self._obstore.list, self._store, prefix or None)
         while (page := self._call(prefix, next, pages, None)) is not None:
             yield from map(_info, page)
@@ -199,6 +204,18 @@ class ObjectStore:
         """Delete an object, if there is one."""
         with contextlib.suppress(NotFoundError):
             self._call(key, self._obstore.delete, self._store, key)
+
+    def copy(self, key: str, new: str) -> bool:
+        """Copy an object within the store. Return False, and change nothing, if there is one with the new key."""
+
+        def copy() -> bool:
+            try:
+                self._obstore.copy(self._store, key, new, overwrite=False)
+            except self._obstore.exceptions.AlreadyExistsError:
+                return False
+            return True
+
+        return self._call(new, copy)
 
     def check_writable(self, key: str) -> None:
         """Raise an error if no object can be stored beside `key`. Nothing is stored."""
@@ -211,7 +228,10 @@ class ObjectStore:
         return f"{self.url}/{key}" if key else self.url
 
     def _connect(self) -> Any:
-        options: dict[str, Any] = {"client_options": dict(_CLIENT), "retry_config": dict(_RETRIES)}
+        from datetime import timedelta
+
+        retries = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
+        options: dict[str, Any] = {"client_options": dict(_CLIENT), "retry_config": retries}
         if self.prefix:
             options["prefix"] = self.prefix
         stores = self._obstore.store
@@ -221,6 +241,8 @@ class ObjectStore:
             return stores.AzureStore(self.bucket, **options)
         endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
         if endpoint is not None:
+            if not re.fullmatch(r"https?://[^\s/@]+\S*", endpoint):
+                raise UsageError("the endpoint of S3 is not a URL", hint=f"set {_ENDPOINTS[1]} to https://HOST")
             options["endpoint"] = endpoint
             options["client_options"]["allow_http"] = endpoint.startswith("http://")
         if (provider := _profile()) is not None:
@@ -244,6 +266,10 @@ class ObjectStore:
                 if _NO_BUCKET.search(str(exc)):
                     raise FileNotFoundError(str(exc)) from None
                 return False
+            except errors.BaseError as exc:
+                if mode is _NO_ETAG and _NO_CONDITIONS.search(str(exc)):
+                    return False  # the store stores nothing then, either
+                raise
             return True
 
         return self._call(key, put)
@@ -251,23 +277,18 @@ class ObjectStore:
     def _open(self, key: str, part: int) -> Any:
         return self._obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=_AT_ONCE)
 
-    def _renamed(self, old: str, new: str) -> bool:
-        """Give an object another key; return False, and delete it, if there is an object with that key."""
-
-        def copy() -> bool:
-            try:
-                self._obstore.copy(self._store, old, new, overwrite=False)
-            except self._obstore.exceptions.AlreadyExistsError:
-                return False
-            return True
-
+    def _moved(self, key: str, new: str) -> bool:
+        """Give an object another key. Return False, and delete it, if there is an object with that key."""
         try:
-            return self._call(new, copy)
+            return self.copy(key, new)
         finally:
-            self.delete(old)
+            with contextlib.suppress(BatchError):
+                self.delete(key)
 
     def _call(self, key: str, function: Callable[..., Outcome], *words: Any, **options: Any) -> Outcome:
         """Call a function of obstore in another thread: a signal cannot interrupt one in this thread."""
+        from concurrent.futures import Future
+
         done = Future[Any]()
 
         def run() -> None:
@@ -305,6 +326,9 @@ class ObjectStore:
             return AuthError(f"there are no credentials for {self.kind}://{self.bucket}", hint=_ACCESS[self.kind])
         if _NO_BUCKET.search(text):
             return self._missing("", text)
+        if _NO_CONDITIONS.search(text):
+            hint = "--force writes without looking whether it exists"
+            return BatchError(f"{address}: the store cannot write an object only if it is new", hint=hint)
         if "redirect" in line:
             return BatchError(f"{address}: the bucket is in another region", hint="set AWS_REGION to its region")
         if _UNREACHABLE.search(line):
@@ -400,7 +424,8 @@ def _profile() -> Any:
         return None
 
 
-def _exists(address: str) -> OutputExistsError:
+def exists_already(address: str) -> OutputExistsError:
+    """Return the error for an object that would be replaced unasked."""
     return OutputExistsError(f"{address} already exists", hint="--force replaces it, or choose another name with -o")
 
 

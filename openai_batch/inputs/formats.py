@@ -18,6 +18,7 @@ import msgspec
 
 from openai_batch.errors import InputError, UsageError
 from openai_batch.files.lines import lines
+from openai_batch.files.object_store import is_address
 from openai_batch.files.signatures import other_kind
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
@@ -70,7 +71,7 @@ class Table:
     rows: Rows
     """The rows, each with its place; a row that cannot be read is a problem instead."""
     origin: Path | None
-    """The user's file; relative paths in cells start at its folder. None for a pipe or a query."""
+    """The user's file; relative paths in cells start at its folder. None for a pipe, an address or a query."""
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Inputs:
     """All inputs of a command, in order, opened one after the other."""
 
     names: Sequence[str]
-    """Paths, patterns like `*.csv`, and `-` for standard input; no names if `sql` queries local files."""
+    """Paths, patterns like `*.csv`, addresses, and `-` for standard input; none if `sql` queries local files."""
     folder: Path
     """A work folder, where pipes are copied and compressed files are unpacked."""
     format: str | None = None
@@ -131,11 +132,12 @@ class Inputs:
         Raises InputError if one cannot be read, UsageError for options that do not fit.
         """
         if not self.names:
-            from .sql import query_rows
+            from .sql import query_rows, with_copies
 
             if self.sql is None:
                 raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
-            with _closed(query_rows(self.sql, self._work_folder(0))) as rows:
+            query = with_copies(self.sql, self._work_folder(0))
+            with _closed(query_rows(query, self._work_folder(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
         if self.names and all(_is_empty(self._open(number)) for number in range(len(self.names))):
             what = "the file is empty" if len(self.names) == 1 else "all files are empty"
@@ -146,7 +148,7 @@ class Inputs:
 
     def _table(self, source: Source, name: str, folder: Path) -> Iterator[Table]:
         kind = self.format or kind_of(source)
-        origin = Path(name).expanduser().absolute() if name != "-" else None
+        origin = Path(name).expanduser().absolute() if name != "-" and not is_address(name) else None
         if kind == REQUESTS:
             if name != self.names[0]:
                 raise _mixed(self._open(0), source)

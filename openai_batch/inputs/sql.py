@@ -8,13 +8,16 @@ peak of 390 MB against 370. DuckDB also has SQL.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError, MissingExtraError, UsageError
 from openai_batch.files.lines import max_line_bytes
+from openai_batch.files.object_store import shown
 
 from .readers import problem
 
@@ -29,6 +32,8 @@ _TEXT = (str, bytes)
 _FETCH_BYTES = 50_000_000  # a view, or a Parquet file, can make a long text in each of many rows
 _MEMORY = "1GB"  # larger sorts and joins use the work folder; reading a row group needs up to 400 MB
 _REMEDY = "fix the query"
+_REMOTE = re.compile(r"(\b(?:FROM|JOIN)\s+|\bread_\w+\(\s*)'((?:s3|gs|az|https?|hf)://(?:[^']|'')+)'", re.IGNORECASE)
+"""A file that a query reads by its address."""
 
 
 def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Rows:
@@ -94,6 +99,24 @@ def query_rows(sql: str, folder: Path) -> Rows:
     if kinds != [duckdb.StatementType.SELECT]:
         raise UsageError("--sql takes one SELECT statement, which changes nothing", hint=_REMEDY)
     yield from _duckdb_rows(sql, [], "--sql", folder)
+
+
+def with_copies(sql: str, folder: Path) -> str:
+    """Return a query that reads local copies, in `folder`, of the files that it reads by their address.
+
+    These are single files after FROM and JOIN, and in functions such as `read_csv('https://…')`. Raises the errors of
+    `fetch`.
+    """
+
+    def copied(match: re.Match[str]) -> str:
+        from openai_batch.net.fetch import fetch
+
+        address = match[2].replace("''", "'")
+        target = folder / f"{match.start()}{PurePosixPath(shown(address)).suffix}"
+        fetch(address, target)
+        return match[1] + "'" + str(target).replace("'", "''") + "'"
+
+    return _REMOTE.sub(copied, sql)
 
 
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"

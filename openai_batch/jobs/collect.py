@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from openai_batch.errors import BatchError, DownloadError, IncompleteError, NotFoundError, RegistryError, count_text
 from openai_batch.files import paths
 from openai_batch.files.atomic import check_target, part_file, publish
+from openai_batch.files.stored_file import StoredFile
 from openai_batch.files.streams import is_closed_pipe
 from openai_batch.net.delays import delays
 from openai_batch.providers.openai_api import short_file
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from openai_batch.files.stored_file import Target
     from openai_batch.results.export import Export
     from openai_batch.results.merge import Note, OrderedResult
     from openai_batch.results.outcome import Verdict
@@ -67,18 +69,18 @@ class Collected:
     """The outcome of collecting a job."""
 
     job: JobRecord  # the job afterwards
-    path: Path | None  # the file with its results; None if they went to a stream, or there are none
+    path: Target | None  # the file with its results; None if they went to a stream, or there are none
     tally: Tally = field(default_factory=Tally)  # how the requests ended
 
 
 def collect(
     workflow: Workflow,
     job: JobRecord,
-    target: Path | BinaryIO,
+    target: Target | BinaryIO,
     *,
     force: bool = False,
     earlier: EarlierJobs | None = None,
-    missing: Path | None = None,
+    missing: Target | None = None,
     export: Export | None = None,
 ) -> Collected:
     """Write a job's results, one line for each request in input order, to a path or a stream.
@@ -92,10 +94,11 @@ def collect(
     earlier = earlier or EarlierJobs()
     if export is not None:
         export.columns, export.judge = job_folder.columns_of(job), job_folder.judge_of(job)
-    if isinstance(target, Path):
-        check_output(workflow, target, job, earlier, force=force)
+    file = target if isinstance(target, Path | StoredFile) else None
+    if file is not None:
+        check_output(workflow, file, job, earlier, force=force)
     if missing is not None:
-        check_missing(missing, target, inputs_of(job), force=force or job.output_path is not None)
+        check_missing(missing, file, inputs_of(job), force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else paths.private_dir(paths.state_dir() / "spool") / "results"
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None
@@ -105,21 +108,19 @@ def collect(
             out.writelines(lines)
         else:
             export.write(lines, out)
-        path: Path | None = None
         if missing is not None and missing_rows is not None:
             missing_rows.write(missing, replace=force)
-        if out.tell():
-            if isinstance(target, Path):
-                path = target
-                publish_output(workflow, job, out, part_path, target, earlier, force=force)
-            else:
-                _copy(out, target)
+        written = bool(out.tell())
+        if written and file is not None:
+            publish_output(workflow, job, out, part_path, file, earlier, force=force)
+        elif written and not isinstance(target, Path | StoredFile):
+            _copy(out, target)
     for part in job.parts:
         workflow.registry.set_part(part, state=PartState.COLLECTED)
     workflow.registry.set_job(job.id, answered=tally.answered, requests=tally.requests)
     if tally.succeeded:
         job_folder.drop_inputs(job)
-    return Collected(workflow.registry.job(job.id), path, tally)
+    return Collected(workflow.registry.job(job.id), file if written else None, tally)
 
 
 def _notify_all(*listeners: MissingRows | Export | None) -> Note | None:

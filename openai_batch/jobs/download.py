@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.files.stored_file import StoredFile
 from openai_batch.results.outcome import NO_RESULT, Outcome
 from openai_batch.results.plain_success import verdict_of
 from openai_batch.results.result_line import UNREADABLE
@@ -18,6 +19,7 @@ from .provider_files import all_kept
 from .store.job_folder import judge_of
 
 if TYPE_CHECKING:
+    from openai_batch.files.stored_file import Target
     from openai_batch.results.export import Export
 
     from .store.records import EarlierJobs, JobRecord
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 def download(
     workflow: Workflow,
     job: JobRecord,
-    target: Path,
+    target: Target,
     *,
     force: bool = False,
     earlier: EarlierJobs | None = None,
-    missing: Path | None = None,
+    missing: Target | None = None,
     export: Export | None = None,
 ) -> Collected:
     """Write an ended job's results to `target`, and return how its requests ended.
@@ -52,13 +54,15 @@ def download(
     return Collected(job, target, tally)
 
 
-def _written_before(job: JobRecord, path: Path) -> Tally | None:
+def _written_before(job: JobRecord, path: Target) -> Tally | None:
     """Count how the requests ended whose result lines are in a file; requests without a line are missing.
 
     Returns None if the file does not have the result lines of the job: its results were not written to it, or in
     another format, or the file was changed.
     """
-    if not job.collected or job.output_path != str(path.absolute()) or not path.exists():
+    if isinstance(path, StoredFile) or not job.collected or job.output_path != str(path.absolute()):
+        return None
+    if not path.exists():
         return None
     tally, judge = Tally(), judge_of(job)
     with path.open("rb") as handle:

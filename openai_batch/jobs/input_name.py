@@ -8,14 +8,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.files.object_store import is_address, shown
+
 from .store.records import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openai_batch.files.stored_file import Target
+
 
 def name_of_input(
-    files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Path | None = None
+    files: Sequence[str], *, table: str | None = None, sql: str | None = None, output: Target | None = None
 ) -> str | None:
     """Return a text that identifies an input later, when it may have grown: the names of its files.
 
@@ -23,7 +27,9 @@ def name_of_input(
     """
     if "-" in files:
         return None if output is None else f"-> {output.absolute()}"
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    if sql is not None:  # an address in it may have a key
+        sql = re.sub(r"(?i)(https?://[^'?#\s]*)[?#][^']*", r"\1", sql)
+    paths = [shown(file) if is_address(file) else str(Path(file).expanduser().absolute()) for file in files]
     return json.dumps([*paths, *(word for word in (table, sql) if word)]) if paths else f"{Path.cwd()}: {sql}"
 
 
@@ -39,15 +45,16 @@ def source_of(input_name: str | None) -> str | None:
     if not input_name.startswith("["):
         return input_name.partition(": ")[2]
     words = json.loads(input_name)
-    return ", ".join([word for word in words if Path(word).is_absolute()])
+    return ", ".join([word for word in words if is_address(word) or Path(word).is_absolute()])
 
 
-def input_files(input_name: str | None) -> list[Path]:
-    """Return those files of an input named by `name_of_input` that exist."""
+def input_files(input_name: str | None) -> list[Path | str]:
+    """Return those files of an input named by `name_of_input` that exist, and its addresses."""
     if input_name is None or input_name.startswith(ROWS):
         return []
     if input_name.startswith("-> "):
         return [Path("/dev/stdin")]
     words = json.loads(input_name) if input_name.startswith("[") else [input_name]
     in_queries = [name for word in words for name in re.findall("'([^']+)'", word)]
-    return [Path(path) for word in [*words, *in_queries] for path in glob.glob(word)]  # noqa: PTH207 - absolute patterns
+    files = [path for word in [*words, *in_queries] for path in glob.glob(word)]  # noqa: PTH207 - absolute patterns
+    return [*filter(is_address, words), *map(Path, files)]

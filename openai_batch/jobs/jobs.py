@@ -93,7 +93,8 @@ class Jobs:
 
             job = jobs.submit("input.jsonl", name="weekly")
 
-        `input` is a batch file, a list of several, which become one job, or requests: each a dict with `custom_id`,
+        `input` is a batch file (a path, or an address such as "s3://bucket/input.jsonl"), a list of several, which
+        become one job, or requests: each a dict with `custom_id`,
         `url` and `body`, or the parameters of a call (`model=…, messages=…`). Requests without an id get
         line-1, line-2, … by their place. Without `provider` the default provider is used, else the one that
         serves the first model. `name` is another way to refer to the job; a later job of the same file, or of
@@ -125,6 +126,7 @@ class Jobs:
             check_ending(target)
         with self._session.work() as workflow, workspace() as folder:
             source = open_input(input, folder)
+            named = source.address or source.origin
             spec = make_spec(
                 source,
                 folder,
@@ -132,7 +134,7 @@ class Jobs:
                 name=name,
                 metadata=metadata,
                 window=window,
-                input_name=name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)]),
+                input_name=name_of_rows(name) if named is None else name_of_input([str(named)]),
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )

@@ -11,8 +11,7 @@ from .store import job_folder
 from .store.row_set import RowSet
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from openai_batch.files.stored_file import Target
     from openai_batch.results.outcome import Verdict
 
     from .store.records import JobRecord
@@ -33,7 +32,7 @@ class MissingRows:
             self._answers += 1
             self._answered.add(row)
 
-    def write(self, target: Path, *, replace: bool) -> None:
+    def write(self, target: Target, *, replace: bool) -> None:
         """Write the lines of the requests that were not answered. If all were, the input is not needed.
 
         Raises BatchError if the order of the requests is not known, InputError if the input is gone or has changed,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import filecmp
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import OutputExistsError, UsageError
-from openai_batch.files.atomic import check_target, publish, stamp
+from openai_batch.files.atomic import check_target, has_bytes, publish, stamp
 from openai_batch.files.backups import move_to_backup
+from openai_batch.files.stored_file import StoredFile
 
 from .input_name import input_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
+
+    from openai_batch.files.stored_file import Target
 
     from .store.records import EarlierJobs, JobRecord
     from .workflow import Workflow
@@ -47,7 +49,7 @@ class Existing(StrEnum):
     FOREIGN = "foreign"  # anything else
 
 
-def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earlier: EarlierJobs) -> Existing:
+def existing_file(workflow: Workflow, target: Target, job: JobRecord | None, earlier: EarlierJobs) -> Existing:
     """Return what is at `target`, where `job` will write its results; None for a job that is not started yet."""
     stamps = workflow.registry.at_output(str(target.absolute()))
     planned_here = job is not None and job.id in stamps
@@ -65,13 +67,13 @@ def existing_file(workflow: Workflow, target: Path, job: JobRecord | None, earli
     return Existing.MAYBE_OURS if planned_here else Existing.FOREIGN
 
 
-def own_file(workflow: Workflow, target: Path, job: JobRecord) -> bool:
+def own_file(workflow: Workflow, target: Target, job: JobRecord) -> bool:
     """Return whether `target` has the results of this job, as they were written."""
     known = workflow.registry.at_output(str(target.absolute())).get(job.id)
     return known is not None and target.is_file() and known == stamp(target)
 
 
-def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
+def check_ending(target: Target, endings: tuple[str, ...] = RESULTS) -> None:
     """Raise UsageError if the name of a file to write has the ending of another format."""
     ending = target.suffix.lower()
     if ending in _OTHER_FORMS and ending not in endings:
@@ -79,7 +81,7 @@ def check_ending(target: Path, endings: tuple[str, ...] = RESULTS) -> None:
         raise UsageError(f"{target}: {ending} files cannot be written", hint=f"choose a name that ends in {known}")
 
 
-def check_no_input(target: Path, inputs: Iterable[Path | str | None]) -> None:
+def check_no_input(target: Target, inputs: Iterable[Path | str | None]) -> None:
     """Raise UsageError if a file to write is one of the inputs, under any name."""
     for path in inputs:
         with contextlib.suppress(OSError):
@@ -96,7 +98,7 @@ def inputs_of(job: JobRecord) -> list[Path | str | None]:
 
 def check_output(
     workflow: Workflow,
-    target: Path,
+    target: Target,
     job: JobRecord | None,
     earlier: EarlierJobs,
     *,
@@ -117,32 +119,33 @@ def check_output(
     check_target(target, force=force or existing not in (Existing.NOTHING, Existing.FOREIGN))
 
 
-def check_missing(target: Path, output: object, inputs: Iterable[Path | str | None], *, force: bool) -> None:
+def check_missing(target: Target, output: Target | None, inputs: Iterable[Path | str | None], *, force: bool) -> None:
     """Raise an error if the failed requests may not be written to `target`, as `check_output` does.
 
     `output` is where the results go: both cannot go to one file.
     """
     check_ending(target, LINES)
     # On many systems the case of letters does not tell names apart.
-    if isinstance(output, Path) and str(target.absolute()).casefold() == str(output.absolute()).casefold():
+    if output is not None and str(target.absolute()).casefold() == str(output.absolute()).casefold():
         raise UsageError(f"{target} is also the output", hint="choose another name for --missing")
     check_no_input(target, inputs)
     check_target(target, force=force)
 
 
+def _move_away(target: Target) -> Target | None:
+    """Give a file another name, and return that; None if there is no file any more."""
+    return target.move_to_backup() if isinstance(target, StoredFile) else move_to_backup(target)
+
+
 def publish_output(
-    workflow: Workflow, job: JobRecord, out: BinaryIO, part: Path, target: Path, earlier: EarlierJobs, *, force: bool
+    workflow: Workflow, job: JobRecord, out: BinaryIO, part: Path, target: Target, earlier: EarlierJobs, *, force: bool
 ) -> None:
     """Move a job's finished results to `target`, and store that. Raises OutputExistsError if the file is foreign."""
     existing = Existing.REPLACEABLE if force else existing_file(workflow, target, job, earlier)
     # Stored before the file is moved: after a kill in between, we know that the file is ours.
     workflow.registry.set_output(job.id, str(target.absolute()))
     out.flush()
-    if (
-        existing == Existing.BACK_UP
-        and not filecmp.cmp(part, target, shallow=False)
-        and (moved := move_to_backup(target))
-    ):
+    if existing == Existing.BACK_UP and not has_bytes(target, part) and (moved := _move_away(target)):
         workflow.reporter.warn(f"{target} had other results, which are now in {moved}")
     publish(out, part, target, replace=existing == Existing.REPLACEABLE)
     workflow.registry.set_output(job.id, str(target.absolute()), stamp(target))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
+    from openai_batch.files.stored_file import Target
     from openai_batch.providers.port import BatchApi
 
     from .job_spec import JobSpec
@@ -43,9 +44,9 @@ class SubmitOptions:
     # Start a new job even if the same one was started before.
     again: bool = False
     # The file that the results will be written to, if it is known. It is checked before anything is paid.
-    output: Path | None = None
+    output: Target | None = None
     # The file that failed requests will be written to. It is checked at the same time.
-    missing: Path | None = None
+    missing: Target | None = None
     # Replace these files if they exist.
     force: bool = False
     # How many seconds to wait for an earlier job that runs rows of this input; None: until it ends.

@@ -1,6 +1,7 @@
 """Read a file from the address that a server redirects to, such as one in an object store.
 
-The address itself is the permission to read. So it is requested without a key, a cookie or a header of a profile.
+The address itself is the permission to read. So it is requested without a key, a cookie or a header of a profile,
+and a key that a caller gives for it stays behind when the server redirects to another host.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """Check the next address. The body of the answer is not read: it may be endless."""
         fp.close()
         _check(newurl, self._schemes)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if new is not None and (new.type, new.host) != (req.type, req.host):
+            new.remove_header("Authorization")
+        return new
 
 
 class TimedResponse(http.client.HTTPResponse):

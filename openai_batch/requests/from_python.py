@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import BatchError, InputError
 from openai_batch.files.atomic import as_path
+from openai_batch.files.object_store import is_address
 
 from .answer_types import with_schemas
 from .build import build_request, request_line
@@ -49,7 +50,7 @@ def open_input(given: JobInput, folder: Path) -> Source:
         raise InputError("there are no requests", hint='give one or more: {"model": …, "messages": …}')
     items = itertools.chain([first], items)
     if isinstance(first, str | os.PathLike):
-        if isinstance(first, str) and given is not first and not Path(first).exists():
+        if isinstance(first, str) and given is not first and not is_address(first) and not Path(first).exists():
             raise InputError(f"there is no file {first[:80]!r}; nothing was sent", hint=f"name files; {_TEXTS}")
         return open_joined(list(map(_name, items)), folder)
     source = Source(folder / "requests.jsonl", "the input", None)
@@ -60,7 +61,7 @@ def open_input(given: JobInput, folder: Path) -> Source:
 def _name(path: str | os.PathLike[str] | Mapping[str, Any]) -> str:
     if isinstance(path, Mapping):
         raise InputError("the input has files and requests; nothing was sent", hint="give only files, or only requests")
-    return str(as_path(path).absolute())
+    return path if isinstance(path, str) and is_address(path) else str(as_path(path).absolute())
 
 
 def write_requests(requests: Iterable[Any], target: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError, InputError, UsageError
+from openai_batch.files.object_store import is_address, is_stored, split_address
 
 from .source import LineOrigins, Source, name_a_file, open_source, require_requests
 
@@ -18,13 +20,16 @@ _CHUNK = 1 << 20
 
 
 def globbed(names: Sequence[str]) -> list[str]:
-    """Return the names with patterns replaced by the files that match, in the order of their names.
+    """Return the names with patterns replaced by the files or objects that match, in the order of their names.
 
     Raises InputError if a pattern matches nothing, and UsageError if standard input is named twice.
     """
     paths: list[str] = []
     for name in names:
-        if name == "-" or not glob.has_magic(name) or Path(name).exists():
+        if is_stored(name) and glob.has_magic(name):
+            paths += _objects(name)
+            continue
+        if name == "-" or is_address(name) or not glob.has_magic(name) or Path(name).exists():
             paths.append(name)
             continue
         matches = glob.glob(str(Path(name).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
@@ -35,6 +40,20 @@ def globbed(names: Sequence[str]) -> list[str]:
     if paths.count("-") > 1:
         raise UsageError("standard input can be read only once", hint="use - only once")
     return paths
+
+
+def _objects(name: str) -> list[str]:
+    """Return the addresses of the objects that match a pattern. Raises InputError if there are none."""
+    store, key = split_address(name)
+    if store.stat(key) is not None:
+        return [name]
+    folder = re.split(r"[*?[]", key)[0].rpartition("/")[0]
+    depth = key.count("/")
+    keys = [info.key for info in store.list(folder) if info.key.count("/") == depth]
+    found = [store.address(known) for known in sorted(keys) if PurePosixPath(known).match(key)]
+    if not found:
+        raise InputError(f"{name}: no object matches", hint="name an object, or another pattern")
+    return found
 
 
 def open_joined(names: Sequence[str], folder: Path) -> Source:

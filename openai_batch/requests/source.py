@@ -19,6 +19,7 @@ from openai_batch.files.compression import MAX_EXPANDED, expand, is_compressed
 from openai_batch.files.encodings import to_utf8, wide_encoding
 from openai_batch.files.json_documents import is_json_document, to_lines
 from openai_batch.files.lines import lines
+from openai_batch.files.object_store import is_address, shown
 from openai_batch.files.signatures import other_kind
 
 from .request_line import decode_request
@@ -65,32 +66,39 @@ class Source:
     """The user's file if `path` is that file; None for a copy or a joined file."""
     line_origins: LineOrigins | None = None
     """Which file each line comes from, if several files were joined."""
+    address: str | None = None
+    """Where it came from if the user named it in an object store or on the web."""
 
 
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None, *, documents: bool = True) -> Source:
     """Return the file called `name`, as text in UTF-8 with one JSON object per line if it is text or JSON.
 
-    Standard input (`-`) and pipes are copied into `folder`, since they can be read only once. Files compressed with
-    gzip or zstd are unpacked there, and UTF-16 becomes UTF-8. With `documents`, a JSON array of objects and objects
-    over several lines become JSON lines. Raises InputError if there is no such file, if it is not a regular file, or if
-    it cannot be unpacked or converted.
+    Standard input (`-`), pipes and what is at an address (`s3://…`, `https://…`) are copied into `folder`, since they
+    are read more than once. Files compressed with gzip or zstd are unpacked there, and UTF-16 becomes UTF-8. With
+    `documents`, a JSON array of objects and objects over several lines become JSON lines. Raises InputError if there is
+    no such file, if it is not a regular file, or if it cannot be unpacked or converted; and the errors of `fetch`.
     """
     source = _regular(name, folder, stdin)
     if is_compressed(source.path):
         expand(source.path, source.name, folder / "unpacked")
-        source = Source(folder / "unpacked", source.name, None)
+        source = replace(source, path=folder / "unpacked", origin=None)
     if (encoding := wide_encoding(source.path)) is not None:
         to_utf8(source.path, source.name, folder / "utf-8", encoding)
-        source = Source(folder / "utf-8", source.name, None)
+        source = replace(source, path=folder / "utf-8", origin=None)
     if documents and is_json_document(source.path):
         to_lines(source.path, source.name, folder / "lines")
-        source = Source(folder / "lines", source.name, None)
+        source = replace(source, path=folder / "lines", origin=None)
     return source
 
 
 def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
     if name == "-":
         return Source(_spool(stdin or sys.stdin.buffer, folder), "<stdin>", None)
+    if is_address(name):
+        from openai_batch.net.fetch import fetch
+
+        fetch(name, folder / "fetched")
+        return Source(folder / "fetched", shown(name), None, address=shown(name))
     path = Path(name).expanduser()
     try:
         handle = path.open("rb")

@@ -66,7 +66,7 @@ def test_every_kind_of_input_is_kept(faulty: FaultServer) -> None:
     assert not faulty.requests
 
 
-@pytest.mark.parametrize("name", ["out.xlsx", "out.json", "out.tsv", "out.TSV", "out.jsonl.gz", "s3://bucket/out.csv"])
+@pytest.mark.parametrize("name", ["out.xlsx", "out.json", "out.tsv", "out.TSV", "out.jsonl.gz", "ftp://host/out.csv"])
 def test_a_name_of_another_form_is_refused(faulty: FaultServer, name: str) -> None:
     """A form that is not written, and a URL, are refused before anything is sent; --as FORM allows any name."""
     write("in.jsonl", [request("a")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from support.model import Model
 from support.pages import ROOT, Page, short_folder
 from support.servers import echo_upstream
+from support.stores import s3_server
 
 from openai_batch.testing.server import FakeServer
 
@@ -41,7 +43,12 @@ def upstream() -> Iterator[str]:
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str) -> None:
     """Its files are written, its commands and programs are run in turn, and print what is below them."""
-    with short_folder() as folder, FakeServer(Model(), polls=0) as server:
+    with short_folder() as folder, FakeServer(Model(), polls=0) as server, contextlib.ExitStack() as stack:
+        if "s3://my-bucket" in path.read_text("utf-8"):
+            store = stack.enter_context(s3_server())
+            store.make_bucket("my-bucket")
+            for name, value in store.env.items():
+                monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("OBATCH_CONFIG", str(folder / "obatch.toml"))
         replaced = {"http://127.0.0.1:8000/v1": upstream, "https://api.acme.example/v1": server.base_url}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from support.stores import Store, refusing, s3_server
+from support.stores import Store, s3_server, web_server
 
 from openai_batch.errors import (
     AuthError,
@@ -164,7 +164,7 @@ def test_a_check_finds_out_whether_an_object_could_be_stored(store: ObjectStore)
 
 def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
     """The error names the address, and can be told from a refusal; it ends soon, and shows no key."""
-    monkeypatch.setattr("openai_batch.files.object_store._RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("openai_batch.files.object_store._RETRIES", 1)
     with socket.create_server(("127.0.0.1", 0)) as door:
         free = door.getsockname()[1]
     for name, value in (server.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free}"}).items():
@@ -173,6 +173,42 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
         ObjectStore("s3://bucket").create("x", b"")
     assert caught.value.passes
     assert "http" not in str(caught.value)
+
+
+def test_a_store_without_conditions_is_told_from_one_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, server: Store
+) -> None:
+    """The check stores nothing there, too; a new object is refused with the option that helps."""
+    monkeypatch.setattr("openai_batch.files.object_store._RETRIES", 0)
+    with web_server({"any": 501}) as web:
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": web.url}).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("s3://bucket")
+        store.check_writable("x")
+        with pytest.raises(BatchError, match="only if it is new") as caught:
+            store.create("x", b"")
+    assert "--force" in caught.value.hint
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:1")
+    with pytest.raises(UsageError, match="is not a URL"):
+        ObjectStore("s3://bucket")
+
+
+def test_keys_of_a_profile_are_used(
+    monkeypatch: pytest.MonkeyPatch, server: Store, home: Path, request: pytest.FixtureRequest
+) -> None:
+    """They come from the files of AWS's own tools, if boto3 is there; a profile that does not exist is an error."""
+    pytest.importorskip("boto3")
+    (home / ".aws").mkdir()
+    (home / ".aws/credentials").write_text("[work]\naws_access_key_id = a\naws_secret_access_key = b\n", "utf-8")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    store = ObjectStore(f"s3://bucket/{request.node.name}")
+    assert store.create("x", b"1")
+    assert store.read("x") == b"1"
+    monkeypatch.setenv("AWS_PROFILE", "none")
+    with pytest.raises(AuthError, match=r"profile.*none"):
+        ObjectStore("s3://bucket")
 
 
 def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
@@ -191,8 +227,8 @@ def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("refusal", [401, 403])
 def test_a_refusal_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch, server: Store, refusal: int) -> None:
     """Missing permissions are told from missing objects, with the variables that matter."""
-    with refusing(refusal) as url:
-        for name, value in (server.env | {"AWS_ENDPOINT_URL": url}).items():
+    with web_server({"any": refusal}) as web:
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": web.url}).items():
             monkeypatch.setenv(name, value)
         store = ObjectStore("s3://bucket")
         for act in (lambda: store.stat("x"), lambda: store.create("x", b""), lambda: store.check_writable("x")):
@@ -210,8 +246,8 @@ def test_without_credentials_the_hint_names_the_variables(
 ) -> None:
     """No store is asked without credentials."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
-    with refusing(404) as metadata:
-        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata)
+    with web_server() as metadata:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata.url)
         with pytest.raises(AuthError) as caught:
             ObjectStore(url).stat("x")
     assert variable in caught.value.hint

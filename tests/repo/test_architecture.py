@@ -97,7 +97,8 @@ def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """What depends on the environment can be found."""
     if (
         re.fullmatch(
-            r"providers/(keys|config)|files/(paths|lines|object_store)|cli/.*|local/.*|testing/provider", name_of(path)
+            r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*|testing/provider",
+            name_of(path),
         )
         or name_of(path) in SPEAKING
     ):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -81,28 +81,59 @@ def s3_server() -> Iterator[Store]:
             process.kill()
 
 
+@dataclass
+class Web:
+    """A server of files: what is at each path, as content, a status, or an address to go to; and what it was asked."""
+
+    pages: dict[str, bytes | int | str] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+    broken: bool = False
+    """Whether the next answer breaks off in the middle."""
+
+
 @contextlib.contextmanager
-def refusing(status: int) -> Iterator[str]:
-    """Run a server that answers everything with this status, and give its URL."""
+def web_server(pages: dict[str, bytes | int | str] | None = None) -> Iterator[Web]:
+    """Run a server of files, which knows ranges. The page `any` is at all other paths."""
+    web = Web(pages or {})
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def _refuse(self) -> None:
+        def _answer(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(status)
-            self.send_header("content-length", "0")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            web.asked.append((self.path, headers))
+            page = web.pages.get(self.path, web.pages.get("any", 404))
+            if not isinstance(page, bytes):
+                self.send_response(page if isinstance(page, int) else 302)
+                if isinstance(page, str):
+                    self.send_header("location", page)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
+            start = int(re.sub(r"\D", "", headers.get("range", "")) or 0)
+            self.send_response(206 if start else 200)
+            self.send_header("content-length", str(len(page) - start))
+            self.send_header("etag", '"1"')
+            self.send_header("accept-ranges", "bytes")
+            if start:
+                self.send_header("content-range", f"bytes {start}-{len(page) - 1}/{len(page)}")
             self.end_headers()
+            broken, web.broken = web.broken, False
+            self.wfile.write(page[start : len(page) // 2 if broken else None])
+            self.close_connection = broken
 
-        do_GET = do_HEAD = do_PUT = do_POST = _refuse  # noqa: N815 - the names of http.server
+        do_GET = do_HEAD = do_PUT = do_POST = _answer  # noqa: N815 - the names of http.server
 
         def log_message(self, *_: object) -> None:
             """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield web
     finally:
         server.shutdown()
         server.server_close()

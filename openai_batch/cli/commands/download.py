@@ -25,9 +25,10 @@ from openai_batch.cli.options import (
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import UsageError, count_text
-from openai_batch.files.atomic import as_file, as_path
+from openai_batch.files.atomic import as_path, as_target
 
 if TYPE_CHECKING:
+    from openai_batch.files.stored_file import Target
     from openai_batch.jobs.store.records import JobRecord
 
 EPILOG = """Examples:
@@ -81,8 +82,8 @@ def download(
         own = f"job-{found.id}.results{_ENDINGS.get(wanted or '', '.jsonl')}"
         name = output or found.output_path or found.output_form.get("output") or own
         export = form.export(name, form=wanted, job=found, as_json=json)
-        target = None if name == "-" else as_file(name)
-        rest = as_file(missing) if missing else None
+        target = None if name == "-" else as_target(name)
+        rest = as_target(missing) if missing else None
         if dry_run:
             _say_dry(current, found, target, rest, force=force, as_json=json)
             return
@@ -91,7 +92,7 @@ def download(
 
 
 def _say_dry(
-    current: CommandSession, job: JobRecord, target: Path | None, rest: Path | None, *, force: bool, as_json: bool
+    current: CommandSession, job: JobRecord, target: Target | None, rest: Target | None, *, force: bool, as_json: bool
 ) -> None:
     """Say what the command would write. No provider is asked, and nothing is written."""
     from openai_batch.jobs.output_file import check_missing, check_output, inputs_of

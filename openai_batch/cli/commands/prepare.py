@@ -22,6 +22,7 @@ from openai_batch.errors import count_text
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from openai_batch.files.stored_file import Target
     from openai_batch.inputs.formats import Inputs
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
@@ -69,7 +70,7 @@ def prepare(
     json: JsonOpt = False,
 ) -> None:
     """Turn prompts or the rows of tables into a batch input file."""
-    from openai_batch.files.atomic import as_file, check_target, part_file, publish
+    from openai_batch.files.atomic import as_target, check_target, part_file, publish
     from openai_batch.inputs.prepare import prepare as write
     from openai_batch.jobs.input_name import input_files
     from openai_batch.jobs.make_requests import fitted
@@ -77,7 +78,7 @@ def prepare(
     from openai_batch.providers.lookup import pick_provider
 
     spec = fitted(request.spec(), pick_provider(provider, request.model))
-    target = None if output == "-" or show else as_file(output)
+    target = None if output == "-" or show else as_target(output)
     if target is not None:
         check_ending(target, LINES)
         check_no_input(target, [*request.files(), *input_files(inputs.name(files or ["-"], target))])
@@ -127,7 +128,7 @@ def _say_dry(spec: RequestSpec, count: int, output: str, *, as_json: bool) -> No
     errors.note(f"would write {count_text(count, 'request')} to {where}, model {spec.model}; nothing was written")
 
 
-def _conclude(spec: RequestSpec, count: int, target: Path, *, as_json: bool) -> None:
+def _conclude(spec: RequestSpec, count: int, target: Target, *, as_json: bool) -> None:
     if as_json:
         Output(as_json=True).record(_record(spec, count, str(target), dry_run=False), "", [])
         return

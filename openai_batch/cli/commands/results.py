@@ -6,7 +6,7 @@ from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.session import session
-from openai_batch.files.atomic import as_file
+from openai_batch.files.atomic import as_target
 
 EPILOG = """Examples:
 
@@ -41,7 +41,7 @@ def results(
     A terminal shows the first results. A pipe gets JSON lines, and --json gives one JSON array. With -o, the name of
     the file decides: CSV, Parquet or the provider's lines.
     """
-    path = as_file(output) if output is not None and output != "-" else None
+    path = as_target(output) if output is not None and output != "-" else None
     with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)

@@ -36,10 +36,12 @@ from openai_batch.cli.output import errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
-from openai_batch.files.atomic import as_file
+from openai_batch.files.atomic import as_target
+from openai_batch.files.object_store import is_address, shown
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
+    from openai_batch.files.stored_file import Target
     from openai_batch.jobs.make_requests import Requests
 
 EPILOG = """Examples:
@@ -112,10 +114,11 @@ def run(
             hint="give the most that the whole job may cost at that price, such as --max-cost 5",
         )
     form = export.export(output, as_json=json and target is None)
-    failed = as_file(missing) if missing else None
+    failed = as_target(missing) if missing else None
     notifier = Notifier(notify)
-    for path in filter(None, (target, failed)):
-        check_no_input(path, request.files())
+    for path in (target, failed):
+        if path is not None:
+            check_no_input(path, request.files())
     with (
         session(quiet=quiet, busy="-" not in (files or [])) as current,
         workspace() as folder,
@@ -179,14 +182,15 @@ def _make_requests(
     return make_requests(opened, folder, spec, provider, limit=inputs.limit, skip_empty=inputs.skip_empty)
 
 
-def _target(files: list[str] | None, output: str | None, form: str | None) -> Path | None:
+def _target(files: list[str] | None, output: str | None, form: str | None) -> Target | None:
     """Return the file for the results; None for standard output. Raises UsageError if -o is missing."""
     if output is not None:
-        return None if output == "-" else as_file(output)
+        return None if output == "-" else as_target(output)
     if not files or files == ["-"]:
         return None
-    if len(files) > 1 or (has_magic(files[0]) and not Path(files[0]).exists()):
+    name = shown(files[0]) if is_address(files[0]) else files[0]
+    if len(files) > 1 or (has_magic(name) and not Path(name).exists()):
         globbed(files)  # a pattern without a match is reported first
         raise UsageError("several inputs have no common name for their results", hint="name the output with -o")
     ending = form if form in ("csv", "parquet") else "jsonl"
-    return Path(f"{Path(files[0]).stem}.results.{ending}")
+    return Path(f"{Path(name).stem}.results.{ending}")
