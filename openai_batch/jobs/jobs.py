@@ -11,6 +11,7 @@ jobs, and the command and programs can continue each other's jobs.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
@@ -27,8 +28,7 @@ from .job_spec import make_spec
 from .session import Session
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate
@@ -250,6 +250,38 @@ class Jobs:
             return [Job(self._session, row) for row in recover(workflow, asked)]
 
     recover_async = async_version(recover)
+
+    def import_results(
+        self,
+        results: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        input: JobInput,  # noqa: A002 - its name everywhere
+        *,
+        name: str | None = None,
+        answer: str = "answer",
+    ) -> Job:
+        """Make a job of results that were made elsewhere, such as by `vllm run-batch` or Ray Data. Nothing is sent.
+
+            job = jobs.import_results("output.jsonl", "input.jsonl")
+
+        `results` is a file, a folder of files, or several: lines like OpenAI's, or tables with the columns `custom_id`
+        and `response`, `body` or `answer`; `answer` is another name of the last one. `input` is what they answer, as
+        for `submit`. Of several results for a request the best one counts. More results of the same input are added
+        to the same job. Raises InputError if the input is not valid, or if none of the results is for it.
+        """
+        check_arguments({"name": name})
+        from openai_batch.files.workspace import workspace
+
+        from .import_results import import_results
+
+        paths = [results] if isinstance(results, str | os.PathLike) else results
+        with self._session.work() as workflow, workspace() as folder:
+            source = open_input(input, folder)
+            named = name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)])
+            files = [str(as_file(path)) for path in paths]
+            row = import_results(workflow, files, source, folder, input_name=named, name=name, answer=answer)
+        return Job(self._session, row)
+
+    import_results_async = async_version(import_results)
 
     def list(self, limit: int | None = None, *, provider: str | Provider | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).

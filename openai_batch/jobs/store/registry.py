@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
 from .database import Database, check_whole
-from .records import ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
+from .records import IMPORTED, IMPORTED_URL, ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
 
 if TYPE_CHECKING:
@@ -142,6 +142,14 @@ class Registry(Database):
     def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job with this mark, or None."""
         return self._first("SELECT id FROM jobs WHERE uid = ?", uid)
+
+    def imported(self, identity: str) -> JobRecord | None:
+        """Return the job with this identity whose results were imported; some may be sent to a provider by now."""
+        return self._first(
+            "SELECT id FROM jobs WHERE identity = ? AND (account = ? OR EXISTS (SELECT 1 FROM parts WHERE job = jobs.id"
+            " AND batch_id IS NULL AND output_file_id LIKE ?)) ORDER BY id DESC LIMIT 1",
+            *(identity, IMPORTED_URL, f"{IMPORTED}%"),
+        )
 
     def creating(self) -> list[PartRecord]:
         """Return the parts whose create request was sent, and whose answer is not stored."""
@@ -472,16 +480,27 @@ def _of_input(
 ) -> list[tuple[int, str, bool]]:
     """Return the jobs that have this input, or results at the path `output`, the newest first: see `Registry.earlier`.
 
-    The rows that programs have given count as one input, with a name or without.
+    The rows that programs have given count as one input, with a name or without. A job of imported
+    results counts for any account.
     """
     rows = input_name is None or input_name.startswith(ROWS)
     sql = (
         "SELECT id, uid, name = ? OR id IN (SELECT job FROM outputs WHERE path = ?) FROM jobs"
-        " WHERE account = ? AND endpoint = ? AND"
+        " WHERE account IN (?, ?) AND endpoint = ? AND"
         " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
         " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
     )
-    values = (packed(name), packed(output), account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output))
+    values = (
+        packed(name),
+        packed(output),
+        account,
+        IMPORTED_URL,
+        endpoint,
+        packed(input_name),
+        rows,
+        f"{ROWS}%",
+        packed(output),
+    )
     return [(row[0], row[1], bool(row[2])) for row in db.execute(sql, values)]
 
 
