@@ -81,6 +81,7 @@ class Jobs:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         window: str | None = None,
+        output_expires_after: str | None = None,
         output: str | os.PathLike[str] | None = None,
         dedup: bool = False,
         reuse: bool = False,
@@ -98,8 +99,9 @@ class Jobs:
         line-1, line-2, … by their place. Without `provider` the default provider is used, else the one that
         serves the first model. `name` is another way to refer to the job; a later job of the same file, or of
         requests given under the same name, takes over the name; `metadata` is added to each batch; `window` is the
-        completion window, such as "24h" (None: the provider's own). `output` is the path that the results
-        will be downloaded to: if a file exists there, this is an error before anything is paid.
+        completion window, such as "24h" (None: the provider's own); `output_expires_after` is how long the provider
+        keeps the results, from "1h" to "30d" (None: what the profile says). `output` is the path that the results will
+        be downloaded to: if a file exists there, this is an error before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
         answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
@@ -132,6 +134,7 @@ class Jobs:
                 name=name,
                 metadata=metadata,
                 window=window,
+                output_expires_after=output_expires_after,
                 input_name=name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)]),
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,

@@ -178,7 +178,9 @@ def retry(
     check_cost(workflow, job, failures, wanted, max_cost, direct=direct, provider=provider)
     placed = _placed(workflow, job, provider)
     if placed is not job:
-        facts = {name: getattr(placed, name) for name in ("provider", "base_url", "account", "window")}
+        facts = {
+            name: getattr(placed, name) for name in ("provider", "base_url", "account", "window", "output_seconds")
+        }
         workflow.registry.set_job(job.id, **facts)
         job = placed
     if max_cost is not None:
@@ -214,6 +216,7 @@ def _placed(workflow: Workflow, job: JobRecord, provider: str | Provider | None)
         base_url=str(chosen.base_url),
         account=workflow.account(chosen),
         window=chosen.completion_window,
+        output_seconds=chosen.output_seconds,
     )
 
 

@@ -177,6 +177,10 @@ def start(
             workflow.registry.set_job(job.id, max_cost=str(max_cost))
         workflow.registry.touch(job.id)
         if not new:
+            if spec.output_expires_after is not None and spec.output_seconds != job.output_seconds:
+                workflow.reporter.note(
+                    f"job {job.id} was started before, and keeps its results as long as it said then"
+                )
             locks.enter_context(workflow.alone(job))
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
         if not new and not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
@@ -231,6 +235,7 @@ def _new_job(spec: JobSpec, account: str, skipped: int) -> JobRecord:
         requests=batch_file.report.requests,
         input_name=spec.input_name,
         skipped=skipped,
+        output_seconds=spec.output_seconds,
     )
 
 

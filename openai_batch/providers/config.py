@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from openai_batch.errors import ConfigError
+from openai_batch.errors import ConfigError, UsageError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import (
     Count,
@@ -102,6 +102,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
     parallel: Parallel | None = None
+    output_expires_after: Text | None = None
 
 
 class _PricesTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -220,6 +221,10 @@ def _profile(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         if not all(text.isascii() and text.isprintable() for text in header):
             raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
     profile = dataclasses.replace(base, **values)
+    try:
+        _ = profile.output_seconds
+    except UsageError as exc:
+        raise ConfigError(f"{where} output_expires_after: {exc.message}", hint=exc.hint) from None
     check_key_host(
         where,
         str(profile.base_url),

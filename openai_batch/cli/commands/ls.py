@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openai_batch.cli.job_format import show_jobs
-from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, seconds
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import BatchError, UsageError, count_text
 from openai_batch.files.typed_table import suggest
+from openai_batch.net.time_span import seconds
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from openai_batch.cli.freed_format import show_freed
-from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, seconds
+from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
+from openai_batch.net.time_span import seconds
 
 EPILOG = """Examples:
 

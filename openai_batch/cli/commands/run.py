@@ -30,12 +30,12 @@ from openai_batch.cli.options import (
     TimeoutOpt,
     dollars,
     moment,
-    seconds,
 )
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_file
+from openai_batch.net.time_span import seconds
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:

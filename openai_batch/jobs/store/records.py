@@ -115,6 +115,7 @@ class PartRecord:
     last_error: str | None = None  # why the last try to send it failed
     phases: dict[str, float] = field(default_factory=dict)  # when its batch reached each phase (`batch_info.PHASES`)
     files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
+    deleted: int = 0  # whether its files at the provider are deleted: 1 once that has begun, 2 when it is done
     costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
@@ -186,6 +187,7 @@ class JobRecord:
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
     max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
+    output_seconds: int | None = None  # how long the provider keeps its results; None for the provider's own time
     deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
