@@ -59,7 +59,7 @@ def test_results_of_vllm_become_a_job(faulty: FaultServer) -> None:
     assert "the prompt is too long (r1)" in told.err
     assert inside("ls").rows[0][:6] == ["1", "vllm", "imported", "completed", "4", "4"]
     assert inside("status").succeeded().fields["provider"] == "imported"
-    assert inside("wait").code == 0
+    assert inside("wait").code == 5
     assert inside("cancel", "vllm").code == 0
     assert "2 succeeded" in inside("report").succeeded().fields["answers"]
     assert inside("download", "-o", "got.jsonl").code == 5

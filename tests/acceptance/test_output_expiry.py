@@ -36,7 +36,7 @@ def test_every_attempt_asks_for_it(faulty: FaultServer) -> None:
     inside(*words, "--resubmit-uncertain").succeeded()
     told = inside(*words, "--output-expires-after", "1d").succeeded()
     assert "keeps its results as long as it said then" in told.err
-    inside("wait").succeeded()
+    assert inside("wait").code == 5
     inside("retry", "--all").succeeded()
     assert asked(faulty) == [WEEK, WEEK, WEEK]
     assert len(Registry().jobs()) == 1
