@@ -192,6 +192,11 @@ class FaultServer:
             self._poll(exchange, request, found[2], cancel=bool(found[3]))
         elif found := re.fullmatch(r"GET /v1/files/([^/]+)(/content)?", call):
             self._file(exchange, request, found[1], content=bool(found[2]))
+        elif found := re.fullmatch(r"DELETE /v1/files/([^/]+)", call):
+            if self.files.pop(found[1], None) is None:
+                exchange.refuse(404, f"no such file {found[1]}")
+            else:
+                exchange.answer({"id": found[1], "object": "file", "deleted": True})
         elif call == "GET /v1/models" and self.models is not None:
             told = {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
             exchange.send(200, json.dumps(told).encode(), Date=formatdate(time.time() + self.clock, usegmt=True))

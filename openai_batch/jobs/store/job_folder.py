@@ -295,9 +295,13 @@ def all_files(job: JobRecord) -> list[Path]:
 
 
 def kept_results(job: JobRecord) -> list[Path]:
-    """Return the files of a job that the provider can give again: its results, and its answers for later jobs."""
+    """Return the files of a job that can be had again: its results, and its answers for later jobs.
+
+    Results whose files at the provider were deleted are not among them.
+    """
     folder = folder_of(job)
-    return [*folder.glob(f"{RESULTS}/*"), *folder.glob("answers-*")]
+    results = [] if any(part.deleted for part in job.parts) else folder.glob(f"{RESULTS}/*")
+    return [*results, *folder.glob("answers-*")]
 
 
 def users_of_answers(job: JobRecord) -> list[str]:
