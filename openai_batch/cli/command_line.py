@@ -17,7 +17,7 @@ COMMANDS = {
     "All in one": ("run",),
     "Step by step": ("prepare", "check", "cost", "sample", "submit", "wait", "download"),
     "Jobs": ("ls", "status", "retry", "cancel", "recover", "rm", "prune"),
-    "Results": ("results", "report", "stats", "import"),
+    "Results": ("results", "report", "stats", "import", "export"),
     "Setup": ("providers", "config", "doctor", "serve", "help"),
 }
 """The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP.

@@ -10,12 +10,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError, NotFoundError
+from openai_batch.errors import ApiError, BatchError, NotFoundError
 
 from .provider_files import is_kept
 from .store.records import FOREIGN, lacks_output
 
 if TYPE_CHECKING:
+    from openai_batch.providers.api import BatchApi
+
     from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
@@ -48,10 +50,19 @@ def delete_remote(workflow: Workflow, job: JobRecord, *, dry_run: bool = False) 
                 # The row comes first: after a kill, `prune` must not delete the only copy.
                 workflow.registry.set_part(part, deleted=_BEGUN)
                 for file_id in ids:
-                    with contextlib.suppress(NotFoundError):
-                        workflow.api(job).delete_file(file_id)
+                    _delete(workflow.api(job), file_id)
                 workflow.registry.set_part(part, deleted=_DONE)
         return Deleted(workflow.registry.job(job.id), files)
+
+
+def _delete(api: BatchApi, file_id: str) -> None:
+    """Delete a file. Raises ApiError if it is still there."""
+    try:
+        api.delete_file(file_id)
+    except NotFoundError as exc:
+        with contextlib.suppress(NotFoundError):
+            api.file(file_id)
+            raise ApiError(f"{api.provider} does not delete files: {exc}", hint="delete them on its website") from exc
 
 
 def delete_old(workflow: Workflow, *, older_than: float, dry_run: bool = False) -> list[Deleted]:

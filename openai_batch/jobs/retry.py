@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openai_batch.providers.provider import Provider
+    from openai_batch.results.merge import Note
 
     from .store.records import JobRecord
     from .workflow import Workflow
@@ -91,8 +92,8 @@ def wanted_causes(
     return is_wanted
 
 
-def survey(workflow: Workflow, job: JobRecord) -> Survey:
-    """Find the requests of an ended job that did not succeed.
+def survey(workflow: Workflow, job: JobRecord, also: Note | None = None) -> Survey:
+    """Find the requests of an ended job that did not succeed. `also` is called for each request, as by `complete`.
 
     Raises BatchError if it still runs, and the errors of `collect.result_lines`.
     """
@@ -102,6 +103,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     reasons = MissingReasons(workflow.registry.job(job.id))
 
     def note(row: int, custom_id: str, verdict: Verdict) -> None:
+        if also is not None:
+            also(row, custom_id, verdict)
         if verdict.outcome is not Outcome.SUCCESS:
             verdict = WITHDRAWN if reasons.is_withdrawn(row) else verdict
             result.samples.setdefault(verdict, custom_id)

@@ -194,3 +194,24 @@ def test_programs_import_too(faulty: FaultServer) -> None:
         assert [result.text for result in job.wait().results()] == ["answer to r0", "one"]
         assert jobs.import_results(["out.jsonl"], asked).id == job.id
     assert len(faulty.batches) == 1
+
+
+def test_requests_go_to_another_engine_and_its_answers_come_back() -> None:
+    """`export` writes a table, of a job only what has no answer; `import` takes the table with the answers."""
+    duckdb = pytest.importorskip("duckdb")
+    assert inside("export", "in.jsonl", "-o", "all.parquet", "--json").succeeded().json["requests"] == 4
+    rows = duckdb.sql("SELECT * FROM 'all.parquet'").fetchall()
+    assert [row[0] for row in rows] == ["r0", "r1", "r2", "r3"]
+    assert {row[1:3] for row in rows} == {("POST", "/v1/chat/completions")}
+    assert json.loads(rows[2][3]) == request("r2", "m", "ask 2")["body"]
+    duckdb.sql("SELECT *, 'got ' || custom_id AS said FROM 'all.parquet' LIMIT 3").write_parquet("said.parquet")
+    assert inside("import", "said.parquet", "-i", "in.jsonl", "--answer", "said").code == 5
+    assert list(answers().values()) == ["got r0", "got r1", "got r2", None]
+    inside("export", "1", "--missing", "-o", "rest.jsonl").succeeded()
+    assert Path("rest.jsonl").read_bytes() == Path("in.jsonl").read_bytes().splitlines(keepends=True)[3]
+    assert inside("export", "1", "-o", "job.jsonl").succeeded().err == "wrote 4 requests to job.jsonl\n"
+    inside("export", "1", "--missing", "-o", "rest.jsonl").failed(1, "already exists")
+    inside("export", "1", "-o", "in.jsonl", "--force").failed(2, "is an input file")
+    inside("export", "1", "-o", "rest.csv").failed(2, ".csv files cannot be written")
+    inside("export", "1", "-o", "rest").failed(2, "does not say the form")
+    inside("export", "in.jsonl", "-o", "x.jsonl", "--missing").failed(2, "--missing is for jobs")

@@ -133,3 +133,11 @@ def test_a_deletion_that_was_interrupted_goes_on(faulty: FaultServer, monkeypatc
     faulty.hear()
     assert len(inside("prune", "--remote", "1").succeeded().rows[0][3].split()) == 2
     assert faulty.files == {}
+
+
+def test_a_provider_that_deletes_nothing_is_told(faulty: FaultServer) -> None:
+    """A 404 for a file that is still there is no proof that it is gone."""
+    run("a", "fault:shape=nodelete")
+    inside("prune", "--remote", "1").failed(1, "does not delete files")
+    assert len(faulty.files) == 2
+    assert "warning: job 1" in inside("prune", "--remote", "--older-than", "0s").succeeded().err
