@@ -58,6 +58,6 @@ def import_(
         current.follow(job)
         collected = Collected(job, None, survey(current.workflow, job).tally)
         current.reporter.close()
-        if not json:
-            Output(quiet=quiet).lines([str(job.id)])
+        if quiet and not json:
+            Output().lines([str(job.id)])
         conclude(collected, strict=strict, as_json=json, quiet=quiet)
