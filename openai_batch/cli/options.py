@@ -155,8 +155,8 @@ ExpiryOpt = Annotated[
     typer.Option(
         "--output-expires-after",
         metavar="TIME",
-        help="The provider deletes the results after this time, from 1h to 30d.",
-        rich_help_panel=JOB,
+        help="The provider deletes the results after 1h to 30d.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 DedupOpt = Annotated[

@@ -55,17 +55,17 @@ def export_file(source: Source, target: Path, folder: Path, *, force: bool = Fal
 
 
 def export_job(
-    workflow: Workflow, job: JobRecord, target: Path, folder: Path, *, missing: bool = False, force: bool = False
+    workflow: Workflow, job: JobRecord, target: Path, folder: Path, *, unanswered: bool = False, force: bool = False
 ) -> int:
-    """Write the requests of a job to `target`, with `missing` those without an answer, and return their number.
+    """Write the requests of a job to `target`, with `unanswered` those without an answer, and return their number.
 
-    Raises the errors of `export_file`, InputError if the job's input is gone or has changed, and with `missing`
+    Raises the errors of `export_file`, InputError if the job's input is gone or has changed, and with `unanswered`
     BatchError if the job still runs.
     """
     _check(target, inputs_of(job), force=force)
-    if not missing:
+    if not unanswered:
         return _write(job_folder.check_input(job), target, folder, force=force)
-    rows, rest = MissingRows(job), folder / "missing.jsonl"
+    rows, rest = MissingRows(job), folder / "unanswered.jsonl"
     survey(workflow, job, rows.note)
     rows.write(rest, replace=True)
     return _write(rest, target, folder, force=force)

@@ -208,11 +208,11 @@ def test_requests_go_to_another_engine_and_its_answers_come_back() -> None:
     duckdb.sql("SELECT *, 'got ' || custom_id AS said FROM 'all.parquet' LIMIT 3").write_parquet("said.parquet")
     assert inside("import", "said.parquet", "-i", "in.jsonl", "--answer", "said").code == 5
     assert list(answers().values()) == ["got r0", "got r1", "got r2", None]
-    inside("export", "1", "--missing", "-o", "rest.jsonl").succeeded()
+    inside("export", "1", "--unanswered", "-o", "rest.jsonl").succeeded()
     assert Path("rest.jsonl").read_bytes() == Path("in.jsonl").read_bytes().splitlines(keepends=True)[3]
     assert inside("export", "1", "-o", "job.jsonl").succeeded().err == "wrote 4 requests to job.jsonl\n"
-    inside("export", "1", "--missing", "-o", "rest.jsonl").failed(1, "already exists")
+    inside("export", "1", "--unanswered", "-o", "rest.jsonl").failed(1, "already exists")
     inside("export", "1", "-o", "in.jsonl", "--force").failed(2, "is an input file")
     inside("export", "1", "-o", "rest.csv").failed(2, ".csv files cannot be written")
     inside("export", "1", "-o", "rest").failed(2, "does not say the form")
-    inside("export", "in.jsonl", "-o", "x.jsonl", "--missing").failed(2, "--missing is for jobs")
+    inside("export", "in.jsonl", "-o", "x.jsonl", "--unanswered").failed(2, "--unanswered is for jobs")

@@ -18,7 +18,7 @@ EPILOG = """Examples:
 
   $ obatch export input.jsonl -o requests.parquet
 
-  $ obatch export 3 --missing -o rest.parquet
+  $ obatch export 3 --unanswered -o rest.parquet
 
 The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the answers."""
 
@@ -28,8 +28,8 @@ def export(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="A .parquet or .jsonl file.", rich_help_panel=MAIN)
     ],
-    missing: Annotated[
-        bool, typer.Option("--missing", help="Only requests of the job without an answer.", rich_help_panel=MAIN)
+    unanswered: Annotated[
+        bool, typer.Option("--unanswered", help="Only requests of the job without an answer.", rich_help_panel=MAIN)
     ] = False,
     force: ForceOpt = False,
     json: JsonOpt = False,
@@ -43,12 +43,12 @@ def export(
     target = as_file(output)
     with session(quiet=quiet, busy=True) as current, workspace() as folder:
         if source == "-" or Path(source).is_file():
-            if missing:
-                raise UsageError("--missing is for jobs", hint="`obatch ls` shows them")
+            if unanswered:
+                raise UsageError("--unanswered is for jobs", hint="`obatch ls` shows them")
             count = export_file(open_source(source, folder), target, folder, force=force)
         else:
-            job = current.ended(source) if missing else current.find(source)
-            count = export_job(current.workflow, job, target, folder, missing=missing, force=force)
+            job = current.ended(source) if unanswered else current.find(source)
+            count = export_job(current.workflow, job, target, folder, unanswered=unanswered, force=force)
         current.reporter.close()
         Output(as_json=json, quiet=quiet).record({"output": str(target), "requests": count}, str(target), [])
         if not quiet and not json:
