@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
-from openai_batch.files.atomic import as_file
+from openai_batch.files.atomic import as_file, as_path
 from openai_batch.providers.lookup import askable_providers
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.from_python import open_input
@@ -280,7 +280,7 @@ class Jobs:
         with self._session.work() as workflow, workspace() as folder:
             source = open_input(input, folder)
             named = name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)])
-            files = [str(as_file(path)) for path in paths]
+            files = [str(as_path(path)) for path in paths]
             row = import_results(workflow, files, source, folder, input_name=named, name=name, answer=answer)
         return Job(self._session, row)
 

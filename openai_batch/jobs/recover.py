@@ -387,4 +387,5 @@ def _job(workflow: Workflow, provider: Provider, info: BatchInfo, uid: str, mark
         requests=requests,
         input_name=job_folder.input_name_of(uid),
         skipped=skipped,
+        output_seconds=provider.output_seconds,
     )

@@ -177,7 +177,8 @@ def start(
             workflow.registry.set_job(job.id, max_cost=str(max_cost))
         workflow.registry.touch(job.id)
         if not new:
-            if spec.output_expires_after is not None and spec.output_seconds != job.output_seconds:
+            asked = None if job.input_sha256 is None else spec.output_expires_after
+            if asked is not None and spec.output_seconds != job.output_seconds:
                 workflow.reporter.note(
                     f"job {job.id} was started before, and keeps its results as long as it said then"
                 )
@@ -250,6 +251,7 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
             input_bytes=batch_file.size,
             requests=batch_file.report.requests,
             skipped=job.skipped or skipped,
+            output_seconds=spec.output_seconds,
         )
     return workflow.registry.job(job.id)
 
