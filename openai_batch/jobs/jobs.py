@@ -269,7 +269,9 @@ class Jobs:
         `results` is a file, a folder of files, or several: lines like OpenAI's, or tables with the columns `custom_id`
         and `response`, `body` or `answer`; `answer` is another name of the last one. `input` is what they answer, as
         for `submit`, and `name` another way to refer to the job. Of several results for a request the best one counts.
-        More results of the same input are added to the same job. Raises InputError if the input is not valid, or if none of the results is for it.
+        More results of the same input are added to the same job.
+
+        Raises InputError if the input is not valid, or if none of the results is for it.
         """
         check_arguments({"name": name})
         from openai_batch.files.workspace import workspace
