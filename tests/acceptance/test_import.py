@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.command import ids, inside, request, see, write
+from support.command import COMMAND, ids, inside, request, see, write
 
 from openai_batch import Jobs
 from openai_batch.errors import UsageError
+from openai_batch.jobs.store.registry import Registry
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -216,3 +219,22 @@ def test_requests_go_to_another_engine_and_its_answers_come_back() -> None:
     inside("export", "1", "-o", "rest.csv").failed(2, ".csv files cannot be written")
     inside("export", "1", "-o", "rest").failed(2, "does not say the form")
     inside("export", "in.jsonl", "-o", "x.jsonl", "--unanswered").failed(2, "--unanswered is for jobs")
+
+
+@pytest.mark.slow
+def test_a_killed_import_is_done_again() -> None:
+    """Whenever it is killed, there is no job yet or a whole one, and the same command makes it whole."""
+    count = 5000
+    write("in.jsonl", [request(f"r{n}", "m", f"ask {n}") for n in range(count)])
+    write("out.jsonl", [line(f"r{n}", str(n)) for n in reversed(range(count))])
+    for tenths in range(4, 16, 2):
+        running = subprocess.Popen([*COMMAND, *IMPORT], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(tenths / 10)
+        running.kill()
+        running.wait()
+        assert [job.requests for job in Registry().jobs()] in ([], [count])
+    inside(*IMPORT).succeeded()
+    (job,) = Registry().jobs()
+    assert len(job.parts) == 1
+    assert list(answers().values()) == [str(n) for n in range(count)]

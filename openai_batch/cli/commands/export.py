@@ -35,7 +35,10 @@ def export(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Write requests as a table for another engine, such as Ray Data or Daft. Nothing is sent."""
+    """Write requests as a table for another engine.
+
+    Ray Data and Daft read it, for example. Nothing is sent.
+    """
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.export_requests import export_file, export_job
     from openai_batch.requests.source import open_source

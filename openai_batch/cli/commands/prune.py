@@ -8,7 +8,7 @@ import typer
 
 from openai_batch.cli.freed_format import show_deleted, show_freed
 from openai_batch.cli.help_format import MAIN
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt
+from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
@@ -27,7 +27,15 @@ With --remote, the copies kept here stay, and become the only ones. `obatch rm` 
 
 
 def prune(
-    jobs: JobsArg = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="JOB",
+            help="With --remote, only these jobs: numbers, names or batch ids.",
+            autocompletion=complete("jobs"),
+            show_default=False,
+        ),
+    ] = None,
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="TIME", help="Only jobs that ended longer ago (12h, 30d).")
     ] = "30d",
