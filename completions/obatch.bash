@@ -5,11 +5,11 @@ _obatch() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "${path:+$path }$word" in
-            'cancel'|'check'|'config'|'config edit'|'config path'|'config set'|'config show'|'config unset'|'cost'|'doctor'|'download'|'help'|'ls'|'prepare'|'providers'|'providers add'|'providers rm'|'providers show'|'providers test'|'prune'|'recover'|'report'|'results'|'retry'|'rm'|'run'|'sample'|'serve'|'stats'|'status'|'submit'|'wait'|'worker') path="${path:+$path }$word" ;;
+            'cancel'|'check'|'config'|'config edit'|'config path'|'config set'|'config show'|'config unset'|'cost'|'doctor'|'download'|'export'|'help'|'import'|'ls'|'prepare'|'providers'|'providers add'|'providers rm'|'providers show'|'providers test'|'prune'|'recover'|'report'|'results'|'retry'|'rm'|'run'|'sample'|'serve'|'stats'|'status'|'submit'|'wait'|'worker') path="${path:+$path }$word" ;;
         esac
     done
     case "$path" in
-        '') options='--version --no-color --install-completion --show-completion -h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker'; argument='' ;;
+        '') options='--version --no-color --install-completion --show-completion -h --help'; commands='cancel check config cost doctor download export help import ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker'; argument='' ;;
         'cancel') options='--yes -y --give-up --dry-run -n --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'check') options='--provider -p --json -h --help'; commands=''; argument='files' ;;
         'config') options='-h --help'; commands='edit path set show unset'; argument='' ;;
@@ -21,34 +21,36 @@ _obatch() {
         'cost') options='--provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'doctor') options='--api-key-env --create --model -m --json --quiet -q -h --help'; commands=''; argument='providers' ;;
         'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --parallel --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'help') options='-h --help'; commands='cancel check config cost doctor download help ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment'; argument='' ;;
-        'ls') options='--status --provider -p --model -m --since --last --all --watch --json --quiet -q -h --help'; commands=''; argument='' ;;
+        'export') options='--output -o --unanswered --force --json --quiet -q -h --help'; commands=''; argument='' ;;
+        'help') options='-h --help'; commands='cancel check config cost doctor download export help import ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment'; argument='' ;;
+        'import') options='--input -i --answer --name --strict --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'ls') options='--status --provider -p --model -m --since --last --all --watch --remote --json --quiet -q -h --help'; commands=''; argument='' ;;
         'prepare') options='--output -o --show --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --force --dry-run -n --json -h --help'; commands=''; argument='files' ;;
         'providers') options='--all --json --quiet -q -h --help'; commands='add rm show test'; argument='' ;;
         'providers add') options='--base-url --like --api-key-env --api-key-keyring --models --max-requests --max-bytes --json -h --help'; commands=''; argument='' ;;
         'providers rm') options='--force --json -h --help'; commands=''; argument='providers' ;;
         'providers show') options='--json -h --help'; commands=''; argument='providers' ;;
         'providers test') options='--json -h --help'; commands=''; argument='providers' ;;
-        'prune') options='--older-than --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
+        'prune') options='--older-than --remote --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'recover') options='--provider -p --dry-run -n --json --quiet -q -h --help'; commands=''; argument='' ;;
         'report') options='--html --provider -p --force --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'results') options='--output -o --as --fields --inert --provider -p --force --strict --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --max-cost --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'rm') options='--force --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --deadline --notify --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --deadline --notify --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'sample') options='--number -n --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'stats') options='--json -h --help'; commands=''; argument='files' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'submit') options='--provider -p --name --metadata --window --again --resubmit-uncertain --check-remote --parallel --max-cost --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'submit') options='--provider -p --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'wait') options='--timeout --deadline --max-cost --notify --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'worker') options='--index --of --upstream --upstream-key-env --engine --concurrency --timeout --tries -h --help'; commands=''; argument='' ;;
     esac
     case "$previous" in
         --provider|-p) _obatch_providers; return ;;
-        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--since|--last|--show|--base-url|--like|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--name|--metadata|--window|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env|--index|--of|--engine|--tries) return ;;
+        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--answer|--name|--since|--last|--show|--base-url|--like|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--metadata|--window|--output-expires-after|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env|--index|--of|--engine|--tries) return ;;
         --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
-        --schema|--output|-o|--raw|--missing|--html|--model-file) _obatch_files; return ;;
+        --schema|--output|-o|--raw|--missing|--input|-i|--html|--model-file) _obatch_files; return ;;
         --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;
         --as) _obatch_words csv jsonl parquet raw rows; return ;;
         --status) _obatch_words validating in_progress finalizing cancelling failed completed expired cancelled not_sent partly_sent uncertain withdrawn; return ;;

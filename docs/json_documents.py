@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from json_fields import (
     CHECK,
+    COUNTS,
     ENDED,
     FILE,
     FLAG,
@@ -145,6 +146,35 @@ DOCUMENTS: dict[str, tuple[str, Fields]] = {
     "batch-found": (
         "a batch that `obatch recover` would add",
         {"batch": (TEXT, "its id"), "provider": (TEXT, "the provider's name")},
+    ),
+    "deleted": (
+        "a job whose files at the provider were deleted",
+        {
+            "id": (NUMBER, "the number of the job"),
+            "name": (TEXT_OR_NULL, "its name"),
+            "provider": (TEXT, "the provider's name"),
+            "files": (TEXTS, "the ids of the files"),
+            "dry_run": (FLAG, "whether nothing was deleted"),
+        },
+    ),
+    "batch-listed": (
+        "a batch at a provider",
+        {
+            "batch": (TEXT, "its id"),
+            "provider": (TEXT, "the provider's name"),
+            "status": (TEXT, "the status, such as `in_progress` or `completed`"),
+            "requests": COUNTS,
+            "model": (TEXT_OR_NULL, "the model, if the provider says it"),
+            "endpoint": (TEXT_OR_NULL, "the endpoint of its requests"),
+            "created_at": (TEXT_OR_NULL, "when it was created"),
+            "expires_at": (TEXT_OR_NULL, "when it expires"),
+            "job": (NUMBER_OR_NULL, "the number of the job here that has it"),
+            "ours": (FLAG, "whether a job here has it, or the list shows our marks"),
+        },
+    ),
+    "exported": (
+        "requests that were written for another engine",
+        {"output": (TEXT, "the path of the file"), "requests": (NUMBER, "the number of requests in it")},
     ),
     "provider": ("a provider", PROVIDER),
     "provider-shown": (
@@ -362,8 +392,12 @@ COMMANDS: dict[str, tuple[str, str, bool]] = {
     "recover": ("job", "", True),
     "recover --dry-run": ("batch-found", "", True),
     "ls": ("job", "", True),
+    "ls --remote": ("batch-listed", "", True),
+    "import": ("job-results", "", False),
+    "export": ("exported", "", False),
     "rm": ("freed", "also with `--dry-run`", True),
     "prune": ("freed", "also with `--dry-run`", True),
+    "prune --remote": ("deleted", "also with `--dry-run`", True),
     "providers": ("provider", "", True),
     "providers show": ("provider-shown", "", False),
     "providers test": ("provider-tested", "", False),

@@ -31,6 +31,11 @@ def many(name: str) -> Schema:
     return {"type": "array", "items": one(name)}
 
 
+COUNTS: tuple[Schema, str] = (
+    {"type": "object", "keys": {"total": (NUMBER, ""), "completed": (NUMBER, ""), "failed": (NUMBER, "")}},
+    "the numbers of requests: `total`, `completed` and `failed`",
+)
+
 JOB: Fields = {
     "id": (NUMBER, "the number of the job"),
     "name": (TEXT_OR_NULL, "its name"),
@@ -42,10 +47,7 @@ JOB: Fields = {
     "endpoint": (TEXT_OR_NULL, "the endpoint of its requests"),
     "model": (TEXT_OR_NULL, "the model, if it is the same for all requests"),
     "window": (TEXT_OR_NULL, "the completion window"),
-    "requests": (
-        {"type": "object", "keys": {"total": (NUMBER, ""), "completed": (NUMBER, ""), "failed": (NUMBER, "")}},
-        "the numbers of requests: `total`, `completed` and `failed`",
-    ),
+    "requests": COUNTS,
     "reused": (NUMBER, "rows that were not sent: repeated, or answered before"),
     "answered": (NUMBER_OR_NULL, "the number of requests with an answer, once the results were collected"),
     "parts": (

@@ -413,7 +413,8 @@ class Batch:
         self._sent_input = SentInput(input_file)
         with self._sent_input.reading() as content:
             file = self._api_of(provider).upload(content, input_file.filename)
-        self._attempt = Attempt(file.id, endpoint, provider.completion_window, new_token(), time.time(), metadata)
+        window, keep = provider.completion_window, provider.output_seconds
+        self._attempt = Attempt(file.id, endpoint, window, new_token(), time.time(), metadata, output_seconds=keep)
 
     def _create(self) -> BatchInfo:
         """Create the batch of the uploaded file, or look for it if an earlier call could not say whether it exists."""

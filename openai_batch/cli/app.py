@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 import typer
@@ -47,11 +48,12 @@ def build_app(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_root)
     for heading, names in COMMANDS.items():
         for name in (name for name in names if wanted in {"", name}):
-            module = import_module(f".commands.{name}", __package__)
+            own = name + "_" * iskeyword(name)
+            module = import_module(f".commands.{own}", __package__)
             if hasattr(module, "GROUP"):
                 app.add_typer(module.GROUP, name=name, cls=HelpGroup, rich_help_panel=heading)
                 continue
-            command = with_groups(getattr(module, name))
+            command = with_groups(getattr(module, own))
             app.command(name, cls=HelpCommand, epilog=module.EPILOG, rich_help_panel=heading)(command)
             if name == "ls":
                 app.command("list", cls=HelpCommand, epilog=module.EPILOG, hidden=True)(command)

@@ -17,10 +17,12 @@ COMMANDS = {
     "All in one": ("run",),
     "Step by step": ("prepare", "check", "cost", "sample", "submit", "wait", "download"),
     "Jobs": ("ls", "status", "retry", "cancel", "recover", "rm", "prune"),
-    "Results": ("results", "report", "stats"),
+    "Results": ("results", "report", "stats", "import", "export"),
     "Setup": ("providers", "config", "doctor", "serve", "worker", "help"),
 }
-"""The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP."""
+"""The files in `commands`, in the order of the help; each defines a function of its own name, or a GROUP.
+
+The file of a command that is a word of Python ends in `_`, and so does its function."""
 
 
 class RootGroup(HelpGroup):

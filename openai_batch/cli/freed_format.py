@@ -1,4 +1,4 @@
-"""How freed space is printed, for `rm` and `prune`."""
+"""How freed space and deleted files are printed, for `rm` and `prune`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .table import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openai_batch.jobs.delete_remote import Deleted
     from openai_batch.jobs.prune import Freed
 
     from .output import Output
@@ -35,3 +36,24 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool, removed
             errors.note(f"would remove {jobs}, and free {total}" if dry_run else f"removed {jobs}, and freed {total}")
         else:
             errors.note(f"{'would free' if dry_run else 'freed'} {total} of {jobs}")
+
+
+def show_deleted(output: Output, deleted: Sequence[Deleted], *, dry_run: bool) -> None:
+    """Print the jobs and their files at the provider that were deleted, or would be."""
+    records: list[dict[str, Any]] = [
+        {"id": each.job.id, "name": each.job.name, "provider": each.job.provider, "files": each.files}
+        | {"dry_run": dry_run}
+        for each in deleted
+        if each.files
+    ]
+    columns = [
+        Column("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
+        Column("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
+        Column("provider", lambda record: record["provider"], lambda record: record["provider"]),
+        Column("files", lambda record: str(len(record["files"])), lambda record: " ".join(record["files"])),
+    ]
+    output.listing(records, columns, lambda record: str(record["id"]), "nothing to delete")
+    if records and not output.quiet:
+        would = "would delete" if dry_run else "deleted"
+        files = count_text(sum(len(record["files"]) for record in records), "file")
+        errors.note(f"{would} {files} of {count_text(len(records), 'job')} at the provider")

@@ -113,7 +113,7 @@ def _write_groups(groups: dict[str, list[tuple[str, str]]], formatter: Any) -> N
         formatter.write_paragraph()
         formatter.write(f"{heading_text(heading)}\n")
         formatter.indent()
-        formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows], col_max=_NAMES + 4)
+        formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows], col_max=width or _NAMES)
         formatter.dedent()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .options import (
     AgainOpt,
+    ExpiryOpt,
     MaxCostOpt,
     MetadataOpt,
     NameOpt,
@@ -34,6 +35,7 @@ class JobOptions:
     name: NameOpt = None
     metadata: MetadataOpt = None
     window: WindowOpt = None
+    output_expires_after: ExpiryOpt = None
     again: AgainOpt = False
     resubmit_uncertain: UncertainOpt = False
     check_remote: RemoteOpt = False
@@ -55,6 +57,7 @@ class JobOptions:
             name=self.name,
             metadata=pairs(self.metadata, "--metadata"),
             window=self.window,
+            output_expires_after=self.output_expires_after,
             columns=requests.columns,
             on_warning=errors.note,
             **more,

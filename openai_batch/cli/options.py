@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from openai_batch.errors import UsageError
+from openai_batch.net.time_span import seconds
 
 from .help_format import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
 
@@ -148,6 +149,15 @@ MetadataOpt = Annotated[
 WindowOpt = Annotated[
     str | None,
     typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.", rich_help_panel=JOB),
+]
+ExpiryOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--output-expires-after",
+        metavar="TIME",
+        help="The provider deletes the results after 1h to 30d.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DedupOpt = Annotated[
     bool | None,
@@ -314,19 +324,7 @@ PrefixOpt = Annotated[
     ),
 ]
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(text: str | None) -> float | None:
-    """Read a time span such as 90s, 30m, 12h or 2d; a bare number is seconds. Raises UsageError."""
-    if text is None:
-        return None
-    match = _SPAN.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is not a time span", hint="write it like 90s, 30m, 12h or 2d")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def moment(text: str | None) -> float | None:

@@ -244,6 +244,32 @@ def last_error(store: Store, batch_id: str) -> str:
     return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
 
 
+def delete_input(store: Store, file_id: str) -> None:
+    """Delete the content of an input file; its index stays. Raises NotFoundError."""
+    key = input_key(get_input(store, file_id).id)
+    if store.find(key) is None:
+        raise NotFoundError(f"{file_id} is deleted")
+    store.delete(key)
+
+
+def delete_results(store: Store, batch_id: str) -> None:
+    """Delete the results of a batch that has ended. Raises NotFoundError, and BatchError if it has not ended."""
+    get_plan(store, batch_id)
+    if get_end(store, batch_id) is None:
+        raise BatchError(f"{batch_id} has not ended")
+    check_kept(store, batch_id)
+    store.create(folder(batch_id, "deleted"), b"")
+    for kind in ("parts", "journal"):
+        for stored in list(store.list(folder(batch_id, kind))):
+            store.delete(stored.key)
+
+
+def check_kept(store: Store, batch_id: str) -> None:
+    """Raise NotFoundError if the results of a batch were deleted."""
+    if store.find(folder(batch_id, "deleted")) is not None:
+        raise NotFoundError(f"the results of {batch_id} were deleted")
+
+
 def _check_id(text: str) -> None:
     """Raise NotFoundError for what cannot be an id: it becomes part of a path."""
     if not _ID.fullmatch(text):

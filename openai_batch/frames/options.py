@@ -44,6 +44,8 @@ class RowOptions(TypedDict, total=False):
     """Pairs that are added to each batch."""
     window: str | None
     """The completion window, such as "24h"; without it, the provider's own."""
+    output_expires_after: str
+    """How long the provider keeps the results, from "1h" to "30d"; without it, what the profile says."""
     again: bool
     """Whether to send, and pay for, every row again."""
     check_remote: bool

@@ -87,6 +87,7 @@ def start_rows(
             name=name,
             metadata=options.get("metadata"),
             window=options.get("window"),
+            output_expires_after=options.get("output_expires_after"),
             input_name=name_of_rows(name),
             columns=made.columns,
             on_warning=session.reporter.note,

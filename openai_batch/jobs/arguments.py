@@ -13,7 +13,10 @@ from .reporter import Reporter
 
 _NUMBERS = (int, (int, float))
 _KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("prompt", "model", "system", "endpoint", "id", "name", "window", "prefix"), ("a text", str)),
+    **dict.fromkeys(
+        ("prompt", "model", "system", "endpoint", "id", "name", "window", "prefix", "output_expires_after"),
+        ("a text", str),
+    ),
     **dict.fromkeys(("params", "metadata"), ("a dict", Mapping)),
     **dict.fromkeys(("sample", "retries", "limit", "count"), ("a whole number", int)),
     **dict.fromkeys(

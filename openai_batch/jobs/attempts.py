@@ -28,6 +28,7 @@ def attempt_of(job: JobRecord, part: PartRecord) -> create_once.Attempt:
         at=part.attempted_at or 0.0,
         metadata=job.metadata,
         marks=marks_of(job, part),
+        output_seconds=job.output_seconds,
     )
 
 

@@ -110,9 +110,8 @@ def check_retry(
     Returns what they can cost, without `batch` outside of a batch. The results of the job must have been read, so that
     it is known what it has spent.
     """
-    job = workflow.registry.job(job.id)
     made = estimate_lines(workflow, workflow.connections.profile(job), lines, batch=batch)
-    made.check(max_cost, _spent(job))
+    made.check(max_cost, _spent(workflow.registry.job(job.id)))
     return made
 
 

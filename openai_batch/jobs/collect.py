@@ -41,7 +41,7 @@ from .provider_files import (
 from .receipt import part_costs
 from .result_order import result_order
 from .store import job_folder
-from .store.records import EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import IMPORTED_URL, EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ def raise_if_incomplete(collected: Collected, *, strict: bool = False) -> None:
     elif job.faults and not tally.answered and not job.skipped:
         hint = advice(job.faults) or "fix the input, or add --again to submit it again unchanged"
     elif tally.retryable:
-        hint = f"`obatch retry {job.id}` retries the requests that may succeed"
+        where_to = " -p NAME" if job.base_url == IMPORTED_URL else ""
+        hint = f"`obatch retry {job.id}{where_to}` retries the requests that may succeed"
     elif tally.reasons[WITHDRAWN]:
         hint = f"unsent requests are in a later job, or were cancelled; `obatch retry {job.id} --all` sends them"
     elif tally.reasons[ANSWERED_ELSEWHERE]:
@@ -363,6 +364,8 @@ def _fetched(
 
 def _keep_costs(workflow: Workflow, job: JobRecord, part: PartRecord, places: Places) -> None:
     """Store what the results of a part cost."""
+    if part.imported:
+        return  # it was paid elsewhere, if at all
     costs = part_costs(workflow.connections.profile(job), job, part, places.usage)
     if costs != part.costs:
         with contextlib.suppress(RegistryError):  # the results count more than their receipt

@@ -10,6 +10,8 @@ from openai_batch.providers.connect import connect
 from openai_batch.providers.lookup import get_provider_by_name, known_providers
 from openai_batch.providers.provider import Provider
 
+from .store.records import IMPORTED_URL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -107,6 +109,11 @@ class Connections:
         found = [profile for profile in profiles.values() if self._account(profile.account) == account]
         if found:
             return next((profile for profile in found if profile.name == job.provider), found[0])
+        if job.base_url == IMPORTED_URL:
+            message = f"job {job.id} was imported: no provider has it"
+            raise NotFoundError(
+                message, hint=f"import its results again; `obatch retry {job.id} -p NAME` sends the rest"
+            )
         own = get_provider_by_name(job.provider)
         # The key of another account must not be sent for this job.
         if not own.is_at(job.base_url):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from openai_batch.costs.receipt import Receipt
     from openai_batch.providers.batch_info import BatchFault, Counts
+    from openai_batch.providers.provider import Provider
     from openai_batch.report.report import Report
     from openai_batch.results.outcome import Verdict
     from openai_batch.results.result import Result
@@ -211,6 +212,8 @@ class Job:
         import asyncio
 
         with self._session.work() as workflow:
+            if self._known().ended:
+                return
             provider = workflow.api(self._row).provider
             poller = Poller(job_delays(provider), self._session.reporter.warn, timeout)
         while True:
@@ -322,6 +325,7 @@ class Job:
         where: str | int | Iterable[str | int] | Callable[[str], bool] | None = None,
         *,
         max_cost: float | Decimal | None = None,
+        provider: str | Provider | None = None,
     ) -> int:
         """Send failed and missing requests again, as part of the same job, and return their number.
 
@@ -331,7 +335,8 @@ class Job:
         `where` selects by the outcome ("refused", "cut", "missing"), or by a code at the beginning of the error as text
         ("429", "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause,
         which is the error as text, and returns whether to send the request. `max_cost` is the most that the job may
-        cost, in US dollars, with what it has spent before; without it, what `submit` was given. Raises BatchError if
+        cost, in US dollars, with what it has spent before; without it, what `submit` was given. If its
+        results were imported, `provider` is where to send the others, and is needed. Raises BatchError if
         the job still runs, InputError if its input is gone or has changed, CostError if it can cost more, and
         UncertainError if it is unknown whether a batch was created.
         """
@@ -341,7 +346,7 @@ class Job:
         with self._session.work() as workflow:
             most = None if max_cost is None else as_usd(max_cost, "max_cost=")
             failures = survey(workflow, self._ended())
-            self._row = retry(workflow, self._row, failures, wanted, most)
+            self._row = retry(workflow, self._row, failures, wanted, most, provider=self._session.given(provider))
         return sum(group.count for group in failures.groups() if wanted(group.verdict))
 
     retry_async = async_version(retry)

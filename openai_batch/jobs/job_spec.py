@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.providers.marks import check_metadata
-from openai_batch.providers.provider import Provider, normal_url
+from openai_batch.providers.provider import Provider, normal_url, output_seconds
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.source import first_model
 
@@ -32,12 +32,18 @@ class JobSpec:
     batch_file: BatchFile
     provider: Provider
     window: str | None = None  # the completion window, such as "24h"; None for the provider's own
+    output_expires_after: str | None = None  # how long the provider keeps results; None for what the profile says
     name: str | None = None  # a name for the job
     metadata: dict[str, str] = field(default_factory=dict)  # the user's own, for each batch
     input_name: str | None = None  # what the user named as the input (`name_of_input`)
     dedup: bool | None = None  # whether identical requests are sent once; None if the user did not say
     submit_plan: SubmitPlan | None = None  # the rows that are not sent (`jobs/reuse`); None before it is planned
     earlier: EarlierJobs = field(default_factory=EarlierJobs)  # the jobs that share rows with it
+
+    @property
+    def output_seconds(self) -> int | None:
+        """For how many seconds the provider keeps the results; None for its own time. Raises UsageError."""
+        return output_seconds(self.output_expires_after) or self.provider.output_seconds
 
     @property
     def identity(self) -> str:
@@ -64,6 +70,7 @@ def make_spec(
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
     window: str | None = None,
+    output_expires_after: str | None = None,
     input_name: str | None = None,
     dedup: bool | None = None,
     columns: Path | None = None,
@@ -73,16 +80,19 @@ def make_spec(
 
     Without `provider` the default provider is used, else the one that serves the first model. `columns` is the file
     with the rows that the requests were made from. `on_warning` is called with each warning of the check. Raises
-    InputError with every problem, UsageError for too much metadata, and UnknownProviderError.
+    InputError with every problem, UsageError for too much metadata or a wrong time, and UnknownProviderError.
     """
     check_metadata(metadata or {})
+    output_seconds(output_expires_after)
     chosen = provider_for(source, provider)
     chosen.check_metadata(metadata or {})
     batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
     if on_warning is not None:
         for problem in batch_file.report.problems:
             on_warning(problem.located(source.name))
-    return JobSpec(batch_file, chosen, window, name, dict(metadata or {}), input_name, dedup)
+    return JobSpec(
+        batch_file, chosen, window, output_expires_after, name, dict(metadata or {}), input_name=input_name, dedup=dedup
+    )
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:

@@ -11,10 +11,11 @@ jobs, and the command and programs can continue each other's jobs.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
-from openai_batch.files.atomic import as_file
+from openai_batch.files.atomic import as_file, as_path
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.from_python import open_input
@@ -27,8 +28,7 @@ from .job_spec import make_spec
 from .session import Session
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate
@@ -81,6 +81,7 @@ class Jobs:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         window: str | None = None,
+        output_expires_after: str | None = None,
         output: str | os.PathLike[str] | None = None,
         dedup: bool = False,
         reuse: bool = False,
@@ -99,8 +100,9 @@ class Jobs:
         line-1, line-2, … by their place. Without `provider` the default provider is used, else the one that
         serves the first model. `name` is another way to refer to the job; a later job of the same file, or of
         requests given under the same name, takes over the name; `metadata` is added to each batch; `window` is the
-        completion window, such as "24h" (None: the provider's own). `output` is the path that the results
-        will be downloaded to: if a file exists there, this is an error before anything is paid.
+        completion window, such as "24h" (None: the provider's own); `output_expires_after` is how long the provider
+        keeps the results, from "1h" to "30d" (None: what the profile says). `output` is the path that the results will
+        be downloaded to: if a file exists there, this is an error before anything is paid.
 
         `dedup` sends identical requests once. `reuse` sends only the rows that no earlier job of the same file has
         answered, also if the file has grown or changed since (for a list: no earlier job of a list); it waits for an
@@ -135,6 +137,7 @@ class Jobs:
                 metadata=metadata,
                 window=window,
                 input_name=name_of_rows(name) if named is None else name_of_input([str(named)]),
+                output_expires_after=output_expires_after,
                 dedup=dedup or None,
                 on_warning=self._session.reporter.note,
             )
@@ -253,6 +256,40 @@ class Jobs:
             return [Job(self._session, row) for row in recover(workflow, asked)]
 
     recover_async = async_version(recover)
+
+    def import_results(
+        self,
+        results: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        input: JobInput,  # noqa: A002 - its name everywhere
+        *,
+        name: str | None = None,
+        answer: str = "answer",
+    ) -> Job:
+        """Make a job of results that were made elsewhere, such as by `vllm run-batch` or Ray Data. Nothing is sent.
+
+            job = jobs.import_results("output.jsonl", "input.jsonl")
+
+        `results` is a file, a folder of files, or several: lines like OpenAI's, or tables with the columns `custom_id`
+        and `response`, `body` or `answer`; `answer` is another name of the last one. `input` is what they answer, as
+        for `submit`, and `name` another way to refer to the job. Of several results for a request the best one counts.
+        More results of the same input are added to the same job.
+
+        Raises InputError if the input is not valid, or if none of the results is for it.
+        """
+        check_arguments({"name": name})
+        from openai_batch.files.workspace import workspace
+
+        from .import_results import import_results
+
+        paths = [results] if isinstance(results, str | os.PathLike) else results
+        with self._session.work() as workflow, workspace() as folder:
+            source = open_input(input, folder)
+            named = name_of_rows(name) if source.origin is None else name_of_input([str(source.origin)])
+            files = [str(as_path(path)) for path in paths]
+            row = import_results(workflow, files, source, folder, input_name=named, name=name, answer=answer)
+        return Job(self._session, row)
+
+    import_results_async = async_version(import_results)
 
     def list(self, limit: int | None = None, *, provider: str | Provider | None = None) -> list[Job]:
         """Return the jobs as last seen, the newest first, at most `limit` of them (None: all).

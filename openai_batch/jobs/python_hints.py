@@ -17,6 +17,7 @@ _PROVIDER = r"(?: -p (?P<provider>[\w.-]+))?"
 _REPLACED = (
     (r"`?obatch wait (?P<job>\d+)`?", r"jobs.get(\g<job>).wait()"),
     (r"`?obatch status (?P<job>\d+)`?", r"jobs.get(\g<job>)"),
+    (r"`?obatch retry (?P<job>\d+) -p NAME`?", r"jobs.get(\g<job>).retry(provider=NAME)"),
     (r"(?<!the command )(?=`obatch cancel \d+ --give-up`)", r"the command "),
     (r"`?obatch (?P<act>cancel|retry|download) (?P<job>\d+)\b(?! --)`?", r"jobs.get(\g<job>).\g<act>()"),
     (r"`?obatch retry (?P<job>\d+) --where (?P<what>[\w,]+)`?", r'jobs.get(\g<job>).retry("\g<what>")'),

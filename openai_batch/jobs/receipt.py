@@ -29,7 +29,7 @@ def receipt_of(job: JobRecord) -> Receipt | None:
     read = [costs for part in job.parts if (costs := costs_in(part)) is not None]
     if not read:
         return None
-    whole = all(part.costs is not None or part.withdrawn for part in job.parts)
+    whole = all(part.costs is not None or part.withdrawn or part.imported for part in job.parts)
     return Receipt(added([each for costs in read for each in costs]), whole)
 
 

@@ -83,7 +83,7 @@ def unknown_batches(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
     """Return the batches that `recover` would add; nothing is stored. Raises ApiError, AuthError, NotFoundError."""
     api = workflow.connections.to(provider)
     listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
-    unknown = [batch for batch in listed if _known(workflow, provider, batch) is None]
+    unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]
     shown = _shown_singly(api, listed, unknown, None)
     found = [shown.get(batch.id, (batch, None)) for batch in unknown]
     return [info for info, filename in found if _ours(info, filename)]
@@ -138,7 +138,7 @@ def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None =
         listed = sorted(batches, key=lambda batch: batch.created_at or 0.0)
         unknown = []
         for batch in listed:
-            known = _known(workflow, provider, batch)
+            known = job_with(workflow, provider, batch)
             if known is not None:
                 _merge_account(workflow, known, provider)
             else:
@@ -241,7 +241,7 @@ def _shown(ask: Callable[[], _T]) -> _T | None:
         return None
 
 
-def _known(workflow: Workflow, provider: Provider, batch: BatchInfo) -> JobRecord | None:
+def job_with(workflow: Workflow, provider: Provider, batch: BatchInfo) -> JobRecord | None:
     """Return the job that has a batch of this provider, or None. Another provider's batch may have the same id."""
     for job in workflow.registry.by_batch(batch.id):
         part = next(part for part in job.parts if part.batch_id == batch.id)
@@ -414,4 +414,5 @@ def _job(workflow: Workflow, provider: Provider, info: BatchInfo, uid: str, mark
         requests=requests,
         input_name=job_folder.input_name_of(uid),
         skipped=skipped,
+        output_seconds=provider.output_seconds,
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from openai_batch.costs.usd import usd
-from openai_batch.errors import BatchError, CostError, count_text
+from openai_batch.errors import BatchError, CostError, UsageError, count_text
 from openai_batch.files import paths
+from openai_batch.providers.lookup import get_provider_by_name
 from openai_batch.requests.limits import Limits
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
@@ -23,13 +24,16 @@ from .budget import check_retry, max_cost_of
 from .collect import Collected, raise_if_incomplete, result_lines
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
-from .store.records import DIRECT, RETRY, PartRecord
+from .store.records import DIRECT, IMPORTED_URL, RETRY, PartRecord
 from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from decimal import Decimal
     from pathlib import Path
+
+    from openai_batch.providers.provider import Provider
+    from openai_batch.results.merge import Note
 
     from .store.records import JobRecord
     from .workflow import Workflow
@@ -88,8 +92,8 @@ def wanted_causes(
     return is_wanted
 
 
-def survey(workflow: Workflow, job: JobRecord) -> Survey:
-    """Find the requests of an ended job that did not succeed.
+def survey(workflow: Workflow, job: JobRecord, also: Note | None = None) -> Survey:
+    """Find the requests of an ended job that did not succeed. `also` is called for each request, as by `complete`.
 
     Raises BatchError if it still runs, and the errors of `collect.result_lines`.
     """
@@ -99,6 +103,8 @@ def survey(workflow: Workflow, job: JobRecord) -> Survey:
     reasons = MissingReasons(workflow.registry.job(job.id))
 
     def note(row: int, custom_id: str, verdict: Verdict) -> None:
+        if also is not None:
+            also(row, custom_id, verdict)
         if verdict.outcome is not Outcome.SUCCESS:
             verdict = WITHDRAWN if reasons.is_withdrawn(row) else verdict
             result.samples.setdefault(verdict, custom_id)
@@ -126,12 +132,14 @@ def check_cost(
     max_cost: Decimal | None = None,
     *,
     direct: bool = False,
+    provider: str | Provider | None = None,
 ) -> None:
     """Raise CostError if the job can cost more than `max_cost` when the `wanted` requests are sent again.
 
-    If `max_cost` is None, the most that was allowed for the job before counts. `direct` is that of `retry`. Raises
-    InputError as `retry` does.
+    If `max_cost` is None, the most that was allowed for the job before counts. `direct` and `provider` are those of
+    `retry`. Raises InputError and UsageError as `retry` does.
     """
+    job = _placed(workflow, job, provider)
     limit = max_cost_of(job) if max_cost is None else max_cost
     source = job_folder.check_input(job)
     if limit is not None:
@@ -151,12 +159,14 @@ def retry(
     max_cost: Decimal | None = None,
     *,
     direct: bool = False,
+    provider: str | Provider | None = None,
 ) -> JobRecord:
     """Send the requests of `failures` that are `wanted` again, as new parts, and return the job.
 
     With `direct` they are one part, and answered outside of a batch before this returns (`jobs/direct`). If `wanted`
     is None, those are sent for which it can help. `max_cost` is the most that the job may cost, in USD, with what it
     has spent before; None for what was allowed before. It is stored with the job.
+    If the results were imported, the job is one of `provider` from now on, which must be given.
 
     Raises InputError if the job's input is gone or has changed, CostError if the job can cost more, and the errors of
     `Workflow.add_parts`.
@@ -168,7 +178,14 @@ def retry(
             workflow.reporter.note(f"job {job.id}: {count_text(count, 'request', 'was')} {text}")
     if not any(map(wanted, failures.samples)):
         return job
-    check_cost(workflow, job, failures, wanted, max_cost, direct=direct)
+    check_cost(workflow, job, failures, wanted, max_cost, direct=direct, provider=provider)
+    placed = _placed(workflow, job, provider)
+    if placed is not job:
+        facts = {
+            name: getattr(placed, name) for name in ("provider", "base_url", "account", "window", "output_seconds")
+        }
+        workflow.registry.set_job(job.id, **facts)
+        job = placed
     if max_cost is not None:
         workflow.registry.set_job(job.id, max_cost=str(max_cost))
     source, limits = job_folder.input_path(job), _NO_LIMITS if direct else workflow.api(job).provider.limits
@@ -186,6 +203,24 @@ def retry(
     unanswered = failures.tally.requests - failures.tally.answered
     sent = sum(wanted(verdict) and not verdict.outcome.answered for verdict in failures.rows.values())
     return workflow.add_parts(job, plan, unanswered=unanswered, left_out=max(0, unanswered - sent))
+
+
+def _placed(workflow: Workflow, job: JobRecord, provider: str | Provider | None) -> JobRecord:
+    """Return a job, at `provider` if its results were imported. Raises UsageError if that is None."""
+    if job.base_url != IMPORTED_URL:
+        return job
+    if provider is None:
+        hint = f"name it: obatch retry {job.id} -p NAME"
+        raise UsageError(f"job {job.id} was imported: no provider has it; nothing was sent", hint=hint)
+    chosen = get_provider_by_name(provider) if isinstance(provider, str) else provider
+    return replace(
+        job,
+        provider=str(chosen.name or chosen.base_url),
+        base_url=str(chosen.base_url),
+        account=workflow.account(chosen),
+        window=chosen.completion_window,
+        output_seconds=chosen.output_seconds,
+    )
 
 
 def _requests(

@@ -179,6 +179,11 @@ def start(
             workflow.registry.set_job(job.id, max_cost=str(max_cost))
         workflow.registry.touch(job.id)
         if not new:
+            asked = None if job.input_sha256 is None else spec.output_expires_after
+            if asked is not None and spec.output_seconds != job.output_seconds:
+                workflow.reporter.note(
+                    f"job {job.id} was started before, and keeps its results as long as it said then"
+                )
             locks.enter_context(workflow.alone(job))
             job = _with_missing_parts(workflow, _with_input(workflow, job, spec, skipped), parts)
         if not new and not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
@@ -249,6 +254,7 @@ def _new_job(spec: JobSpec, account: str, skipped: int) -> JobRecord:
         requests=batch_file.report.requests,
         input_name=spec.input_name,
         skipped=skipped,
+        output_seconds=spec.output_seconds,
     )
 
 
@@ -263,6 +269,7 @@ def _with_input(workflow: Workflow, job: JobRecord, spec: JobSpec, skipped: int)
             input_bytes=batch_file.size,
             requests=batch_file.report.requests,
             skipped=job.skipped or skipped,
+            output_seconds=spec.output_seconds,
         )
     return workflow.registry.job(job.id)
 

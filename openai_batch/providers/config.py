@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from openai_batch.errors import ConfigError
+from openai_batch.errors import ConfigError, UsageError
 from openai_batch.files import paths
 from openai_batch.files.typed_table import (
     Count,
@@ -118,6 +118,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
     parallel: Parallel | None = None
+    output_expires_after: Text | None = None
 
 
 class _ShardsTable(_LocalTable, kw_only=True):
@@ -216,7 +217,8 @@ def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
     own_list = {str(profile.name): profile for profile in listed if profile.name}
     given = {name: _copy(profile) for name, profile in own_list.items()}
     for name, table in config.get("providers", {}).items():
-        given[name] = _profile(f"{path}: [providers.{name}]", name, table)
+        make = _shards if "kind" in table and name != "local" else _profile
+        given[name] = make(f"{path}: [providers.{name}]", name, table)
     profiles = Profiles(given)
     default, origin = config.get("provider"), str(path)
     if default is not None and default not in profiles:
@@ -287,14 +289,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
     """
     if name == "local":
         return dataclasses.replace(_copy(BUILT_IN[name]), **_present(where, read_table(where, table, _LocalTable)))
-    for key in _SECRET_KEYS:
-        if key in table:
-            raise ConfigError(
-                f"{where} {key}: keys do not belong in this file",
-                hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
-            )
-    if table.get("kind") is not None:
-        return _shards(where, name, table)
+    _check_no_key(where, table)
     values = _present(where, read_table(where, table, ProfileTable))
     like = values.pop("like", None)
     base = base or _base(where, name, like)
@@ -311,6 +306,10 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
         if not all(text.isascii() and text.isprintable() for text in header):
             raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
     profile = dataclasses.replace(base, **values)
+    try:
+        _ = profile.output_seconds
+    except UsageError as exc:
+        raise ConfigError(f"{where} output_expires_after: {exc.message}", hint=exc.hint) from None
     check_key_host(
         where,
         str(profile.base_url),
@@ -321,10 +320,21 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
     return profile
 
 
+def _check_no_key(where: str, table: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a table has the key itself."""
+    for key in _SECRET_KEYS:
+        if key in table:
+            raise ConfigError(
+                f"{where} {key}: keys do not belong in this file",
+                hint='name the variable that holds it: api_key_env = "…", or an api_key_command or api_key_keyring',
+            )
+
+
 def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     """Return the profile of a store with workers."""
     from openai_batch.cluster.settings import ShardSettings
 
+    _check_no_key(where, table)
     if table["kind"] != "shards":
         raise ConfigError(f"{where} kind must be 'shards'", hint="leave it out for a provider with a Batch API")
     own = {field.encode_name for field in msgspec.structs.fields(_ShardsTable)}

@@ -57,6 +57,8 @@ class Attempt:
     """The user's own metadata."""
     marks: Marks | None = None
     """The marks of the job's part; None if the batch belongs to no job."""
+    output_seconds: int | None = None
+    """For how many seconds the provider keeps the files of results; None for its own time."""
 
     def marked_metadata(self) -> dict[str, str]:
         """Return the metadata to send: our marks, then the user's own.
@@ -100,6 +102,7 @@ def create(
                 window=attempt.window,
                 metadata=attempt.marked_metadata(),
                 token=attempt.token,
+                output_seconds=attempt.output_seconds,
             )
         except (ApiError, AuthError, NotFoundError) as exc:
             # Such an answer says that nothing was created. One look in the list finds the batch of a server that

@@ -14,7 +14,7 @@ import re
 import time
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
@@ -40,11 +40,8 @@ if TYPE_CHECKING:
     from .provider import Provider
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SIZE_TRIES = 3
-"""How often a file is downloaded whose size is not the one on record."""
-
-_LINE_END = 2
-"""The most bytes of a line end."""
+_SIZE_TRIES = 3  # how often a file is downloaded whose size is not the one on record
+_LINE_END = 2  # the most bytes of a line end
 
 _T = TypeVar("_T")
 
@@ -108,7 +105,8 @@ class OpenAIBatchApi(BatchApi):
 
         `progress` is called with the bytes sent so far. Raises ApiError if the provider has another number of bytes.
         """
-        source = stream if isinstance(stream, FileSlice) and progress is None else _slice(stream, progress)
+        whole = isinstance(stream, FileSlice) and progress is None
+        source = cast("FileSlice", stream) if whole else FileSlice(cast("BinaryIO", stream), progress=progress)
         size = len(source)
         fields = self.provider.upload_fields | {"purpose": self.provider.file_purpose}
 
@@ -134,22 +132,28 @@ class OpenAIBatchApi(BatchApi):
         window: str,
         metadata: Mapping[str, str] | None,
         token: str | None = None,
+        output_seconds: int | None = None,
     ) -> BatchInfo:
         """Send the request that creates a batch, which costs money, once. `create_once` handles the result.
 
-        `token` is the one in `metadata`, and the idempotency key if the profile has `idempotent_create`. Returns the
-        batch if its answer, or the batch itself, shows that it was created from `input_file_id` or with `token`. Raises
-        ApiError, AuthError or NotFoundError if no batch was created, UnreachableError with `sent` False if the request
-        was not sent, OutcomeUnknown in all other cases.
+        `token` is the one in `metadata`, and the idempotency key if the profile has `idempotent_create`. The provider
+        deletes the results after `output_seconds`; None for its own time. Returns the batch if its answer, or the batch
+        itself, shows that it was created from `input_file_id` or with `token`. Raises ApiError, AuthError or
+        NotFoundError if no batch was created, UnreachableError with `sent` False if the request was not sent,
+        OutcomeUnknown in all other cases.
         """
         provider = self.provider
         if provider.is_local:
             self.close()  # if the server has stopped, it is started again before the request, never after it
         # The SDK would send the request again after a timeout or a server error, when a batch may exist already.
         client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
+        expiry = output_seconds and {"anchor": "created_at", "seconds": output_seconds}
+        optional: dict[str, Any] = {
+            "metadata": dict(metadata or {}) if provider.sends_metadata else {},
+            "output_expires_after": expiry,
+        }
         body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": window}
-        if metadata and provider.sends_metadata:
-            body["metadata"] = dict(metadata)
+        body |= {name: value for name, value in optional.items() if value}
         headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
         try:
             with untimed(), translated(provider, "create the batch"):
@@ -256,6 +260,10 @@ class OpenAIBatchApi(BatchApi):
 
         return self._call("list the models", request)
 
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file. Raises NotFoundError if the provider has no such file."""
+        self._call(f"delete file {file_id}", lambda client: client.files.delete(file_id, timeout=READ_TIMEOUT))
+
     def has_ranges(self, file_id: str) -> bool:
         """Return whether a download of this file could continue where it was interrupted. No content is read."""
         with self._reading(file_id, 0, None) as whole:
@@ -348,10 +356,9 @@ class OpenAIBatchApi(BatchApi):
                 yield response
 
     def _size_on_record(self, file_id: str) -> int | None:
-        try:
+        with contextlib.suppress(BatchError):  # some providers have no such record
             return self.file(file_id).size
-        except BatchError:
-            return None  # some providers have no such record
+        return None
 
     def _page(self, after: str | None, limit: int) -> tuple[list[BatchInfo], list[str | None], bool]:
         """Return one page of the account's batches, and the cursors to try for the next page; none at the end.
@@ -430,11 +437,6 @@ def _sockets_of(response: Any) -> list[Any]:
     stream = getattr(response, "extensions", {}).get("network_stream")
     found = stream.get_extra_info("socket") if stream is not None else None
     return [] if found is None else [found]
-
-
-def _slice(stream: BinaryIO | FileSlice, progress: Callable[[int], None] | None) -> FileSlice:
-    source: Any = stream
-    return FileSlice(source, progress=progress)
 
 
 def _parse(answer: Any) -> Any:

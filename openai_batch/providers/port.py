@@ -78,10 +78,12 @@ class BatchApi(Protocol):
         window: str,
         metadata: Mapping[str, str] | None,
         token: str | None = None,
+        output_seconds: int | None = None,
     ) -> BatchInfo:
         """Create a batch, which costs money; send the request once. `create_once` handles the result.
 
-        `token` is the one in `metadata`. Raises ApiError, AuthError or NotFoundError if no batch was created,
+        `token` is the one in `metadata`. The provider deletes the results after `output_seconds`; None for its own
+        time. Raises ApiError, AuthError or NotFoundError if no batch was created,
         UnreachableError with `sent` False if the request was not sent, OutcomeUnknown in all other cases.
         """
         ...
@@ -145,6 +147,10 @@ class BatchApi(Protocol):
             count = self.download(file_id, handle, progress, check_record=check_record)
             publish(handle, part, path, replace=replace)
         return count
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file. Raises NotFoundError if the provider has no such file."""
+        ...
 
     def models(self) -> tuple[list[str], float | None]:
         """Return the names of the models, and the time by the provider's clock if it is known."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from openai_batch.errors import AuthError, ConfigError, UsageError
+from openai_batch.net.time_span import seconds
 from openai_batch.requests.limits import Limits
 
 from .keys import (
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
 """Headers whose names match choose an account, or hold a key."""
+
+_SHORTEST, _LONGEST = 3600, 30 * 86400
+"""Seconds for which files of results can be kept."""
 
 LOCAL_URL = "local:"
 """The base URL of the local provider. Its server has a real one, which is known once it runs."""
@@ -153,6 +157,8 @@ class Provider:
 
     upload_fields: dict[str, str] = field(default_factory=dict)
     """Extra form fields of an upload. `{name}` in a value means the name of the file."""
+    output_expires_after: str | None = None
+    """How long the provider keeps files of results, from `1h` to `30d`; None for its own time."""
 
     # A ClassVar is not a dataclass field; `get_client` sets an attribute of the same name on the instance.
     _client: ClassVar[Any] = None
@@ -292,6 +298,11 @@ class Provider:
             endpoints=self.endpoints,
         )
 
+    @property
+    def output_seconds(self) -> int | None:
+        """For how many seconds files of results are kept; None for the provider's own time. Raises UsageError."""
+        return output_seconds(self.output_expires_after)
+
     def serves(self, model: str) -> bool:
         """Return whether one of the patterns in `models` matches `model`.
 
@@ -319,6 +330,14 @@ class Provider:
         Nothing is asked.
         """
         return self.base_url is not None and normal_url(self.base_url) == normal_url(base_url)
+
+
+def output_seconds(text: str | None) -> int | None:
+    """Read for how long files of results are kept, such as `7d`, in seconds. Raises UsageError."""
+    number = seconds(text)
+    if number is not None and not _SHORTEST <= number <= _LONGEST:
+        raise UsageError(f"files of results cannot be kept for {text}", hint="give a time from 1h to 30d")
+    return None if number is None else int(number)
 
 
 def normal_url(url: str) -> str:

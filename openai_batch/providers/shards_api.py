@@ -10,6 +10,7 @@ from openai_batch.cluster.keep_running import keep_running
 from openai_batch.cluster.launchers import launcher_of
 from openai_batch.cluster.progress import progress, results
 from openai_batch.cluster.store import open_store
+from openai_batch.errors import NotFoundError
 from openai_batch.files.slice import FileSlice
 
 from .batch_info import BatchFault, BatchInfo, Counts
@@ -71,6 +72,7 @@ class ShardsApi(BatchApi):
         window: str,
         metadata: Mapping[str, str] | None,
         token: str | None = None,
+        output_seconds: int | None = None,  # noqa: ARG002 - the store keeps everything
     ) -> BatchInfo:
         """Write a new batch into the store. Its id is made of `token`, so this can be repeated."""
         batches.get_input(self._store, input_file_id)
@@ -112,8 +114,11 @@ class ShardsApi(BatchApi):
     def file(self, file_id: str) -> RemoteFile:
         """Return the record of an input file; of results only the id is known."""
         if file_id.startswith(_OUTPUT):
+            batches.check_kept(self._store, file_id.removeprefix(_OUTPUT))
             return RemoteFile(file_id)
         record = batches.get_input(self._store, file_id)
+        if self._store.find(batches.input_key(file_id)) is None:
+            raise NotFoundError(f"{file_id} is deleted")
         return RemoteFile(record.id, record.size, record.created_at, record.filename)
 
     def download(
@@ -134,10 +139,18 @@ class ShardsApi(BatchApi):
                 progress(count, None)
         return count
 
+    def delete_file(self, file_id: str) -> None:
+        """Delete an input file, or the results of a batch. Raises NotFoundError if they are deleted already."""
+        if file_id.startswith(_OUTPUT):
+            batches.delete_results(self._store, file_id.removeprefix(_OUTPUT))
+        else:
+            batches.delete_input(self._store, file_id)
+
     def _content(self, file_id: str) -> Iterator[bytes]:
         if not file_id.startswith(_OUTPUT):
             return self._store.stream(batches.input_key(batches.get_input(self._store, file_id).id))
         plan = batches.get_plan(self._store, file_id.removeprefix(_OUTPUT))
+        batches.check_kept(self._store, plan.id)
         return results(self._store, plan, batches.get_input(self._store, plan.input_file_id))
 
     @property

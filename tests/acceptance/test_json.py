@@ -60,8 +60,14 @@ CALLS = {
     },
     "recover": {"recover -p faulty --dry-run": "recover --dry-run", "recover -p faulty": "recover"},
     "rm": {"rm 1 --dry-run": "rm", "rm 1": "rm"},
-    "prune": {"prune --dry-run": "prune", "prune": "prune"},
-    "ls": {"ls": "ls", "ls -p nobody": "ls"},
+    "prune": {
+        "prune --dry-run": "prune",
+        "prune": "prune",
+        "prune --remote --older-than 0s -n": "prune --remote",
+    },
+    "ls": {"ls": "ls", "ls -p nobody": "ls", "ls --remote -p faulty": "ls --remote"},
+    "import": {"import out.jsonl --input imported.jsonl": "import"},
+    "export": {"export in.jsonl -o exported.jsonl": "export"},
     "providers": {"providers": "providers"},
     "providers add": {"providers add acme --base-url https://acme.example/v1": "providers add"},
     "providers show": {"providers show faulty": "providers show", "providers show local": "providers show"},
@@ -97,6 +103,7 @@ def test_every_command_prints_one_document(faulty: FaultServer) -> None:
     write("in.jsonl", [request("a"), request("b")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     inside("wait").succeeded()
+    write("imported.jsonl", [request("line-1"), request("line-2")])
     inside("submit", str(write("other.jsonl", [request("c")])), "-p", "faulty").succeeded()
     inside("submit", str(write("long.jsonl", [request("d", RUNS_ON)])), "-p", "faulty").succeeded()
     assert {name for calls in CALLS.values() for name in calls.values()} == set(json_documents.COMMANDS)

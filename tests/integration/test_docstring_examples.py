@@ -95,7 +95,7 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
             request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}
             job = jobs.submit([request]).wait()
             job.download("output.jsonl")
-            ready = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": request}
+            ready = {"custom_id": "line-1", "method": "POST", "url": "/v1/chat/completions", "body": request}
             Path("input.jsonl").write_text(f"{json.dumps(ready)}\n", encoding="utf-8")
             batch.add_to_batch(**request)
             if name in ("Batch.status", "Batch.download", "Batch.cancel", "Batch.results"):

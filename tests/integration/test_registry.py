@@ -190,6 +190,8 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
             ("jobs", "deadline"),
             ("parts", "phases"),
             ("parts", "files_expire_at"),
+            ("jobs", "output_seconds"),
+            ("parts", "deleted"),
         ):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")

@@ -190,6 +190,8 @@ class FaultServer:
             self._list(exchange, request)
         elif found := re.fullmatch(r"(GET|POST) /v1/batches/([^/]+)(/cancel)?", call):
             self._poll(exchange, request, found[2], cancel=bool(found[3]))
+        elif found := re.fullmatch(r"DELETE /v1/files/([^/]+)", call):
+            self._delete(exchange, found[1])
         elif found := re.fullmatch(r"GET /v1/files/([^/]+)(/content)?", call):
             self._file(exchange, request, found[1], content=bool(found[2]))
         elif call == "GET /v1/models" and self.models is not None:
@@ -420,6 +422,14 @@ class FaultServer:
         hidden = {"request_counts"} if view["request_counts"] is None or "nocounts" in shape else set()
         hidden |= {"output_file_id", "error_file_id"} if late else set()
         view |= {key: value for key, value in batch.view.items() if key not in hidden}
+
+    def _delete(self, exchange: Exchange, file_id: str) -> None:
+        file = self.files.get(file_id)
+        if file is None or "nodelete" in file.plan.words("shape"):
+            exchange.refuse(404, f"nothing to delete at {file_id}")
+            return
+        del self.files[file_id]
+        exchange.answer({"id": file_id, "object": "file", "deleted": True})
 
     def _file(self, exchange: Exchange, request: Request, file_id: str, *, content: bool) -> None:
         file = self.files.get(file_id)

@@ -1,4 +1,4 @@
-"""`obatch ls`: list the jobs of the registry. No provider is asked, unless with --watch.
+"""`obatch ls`: list the jobs of the registry. No provider is asked, unless with --watch or --remote.
 
 The columns of the table, of the pipe and of `--json` are in `cli/job_format.py`.
 """
@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openai_batch.cli.job_format import show_jobs
-from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, seconds
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
-from openai_batch.errors import BatchError, UsageError, count_text
+from openai_batch.errors import AuthError, BatchError, UsageError, count_text
 from openai_batch.files.typed_table import suggest
+from openai_batch.net.time_span import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openai_batch.jobs.remote_batches import RemoteBatch
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.store.registry import Registry
 
@@ -31,10 +35,13 @@ EPILOG = """Examples:
 
   $ obatch ls --status in_progress -q | xargs obatch wait
 
+  $ obatch ls --remote -p openai --last 100
+
   $ obatch ls --json | jq '.[].batch_ids'
 
 Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
-creation, batch ids. A pipe, --json and -q get all jobs."""
+creation, batch ids; with --remote: batch id, provider, status, ended requests, all requests, model, time of creation, \
+job. A pipe, --json and -q get all jobs."""
 
 SCREEN = 20
 """How many jobs a terminal shows by default."""
@@ -63,6 +70,9 @@ def ls(
     watch: Annotated[
         bool, typer.Option("--watch", help="Ask the providers again and again, until all have ended.")
     ] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="List the batches at the providers, and which job has each.")
+    ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -79,6 +89,11 @@ def ls(
     if watch and not screen:
         raise UsageError("--watch needs a terminal", hint="`obatch wait` prints a line for each change")
     shown = None if everything else last or (SCREEN if screen else None)
+    if remote:
+        if status or model or since or watch:
+            raise UsageError("--remote goes with -p, --last and --all only", hint="leave out the other options")
+        _show_remote(output, provider, shown)
+        return
     registry = Registry()
     load()  # an invalid configuration file is an error here too
     if provider is not None and not registry.count(provider):
@@ -88,6 +103,30 @@ def ls(
         _watch(output, wanted, shown)
     else:
         _show(output, *wanted.jobs(registry, shown), shown, wanted)
+
+
+def _show_remote(output: Output, provider: str | None, shown: int | None) -> None:
+    """Show the newest `shown` batches of each account, or of one provider."""
+    from openai_batch.cli.remote_format import show_remote
+    from openai_batch.jobs.remote_batches import remote_batches
+    from openai_batch.providers.lookup import askable_providers, get_provider_by_name
+
+    asked = [get_provider_by_name(provider)] if provider else askable_providers()
+    if not asked:
+        raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider with -p")
+    with session(quiet=output.quiet, busy=output.terminal) as current:
+
+        def found() -> Iterator[RemoteBatch]:
+            for each in asked:
+                try:
+                    yield from remote_batches(current.workflow, each, shown)
+                except BatchError as exc:
+                    if len(asked) == 1:
+                        raise
+                    current.reporter.warn(f"{each}: {exc}")
+            current.reporter.close()
+
+        show_remote(output, found())
 
 
 def _statuses(words: str | None, registry: Registry) -> set[str] | None:

@@ -1,4 +1,4 @@
-"""`obatch prune`: delete results that are kept with jobs."""
+"""`obatch prune`: delete results that are kept with jobs, or the files of jobs at their providers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from openai_batch.cli.freed_format import show_freed
-from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, seconds
+from openai_batch.cli.freed_format import show_deleted, show_freed
+from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, complete
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
+from openai_batch.errors import UsageError
+from openai_batch.net.time_span import seconds
 
 EPILOG = """Examples:
 
@@ -17,21 +20,52 @@ EPILOG = """Examples:
 
   $ obatch prune --older-than 7d
 
+  $ obatch prune --remote 3 --dry-run
+
 Jobs stay in the list. Results that were not collected are never deleted, nor are answers that other jobs use.
-`obatch rm` removes whole jobs."""
+With --remote, the copies kept here stay, and become the only ones. `obatch rm` removes whole jobs."""
 
 
 def prune(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="JOB",
+            help="With --remote, only these jobs: numbers, names or batch ids.",
+            autocompletion=complete("jobs"),
+            show_default=False,
+        ),
+    ] = None,
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="TIME", help="Only jobs that ended longer ago (12h, 30d).")
     ] = "30d",
+    remote: Annotated[
+        bool,
+        typer.Option(
+            "--remote",
+            help="Delete the files at the provider instead: input, results and errors of these jobs.",
+            rich_help_panel=MAIN,
+        ),
+    ] = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Free space: delete the copies of results kept with old jobs."""
+    """Free space: delete the copies of results kept with old jobs.
+
+    With --remote, delete what providers keep: of the jobs that are named, or of all old ones.
+    """
+    from openai_batch.jobs.delete_remote import delete_old, delete_remote
     from openai_batch.jobs.prune import prune as prune_jobs
 
+    if jobs and not remote:
+        raise UsageError("a JOB goes with --remote only", hint="`obatch rm JOB` removes a job and its copies")
+    age, output = seconds(older_than) or 0.0, Output(as_json=json, quiet=quiet)
     with session(quiet=quiet) as current:
-        freed = prune_jobs(current.workflow, older_than=seconds(older_than) or 0.0, dry_run=dry_run)
-        show_freed(Output(as_json=json, quiet=quiet), freed, dry_run=dry_run)
+        if jobs:
+            deleted = [delete_remote(current.workflow, job, dry_run=dry_run) for job in current.find_all(jobs)]
+            show_deleted(output, deleted, dry_run=dry_run)
+        elif remote:
+            show_deleted(output, delete_old(current.workflow, older_than=age, dry_run=dry_run), dry_run=dry_run)
+        else:
+            show_freed(output, prune_jobs(current.workflow, older_than=age, dry_run=dry_run), dry_run=dry_run)

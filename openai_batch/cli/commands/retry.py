@@ -93,9 +93,11 @@ def retry(
         ]
         chosen = sum(g.count for g in groups if wanted(g.verdict))
         if chosen and dry_run:
-            check_cost(current.workflow, found, seen, wanted, most)  # the same without --dry-run would fail there
+            check_cost(
+                current.workflow, found, seen, wanted, most, provider=provider
+            )  # the same without --dry-run would fail there
         elif chosen:
-            found = send_again(current.workflow, found, seen, wanted, most)
+            found = send_again(current.workflow, found, seen, wanted, most, provider=provider)
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         failed = [group for group in groups if not group.verdict.outcome.answered]

@@ -30,7 +30,6 @@ from openai_batch.cli.options import (
     TimeoutOpt,
     dollars,
     moment,
-    seconds,
 )
 from openai_batch.cli.output import errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
@@ -38,6 +37,7 @@ from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_target
 from openai_batch.files.object_store import is_address, shown
+from openai_batch.net.time_span import seconds
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:

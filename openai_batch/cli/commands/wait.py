@@ -18,12 +18,12 @@ from openai_batch.cli.options import (
     TimeoutOpt,
     dollars,
     moment,
-    seconds,
 )
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import BatchError, IncompleteError, UsageError
+from openai_batch.net.time_span import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openai_batch.cli.options import seconds
+from openai_batch.net.time_span import seconds
 
 EPILOG = """Examples:
 

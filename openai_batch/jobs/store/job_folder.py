@@ -10,6 +10,7 @@ jobs/UID/keys             the fingerprint of each request (`requests/fingerprint
 jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
 jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
+jobs/UID/imported-….answers results that were imported, one file for each part of the job that has some
 jobs/UID/direct-1.answers the answers to requests outside of a batch; direct-1.jsonl, .ids and .rows are these requests
 jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
 jobs/UID/lock             locked while the job's parts are sent
@@ -278,9 +279,18 @@ def result_file(job: JobRecord, file_id: str) -> Path:
 
     The source of a part whose requests are answered outside of a batch is the id of its journal.
     """
-    if any(part.direct and part.source == file_id for part in job.parts):
-        return folder_of(job) / f"{file_id}.answers"
+    if any((part.direct and part.source == file_id) or _imported(part, file_id) for part in job.parts):
+        return folder_of(job) / answers_name(file_id)
     return folder_of(job) / RESULTS / f"{hashlib.sha256(file_id.encode()).hexdigest()[:32]}.jsonl"
+
+
+def _imported(part: PartRecord, file_id: str) -> bool:
+    return part.imported and part.output_file_id == file_id
+
+
+def answers_name(file_id: str) -> str:
+    """Return the name of a file of results that no provider has, in the folder of its job."""
+    return f"{file_id}.answers"
 
 
 def all_files(job: JobRecord) -> list[Path]:
@@ -289,9 +299,13 @@ def all_files(job: JobRecord) -> list[Path]:
 
 
 def kept_results(job: JobRecord) -> list[Path]:
-    """Return the files of a job that the provider can give again: its results, and its answers for later jobs."""
+    """Return the files of a job that can be had again: its results, and its answers for later jobs.
+
+    Results whose files at the provider were deleted are not among them.
+    """
     folder = folder_of(job)
-    return [*folder.glob(f"{RESULTS}/*"), *folder.glob("answers-*")]
+    results = [] if any(part.deleted for part in job.parts) else folder.glob(f"{RESULTS}/*")
+    return [*results, *folder.glob("answers-*")]
 
 
 def users_of_answers(job: JobRecord) -> list[str]:

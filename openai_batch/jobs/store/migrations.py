@@ -103,4 +103,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE parts ADD COLUMN phases TEXT NOT NULL DEFAULT '{}'",
         "ALTER TABLE parts ADD COLUMN files_expire_at REAL",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN output_seconds INTEGER",
+        "ALTER TABLE parts ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0",
+    ),
 )

@@ -46,6 +46,12 @@ RETRY = "retry-"
 DIRECT = "direct-"
 """The `source` of a part begins with this if its requests are sent again outside of a batch (`jobs/direct`)."""
 
+IMPORTED = "imported-"
+"""The `output_file_id` of a part begins with this if its results were imported (`jobs/import_results`)."""
+
+IMPORTED_URL = "imported:"
+"""The base URL and the account of a job whose results were imported, until some requests are sent to a provider."""
+
 FOREIGN = "batch:"
 """The identity of a job begins with this, and ends with the batch's id, if its batch was made elsewhere."""
 
@@ -109,6 +115,7 @@ class PartRecord:
     last_error: str | None = None  # why the last try to send it failed
     phases: dict[str, float] = field(default_factory=dict)  # when its batch reached each phase (`batch_info.PHASES`)
     files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
+    deleted: int = 0  # whether its files at the provider are deleted: 1 once that has begun, 2 when it is done
     costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
@@ -122,6 +129,11 @@ class PartRecord:
         return (self.source or "").startswith(DIRECT)
 
     @property
+    def imported(self) -> bool:
+        """Whether its results were imported: it has no batch."""
+        return not self.batch_id and (self.output_file_id or "").startswith(IMPORTED)
+
+    @property
     def unsent(self) -> bool:
         """Whether it has no known batch and still needs one."""
         return not self.batch_id and self.state not in DONE
@@ -129,7 +141,7 @@ class PartRecord:
     @property
     def withdrawn(self) -> bool:
         """Whether it ended without a known batch: it was cancelled, or left to a later job."""
-        return not self.batch_id and self.state in DONE and not self.direct
+        return not self.batch_id and self.state in DONE and not self.direct and not self.imported
 
     @classmethod
     def of(cls, bounds: Slice, job: int, number: int) -> PartRecord:
@@ -175,6 +187,7 @@ class JobRecord:
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
     max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
+    output_seconds: int | None = None  # how long the provider keeps its results; None for the provider's own time
     deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
     used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
@@ -320,7 +333,7 @@ class JobRecord:
     @property
     def phases(self) -> dict[str, float]:
         """When it reached each phase: "finalizing" with its last batch, the others with its first one."""
-        parts = [part for part in self.parts if not part.withdrawn and not part.direct]
+        parts = [part for part in self.parts if not (part.withdrawn or part.direct or part.imported)]
         batches = [part.phases if part.batch_id else {} for part in parts]
         times = {phase: [batch[phase] for batch in batches if phase in batch] for phase in PHASES}
         if len(times["finalizing"]) < len(batches):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
 from .database import Database, check_whole
-from .records import ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
+from .records import IMPORTED, IMPORTED_URL, ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
 
 if TYPE_CHECKING:
@@ -133,15 +133,19 @@ class Registry(Database):
 
     def by_batch(self, batch_id: str) -> list[JobRecord]:
         """Return the jobs that have a batch of this id: two providers may give two batches the same one."""
-        with self.reading() as db:
-            if db is None:
-                return []
-            numbers = db.execute("SELECT job FROM parts WHERE batch_id = ?", (packed(batch_id),)).fetchall()
-            return [self._job(db, row[0]) for row in numbers]
+        return self._all("SELECT job FROM parts WHERE batch_id = ?", packed(batch_id))
 
     def by_uid(self, uid: str) -> JobRecord | None:
         """Return the job with this mark, or None."""
         return self._first("SELECT id FROM jobs WHERE uid = ?", uid)
+
+    def imported(self, identity: str) -> JobRecord | None:
+        """Return the job with this identity whose results were imported; some may be sent to a provider by now."""
+        sql = (
+            "SELECT id FROM jobs WHERE identity = ? AND (account = ? OR EXISTS (SELECT 1 FROM parts WHERE job = jobs.id"
+            " AND batch_id IS NULL AND output_file_id LIKE ?)) ORDER BY id DESC LIMIT 1"
+        )
+        return self._first(sql, identity, IMPORTED_URL, f"{IMPORTED}%")
 
     def creating(self) -> list[PartRecord]:
         """Return the parts whose create request was sent, and whose answer is not stored."""
@@ -393,12 +397,8 @@ class Registry(Database):
 
     def unidentified(self, account: str, endpoint: str) -> list[JobRecord]:
         """Return the jobs of batches of ours whose marks do not say what was asked for (`UNIDENTIFIED`)."""
-        with self.reading() as db:
-            if db is None:
-                return []
-            sql = "SELECT id FROM jobs WHERE account = ? AND endpoint IN (?, '') AND identity LIKE ?"
-            numbers = db.execute(sql, (account, endpoint, f"{UNIDENTIFIED}%")).fetchall()
-            return [self._job(db, row[0]) for row in numbers]
+        sql = "SELECT id FROM jobs WHERE account = ? AND endpoint IN (?, '') AND identity LIKE ?"
+        return self._all(sql, account, endpoint, f"{UNIDENTIFIED}%")
 
     def _free_name(
         self, db: sqlite3.Connection, name: str | None, input_name: str | None, earlier: EarlierJobs | None
@@ -450,9 +450,13 @@ class Registry(Database):
 
     def _first(self, sql: str, *values: str | bytes) -> JobRecord | None:
         """Return the job whose number a query with these values finds, or None."""
+        return next(iter(self._all(sql, *values)), None)
+
+    def _all(self, sql: str, *values: str | bytes) -> list[JobRecord]:
+        """Return the jobs whose numbers a query with these values finds."""
         with self.reading() as db:
-            row = None if db is None else db.execute(sql, values).fetchone()
-            return None if db is None or row is None or row[0] is None else self._job(db, row[0])
+            rows = [] if db is None else db.execute(sql, values).fetchall()
+            return [self._job(db, row[0]) for row in rows if db is not None and row[0] is not None]
 
     def _job(self, db: sqlite3.Connection, number: int) -> JobRecord:
         row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
@@ -472,16 +476,18 @@ def _of_input(
 ) -> list[tuple[int, str, bool]]:
     """Return the jobs that have this input, or results at the path `output`, the newest first: see `Registry.earlier`.
 
-    The rows that programs have given count as one input, with a name or without.
+    The rows that programs have given count as one input, with a name or without. A job of imported
+    results counts for any account.
     """
     rows = input_name is None or input_name.startswith(ROWS)
     sql = (
         "SELECT id, uid, name = ? OR id IN (SELECT job FROM outputs WHERE path = ?) FROM jobs"
-        " WHERE account = ? AND endpoint = ? AND"
+        " WHERE account IN (?, ?) AND endpoint = ? AND"
         " (input_name IS ? OR (? AND (input_name IS NULL OR input_name LIKE ?))"
         " OR id IN (SELECT job FROM outputs WHERE path = ?)) ORDER BY id DESC"
     )
-    values = (packed(name), packed(output), account, endpoint, packed(input_name), rows, f"{ROWS}%", packed(output))
+    by_output = (packed(name), packed(output), account, IMPORTED_URL, endpoint)
+    values = (*by_output, packed(input_name), rows, f"{ROWS}%", packed(output))
     return [(row[0], row[1], bool(row[2])) for row in db.execute(sql, values)]
 
 

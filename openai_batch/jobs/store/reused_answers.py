@@ -129,7 +129,7 @@ def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterato
     if mode == "rwc":
         path.unlink(missing_ok=True)
     # A table in a job's folder is never changed in place, so reading it needs no locks.
-    with _database(path, f"mode={mode}{'&immutable=1' if mode == 'ro' else ''}") as db:
+    with work_database(path, f"mode={mode}{'&immutable=1' if mode == 'ro' else ''}") as db:
         if mode == "rwc":
             db.executescript(_SCHEMA)
         db.execute("BEGIN")
@@ -232,7 +232,7 @@ def completed(
     NotFoundError if a file of answers is gone.
     """
     originals = skipped.originals()
-    with _database(scratch, "mode=rw&nolock=1") as shared:
+    with work_database(scratch, "mode=rw&nolock=1") as shared:
         shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, line BLOB NOT NULL)")
         shared.execute("BEGIN")
 
@@ -259,7 +259,7 @@ def completed(
 
 
 @contextlib.contextmanager
-def _database(path: Path, options: str) -> Iterator[sqlite3.Connection]:
+def work_database(path: Path, options: str) -> Iterator[sqlite3.Connection]:
     """Open a work file: fast, but not safe if the machine crashes. SQLite's errors become BatchError."""
     try:
         # The garbage collector may close an unfinished generator in another thread.

@@ -1,0 +1,58 @@
+"""`obatch export`: write requests for another engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.options import ForceOpt, JsonOpt, QuietOpt
+from openai_batch.cli.output import Output, errors
+from openai_batch.cli.session import session
+from openai_batch.errors import UsageError, count_text
+from openai_batch.files.atomic import as_file
+
+EPILOG = """Examples:
+
+  $ obatch export input.jsonl -o requests.parquet
+
+  $ obatch export 3 --unanswered -o rest.parquet
+
+The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the answers."""
+
+
+def export(
+    source: Annotated[str, typer.Argument(metavar="FILE|JOB", help="Batch file, or a job's number or name.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="A .parquet or .jsonl file.", rich_help_panel=MAIN)
+    ],
+    unanswered: Annotated[
+        bool, typer.Option("--unanswered", help="Only requests of the job without an answer.", rich_help_panel=MAIN)
+    ] = False,
+    force: ForceOpt = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write requests as a table for another engine.
+
+    Ray Data and Daft read it, for example. Nothing is sent.
+    """
+    from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.export_requests import export_file, export_job
+    from openai_batch.requests.source import open_source
+
+    target = as_file(output)
+    with session(quiet=quiet, busy=True) as current, workspace() as folder:
+        if source == "-" or Path(source).is_file():
+            if unanswered:
+                raise UsageError("--unanswered is for jobs", hint="`obatch ls` shows them")
+            count = export_file(open_source(source, folder), target, folder, force=force)
+        else:
+            job = current.ended(source) if unanswered else current.find(source)
+            count = export_job(current.workflow, job, target, folder, unanswered=unanswered, force=force)
+        current.reporter.close()
+        Output(as_json=json, quiet=quiet).record({"output": str(target), "requests": count}, str(target), [])
+        if not quiet and not json:
+            errors.note(f"wrote {count_text(count, 'request')} to {target}")
