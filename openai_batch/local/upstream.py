@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from .settings import LocalSettings
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 5
+_ASK_SECONDS = 10
+"""Seconds for a connection, and for a whole answer about models or the queue."""
+
 _EXCERPT = 200
 
 _LOOK_SECONDS = 1.0
@@ -65,7 +68,7 @@ class Upstream:
         self._differ: bool | None = None if len(targets) > 1 and models is None else False
         self._listing = asyncio.Lock()
         self._watches: dict[Target, asyncio.Task[None]] = {}
-        self._sessions = {way: _session(*way) for way in map(_way, targets)}
+        self._sessions = {way: _session(*way) for way in set(map(_way, targets))}
 
     @property
     def capacity(self) -> int:
@@ -122,14 +125,22 @@ class Upstream:
             yield reply
 
     async def models(self) -> list[str] | None:
-        """Return the model names that the targets list now; None if one of them does not list its models."""
+        """Return the model names that the targets list now; None if one of them does not list its models.
+
+        Targets that cannot be reached are asked again only if no other can.
+        """
         if self._fixed_models is not None:
             return list(self._fixed_models)
         targets = self.pool.targets
-        answered = await asyncio.gather(*map(self._ask, targets))
+        asked = [target for target in targets if target.alive] or targets
+        answered = await asyncio.gather(*map(self._ask, asked))
         self._differ = len({target.models for target in targets}) > 1
         self.pool.offer()
-        return sorted({name for target in targets for name in target.models or ()}) if all(answered) else None
+        return (
+            sorted({name for target in targets for name in target.models or ()})
+            if sum(answered) == len(targets)
+            else None
+        )
 
     async def accepted_models(self) -> list[str] | None:
         """Return the model names that a request may have; None if any name has to be tried."""
@@ -139,7 +150,7 @@ class Upstream:
     async def _ask(self, target: Target) -> bool:
         """Ask a target for its models, and note whether it can be reached; return whether it lists its models."""
         try:
-            async with self._request(target, "GET", "/v1/models", None, seconds=_CONNECT_SECONDS) as reply:
+            async with self._request(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS) as reply:
                 content = await _read(reply)
                 found = msgspec.json.decode(content, type=_Models).data if reply.status == 200 else None  # noqa: PLR2004
         except CallError:
@@ -210,7 +221,7 @@ class Upstream:
 
     async def _read_queue(self, target: Target) -> None:
         try:
-            async with self._request(target, "GET", "/metrics", None, seconds=_CONNECT_SECONDS) as reply:
+            async with self._request(target, "GET", "/metrics", None, seconds=_ASK_SECONDS) as reply:
                 waiting = queue_length(await _read(reply)) if reply.status == 200 else None  # noqa: PLR2004
         except CallError:
             return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,6 +113,27 @@ def test_one_that_is_away_is_left_alone(tmp_path: Path) -> None:
                 wait_until(lambda: "answers again" in server.log, "the return")
                 finish(client, start(client, chat_file(f"!sleep=0.02 after {i}" for i in range(40))))
                 assert back.calls()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems may refuse what does not fit the queue")
+def test_one_that_does_not_even_refuse(tmp_path: Path) -> None:
+    """The time in which a connection is not accepted is spent once, and not by each batch and each request."""
+    with socket.socket() as silent, ExitStack() as stack, echo_upstream() as echo:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(4):  # its queue is full, and new connections are left waiting
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        settings = _settings({"url": f"http://127.0.0.1:{silent.getsockname()[1]}/v1"}, {"url": echo.base_url})
+        with local_server(tmp_path, **settings) as server, server.client() as client:
+            finish(client, start(client, chat_file(["first"])))
+            began = time.monotonic()
+            finish(client, start(client, chat_file(map(str, range(20)))))
+            assert time.monotonic() - began < 5
+            assert server.log.count("could not be reached") == 1
+            server.terminate()
+            assert "Unclosed" not in server.log
 
 
 def test_all_away_for_a_while(tmp_path: Path) -> None:
