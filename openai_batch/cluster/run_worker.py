@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,6 @@ def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers:
 
         async def run() -> bool:
             worker = Worker(store, plan, settings.local())
-            return await worker.run(shards_of(index, workers, len(worker.shards)))
+            return await worker.run(shards_of(index, workers, len(worker.shards)), os.environ)
 
         return asyncio.run(run())

@@ -1,6 +1,6 @@
 """Run the shards of a batch: what each worker of a cluster does, whatever has started it.
 
-    await Worker(store, plan, settings).run(range(20))
+    await Worker(store, plan, settings).run(range(20), os.environ)
 
 A shard that is complete is skipped. Of any other, the results in its journals are taken over, and only the rest is
 run. Its results are written once, in input order; if another worker was faster, that worker's results stay. So any
@@ -115,10 +115,11 @@ class Worker:
         """The shards of the batch."""
         return self._input.shards
 
-    async def run(self, numbers: Iterable[int], env: Mapping[str, str] = os.environ) -> bool:
+    async def run(self, numbers: Iterable[int], env: Mapping[str, str]) -> bool:
         """Run these shards, and return whether all of them are complete now.
 
-        False means that the batch was cancelled, or is over. Raises AuthError without the upstream's key.
+        `env` has the keys of the upstreams. False means that the batch was cancelled, or is over. Raises AuthError
+        without a key.
         """
         self._numbers.extend(numbers)
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])

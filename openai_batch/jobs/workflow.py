@@ -28,6 +28,7 @@ from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
 from openai_batch.providers.polling import Poller, job_delays
 
+from .advice import not_sent
 from .attempts import attempt_of, created_before, marks_of
 from .connections import Connections
 from .direct import answer_part
@@ -141,7 +142,7 @@ class Workflow:
         with self.alone(job):
             job = self.registry.job(job.id)
             if job.not_sent:
-                raise _not_sent(replace(job, busy=False))
+                raise not_sent(replace(job, busy=False))
             return self.send_parts(job, resubmit_uncertain=False)
 
     def add_parts(
@@ -277,7 +278,7 @@ class Workflow:
         if job.ended:
             return job
         if job.not_sent and not job.busy:
-            raise _not_sent(job)
+            raise not_sent(job)
         if job.status == UNCERTAIN:
             raise UncertainError(f"job {job.id}: {job.reason}", hint=f"`obatch wait {job.id}` looks for its batch")
         raise BatchError(f"job {job.id} is still {job.status}", hint=f"obatch wait {job.id}")
@@ -495,10 +496,3 @@ class Workflow:
                         f" {part.batch_id}; if you do not want it: obatch cancel {batch.id} -p {job.provider}"
                     )
             self.registry.set_part(part, audits=part.audits - 1)
-
-
-def _not_sent(job: JobRecord) -> BatchError:
-    """Return the error for a job that would have to be started first."""
-    why = f": {job.reason}" if job.reason else ""
-    hint = f"to send it, run the command that started it again; `obatch cancel {job.id}` withdraws it"
-    return BatchError(f"job {job.id} was not sent{why}", hint=hint)

@@ -17,8 +17,15 @@ from openai_batch import errors
 PACKAGE = Path(openai_batch.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 PROGRAMS = {"run", "create_batch", "create_batch_input", "create_input", "example_prompts", "__main__"}
-SPEAKING = {*PROGRAMS, "batch/program", "inputs/example", "local/engine_process", "local/__main__"}
-SPEAKING |= {"batch/batch", "batch/wait"}
+SPEAKING = {
+    *PROGRAMS,
+    "batch/program",
+    "inputs/example",
+    "local/engine_process",
+    "local/__main__",
+    "cluster/ray_driver",
+}
+SPEAKING |= {"cluster/ray_driver", "batch/batch", "batch/wait"}
 """Programs; and `Batch.submit_wait_download` and `wait`, which print the status as they did in 0.3.4."""
 
 HOMES = {
@@ -97,7 +104,8 @@ def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """What depends on the environment can be found."""
     if (
         re.fullmatch(
-            r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*|testing/provider",
+            r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*|cluster/run_worker"
+            r"|testing/provider",
             name_of(path),
         )
         or name_of(path) in SPEAKING

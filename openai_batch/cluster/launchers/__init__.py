@@ -2,6 +2,8 @@
 
 The engine behind it places the workers, restarts them and counts them; nothing here schedules. To add another one,
 write a class with the methods of `Launcher`, and choose it in `launcher_of`.
+
+May import: `files`, `openai_batch.errors`, and the settings and records of `cluster`. Start reading at `launcher.py`.
 """
 
 from __future__ import annotations
