@@ -211,9 +211,9 @@ class Job:
     async def _wait_once_async(self, timeout: float | None) -> None:  # noqa: ASYNC109 - the job keeps running after it
         import asyncio
 
+        if (await asyncio.to_thread(self._known)).ended:
+            return
         with self._session.work() as workflow:
-            if self._known().ended:
-                return
             provider = workflow.api(self._row).provider
             poller = Poller(job_delays(provider), self._session.reporter.warn, timeout)
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -190,6 +191,7 @@ def test_programs_import_too(faulty: FaultServer) -> None:
     with Jobs() as jobs:
         job = jobs.import_results("out.jsonl", asked, name="mine")
         assert (job.provider, job.ended, job.batch_ids) == ("imported", True, [])
+        assert asyncio.run(job.wait_async()) is job
         assert [result.text for result in job.wait().results()] == [None, "one"]
         with pytest.raises(UsageError, match="no provider has it") as told:
             job.retry()
