@@ -130,6 +130,7 @@ with ObjectStore(sys.argv[1]).writer("x", replace=sys.argv[2] == "replace") as o
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", ["create", "replace"])
 def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, how: str) -> None:
     """A process that is killed in the middle leaves no object, and does not change one."""
@@ -211,6 +212,7 @@ def test_keys_of_a_profile_are_used(
         ObjectStore("s3://bucket")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
     """Ctrl-C does not wait for the store."""
     with socket.create_server(("127.0.0.1", 0)) as door:
