@@ -247,6 +247,7 @@ def test_without_credentials_the_hint_names_the_variables(
     monkeypatch: pytest.MonkeyPatch, url: str, variable: str
 ) -> None:
     """No store is asked without credentials."""
+    pytest.importorskip("obstore")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     with web_server() as metadata:
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata.url)

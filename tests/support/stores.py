@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -64,7 +66,8 @@ class Store:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[Store]:
-    """Run the server, and stop it at the end."""
+    """Run the server, and stop it at the end. Skips the test without obstore."""
+    pytest.importorskip("obstore")
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     words = [sys.executable, "-c", _SERVER, str(port)]
