@@ -97,7 +97,7 @@ def test_a_written_object_appears_whole_or_not_at_all(store: ObjectStore, server
         out.write(data + b"more")
     assert store.read("x") == data + b"more"
     assert [info.key for info in store.list()] == ["x"]
-    assert server.uploads() == 0
+    assert server.uploads(store.prefix) == 0
 
 
 def test_one_of_many_writers_wins(store: ObjectStore, tmp_path: Path) -> None:
@@ -132,13 +132,14 @@ with ObjectStore(sys.argv[1]).writer("x", replace=sys.argv[2] == "replace") as o
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", ["create", "replace"])
-def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, how: str) -> None:
+def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, server: Store, how: str) -> None:
     """A process that is killed in the middle leaves no object, and does not change one."""
     if how == "replace":
         store.create("x", b"before")
     done = subprocess.run([sys.executable, "-c", KILLED, store.url, how], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"sent\n"), done.stderr
     assert [(info.key, info.size) for info in store.list()] == ([("x", 6)] if how == "replace" else [])
+    assert server.uploads(store.prefix) == 1
 
 
 def test_an_object_that_changes_while_it_is_read_is_an_error(store: ObjectStore) -> None:
