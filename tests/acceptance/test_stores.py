@@ -271,6 +271,33 @@ def test_a_store_that_cannot_be_written_costs_nothing(
     assert len(faulty.batches) == 1
 
 
+KILLED = """
+import os, sys
+from openai_batch.cli.main import main
+from openai_batch.jobs import output_file
+output_file.stamp = lambda target: os._exit(9)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_command_that_was_killed_after_the_upload_continues(
+    faulty: FaultServer, store: ObjectStore, *, changed: bool
+) -> None:
+    """It knows its own results, and does not replace those of others."""
+    write("in.jsonl", [request("a")])
+    run = ["run", "in.jsonl", "-p", "faulty", "-o", store.address("out.jsonl")]
+    assert subprocess.run([sys.executable, "-c", KILLED, *run], capture_output=True, check=False).returncode == 9
+    assert store.read("out.jsonl").count(b"\n") == 1
+    if changed:
+        store.replace("out.jsonl", b"foreign")
+        inside(*run).failed(1, "out.jsonl already exists", "--force")
+    else:
+        inside(*run).succeeded()
+    assert store.read("out.jsonl").count(b"\n") == (0 if changed else 1)
+    assert len(faulty.batches) == 1
+
+
 PEAK = """
 import re, sys
 from pathlib import Path

@@ -80,7 +80,7 @@ def test_the_workflows_install_by_hash() -> None:
         "python -m pip install --require-hashes -r .github/requirements.txt",
         "python -m pip install --require-hashes -r .github/requirements-build.txt",
         "python -m pip install --no-deps --no-build-isolation -e .",
-        "uv pip install --resolution \"$RESOLUTION\" -e '.[local,tables,media,keyring,notify]'",
+        "uv pip install --resolution \"$RESOLUTION\" -e '.[local,tables,media,keyring,notify,cloud]'",
         "uv pip install --constraint direct.txt --group test",
         'fresh/bin/python -m pip install "${wheel}[local]"',
     }
