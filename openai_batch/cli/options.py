@@ -291,7 +291,7 @@ SqlOpt = Annotated[
     typer.Option(
         "--sql",
         metavar="QUERY",
-        help="SELECT query over a SQLite file, or over the local files that it names.",
+        help="SELECT over a SQLite file or other local files.",
         rich_help_panel=INPUT,
     ),
 ]
