@@ -74,15 +74,20 @@ def bucket(cluster: Cluster) -> Iterator[tuple[Store, Line]]:
         cluster.kill_workers()
 
 
-def results(server: Store) -> int:
-    """Return how many results are in journals and parts."""
-    time.sleep(0.2)  # the server answers one request at a time
+def stored(server: Store) -> BucketStore:
+    """Return the store of the test."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.env.items():
             patch.setenv(name, value)
-        store = BucketStore("s3://bucket/obatch")
-        keys = [found.key for found in store.list("batches") if "/journal/" in found.key or "/parts/" in found.key]
-        return sum(store.read(key).count(b"\n") for key in keys)
+        return BucketStore("s3://bucket/obatch")
+
+
+def results(server: Store) -> int:
+    """Return how many results are in journals and parts."""
+    time.sleep(0.2)  # the server answers one request at a time
+    store = stored(server)
+    keys = [found.key for found in store.list("batches") if "/journal/" in found.key or "/parts/" in found.key]
+    return sum(store.read(key).count(b"\n") for key in keys)
 
 
 def start(cluster: Cluster, seconds: float) -> None:
@@ -107,8 +112,7 @@ def test_a_whole_job(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
     start(cluster, 0.01)
     collect(cluster)
     assert set(cluster.asked().values()) == {1}
-    keys = bucket[0].keys()
-    kinds = {key.split("/")[3] for key in keys if key.startswith("obatch/batches/")}
+    kinds = {found.key.split("/")[2] for found in stored(bucket[0]).list("batches")}
     assert kinds == {"tries", "parts", "end.json"}
 
 
