@@ -61,7 +61,7 @@ CALLS = {
     "recover": {"recover -p faulty --dry-run": "recover --dry-run", "recover -p faulty": "recover"},
     "rm": {"rm 1 --dry-run": "rm", "rm 1": "rm"},
     "prune": {"prune --dry-run": "prune", "prune": "prune"},
-    "ls": {"ls": "ls", "ls -p nobody": "ls"},
+    "ls": {"ls": "ls", "ls -p groq": "ls"},
     "providers": {"providers": "providers"},
     "providers add": {"providers add acme --base-url https://acme.example/v1": "providers add"},
     "providers show": {"providers show faulty": "providers show", "providers show local": "providers show"},
