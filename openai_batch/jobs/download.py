@@ -44,7 +44,7 @@ def download(
     """
     tally = None if force or export is not None else _written_before(job, target)
     if tally is None or (not tally.complete and all_kept(job)):
-        if not force and own_file(workflow, target, job):
+        if job.collected and not force and own_file(workflow, target, job):
             workflow.reporter.note(f"job {job.id} was downloaded before; {target} is written again")
         return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
     workflow.reporter.note(f"job {job.id} was downloaded before")

@@ -65,7 +65,7 @@ CALLS = {
         "prune": "prune",
         "prune --remote --older-than 0s -n": "prune --remote",
     },
-    "ls": {"ls": "ls", "ls -p nobody": "ls", "ls --remote -p faulty": "ls --remote"},
+    "ls": {"ls": "ls", "ls -p groq": "ls", "ls --remote -p faulty": "ls --remote"},
     "import": {"import out.jsonl --input imported.jsonl": "import"},
     "export": {"export in.jsonl -o exported.jsonl": "export"},
     "providers": {"providers": "providers"},

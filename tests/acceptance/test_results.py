@@ -333,3 +333,13 @@ def test_a_table_that_is_downloaded_again(faulty: FaultServer) -> None:
     assert "before" not in inside("download", "1", "-o", "other.csv").succeeded().err
     assert "before" not in inside("download", "1", "-o", "other.csv", "--force").succeeded().err
     assert faulty.batches
+
+
+def test_a_table_with_new_answers_was_not_downloaded_before(faulty: FaultServer) -> None:
+    """After a retry the results are others, so nothing is said of the earlier download."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=absent;late=-99") for n in range(4)])
+    assert inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").code == 5
+    inside("retry", "1").succeeded()
+    inside("wait", "1")
+    assert "before" not in inside("download", "1").err
+    assert len(faulty.batches) == 2

@@ -54,7 +54,7 @@ _VARYING = [
     (re.compile(r"\bbatch_\w+"), "batch_abc123"),
     (re.compile(r"[;,]\s+took\s+\d+\s+s\b|took\s+\d+\s+s;\s+"), ""),
     (re.compile(r"(?<=\d/\d) in \d+ s\b"), ""),
-    (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \([^)]*\)"), "(then)"),
+    (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d(?: \([^)]*\))?"), "(then)"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "(then)"),
     (re.compile(r"(?<=  )\d+ (?:s|min)(?=  )"), "1 s"),
     (re.compile(r"\btook +\d+ s"), "took 1 s"),
@@ -70,6 +70,7 @@ _TIDY = [
     (re.compile(r"[;,]\s+took\s+\d+\s+s\b|took\s+\d+\s+s;\s+"), ""),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \(\d+ s ago[^)]*\)"), "26 Nov 12:00:00 (1 s ago)"),
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d \(in"), "27 Nov 12:00:00 (in"),
+    (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d$", re.MULTILINE), "26 Nov 12:00:00"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "2026-11-26T12:00:00+00:00"),
 ]
 """What is written in its place: one moment, whenever the page is written."""
