@@ -192,6 +192,8 @@ def test_a_broken_configuration_stops_every_command(words: str) -> None:
     path = config("provider = \n")
     write("in.jsonl", [request("a")])
     write("prompts.txt", ["a prompt"])
-    told = inside(*words.split(), *ARGUMENTS.get(words, "").split()).failed(2, f"{path}: not valid TOML", "obatch config edit")
+    told = inside(*words.split(), *ARGUMENTS.get(words, "").split()).failed(
+        2, f"{path}: not valid TOML", "obatch config edit"
+    )
     assert "line 1" in told.err
     assert path.read_text(encoding="utf-8") == "provider = \n"
