@@ -31,7 +31,7 @@ from openai_batch.providers.openai_api import LIST_SECONDS
 
 from .attempts import attempt_of
 from .store import job_folder
-from .store.records import FOREIGN, UNIDENTIFIED, JobRecord, PartRecord, PartState
+from .store.records import FOREIGN, IMPORTED_URL, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
 from .workflow import LOOK_SECONDS
 
@@ -307,8 +307,11 @@ def known_job(workflow: Workflow, reference: str | None, provider: str | Provide
 
 
 def _is_at(workflow: Workflow, job: JobRecord, provider: str | Provider) -> bool:
-    """Return whether a job is at a provider, by its name or its account. Raises UnknownProviderError."""
-    if str(provider if isinstance(provider, str) else provider.name) == job.provider:
+    """Return whether a job is at a provider, by its name or its account. Raises UnknownProviderError.
+
+    A job of imported results is at none: the name says where to send the rest.
+    """
+    if job.base_url == IMPORTED_URL or str(provider if isinstance(provider, str) else provider.name) == job.provider:
         return True
     profile = get_provider_by_name(provider) if isinstance(provider, str) else provider
     return workflow.account(profile) == job.account

@@ -170,6 +170,9 @@ ANYWHERE = {"config", "config path", "config edit", "help"}
 
 ARGUMENTS = {
     "check": "in.jsonl",
+    "export": "in.jsonl -o out.parquet",
+    "import": "out.jsonl --input in.jsonl",
+    "worker": "/shared batch_1 --upstream http://127.0.0.1:9/v1",
     "config set": "provider openai",
     "config unset": "provider",
     "cost": "in.jsonl",

@@ -94,7 +94,7 @@ def test_a_flag_is_explained_alike() -> None:
 def test_reporting_commands_speak_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
-    assert "--json" in flags or words in ("prepare", "serve", "config edit", "help")
+    assert "--json" in flags or words in ("prepare", "serve", "worker", "config edit", "help")
 
 
 @pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])

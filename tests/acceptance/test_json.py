@@ -22,8 +22,8 @@ input = 1.0
 output = 4.0
 """
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
-SILENT = {"help", "serve", "", "config", "config edit"}
-"""What reports nothing: a server, an editor, and the groups that only show their help."""
+SILENT = {"help", "serve", "worker", "", "config", "config edit"}
+"""What reports nothing: a server, a worker, an editor, and the groups that only show their help."""
 
 CALLS = {
     "run": {

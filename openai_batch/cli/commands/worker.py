@@ -10,11 +10,12 @@ from openai_batch.net.time_span import seconds
 
 EPILOG = """Examples:
 
-  $ obatch worker /shared/obatch batch_0123 --upstream http://127.0.0.1:8000/v1
+  $ obatch worker /shared/obatch batch_0123 --upstream http://gpu:8000/v1
 
-  $ obatch worker s3://bucket/obatch batch_0123 --index $SLURM_ARRAY_TASK_ID --of 16 --upstream http://gpu:8000/v1
+  $ obatch worker s3://bucket/obatch batch_0123 --index 3 --of 16 \\
+      --upstream http://gpu:8000/v1
 
-The provider of kind `shards` starts workers itself. Run this by hand, or let any engine run it."""
+A provider of kind `shards` starts workers itself; so can any other program."""
 
 
 def worker(
@@ -32,12 +33,14 @@ def worker(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", metavar="WORD", help="Command that starts a model server, one word each time."),
+        typer.Option("--engine", metavar="WORD", help="Word of the command of a model server; repeatable."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", help="Requests at the same time. Default: 64.")
+        int | None, typer.Option("--concurrency", metavar="N", help="Requests to each upstream at the same time.")
     ] = None,
-    timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Time that a request may take.")] = "10m",
+    timeout: Annotated[
+        str, typer.Option("--request-timeout", metavar="TIME", help="Time that a request may take.")
+    ] = "10m",
     tries: Annotated[int, typer.Option("--tries", metavar="N", help="Calls for one request.")] = 5,
 ) -> None:
     """Run the requests of a batch in a shared store.
