@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,12 +34,13 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     store = open_store(settings.store)
     plan = get_plan(store, batch_id)
     try:
-        complete = _run(settings, store, plan, index, workers)
-    except BatchError as exc:
-        note_error(store, batch_id, f"{index}", exc.message)
+        if not _run(settings, store, plan, index, workers):
+            raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
+    except BaseException as exc:
+        said = exc.message if isinstance(exc, BatchError) else f"a worker was interrupted ({type(exc).__name__})"
+        with suppress(BatchError):
+            note_error(store, batch_id, f"{index}", said)
         raise
-    if not complete:
-        raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
     log(f"{batch_id}: the shards of worker {index} of {workers} are complete")
 
 
