@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
@@ -203,9 +204,10 @@ def get_plan(store: Store, batch_id: str) -> Plan:
 
 
 def plans(store: Store) -> Iterator[Plan]:
-    """Yield all batches of the store, the newest first."""
+    """Yield all batches of the store, the newest first. Other objects beside their plans are left out."""
     for found in sorted(store.list("plans"), key=lambda found: found.modified, reverse=True):
-        yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
+        with suppress(NotFoundError):
+            yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
 
 
 def get_end(store: Store, batch_id: str) -> End | None:

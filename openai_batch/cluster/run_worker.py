@@ -13,6 +13,7 @@ from openai_batch.errors import BatchError, UsageError
 from openai_batch.local.launch import check_extras
 from openai_batch.local.server_log import log
 
+from . import engine
 from .batches import get_plan, note_error
 from .store import open_store
 
@@ -49,15 +50,14 @@ def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers:
     from .worker import Worker, shards_of
 
     with ExitStack() as stack:
+        process = None
         if settings.engine:
-            from .engine import engine_url
-
-            settings = msgspec.structs.replace(
-                settings, upstream=(stack.enter_context(engine_url(settings.engine)),), engine=()
-            )
+            url, process = stack.enter_context(engine.engine_of(settings.engine))
+            settings = msgspec.structs.replace(settings, upstream=(url,), engine=())
 
         async def run() -> bool:
             worker = Worker(store, plan, settings.local())
-            return await worker.run(shards_of(index, workers, len(worker.shards)), os.environ)
+            beside = [] if process is None else [engine.watch(process)]
+            return await worker.run(shards_of(index, workers, len(worker.shards)), os.environ, beside)
 
         return asyncio.run(run())

@@ -20,8 +20,8 @@ The provider of kind `shards` starts workers itself. Run this by hand, or let an
 def worker(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Folder or address of the store.")],
     batch: Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch.")],
-    index: Annotated[int, typer.Option("--index", metavar="N", help="Number of this worker, from 0.")] = 0,
-    of: Annotated[int, typer.Option("--of", metavar="N", help="How many workers there are.")] = 1,
+    index: Annotated[int, typer.Option("--index", metavar="N", min=0, help="Number of this worker, from 0.")] = 0,
+    of: Annotated[int, typer.Option("--of", metavar="N", min=1, help="How many workers there are.")] = 1,
     upstream: Annotated[
         list[str] | None,
         typer.Option("--upstream", metavar="URL", help="OpenAI-compatible URL that runs the requests; repeatable."),
@@ -35,10 +35,10 @@ def worker(
         typer.Option("--engine", metavar="WORD", help="Command that starts a model server, one word each time."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", help="Requests at the same time. Default: 64.")
+        int | None, typer.Option("--concurrency", metavar="N", min=1, help="Requests at the same time. Default: 64.")
     ] = None,
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Time that a request may take.")] = "10m",
-    tries: Annotated[int, typer.Option("--tries", metavar="N", help="Calls for one request.")] = 5,
+    tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="Calls for one request.")] = 5,
 ) -> None:
     """Run the requests of a batch in a shared store.
 
@@ -47,13 +47,13 @@ def worker(
     from openai_batch.cluster.run_worker import run_worker
     from openai_batch.cluster.settings import ShardSettings
 
-    settings = ShardSettings(
-        store=store,
-        upstream=tuple(upstream or ()),
-        upstream_key_env=upstream_key_env,
-        engine=tuple(engine or ()),
-        concurrency=concurrency,
-        timeout_seconds=seconds(timeout) or 0.0,
-        max_tries=tries,
-    )
-    run_worker(settings, batch, index, of)
+    given = {
+        "store": store,
+        "upstream": upstream or [],
+        "upstream_key_env": upstream_key_env,
+        "engine": engine or [],
+        "concurrency": concurrency,
+        "timeout_seconds": seconds(timeout) or 0.0,
+        "max_tries": tries,
+    }
+    run_worker(ShardSettings.from_table("the worker:", given), batch, index, of)
