@@ -37,6 +37,9 @@ _SHARD_BYTES = 16 * 1024 * 1024
 _MOST_WORDS = 1000
 """Bytes of an error that are kept."""
 
+SIGN_OF_LIFE = 5.0
+"""Seconds between two signs of life of a worker; the longest delay until it sees that the batch was cancelled."""
+
 _ID = re.compile(r"(?:file|batch)[-_][0-9a-f]{32}")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _T = TypeVar("_T")
@@ -223,6 +226,15 @@ def write_end(store: Store, batch_id: str, end: End) -> End:
     if store.create(folder(batch_id, "end.json"), msgspec.json.encode(end)):
         return end
     return get_end(store, batch_id) or end
+
+
+def is_over(store: Store, plan: Plan) -> bool:
+    """Return whether no more requests of a batch are run: it was cancelled, has ended, or its window has."""
+    return (
+        time.time() >= plan.expires_at
+        or store.find(stop_key(plan.id)) is not None
+        or get_end(store, plan.id) is not None
+    )
 
 
 def starts(store: Store, batch_id: str) -> list[Start]:

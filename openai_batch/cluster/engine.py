@@ -18,7 +18,7 @@ from openai_batch.errors import BatchError, ConfigError
 from openai_batch.local.server_log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _START_SECONDS = 3600.0
 """Seconds until the server must answer: it may download a model first."""
@@ -31,8 +31,12 @@ _END_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def engine_of(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def engine_of(
+    command: Sequence[str], waiting: Callable[[], None] = lambda: None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Start a model server, and give its base URL when it answers, and the process. `{port}` in `command` is replaced.
+
+    Until then, `waiting` is called again and again; an error of it ends the server.
 
     It is ended with its whole process group. Raises BatchError if it ends before it answers.
     """
@@ -45,7 +49,7 @@ def engine_of(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[by
         raise ConfigError(f"the engine {words[0]} cannot be started: {exc.strerror}", hint="check `engine`") from exc
     url = f"http://127.0.0.1:{port}/v1"
     try:
-        _wait_for(process, url)
+        _wait_for(process, url, waiting)
         yield url, process
     finally:
         _end(process)
@@ -53,15 +57,17 @@ def engine_of(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[by
 
 async def watch(process: subprocess.Popen[bytes]) -> None:
     """Raise BatchError when the engine ends."""
-    while process.poll() is None:
+    while True:
         await asyncio.sleep(_LOOK_SECONDS)
-    raise BatchError(f"the engine ended with exit code {process.returncode}")
+        if process.poll() is not None:
+            raise BatchError(f"the engine ended with exit code {process.returncode}")
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_for(process: subprocess.Popen[bytes], url: str, waiting: Callable[[], None]) -> None:
     give_up = time.monotonic() + _START_SECONDS
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < give_up:
+        waiting()
         if process.poll() is not None:
             raise BatchError(f"the engine ended with exit code {process.returncode} before it answered")
         try:

@@ -29,7 +29,7 @@ from openai_batch.local.store import SUCCEEDED
 from openai_batch.local.upstream import upstream_of
 from openai_batch.net.delays import delays
 
-from .batches import Plan, Shard, folder, get_end, get_input, input_key, part_key, stop_key
+from .batches import SIGN_OF_LIFE, Plan, Shard, folder, get_input, input_key, is_over, part_key
 from .journal import Journal, drop_journal, journal_lines
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
     from .journal import KnownResult
     from .store import Store
-
-SIGN_OF_LIFE = 5.0
-"""Seconds between two signs of life of a worker; the longest delay until it sees that the batch was cancelled."""
 
 _FLUSH = 5.0
 """Seconds between two flushes of the journals."""
@@ -243,11 +240,8 @@ class Worker:
                 await asyncio.to_thread(self._give_sign)
 
     async def _look_for_stop(self) -> None:
-        if not self._run.stopped and (time.time() >= self._plan.expires_at or await self._patiently(self._was_stopped)):
+        if not self._run.stopped and await self._patiently(lambda: is_over(self._store, self._plan)):
             self._run.stop()
-
-    def _was_stopped(self) -> bool:
-        return self._store.find(stop_key(self._plan.id)) is not None or get_end(self._store, self._plan.id) is not None
 
     @property
     def _sign_key(self) -> str:

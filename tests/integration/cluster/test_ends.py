@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -158,3 +159,14 @@ def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: 
     given = ["worker", str(cluster.store), f"batch_{'0' * 32}", "--upstream", cluster.echo.base_url]
     done = cluster.run(*given, *words).failed(2, message)
     assert "sk-0123456789abcdef" not in done.err
+
+
+def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
+    """The engine and its worker end, and the batch has ended when they have."""
+    cluster.configure(upstream=None, engine=["sleep", "601"], workers=1)
+    start(cluster)
+    wait_until(lambda: bool(cluster.objects("workers")), "a sign of life")
+    cluster.run("cancel", "1").succeeded()
+    wait_until(lambda: not cluster.workers(), "the end of the worker", 20)
+    assert cluster.run("status").fields["status"] == "cancelled"
+    assert "sleep 601" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
