@@ -44,11 +44,11 @@ _obatch() {
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'wait') options='--timeout --deadline --max-cost --notify --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'worker') options='--index --of --upstream --upstream-key-env --engine --concurrency --timeout --tries -h --help'; commands=''; argument='' ;;
+        'worker') options='--index --of --upstream --upstream-key-env --engine --concurrency --request-timeout --tries -h --help'; commands=''; argument='' ;;
     esac
     case "$previous" in
         --provider|-p) _obatch_providers; return ;;
-        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--answer|--name|--since|--last|--show|--base-url|--like|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--metadata|--window|--output-expires-after|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env|--index|--of|--engine|--tries) return ;;
+        --model|-m|--prompt|--system|--param|--image|--id|--score|--rerank|--prefix|--table|--sql|--limit|--api-key-env|--parallel|--answer|--name|--since|--last|--show|--base-url|--like|--api-key-keyring|--models|--max-requests|--max-bytes|--older-than|--max-cost|--metadata|--window|--output-expires-after|--timeout|--deadline|--notify|--retries|--number|-n|--upstream|--upstream-key-env|--concurrency|--host|--port|--token-env|--index|--of|--engine|--request-timeout|--tries) return ;;
         --endpoint) _obatch_words chat responses embeddings completions moderations images score rerank; return ;;
         --schema|--output|-o|--raw|--missing|--input|-i|--html|--model-file) _obatch_files; return ;;
         --format) _obatch_words txt csv tsv jsonl parquet sqlite xlsx; return ;;

@@ -3,11 +3,11 @@
 files/FILE/input             an uploaded input file
 files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
 plans/BATCH.json             a batch, as it was created
-batches/BATCH/tries/N.json   each time that workers were started
+batches/BATCH/tries/N.json   each time that workers were started; N.started after that was done
 batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
 batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
 batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
-batches/BATCH/failed/N-COUNT how many lines of a complete shard are errors, if there are any
+batches/BATCH/failed/N-…     how many lines of a part of shard N with so many bytes are errors, if there are any
 batches/BATCH/errors/NAME    why a worker ended before its shards were complete
 batches/BATCH/stop           the batch is cancelled
 batches/BATCH/end.json       the batch has ended
@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ from openai_batch.errors import BatchError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .store import Store
+    from .store import Store, StoredObject
 
 _BLOCK = 1 << 20
 _SHARD_BYTES = 16 * 1024 * 1024
@@ -35,6 +36,9 @@ _SHARD_BYTES = 16 * 1024 * 1024
 
 _MOST_WORDS = 1000
 """Bytes of an error that are kept."""
+
+SIGN_OF_LIFE = 5.0
+"""Seconds between two signs of life of a worker; the longest delay until it sees that the batch was cancelled."""
 
 _ID = re.compile(r"(?:file|batch)[-_][0-9a-f]{32}")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -117,6 +121,8 @@ class Start(msgspec.Struct, frozen=True):
     """Shards that were complete then."""
     at: float = 0.0
     """When, in Unix seconds by the clock of the store."""
+    started: bool = False
+    """Whether starting them was done."""
 
 
 def window_seconds(window: str) -> float:
@@ -201,9 +207,10 @@ def get_plan(store: Store, batch_id: str) -> Plan:
 
 
 def plans(store: Store) -> Iterator[Plan]:
-    """Yield all batches of the store, the newest first."""
+    """Yield all batches of the store, the newest first. Other objects beside their plans are left out."""
     for found in sorted(store.list("plans"), key=lambda found: found.modified, reverse=True):
-        yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
+        with suppress(NotFoundError):
+            yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
 
 
 def get_end(store: Store, batch_id: str) -> End | None:
@@ -221,16 +228,40 @@ def write_end(store: Store, batch_id: str, end: End) -> End:
     return get_end(store, batch_id) or end
 
 
+def is_over(store: Store, plan: Plan) -> bool:
+    """Return whether no more requests of a batch are run: it was cancelled, has ended, or its window has."""
+    return (
+        time.time() >= plan.expires_at
+        or store.find(stop_key(plan.id)) is not None
+        or get_end(store, plan.id) is not None
+    )
+
+
 def starts(store: Store, batch_id: str) -> list[Start]:
     """Return each time that the workers of a batch were started, in order."""
-    found = sorted(store.list(folder(batch_id, "tries")), key=lambda stored: stored.key)
-    read = ((_decoded(store.read(stored.key), Start, batch_id), stored.modified) for stored in found)
-    return [msgspec.structs.replace(start, at=modified) for start, modified in read]
+    found = {stored.key: stored.modified for stored in store.list(folder(batch_id, "tries"))}
+    return [
+        msgspec.structs.replace(
+            _decoded(store.read(key), Start, batch_id), at=found[key], started=f"{key[:-5]}.started" in found
+        )
+        for key in sorted(found)
+        if key.endswith(".json")
+    ]
 
 
 def note_start(store: Store, batch_id: str, start: Start) -> bool:
     """Write that workers are started now; return False if another process has written the same number."""
     return store.create(f"{folder(batch_id, 'tries')}/{start.number:04}.json", msgspec.json.encode(start))
+
+
+def note_started(store: Store, batch_id: str, number: int) -> None:
+    """Write that starting the workers was done."""
+    store.replace(f"{folder(batch_id, 'tries')}/{number:04}.started", b"")
+
+
+def withdraw_start(store: Store, batch_id: str, number: int) -> None:
+    """Take back that workers are started: they were not, or a start with the same number starts the rest of them."""
+    store.delete(f"{folder(batch_id, 'tries')}/{number:04}.json")
 
 
 def note_error(store: Store, batch_id: str, name: str, message: str) -> None:
@@ -240,8 +271,13 @@ def note_error(store: Store, batch_id: str, name: str, message: str) -> None:
 
 def last_error(store: Store, batch_id: str) -> str:
     """Return why the last worker that failed has failed; empty if none has said it."""
-    found = sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
+    found = errors(store, batch_id)
     return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
+
+
+def errors(store: Store, batch_id: str) -> list[StoredObject]:
+    """Return the errors of workers that ended before their shards were complete, the newest last."""
+    return sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
 
 
 def delete_input(store: Store, file_id: str) -> None:

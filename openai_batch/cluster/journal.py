@@ -6,6 +6,7 @@ written as a new object when `flush` is called.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,10 +54,12 @@ class Journal:
         self._file: int | None = None
         self._waiting: list[bytes] = []
         self._flushes = 0
+        self._torn = b""
         path = store.path(self._name)
         if path is not None:
             make_private(path.parent)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with _writing():
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     @property
     def waiting(self) -> int:
@@ -64,20 +67,22 @@ class Journal:
         return len(self._waiting)
 
     def add(self, line: bytes) -> None:
-        """Take a result line, with its newline. Raises OSError if the folder cannot be written."""
+        """Take a result line, with its newline. Raises BatchError if the folder cannot be written."""
         if self._file is None:
             self._waiting.append(line)
             return
-        while line:
-            line = line[os.write(self._file, line) :]
+        rest = self._torn + line
+        self._torn = b"\n"  # ends what is left of a line if this fails
+        with _writing():
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        self._torn = b""
 
     def flush(self) -> None:
         """Write what waits to the store, or sync the file. Raises BatchError, and keeps what waits."""
         if self._file is not None:
-            try:
+            with _writing():
                 sync(self._file)
-            except OSError as exc:
-                raise BatchError(f"the store cannot be written: {exc.strerror}") from exc
             return
         count = len(self._waiting)
         if count:
@@ -90,6 +95,14 @@ class Journal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise BatchError(f"the journal cannot be written: {exc.strerror}", hint="check the disk of the store") from exc
 
 
 def journal_lines(store: Store, batch_id: str, number: int) -> dict[str, KnownResult]:

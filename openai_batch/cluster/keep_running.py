@@ -6,13 +6,16 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from .batches import End, Start, last_error, note_start, starts, write_end
+from .batches import Start, errors, last_error, note_start, note_started, starts, withdraw_start
 from .launchers import State
 from .progress import SILENT, progress
 
 if TYPE_CHECKING:
     from .launchers import Launcher
     from .store import Store
+
+_START_SECONDS = 600.0
+"""Seconds that starting the workers may take."""
 
 _MOST_IN_VAIN = 3
 """Starts of the workers in a row without one more complete shard; then the batch ends as failed."""
@@ -31,11 +34,14 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
     if earlier:
         last = earlier[-1]
         state = launcher.state(batch_id, last)
+        if state is State.UNKNOWN and not last.started and last.at < found.now - _START_SECONDS:
+            state = State.MISSING  # what started them was killed
         if state is State.MISSING:
-            launcher.start(batch_id, last.number)
+            _start(store, launcher, batch_id, last.number)
             return
         if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more
-            state = State.ENDED if last.at < found.last_sign < found.now - SILENT else State.RUNNING
+            last_sign = max([found.last_sign, *(error.modified for error in errors(store, batch_id))])
+            state = State.ENDED if last.at <= last_sign < found.now - SILENT else State.RUNNING
         if state is not State.ENDED:
             return
         found = progress(store, batch_id)  # they may have completed it just before they ended
@@ -45,8 +51,17 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
         if len(in_vain) == _MOST_IN_VAIN and len(found.parts) <= in_vain[0].parts:
             why = last_error(store, batch_id) or "their logs say why"
             message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard: {why}"
-            write_end(store, batch_id, End("failed", time.time(), found.succeeded, found.failed, message))
+            progress(store, batch_id, failure=message)
             return
     start = Start(len(earlier) + 1, socket.gethostname(), len(found.parts))
     if note_start(store, batch_id, start):
-        launcher.start(batch_id, start.number)
+        _start(store, launcher, batch_id, start.number)
+
+
+def _start(store: Store, launcher: Launcher, batch_id: str, number: int) -> None:
+    try:
+        launcher.start(batch_id, number)
+    except BaseException:
+        withdraw_start(store, batch_id, number)  # the same command again starts them
+        raise
+    note_started(store, batch_id, number)

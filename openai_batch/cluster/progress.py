@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .batches import InputRecord, Plan
-    from .store import Store
+    from .store import Store, StoredObject
+
+_NUMBERED = {
+    "parts": re.compile(r"(\d{8})"),
+    "failed": re.compile(r"(\d{8})-\d{1,15}-\d{1,15}"),
+    "journal": re.compile(r"(\d{8})/.*"),
+}
+"""The names of objects that are about one shard."""
 
 SILENT = 60.0
 """Seconds without a sign of life after which a worker has ended."""
@@ -50,8 +58,11 @@ class Progress:
         return "in_progress" if self.parts or self.living else "validating"
 
 
-def progress(store: Store, batch_id: str) -> Progress:
-    """Return how far a batch is, and write down its end if it has ended. Raises NotFoundError."""
+def progress(store: Store, batch_id: str, *, failure: str = "") -> Progress:
+    """Return how far a batch is, and write down its end if it has ended. Raises NotFoundError.
+
+    With `failure`, why it cannot go on, it ends as failed unless it has ended already.
+    """
     plan = get_plan(store, batch_id)
     shards = get_input(store, plan.input_file_id).shards
     found = Progress(plan, sum(shard.rows for shard in shards), shards=len(shards), end=get_end(store, batch_id))
@@ -69,20 +80,22 @@ def progress(store: Store, batch_id: str) -> Progress:
         with contextlib.suppress(NotFoundError, msgspec.MsgspecError):  # it has just ended
             open_shards |= msgspec.json.decode(store.read(sign.key), type=dict[int, tuple[int, int]])
     found.living = len(signs)
-    found.parts = {int(part.key.rpartition("/")[2]) for part in store.list(folder(batch_id, "parts"))}
-    failed = {
-        int(number): int(count)
-        for number, count in (
-            marker.key.rpartition("/")[2].split("-") for marker in store.list(folder(batch_id, "failed"))
-        )
-    }
+    sizes = {number: part.size for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
+    found.parts = set(sizes)
+    status = _ended(found) or ("failed" if failure else None)
+    if status not in (None, "completed"):
+        open_shards = _in_journals(store, batch_id, found.parts)
+    failed = {}  # by part: a mark of a worker whose part came too late has another size
+    for number, mark in _numbered(store, batch_id, "failed"):
+        _, size, count = (int(each) for each in mark.key.rpartition("/")[2].split("-"))
+        if sizes.get(number) == size:
+            failed[number] = count
     running = [counts for number, counts in open_shards.items() if number not in found.parts]
     found.failed = sum(failed.values()) + sum(each for _, each in running)
     done = sum(shards[number].rows for number in found.parts) + sum(count for count, _ in running)
     found.succeeded = max(0, done - found.failed)
-    status = _ended(found)
     if status is not None:
-        found.end = write_end(store, batch_id, End(status, time.time(), found.succeeded, found.failed))
+        found.end = write_end(store, batch_id, End(status, time.time(), found.succeeded, found.failed, failure))
     return found
 
 
@@ -95,6 +108,23 @@ def _ended(found: Progress) -> str | None:
     if found.stopped:
         return "cancelled"
     return "expired" if time.time() >= found.plan.expires_at else None
+
+
+def _numbered(store: Store, batch_id: str, kind: str) -> Iterator[tuple[int, StoredObject]]:
+    """Yield the objects of one kind with the number of the shard that each is about; others are not ours."""
+    for stored in store.list(folder(batch_id, kind)):
+        name = _NUMBERED[kind].fullmatch(stored.key.removeprefix(f"{folder(batch_id, kind)}/"))
+        if name is not None:
+            yield int(name[1]), stored
+
+
+def _in_journals(store: Store, batch_id: str, parts: set[int]) -> dict[int, tuple[int, int]]:
+    """Return how many results the journals of incomplete shards have, and how many of these are errors."""
+    found = {}
+    for number in sorted({number for number, _ in _numbered(store, batch_id, "journal")} - parts):
+        known = journal_lines(store, batch_id, number).values()
+        found[number] = len(known), sum(not result.succeeded for result in known)
+    return found
 
 
 def _clock(store: Store) -> float:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from openai_batch.errors import BatchError, UsageError
+from openai_batch.errors import BatchError, UnreachableError, UsageError
 from openai_batch.local.launch import check_extras
 from openai_batch.local.server_log import log
 
-from .batches import get_plan, note_error
+from . import engine
+from .batches import SIGN_OF_LIFE, folder, get_plan, is_over, note_error
 from .store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .batches import Plan
     from .settings import ShardSettings
     from .store import Store
+
+
+_OVER = "it was cancelled, or is over"
 
 
 def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int) -> None:
@@ -34,29 +41,52 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     store = open_store(settings.store)
     plan = get_plan(store, batch_id)
     try:
-        complete = _run(settings, store, plan, index, workers)
-    except BatchError as exc:
-        note_error(store, batch_id, f"{index}", exc.message)
+        _run(settings, store, plan, index, workers)
+    except BaseException as exc:
+        said = exc.message if isinstance(exc, BatchError) else f"a worker was interrupted ({type(exc).__name__})"
+        with suppress(BatchError):
+            note_error(store, batch_id, f"{index}", said)
         raise
-    if not complete:
-        raise BatchError(f"{batch_id} ended before its shards were complete", hint="it was cancelled, or is over")
     log(f"{batch_id}: the shards of worker {index} of {workers} are complete")
 
 
-def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers: int) -> bool:
-    """Run the shards of a worker, with its model server if it has one; return whether they are complete."""
+def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers: int) -> None:
+    """Run the shards of a worker, with its model server if it has one. Raises BatchError if they are not complete."""
     from .worker import Worker, shards_of
 
     with ExitStack() as stack:
+        process = None
         if settings.engine:
-            from .engine import engine_url
-
-            settings = msgspec.structs.replace(
-                settings, upstream=(stack.enter_context(engine_url(settings.engine)),), engine=()
-            )
+            with _starting(store, plan, index) as give_sign:
+                url, process = stack.enter_context(engine.engine_of(settings.engine, give_sign))
+            settings = msgspec.structs.replace(settings, upstream=(url,), engine=())
 
         async def run() -> bool:
             worker = Worker(store, plan, settings.local())
-            return await worker.run(shards_of(index, workers, len(worker.shards)), os.environ)
+            beside = [] if process is None else [engine.watch(process)]
+            return await worker.run(shards_of(index, workers, len(worker.shards)), os.environ, beside)
 
-        return asyncio.run(run())
+        if not asyncio.run(run()):
+            raise BatchError(f"{plan.id} ended before its shards were complete", hint=_OVER)
+
+
+@contextmanager
+def _starting(store: Store, plan: Plan, index: int) -> Iterator[Callable[[], None]]:
+    """Give what gives signs of life while an engine starts, and raises BatchError if the batch was cancelled."""
+    key, next_at = f"{folder(plan.id, 'workers')}/starting-{index}", 0.0
+
+    def give_sign() -> None:
+        nonlocal next_at
+        if time.monotonic() < next_at:
+            return
+        next_at = time.monotonic() + SIGN_OF_LIFE
+        with suppress(UnreachableError):
+            store.replace(key, b"{}")
+            if is_over(store, plan):
+                raise BatchError(f"{plan.id} ended before its engine was ready", hint=_OVER)
+
+    try:
+        yield give_sign
+    finally:
+        with suppress(BatchError):
+            store.delete(key)

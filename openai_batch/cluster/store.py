@@ -82,16 +82,16 @@ class FolderStore:
 
     def prepare(self) -> None:
         """Make the folder, with a file that shows that it is there. Raises BatchError."""
-        make_private(self._root)
-        (self._root / _SHOWN).touch(mode=0o600)
+        with _writable(self._root):
+            make_private(self._root)
+            (self._root / _SHOWN).touch(mode=0o600)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a new object; return False if there is one of that name."""
-        path = self.path(key)
-        if path.exists():
+        if self.find(key) is not None:
             return False
         try:
-            self._publish(path, iter([data]), replace=False)
+            self._publish(self.path(key), iter([data]), replace=False)
         except OutputExistsError:
             return False
         return True
@@ -152,8 +152,9 @@ class FolderStore:
 
     def _publish(self, path: Path, blocks: Iterator[bytes], *, replace: bool) -> None:
         self._check()
-        make_private(path.parent)
-        with part_file(path) as (handle, part):
+        with _writable(path):
+            make_private(path.parent)
+        with _writable(path), part_file(path) as (handle, part):
             handle.writelines(blocks)
             publish(handle, part, path, replace=replace, private=True)
 
@@ -179,7 +180,8 @@ class BucketStore:
         self._objects = ObjectStore(address)
 
     def prepare(self) -> None:
-        """Do nothing: a bucket is made with the tools of its provider."""
+        """Check that objects can be written. A bucket is made with the tools of its provider."""
+        self._objects.check_writable("clock")
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a new object; return False if there is one of that name."""
@@ -233,6 +235,19 @@ def open_store(place: str) -> Store:
 
 def _stored(found: Any) -> StoredObject:
     return StoredObject(found.key, found.size, found.modified)
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn an error of the file system, also a translated one, into one that may pass."""
+    try:
+        yield
+    except (OSError, BatchError) as exc:
+        cause = exc.__cause__ if type(exc) is BatchError else exc
+        if not isinstance(cause, OSError):
+            raise
+        hint = "check the disk of the store, and its permissions"
+        raise UnreachableError(f"the store cannot be written: {path}: {cause.strerror}", hint=hint) from exc
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ import socket
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, InputError, NotFoundError
 from openai_batch.local.run import Run
 from openai_batch.local.run_request import result_of
 from openai_batch.local.server_log import log
@@ -29,11 +29,11 @@ from openai_batch.local.store import SUCCEEDED
 from openai_batch.local.upstream import upstream_of
 from openai_batch.net.delays import delays
 
-from .batches import Plan, Shard, folder, get_end, get_input, input_key, part_key, stop_key
+from .batches import SIGN_OF_LIFE, Plan, Shard, folder, get_input, input_key, is_over, part_key
 from .journal import Journal, drop_journal, journal_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from openai_batch.local.result_lines import ResultRecord
     from openai_batch.local.settings import LocalSettings
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
     from .journal import KnownResult
     from .store import Store
-
-SIGN_OF_LIFE = 5.0
-"""Seconds between two signs of life of a worker; the longest delay until it sees that the batch was cancelled."""
 
 _FLUSH = 5.0
 """Seconds between two flushes of the journals."""
@@ -77,20 +74,23 @@ class _OpenShard:
     def __init__(self, number: int, data: bytes, known: dict[str, KnownResult], journal: Journal) -> None:
         self.number = number
         self.journal = journal
-        self.results = {custom_id: result.line for custom_id, result in known.items()}
-        self.failed = sum(not result.succeeded for result in known.values())
-        requests = [_parse(line) for line in data.split(b"\n") if line.strip()]
+        try:
+            requests = [_parse(line) for line in data.split(b"\n") if line.strip()]
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
+            raise InputError(f"shard {number} has a line that is not a request: {exc}") from None
         self.ids = [request.custom_id for request in requests]
+        self._wanted = set(self.ids)
+        self.results = {custom_id: known[custom_id].line for custom_id in self._wanted & known.keys()}
+        self.failed = sum(not known[custom_id].succeeded for custom_id in self.results)
         self.pending = deque(request for request in requests if request.custom_id not in known)
 
     @property
     def complete(self) -> bool:
         """Whether each request has a result."""
-        return len(self.results) >= len(self.ids)
+        return len(self.results) == len(self._wanted)
 
     def add(self, custom_id: str, result: ResultRecord) -> None:
-        """Take a result. Raises OSError if it cannot be written to the journal."""
-        self.journal.add(result.data)
+        """Take a result."""
         self.results[custom_id] = result.data
         self.failed += result.state != SUCCEEDED
 
@@ -115,25 +115,29 @@ class Worker:
         """The shards of the batch."""
         return self._input.shards
 
-    async def run(self, numbers: Iterable[int], env: Mapping[str, str]) -> bool:
+    async def run(
+        self, numbers: Iterable[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
+    ) -> bool:
         """Run these shards, and return whether all of them are complete now.
 
-        `env` has the keys of the upstreams. False means that the batch was cancelled, or is over. Raises AuthError
-        without a key.
+        `env` has the keys of the upstreams. What runs `beside` ends the work by an error. False means that the batch
+        was cancelled, or is over. Raises AuthError without a key, and BatchError if the store cannot be used.
         """
         self._numbers.extend(numbers)
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
-        watching = asyncio.create_task(self._watch())
-        flushing = asyncio.create_task(self._flush())
+        tasks = [asyncio.create_task(each) for each in (self._work_all(upstream), self._watch(), self._flush())]
+        tasks += [asyncio.create_task(each) for each in beside]
         try:
-            await self._look_for_stop()
-            tasks = [asyncio.create_task(self._work(upstream)) for _ in range(upstream.capacity)]
-            await asyncio.gather(*tasks)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except ExceptionGroup as exc:
+            raise exc.exceptions[0] from None
         finally:
-            for task in (watching, flushing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(watching, flushing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await upstream.close()
             for shard in self._open:
                 with suppress(BatchError):
@@ -142,6 +146,12 @@ class Worker:
             with suppress(BatchError):
                 await asyncio.to_thread(self._store.delete, self._sign_key)
         return not self._open and not self._numbers
+
+    async def _work_all(self, upstream: Upstream) -> None:
+        await self._look_for_stop()
+        async with asyncio.TaskGroup() as group:  # an error ends all: what was not asked is no error of its own
+            for _ in range(upstream.capacity):
+                group.create_task(self._work(upstream))
 
     async def _work(self, upstream: Upstream) -> None:
         """Run requests, one after the other, until there are no more."""
@@ -197,14 +207,11 @@ class Worker:
 
     async def _keep(self, shard: _OpenShard, custom_id: str, result: ResultRecord) -> None:
         """Write a result to the journal. While that is not possible, nothing more is asked."""
-        pauses = delays(0.5, longest=10.0)
-        while True:
-            try:
-                shard.add(custom_id, result)
-                break
-            except OSError as exc:
-                log(f"{self._plan.id}: a result cannot be written: {exc}; trying again")
-                await asyncio.sleep(next(pauses))
+        try:
+            shard.journal.add(result.data)
+        except BatchError:
+            await self._patiently(lambda: shard.journal.add(result.data))
+        shard.add(custom_id, result)
         while sum(each.journal.waiting for each in self._open) >= _MOST_WAITING:
             self._written.clear()
             await self._written.wait()
@@ -217,24 +224,24 @@ class Worker:
         shard.journal.close()
 
     def _write_part(self, shard: _OpenShard, content: bytes) -> None:
-        if self._store.create(part_key(self._plan.id, shard.number), content) and shard.failed:
-            self._store.replace(f"{folder(self._plan.id, 'failed')}/{shard.number:08}-{shard.failed}", b"")
+        if shard.failed:  # written first: the size of the part says whether it is the one that was kept
+            name = f"{shard.number:08}-{len(content)}-{shard.failed}"
+            self._store.replace(f"{folder(self._plan.id, 'failed')}/{name}", b"")
+        self._store.create(part_key(self._plan.id, shard.number), content)
         drop_journal(self._store, self._plan.id, shard.number)
 
     async def _watch(self) -> None:
         """Give signs of life, and stop when the batch is cancelled, has ended, or is over."""
         while True:
-            await asyncio.sleep(min(SIGN_OF_LIFE, max(0.0, self._plan.expires_at - time.time())))
+            left = SIGN_OF_LIFE if self._run.stopped else self._plan.expires_at - time.time()
+            await asyncio.sleep(min(SIGN_OF_LIFE, max(0.0, left)))
             with suppress(BatchError):
                 await self._look_for_stop()
                 await asyncio.to_thread(self._give_sign)
 
     async def _look_for_stop(self) -> None:
-        if not self._run.stopped and (time.time() >= self._plan.expires_at or await self._patiently(self._was_stopped)):
+        if not self._run.stopped and await self._patiently(lambda: is_over(self._store, self._plan)):
             self._run.stop()
-
-    def _was_stopped(self) -> bool:
-        return self._store.find(stop_key(self._plan.id)) is not None or get_end(self._store, self._plan.id) is not None
 
     @property
     def _sign_key(self) -> str:
@@ -258,6 +265,8 @@ class Worker:
         while True:
             try:
                 return await asyncio.to_thread(act)
+            except (NotFoundError, InputError):
+                raise  # this does not pass
             except BatchError as exc:
                 if time.monotonic() >= give_up:
                     raise

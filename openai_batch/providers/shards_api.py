@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openai_batch.cluster import batches
@@ -10,12 +11,12 @@ from openai_batch.cluster.keep_running import keep_running
 from openai_batch.cluster.launchers import launcher_of
 from openai_batch.cluster.progress import progress, results
 from openai_batch.cluster.store import open_store
-from openai_batch.errors import NotFoundError
+from openai_batch.errors import NotFoundError, UnreachableError
 from openai_batch.files.slice import FileSlice
 
 from .batch_info import BatchFault, BatchInfo, Counts
 from .create_once import new_token
-from .port import BatchApi, RemoteFile
+from .port import BatchApi, OutcomeUnknown, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +86,10 @@ class ShardsApi(BatchApi):
             created_at=time.time(),
             metadata=dict(metadata or {}),
         )
-        return self.get(batches.create_batch(self._store, plan).id)
+        try:
+            return self.get(batches.create_batch(self._store, plan).id)
+        except UnreachableError as exc:
+            raise OutcomeUnknown(str(exc)) from exc
 
     def keep_running(self, batch_id: str) -> None:
         """Start workers for a batch if none run."""
@@ -103,7 +107,8 @@ class ShardsApi(BatchApi):
     ) -> Iterator[BatchInfo]:
         """Yield all batches of the store, the newest first."""
         for plan in batches.plans(self._store):
-            yield self.get(plan.id)
+            with suppress(NotFoundError):  # its input was removed from the store
+                yield self.get(plan.id)
 
     def cancel(self, batch_id: str) -> BatchInfo:
         """Let the workers end after the requests that are in flight."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError, ConfigError
@@ -14,6 +16,10 @@ from .launcher import State, worker_options
 if TYPE_CHECKING:
     from openai_batch.cluster.batches import Start
     from openai_batch.cluster.settings import ShardSettings
+
+_FAILED = "the command that starts the workers failed"
+_MOST_SAID = 1000
+"""Bytes of its output that are shown if it fails."""
 
 _SECONDS = 300
 """Seconds that the command may take: it submits work, and does not do it."""
@@ -51,13 +57,20 @@ class CommandLauncher:
             for name, value in values.items():
                 word = word.replace(f"{{{name}}}", value)  # noqa: PLW2901 - filled in step by step
             words.append(word)
-        try:
-            ended = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - the user's
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            raise BatchError(f"the command that starts the workers failed: {exc}") from exc
-        if ended.returncode:
-            said = (ended.stderr or ended.stdout).decode("utf-8", "replace").strip()[-500:]
-            raise BatchError(f"the command that starts the workers failed ({ended.returncode}): {said}")
+        with tempfile.TemporaryFile() as output:  # no pipe: what it starts may keep that open
+            try:
+                code = subprocess.run(  # noqa: S603 - the user's
+                    words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=_SECONDS, check=False
+                ).returncode
+            except OSError as exc:
+                raise BatchError(f"{_FAILED}: {exc.strerror}", hint="check `command`") from exc
+            except subprocess.TimeoutExpired:
+                hint = "it must submit the work, and not wait for it"
+                raise BatchError(f"{_FAILED}: it did not end within {_SECONDS} s", hint=hint) from None
+            if code:
+                output.seek(-min(output.tell(), _MOST_SAID), os.SEEK_END)
+                said = output.read().decode("utf-8", "replace").strip().splitlines()
+                raise BatchError(f"{_FAILED} ({code}): {said[-1] if said else 'it said nothing'}", details=said[:-1])
 
     def state(self, batch_id: str, start: Start) -> State:  # noqa: ARG002 - the signs of life say it
         """Return that it is unknown: the signs of life of the workers say it."""

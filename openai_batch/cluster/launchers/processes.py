@@ -57,7 +57,7 @@ class ProcessLauncher:
     def _start_one(self, batch_id: str, worker: int, lock: int, log: Path) -> None:
         command = [sys.executable, "-m", "openai_batch", "worker", self._settings.store, batch_id]
         command += ["--index", str(worker), "--of", str(self._settings.workers), *worker_options(self._settings)]
-        with log.open("ab") as output:
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             subprocess.Popen(  # noqa: S603 - our own program
                 command,
                 stdin=subprocess.DEVNULL,

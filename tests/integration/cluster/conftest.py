@@ -60,6 +60,10 @@ class Cluster:
         mine = [line for line in listed.splitlines() if f"worker {self.place or self.store}" in line]
         return [int(line.split()[0]) for line in mine]
 
+    def starts(self) -> int:
+        """Return how often workers were started."""
+        return sum(path.suffix == ".json" for path in self.objects("tries"))
+
     def kill_workers(self) -> None:
         """End all workers at once, as a crash would."""
         for pid in self.workers():

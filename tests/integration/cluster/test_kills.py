@@ -62,7 +62,7 @@ def test_a_killed_worker(cluster: Cluster) -> None:
     os.kill(cluster.workers()[0], signal.SIGKILL)
     collect(cluster)
     assert repeated(cluster) <= CONCURRENCY
-    assert len(cluster.objects("tries")) == 2
+    assert cluster.starts() == 2
 
 
 def test_all_killed_with_the_driver(cluster: Cluster) -> None:
@@ -128,7 +128,7 @@ def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
     away.rename(cluster.store)
     collect(cluster)
     assert repeated(cluster) == 0
-    assert len(cluster.objects("tries")) == 1
+    assert cluster.starts() == 1
 
 
 def test_workers_that_cannot_work(cluster: Cluster) -> None:

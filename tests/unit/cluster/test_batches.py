@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
-from typing import TYPE_CHECKING
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.servers import echo_upstream
 
-from openai_batch.cluster.batches import add_input, get_input, get_plan, window_seconds
+from openai_batch.cluster import worker
+from openai_batch.cluster.batches import (
+    Plan,
+    add_input,
+    create_batch,
+    folder,
+    get_input,
+    get_plan,
+    part_key,
+    window_seconds,
+)
 from openai_batch.cluster.journal import Journal, journal_lines
-from openai_batch.cluster.store import FolderStore
+from openai_batch.cluster.progress import progress
+from openai_batch.cluster.settings import ShardSettings
+from openai_batch.cluster.store import FolderStore, StoredObject
 from openai_batch.cluster.worker import shards_of
-from openai_batch.errors import NotFoundError, UnreachableError, UsageError
+from openai_batch.errors import BatchError, InputError, NotFoundError, UnreachableError, UsageError
+from openai_batch.local.settings import LocalSettings
+from openai_batch.providers import shards_api
+from openai_batch.providers.create_once import Attempt, create, new_token
+from openai_batch.providers.provider import Provider
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -113,3 +135,120 @@ def test_workers_share_the_shards() -> None:
     """Each shard belongs to one worker."""
     shares = [list(shards_of(worker, 3, 10)) for worker in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(10))
+
+
+def test_the_errors_of_the_part_that_is_kept_count(store: FolderStore) -> None:
+    """A mark is for a part with its size: one of a worker that came too late does not count."""
+    record = add_input(store, io.BytesIO(b"{}\n" * 20), "input.jsonl", 10)
+    plan = create_batch(store, Plan(f"batch_{'0' * 32}", record.id, "/v1/chat/completions", "1h", time.time()))
+    store.replace(f"{folder(plan.id, 'failed')}/00000000-300-4", b"")
+    store.replace(f"{folder(plan.id, 'failed')}/00000000-200-3", b"")
+    store.replace(f"{folder(plan.id, 'failed')}/00000001-200-9", b"")
+    store.create(part_key(plan.id, 0), b"x" * 200)
+    found = progress(store, plan.id)
+    assert (found.total, found.succeeded, found.failed) == (20, 7, 3)
+    store.create(part_key(plan.id, 1), b"x" * 100)
+    found = progress(store, plan.id)
+    assert (found.status, found.succeeded, found.failed) == ("completed", 17, 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on files there")
+def test_a_full_disk(store: FolderStore) -> None:
+    """It may pass; and a line that was cut in a journal does not spoil the one that is written again."""
+    line = json.dumps({"custom_id": "one", "response": {"status_code": 200, "body": "x" * 500}}).encode() + b"\n"
+    journal = Journal(store, "batch_1", 0, "a")
+    with file_limit(200):
+        with pytest.raises(BatchError, match="the journal cannot be written: File too large"):
+            journal.add(line)
+        with pytest.raises(UnreachableError, match="the store cannot be written") as caught:
+            store.create("a/b", line)
+        assert caught.value.passes
+        assert "disk" in caught.value.hint
+    journal.add(line)
+    assert list(journal_lines(store, "batch_1", 0)) == ["one"]
+    assert store.find("a/b") is None
+
+
+@contextlib.contextmanager
+def file_limit(size: int) -> Iterator[None]:
+    """Let files have no more bytes than this."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class Bucket(FolderStore):
+    """A store whose objects cannot be appended to, and which fails as `fails` says."""
+
+    def __init__(self, root: Path, fails: str) -> None:
+        super().__init__(root)
+        self._files = FolderStore(root)
+        self._fails = fails
+
+    def path(self, key: str) -> Any:
+        """Return None for what a bucket has no file of."""
+        return None if "/journal/" in key else super().path(key)
+
+    def list(self, folder: str) -> Iterator[StoredObject]:
+        """Yield the objects."""
+        return self._files.list(folder)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object, and lose the answer."""
+        self._files.create(key, data)
+        if self._fails in key:
+            raise UnreachableError("the answer is lost")
+        return True
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, or fail."""
+        if self._fails in key:
+            raise UnreachableError("the store does not answer")
+        self._files.replace(key, data)
+
+
+def test_a_worker_that_cannot_flush(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when the store has not answered for long, and does not wait forever; nothing becomes an error."""
+    for name, value in {"_FLUSH": 0.05, "_STORE_PATIENCE": 0.2, "_MOST_WAITING": 5}.items():
+        monkeypatch.setattr(worker, name, value)
+    body = {"model": "echo-1", "messages": [{"role": "user", "content": "hello"}]}
+    lines = [json.dumps({"custom_id": str(number), "body": body}).encode() for number in range(200)]
+    record = add_input(store, io.BytesIO(b"\n".join(lines)), "input.jsonl", 1000)
+    plan = create_batch(store, Plan(f"batch_{'0' * 32}", record.id, "/v1/chat/completions", "1h", time.time()))
+    with echo_upstream() as echo:
+        settings = LocalSettings(upstream=(echo.base_url,), concurrency=4)
+        made = worker.Worker(Bucket(tmp_path / "store", "/journal/"), plan, settings)
+        with pytest.raises(UnreachableError, match="does not answer"):
+            asyncio.run(asyncio.wait_for(made.run([0], {}), 20))
+        assert len(echo.calls()) < 50
+    assert not list(store.list(folder(plan.id, "workers")))
+
+
+def test_an_input_that_is_gone(store: FolderStore) -> None:
+    """The worker does not wait for it; one that cannot be read is named."""
+    cases = {b"hello\n": "not a request", b'{"custom_id":"a"}\n': "not a request", b"": "is not in the store"}
+    for content, message in cases.items():
+        record = add_input(store, io.BytesIO(content or b"{}"), "input.jsonl", 10)
+        batch = f"batch_{record.id[5:]}"
+        plan = create_batch(store, Plan(batch, record.id, "/v1/chat/completions", "1h", time.time()))
+        made = worker.Worker(store, plan, LocalSettings(upstream=("http://127.0.0.1:9/v1",), concurrency=4))
+        if not content:
+            store.delete(f"files/{record.id}/input")
+        with pytest.raises((InputError, NotFoundError), match=message):
+            asyncio.run(asyncio.wait_for(made.run([0], {}), 10))
+
+
+def test_a_lost_answer_of_the_store(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch that was written is found, and there is no second one."""
+    monkeypatch.setattr(shards_api, "open_store", lambda _: Bucket(tmp_path / "store", "plans/"))
+    settings = ShardSettings(store=str(tmp_path / "store"), upstream=("http://127.0.0.1:9/v1",))
+    api = shards_api.ShardsApi(Provider(name="cluster", shards=settings))
+    record = add_input(store, io.BytesIO(b"{}\n"), "input.jsonl", 10)
+    attempt = Attempt(record.id, "/v1/chat/completions", "1h", new_token(), time.time())
+    assert create(api, attempt).id == f"batch_{attempt.token}"
+    assert len(list(store.list("plans"))) == 1
