@@ -192,6 +192,39 @@ def trip(bench: Bench) -> Iterator[Case]:
             )
 
 
+def tables(bench: Bench) -> Iterator[Case]:
+    """Measure the same results as JSON lines, as CSV and as Parquet, from the results that are kept with the job."""
+    count = bench.sizes.results
+    bench.make("requests", "input.jsonl", count, count * _REQUEST)
+    with _server(bench, _RESULT) as url:
+        env = {"OBATCH_CONFIG": bench.configure("tables.toml", url)}
+        first = _obatch("run", "input.jsonl", "-o", "first.jsonl", "-p", "bench", "-q", name="the run before")
+        subprocess.run(first.words, check=True, cwd=bench.folder, env=bench.environment() | env, capture_output=True)
+        commands = [
+            replace(
+                _obatch("download", "1", "-o", f"table.{form}", "--force", "-q", name=f"obatch download: {form}"),
+                env=env,
+            )
+            for form in ("csv", "parquet", "jsonl")
+        ]
+        commands.append(_work("json and csv of Python", "csv", "first.jsonl", "plain.csv"))
+        yield Case(f"tables of {count:,} results", commands, count, "rows")
+
+
+def grown(bench: Bench) -> Iterator[Case]:
+    """Measure a run over an input, and one over the same input with one percent more rows."""
+    count = bench.sizes.results // 2
+    bench.make("requests", "all.jsonl", count + count // 100 + 1, (count + count // 100 + 1) * _REQUEST)
+    with _server(bench, _RESULT) as url:
+        words = f"{sys.executable} -m openai_batch run input.jsonl -o whole.jsonl -p bench"
+        env = {"OBATCH_CONFIG": bench.configure("grown.toml", url)}
+        commands = [
+            Command("obatch run", ("sh", "-c", f"head -n {count} all.jsonl > input.jsonl && exec {words}"), env),
+            Command("obatch run, 1 % more rows", ("sh", "-c", f"cat all.jsonl > input.jsonl && exec {words}"), env),
+        ]
+        yield Case(f"an input of {count:,} requests that grows", commands, count, "rows", rounds=1)
+
+
 def parts(bench: Bench) -> Iterator[Case]:
     """Measure a job of several parts over a slow link, and with a server that answers slowly."""
     pieces = bench.sizes.parts
@@ -305,7 +338,7 @@ def growth(bench: Bench) -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Case]]] = {
-    each.__name__: each for each in (prepare, check, join, trip, parts, local, engine, ls, start, growth)
+    each.__name__: each for each in (prepare, check, join, trip, tables, grown, parts, local, engine, ls, start, growth)
 }
 
 

@@ -165,14 +165,13 @@ def test_the_local_limits_are_the_clients_too() -> None:
     assert (limits.max_requests, limits.max_bytes) == (3, 5000)
 
 
-ANYWHERE = {"config", "config path", "config edit", "help"}
+ANYWHERE = {"config", "config path", "config edit", "help", "worker"}
 """The commands that do not need a valid configuration."""
 
 ARGUMENTS = {
     "check": "in.jsonl",
     "export": "in.jsonl -o out.parquet",
     "import": "out.jsonl --input in.jsonl",
-    "worker": "/shared batch_1 --upstream http://127.0.0.1:9/v1",
     "config set": "provider openai",
     "config unset": "provider",
     "cost": "in.jsonl",

@@ -28,6 +28,11 @@ CASES = {
     "prepare": (1, ["obatch prepare", "reading and writing the bytes"]),
     "check": (2, ["obatch check", "parsing the lines with msgspec", "reading the bytes"]),
     "join": (2, ["obatch: collect", "all lines in a dict, then out", "reading and writing the bytes"]),
+    "tables": (
+        1,
+        ["obatch download: csv", "obatch download: parquet", "obatch download: jsonl", "json and csv of Python"],
+    ),
+    "grown": (1, ["obatch run", "obatch run, 1 % more rows"]),
     "parts": (2, ["obatch run, 4 at a time", "obatch run, 1 at a time", "obatch run, 16 at a time"]),
     "local": (2, ["obatch: the local executor", "aiohttp alone"]),
     "ls": (1, ["obatch ls", "sqlite3 alone: print every row", "obatch __complete jobs"]),
