@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -82,9 +81,6 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if self.launcher == "ray" and not (self.address and is_http_url(self.address)):
             raise ConfigError("launcher = 'ray' needs an address", hint='such as address = "http://head:8265"')
-        if self.address and (urlsplit(self.address).username or urlsplit(self.address).query):
-            hint = "api_key_env names the environment variable with Ray's token"
-            raise ConfigError("the address of Ray has a user or a key in it", hint=hint)
         if self.launcher == "command" and not self.command:
             raise ConfigError("launcher = 'command' needs a command", hint='such as command = ["sbatch", "job.sh"]')
         self.local()  # checks the URLs
