@@ -30,7 +30,7 @@ _ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
 
 
 class RayLauncher:
-    """Submits one Ray job for each start; its driver runs a Ray task for each shard."""
+    """Submits one Ray job for each start; its driver runs a Ray task for each worker."""
 
     def __init__(self, settings: ShardSettings, token: str | None) -> None:
         self._settings = settings
