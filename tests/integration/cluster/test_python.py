@@ -19,7 +19,7 @@ with openai_batch.Jobs() as jobs:
     requests = [{"model": "echo-1", "messages": [{"role": "user", "content": word}]} for word in ("three", "four")]
     job = jobs.submit(requests, provider="cluster")
     job.wait()
-    print(json.dumps([list(answers), [result.text for result in job.results()], job.counts.completed]))
+    print(json.dumps([len(list(answers)), len(list(job.results())), job.counts.completed]))
 """
 
 
@@ -28,6 +28,5 @@ def test_map_and_jobs(cluster: Cluster) -> None:
     words = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(words, env=environment(cluster.env), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    mapped, results, count = json.loads(done.stdout)
-    assert [len(mapped), len(results), count] == [2, 2, 2]
+    assert json.loads(done.stdout) == [2, 2, 2]
     assert set(cluster.asked().values()) == {1}
