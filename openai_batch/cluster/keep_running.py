@@ -37,7 +37,8 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
         if state is State.UNKNOWN and not last.started and last.at < found.now - _START_SECONDS:
             state = State.MISSING  # what started them was killed
         if state is State.MISSING:
-            _start(store, launcher, batch_id, last.number)
+            if not found.living:  # else they run, and only what this machine knows of them is lost
+                _start(store, launcher, batch_id, last.number)
             return
         if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more
             last_sign = max([found.last_sign, *(error.modified for error in errors(store, batch_id))])

@@ -52,6 +52,7 @@ from openai_batch.files.typed_table import (
     read_table,
     suggest,
 )
+from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_http_url
 
 from .builtin import BUILT_IN
@@ -341,6 +342,9 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     values = _present(where, read_table(where, {k: v for k, v in table.items() if k in own}, _ShardsTable))
     del values["kind"]
     settings = ShardSettings.from_table(where, {key: value for key, value in table.items() if key not in own})
+    variables_of_ray = settings.runtime_env.get("env_vars")
+    for value in variables_of_ray.values() if isinstance(variables_of_ray, dict) else ():
+        hide_key(str(value))
     if settings.address is not None:
         _check_url(where, settings.address)
         variables = [*filter(None, [values.get("api_key_env_var")])]

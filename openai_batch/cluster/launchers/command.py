@@ -75,6 +75,3 @@ class CommandLauncher:
     def state(self, batch_id: str, start: Start) -> State:  # noqa: ARG002 - the signs of life say it
         """Return that it is unknown: the signs of life of the workers say it."""
         return State.UNKNOWN
-
-    def stop(self, batch_id: str, number: int) -> None:
-        """Do nothing: workers that start later see that the batch was cancelled."""

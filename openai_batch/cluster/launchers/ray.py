@@ -6,14 +6,17 @@ that id: it is there, or the job may be sent again.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shlex
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from openai_batch.errors import AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UnreachableError
+from openai_batch.net.hosts import is_loopback
 
 from .launcher import State, worker_options
 
@@ -27,7 +30,7 @@ _ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
 
 
 class RayLauncher:
-    """Submits one Ray job for each start; its driver runs a Ray task for each shard."""
+    """Submits one Ray job for each start; its driver runs a Ray task for each worker."""
 
     def __init__(self, settings: ShardSettings, token: str | None) -> None:
         self._settings = settings
@@ -87,17 +90,22 @@ class RayLauncher:
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         where = f"Ray at {self._settings.address}"
+        handlers: list[Any] = [_NoRedirect]
+        if is_loopback(urlsplit(self._settings.address).hostname):
+            handlers.append(urllib.request.ProxyHandler({}))
         try:
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=_SECONDS) as answer:
+            with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
                 read = json.loads(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as exc:
-            said = exc.read(2000).decode("utf-8", "replace").strip()
+            said = ""
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                said = exc.read(2000).decode("utf-8", "replace").strip()
             if exc.code == http.client.NOT_FOUND:
                 raise NotFoundError(f"{where} has no {path}") from None
             if exc.code in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
                 hint = "api_key_env in the profile names the variable with Ray's token"
                 raise AuthError(f"{where} refuses the token ({exc.code})", hint=hint) from None
-            raise BatchError(f"{where} answers HTTP {exc.code}: {said[-300:]}") from None
+            raise ApiError(f"{where} answers HTTP {exc.code}: {said[-300:]}", status=exc.code) from None
         except (OSError, http.client.HTTPException, ValueError) as exc:
             hint = "check address, and that Ray runs"
             raise UnreachableError(f"{where} cannot be reached: {exc}", hint=hint) from None

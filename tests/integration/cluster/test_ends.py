@@ -170,3 +170,14 @@ def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
     wait_until(lambda: not cluster.workers(), "the end of the worker", 20)
     assert cluster.run("status").fields["status"] == "cancelled"
     assert "sleep 601" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_workers_of_a_lost_state_folder(cluster: Cluster) -> None:
+    """They still run, as their signs of life say, so they are not started a second time."""
+    start(cluster, 1)
+    wait_until(lambda: len(cluster.objects("workers")) == 2, "signs of life")
+    shutil.rmtree(cluster.folder / "state")
+    cluster.run("recover", "-p", "cluster").succeeded()
+    collect(cluster)
+    assert cluster.starts() == 1
+    assert repeated(cluster) == 0

@@ -95,6 +95,7 @@ class Ray(ThreadingHTTPServer):
         self.token = token
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
         self.posts = 0
+        self.busy = 0  # how many more questions about jobs are not answered
         self.lose: list[str] = []  # "answer" or "request", for each POST
 
     @property
@@ -112,6 +113,10 @@ class RayHandler(BaseHTTPRequestHandler):
         """Show the version, or a job."""
         if self.path == "/api/version":
             self.send(200, {"version": "4", "ray_version": "2.60.0"})
+            return
+        if self.server.busy:
+            self.server.busy -= 1
+            self.send(503, "Ray restarts")
             return
         job = self.server.jobs.get(self.path.rpartition("/")[2])
         if job is None:
@@ -241,3 +246,24 @@ def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
     for path in cluster.folder.rglob("*"):
         if path.is_file():
             assert ray.token.encode() not in path.read_bytes(), path
+
+
+def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> None:
+    """The waiting goes on, also through a proxy for other hosts."""
+    cluster.env["http_proxy"] = "http://127.0.0.1:9"
+    prompts, requests = cluster.prompts(20, "!sleep=1"), cluster.folder / "requests.jsonl"
+    cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
+    cluster.run("submit", str(requests), "-p", "cluster").succeeded()
+    ray.busy = 1
+    done = cluster.run("wait").succeeded()
+    assert "answers HTTP 503: Ray restarts; trying again" in done.err
+
+
+def test_a_key_in_the_environment_of_ray(cluster: Cluster) -> None:
+    """It goes to Ray, and is not shown."""
+    environment_of_ray = {"env_vars": {"HF_TOKEN": "hf_canary0123456789"}}
+    cluster.configure(launcher="ray", address="http://127.0.0.1:8265", runtime_env=environment_of_ray)
+    for form in ([], ["--json"]):
+        shown = cluster.run("providers", "show", "cluster", *form).succeeded().out
+        assert "HF_TOKEN" in shown
+        assert "hf_canary" not in shown

@@ -139,3 +139,13 @@ def test_the_store_does_not_answer_for_a_while(cluster: Cluster, bucket: tuple[S
     bucket[1].cut = False
     collect(cluster)
     assert set(cluster.asked().values()) == {1}
+
+
+def test_a_bucket_that_is_missing(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
+    """`doctor` sees it, and nothing is sent."""
+    cluster.place = "s3://not-there/obatch"
+    cluster.configure()
+    assert "there is no bucket s3://not-there" in cluster.run("doctor", "cluster").out
+    words = ["-p", "cluster", "-m", "echo-1", "-o", str(cluster.folder / "answers.jsonl")]
+    cluster.run("run", str(cluster.prompts(3)), *words).failed(6, "there is no bucket s3://not-there", "check its name")
+    assert bucket[0].keys() == []
