@@ -12,6 +12,7 @@ from .progress import SILENT, progress
 
 if TYPE_CHECKING:
     from .launchers import Launcher
+    from .progress import Progress
     from .store import Store
 
 _START_SECONDS = 600.0
@@ -33,16 +34,10 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
     earlier = starts(store, batch_id)
     if earlier:
         last = earlier[-1]
-        state = launcher.state(batch_id, last)
-        if state is State.UNKNOWN and not last.started and last.at < found.now - _START_SECONDS:
-            state = State.MISSING  # what started them was killed
+        state = _state(store, launcher, found, last)
         if state is State.MISSING:
-            if not found.living:  # else they run, and only what this machine knows of them is lost
-                _start(store, launcher, batch_id, last.number)
+            _start(store, launcher, batch_id, last.number)
             return
-        if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more
-            last_sign = max([found.last_sign, *(error.modified for error in errors(store, batch_id))])
-            state = State.ENDED if last.at <= last_sign < found.now - SILENT else State.RUNNING
         if state is not State.ENDED:
             return
         found = progress(store, batch_id)  # they may have completed it just before they ended
@@ -66,3 +61,17 @@ def _start(store: Store, launcher: Launcher, batch_id: str, number: int) -> None
         withdraw_start(store, batch_id, number)  # the same command again starts them
         raise
     note_started(store, batch_id, number)
+
+
+def _state(store: Store, launcher: Launcher, found: Progress, last: Start) -> State:
+    """Return what became of a start, by what the launcher knows and the store says."""
+    state = launcher.state(found.plan.id, last)
+    if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more
+        last_sign = max([found.last_sign, *(error.modified for error in errors(store, found.plan.id))])
+        if last.at <= last_sign:
+            state = State.ENDED if last_sign < found.now - SILENT else State.RUNNING
+        elif not last.started and last.at < found.now - _START_SECONDS:
+            state = State.MISSING  # what started them was killed
+    if state is State.MISSING and found.living:
+        return State.RUNNING  # only what this machine knew of them is lost
+    return state

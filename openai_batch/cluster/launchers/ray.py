@@ -91,7 +91,7 @@ class RayLauncher:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         where = f"Ray at {self._settings.address}"
         handlers: list[Any] = [_NoRedirect]
-        if is_loopback(urlsplit(self._settings.address).hostname):
+        if is_loopback(urlsplit(self._settings.address or "").hostname):
             handlers.append(urllib.request.ProxyHandler({}))
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
