@@ -74,12 +74,19 @@ CASES: dict[str, list[list[str]]] = {
     "results": [["1"], ["1", "--json"], ["1", "--as", "csv"], ["2"], ["1", "-o", f"rows{NAME}.csv", "--strict"]],
     "report": [["1"], ["1", "--json"], ["2"], ["1", "--html", f"r{NAME}.html"], ["3"]],
     "stats": [[IN], [BAD], [IN, "--json"], [f"no{BAD}"]],
+    "import": [[BAD, "--input", IN], [IN, "--input", IN], [f"no{BAD}", "--input", IN], ["two.jsonl", "--input", BAD]],
+    "export": [
+        [IN, "-o", f"e{NAME}.jsonl"],
+        [BAD, "-o", f"e{NAME}.parquet"],
+        [NAME, "-o", "x.jsonl"],
+        ["1", "-o", NAME],
+    ],
     "retry": [["1", "--dry-run"], ["1", "--where", NAME], ["2", "--dry-run"], ["2", "--json", "--dry-run"]],
     "cancel": [["1"], ["3", "--dry-run"], ["3", "1"], [NAME]],
     "recover": [["-p", "faulty"], ["-p", NAME], []],
-    "ls": [[], ["--json"], ["--status", NAME], ["-p", NAME], ["-q"]],
+    "ls": [[], ["--json"], ["--remote"], ["--status", NAME], ["-p", NAME], ["-q"]],
     "rm": [["2", "--dry-run"], ["1", "--dry-run"], [NAME + "x"]],
-    "prune": [["--older-than", "0s", "--dry-run"], ["--older-than", NAME]],
+    "prune": [["--older-than", "0s", "--dry-run"], ["--older-than", NAME], ["--remote", "1"], ["--remote", NAME, "-n"]],
     "providers": [[], ["--json"], ["-q"]],
     "providers add": [[NAME, "--base-url", "https://x.invalid"], ["x", "--base-url", NAME]],
     "providers show": [[NAME], [NAME, "--json"], ["local"], ["no" + NAME]],
@@ -92,6 +99,12 @@ CASES: dict[str, list[list[str]]] = {
     "config edit": [[]],
     "doctor": [[NAME], ["faulty"], ["faulty", "--json"], [f"http://127.0.0.1:9/{NAME}"]],
     "serve": [["--token-env", NAME], ["--upstream", NAME], ["--model-file", NAME]],
+    "worker": [
+        [f"/nowhere{NAME}", "batch_x", "--upstream", "http://127.0.0.1:9/v1"],
+        ["/nowhere", NAME, "--upstream", "http://127.0.0.1:9/v1"],
+        ["/nowhere", "batch_x", "--upstream", NAME],
+        ["/nowhere", "batch_x", "--engine", NAME],
+    ],
 }
 """By command: what it is run with. Each command is also run with an unknown option, and with one word too many."""
 
