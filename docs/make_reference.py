@@ -22,6 +22,7 @@ import providers_page
 from openai_batch import errors
 from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
 from openai_batch.files.typed_table import describe
+from openai_batch.cluster.settings import ShardSettings
 from openai_batch.local.settings import LocalSettings, UpstreamSettings
 from openai_batch.providers.config import ProfileTable
 from openai_batch.providers.provider import Provider
@@ -137,7 +138,13 @@ The table of the local provider has these keys, and `chat_model` and `embedding_
 
 Instead of URLs, `upstream` may be a table for each of them:
 
-{_table(heads, _fields(UpstreamSettings))}"""
+{_table(heads, _fields(UpstreamSettings))}
+## `[providers.NAME]` with `kind = "shards"`
+
+A [cluster](../guides/cluster.md) has these keys, and of those above `display_name`, `api_key_env`, `models`, `endpoints`,
+`completion_window`, `parallel`, `prices`, `batch_discount` and those of the default models and of limits:
+
+{_table(heads, _fields(ShardSettings))}"""
 
 
 def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
@@ -147,7 +154,7 @@ def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
         (
             f"`{field.name}`",
             describe(field.type),
-            _default(None if field.required else field.default),
+            _default(None if field.default is msgspec.NODEFAULT else field.default),
             about[field.name],
         )
         for field in msgspec.structs.fields(kind)

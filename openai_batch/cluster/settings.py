@@ -30,7 +30,7 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A folder that all workers can reach, or an address such as `s3://bucket/obatch`."""
 
     launcher: Text = "processes"
-    """What starts the workers: one of LAUNCHERS."""
+    """What starts the workers: `processes` on this machine, `ray`, or a `command`."""
 
     workers: Count = 2
     """How many workers run a batch at the same time."""
@@ -60,7 +60,7 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The URL of Ray's dashboard, for the launcher `ray`."""
 
     command: Texts = ()
-    """The command of the launcher `command`, as words; see `launch_command`."""
+    """The words of the command for the launcher `command`; `{store}`, `{batch}` and others in them are replaced."""
 
     task_options: Annotated[dict[str, Any], Meta(description="a table")] = {}
     """Ray's options of each worker, such as `num_gpus`."""
