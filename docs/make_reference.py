@@ -21,8 +21,8 @@ import providers_page
 
 from openai_batch import errors
 from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
-from openai_batch.files.typed_table import describe
 from openai_batch.cluster.settings import ShardSettings
+from openai_batch.files.typed_table import describe
 from openai_batch.local.settings import LocalSettings, UpstreamSettings
 from openai_batch.providers.config import ProfileTable
 from openai_batch.providers.provider import Provider
@@ -141,8 +141,8 @@ Instead of URLs, `upstream` may be a table for each of them:
 {_table(heads, _fields(UpstreamSettings))}
 ## `[providers.NAME]` with `kind = "shards"`
 
-A [cluster](../guides/cluster.md) has these keys, and of those above `display_name`, `api_key_env`, `models`, `endpoints`,
-`completion_window`, `parallel`, `prices`, `batch_discount` and those of the default models and of limits:
+A [cluster](../guides/cluster.md) has these keys, and of those above `display_name`, `api_key_env`, `models`,
+`endpoints`, `completion_window`, `parallel`, `prices`, `batch_discount` and those of the default models and of limits:
 
 {_table(heads, _fields(ShardSettings))}"""
 
