@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from openai_batch.errors import BatchError, UnreachableError, UsageError
+from openai_batch.files.locks import WINDOWS
 from openai_batch.local.launch import check_extras
 from openai_batch.local.server_log import log
 
@@ -35,6 +36,8 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     Raises NotFoundError if there is no such batch, AuthError without the upstream's key, and BatchError if the batch
     ended before its shards were complete.
     """
+    if WINDOWS:
+        raise BatchError("workers do not run on Windows", hint="run obatch in WSL")
     if not 0 <= index < workers:
         raise UsageError(f"--index {index} is not from 0 to {workers - 1}", hint="--of says how many workers there are")
     check_extras(settings.local())

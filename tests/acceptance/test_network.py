@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.faults import FaultServer
     from support.proxy import Proxy
 
-ONLINE = {"sample", "recover", "serve", "providers test", "config edit"}
+ONLINE = {"sample", "recover", "serve", "worker", "providers test", "config edit"}
 """The commands that always ask somebody or listen, and one that runs a program of the user."""
 
 LOCAL = (
@@ -44,6 +44,8 @@ LOCAL = (
     "prepare prompts.txt -m gpt-4o-mini -o made.jsonl",
     "cost prompts.txt -p openai -m gpt-4o-mini",
     "stats in.jsonl",
+    "export in.jsonl -o exported.jsonl",
+    "import out.jsonl --input in.jsonl",
     "submit new.jsonl -p faulty --dry-run",
     "run new.jsonl -p faulty --dry-run",
     "retry 1 --dry-run",

@@ -71,7 +71,7 @@ def test_a_time_that_no_provider_accepts_is_refused(faulty: FaultServer) -> None
 @pytest.mark.slow
 def test_a_server_keeps_results_that_long(real: LocalServer) -> None:
     """The local provider's server deletes them then, and shows it."""
-    write("in.jsonl", [request("a")])
+    write("in.jsonl", [request("kept-for-two-hours")])
     inside("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--output-expires-after", "2h").succeeded()
     (part,) = Registry().jobs()[0].parts
     api = OpenAIBatchApi(get_provider_by_name("real"))

@@ -112,7 +112,9 @@ STATE_ONLY = {
     "cost": ["in.jsonl", "-p", "faulty"],
     "doctor": [],
     "download": ["1", "-o", "again.jsonl", "--dry-run"],
+    "export": ["in.jsonl", "-o", "exported.jsonl"],
     "help": ["run"],
+    "import": ["out.jsonl", "--input", "in.jsonl"],
     "ls": ["--all"],
     "prepare": ["table.ods", "-m", "m", "-o", "prepared.jsonl"],
     "providers": [],
@@ -130,7 +132,7 @@ STATE_ONLY = {
     "submit": ["in.jsonl", "-p", "faulty", "--dry-run"],
     "wait": ["1"],
 }
-ELSEWHERE = {"providers test", "recover", "sample", "serve"}
+ELSEWHERE = {"providers test", "recover", "sample", "serve", "worker"}
 """Commands that ask a provider or need POSIX, with tests of their own in this file."""
 
 EVERY = """
@@ -276,6 +278,7 @@ REFUSED = """
 from support.command import inside, request, write
 inside("submit", "in.jsonl", "-p", "local").failed(1, "does not run on Windows", "WSL")
 inside("serve").failed(1, "does not run on Windows", "WSL")
+inside("worker", "/store", "b", "--upstream", "http://127.0.0.1:9/v1").failed(1, "do not run on Windows", "WSL")
 for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
     told = inside("run", "in.jsonl", "-p", "faulty", "-o", name)
     told.failed(2, f"{name}: Windows does not allow this name", "another name")

@@ -94,6 +94,9 @@ class Provider_:  # noqa: N801 - set apart from the profile
     def close(self) -> None:
         """Hold nothing."""
 
+    def keep_running(self, _batch_id: str) -> None:
+        """Run each batch without being asked."""
+
     def upload(self, source: Any, _filename: str) -> RemoteFile:
         """Take a file, or lose it, or the answer."""
         fault = self._script.choose("well", "lost", "crash")

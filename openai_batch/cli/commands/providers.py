@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,7 +79,7 @@ def providers(
     own = load().own
     records = [_record(profile, name in own) for name, profile in shown.items()]
     Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
-    if not (show_all or quiet or json):
+    if sys.stdout.isatty() and not (show_all or quiet or json):
         others = len(load().profiles) - len(used)
         errors.hint(f"`obatch providers --all` shows the {others} other built-in providers")
 

@@ -151,7 +151,7 @@ def test_blank_lines(cluster: Cluster) -> None:
         (["--of", "0"], "--of must be"),
         (["--index", "2", "--of", "2"], "--index 2 is not from 0 to 1"),
         (["--upstream-key-env", "sk-0123456789abcdef"], "must be the name of an environment variable"),
-        (["--timeout", "soon"], "not a time span"),
+        (["--request-timeout", "soon"], "not a time span"),
     ],
 )
 def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: str) -> None:
