@@ -28,7 +28,7 @@ from openai_batch.errors import BatchError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .store import Store, StoredObject
+    from .store import SharedStore, StoredObject
 
 _BLOCK = 1 << 20
 _SHARD_BYTES = 16 * 1024 * 1024
@@ -158,7 +158,7 @@ def stop_key(batch_id: str) -> str:
     return folder(batch_id, "stop")
 
 
-def add_input(store: Store, stream: BinaryIO, filename: str, rows_per_shard: int) -> InputRecord:
+def add_input(store: SharedStore, stream: BinaryIO, filename: str, rows_per_shard: int) -> InputRecord:
     """Upload an input file, and return its record. Raises BatchError."""
     file_id = f"file-{secrets.token_hex(16)}"
     shards: list[Shard] = []
@@ -187,33 +187,33 @@ def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
         shards.append(Shard(start, end, count + open_line))
 
 
-def get_input(store: Store, file_id: str) -> InputRecord:
+def get_input(store: SharedStore, file_id: str) -> InputRecord:
     """Return the record of an input file. Raises NotFoundError."""
     _check_id(file_id)
     return _decoded(store.read(f"files/{file_id}/index.json"), InputRecord, file_id)
 
 
-def create_batch(store: Store, plan: Plan) -> Plan:
+def create_batch(store: SharedStore, plan: Plan) -> Plan:
     """Write a new batch, and return it; if there is one of the same id, return that one."""
     if store.create(f"plans/{plan.id}.json", msgspec.json.encode(plan)):
         return plan
     return get_plan(store, plan.id)
 
 
-def get_plan(store: Store, batch_id: str) -> Plan:
+def get_plan(store: SharedStore, batch_id: str) -> Plan:
     """Return a batch as it was created. Raises NotFoundError."""
     _check_id(batch_id)
     return _decoded(store.read(f"plans/{batch_id}.json"), Plan, batch_id)
 
 
-def plans(store: Store) -> Iterator[Plan]:
+def plans(store: SharedStore) -> Iterator[Plan]:
     """Yield all batches of the store, the newest first. Other objects beside their plans are left out."""
     for found in sorted(store.list("plans"), key=lambda found: found.modified, reverse=True):
         with suppress(NotFoundError):
             yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
 
 
-def get_end(store: Store, batch_id: str) -> End | None:
+def get_end(store: SharedStore, batch_id: str) -> End | None:
     """Return how a batch ended; None if it has not."""
     try:
         return _decoded(store.read(folder(batch_id, "end.json")), End, batch_id)
@@ -221,14 +221,14 @@ def get_end(store: Store, batch_id: str) -> End | None:
         return None
 
 
-def write_end(store: Store, batch_id: str, end: End) -> End:
+def write_end(store: SharedStore, batch_id: str, end: End) -> End:
     """Write how a batch ended, and return it; what was written first stays."""
     if store.create(folder(batch_id, "end.json"), msgspec.json.encode(end)):
         return end
     return get_end(store, batch_id) or end
 
 
-def is_over(store: Store, plan: Plan) -> bool:
+def is_over(store: SharedStore, plan: Plan) -> bool:
     """Return whether no more requests of a batch are run: it was cancelled, has ended, or its window has."""
     return (
         time.time() >= plan.expires_at
@@ -237,7 +237,7 @@ def is_over(store: Store, plan: Plan) -> bool:
     )
 
 
-def starts(store: Store, batch_id: str) -> list[Start]:
+def starts(store: SharedStore, batch_id: str) -> list[Start]:
     """Return each time that the workers of a batch were started, in order."""
     found = {stored.key: stored.modified for stored in store.list(folder(batch_id, "tries"))}
     return [
@@ -249,38 +249,38 @@ def starts(store: Store, batch_id: str) -> list[Start]:
     ]
 
 
-def note_start(store: Store, batch_id: str, start: Start) -> bool:
+def note_start(store: SharedStore, batch_id: str, start: Start) -> bool:
     """Write that workers are started now; return False if another process has written the same number."""
     return store.create(f"{folder(batch_id, 'tries')}/{start.number:04}.json", msgspec.json.encode(start))
 
 
-def note_started(store: Store, batch_id: str, number: int) -> None:
+def note_started(store: SharedStore, batch_id: str, number: int) -> None:
     """Write that starting the workers was done."""
     store.replace(f"{folder(batch_id, 'tries')}/{number:04}.started", b"")
 
 
-def withdraw_start(store: Store, batch_id: str, number: int) -> None:
+def withdraw_start(store: SharedStore, batch_id: str, number: int) -> None:
     """Take back that workers are started: they were not, or a start with the same number starts the rest of them."""
     store.delete(f"{folder(batch_id, 'tries')}/{number:04}.json")
 
 
-def note_error(store: Store, batch_id: str, name: str, message: str) -> None:
+def note_error(store: SharedStore, batch_id: str, name: str, message: str) -> None:
     """Write why a worker has ended before its shards were complete."""
     store.replace(f"{folder(batch_id, 'errors')}/{name}", message.encode()[:_MOST_WORDS])
 
 
-def last_error(store: Store, batch_id: str) -> str:
+def last_error(store: SharedStore, batch_id: str) -> str:
     """Return why the last worker that failed has failed; empty if none has said it."""
     found = errors(store, batch_id)
     return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
 
 
-def errors(store: Store, batch_id: str) -> list[StoredObject]:
+def errors(store: SharedStore, batch_id: str) -> list[StoredObject]:
     """Return the errors of workers that ended before their shards were complete, the newest last."""
     return sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
 
 
-def delete_input(store: Store, file_id: str) -> None:
+def delete_input(store: SharedStore, file_id: str) -> None:
     """Delete the content of an input file; its index stays. Raises NotFoundError."""
     key = input_key(get_input(store, file_id).id)
     if store.find(key) is None:
@@ -288,7 +288,7 @@ def delete_input(store: Store, file_id: str) -> None:
     store.delete(key)
 
 
-def delete_results(store: Store, batch_id: str) -> None:
+def delete_results(store: SharedStore, batch_id: str) -> None:
     """Delete the results of a batch that has ended. Raises NotFoundError, and BatchError if it has not ended."""
     get_plan(store, batch_id)
     if get_end(store, batch_id) is None:
@@ -300,7 +300,7 @@ def delete_results(store: Store, batch_id: str) -> None:
             store.delete(stored.key)
 
 
-def check_kept(store: Store, batch_id: str) -> None:
+def check_kept(store: SharedStore, batch_id: str) -> None:
     """Raise NotFoundError if the results of a batch were deleted."""
     if store.find(folder(batch_id, "deleted")) is not None:
         raise NotFoundError(f"the results of {batch_id} were deleted")

@@ -21,7 +21,7 @@ from .batches import journal_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .store import Store
+    from .store import SharedStore
 
 
 class _Response(msgspec.Struct):
@@ -45,10 +45,10 @@ class KnownResult(NamedTuple):
     """Whether it is an answer, and not an error."""
 
 
-class Journal:
+class ShardJournal:
     """What one worker writes about one shard. `add` belongs to one thread, and `flush` may run in another."""
 
-    def __init__(self, store: Store, batch_id: str, number: int, worker: str) -> None:
+    def __init__(self, store: SharedStore, batch_id: str, number: int, worker: str) -> None:
         self._store = store
         self._name = f"{journal_folder(batch_id, number)}/{worker}"
         self._file: int | None = None
@@ -105,7 +105,7 @@ def _writing() -> Iterator[None]:
         raise BatchError(f"the journal cannot be written: {exc.strerror}", hint="check the disk of the store") from exc
 
 
-def journal_lines(store: Store, batch_id: str, number: int) -> dict[str, KnownResult]:
+def journal_lines(store: SharedStore, batch_id: str, number: int) -> dict[str, KnownResult]:
     """Return the results of a shard in all its journals, by id; an answer replaces an error.
 
     What a crash has left behind, such as half a line, is skipped.
@@ -132,7 +132,7 @@ def _intact_lines(data: bytes) -> Iterator[tuple[str, KnownResult]]:
         yield read.custom_id, KnownResult(line + b"\n", good)
 
 
-def drop_journal(store: Store, batch_id: str, number: int) -> None:
+def drop_journal(store: SharedStore, batch_id: str, number: int) -> None:
     """Remove the journals of a complete shard."""
     for stored in list(store.list(journal_folder(batch_id, number))):
         store.delete(stored.key)

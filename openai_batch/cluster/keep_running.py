@@ -13,7 +13,7 @@ from .progress import SILENT, progress
 if TYPE_CHECKING:
     from .launchers import Launcher
     from .progress import Progress
-    from .store import Store
+    from .store import SharedStore
 
 _START_SECONDS = 600.0
 """Seconds that starting the workers may take."""
@@ -22,7 +22,7 @@ _MOST_IN_VAIN = 3
 """Starts of the workers in a row without one more complete shard; then the batch ends as failed."""
 
 
-def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
+def keep_running(store: SharedStore, launcher: Launcher, batch_id: str) -> None:
     """Start the workers of a batch if they do not run, and it has not ended. May be called at any time.
 
     Each start is written down first, by one process only, and has its number; so workers are not started twice for the
@@ -54,7 +54,7 @@ def keep_running(store: Store, launcher: Launcher, batch_id: str) -> None:
         _start(store, launcher, batch_id, start.number)
 
 
-def _start(store: Store, launcher: Launcher, batch_id: str, number: int) -> None:
+def _start(store: SharedStore, launcher: Launcher, batch_id: str, number: int) -> None:
     try:
         launcher.start(batch_id, number)
     except BaseException:
@@ -63,7 +63,7 @@ def _start(store: Store, launcher: Launcher, batch_id: str, number: int) -> None
     note_started(store, batch_id, number)
 
 
-def _state(store: Store, launcher: Launcher, found: Progress, last: Start) -> State:
+def _state(store: SharedStore, launcher: Launcher, found: Progress, last: Start) -> State:
     """Return what became of a start, by what the launcher knows and the store says."""
     state = launcher.state(found.plan.id, last)
     if state is State.UNKNOWN:  # they may wait for room, unless they gave signs of life, and then no more

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .batches import InputRecord, Plan
-    from .store import Store, StoredObject
+    from .store import SharedStore, StoredObject
 
 _NUMBERED = {
     "parts": re.compile(r"(\d{8})"),
@@ -58,7 +58,7 @@ class Progress:
         return "in_progress" if self.parts or self.living else "validating"
 
 
-def progress(store: Store, batch_id: str, *, failure: str = "") -> Progress:
+def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progress:
     """Return how far a batch is, and write down its end if it has ended. Raises NotFoundError.
 
     With `failure`, why it cannot go on, it ends as failed unless it has ended already.
@@ -110,7 +110,7 @@ def _ended(found: Progress) -> str | None:
     return "expired" if time.time() >= found.plan.expires_at else None
 
 
-def _numbered(store: Store, batch_id: str, kind: str) -> Iterator[tuple[int, StoredObject]]:
+def _numbered(store: SharedStore, batch_id: str, kind: str) -> Iterator[tuple[int, StoredObject]]:
     """Yield the objects of one kind with the number of the shard that each is about; others are not ours."""
     for stored in store.list(folder(batch_id, kind)):
         name = _NUMBERED[kind].fullmatch(stored.key.removeprefix(f"{folder(batch_id, kind)}/"))
@@ -118,7 +118,7 @@ def _numbered(store: Store, batch_id: str, kind: str) -> Iterator[tuple[int, Sto
             yield int(name[1]), stored
 
 
-def _in_journals(store: Store, batch_id: str, parts: set[int]) -> dict[int, tuple[int, int]]:
+def _in_journals(store: SharedStore, batch_id: str, parts: set[int]) -> dict[int, tuple[int, int]]:
     """Return how many results the journals of incomplete shards have, and how many of these are errors."""
     found = {}
     for number in sorted({number for number, _ in _numbered(store, batch_id, "journal")} - parts):
@@ -127,14 +127,14 @@ def _in_journals(store: Store, batch_id: str, parts: set[int]) -> dict[int, tupl
     return found
 
 
-def _clock(store: Store) -> float:
+def _clock(store: SharedStore) -> float:
     """Return the time by the clock of the store, in Unix seconds: it dates the signs of life."""
     store.replace("clock", b"")
     found = store.find("clock")
     return time.time() if found is None else found.modified
 
 
-def results(store: Store, plan: Plan, record: InputRecord) -> Iterator[bytes]:
+def results(store: SharedStore, plan: Plan, record: InputRecord) -> Iterator[bytes]:
     """Yield the result lines of a batch in blocks, in input order: all of complete shards, and what others have."""
     for number in range(len(record.shards)):
         key = part_key(plan.id, number)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .batches import Plan
     from .settings import ShardSettings
-    from .store import Store
+    from .store import SharedStore
 
 
 _OVER = "it was cancelled, or is over"
@@ -53,7 +53,7 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     log(f"{batch_id}: the shards of worker {index} of {workers} are complete")
 
 
-def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers: int) -> None:
+def _run(settings: ShardSettings, store: SharedStore, plan: Plan, index: int, workers: int) -> None:
     """Run the shards of a worker, with its model server if it has one. Raises BatchError if they are not complete."""
     from .worker import Worker, shards_of
 
@@ -74,7 +74,7 @@ def _run(settings: ShardSettings, store: Store, plan: Plan, index: int, workers:
 
 
 @contextmanager
-def _starting(store: Store, plan: Plan, index: int) -> Iterator[Callable[[], None]]:
+def _starting(store: SharedStore, plan: Plan, index: int) -> Iterator[Callable[[], None]]:
     """Give what gives signs of life while an engine starts, and raises BatchError if the batch was cancelled."""
     key, next_at = f"{folder(plan.id, 'workers')}/starting-{index}", 0.0
 

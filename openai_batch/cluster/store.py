@@ -33,7 +33,7 @@ class StoredObject:
     """When it was written, in Unix seconds by the clock of the store."""
 
 
-class Store(Protocol):
+class SharedStore(Protocol):
     """What a batch needs of a store. All calls may be repeated. They raise BatchError if the store fails."""
 
     def prepare(self) -> None:
@@ -223,7 +223,7 @@ class BucketStore:
         return
 
 
-def open_store(place: str) -> Store:
+def open_store(place: str) -> SharedStore:
     """Return the store at a folder or an address. Raises BatchError if it cannot be used."""
     if "://" in place:
         return BucketStore(place)

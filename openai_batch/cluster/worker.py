@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from openai_batch.errors import BatchError, InputError, NotFoundError
-from openai_batch.local.run import Run
 from openai_batch.local.run_request import result_of
+from openai_batch.local.running_requests import RunningRequests
 from openai_batch.local.server_log import log
 from openai_batch.local.store import SUCCEEDED
 from openai_batch.local.upstream import upstream_of
 from openai_batch.net.delays import delays
 
 from .batches import SIGN_OF_LIFE, Plan, Shard, folder, get_input, input_key, is_over, part_key
-from .journal import Journal, drop_journal, journal_lines
+from .journal import ShardJournal, drop_journal, journal_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from openai_batch.local.upstream import Upstream
 
     from .journal import KnownResult
-    from .store import Store
+    from .store import SharedStore
 
 _FLUSH = 5.0
 """Seconds between two flushes of the journals."""
@@ -71,7 +71,7 @@ def _parse(line: bytes) -> _Request:
 class _OpenShard:
     """A shard of this worker: its requests, its results so far, and its journal."""
 
-    def __init__(self, number: int, data: bytes, known: dict[str, KnownResult], journal: Journal) -> None:
+    def __init__(self, number: int, data: bytes, known: dict[str, KnownResult], journal: ShardJournal) -> None:
         self.number = number
         self.journal = journal
         try:
@@ -98,11 +98,11 @@ class _OpenShard:
 class Worker:
     """Runs shards of one batch. Belongs to one event loop."""
 
-    def __init__(self, store: Store, plan: Plan, settings: LocalSettings) -> None:
+    def __init__(self, store: SharedStore, plan: Plan, settings: LocalSettings) -> None:
         self._store = store
         self._plan = plan
         self._settings = settings
-        self._run = Run(plan.id, plan.endpoint, plan.expires_at)
+        self._run = RunningRequests(plan.id, plan.endpoint, plan.expires_at)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._input = get_input(store, plan.input_file_id)
         self._open: list[_OpenShard] = []
@@ -203,7 +203,7 @@ class Worker:
             return None
         data = self._store.read(input_key(plan.input_file_id), start, end)
         known = journal_lines(self._store, plan.id, number)
-        return _OpenShard(number, data, known, Journal(self._store, plan.id, number, self.name))
+        return _OpenShard(number, data, known, ShardJournal(self._store, plan.id, number, self.name))
 
     async def _keep(self, shard: _OpenShard, custom_id: str, result: ResultRecord) -> None:
         """Write a result to the journal. While that is not possible, nothing more is asked."""

@@ -13,13 +13,13 @@ from .upstream_retry import final_response
 
 if TYPE_CHECKING:
     from .result_lines import ResultRecord
-    from .run import Run
+    from .running_requests import RunningRequests
     from .settings import LocalSettings
     from .upstream import Upstream
 
 
 async def result_of(
-    upstream: Upstream, run: Run, custom_id: str, body: bytes, settings: LocalSettings
+    upstream: Upstream, run: RunningRequests, custom_id: str, body: bytes, settings: LocalSettings
 ) -> ResultRecord | None:
     """Run one request, and return its result line; None if the batch was stopped or is over, and it has no answer.
 

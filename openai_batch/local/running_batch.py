@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .run import Run
+from .running_requests import RunningRequests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class RunningBatch(Run):
+class RunningBatch(RunningRequests):
     """Gives the pending rows of one batch to workers, and knows which of them wait before a call."""
 
     def __init__(self, batch: BatchRecord, store: Store, files: Path, journals: Path) -> None:

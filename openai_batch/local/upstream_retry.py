@@ -11,7 +11,7 @@ from openai_batch.net.delays import delays, retry_after
 from .targets import CallError
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .running_requests import RunningRequests
     from .settings import LocalSettings
     from .targets import Target
     from .upstream import Upstream, UpstreamResponse
@@ -24,7 +24,9 @@ _AWAY = frozenset({_TOO_MANY, 502, 503})
 """Statuses of an upstream that is busy, or away behind a gateway."""
 
 
-async def final_response(upstream: Upstream, run: Run, body: bytes, settings: LocalSettings) -> UpstreamResponse:
+async def final_response(
+    upstream: Upstream, run: RunningRequests, body: bytes, settings: LocalSettings
+) -> UpstreamResponse:
     """Return the final response to one request of a batch: the first that should not be retried, or the last one.
 
     No call continues after the batch's window, and none starts after the batch was stopped. A pause may be longer than

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai_batch.cluster.launchers import Launcher
     from openai_batch.cluster.progress import Progress
     from openai_batch.cluster.settings import ShardSettings
-    from openai_batch.cluster.store import Store
+    from openai_batch.cluster.store import SharedStore
 
     from .provider import Provider
 
@@ -39,7 +39,7 @@ class ShardsApi(BatchApi):
         assert provider.shards is not None  # noqa: S101 - `connect` looks
         self.provider = provider
         self._settings: ShardSettings = provider.shards
-        self._opened: Store | None = None
+        self._opened: SharedStore | None = None
         self._launcher: Launcher | None = None
 
     def make_ready(self) -> None:
@@ -159,7 +159,7 @@ class ShardsApi(BatchApi):
         return results(self._store, plan, batches.get_input(self._store, plan.input_file_id))
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> SharedStore:
         if self._opened is None:
             self._opened = open_store(self._settings.store)
         return self._opened

@@ -26,7 +26,7 @@ from openai_batch.cluster.batches import (
     part_key,
     window_seconds,
 )
-from openai_batch.cluster.journal import Journal, journal_lines
+from openai_batch.cluster.journal import ShardJournal, journal_lines
 from openai_batch.cluster.progress import progress
 from openai_batch.cluster.settings import ShardSettings
 from openai_batch.cluster.store import FolderStore, StoredObject
@@ -76,7 +76,7 @@ def test_the_last_result_counts_unless_it_is_an_error(store: FolderStore) -> Non
     def line(custom_id: str, status: int, mark: str) -> bytes:
         return json.dumps({"custom_id": custom_id, "response": {"status_code": status, "body": mark}}).encode() + b"\n"
 
-    first, second = Journal(store, "batch_1", 0, "a"), Journal(store, "batch_1", 0, "b")
+    first, second = ShardJournal(store, "batch_1", 0, "a"), ShardJournal(store, "batch_1", 0, "b")
     first.add(line("one", 500, "first") + line("two", 200, "first") + b'{"custom_id":"three","response":null}\n')
     second.add(line("one", 200, "second") + line("two", 500, "second") + line("four", 200, "second")[:-9])
     found = journal_lines(store, "batch_1", 0)
@@ -156,7 +156,7 @@ def test_the_errors_of_the_part_that_is_kept_count(store: FolderStore) -> None:
 def test_a_full_disk(store: FolderStore) -> None:
     """It may pass; and a line that was cut in a journal does not spoil the one that is written again."""
     line = json.dumps({"custom_id": "one", "response": {"status_code": 200, "body": "x" * 500}}).encode() + b"\n"
-    journal = Journal(store, "batch_1", 0, "a")
+    journal = ShardJournal(store, "batch_1", 0, "a")
     with file_limit(200):
         with pytest.raises(BatchError, match="the journal cannot be written: File too large"):
             journal.add(line)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Run:
+class RunningRequests:
     """The requests of one batch that run now, and what ends them. Belongs to one event loop."""
 
     def __init__(self, name: str, endpoint: str, expires_at: float) -> None:
