@@ -14,7 +14,6 @@ import msgspec
 
 from openai_batch.errors import BatchError, NotFoundError
 from openai_batch.files.atomic import sync
-from openai_batch.files.private import make_private
 
 from .batches import journal_folder
 
@@ -57,7 +56,6 @@ class ShardJournal:
         self._torn = b""
         path = store.path(self._name)
         if path is not None:
-            make_private(path.parent)
             with _writing():
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 

@@ -129,8 +129,8 @@ def _in_journals(store: SharedStore, batch_id: str, parts: set[int]) -> dict[int
 
 def _clock(store: SharedStore) -> float:
     """Return the time by the clock of the store, in Unix seconds: it dates the signs of life."""
-    store.replace("clock", b"")
-    found = store.find("clock")
+    store.replace("clock/now", b"")
+    found = store.find("clock/now")
     return time.time() if found is None else found.modified
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from openai_batch.errors import BatchError, NotFoundError, OutputExistsError, UnreachableError
 from openai_batch.files.atomic import part_file, publish
+from openai_batch.files.locks import WINDOWS
 from openai_batch.files.private import make_private
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class SharedStore(Protocol):
         """Remove an object, if there is one."""
 
     def path(self, key: str) -> Path | None:
-        """Return where the object is as a file that can be appended to; None if the store has no files."""
+        """Return where the object is as a file that can be appended to, in a folder that exists.
+
+        None if the store has no files.
+        """
         ...
 
 
@@ -91,23 +95,23 @@ class FolderStore:
         if self.find(key) is not None:
             return False
         try:
-            self._publish(self.path(key), iter([data]), replace=False)
+            self._publish(self._path(key), iter([data]), replace=False)
         except OutputExistsError:
             return False
         return True
 
     def replace(self, key: str, data: bytes) -> None:
         """Write an object, new or not."""
-        self._publish(self.path(key), iter([data]), replace=True)
+        self._publish(self._path(key), iter([data]), replace=True)
 
     def write(self, key: str, blocks: Iterator[bytes]) -> None:
         """Write a large new object."""
-        self._publish(self.path(key), blocks, replace=True)
+        self._publish(self._path(key), blocks, replace=True)
 
     def find(self, key: str) -> StoredObject | None:
         """Return what is known about an object; None if there is none."""
         with _readable(key), contextlib.suppress(FileNotFoundError):
-            status = self.path(key).stat()
+            status = self._path(key).stat()
             return StoredObject(key, status.st_size, status.st_mtime)
         self._check()
         return None
@@ -128,7 +132,7 @@ class FolderStore:
         """Yield all objects below a folder, in any order."""
         with _readable(folder), contextlib.ExitStack() as stack:
             try:
-                entries = list(stack.enter_context(os.scandir(self.path(folder))))
+                entries = list(stack.enter_context(os.scandir(self._path(folder))))
             except FileNotFoundError:
                 self._check()
                 return
@@ -144,23 +148,49 @@ class FolderStore:
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
         with _readable(key):
-            self.path(key).unlink(missing_ok=True)
+            self._path(key).unlink(missing_ok=True)
 
-    def path(self, key: str) -> Path:
-        """Return the file of an object."""
+    def path(self, key: str) -> Path | None:
+        """Return the file of an object, whose folder is made if it does not exist."""
+        path = self._path(key)
+        self._make_folder(path)
+        return path
+
+    def _path(self, key: str) -> Path:
         return self._root / key
 
-    def _publish(self, path: Path, blocks: Iterator[bytes], *, replace: bool) -> None:
-        self._check()
-        with _writable(path):
+    def _make_folder(self, path: Path) -> None:
+        """Make the folder of a file. It is made from an open folder, so never in the place of a store that is gone."""
+        if WINDOWS:  # it cannot open folders
+            self._check()
             make_private(path.parent)
-        with _writable(path), part_file(path) as (handle, part):
+            return
+        with _writable(path):
+            try:
+                root = os.open(self._root, os.O_RDONLY)
+            except FileNotFoundError:
+                raise self._gone() from None
+            try:
+                os.stat(_SHOWN, dir_fd=root)
+                folder = ""
+                for name in path.parent.relative_to(self._root).parts:
+                    folder = os.path.join(folder, name)  # noqa: PTH118 - a name below an open folder
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(folder, 0o700, dir_fd=root)
+            except FileNotFoundError:
+                raise self._gone() from None
+            finally:
+                os.close(root)
+
+    def _publish(self, path: Path, blocks: Iterator[bytes], *, replace: bool) -> None:
+        self._make_folder(path)
+        with _writable(path), part_file(path, make_folder=False) as (handle, part):
             handle.writelines(blocks)
             publish(handle, part, path, replace=replace, private=True)
 
     def _opened(self, key: str) -> BinaryIO:
         try:
-            return self.path(key).open("rb")
+            return self._path(key).open("rb")
         except FileNotFoundError:
             self._check()
             raise NotFoundError(f"{key} is not in the store") from None
@@ -168,7 +198,10 @@ class FolderStore:
     def _check(self) -> None:
         """Raise BatchError if the store is not there: what is in its place says nothing, and stays as it is."""
         if not (self._root / _SHOWN).is_file():
-            raise UnreachableError(f"the store {self._root} is not there", hint="is the file system mounted?")
+            raise self._gone()
+
+    def _gone(self) -> UnreachableError:
+        return UnreachableError(f"the store {self._root} is not there", hint="is the file system mounted?")
 
 
 class BucketStore:

@@ -42,19 +42,20 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 
 @contextlib.contextmanager
-def part_file(target: Target) -> Iterator[tuple[BinaryIO, Path]]:
+def part_file(target: Target, *, make_folder: bool = True) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a hidden file next to `target` with mode 0600; give its handle and its path, and remove it at the end.
 
     If `target` is in an object store, the hidden file is in the state folder.
 
-    Makes the folder if it does not exist, and removes part files that killed processes left for the same target.
-    Raises BatchError with the path if the file cannot be made, or if the disk is full.
+    Makes the folder if it does not exist, unless `make_folder` is False, and removes part files that killed processes
+    left for the same target. Raises BatchError with the path if the file cannot be made, or if the disk is full.
     """
     descriptor = None
     if isinstance(target, StoredFile):
         target = paths.private_dir(paths.state_dir() / "spool") / "stored"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part")
         clear_away(path for path in target.parent.iterdir() if left.fullmatch(path.name) and path.is_file())
         while descriptor is None:

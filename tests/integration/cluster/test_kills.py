@@ -122,7 +122,7 @@ def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
     asked = sum(cluster.asked().values())
     time.sleep(1)
     assert sum(cluster.asked().values()) == asked < ROWS
-    assert not [path for path in cluster.store.rglob("*") if path.is_file()]
+    assert not list(cluster.store.iterdir())
     cluster.run("status").failed(1, "is not there", "mounted")
     shutil.rmtree(cluster.store)
     away.rename(cluster.store)

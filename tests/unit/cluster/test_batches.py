@@ -32,6 +32,7 @@ from openai_batch.cluster.settings import ShardSettings
 from openai_batch.cluster.store import FolderStore, StoredObject
 from openai_batch.cluster.worker import shards_of
 from openai_batch.errors import BatchError, InputError, NotFoundError, UnreachableError, UsageError
+from openai_batch.files.locks import WINDOWS
 from openai_batch.local.settings import LocalSettings
 from openai_batch.providers import shards_api
 from openai_batch.providers.create_once import Attempt, create, new_token
@@ -252,3 +253,25 @@ def test_a_lost_answer_of_the_store(store: FolderStore, tmp_path: Path, monkeypa
     attempt = Attempt(record.id, "/v1/chat/completions", "1h", new_token(), time.time())
     assert create(api, attempt).id == f"batch_{attempt.token}"
     assert len(list(store.list("plans"))) == 1
+
+
+@pytest.mark.skipif(WINDOWS, reason="folders cannot be opened there")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_store_that_vanishes_during_a_write(tmp_path: Path, moment: str) -> None:
+    """Whether the folder of the object was made or not, nothing appears in the place of the store."""
+    place = tmp_path / "store"
+
+    class Vanishing(FolderStore):
+        def _make_folder(self, path: Path) -> None:
+            if moment == "after":
+                super()._make_folder(path)
+            place.rename(tmp_path / "away")
+            place.mkdir()
+            if moment == "before":
+                super()._make_folder(path)
+
+    store = Vanishing(place)
+    store.prepare()
+    with pytest.raises(UnreachableError):
+        store.replace("clock/now", b"1")
+    assert not list(place.iterdir())
