@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import StoppedError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+_MOMENT = 0.05
+"""Seconds after which a signal is sent again."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -22,7 +27,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def catch_signals() -> None:
-    """Make stop signals raise Terminated; where Python cannot raise it, the process ends at once."""
+    """Make stop signals raise Terminated; where Python cannot raise it, they come again a moment later."""
     sys.unraisablehook = _unraisable
     _handle(_terminate)
 
@@ -56,7 +61,11 @@ def _terminate(signum: int, _frame: FrameType | None) -> Any:
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """End the process by its signal if that arrived where Python only reports exceptions, as in a finalizer."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        os.kill(os.getpid(), exit_code(unraisable.exc_value) - 128)
-    sys.__unraisablehook__(unraisable)
+    """Send a signal again that arrived where Python only reports exceptions, as in a finalizer, a moment later."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _handle(_terminate)
+    again = threading.Timer(_MOMENT, os.kill, (os.getpid(), exit_code(unraisable.exc_value) - 128))
+    again.daemon = True  # a command that has ended by then stays ended
+    again.start()
