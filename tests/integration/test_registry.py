@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
-from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
 from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
@@ -160,6 +161,23 @@ def test_a_commit_is_durable(registry: Registry) -> None:
     assert {path.name for path in registry.path.parent.iterdir()} == {"registry.db"}
 
 
+def test_another_thread_does_not_release_the_lock_of_a_write(registry: Registry) -> None:
+    """A process loses its locks on a file when any of its threads closes a handle of that file."""
+    registry.add(job(), [])
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    words = [sys.executable, "-c", program, str(paths.registry_file())]
+    second = Registry()
+    with ThreadPoolExecutor(1) as pool, Database().writing():
+        adding = pool.submit(second.add, job("j"), [])
+        with pytest.raises(TimeoutError):
+            adding.result(timeout=1)  # it has opened the file, and waits
+        other = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "database is locked" in other.stderr
+    assert adding.result()[1]
+    assert registry.count() == 2
+    second.close()
+
+
 def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
     """An older program neither writes nor moves what a newer one has made."""
     registry.add(job(), [PartRecord(0, 1)])
@@ -296,7 +314,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 STRANGER = """
 import os, sys
 from pathlib import Path
-from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.errors import BatchError
 os.setuid(65534)
