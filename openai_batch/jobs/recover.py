@@ -364,6 +364,8 @@ def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filena
         workflow.adopt_found(attempt[1], info)
         _merge_account(workflow, attempt[0], provider)
         return attempt[0].id
+    if (stored := job_with(workflow, provider, info)) is not None:
+        return stored.id  # the process whose attempt it was has stored it since it was listed
     if not is_ours(info.metadata, filename) or was_refused(info) is not None:
         return None  # a refused batch never ran, and its part was sent again or will be
     marks = read_marks(info.metadata, filename)

@@ -36,7 +36,7 @@ from .keep_batch_id import keep_id
 from .parallel import Stopped, in_parallel
 from .reporter import Reporter, Together
 from .store import job_folder
-from .store.records import UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import DONE, UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -315,9 +315,11 @@ class Workflow:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
         late_since = (part.late_since or time.time()) if lacks_output(info) else None
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
+        if part.state in DONE and not ended:
+            return part  # an answer that was slow to come never undoes the end of the batch
         return self.registry.set_part(
             part,
-            expect=part.state,  # an answer that was slow to come never undoes the end of the batch
+            expect=part.state,  # an answer that was slow never undoes it, if the part is read before that
             same_batch=True,
             state=PartState.ENDED if ended and part.state == PartState.RUNNING else part.state,
             status="finalizing" if info.finished and not ended else info.status,
