@@ -313,10 +313,10 @@ class Workflow:
 
     def store_status(self, part: PartRecord, info: BatchInfo) -> PartRecord:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
-        if part.state in DONE and (not info.finished or lacks_output(info)):
-            return part  # `info` is older than the part: another process has stored the end since
         late_since = (part.late_since or time.time()) if lacks_output(info) else None
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
+        if part.state in DONE and not ended:
+            return part  # `info` is older than the part: another process has stored the end since
         return self.registry.set_part(
             part,
             expect=part.state,  # an answer that was slow to come never undoes the end of the batch

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
+from openai_batch.jobs.recover import add_if_ours
 from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
 from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 from openai_batch.jobs.store.registry import Registry
@@ -61,7 +63,19 @@ def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) ->
     assert ended.output_file_id is not None
     assert flow.store_status(before, slow) == ended
     flow.store_batch(flow.registry.job(asked.id), slow)  # a list of batches that was read before the end
+    assert flow.store_status(ended, slow) == ended
+    flow.adopt_found(replace(before, state=PartState.CREATING), slow)
     assert flow.registry.job(asked.id).parts == (ended,)
+
+
+def test_a_batch_that_was_listed_before_it_was_stored_is_added_once(workbench: Workbench) -> None:
+    """A search for lost batches may see one whose own process stores it a moment later."""
+    flow, spec = workbench.workflow(), workbench.spec("fault:steps=in_progress")
+    job, _ = start(flow, spec)
+    listed = flow.api(job).get(str(job.parts[0].batch_id))
+    job = flow.wait(job)
+    assert add_if_ours(flow, spec.provider, listed, None) == job.id
+    assert flow.registry.job(job.id).parts == job.parts
 
 
 def test_stored_jobs_are_read_back_unchanged(registry: Registry) -> None:
@@ -315,7 +329,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 STRANGER = """
 import os, sys
 from pathlib import Path
-from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.errors import BatchError
 os.setuid(65534)
