@@ -249,6 +249,7 @@ def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> 
     assert content in [path.read_bytes() for path in registry.path.parent.iterdir()]
 
 
+@pytest.mark.slow
 def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
     """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
     for n in range(30):
