@@ -44,6 +44,7 @@ class Progress:
     shards: int = 0  # how many there are
     living: int = 0  # workers that have just given a sign of life
     last_sign: float = 0.0  # when a worker last gave one, by the clock of the store
+    last_part: float = 0.0  # when the last complete shard was written
     now: float = 0.0  # the time by that clock
     stopped: bool = False  # whether it was cancelled
     end: End | None = None  # how it ended
@@ -72,23 +73,24 @@ def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progres
     # Read before the signs of life: a worker gives one before it looks whether the batch was cancelled.
     found.stopped = store.find(stop_key(batch_id)) is not None
     found.now = _clock(store)
-    signs = list(store.list(folder(batch_id, "workers")))
-    found.last_sign = max((sign.modified for sign in signs), default=0.0)
+    signs = sorted(store.list(folder(batch_id, "workers")), key=lambda sign: sign.modified)
+    found.last_sign = signs[-1].modified if signs else 0.0
     signs = [sign for sign in signs if found.now - sign.modified < SILENT]
     open_shards: dict[int, tuple[int, int]] = {}
     for sign in signs:
         with contextlib.suppress(NotFoundError, msgspec.MsgspecError):  # it has just ended
             open_shards |= msgspec.json.decode(store.read(sign.key), type=dict[int, tuple[int, int]])
     found.living = len(signs)
-    sizes = {number: part.size for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
-    found.parts = set(sizes)
+    parts = {number: part for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
+    found.parts = set(parts)
+    found.last_part = max((part.modified for part in parts.values()), default=0.0)
     status = _ended(found) or ("failed" if failure else None)
     if status not in (None, "completed"):
         open_shards = _in_journals(store, batch_id, found.parts)
     failed = {}  # by part: a mark of a worker whose part came too late has another size
     for number, mark in _numbered(store, batch_id, "failed"):
         _, size, count = (int(each) for each in mark.key.rpartition("/")[2].split("-"))
-        if sizes.get(number) == size:
+        if number in parts and parts[number].size == size:
             failed[number] = count
     running = [counts for number, counts in open_shards.items() if number not in found.parts]
     found.failed = sum(failed.values()) + sum(each for _, each in running)

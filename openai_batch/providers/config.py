@@ -346,7 +346,7 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     for value in variables_of_ray.values() if isinstance(variables_of_ray, dict) else ():
         hide_key(str(value))
     if settings.address is not None:
-        _check_url(where, settings.address)
+        _check_url(where, settings.address, "address")
         variables = [*filter(None, [values.get("api_key_env_var")])]
         check_key_host(where, settings.address, variables=variables, elsewhere=False, plain_http=True)
     profile = Provider(
@@ -392,16 +392,16 @@ def _prices(where: str, table: Mapping[str, Any]) -> Prices:
     return Prices(**msgspec.structs.asdict(read_table(where, table, _PricesTable)))
 
 
-def _check_url(where: str, url: str) -> None:
+def _check_url(where: str, url: str, key: str = "base_url") -> None:
     if not is_http_url(url):
         raise ConfigError(
-            f"{where} base_url {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
+            f"{where} {key} {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
         )
     parts = urlsplit(url)
     hidden = {"a user name or password": parts.username or parts.password, "a query": parts.query or parts.fragment}
     for what, there in hidden.items():
         if there:
-            raise ConfigError(f"{where} base_url contains {what}", hint="name the key in api_key_env")
+            raise ConfigError(f"{where} {key} contains {what}", hint="name the key in api_key_env")
 
 
 def _same_host(known: str, other: str) -> bool:
