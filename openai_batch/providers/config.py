@@ -338,7 +338,9 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     _check_no_key(where, table)
     if table["kind"] != "shards":
         raise ConfigError(f"{where} kind must be 'shards'", hint="leave it out for a provider with a Batch API")
-    own = {field.encode_name for field in msgspec.structs.fields(_ShardsTable)}
+    own, others = ({field.encode_name for field in msgspec.structs.fields(e)} for e in (_ShardsTable, ShardSettings))
+    if (unknown := next((key for key in table if key not in own | others), None)) is not None:
+        raise ConfigError(f"{where} unknown key {unknown!r}", hint=suggest(unknown, own | others))
     values = _present(where, read_table(where, {k: v for k, v in table.items() if k in own}, _ShardsTable))
     del values["kind"]
     settings = ShardSettings.from_table(where, {key: value for key, value in table.items() if key not in own})
