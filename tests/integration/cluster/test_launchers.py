@@ -44,6 +44,16 @@ def test_a_command(cluster: Cluster) -> None:
     assert (number, workers) == ("1", "2")
 
 
+def test_options_with_quotes(cluster: Cluster) -> None:
+    """The environment of a command has them as they are, for templates and shells."""
+    engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port $1", "it's", "{port}"]
+    script = f'eval "{OBATCH} worker $OBATCH_STORE $OBATCH_BATCH $OBATCH_OPTIONS" &'
+    cluster.configure(launcher="command", command=["sh", "-c", script], upstream=None, engine=engine)
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+
+
 def test_a_command_that_fails(cluster: Cluster) -> None:
     """Its own words are shown; the same command again tries again, and there is one batch."""
     cluster.configure(launcher="command", command=["sh", "-c", "echo no such queue >&2; exit 3"])
