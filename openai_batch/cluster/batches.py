@@ -4,7 +4,7 @@ files/FILE/input             an uploaded input file
 files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
 plans/BATCH.json             a batch, as it was created
 batches/BATCH/tries/N.json   each time that workers were started; N.started after that was done
-batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
+batches/BATCH/workers/NAME   a sign of life of each worker
 batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
 batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
 batches/BATCH/failed/N-…     how many lines of a part of shard N with so many bytes are errors, if there are any
@@ -103,6 +103,15 @@ class Plan(msgspec.Struct, frozen=True):
     def expires_at(self) -> float:
         """When no more requests are run, in Unix seconds."""
         return self.created_at + window_seconds(self.window)
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """A sign of life of a worker."""
+
+    shards: dict[int, tuple[int, int]] = {}
+    """For each shard that it runs, how many results it has, and how many of these are errors."""
+    trouble: str = ""
+    """Why no upstream answers it; empty if one does."""
 
 
 class End(msgspec.Struct, frozen=True):

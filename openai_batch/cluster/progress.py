@@ -12,7 +12,7 @@ import msgspec
 
 from openai_batch.errors import NotFoundError
 
-from .batches import End, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
+from .batches import End, Sign, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
 from .journal import journal_lines
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Progress:
     parts: set[int] = field(default_factory=set)  # the numbers of the complete shards
     shards: int = 0  # how many there are
     living: int = 0  # workers that have just given a sign of life
+    trouble: str = ""  # why no upstream answers any of them
     last_sign: float = 0.0  # when a worker last gave one, by the clock of the store
     last_part: float = 0.0  # when the last complete shard was written
     now: float = 0.0  # the time by that clock
@@ -77,10 +78,14 @@ def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progres
     found.last_sign = signs[-1].modified if signs else 0.0
     signs = [sign for sign in signs if found.now - sign.modified < SILENT]
     open_shards: dict[int, tuple[int, int]] = {}
+    troubles = []
     for sign in signs:
         with contextlib.suppress(NotFoundError, msgspec.MsgspecError):  # it has just ended
-            open_shards |= msgspec.json.decode(store.read(sign.key), type=dict[int, tuple[int, int]])
+            read = msgspec.json.decode(store.read(sign.key), type=Sign)
+            open_shards |= read.shards
+            troubles.append(read.trouble)
     found.living = len(signs)
+    found.trouble = troubles[0] if troubles and all(troubles) else ""
     parts = {number: part for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
     found.parts = set(parts)
     found.last_part = max((part.modified for part in parts.values()), default=0.0)

@@ -29,7 +29,7 @@ from openai_batch.local.running_requests import RunningRequests
 from openai_batch.local.store import SUCCEEDED
 from openai_batch.local.upstream import upstream_of
 
-from .batches import SIGN_OF_LIFE, folder, input_key, is_over, part_key
+from .batches import SIGN_OF_LIFE, Sign, folder, input_key, is_over, part_key
 from .journal import ShardJournal, drop_journal, journal_lines
 from .patience import patiently
 
@@ -106,6 +106,7 @@ class Worker:
         self._settings = settings
         self._run = RunningRequests(plan.id, plan.endpoint, plan.expires_at)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._upstream: Upstream | None = None
         self._open: list[_OpenShard] = []
         self._numbers: deque[int] = deque()
         self._opening = asyncio.Lock()
@@ -122,6 +123,7 @@ class Worker:
         self._numbers.extend(numbers)
         random.shuffle(self._numbers)
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
+        self._upstream = upstream
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
         tasks = [asyncio.create_task(each) for each in (self._work_all(upstream), self._watch(), self._flush())]
         tasks += [asyncio.create_task(each) for each in beside]
@@ -247,7 +249,8 @@ class Worker:
 
     def _give_sign(self) -> None:
         done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
-        self._store.replace(self._sign_key, msgspec.json.encode(done))
+        trouble = self._upstream.trouble if self._upstream is not None else None
+        self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
 
     async def _flush(self) -> None:
         while True:

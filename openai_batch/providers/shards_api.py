@@ -173,7 +173,11 @@ class ShardsApi(BatchApi):
 
 def _info(found: Progress, idle: str) -> BatchInfo:
     plan, end = found.plan, found.end
-    fault = BatchFault("workers_failed", end.message) if end is not None else BatchFault("no_workers", idle)
+    fault = BatchFault("no_workers", idle)
+    if end is not None:
+        fault = BatchFault("workers_failed", end.message)
+    elif found.trouble:
+        fault = BatchFault("upstream_unavailable", f"{found.trouble}; it is tried again")
     return BatchInfo(
         id=plan.id,
         status=found.status,

@@ -245,6 +245,20 @@ def test_workers_that_have_all_failed(cluster: Cluster) -> None:
     assert "no worker has reported for 12 min; `obatch wait` starts them again: the key of the upstream is" in shown
 
 
+def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
+    """`status` shows why nothing goes on, as it does for the local provider."""
+    cluster.configure(upstream="http://127.0.0.1:9/v1", workers=1)
+    start(cluster)
+
+    def told() -> bool:
+        (line,) = [line for line in cluster.run("status").succeeded().out.splitlines() if "status" in line]
+        faults = json.loads(cluster.run("status", "--json").succeeded().out)["errors"]
+        return "in_progress" in line and [fault["code"] for fault in faults] == ["upstream_unavailable"]
+
+    wait_until(told, "why nothing goes on")
+    assert "the upstream at 127.0.0.1:9 could not be reached" in cluster.run("status").out
+
+
 def test_a_store_in_another_place(cluster: Cluster) -> None:
     """A profile whose store has changed does not show the state that was seen last as if it were new."""
     start(cluster)
