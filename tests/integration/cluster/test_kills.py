@@ -149,7 +149,7 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
 
 def test_cancel(cluster: Cluster) -> None:
     """What is in flight is finished and kept; `retry` sends only the rest."""
-    start(cluster, 1)
+    start(cluster, 2)
     wait_until(lambda: answered(cluster, 12), "the first results")
     cluster.run("cancel", "1").succeeded()
     done = cluster.run("wait")
