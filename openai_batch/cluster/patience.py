@@ -21,14 +21,16 @@ _SECONDS = 3600.0
 _T = TypeVar("_T")
 
 
-async def patiently(name: str, act: Callable[[], _T], passing: type[BatchError] = BatchError) -> _T:
+async def patiently(
+    name: str, act: Callable[[], _T], passing: type[BatchError] = BatchError, seconds: float | None = None
+) -> _T:
     """Return what `act` returns, in another thread, and try again for an hour after an error of the kind `passing`.
 
-    `name` is for the log. Raises other BatchErrors, and at once those that do not pass: NotFoundError, InputError and
-    UnreadableError.
+    `seconds` is another time than an hour, and `name` is for the log. Raises other BatchErrors, and at once those that
+    do not pass: NotFoundError, InputError and UnreadableError.
     """
     pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
-    give_up = time.monotonic() + _SECONDS
+    give_up = time.monotonic() + (_SECONDS if seconds is None else seconds)
     while True:
         try:
             return await asyncio.to_thread(act)

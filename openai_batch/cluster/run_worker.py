@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .settings import ShardSettings
     from .store import SharedStore
 
+_AT_START = 300.0
+"""Seconds for which a worker without work waits for the store: it may have been given a wrong one."""
+
 
 class _Over(Exception):  # noqa: N818 - nothing failed
     """The batch was cancelled, or is over."""
@@ -44,7 +47,7 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
         raise UsageError(f"--index {index} is not from 0 to {workers - 1}", hint="--of says how many workers there are")
     check_extras(settings.local())
     store = open_store(settings.store)
-    plan = asyncio.run(patiently(batch_id, lambda: get_plan(store, batch_id), UnreachableError))
+    plan = asyncio.run(patiently(batch_id, lambda: get_plan(store, batch_id), UnreachableError, _AT_START))
     try:
         _run(settings, store, plan, index, workers)
     except _Over:
@@ -62,7 +65,8 @@ def _run(settings: ShardSettings, store: SharedStore, plan: Plan, index: int, wo
     """Run the shards of a worker, with its model server if it has one. Raises _Over if they are not complete then."""
     from .worker import Worker, shards_of
 
-    record = asyncio.run(patiently(plan.id, lambda: get_input(store, plan.input_file_id), UnreachableError))
+    read = patiently(plan.id, lambda: get_input(store, plan.input_file_id), UnreachableError, _AT_START)
+    record = asyncio.run(read)
     with ExitStack() as stack:
         process = None
         if settings.engine:

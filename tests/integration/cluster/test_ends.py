@@ -147,6 +147,7 @@ def test_blank_lines(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--engine", "vllm"], "either an upstream or an engine"),
         (["--concurrency", "-1"], "--concurrency must be"),
         (["--of", "0"], "--of must be"),
         (["--index", "2", "--of", "2"], "--index 2 is not from 0 to 1"),
