@@ -45,10 +45,10 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
         raise BatchError("workers do not run on Windows", hint="run obatch in WSL")
     if not 0 <= index < workers:
         raise UsageError(f"--index {index} is not from 0 to {workers - 1}", hint="--of says how many workers there are")
-    check_extras(settings.local())
     store = open_store(settings.store)
     plan = asyncio.run(patiently(batch_id, lambda: get_plan(store, batch_id), UnreachableError, _AT_START))
     try:
+        check_extras(embedded=False, who="a worker")
         _run(settings, store, plan, index, workers)
     except _Over:
         log(f"{batch_id}: it was cancelled, or is over")

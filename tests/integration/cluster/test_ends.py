@@ -260,6 +260,31 @@ def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
     assert "the upstream at 127.0.0.1:9 could not be reached" in cluster.run("status").out
 
 
+def without(cluster: Cluster, package: str) -> None:
+    """Let the commands of the cluster run as if a package were not installed."""
+    modules = cluster.folder / "modules"
+    modules.mkdir()
+    (modules / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
+    cluster.env["PYTHONPATH"] = f"{modules}:{environment(cluster.env).get('PYTHONPATH', '')}"
+
+
+def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
+    """A worker with an engine of its own needs the extra `serve` alone."""
+    without(cluster, "xllamacpp")
+    engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
+    cluster.configure(upstream=None, engine=engine, workers=1)
+    start(cluster, 0.01)
+    collect(cluster)
+
+
+def test_a_worker_without_its_extra(cluster: Cluster) -> None:
+    """What is missing there is shown here."""
+    without(cluster, "aiohttp")
+    start(cluster)
+    done = cluster.run("wait").failed(5, "failed, 0 of 60")
+    assert "a worker needs aiohttp" in done.out
+
+
 def test_a_store_in_another_place(cluster: Cluster) -> None:
     """A profile whose store has changed does not show the state that was seen last as if it were new."""
     start(cluster)
