@@ -457,8 +457,9 @@ class Workflow:
 
     def poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         """Ask for the status of a part's batch, and store it; a part that was refused is put back."""
+        api = self.api(job)  # it says if the profile now names another place
         try:
-            info = self.api(job).get(str(part.batch_id), once=once)
+            info = api.get(str(part.batch_id), once=once)
         except NotFoundError:
             if time.time() - (part.attempted_at or 0.0) > NEW_BATCH:
                 raise

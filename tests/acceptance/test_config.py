@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,6 +159,29 @@ def test_the_local_providers_default_model_can_be_set() -> None:
     )
     line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").succeeded().out)
     assert line["body"]["model"] == "my-model"
+
+
+def test_upstreams_are_shown_as_in_the_file() -> None:
+    """What is shown can be copied into a file, and means the same there."""
+    tables = [
+        {"url": "http://127.0.0.1:9/v1", "key_env": "SOME_KEY", "concurrency": 3},
+        {"url": "http://127.0.0.1:8/v1"},
+    ]
+    config(
+        '[[providers.local.upstream]]\nurl = "http://127.0.0.1:9/v1"\nkey_env = "SOME_KEY"\nconcurrency = 3\n'
+        '[[providers.local.upstream]]\nurl = "http://127.0.0.1:8/v1"\n'
+    )
+    for command in (["config", "show"], ["providers", "show", "local"]):
+        (line,) = [line for line in invoke(*command).succeeded().out.splitlines() if "127.0.0.1" in line]
+        shown = line.partition("\t")[2].removesuffix(" (from the file)")
+        assert tomllib.loads(f"upstream = [{shown}]")["upstream"] == tables
+
+
+def test_a_key_that_a_cluster_does_not_know() -> None:
+    """The nearest of all keys that it may have is named."""
+    table = '[providers.cluster]\nkind = "shards"\nstore = "/s"\nupstream = "http://127.0.0.1:9/v1"\n'
+    config(f'{table}api_key_evn = "SOME_KEY"\n')
+    invoke("providers").failed(2, "unknown key 'api_key_evn'", "did you mean api_key_env?")
 
 
 def test_the_local_limits_are_the_clients_too() -> None:

@@ -104,8 +104,8 @@ def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """What depends on the environment can be found."""
     if (
         re.fullmatch(
-            r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*|cluster/run_worker"
-            r"|testing/provider",
+            r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*"
+            r"|cluster/(run_worker|launchers/command)|testing/provider",
             name_of(path),
         )
         or name_of(path) in SPEAKING

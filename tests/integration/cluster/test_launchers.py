@@ -46,6 +46,17 @@ def test_a_command(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
+def test_options_with_quotes(cluster: Cluster) -> None:
+    """The environment of a command has them as they are, for templates and shells."""
+    engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port $1", "it's", "{port}"]
+    script = f'eval "{OBATCH} worker $OBATCH_STORE $OBATCH_BATCH $OBATCH_OPTIONS" &'
+    cluster.configure(launcher="command", command=["sh", "-c", script], upstream=None, engine=engine)
+    done, output = run(cluster)
+    done.succeeded()
+    assert len(output.read_text().splitlines()) == 20
+
+
+@pytest.mark.slow
 def test_a_command_that_fails(cluster: Cluster) -> None:
     """Its own words are shown; the same command again tries again, and there is one batch."""
     cluster.configure(launcher="command", command=["sh", "-c", "echo no such queue >&2; exit 3"])
@@ -99,6 +110,7 @@ class Ray(ThreadingHTTPServer):
         self.token = token
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
         self.posts = 0
+        self.page = ""  # what is answered in place of all else
         self.busy = 0  # how many more questions about jobs are not answered
         self.lose: list[str] = []  # "answer" or "request", for each POST
 
@@ -115,6 +127,9 @@ class RayHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Show the version, or a job."""
+        if self.server.page:
+            self.send(200, self.server.page)
+            return
         if self.path == "/api/version":
             self.send(200, {"version": "4", "ray_version": "2.60.0"})
             return
@@ -265,6 +280,15 @@ def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> Non
     ray.busy = 1
     done = cluster.run("wait").succeeded()
     assert "answers HTTP 503: Ray restarts; trying again" in done.err
+
+
+def test_an_address_that_is_not_ray(cluster: Cluster, ray: Ray) -> None:
+    """A web page is named as what it is, and an address with a password is refused without showing it."""
+    ray.page = "<html>sign in</html>"
+    run(cluster)[0].failed(1, "does not answer as Ray does: /api/version is no JSON object", "dashboard")
+    cluster.configure(launcher="ray", address="http://me:canary0123456789@head:8265")
+    done = run(cluster)[0].failed(2, "address contains a user name or password")
+    assert "canary" not in done.err
 
 
 def test_a_key_in_the_environment_of_ray(cluster: Cluster) -> None:
