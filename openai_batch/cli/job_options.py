@@ -1,4 +1,4 @@
-"""The options that `run` and `submit` share: how the job is started."""
+"""The options that commands share for jobs: how one is started, and how to wait for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from .options import (
     AgainOpt,
+    DeadlineOpt,
     ExpiryOpt,
     MaxCostOpt,
     MetadataOpt,
     NameOpt,
+    NotifyOpt,
     ParallelOpt,
     RemoteOpt,
+    TimeoutOpt,
     UncertainOpt,
     WindowOpt,
     dollars,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """The options for starting a job, as typed."""
+    """The options of `run` and `submit` for starting a job, as typed."""
 
     name: NameOpt = None
     metadata: MetadataOpt = None
@@ -75,3 +78,12 @@ class JobOptions:
             max_cost=dollars(self.max_cost),
             **more,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOptions:
+    """The options of `run` and `wait` for waiting, as typed."""
+
+    timeout: TimeoutOpt = None
+    deadline: DeadlineOpt = None
+    notify: NotifyOpt = None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from openai_batch.cli.live import working
-from openai_batch.cli.options import JsonOpt, ProviderOpt
+from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.errors import InputError, count_text
 
@@ -24,9 +22,7 @@ EPILOG = """Examples:
 
 
 def check(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Batch input files, each checked by itself; - is stdin.")
-    ],
+    files: Annotated[list[str], argument("FILE", "Batch input files, each checked by itself; - is stdin.")],
     provider: ProviderOpt = None,
     json: JsonOpt = False,
 ) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from openai_batch.cli.help_format import MAIN
 from openai_batch.cli.live import working
-from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt, argument, option
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
@@ -45,21 +43,11 @@ EPILOG = """Examples:
 def prepare(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
+        argument("FILE", "Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.", MAIN),
     ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.", rich_help_panel=MAIN)
-    ] = "-",
+    output: Annotated[str, option("--output -o", "FILE", "Batch file; - is stdout.", MAIN)] = "-",
     show: Annotated[
-        int | None,
-        typer.Option(
-            "--show", metavar="N", min=1, help="Print the first N requests; write nothing.", rich_help_panel=MAIN
-        ),
+        int | None, option("--show", "N", "Print the first N requests; write nothing.", MAIN, min=1)
     ] = None,
     provider: ProviderOpt = None,
     *,

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, MaxCostOpt, ProviderOpt, QuietOpt, dollars
+from openai_batch.cli.options import (
+    DryRunOpt,
+    JobArg,
+    JsonOpt,
+    MaxCostOpt,
+    ProviderOpt,
+    QuietOpt,
+    dollars,
+    flag,
+    option,
+)
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -48,18 +56,12 @@ def retry(
     job: JobArg = None,
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where",
-            metavar="CODES",
-            help="Only these outcomes (cut, refused, missing) or error codes (429), separated by commas.",
+        option(
+            "--where", "CODES", "Only these outcomes (cut, refused, missing) or error codes (429), separated by commas."
         ),
     ] = None,
     everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Also send requests rejected as invalid, or cancelled before sending.",
-        ),
+        bool, flag("--all", "Also send requests rejected as invalid, or cancelled before sending.")
     ] = False,
     dry_run: DryRunOpt = False,
     max_cost: MaxCostOpt = None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from openai_batch.cli.freed_format import show_freed
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt, flag
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
@@ -24,7 +22,7 @@ files at the provider stay: if the same input is run again, its batches are foun
 
 def rm(
     jobs: JobsArg = None,
-    force: Annotated[bool, typer.Option("--force", help="Also remove jobs whose results were not collected.")] = False,
+    force: Annotated[bool, flag("--force", "Also remove jobs whose results were not collected.")] = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
