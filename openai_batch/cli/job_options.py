@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.job_spec import JobSpec
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.submit import SubmitOptions
+    from openai_batch.jobs.submit_options import SubmitOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class JobOptions:
 
     def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
         """Return the submit options of the library: these, and `more`."""
-        from openai_batch.jobs.submit import SubmitOptions
+        from openai_batch.jobs.submit_options import SubmitOptions
 
         return SubmitOptions(
             dedup=dedup,

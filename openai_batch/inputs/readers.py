@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Row: TypeAlias = dict[str, Any]
-PlacedRow: TypeAlias = "tuple[int | None, Row | Problem]"
-Rows: TypeAlias = "Iterable[PlacedRow]"
+Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
 PROMPT = "prompt"

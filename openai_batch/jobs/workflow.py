@@ -26,6 +26,7 @@ from openai_batch.errors import (
 )
 from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.polling import Poller, job_delays
 
 from .advice import not_sent
@@ -366,7 +367,7 @@ class Workflow:
         return True
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
-        token = create_once.new_token()
+        token = new_token()
         part = self.registry.set_part(
             part, expect=part.state, state=PartState.UPLOADING, token=token, queued=False, last_error=None
         )
@@ -387,7 +388,7 @@ class Workflow:
             part,
             expect=PartState.UPLOADED,
             state=PartState.CREATING,
-            token=create_once.new_token(),
+            token=new_token(),
             attempted_at=time.time(),
             queued=False,
             last_error=None,

@@ -65,8 +65,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
 PROVIDER_VARIABLE = "OBATCH_PROVIDER"
 """The environment variable that names the default provider."""
 
