@@ -149,15 +149,9 @@ def tokens_text(usage: dict[str, int]) -> str:
     return count_text(total, "token") if total else ""
 
 
-def sent_at(job: JobRecord) -> float | None:
-    """Return when the first batch of a job was created."""
-    return min((part.created_at for part in job.parts if part.created_at), default=None)
-
-
 def took(job: JobRecord) -> float | None:
     """Return how many seconds an ended job took; None if that is not known."""
-    start = sent_at(job)
-    return None if start is None or job.ended_at is None else max(0.0, job.ended_at - start)
+    return None if job.sent_at is None or job.ended_at is None else max(0.0, job.ended_at - job.sent_at)
 
 
 def took_text(job: JobRecord) -> str:
@@ -203,7 +197,7 @@ def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
 def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
     """Return the times of a job: on a terminal as people read them, in a pipe in ISO 8601."""
     expires_at = None if job.ended else job.expires_at
-    times = [("created", job.created_at), ("sent", sent_at(job))]
+    times = [("created", job.created_at), ("sent", job.sent_at)]
     times += [(phase.replace("_", " "), moment) for phase, moment in job.phases.items()]
     times += [("expires", expires_at), ("deadline", job.deadline)]
     times += [("ended", job.ended_at), ("files expire", job.files_expire_at)]

@@ -122,7 +122,7 @@ def waiting_text(job: JobRecord, queued_at: float | None = None) -> str:
 
 def rate_text(job: JobRecord, now: float) -> str:
     """Return how fast the requests of a job end, such as `12/min`; an empty text if none has ended."""
-    start = min((part.created_at for part in job.parts if part.created_at), default=None)
+    start = job.sent_at
     if start is None or not job.counts.done or now - start < 1:
         return ""
     rate = job.counts.done / (now - start)

@@ -72,7 +72,7 @@ def _of_record(job: JobRecord) -> Report:
         model=job.model,
         status=job.status,
         created_at=job.created_at,
-        sent_at=min((part.created_at for part in job.parts if part.created_at), default=None),
+        sent_at=job.sent_at,
         ended_at=job.ended_at,
         usage=used_tokens(job),
         receipt=receipt_of(job),

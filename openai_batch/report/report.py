@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_batch.errors import count_text
@@ -60,6 +60,12 @@ class ReportPart:
     """When it was created."""
     ended_at: float | None
     """When it ended."""
+
+    def record(self) -> dict[str, Any]:
+        """Return its JSON record."""
+        seconds = self.ended_at - self.created_at if self.created_at and self.ended_at else None
+        times = {"created_at": iso_time(self.created_at), "ended_at": iso_time(self.ended_at)}
+        return asdict(self) | times | {"seconds": seconds}
 
 
 @dataclass(slots=True)
@@ -179,21 +185,7 @@ class Report:
             "cost": None if self.receipt is None else self.receipt.record(),
             **tally_record(self.tally),
             **self.statistics.record(),
-            "parts": [
-                {
-                    "number": part.number,
-                    "batch_id": part.batch_id,
-                    "status": part.status,
-                    "requests": part.requests,
-                    "completed": part.completed,
-                    "failed": part.failed,
-                    "retry": part.retry,
-                    "created_at": iso_time(part.created_at),
-                    "ended_at": iso_time(part.ended_at),
-                    "seconds": part.ended_at - part.created_at if part.created_at and part.ended_at else None,
-                }
-                for part in self.parts
-            ],
+            "parts": [part.record() for part in self.parts],
             "errors": self.faults,
         }
 
@@ -228,13 +220,4 @@ def tally_record(tally: Tally) -> dict[str, Any]:
 
 def causes_record(causes: list[Cause]) -> list[dict[str, Any]]:
     """Return the JSON record of causes."""
-    return [
-        {
-            "outcome": str(cause.outcome),
-            "cause": cause.cause,
-            "count": cause.count,
-            "retryable": cause.retryable,
-            "samples": cause.samples,
-        }
-        for cause in causes
-    ]
+    return [asdict(cause) | {"outcome": str(cause.outcome)} for cause in causes]

@@ -21,6 +21,10 @@ EPILOG = """Examples:
   $ obatch check 'shards/*.jsonl'"""
 
 
+_PROBLEM = ("line", "code", "message", "param", "remedy", "warning")
+"""The keys of a problem with --json."""
+
+
 def check(
     files: Annotated[list[str], argument("FILE", "Batch input files, each checked by itself; - is stdin.")],
     provider: ProviderOpt = None,
@@ -101,15 +105,5 @@ def _record(result: CheckResult) -> dict[str, Any]:
         "endpoint": report.endpoint,
         "models": list(report.models),
         "problem_count": report.problem_count,
-        "problems": [
-            {
-                "line": p.line,
-                "code": p.code,
-                "message": p.message,
-                "param": p.param,
-                "remedy": p.remedy,
-                "warning": p.warning,
-            }
-            for p in report.problems
-        ],
+        "problems": [{name: getattr(each, name) for name in _PROBLEM} for each in report.problems],
     }

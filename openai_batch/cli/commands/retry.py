@@ -82,22 +82,10 @@ def retry(
         found = current.ended(job, provider)
         seen = survey(current.workflow, found)
         groups = seen.groups()
-        records = [
-            {
-                "outcome": str(g.verdict.outcome),
-                "cause": g.verdict.cause,
-                "count": g.count,
-                "sample": g.sample,
-                "helps": g.verdict.retryable,
-                "sent": wanted(g.verdict),
-            }
-            for g in groups
-        ]
+        records = [_record(group, sent=wanted(group.verdict)) for group in groups]
         chosen = sum(g.count for g in groups if wanted(g.verdict))
         if chosen and dry_run:
-            check_cost(
-                current.workflow, found, seen, wanted, most, provider=provider
-            )  # the same without --dry-run would fail there
+            check_cost(current.workflow, found, seen, wanted, most, provider=provider)  # as without --dry-run
         elif chosen:
             found = send_again(current.workflow, found, seen, wanted, most, provider=provider)
         current.reporter.close()
@@ -105,6 +93,18 @@ def retry(
         failed = [group for group in groups if not group.verdict.outcome.answered]
         if failed and not chosen:
             raise _nothing_sent(found, failed) if where is None else _nothing_chosen(found, failed, where)
+
+
+def _record(group: Group, *, sent: bool) -> dict[str, Any]:
+    verdict = group.verdict
+    return {
+        "outcome": str(verdict.outcome),
+        "cause": verdict.cause,
+        "count": group.count,
+        "sample": group.sample,
+        "helps": verdict.retryable,
+        "sent": sent,
+    }
 
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:

@@ -35,6 +35,8 @@ from openai_batch.net.time_span import seconds
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from openai_batch.files.stored_file import Target
 
 EPILOG = """Examples:
@@ -86,12 +88,7 @@ def run(
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
     limit, target = seconds(wait.timeout), _target(files, output, results.form)
-    by, most = moment(wait.deadline), dollars(job.max_cost)
-    if by is not None and (most is None or retries):
-        raise UsageError(
-            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
-            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
-        )
+    deadline = _deadline(wait, job, retries)
     export, missing = results.export(output, as_json=json and target is None), results.missing_file
     notifier = Notifier(wait.notify)
     for path in (each for each in (target, missing) if each is not None):
@@ -114,7 +111,7 @@ def run(
             force=results.force,
             timeout=limit,
             output_form=results.to_store(target),
-            full_price=by is not None,
+            full_price=deadline is not None,
         )
         show_requests(current, spec, made.prepared)
         if dry_run:
@@ -124,8 +121,8 @@ def run(
         current.reporter.busy(f"connecting to {spec.provider}")
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
-        if by is not None and most is not None:
-            ended = wait_until(current.workflow, started.job, by, most, timeout=limit)
+        if deadline is not None:
+            ended = wait_until(current.workflow, started.job, *deadline, timeout=limit)
         else:
             ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
         collected = deliver(
@@ -143,6 +140,19 @@ def run(
         if example and target is None and not quiet:
             named = f"-p {ended.provider} -m {ended.model}"
             errors.hint(f"`obatch run prompts.txt {named} -o answers.jsonl` does this with your own prompts")
+
+
+def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> tuple[float, Decimal] | None:
+    """Return the time of --deadline, and the most that the job may cost; None without one. Raises UsageError."""
+    by, most = moment(wait.deadline), dollars(job.max_cost)
+    if by is None:
+        return None
+    if most is None or retries:
+        raise UsageError(
+            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
+            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
+        )
+    return by, most
 
 
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Target | None:

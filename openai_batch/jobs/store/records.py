@@ -325,6 +325,11 @@ class JobRecord:
         return min((part.expires_at for part in self.parts if part.expires_at), default=None)
 
     @property
+    def sent_at(self) -> float | None:
+        """When the job's first batch was created; None if that is not known."""
+        return min((part.created_at for part in self.parts if part.created_at), default=None)
+
+    @property
     def ended_at(self) -> float | None:
         """When the last of its batches ended, in Unix seconds; None while the job runs."""
         times = [part.ended_at for part in self.parts]
