@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from openai.types.batch import Batch as OpenAIBatch
 
-INTERVAL = 60.0
-"""The longest time between two polls, in seconds."""
+INTERVAL = 60.0  # the longest time between two polls, in seconds
 
 
 @dataclass(slots=True)

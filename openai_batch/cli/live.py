@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR = (6, 24)
 """The shortest and the longest bar."""
-_DETAILED, _SHOWN = 3, 10
-"""Up to how many jobs have a second line, and how many are shown at all."""
+_DETAILED, _SHOWN = 3, 10  # up to how many jobs have a second line, and how many are shown at all
 
 
 def make_reporter(durations: Durations, *, quiet: bool = False) -> CommandReporter:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
 
-HEARTBEAT = 60.0
-"""Seconds between lines while nothing changes: people and CI may think that a silent job is dead."""
+HEARTBEAT = 60.0  # seconds between lines while nothing changes: people and CI may think that a silent job is dead
 
 
 class CommandReporter(Reporter):
@@ -132,8 +131,7 @@ def rate_text(job: JobRecord, now: float) -> str:
     raise AssertionError
 
 
-_KNOWN, _MANY = 3, 10
-"""How many jobs must have ended for the usual duration, and for that of nine in ten."""
+_KNOWN, _MANY = 3, 10  # how many jobs must have ended for the usual duration, and for that of nine in ten
 
 
 def usual_text(durations: Sequence[float]) -> str:

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
     from typing import IO
 
-MAX_DOWNLOAD_BYTES = 50_000_000
-"""The most bytes that are downloaded from a URL."""
-
-READ_TIMEOUT = 30.0
-"""Seconds to wait for the next bytes of a server."""
+MAX_DOWNLOAD_BYTES = 50_000_000  # the most bytes that are downloaded from a URL
+READ_TIMEOUT = 30.0  # seconds to wait for the next bytes of a server
 
 DOWNLOAD_TIMEOUT = 300.0
 """Seconds that a whole download may take, since READ_TIMEOUT does not stop a server that keeps sending slowly."""

@@ -64,30 +64,23 @@ _NAME = re.compile(r"[^\W\d](?:[\w .()/#%-]{0,38}[\w)%])?")  # of a column; a se
 class Table:
     """A table whose rows can be read once."""
 
-    name: str
-    """The name for messages."""
-    kind: str
-    """One of FORMATS, or `sql`."""
-    rows: Rows
-    """The rows, each with its place; a row that cannot be read is a problem instead."""
+    name: str  # the name for messages
+    kind: str  # one of FORMATS, or `sql`
+    rows: Rows  # the rows, each with its place; a row that cannot be read is a problem instead
+    # The user's file; relative paths in cells start at its folder. None for a pipe, an address or a query.
     origin: Path | None
-    """The user's file; relative paths in cells start at its folder. None for a pipe, an address or a query."""
 
 
 @dataclass(slots=True)
 class Inputs:
     """All inputs of a command, in order, opened one after the other."""
 
+    # Paths, patterns like `*.csv`, addresses, and `-` for standard input; none if `sql` queries local files.
     names: Sequence[str]
-    """Paths, patterns like `*.csv`, addresses, and `-` for standard input; none if `sql` queries local files."""
-    folder: Path
-    """A work folder, where pipes are copied and compressed files are unpacked."""
-    format: str | None = None
-    """One of FORMATS, or None: the content and the name of each file decide."""
-    table: str | None = None
-    """The table to read from SQLite databases, or the sheet of workbooks."""
-    sql: str | None = None
-    """A query for each SQLite database, or for local files if there are no names."""
+    folder: Path  # a work folder, where pipes are copied and compressed files are unpacked
+    format: str | None = None  # one of FORMATS, or None: the content and the name of each file decide
+    table: str | None = None  # the table to read from SQLite databases, or the sheet of workbooks
+    sql: str | None = None  # a query for each SQLite database, or for local files if there are no names
     _opened: dict[int, Source] = field(default_factory=dict, init=False)  # by index in `names`
 
     def __post_init__(self) -> None:

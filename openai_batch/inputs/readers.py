@@ -27,8 +27,7 @@ Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
-PROMPT = "prompt"
-"""The name of the only column of a file of prompts."""
+PROMPT = "prompt"  # the name of the only column of a file of prompts
 
 _SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
 _CHUNK_BYTES = 1 << 15  # the system would allocate and free a larger buffer each time

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-_ROOM = 100 * 1024 * 1024
-"""Bytes that should be free for the jobs' files."""
+_ROOM = 100 * 1024 * 1024  # bytes that should be free for the jobs' files
 
 _ENDPOINT = "/v1/chat/completions"
 

@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_NO_LIST = frozenset({404, 405, 501})
-"""HTTP statuses of a server that has no list of batches."""
+_NO_LIST = frozenset({404, 405, 501})  # HTTP statuses of a server that has no list of batches
 
 _KEPT = 60 * 86400.0
 """Seconds before the newest batch for which batches whose marks are not listed are looked at one by one. Providers

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-ROWS = 10_000
-"""How many answers are in a report."""
-
-_PROMPT, _ANSWER = 300, 1000
-"""Characters of each prompt and answer."""
+ROWS = 10_000  # how many answers are in a report
+_PROMPT, _ANSWER = 300, 1000  # characters of each prompt and answer
 
 
 def report(workflow: Workflow, job: JobRecord) -> Report:

@@ -53,14 +53,9 @@ if TYPE_CHECKING:
 
     _Result = TypeVar("_Result")
 
-NEW_BATCH = 120.0
-"""Seconds after its creation in which a provider may not find a batch yet."""
-
-LATE_FILES = 120.0
-"""Seconds to wait for the output file of a completed batch. Then the batch counts as ended."""
-
-LOOK_SECONDS = 300.0
-"""Seconds to ask for the batches of one job."""
+NEW_BATCH = 120.0  # seconds after its creation in which a provider may not find a batch yet
+LATE_FILES = 120.0  # seconds to wait for the output file of a completed batch. Then the batch counts as ended.
+LOOK_SECONDS = 300.0  # seconds to ask for the batches of one job
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""

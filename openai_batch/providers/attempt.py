@@ -19,22 +19,15 @@ if TYPE_CHECKING:
 class Attempt:
     """One attempt to create a batch, as the registry has it before the request is sent."""
 
-    file_id: str
-    """The uploaded input, which no other attempt uses."""
-    endpoint: str
-    """The path that the requests are for, such as `/v1/chat/completions`."""
-    window: str
-    """The completion window, such as `24h`."""
-    token: str
-    """The random id of this attempt, from `new_token`."""
-    at: float
-    """When the attempt was made, in Unix seconds by this machine's clock."""
-    metadata: Mapping[str, str] | None = None
-    """The user's own metadata."""
-    marks: Marks | None = None
-    """The marks of the job's part; None if the batch belongs to no job."""
+    file_id: str  # the uploaded input, which no other attempt uses
+    endpoint: str  # the path that the requests are for, such as `/v1/chat/completions`
+    window: str  # the completion window, such as `24h`
+    token: str  # the random id of this attempt, from `new_token`
+    at: float  # when the attempt was made, in Unix seconds by this machine's clock
+    metadata: Mapping[str, str] | None = None  # the user's own metadata
+    marks: Marks | None = None  # the marks of the job's part; None if the batch belongs to no job
+    # For how many seconds the provider keeps the files of results; None for its own time.
     output_seconds: int | None = None
-    """For how many seconds the provider keeps the files of results; None for its own time."""
 
     def marked_metadata(self) -> dict[str, str]:
         """Return the metadata to send: our marks, then the user's own.

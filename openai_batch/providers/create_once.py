@@ -25,16 +25,14 @@ if TYPE_CHECKING:
     from .batch_info import BatchInfo
     from .port import BatchApi
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between two searches of the list."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two searches of the list
 
 _OLDER = 2 * 86400.0
 _OLD_IN_A_ROW = 200
 """In a list with the newest batch first, a search ends after this many batches in a row that were created over `_OLDER`
 seconds before the attempt. Clocks may differ by a day."""
 
-_MAX_TRIES = 4
-"""How many requests are sent at most while the provider does not know the new file yet."""
+_MAX_TRIES = 4  # how many requests are sent at most while the provider does not know the new file yet
 
 
 def create(

@@ -46,17 +46,10 @@ _LINE_END = 2  # the most bytes of a line end
 
 _T = TypeVar("_T")
 
-READ_TIMEOUT = 60.0
-"""Seconds for a whole answer; for a file, without a byte."""
-
-CALL_SECONDS = 120.0
-"""Seconds for all tries of one request that may be repeated, other than an upload."""
-
-LIST_SECONDS = 1800.0
-"""Seconds for a whole list of batches."""
-
-RESPOND_SECONDS = 600.0
-"""Seconds for the answer to a request outside of a batch."""
+READ_TIMEOUT = 60.0  # seconds for a whole answer; for a file, without a byte
+CALL_SECONDS = 120.0  # seconds for all tries of one request that may be repeated, other than an upload
+LIST_SECONDS = 1800.0  # seconds for a whole list of batches
+RESPOND_SECONDS = 600.0  # seconds for the answer to a request outside of a batch
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""

@@ -47,8 +47,7 @@ class BatchApi(Protocol):
     the connection.
     """
 
-    provider: Provider
-    """Whose calls these are."""
+    provider: Provider  # whose calls these are
 
     def make_ready(self) -> None:
         """Check what can be checked before work is sent, such as the key. Raises AuthError, BatchError."""

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from .attempt import Attempt
     from .provider import Provider
 
-_OUTPUT = "output_"
-"""What the id of a batch's results begins with; the batch's own id follows."""
+_OUTPUT = "output_"  # what the id of a batch's results begins with; the batch's own id follows
 
 
 class ShardsApi(BatchApi):

@@ -21,45 +21,31 @@ if TYPE_CHECKING:
     from openai_batch.costs.receipt import Receipt
     from openai_batch.results.causes import Cause
 
-_CAUSES = 100
-"""How many causes a record has."""
+_CAUSES = 100  # how many causes a record has
 
 
 class ReportRow(NamedTuple):
     """One request and its answer, as the page shows it."""
 
-    custom_id: str
-    """Its id."""
-    outcome: str
-    """How it ended."""
-    prompt: str
-    """The beginning of its prompt; empty if that is not known."""
-    answer: str
-    """The beginning of the answer, or why there is none."""
+    custom_id: str  # its id
+    outcome: str  # how it ended
+    prompt: str  # the beginning of its prompt; empty if that is not known
+    answer: str  # the beginning of the answer, or why there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
     """One batch of the job. Times are Unix seconds, None if they are not known."""
 
-    number: int
-    """Its place in the job, from 1."""
-    batch_id: str | None
-    """The provider's id of it; None if it was never sent."""
-    status: str | None
-    """Its status, in the provider's words."""
-    requests: int
-    """How many requests it has."""
-    completed: int
-    """How many of them the provider counts as completed."""
-    failed: int
-    """How many of them the provider counts as failed."""
-    retry: bool
-    """Whether it sends failed requests again."""
-    created_at: float | None
-    """When it was created."""
-    ended_at: float | None
-    """When it ended."""
+    number: int  # its place in the job, from 1
+    batch_id: str | None  # the provider's id of it; None if it was never sent
+    status: str | None  # its status, in the provider's words
+    requests: int  # how many requests it has
+    completed: int  # how many of them the provider counts as completed
+    failed: int  # how many of them the provider counts as failed
+    retry: bool  # whether it sends failed requests again
+    created_at: float | None  # when it was created
+    ended_at: float | None  # when it ended
 
     def record(self) -> dict[str, Any]:
         """Return its JSON record."""

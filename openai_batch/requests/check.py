@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from .source import LineOrigins
 
-MAX_ID_CHARS = 512
-"""The longest custom id, in characters. Some providers accept only 64, so longer ones get a warning."""
+MAX_ID_CHARS = 512  # the longest custom id, in characters. Some providers accept only 64, so longer ones get a warning.
 
 _SHORT_ID_CHARS = 64
 

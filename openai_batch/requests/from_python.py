@@ -25,8 +25,7 @@ Requests = Iterable[str | os.PathLike[str] | Mapping[str, Any]]
 JobInput = str | os.PathLike[str] | Requests | AsyncIterable[Mapping[str, Any]]
 """A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
 
-_SHOWN = 20
-"""How many invalid requests are named."""
+_SHOWN = 20  # how many invalid requests are named
 
 _TEXTS = "openai_batch.start sends texts, and the rows of data frames"
 

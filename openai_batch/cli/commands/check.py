@@ -21,8 +21,7 @@ EPILOG = """Examples:
   $ obatch check 'shards/*.jsonl'"""
 
 
-_PROBLEM = ("line", "code", "message", "param", "remedy", "warning")
-"""The keys of a problem with --json."""
+_PROBLEM = ("line", "code", "message", "param", "remedy", "warning")  # the keys of a problem with --json
 
 
 def check(
