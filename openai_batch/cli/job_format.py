@@ -20,7 +20,7 @@ from .table import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openai_batch.jobs.store.records import JobRecord, PartRecord
+    from openai_batch.jobs.store.records import JobRecord
 
     from .output import CellText, Output
 
@@ -178,15 +178,12 @@ def _moment(seconds: float | None, note: str = "") -> str:
     return f"{local_time(seconds)} ({time_ago(iso_time(seconds))}{note})"
 
 
-def _state(part: PartRecord) -> str:
-    return "waiting" if part.unsent else str(part.state)
-
-
 def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
     """Return a line for each of the first parts of a job that has several."""
     texts = []
     for part in job.parts[:_PARTS]:
-        text = f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}"
+        state = part.status or ("waiting" if part.unsent else str(part.state))
+        text = f"{state:<11} {part.counts.completed:,}/{part.requests:,}"
         if part.created_at is not None and part.ended_at is not None:
             text += f" in {duration_text(max(0.0, part.ended_at - part.created_at))}"
         texts.append((f"part {part.number}", text))

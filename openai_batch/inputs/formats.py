@@ -12,7 +12,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +20,7 @@ from openai_batch.errors import InputError, UsageError
 from openai_batch.files.lines import lines
 from openai_batch.files.object_store import is_address
 from openai_batch.files.signatures import other_kind
+from openai_batch.requests.check import AnyRequest
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
 
@@ -232,16 +233,7 @@ def kind_of(source: Source) -> str:
     return found or "txt"
 
 
-class _Request(msgspec.Struct):
-    """The fields of a request, of any type; UNSET for a field that is missing."""
-
-    custom_id: Any = msgspec.UNSET
-    method: Any = msgspec.UNSET
-    url: Any = msgspec.UNSET
-    body: Any = msgspec.UNSET
-
-
-def _is_request(line: _Request) -> bool:
+def _is_request(line: AnyRequest) -> bool:
     """Return whether a line is a request; some fields may be missing.
 
     A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
@@ -251,7 +243,7 @@ def _is_request(line: _Request) -> bool:
     return known == len(others) or (known > 0 and isinstance(line.body, dict))
 
 
-def _first_line(source: Source) -> _Request | None:
+def _first_line(source: Source) -> AnyRequest | None:
     """Return the first line that is not blank; None if it is not a JSON object."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
@@ -259,7 +251,7 @@ def _first_line(source: Source) -> _Request | None:
                 return None
             if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
                 try:
-                    return msgspec.json.decode(line, type=_Request)
+                    return msgspec.json.decode(line, type=AnyRequest)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
                     return None
     return None

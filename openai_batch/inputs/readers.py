@@ -103,7 +103,7 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
                     yield place, wrong
                     return
             elif len(record) != len(header):
-                message = f"the row has {_cells(len(record))}, but the header has {len(header):,}"
+                message = f"the row has {count_text(len(record), 'cell')}, but the header has {len(header):,}"
                 yield (
                     place,
                     problem(place, message, "fix the row; put quotes around a cell with a delimiter"),
@@ -211,10 +211,6 @@ def header_problem(place: int, header: list[str]) -> Problem | None:
     if repeated is None:
         return None
     return problem(place, f"two columns are called {repeated!r}", "give each column its own name")
-
-
-def _cells(count: int) -> str:
-    return count_text(count, "cell")
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:

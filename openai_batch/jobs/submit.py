@@ -39,12 +39,9 @@ _DEFAULTS = SubmitOptions()
 class Submitted:
     """The outcome of a submission."""
 
-    # The job, new or started before.
-    job: JobRecord
-    # Whether the job was created now.
-    new: bool
-    # The spec as planned: without the rows that need not be sent.
-    spec: JobSpec
+    job: JobRecord  # the job, new or started before
+    new: bool  # whether the job was created now
+    spec: JobSpec  # the spec as planned: without the rows that need not be sent
 
 
 def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:

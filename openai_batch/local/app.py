@@ -66,10 +66,8 @@ class Routes:
     files: Path
     journals: Path
     uploads: ChunkedUploads
-    # Returns `ok`, or why the server cannot work.
-    condition: Callable[[], str]
-    # What `GET /health` says about this server.
-    identity: Mapping[str, Any]
+    condition: Callable[[], str]  # returns `ok`, or why the server cannot work
+    identity: Mapping[str, Any]  # what `GET /health` says about this server
 
     def routes(self) -> list[Route]:
         """Return the table of routes."""

@@ -31,8 +31,8 @@ MAX_ID_CHARS = 512  # the longest custom id, in characters. Some providers accep
 _SHORT_ID_CHARS = 64
 
 
-class _Line(msgspec.Struct):
-    """The fields of a line, of any type; UNSET for a field that is missing."""
+class AnyRequest(msgspec.Struct):
+    """The fields of a request line, of any type; UNSET for a field that is missing."""
 
     custom_id: Any = msgspec.UNSET
     method: Any = msgspec.UNSET
@@ -40,7 +40,7 @@ class _Line(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(AnyRequest).decode
 
 
 def check_stream(
@@ -211,7 +211,7 @@ class _Checker:
             report.problems = [self._line_origins.with_origin(problem) for problem in report.problems]
         return report
 
-    def _parse(self, number: int, raw: bytes) -> _Line | None:
+    def _parse(self, number: int, raw: bytes) -> AnyRequest | None:
         try:
             parsed = _decode(raw)
             raw.decode()  # the decoder skips the values of other keys
@@ -234,12 +234,12 @@ class _Checker:
             return parsed
         return None
 
-    def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
+    def _is_plain(self, number: int, raw: bytes, parsed: AnyRequest) -> bool:
         """Return whether every parser reads the line in the same way."""
         body = parsed.body if isinstance(parsed.body, dict) else {}
         try:
             too_deep = is_too_deep(raw, body)
-            key = None if too_deep else repeated_key(raw, (*_Line.__struct_fields__, *body))
+            key = None if too_deep else repeated_key(raw, (*AnyRequest.__struct_fields__, *body))
         except RecursionError:  # nested too deeply outside the body
             too_deep, key = True, None
         if too_deep:
@@ -251,7 +251,7 @@ class _Checker:
             return False
         return True
 
-    def _judge(self, number: int, offset: int, length: int, parsed: _Line) -> Row | None:
+    def _judge(self, number: int, offset: int, length: int, parsed: AnyRequest) -> Row | None:
         limits, report = self._limits, self._report
         report.requests += 1
         if limits.max_line_bytes is not None and length > limits.max_line_bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, InputError
 from openai_batch.files.atomic import as_path
 from openai_batch.files.object_store import is_address
+from openai_batch.files.workspace import cannot_keep
 
 from .answer_types import with_schemas
 from .build import build_request, request_line
@@ -95,10 +96,7 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
         try:
             act(*args)
         except OSError as exc:
-            raise BatchError(
-                f"cannot keep the input in {target.parent}: {exc.strerror}",
-                hint="check the free space and the permissions there",
-            ) from exc
+            raise cannot_keep(target.parent, exc) from exc
 
     out = target.open("wb")
     try:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from openai_batch.errors import BatchError, InputError, Problem, did_you_mean
+from openai_batch.errors import InputError, Problem, did_you_mean
 from openai_batch.files.compression import MAX_EXPANDED, expand, is_compressed
 from openai_batch.files.encodings import to_utf8, wide_encoding
 from openai_batch.files.json_documents import is_json_document, to_lines
 from openai_batch.files.lines import lines
 from openai_batch.files.object_store import is_address, shown
 from openai_batch.files.signatures import other_kind
+from openai_batch.files.workspace import cannot_keep
 
 from .request_line import decode_request
 
@@ -186,7 +187,5 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
                     raise InputError(f"the input has more than {MAX_EXPANDED:,} bytes", hint="split the input")
                 out.write(chunk)
     except OSError as exc:
-        raise BatchError(
-            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
-        ) from exc
+        raise cannot_keep(folder, exc) from exc
     return path
