@@ -15,7 +15,7 @@ from .output import errors, escape_to_line, use_colour
 from .progress import (
     CommandReporter,
     LogReporter,
-    is_queued,
+    note_queued,
     phase_text,
     rate_text,
     size_text,
@@ -104,10 +104,7 @@ class LiveReporter(CommandReporter):
             return
         if job.id not in self._usual:
             self._usual[job.id] = usual_text(self._durations(job))
-        if is_queued(job):
-            self._queued.setdefault(job.id, time.time())
-        else:
-            self._queued.pop(job.id, None)
+        note_queued(self._queued, job)
         self._jobs[job.id] = job
         self._start()
 

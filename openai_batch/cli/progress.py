@@ -68,10 +68,7 @@ class LogReporter(CommandReporter):
         """Print the progress of a job if its status has changed, or once a minute."""
         now = time.monotonic()
         status, printed_at = self._last.get(job.id, ("", 0.0))
-        if is_queued(job):
-            self._queued.setdefault(job.id, time.time())
-        else:
-            self._queued.pop(job.id, None)
+        note_queued(self._queued, job)
         if job.status != status or now - printed_at >= HEARTBEAT:
             self._last[job.id] = (job.status, now)
             errors.note(f"job {job.id}: {progress_text(job, self._queued.get(job.id))}")
@@ -107,6 +104,14 @@ def phase_text(job: JobRecord) -> str:
 def is_queued(job: JobRecord) -> bool:
     """Return whether a part of a job waits because the provider's queue is full."""
     return any(part.queued for part in job.parts if part.unsent)
+
+
+def note_queued(queued: dict[int, float], job: JobRecord) -> None:
+    """Note in `queued` since when a job waits for the provider's queue, in Unix seconds."""
+    if is_queued(job):
+        queued.setdefault(job.id, time.time())
+    else:
+        queued.pop(job.id, None)
 
 
 def waiting_text(job: JobRecord, queued_at: float | None = None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record, next_command, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt, flag
 from openai_batch.cli.output import Output, errors
@@ -19,13 +20,11 @@ from openai_batch.escapes import escape_newlines
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch cancel 3
-
-  $ obatch cancel 3 4 --yes
-
-Requests that have finished are billed, and their results can be downloaded."""
+EPILOG = examples(
+    "obatch cancel 3",
+    "obatch cancel 3 4 --yes",
+    note="Requests that have finished are billed, and their results can be downloaded.",
+)
 
 
 # The columns of a dry run.

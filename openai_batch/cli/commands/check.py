@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
@@ -12,13 +13,11 @@ from openai_batch.errors import InputError, count_text
 if TYPE_CHECKING:
     from openai_batch.jobs.check import CheckResult
 
-EPILOG = """Examples:
-
-  $ obatch check input.jsonl
-
-  $ obatch check input.jsonl -p parasail --json
-
-  $ obatch check 'shards/*.jsonl'"""
+EPILOG = examples(
+    "obatch check input.jsonl",
+    "obatch check input.jsonl -p parasail --json",
+    "obatch check 'shards/*.jsonl'",
+)
 
 
 _PROBLEM = ("line", "code", "message", "param", "remedy", "warning")  # the keys of a problem with --json

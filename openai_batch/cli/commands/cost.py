@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from openai_batch.cli.cost_format import show_estimate, show_spending
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 
-EPILOG = """Examples:
-
-  $ obatch cost input.jsonl
-
-  $ obatch cost reviews.csv --prompt "Label: {{ text }}" \\
-      --param max_completion_tokens=50
-
-  $ obatch cost
-
-`obatch run --max-cost USD` sends nothing that can cost more. Prices that are not known can be written to the \
-configuration file (`obatch help costs`)."""
+EPILOG = examples(
+    "obatch cost input.jsonl",
+    'obatch cost reviews.csv --prompt "Label: {{ text }}" \\\n      --param max_completion_tokens=50',
+    "obatch cost",
+    note="`obatch run --max-cost USD` sends nothing that can cost more. Prices that are not known can be written "
+    "to the configuration file (`obatch help costs`).",
+)
 
 
 def cost(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from openai_batch.cli.doctor_format import fault_of, show_findings
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.options import JsonOpt, ModelOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
@@ -12,17 +13,13 @@ from openai_batch.cli.session import session
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
 
-EPILOG = """Examples:
-
-  $ obatch doctor
-
-  $ obatch doctor parasail
-
-  $ obatch doctor https://api.acme.example/v1 --api-key-env ACME_API_KEY
-
-  $ obatch doctor acme --create -m acme/small
-
-Nothing is paid without --create. Exit code 0 says that all needed checks passed."""
+EPILOG = examples(
+    "obatch doctor",
+    "obatch doctor parasail",
+    "obatch doctor https://api.acme.example/v1 --api-key-env ACME_API_KEY",
+    "obatch doctor acme --create -m acme/small",
+    note="Nothing is paid without --create. Exit code 0 says that all needed checks passed.",
+)
 
 
 def doctor(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import OutputOptions
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, OutputOpt, ParallelOpt, ProviderOpt, QuietOpt, option
 from openai_batch.cli.output import Output, errors
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch download -o results.jsonl
-
-  $ obatch download -o results.csv --fields
-
-  $ obatch download 3 -o - | jq .custom_id
-
-  $ obatch download 3 --raw results/"""
+EPILOG = examples(
+    "obatch download -o results.jsonl",
+    "obatch download -o results.csv --fields",
+    "obatch download 3 -o - | jq .custom_id",
+    "obatch download 3 --raw results/",
+)
 
 
 # By form: the ending of the output's name if the user gave none.

@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.options import ForceOpt, JsonOpt, QuietOpt, argument, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError, count_text
 from openai_batch.files.atomic import as_file
 
-EPILOG = """Examples:
-
-  $ obatch export input.jsonl -o requests.parquet
-
-  $ obatch export 3 --unanswered -o rest.parquet
-
-The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the answers."""
+EPILOG = examples(
+    "obatch export input.jsonl -o requests.parquet",
+    "obatch export 3 --unanswered -o rest.parquet",
+    note="The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the "
+    "answers.",
+)
 
 
 def export(

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from openai_batch.cli.deliver import conclude
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.options import JsonOpt, NameOpt, QuietOpt, StrictOpt, argument, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 
-EPILOG = """Examples:
-
-  $ obatch import output.jsonl --input input.jsonl
-
-  $ obatch import answers/ --input input.jsonl --answer generated_text
-
-  $ obatch download -o results.csv
-
-It reads lines like OpenAI's, and tables with the columns custom_id and response, body or answer. Nothing is sent. \
-`obatch retry JOB -p NAME` sends what has no answer to a provider."""
+EPILOG = examples(
+    "obatch import output.jsonl --input input.jsonl",
+    "obatch import answers/ --input input.jsonl --answer generated_text",
+    "obatch download -o results.csv",
+    note="It reads lines like OpenAI's, and tables with the columns custom_id and response, body or answer. "
+    "Nothing is sent. `obatch retry JOB -p NAME` sends what has no answer to a provider.",
+)
 
 
 def import_(

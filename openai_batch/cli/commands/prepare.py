@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt, argument, option
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
@@ -24,19 +24,13 @@ if TYPE_CHECKING:
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
 
-EPILOG = """Examples:
-
-  $ obatch prepare prompts.txt -m gpt-4o-mini -o input.jsonl
-
-  $ obatch prepare reviews.csv --prompt "Label: {{ text }}" -o input.jsonl
-
-  $ obatch prepare reviews.csv --prompt @label.txt --schema label.json --show 3
-
-  $ obatch prepare - --system "Answer in French." --param temperature=0.2 \\
-      < prompts.txt > input.jsonl
-
-  $ obatch prepare --sql "SELECT title AS text FROM 'books.parquet'" -e \\
-      -o input.jsonl"""
+EPILOG = examples(
+    "obatch prepare prompts.txt -m gpt-4o-mini -o input.jsonl",
+    'obatch prepare reviews.csv --prompt "Label: {{ text }}" -o input.jsonl',
+    "obatch prepare reviews.csv --prompt @label.txt --schema label.json --show 3",
+    'obatch prepare - --system "Answer in French." --param temperature=0.2 \\\n      < prompts.txt > input.jsonl',
+    "obatch prepare --sql \"SELECT title AS text FROM 'books.parquet'\" -e \\\n      -o input.jsonl",
+)
 
 
 def prepare(

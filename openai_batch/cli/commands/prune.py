@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import Annotated
 
 from openai_batch.cli.freed_format import show_deleted, show_freed
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 from openai_batch.net.time_span import seconds
 
-EPILOG = """Examples:
-
-  $ obatch prune --dry-run
-
-  $ obatch prune --older-than 7d
-
-  $ obatch prune --remote 3 --dry-run
-
-Jobs stay in the list. Results that were not collected are never deleted, nor are answers that other jobs use.
-With --remote, the copies kept here stay, and become the only ones. `obatch rm` removes whole jobs."""
+EPILOG = examples(
+    "obatch prune --dry-run",
+    "obatch prune --older-than 7d",
+    "obatch prune --remote 3 --dry-run",
+    note="Jobs stay in the list. Results that were not collected are never deleted, nor are answers that other "
+    "jobs use.\n"
+    "With --remote, the copies kept here stay, and become the only ones. `obatch rm` removes whole jobs.",
+)
 
 
 def prune(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import (
     DryRunOpt,
@@ -25,13 +26,11 @@ if TYPE_CHECKING:
     from openai_batch.jobs.retry import Group
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch retry --dry-run
-
-  $ obatch retry 3 --where 429,batch_expired
-
-They become new parts of the same job: wait for it and download it as before."""
+EPILOG = examples(
+    "obatch retry --dry-run",
+    "obatch retry 3 --where 429,batch_expired",
+    note="They become new parts of the same job: wait for it and download it as before.",
+)
 
 
 def _cell(value: Any) -> str:

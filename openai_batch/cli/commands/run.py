@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from openai_batch.cli.announce import announce, show_dry_run, show_requests
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import OutputOptions
-from openai_batch.cli.help_format import INPUT
+from openai_batch.cli.help_format import INPUT, examples
 from openai_batch.cli.job_options import JobOptions, WaitOptions
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
@@ -39,21 +39,15 @@ if TYPE_CHECKING:
 
     from openai_batch.files.stored_file import Target
 
-EPILOG = """Examples:
-
-  $ obatch run --example -p local
-
-  $ obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini
-
-  $ obatch run reviews.csv --prompt "Label: {{ text }}" -o labels.jsonl
-
-  $ obatch run reviews.csv --prompt @label.txt --schema label.json --fields \\
-      -o labels.csv
-
-  $ obatch run input.jsonl -p parasail -o results.jsonl
-
-Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and \
-changed rows are sent, and the output has the answers to all rows."""
+EPILOG = examples(
+    "obatch run --example -p local",
+    "obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini",
+    'obatch run reviews.csv --prompt "Label: {{ text }}" -o labels.jsonl',
+    "obatch run reviews.csv --prompt @label.txt --schema label.json --fields \\\n      -o labels.csv",
+    "obatch run input.jsonl -p parasail -o results.jsonl",
+    note="Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, "
+    "only new and changed rows are sent, and the output has the answers to all rows.",
+)
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import DedupOpt, FilesArg, JsonOpt, ProviderOpt, option
 from openai_batch.cli.output import Output, errors
@@ -13,14 +13,13 @@ from openai_batch.cli.sample_format import show_sample
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
-EPILOG = """Examples:
-
-  $ obatch sample reviews.csv --prompt "Label: {{ text }}" -m gpt-4o-mini
-
-  $ obatch sample input.jsonl -n 2 --json
-
-The rows are answered at once and paid at the full price, not at that of a batch. Nothing is recorded: a run of the \
-same input sends, and pays, them again. To keep the answers of the first rows, use `obatch run --limit N`."""
+EPILOG = examples(
+    'obatch sample reviews.csv --prompt "Label: {{ text }}" -m gpt-4o-mini',
+    "obatch sample input.jsonl -n 2 --json",
+    note="The rows are answered at once and paid at the full price, not at that of a batch. Nothing is recorded: a"
+    " run of the same input sends, and pays, them again. To keep the answers of the first rows, use `obatch "
+    "run --limit N`.",
+)
 
 
 def sample(

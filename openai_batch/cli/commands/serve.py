@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import make_reporter
 from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, option
 from openai_batch.cli.output import errors
@@ -13,15 +14,12 @@ from openai_batch.errors import UsageError
 if TYPE_CHECKING:
     from openai_batch.local import LocalSettings
 
-EPILOG = """Examples:
-
-  $ obatch serve
-
-  $ obatch serve --upstream http://127.0.0.1:8000/v1
-
-  $ obatch serve --stop
-
-Any OpenAI client can use the printed address, with the printed token as its key."""
+EPILOG = examples(
+    "obatch serve",
+    "obatch serve --upstream http://127.0.0.1:8000/v1",
+    "obatch serve --stop",
+    note="Any OpenAI client can use the printed address, with the printed token as its key.",
+)
 
 
 def serve(

@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import next_command, show_job
 from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
-EPILOG = """Examples:
-
-  $ obatch status
-
-  $ obatch status 3 --json
-
-  $ obatch status batch_abc123 -p openai"""
+EPILOG = examples(
+    "obatch status",
+    "obatch status 3 --json",
+    "obatch status batch_abc123 -p openai",
+)
 
 
 def status(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from openai_batch.cli.announce import show_dry_run, show_requests
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt, argument
@@ -14,17 +15,13 @@ from openai_batch.cli.session import session
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch submit input.jsonl
-
-  $ obatch submit input.jsonl --provider parasail --name nightly
-
-  $ obatch submit 'shards/*.jsonl'
-
-  $ obatch prepare prompts.txt -p openai | obatch submit - -q
-
-Run the same command again to continue the same job; --again starts a new one."""
+EPILOG = examples(
+    "obatch submit input.jsonl",
+    "obatch submit input.jsonl --provider parasail --name nightly",
+    "obatch submit 'shards/*.jsonl'",
+    "obatch prepare prompts.txt -p openai | obatch submit - -q",
+    note="Run the same command again to continue the same job; --again starts a new one.",
+)
 
 
 def submit(

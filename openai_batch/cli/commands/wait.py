@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import next_command, show_job, show_jobs
 from openai_batch.cli.job_options import WaitOptions
 from openai_batch.cli.notifying import Notifier
@@ -20,17 +21,13 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch wait
-
-  $ obatch wait 3 4 --timeout 2h
-
-  $ obatch wait 3 4 --notify bell --notify 'cmd:notify-send "A job ended"'
-
-  $ obatch ls -q --status in_progress | xargs obatch wait
-
-Ctrl-C stops waiting; it never cancels the job."""
+EPILOG = examples(
+    "obatch wait",
+    "obatch wait 3 4 --timeout 2h",
+    "obatch wait 3 4 --notify bell --notify 'cmd:notify-send \"A job ended\"'",
+    "obatch ls -q --status in_progress | xargs obatch wait",
+    note="Ctrl-C stops waiting; it never cancels the job.",
+)
 
 
 def wait(

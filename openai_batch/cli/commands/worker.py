@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, argument, option
 from openai_batch.net.time_span import seconds
 
-EPILOG = """Examples:
-
-  $ obatch worker /shared/obatch batch_0123 --upstream http://gpu:8000/v1
-
-  $ obatch worker s3://bucket/obatch batch_0123 --index 3 --of 16 \\
-      --upstream http://gpu:8000/v1
-
-A provider of kind `shards` starts workers itself; so can any other program."""
+EPILOG = examples(
+    "obatch worker /shared/obatch batch_0123 --upstream http://gpu:8000/v1",
+    "obatch worker s3://bucket/obatch batch_0123 --index 3 --of 16 \\\n      --upstream http://gpu:8000/v1",
+    note="A provider of kind `shards` starts workers itself; so can any other program.",
+)
 
 
 def worker(
