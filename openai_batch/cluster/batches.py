@@ -148,6 +148,7 @@ class Start(msgspec.Struct, frozen=True):
 
 _decode_input = msgspec.json.Decoder(InputRecord).decode
 _decode_plan = msgspec.json.Decoder(Plan).decode
+decode_sign = msgspec.json.Decoder(Sign).decode
 _decode_end = msgspec.json.Decoder(End).decode
 _decode_start = msgspec.json.Decoder(Start).decode
 

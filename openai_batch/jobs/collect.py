@@ -58,11 +58,8 @@ if TYPE_CHECKING:
     from .result_order import ResultOrder
     from .workflow import Workflow
 
-_CAUSES = 5
-"""How many causes are named at the end of a job."""
-
-_LATE_TRIES = 5
-"""How often a batch that has ended is asked again for its file ids."""
+_CAUSES = 5  # how many causes are named at the end of a job
+_LATE_TRIES = 5  # how often a batch that has ended is asked again for its file ids
 
 
 @dataclass(slots=True)

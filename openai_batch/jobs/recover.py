@@ -24,7 +24,7 @@ from openai_batch.errors import (
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 from openai_batch.net.time_limit import deadline_in, is_over, until
-from openai_batch.providers.create_once import new_token
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
 from openai_batch.providers.openai_api import LIST_SECONDS
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_NO_LIST = frozenset({404, 405, 501})
-"""HTTP statuses of a server that has no list of batches."""
+_NO_LIST = frozenset({404, 405, 501})  # HTTP statuses of a server that has no list of batches
 
 _KEPT = 60 * 86400.0
 """Seconds before the newest batch for which batches whose marks are not listed are looked at one by one. Providers

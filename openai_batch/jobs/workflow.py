@@ -26,6 +26,7 @@ from openai_batch.errors import (
 )
 from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.polling import Poller, job_delays
 
 from .advice import not_sent
@@ -52,14 +53,9 @@ if TYPE_CHECKING:
 
     _Result = TypeVar("_Result")
 
-NEW_BATCH = 120.0
-"""Seconds after its creation in which a provider may not find a batch yet."""
-
-LATE_FILES = 120.0
-"""Seconds to wait for the output file of a completed batch. Then the batch counts as ended."""
-
-LOOK_SECONDS = 300.0
-"""Seconds to ask for the batches of one job."""
+NEW_BATCH = 120.0  # seconds after its creation in which a provider may not find a batch yet
+LATE_FILES = 120.0  # seconds to wait for the output file of a completed batch. Then the batch counts as ended.
+LOOK_SECONDS = 300.0  # seconds to ask for the batches of one job
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -368,7 +364,7 @@ class Workflow:
         return True
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
-        token = create_once.new_token()
+        token = new_token()
         part = self.registry.set_part(
             part, expect=part.state, state=PartState.UPLOADING, token=token, queued=False, last_error=None
         )
@@ -389,7 +385,7 @@ class Workflow:
             part,
             expect=PartState.UPLOADED,
             state=PartState.CREATING,
-            token=create_once.new_token(),
+            token=new_token(),
             attempted_at=time.time(),
             queued=False,
             last_error=None,

@@ -39,23 +39,18 @@ _STATE = "upload.json"
 class CreateUpload(msgspec.Struct):
     """The body of a request that begins an upload."""
 
-    bytes: Annotated[int, msgspec.Meta(ge=1)]
-    """The size of the whole file."""
-    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """The client's name for it."""
-    purpose: str
-    """What it is for: `batch`."""
-    expires_after: Expiry | None = None
-    """How long the file is kept."""
+    bytes: Annotated[int, msgspec.Meta(ge=1)]  # the size of the whole file
+    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]  # the client's name for it
+    purpose: str  # what it is for: `batch`
+    expires_after: Expiry | None = None  # how long the file is kept
 
 
 class CompleteUpload(msgspec.Struct):
     """The body of a request that ends an upload."""
 
+    # The parts, in the order of their bytes in the file.
     part_ids: Annotated[list[str], msgspec.Meta(max_length=_MOST_PARTS)]
-    """The parts, in the order of their bytes in the file."""
-    md5: str | None = None
-    """The MD5 of the whole file, in hexadecimal digits."""
+    md5: str | None = None  # the MD5 of the whole file, in hexadecimal digits
 
 
 class _Upload(msgspec.Struct):

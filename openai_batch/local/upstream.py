@@ -34,26 +34,18 @@ _ASK_SECONDS = 10
 
 _EXCERPT = 200
 
-_LOOK_SECONDS = 1.0
-"""Seconds between two looks at the queue of a target that has requests."""
-
-_LONGEST_PAUSE = 60.0
-"""The longest pause that a Retry-After can bring to all requests of a target, in seconds."""
-
-_ASKED_TO_WAIT = frozenset({429, 503})
-"""Statuses whose Retry-After is for all requests."""
+_LOOK_SECONDS = 1.0  # seconds between two looks at the queue of a target that has requests
+_LONGEST_PAUSE = 60.0  # the longest pause that a Retry-After can bring to all requests of a target, in seconds
+_ASKED_TO_WAIT = frozenset({429, 503})  # statuses whose Retry-After is for all requests
 
 
 @dataclass(slots=True)
 class UpstreamResponse:
     """A complete response of a target."""
 
-    status: int
-    """The HTTP status."""
-    headers: Mapping[str, str]
-    """The headers; names may be looked up in any case."""
-    body: bytes
-    """The body as it arrived."""
+    status: int  # the HTTP status
+    headers: Mapping[str, str]  # the headers; names may be looked up in any case
+    body: bytes  # the body as it arrived
 
     def __str__(self) -> str:
         return f"the upstream answers HTTP {self.status}"

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read, in bytes. Lines can be long, since they can contain images and vectors."""
 
-_SHOWN = 8_000
-"""How many bytes of a line that is not a result are read, to show its beginning."""
+_SHOWN = 8_000  # how many bytes of a line that is not a result are read, to show its beginning
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-APPLICATION_ID = 0x0BA7C401
-"""Marks the file as ours (SQLite's `application_id`)."""
-
-VERSION = len(MIGRATIONS)
-"""The schema that this program writes (SQLite's `user_version`)."""
+APPLICATION_ID = 0x0BA7C401  # marks the file as ours (SQLite's `application_id`)
+VERSION = len(MIGRATIONS)  # the schema that this program writes (SQLite's `user_version`)
 
 _CREATION = threading.Lock()
 

@@ -280,13 +280,12 @@ def result_file(job: JobRecord, file_id: str) -> Path:
 
     The source of a part whose requests are answered outside of a batch is the id of its journal.
     """
-    if any((part.direct and part.source == file_id) or _imported(part, file_id) for part in job.parts):
+    if any(
+        (part.direct and part.source == file_id) or (part.imported and part.output_file_id == file_id)
+        for part in job.parts
+    ):
         return folder_of(job) / answers_name(file_id)
     return folder_of(job) / RESULTS / f"{hashlib.sha256(file_id.encode()).hexdigest()[:32]}.jsonl"
-
-
-def _imported(part: PartRecord, file_id: str) -> bool:
-    return part.imported and part.output_file_id == file_id
 
 
 def answers_name(file_id: str) -> str:
