@@ -232,8 +232,13 @@ def parts(bench: Bench) -> Iterator[Case]:
     size = min(bench.sizes.megabytes, 70) * 1_000_000
     bench.make("requests", "input.jsonl", count, size)
     # A job cannot take less time than the link needs for its bytes.
-    for delay, rate, what in ((0.1, 20e6, "100 ms, 20 MB/s"), (1.0, 0, "1 s for each answer")):
-        with _server(bench, 20, delay, rate) as url:
+    links = (
+        (0.1, 20e6, 0, "100 ms, 20 MB/s"),
+        (0, 0, 1.0, "1 s for each POST"),
+        (1.0, 0, 0, "1 s for each answer"),
+    )
+    for *link, what in links:
+        with _server(bench, 20, *link) as url:
             commands = [
                 _run(
                     bench,

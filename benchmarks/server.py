@@ -1,9 +1,9 @@
-"""A provider whose batches complete at once. `python server.py FOLDER BYTES [DELAY [RATE]]` prints its base URL.
+"""A provider whose batches complete at once. `python server.py FOLDER BYTES [DELAY [RATE [POST]]]` prints its base URL.
 
 It keeps files in FOLDER: uploads until they are answered, and results until they are downloaded, so that many runs need
 the space of one. Each request is answered with a success of about BYTES, in random order. Each HTTP answer is delayed
-by DELAY seconds, and all connections together transfer RATE bytes per second (0: no limit). It ends when its standard
-input is closed.
+by DELAY seconds, the answer to a POST by POST seconds more, and all connections together transfer RATE bytes per second
+(0: no limit). It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ _NOT_FOUND: dict[str, Any] = {"error": {"message": "there is nothing of that nam
 
 
 class Link:
-    """A link that all connections share: it delays each answer by `delay` seconds, and has `rate` bytes per second."""
+    """A link that all connections share: it has `rate` bytes per second. Answers come after `delay` seconds.
 
-    def __init__(self, delay: float = 0, rate: float = 0) -> None:
-        self.delay, self._rate = delay, rate
+    The answer to a POST comes `post` seconds later than that.
+    """
+
+    def __init__(self, delay: float = 0, rate: float = 0, post: float = 0) -> None:
+        self.delay, self.post, self._rate = delay, post, rate
         self._free_at = 0.0
         self._lock = threading.Lock()
 
@@ -153,7 +156,7 @@ def _talk(connection: socket.socket, shelf: Store, link: Link) -> None:
                     out.write(buffer[:count])
                     left -= count
             rest = b""
-            time.sleep(link.delay)
+            time.sleep(link.delay + (link.post if method == "POST" else 0))
             _answer(connection, shelf, method, words, upload, link)
             if (method, words) != ("POST", ["files"]):
                 (shelf.folder / upload).unlink(missing_ok=True)
