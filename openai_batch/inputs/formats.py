@@ -248,6 +248,9 @@ class _Request(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
+_decode = msgspec.json.Decoder(_Request).decode
+
+
 def _is_request(line: _Request) -> bool:
     """Return whether a line is a request; some fields may be missing.
 
@@ -266,7 +269,7 @@ def _first_line(source: Source) -> _Request | None:
                 return None
             if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
                 try:
-                    return msgspec.json.decode(line, type=_Request)
+                    return _decode(line)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
                     return None
     return None

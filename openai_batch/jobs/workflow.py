@@ -313,13 +313,13 @@ class Workflow:
 
     def store_status(self, part: PartRecord, info: BatchInfo) -> PartRecord:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
+        if part.state in DONE and (not info.finished or lacks_output(info)):
+            return part  # `info` is older than the part: another process has stored the end since
         late_since = (part.late_since or time.time()) if lacks_output(info) else None
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
-        if part.state in DONE and not ended:
-            return part  # an answer that was slow to come never undoes the end of the batch
         return self.registry.set_part(
             part,
-            expect=part.state,  # an answer that was slow never undoes it, if the part is read before that
+            expect=part.state,  # an answer that was slow to come never undoes the end of the batch
             same_batch=True,
             state=PartState.ENDED if ended and part.state == PartState.RUNNING else part.state,
             status="finalizing" if info.finished and not ended else info.status,
@@ -465,8 +465,7 @@ class Workflow:
             return  # not every server of the provider knows the new batch yet
         message = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has stored it
-            # A part whose batch was accepted, and failed because the queue is full, goes back too. Not
-            # one that was recovered, which may have been sent again, nor one that is being cancelled.
+            # A batch that failed because the queue is full goes back too; not one that was recovered or is cancelled.
             if message is None or part.sha256 is None or part.status == "cancelling":
                 self.store_status(part, info)
                 return
