@@ -61,5 +61,5 @@ def index_kept(
     index(stream, number, name, places, tally, judge)
     if not places.others and tally.unreadable_count == before:
         with contextlib.suppress(OSError, BatchError), part_file(path) as (handle, part):
-            handle.write(msgspec.msgpack.encode(_Index(*mark, dict(places), places.usage)))
+            handle.write(msgspec.msgpack.encode(_Index(*mark, places, places.usage)))
             publish(handle, part, path, replace=True, private=True)

@@ -64,6 +64,22 @@ def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
+def test_the_index_of_a_large_file_is_pruned_with_it(faulty: FaultServer) -> None:
+    """A later command reads the index that the first one has stored, and writes the same file."""
+    write("in.jsonl", [request(f"r{n}") for n in range(4000)])
+    invoke(*RUN).succeeded()
+    (kept,) = folders()[0].glob("results/*.index")
+    assert 0 < kept.stat().st_size < 4000 * 50
+    seen = kept.stat().st_mtime_ns
+    invoke("download", "1", "-o", "again.jsonl").succeeded()
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    assert kept.stat().st_mtime_ns == seen
+    invoke("prune", "--older-than", "0s").succeeded()
+    assert not list(folders()[0].glob("results/*"))
+    assert len(faulty.batches) == 1
+
+
+@pytest.mark.slow
 def test_results_are_read_without_the_provider_until_they_are_pruned(faulty: FaultServer) -> None:
     """What was downloaded once is not downloaded again; after `prune` it is."""
     write("in.jsonl", [request(f"r{n}") for n in range(20)])
