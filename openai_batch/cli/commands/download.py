@@ -68,7 +68,10 @@ def download(
         if dry_run:
             _say_dry(current, found, target, rest, force=force, as_json=json)
             return
-        collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
+        from openai_batch.jobs.collect import CollectOptions
+
+        how = CollectOptions(force=force, missing=rest, export=export)
+        collected = deliver(current, found, target, how, as_json=json)
         conclude(collected, export, strict=results.strict, as_json=json and output != "-", quiet=quiet)
 
 
