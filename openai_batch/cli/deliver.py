@@ -13,7 +13,7 @@ from openai_batch.jobs.receipt import used_tokens
 
 from .cost_format import short_receipt
 from .job_format import job_record, next_command, tokens_text, took_text
-from .output import JsonArray, Output, errors
+from .output import JsonArray, Output, errors, print_json
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
@@ -124,7 +124,7 @@ def conclude(
 
     job, tally = collected.job, collected.tally
     if as_json:
-        Output(as_json=True).record(result_record(collected), "", [])
+        print_json(result_record(collected))
     if export is not None and export.without_fields:
         one = export.without_fields == 1
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"
