@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ def _origin(origin: str, settings: Settings) -> str:
     return origin if origin == "built in" else f"from {origin}"
 
 
+def _toml(table: dict[str, Any]) -> str:
+    """Return a table as it can be written in the file; its values are plain, so JSON writes them as TOML does."""
+    return f"{{ {', '.join(f'{key} = {json.dumps(value, ensure_ascii=False)}' for key, value in table.items())} }}"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -34,5 +40,5 @@ def _text(value: Any) -> str:
             return "; ".join(f"{key}: {_text(item)}" for key, item in value.items())
         return ", ".join(f"{key} = {item}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(_toml(each) if isinstance(each, dict) else str(each) for each in value) or "none"
     return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

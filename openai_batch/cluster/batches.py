@@ -4,7 +4,7 @@ files/FILE/input             an uploaded input file
 files/FILE/index.json        its record, with the shards: written last, so an input without one does not exist
 plans/BATCH.json             a batch, as it was created
 batches/BATCH/tries/N.json   each time that workers were started; N.started after that was done
-batches/BATCH/workers/NAME   a sign of life of each worker, with what it has done of its shards
+batches/BATCH/workers/NAME   a sign of life of each worker
 batches/BATCH/journal/N/…    the result lines of shard N so far, in the order in which they arrived
 batches/BATCH/parts/N        the result lines of shard N, in input order; written once, when it is complete
 batches/BATCH/failed/N-…     how many lines of a part of shard N with so many bytes are errors, if there are any
@@ -26,7 +26,7 @@ import msgspec
 from openai_batch.errors import BatchError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .store import SharedStore, StoredObject
 
@@ -43,6 +43,12 @@ SIGN_OF_LIFE = 5.0
 _ID = re.compile(r"(?:file|batch)[-_][0-9a-f]{32}")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _T = TypeVar("_T")
+
+
+class UnreadableError(BatchError):
+    """An object of the store is not what its name says."""
+
+    remedy = "look into the store: a newer version of obatch, or another program, has written it"
 
 
 class Shard(NamedTuple):
@@ -89,10 +95,23 @@ class Plan(msgspec.Struct, frozen=True):
     metadata: dict[str, str] = {}
     """The client's own pairs."""
 
+    def __post_init__(self) -> None:
+        """Check the window."""
+        window_seconds(self.window)
+
     @property
     def expires_at(self) -> float:
         """When no more requests are run, in Unix seconds."""
         return self.created_at + window_seconds(self.window)
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """A sign of life of a worker."""
+
+    shards: dict[int, tuple[int, int]] = {}
+    """For each shard that it runs, how many results it has, and how many of these are errors."""
+    trouble: str = ""
+    """Why no upstream answers it; empty if one does."""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -119,10 +138,19 @@ class Start(msgspec.Struct, frozen=True):
     """The machine that started them."""
     parts: int
     """Shards that were complete then."""
+    by: str = ""
+    """A text of its own for each process that tries to start them: only one of them writes this record."""
     at: float = 0.0
     """When, in Unix seconds by the clock of the store."""
     started: bool = False
     """Whether starting them was done."""
+
+
+_decode_input = msgspec.json.Decoder(InputRecord).decode
+_decode_plan = msgspec.json.Decoder(Plan).decode
+decode_sign = msgspec.json.Decoder(Sign).decode
+_decode_end = msgspec.json.Decoder(End).decode
+_decode_start = msgspec.json.Decoder(Start).decode
 
 
 def window_seconds(window: str) -> float:
@@ -190,7 +218,7 @@ def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
 def get_input(store: SharedStore, file_id: str) -> InputRecord:
     """Return the record of an input file. Raises NotFoundError."""
     _check_id(file_id)
-    return _decoded(store.read(f"files/{file_id}/index.json"), InputRecord, file_id)
+    return _decoded(store.read(f"files/{file_id}/index.json"), _decode_input, file_id)
 
 
 def create_batch(store: SharedStore, plan: Plan) -> Plan:
@@ -203,20 +231,23 @@ def create_batch(store: SharedStore, plan: Plan) -> Plan:
 def get_plan(store: SharedStore, batch_id: str) -> Plan:
     """Return a batch as it was created. Raises NotFoundError."""
     _check_id(batch_id)
-    return _decoded(store.read(f"plans/{batch_id}.json"), Plan, batch_id)
+    plan = _decoded(store.read(f"plans/{batch_id}.json"), _decode_plan, batch_id)
+    if plan.id != batch_id:
+        raise UnreadableError(f"the store has the batch {plan.id} in the place of {batch_id}")
+    return plan
 
 
 def plans(store: SharedStore) -> Iterator[Plan]:
-    """Yield all batches of the store, the newest first. Other objects beside their plans are left out."""
+    """Yield all batches of the store, the newest first. What is not a batch that can be read is left out."""
     for found in sorted(store.list("plans"), key=lambda found: found.modified, reverse=True):
-        with suppress(NotFoundError):
+        with suppress(NotFoundError, UnreadableError):
             yield get_plan(store, found.key.removeprefix("plans/").removesuffix(".json"))
 
 
 def get_end(store: SharedStore, batch_id: str) -> End | None:
     """Return how a batch ended; None if it has not."""
     try:
-        return _decoded(store.read(folder(batch_id, "end.json")), End, batch_id)
+        return _decoded(store.read(folder(batch_id, "end.json")), _decode_end, batch_id)
     except NotFoundError:
         return None
 
@@ -242,7 +273,7 @@ def starts(store: SharedStore, batch_id: str) -> list[Start]:
     found = {stored.key: stored.modified for stored in store.list(folder(batch_id, "tries"))}
     return [
         msgspec.structs.replace(
-            _decoded(store.read(key), Start, batch_id), at=found[key], started=f"{key[:-5]}.started" in found
+            _decoded(store.read(key), _decode_start, batch_id), at=found[key], started=f"{key[:-5]}.started" in found
         )
         for key in sorted(found)
         if key.endswith(".json")
@@ -293,11 +324,12 @@ def delete_results(store: SharedStore, batch_id: str) -> None:
     get_plan(store, batch_id)
     if get_end(store, batch_id) is None:
         raise BatchError(f"{batch_id} has not ended")
-    check_kept(store, batch_id)
+    left = [stored.key for kind in ("parts", "journal") for stored in store.list(folder(batch_id, kind))]
+    if not left:  # else an earlier try was interrupted
+        check_kept(store, batch_id)
     store.create(folder(batch_id, "deleted"), b"")
-    for kind in ("parts", "journal"):
-        for stored in list(store.list(folder(batch_id, kind))):
-            store.delete(stored.key)
+    for key in left:
+        store.delete(key)
 
 
 def check_kept(store: SharedStore, batch_id: str) -> None:
@@ -312,8 +344,8 @@ def _check_id(text: str) -> None:
         raise NotFoundError(f"there is no {text!r} in the store")
 
 
-def _decoded(data: bytes, kind: type[_T], name: str) -> _T:
+def _decoded(data: bytes, decode: Callable[[bytes], _T], name: str) -> _T:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise BatchError(f"the store has a record of {name} that cannot be read: {exc}") from None
+        raise UnreadableError(f"the store has a record of {name} that cannot be read: {exc}") from None

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError, ConfigError
 from openai_batch.local.server_log import log
 
+from .end_with_parent import end_with_parent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -44,7 +46,12 @@ def engine_of(
     words = [word.replace("{port}", str(port)) for word in command]
     log(f"starting {words[0]} on port {port}")
     try:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - the user's
+        process = subprocess.Popen(  # noqa: S603 - the user's
+            words,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - there is one thread
+        )
     except OSError as exc:
         raise ConfigError(f"the engine {words[0]} cannot be started: {exc.strerror}", hint="check `engine`") from exc
     url = f"http://127.0.0.1:{port}/v1"

@@ -78,9 +78,10 @@ class ShardJournal:
 
     def flush(self) -> None:
         """Write what waits to the store, or sync the file. Raises BatchError, and keeps what waits."""
-        if self._file is not None:
+        file = self._file  # which may be closed in the meantime
+        if file is not None:
             with _writing():
-                sync(self._file)
+                sync(file)
             return
         count = len(self._waiting)
         if count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -49,9 +50,14 @@ def keep_running(store: SharedStore, launcher: Launcher, batch_id: str) -> None:
             message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard: {why}"
             progress(store, batch_id, failure=message)
             return
-    start = Start(len(earlier) + 1, socket.gethostname(), len(found.parts))
+    start_workers(store, launcher, batch_id, len(earlier) + 1, len(found.parts))
+
+
+def start_workers(store: SharedStore, launcher: Launcher, batch_id: str, number: int, parts: int) -> None:
+    """Start the workers for this number, unless another process does it. Raises BatchError."""
+    start = Start(number, socket.gethostname(), parts, secrets.token_hex(8))
     if note_start(store, batch_id, start):
-        _start(store, launcher, batch_id, start.number)
+        _start(store, launcher, batch_id, number)
 
 
 def _start(store: SharedStore, launcher: Launcher, batch_id: str, number: int) -> None:
@@ -61,6 +67,22 @@ def _start(store: SharedStore, launcher: Launcher, batch_id: str, number: int) -
         withdraw_start(store, batch_id, number)  # the same command again starts them
         raise
     note_started(store, batch_id, number)
+
+
+def why_idle(store: SharedStore, found: Progress) -> str:
+    """Return why a batch does not go on now; empty if it does, has ended, or its workers have just been started."""
+    if found.end is not None or found.stopped or found.living or not (made := starts(store, found.plan.id)):
+        return ""
+    failed = errors(store, found.plan.id)
+    reported = max([found.last_sign, found.last_part, *(error.modified for error in failed)])
+    silence = found.now - max(reported, made[-1].at)
+    if silence < SILENT:
+        return ""
+    text = f"no worker has reported for {silence / 60:.0f} min"
+    if reported < made[-1].at:
+        return f"{text}, since they were started: see where they run whether they wait for room, or have failed"
+    said = f": {last_error(store, found.plan.id)}" if failed and failed[-1].modified >= made[-1].at else ""
+    return f"{text}; `obatch wait` starts them again{said}"
 
 
 def _state(store: SharedStore, launcher: Launcher, found: Progress, last: Start) -> State:

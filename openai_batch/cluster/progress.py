@@ -12,7 +12,7 @@ import msgspec
 
 from openai_batch.errors import NotFoundError
 
-from .batches import End, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
+from .batches import End, decode_sign, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
 from .journal import journal_lines
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Progress:
     parts: set[int] = field(default_factory=set)  # the numbers of the complete shards
     shards: int = 0  # how many there are
     living: int = 0  # workers that have just given a sign of life
+    trouble: str = ""  # why no upstream answers any of them
     last_sign: float = 0.0  # when a worker last gave one, by the clock of the store
+    last_part: float = 0.0  # when the last complete shard was written
     now: float = 0.0  # the time by that clock
     stopped: bool = False  # whether it was cancelled
     end: End | None = None  # how it ended
@@ -72,23 +74,28 @@ def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progres
     # Read before the signs of life: a worker gives one before it looks whether the batch was cancelled.
     found.stopped = store.find(stop_key(batch_id)) is not None
     found.now = _clock(store)
-    signs = list(store.list(folder(batch_id, "workers")))
-    found.last_sign = max((sign.modified for sign in signs), default=0.0)
+    signs = sorted(store.list(folder(batch_id, "workers")), key=lambda sign: sign.modified)
+    found.last_sign = signs[-1].modified if signs else 0.0
     signs = [sign for sign in signs if found.now - sign.modified < SILENT]
     open_shards: dict[int, tuple[int, int]] = {}
+    troubles = []
     for sign in signs:
         with contextlib.suppress(NotFoundError, msgspec.MsgspecError):  # it has just ended
-            open_shards |= msgspec.json.decode(store.read(sign.key), type=dict[int, tuple[int, int]])
+            read = decode_sign(store.read(sign.key))
+            open_shards |= read.shards
+            troubles.append(read.trouble)
     found.living = len(signs)
-    sizes = {number: part.size for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
-    found.parts = set(sizes)
+    found.trouble = troubles[0] if troubles and all(troubles) else ""
+    parts = {number: part for number, part in _numbered(store, batch_id, "parts") if number < found.shards}
+    found.parts = set(parts)
+    found.last_part = max((part.modified for part in parts.values()), default=0.0)
     status = _ended(found) or ("failed" if failure else None)
     if status not in (None, "completed"):
         open_shards = _in_journals(store, batch_id, found.parts)
     failed = {}  # by part: a mark of a worker whose part came too late has another size
     for number, mark in _numbered(store, batch_id, "failed"):
         _, size, count = (int(each) for each in mark.key.rpartition("/")[2].split("-"))
-        if sizes.get(number) == size:
+        if number in parts and parts[number].size == size:
             failed[number] = count
     running = [counts for number, counts in open_shards.items() if number not in found.parts]
     found.failed = sum(failed.values()) + sum(each for _, each in running)

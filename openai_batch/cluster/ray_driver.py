@@ -9,16 +9,13 @@ own, such as a missing key, is not started again.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import signal
 import subprocess
 import sys
 from importlib import import_module
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
-"""The number of that option in Linux."""
+from openai_batch.cluster.end_with_parent import end_with_parent
 
 
 class WorkerKilled(Exception):  # noqa: N818 - Ray starts its task again
@@ -26,17 +23,11 @@ class WorkerKilled(Exception):  # noqa: N818 - Ray starts its task again
 
 
 def run_worker(words: list[str]) -> int:
-    """Run one worker, and return its exit code. Raises WorkerKilled."""
-    code = subprocess.run(words, check=False, preexec_fn=_end_with_parent).returncode  # noqa: S603 - see there
+    """Run one worker, and return its exit code; it ends with this process. Raises WorkerKilled."""
+    code = subprocess.run(words, check=False, preexec_fn=end_with_parent).returncode  # noqa: S603 - see there
     if code < 0:
         raise WorkerKilled(f"a worker was ended by signal {-code}")
     return code
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to send SIGTERM to this new process when its parent ends: Ray may kill that, and start another."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from openai_batch.errors import BatchError, NotFoundError, OutputExistsError, UnreachableError
+from openai_batch.errors import BatchError, NotFoundError, OutputExistsError, UnreachableError, UsageError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.locks import WINDOWS
 from openai_batch.files.private import make_private
@@ -257,12 +257,12 @@ class BucketStore:
 
 
 def open_store(place: str) -> SharedStore:
-    """Return the store at a folder or an address. Raises BatchError if it cannot be used."""
+    """Return the store at a folder or an address. Raises UsageError for a relative path, and BatchError."""
     if "://" in place:
         return BucketStore(place)
     root = Path(place).expanduser()
     if not root.is_absolute():
-        raise BatchError(f"the store {place} is a relative path", hint="give the path that all workers have")
+        raise UsageError(f"the store {place} is a relative path", hint="give the path that all workers have")
     return FolderStore(root)
 
 

@@ -4,7 +4,8 @@
 
 A shard that is complete is skipped. Of any other, the results in its journals are taken over, and only the rest is
 run. Its results are written once, in input order; if another worker was faster, that worker's results stay. So any
-engine may start a worker again, or twice: no result is lost, and what is repeated is what was in flight.
+engine may start a worker again: no result is lost, and what is repeated is what was in flight. It may also run twice at
+the same time. Then each of the two takes the shards in an order of its own, so they seldom run the same one.
 """
 
 from __future__ import annotations
@@ -12,35 +13,39 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import secrets
 import socket
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from openai_batch.errors import BatchError, InputError, NotFoundError
+from openai_batch.errors import BatchError, InputError
 from openai_batch.local.run_request import result_of
 from openai_batch.local.running_requests import RunningRequests
-from openai_batch.local.server_log import log
 from openai_batch.local.store import SUCCEEDED
 from openai_batch.local.upstream import upstream_of
-from openai_batch.net.delays import delays
 
-from .batches import SIGN_OF_LIFE, Plan, Shard, folder, get_input, input_key, is_over, part_key
+from .batches import SIGN_OF_LIFE, Sign, folder, input_key, is_over, part_key
 from .journal import ShardJournal, drop_journal, journal_lines
+from .patience import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from typing import TypeVar
 
     from openai_batch.local.result_lines import ResultRecord
     from openai_batch.local.settings import LocalSettings
     from openai_batch.local.upstream import Upstream
 
+    from .batches import InputRecord, Plan
     from .journal import KnownResult
     from .store import SharedStore
+
+    _T = TypeVar("_T")
 
 _FLUSH = 5.0
 """Seconds between two flushes of the journals."""
@@ -48,21 +53,19 @@ _FLUSH = 5.0
 _MOST_WAITING = 2000
 """Results that may wait for an object store; more requests are not run before they are written."""
 
-_STORE_PATIENCE = 3600.0
-"""Seconds for which a worker waits for a store that cannot be used."""
-
-_T = TypeVar("_T")
-
 
 class _Request(msgspec.Struct):
     custom_id: str
     body: msgspec.Raw
 
 
+_decode = msgspec.json.Decoder(_Request).decode
+
+
 def _parse(line: bytes) -> _Request:
     """Return a request line. What only Python takes for JSON, such as NaN, is accepted. Raises ValueError."""
     try:
-        return msgspec.json.decode(line, type=_Request)
+        return _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         read = json.loads(line)
         return _Request(str(read["custom_id"]), msgspec.Raw(json.dumps(read["body"]).encode()))
@@ -83,6 +86,7 @@ class _OpenShard:
         self.results = {custom_id: known[custom_id].line for custom_id in self._wanted & known.keys()}
         self.failed = sum(not known[custom_id].succeeded for custom_id in self.results)
         self.pending = deque(request for request in requests if request.custom_id not in known)
+        self.ending = False  # whether its part is being written
 
     @property
     def complete(self) -> bool:
@@ -98,22 +102,18 @@ class _OpenShard:
 class Worker:
     """Runs shards of one batch. Belongs to one event loop."""
 
-    def __init__(self, store: SharedStore, plan: Plan, settings: LocalSettings) -> None:
+    def __init__(self, store: SharedStore, plan: Plan, record: InputRecord, settings: LocalSettings) -> None:
         self._store = store
         self._plan = plan
+        self._shards = record.shards
         self._settings = settings
         self._run = RunningRequests(plan.id, plan.endpoint, plan.expires_at)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._input = get_input(store, plan.input_file_id)
+        self._upstream: Upstream | None = None
         self._open: list[_OpenShard] = []
         self._numbers: deque[int] = deque()
         self._opening = asyncio.Lock()
         self._written = asyncio.Event()
-
-    @property
-    def shards(self) -> list[Shard]:
-        """The shards of the batch."""
-        return self._input.shards
 
     async def run(
         self, numbers: Iterable[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
@@ -124,7 +124,9 @@ class Worker:
         was cancelled, or is over. Raises AuthError without a key, and BatchError if the store cannot be used.
         """
         self._numbers.extend(numbers)
+        random.shuffle(self._numbers)
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
+        self._upstream = upstream
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
         tasks = [asyncio.create_task(each) for each in (self._work_all(upstream), self._watch(), self._flush())]
         tasks += [asyncio.create_task(each) for each in beside]
@@ -171,7 +173,7 @@ class Worker:
             if result is None:
                 return
             await self._keep(shard, request.custom_id, result)
-            if shard.complete and shard in self._open:
+            if shard.complete and not shard.ending:
                 await self._publish(shard)
 
     async def _next(self) -> tuple[_OpenShard, _Request] | None:
@@ -198,7 +200,7 @@ class Worker:
             await self._publish(opened)
 
     def _read_shard(self, number: int) -> _OpenShard | None:
-        plan, (start, end, _) = self._plan, self.shards[number]
+        plan, (start, end, _) = self._plan, self._shards[number]
         if self._store.find(part_key(plan.id, number)) is not None:
             return None
         data = self._store.read(input_key(plan.input_file_id), start, end)
@@ -212,15 +214,16 @@ class Worker:
         except BatchError:
             await self._patiently(lambda: shard.journal.add(result.data))
         shard.add(custom_id, result)
-        while sum(each.journal.waiting for each in self._open) >= _MOST_WAITING:
+        while sum(each.journal.waiting for each in self._open if not each.ending) >= _MOST_WAITING:
             self._written.clear()
             await self._written.wait()
 
     async def _publish(self, shard: _OpenShard) -> None:
         """Write the results of a complete shard, and forget it."""
-        self._open.remove(shard)
+        shard.ending = True
         content = b"".join(shard.results[custom_id] for custom_id in shard.ids)
         await self._patiently(lambda: self._write_part(shard, content))
+        self._open.remove(shard)
         shard.journal.close()
 
     def _write_part(self, shard: _OpenShard, content: bytes) -> None:
@@ -249,29 +252,20 @@ class Worker:
 
     def _give_sign(self) -> None:
         done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
-        self._store.replace(self._sign_key, msgspec.json.encode(done))
+        trouble = self._upstream.trouble if self._upstream is not None else None
+        self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
 
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(_FLUSH)
             for shard in tuple(self._open):
-                await self._patiently(shard.journal.flush)
+                if not shard.ending:
+                    await self._patiently(shard.journal.flush)
             self._written.set()
 
     async def _patiently(self, act: Callable[[], _T]) -> _T:
-        """Use the store, and try again for an hour: work that is done should not be lost. Raises BatchError."""
-        pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
-        give_up = time.monotonic() + _STORE_PATIENCE
-        while True:
-            try:
-                return await asyncio.to_thread(act)
-            except (NotFoundError, InputError):
-                raise  # this does not pass
-            except BatchError as exc:
-                if time.monotonic() >= give_up:
-                    raise
-                log(f"{self._plan.id}: {exc}; trying again")
-                await asyncio.sleep(next(pauses))
+        """Use the store, also if it cannot be used for a while. Raises BatchError."""
+        return await patiently(self._plan.id, act)
 
 
 def shards_of(worker: int, workers: int, total: int) -> range:

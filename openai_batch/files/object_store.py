@@ -308,6 +308,8 @@ class ObjectStore:
         errors, address = self._obstore.exceptions, self.address(key)
         try:
             yield
+        except BatchError:
+            raise
         except FileNotFoundError as exc:
             raise self._missing(key, str(exc)) from None
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as exc:

@@ -20,7 +20,7 @@ from openai_batch.errors import InputError, UsageError
 from openai_batch.files.lines import lines
 from openai_batch.files.object_store import is_address
 from openai_batch.files.signatures import other_kind
-from openai_batch.requests.check import AnyRequest
+from openai_batch.requests.check import AnyRequest, decode_any
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
 
@@ -251,7 +251,7 @@ def _first_line(source: Source) -> AnyRequest | None:
                 return None
             if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
                 try:
-                    return msgspec.json.decode(line, type=AnyRequest)
+                    return decode_any(line)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
                     return None
     return None

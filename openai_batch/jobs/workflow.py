@@ -37,7 +37,7 @@ from .keep_batch_id import keep_id
 from .parallel import Stopped, in_parallel
 from .reporter import Reporter, Together
 from .store import job_folder
-from .store.records import UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import DONE, UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -311,6 +311,8 @@ class Workflow:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
         late_since = (part.late_since or time.time()) if lacks_output(info) else None
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
+        if part.state in DONE and not ended:
+            return part  # `info` is older than the part: another process has stored the end since
         return self.registry.set_part(
             part,
             expect=part.state,  # an answer that was slow to come never undoes the end of the batch
@@ -451,16 +453,16 @@ class Workflow:
 
     def poll_part(self, job: JobRecord, part: PartRecord, *, once: bool) -> None:
         """Ask for the status of a part's batch, and store it; a part that was refused is put back."""
+        api = self.api(job)  # it says if the profile now names another place
         try:
-            info = self.api(job).get(str(part.batch_id), once=once)
+            info = api.get(str(part.batch_id), once=once)
         except NotFoundError:
             if time.time() - (part.attempted_at or 0.0) > NEW_BATCH:
                 raise
             return  # not every server of the provider knows the new batch yet
         message = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has stored it
-            # A part whose batch was accepted, and failed because the queue is full, goes back too. Not
-            # one that was recovered, which may have been sent again, nor one that is being cancelled.
+            # A batch that failed because the queue is full goes back too; not one that was recovered or is cancelled.
             if message is None or part.sha256 is None or part.status == "cancelling":
                 self.store_status(part, info)
                 return

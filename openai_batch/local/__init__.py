@@ -36,7 +36,7 @@ def serve(
     on Windows.
     """
     check_system()
-    check_extras(settings)
+    check_extras(embedded=not settings.upstream)
     from .server import serve as run
 
     run(settings, host, port, token, on_ready)

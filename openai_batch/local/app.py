@@ -151,7 +151,7 @@ class Routes:
 
     async def create_upload(self, request: Request) -> Response:
         """Begin an upload in parts."""
-        asked = parse_json(await _body(request, _MAX_JSON), CreateUpload)
+        asked = parse_json(await _body(request, _MAX_JSON), _decode_create_upload)
         return api_objects.json_response(await asyncio.to_thread(self.uploads.create, asked))
 
     async def add_part(self, request: Request) -> Response:
@@ -160,7 +160,7 @@ class Routes:
 
     async def complete_upload(self, request: Request) -> Response:
         """Make a file of the parts of an upload."""
-        asked = parse_json(await _body(request, _MAX_JSON), CompleteUpload)
+        asked = parse_json(await _body(request, _MAX_JSON), _decode_complete_upload)
         return api_objects.json_response(
             await asyncio.to_thread(self.uploads.complete, request.path_params["id"], asked)
         )
@@ -174,7 +174,7 @@ class Routes:
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
             self._create,
-            parse_json(body, batches.CreateBatch),
+            parse_json(body, _decode_create_batch),
             sha256(body).hexdigest(),
             request.headers.get("idempotency-key"),
         )
@@ -275,7 +275,7 @@ class Routes:
     async def _check_model(self, body: bytes) -> None:
         """Refuse a model that the engine does not have: the engine itself takes any name."""
         try:
-            model = msgspec.json.decode(body, type=_Asked).model
+            model = _decode_asked(body).model
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Refused(400, "the body must be a JSON object that names a model", code="invalid_json") from None
         names = await self.upstream.models() or []
@@ -296,6 +296,12 @@ class Routes:
 
 class _Asked(msgspec.Struct):
     model: str
+
+
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_create_batch = msgspec.json.Decoder(batches.CreateBatch).decode
+_decode_create_upload = msgspec.json.Decoder(CreateUpload).decode
+_decode_complete_upload = msgspec.json.Decoder(CompleteUpload).decode
 
 
 async def _relay(context: AbstractAsyncContextManager[Any], pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

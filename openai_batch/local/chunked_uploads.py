@@ -67,6 +67,9 @@ class _Upload(msgspec.Struct):
         return self.created_at + _SECONDS
 
 
+_decode = msgspec.json.Decoder(_Upload).decode
+
+
 class ChunkedUploads:
     """All uploads in parts that have not been removed yet. Any thread may call it, except for `add_part`."""
 
@@ -84,7 +87,7 @@ class ChunkedUploads:
     def _load(self, place: Path) -> None:
         """Take over an upload of an earlier run of the server; remove one whose creation was cut off."""
         try:
-            upload = msgspec.json.decode((place / _STATE).read_bytes(), type=_Upload)
+            upload = _decode((place / _STATE).read_bytes())
         except (OSError, msgspec.MsgspecError):
             shutil.rmtree(place, ignore_errors=True)
             return

@@ -100,7 +100,7 @@ def ensure_running(
                 "the local server is working with other settings",
                 hint="wait until its batches have ended, or cancel them, and try again",
             )
-        check_extras(settings)
+        check_extras(embedded=not settings.upstream)
         for each in settings.upstreams:
             each.key(environment)
         _make_model_ready(settings, progress)
@@ -216,15 +216,16 @@ def check_system() -> None:
         )
 
 
-def check_extras(settings: LocalSettings) -> None:
-    """Raise MissingExtraError, with the command that installs the extra, if a package is missing."""
-    wanted = _SERVE_MODULES if settings.upstream else (*_SERVE_MODULES, "xllamacpp")
+def check_extras(*, embedded: bool, who: str = "the local provider") -> None:
+    """Raise MissingExtraError, with the command that installs the extra, if a package is missing.
+
+    `embedded` says whether requests are run by the embedded engine.
+    """
+    wanted = (*_SERVE_MODULES, "xllamacpp") if embedded else _SERVE_MODULES
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
-        extra = "serve" if settings.upstream else "local"
-        raise MissingExtraError(
-            f"the local provider needs {', '.join(missing)}", hint=f"pip install 'openai-batch[{extra}]'"
-        )
+        extra = "local" if embedded else "serve"
+        raise MissingExtraError(f"{who} needs {', '.join(missing)}", hint=f"pip install 'openai-batch[{extra}]'")
 
 
 def _signal(pid: object, number: signal.Signals) -> bool:

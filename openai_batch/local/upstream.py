@@ -144,7 +144,7 @@ class Upstream:
         try:
             async with self._request(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS) as reply:
                 content = await _read(reply)
-                found = msgspec.json.decode(content, type=_Models).data if reply.status == 200 else None  # noqa: PLR2004
+                found = _decode_models(content).data if reply.status == 200 else None  # noqa: PLR2004
         except CallError:
             return False
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -189,7 +189,7 @@ class Upstream:
                 if self._differ is None:
                     await self.models()
         try:
-            return msgspec.json.decode(body, type=_Asked).model if self._differ else None
+            return _decode_asked(body).model if self._differ else None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
@@ -324,6 +324,10 @@ class _Models(msgspec.Struct):
 
 class _Asked(msgspec.Struct):
     model: str | None = None
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+_decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

@@ -331,7 +331,9 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     _check_no_key(where, table)
     if table["kind"] != "shards":
         raise ConfigError(f"{where} kind must be 'shards'", hint="leave it out for a provider with a Batch API")
-    own = {field.encode_name for field in msgspec.structs.fields(_ShardsTable)}
+    own, others = ({field.encode_name for field in msgspec.structs.fields(e)} for e in (_ShardsTable, ShardSettings))
+    if (unknown := next((key for key in table if key not in own | others), None)) is not None:
+        raise ConfigError(f"{where} unknown key {unknown!r}", hint=suggest(unknown, own | others))
     values = _present(where, read_table(where, {k: v for k, v in table.items() if k in own}, _ShardsTable))
     del values["kind"]
     settings = ShardSettings.from_table(where, {key: value for key, value in table.items() if key not in own})
@@ -339,7 +341,7 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     for value in variables_of_ray.values() if isinstance(variables_of_ray, dict) else ():
         hide_key(str(value))
     if settings.address is not None:
-        _check_url(where, settings.address)
+        _check_url(where, settings.address, "address")
         variables = [*filter(None, [values.get("api_key_env_var")])]
         check_key_host(where, settings.address, variables=variables, elsewhere=False, plain_http=True)
     profile = Provider(
@@ -385,16 +387,16 @@ def _prices(where: str, table: Mapping[str, Any]) -> Prices:
     return Prices(**msgspec.structs.asdict(read_table(where, table, _PricesTable)))
 
 
-def _check_url(where: str, url: str) -> None:
+def _check_url(where: str, url: str, key: str = "base_url") -> None:
     if not is_http_url(url):
         raise ConfigError(
-            f"{where} base_url {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
+            f"{where} {key} {url!r} is not an http(s) URL", hint='for example "https://api.example.com/v1"'
         )
     parts = urlsplit(url)
     hidden = {"a user name or password": parts.username or parts.password, "a query": parts.query or parts.fragment}
     for what, there in hidden.items():
         if there:
-            raise ConfigError(f"{where} base_url contains {what}", hint="name the key in api_key_env")
+            raise ConfigError(f"{where} {key} contains {what}", hint="name the key in api_key_env")
 
 
 def _same_host(known: str, other: str) -> bool:

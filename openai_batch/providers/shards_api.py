@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openai_batch.cluster import batches
-from openai_batch.cluster.keep_running import keep_running
+from openai_batch.cluster.keep_running import keep_running, why_idle
 from openai_batch.cluster.launchers import launcher_of
 from openai_batch.cluster.progress import progress, results
 from openai_batch.cluster.store import open_store
@@ -87,7 +87,8 @@ class ShardsApi(BatchApi):
 
     def get(self, batch_id: str, *, once: bool = False) -> BatchInfo:  # noqa: ARG002 - the store tries again itself
         """Return how far a batch is, from the store alone."""
-        return _info(progress(self._store, batch_id))
+        found = progress(self._store, batch_id)
+        return _info(found, why_idle(self._store, found))
 
     def batches(
         self,
@@ -97,7 +98,7 @@ class ShardsApi(BatchApi):
     ) -> Iterator[BatchInfo]:
         """Yield all batches of the store, the newest first."""
         for plan in batches.plans(self._store):
-            with suppress(NotFoundError):  # its input was removed from the store
+            with suppress(NotFoundError, batches.UnreadableError):  # its input was removed from the store
                 yield self.get(plan.id)
 
     def cancel(self, batch_id: str) -> BatchInfo:
@@ -160,8 +161,13 @@ class ShardsApi(BatchApi):
         return self._launcher
 
 
-def _info(found: Progress) -> BatchInfo:
+def _info(found: Progress, idle: str) -> BatchInfo:
     plan, end = found.plan, found.end
+    fault = BatchFault("no_workers", idle)
+    if end is not None:
+        fault = BatchFault("workers_failed", end.message)
+    elif found.trouble:
+        fault = BatchFault("upstream_unavailable", f"{found.trouble}; it is tried again")
     return BatchInfo(
         id=plan.id,
         status=found.status,
@@ -169,7 +175,7 @@ def _info(found: Progress) -> BatchInfo:
         input_file_id=plan.input_file_id,
         output_file_id=f"{_OUTPUT}{plan.id}" if end is not None else None,
         counts=Counts(found.total, found.succeeded, found.failed),
-        errors=(BatchFault("workers_failed", end.message),) if end is not None and end.message else (),
+        errors=(fault,) if fault.message else (),
         metadata=plan.metadata,
         created_at=plan.created_at,
         expires_at=plan.expires_at,

@@ -40,7 +40,7 @@ class AnyRequest(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
-_decode = msgspec.json.Decoder(AnyRequest).decode
+decode_any = msgspec.json.Decoder(AnyRequest).decode
 
 
 def check_stream(
@@ -213,7 +213,7 @@ class _Checker:
 
     def _parse(self, number: int, raw: bytes) -> AnyRequest | None:
         try:
-            parsed = _decode(raw)
+            parsed = decode_any(raw)
             raw.decode()  # the decoder skips the values of other keys
         except UnicodeDecodeError as exc:
             message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"

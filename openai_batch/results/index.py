@@ -45,7 +45,7 @@ RAW_HINT = "`obatch download --raw FOLDER` fetches the provider's own files as t
 """What to do if the results cannot be read."""
 
 
-class Place(msgspec.Struct, gc=False):
+class Place(msgspec.Struct, gc=False, array_like=True):
     """Where one result is. There is one for each request of a part, so the garbage collector skips them."""
 
     stream: int  # the number of the file among those of the batch

@@ -46,6 +46,7 @@ class _Request(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(ResultLine).decode
 _decode_id = msgspec.json.Decoder(_Id).decode
+_decode_request = msgspec.json.Decoder(_Request).decode
 _HALF_PAIR = "\\ud"
 _DIGITS = 600
 """The most digits of a whole number that every Python reads, however it is configured."""
@@ -139,7 +140,7 @@ def with_id(line: bytes, custom_id: str) -> bytes:
 
 def prompt_text(line: bytes) -> tuple[str, str]:
     """Return (custom_id, prompt) of a request line. The prompt is the last message, the input, or the like."""
-    request = msgspec.json.decode(line, type=_Request)
+    request = _decode_request(line)
     body = request.body if isinstance(request.body, dict) else {}
     messages = body.get("messages")
     source = messages[-1] if isinstance(messages, list) and messages else body

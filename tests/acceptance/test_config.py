@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def test_providers_are_listed_with_the_state_of_their_keys() -> None:
     assert "200,000,000" in plain(see("providers", columns=160).succeeded().out)
 
 
+@pytest.mark.slow
 def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
     """`providers add` writes a profile that the next command can use; what was in the file stays."""
     path = Path(os.environ["OBATCH_CONFIG"])
@@ -107,6 +109,7 @@ def test_paths_follow_the_environment(home: Path) -> None:
     assert not Path("/x").exists()
 
 
+@pytest.mark.slow
 def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServer) -> None:
     """-p beats OBATCH_PROVIDER, which beats the file; `config show` says where the value comes from."""
     path = Path(os.environ["OBATCH_CONFIG"])
@@ -135,6 +138,7 @@ def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> 
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_a_key_from_a_command(faulty: FaultServer) -> None:
     """A key that a command prints is used; a command that fails is exit 4 and says which."""
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["echo", "sk-printed"]\n')
@@ -155,6 +159,29 @@ def test_the_local_providers_default_model_can_be_set() -> None:
     )
     line = json.loads(invoke("prepare", "-", "-p", "local", stdin="hello\n").succeeded().out)
     assert line["body"]["model"] == "my-model"
+
+
+def test_upstreams_are_shown_as_in_the_file() -> None:
+    """What is shown can be copied into a file, and means the same there."""
+    tables = [
+        {"url": "http://127.0.0.1:9/v1", "key_env": "SOME_KEY", "concurrency": 3},
+        {"url": "http://127.0.0.1:8/v1"},
+    ]
+    config(
+        '[[providers.local.upstream]]\nurl = "http://127.0.0.1:9/v1"\nkey_env = "SOME_KEY"\nconcurrency = 3\n'
+        '[[providers.local.upstream]]\nurl = "http://127.0.0.1:8/v1"\n'
+    )
+    for command in (["config", "show"], ["providers", "show", "local"]):
+        (line,) = [line for line in invoke(*command).succeeded().out.splitlines() if "127.0.0.1" in line]
+        shown = line.partition("\t")[2].removesuffix(" (from the file)")
+        assert tomllib.loads(f"upstream = [{shown}]")["upstream"] == tables
+
+
+def test_a_key_that_a_cluster_does_not_know() -> None:
+    """The nearest of all keys that it may have is named."""
+    table = '[providers.cluster]\nkind = "shards"\nstore = "/s"\nupstream = "http://127.0.0.1:9/v1"\n'
+    config(f'{table}api_key_evn = "SOME_KEY"\n')
+    invoke("providers").failed(2, "unknown key 'api_key_evn'", "did you mean api_key_env?")
 
 
 def test_the_local_limits_are_the_clients_too() -> None:

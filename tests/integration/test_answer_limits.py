@@ -166,6 +166,7 @@ def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
     assert len(errors) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("batch_1",), ("1", "--strict")])
 def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...]) -> None:
     """`--timeout` counts for a batch that is not known yet, and for the results that `--strict` reads."""

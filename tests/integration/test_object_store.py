@@ -191,8 +191,9 @@ def test_a_store_without_conditions_is_told_from_one_that_is_down(
             store.create("x", b"")
     assert "--force" in caught.value.hint
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:1")
-    with pytest.raises(UsageError, match="is not a URL"):
+    with pytest.raises(UsageError, match=r"^the endpoint of S3 is not a URL") as refused:
         ObjectStore("s3://bucket")
+    assert "AWS_ENDPOINT_URL" in refused.value.hint
 
 
 def test_keys_of_a_profile_are_used(

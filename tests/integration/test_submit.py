@@ -67,6 +67,7 @@ def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(workbench: Wor
     assert workbench.server.uploads == []
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
     """Several shells with the same command share one job, one upload and one batch."""
     path = workbench.write("fault:end=completed")
@@ -78,6 +79,7 @@ def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
     assert len(Registry().jobs()) == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench) -> None:
     """While one process uploads, another with the same order sends nothing of its own."""
     path = workbench.write("fault:upload=hold")
@@ -190,6 +192,7 @@ registry.close()
 """
 
 
+@pytest.mark.slow
 def test_twenty_processes_share_one_registry() -> None:
     """No write is lost, nobody finds the database locked, and one identity is one job."""
     writers = [

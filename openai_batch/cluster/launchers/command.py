@@ -29,7 +29,8 @@ class CommandLauncher:
     """Runs a command once for each start.
 
     `{store}`, `{batch}`, `{name}`, `{number}` and `{workers}` in its words are replaced, and `{options}` by the options
-    of the workers, quoted for a shell. What it starts must run `obatch worker` as often as `{workers}` says.
+    of the workers, quoted for a shell. OBATCH_STORE and so on in its environment are the same, for a shell that would
+    need more quotes. What it starts must run `obatch worker` as often as `{workers}` says.
     """
 
     def __init__(self, settings: ShardSettings) -> None:
@@ -52,6 +53,7 @@ class CommandLauncher:
             "workers": str(self._settings.workers),
             "options": shlex.join(worker_options(self._settings)),
         }
+        environment = os.environ | {f"OBATCH_{name.upper()}": value for name, value in values.items()}
         words = []
         for word in self._settings.command:
             for name, value in values.items():
@@ -60,7 +62,13 @@ class CommandLauncher:
         with tempfile.TemporaryFile() as output:  # no pipe: what it starts may keep that open
             try:
                 code = subprocess.run(  # noqa: S603 - the user's
-                    words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=_SECONDS, check=False
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    timeout=_SECONDS,
+                    check=False,
                 ).returncode
             except OSError as exc:
                 raise BatchError(f"{_FAILED}: {exc.strerror}", hint="check `command`") from exc

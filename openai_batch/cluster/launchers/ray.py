@@ -15,6 +15,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UnreachableError
 from openai_batch.net.hosts import is_loopback
 
@@ -95,7 +97,7 @@ class RayLauncher:
             handlers.append(urllib.request.ProxyHandler({}))
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
-                read = json.loads(answer.read(_MOST_BYTES))
+                content = answer.read(_MOST_BYTES)
         except urllib.error.HTTPError as exc:
             said = ""
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -109,7 +111,13 @@ class RayLauncher:
         except (OSError, http.client.HTTPException, ValueError) as exc:
             hint = "check address, and that Ray runs"
             raise UnreachableError(f"{where} cannot be reached: {exc}", hint=hint) from None
-        return read if isinstance(read, dict) else {}
+        try:
+            return msgspec.json.decode(content, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            hint = "check address: it is the URL of Ray's dashboard"
+            raise UnreachableError(
+                f"{where} does not answer as Ray does: {path} is no JSON object", hint=hint
+            ) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

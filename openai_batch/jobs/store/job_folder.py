@@ -13,6 +13,7 @@ jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for l
 jobs/UID/imported-….answers results that were imported, one file for each part of the job that has some
 jobs/UID/direct-1.answers the answers to requests outside of a batch; direct-1.jsonl, .ids and .rows are these requests
 jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
+jobs/UID/results/….index  where each result is in a large one of these files (`results/kept_index`)
 jobs/UID/lock             locked while the job's parts are sent
 """
 

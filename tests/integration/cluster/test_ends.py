@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.command import COMMAND
+from support.command import COMMAND, environment
 from support.servers import wait_until
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def later(cluster: Cluster, seconds: float) -> None:
         os.utime(path, (at, at))
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_run_again(cluster: Cluster) -> None:
     """What was not started is started by the same command; its words are shown line by line."""
     flag = cluster.folder / "up"
@@ -60,6 +61,7 @@ def test_a_command_is_not_waited_for(cluster: Cluster) -> None:
     os.kill(int((cluster.folder / "pid").read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
     """A start that was written down, and never done, is done later."""
     cluster.configure(launcher="command", command=["sh", "-c", "kill -9 $PPID"])
@@ -73,6 +75,7 @@ def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
     assert cluster.starts() == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
     """It ends at once with what it has, and says so; workers are started again after a while."""
     cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND])
@@ -90,6 +93,7 @@ def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
     assert repeated(cluster) <= 4
 
 
+@pytest.mark.slow
 def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
     """What incomplete shards have is counted."""
     cluster.configure(rows_per_shard=ROWS, workers=1)
@@ -102,6 +106,7 @@ def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
     assert counts["completed"] == journal.read_bytes().count(b"\n") >= 6
 
 
+@pytest.mark.slow
 def test_an_engine_that_ends(cluster: Cluster) -> None:
     """The worker ends too, and none of its requests becomes an error."""
     engine = ["sh", "-c", f"sleep 4 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
@@ -147,6 +152,7 @@ def test_blank_lines(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--engine", "vllm"], "either an upstream or an engine"),
         (["--concurrency", "-1"], "--concurrency must be"),
         (["--of", "0"], "--of must be"),
         (["--index", "2", "--of", "2"], "--index 2 is not from 0 to 1"),
@@ -161,6 +167,7 @@ def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: 
     assert "sk-0123456789abcdef" not in done.err
 
 
+@pytest.mark.slow
 def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
     """The engine and its worker end, and the batch has ended when they have."""
     cluster.configure(upstream=None, engine=["sleep", "601"], workers=1)
@@ -169,9 +176,131 @@ def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
     cluster.run("cancel", "1").succeeded()
     wait_until(lambda: not cluster.workers(), "the end of the worker", 20)
     assert cluster.run("status").fields["status"] == "cancelled"
-    assert "sleep 601" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 601" not in processes()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
+def test_an_engine_whose_worker_is_killed(cluster: Cluster) -> None:
+    """It does not stay, and keep the GPU."""
+    engine = ["sleep", "607"]
+    cluster.configure(upstream=None, engine=engine, workers=1)
+    start(cluster)
+    wait_until(lambda: bool(cluster.objects("workers")), "a sign of life")
+    cluster.kill_workers()
+    wait_until(lambda: shlex.join(engine) not in processes(), "the end of the engine", 10)
+
+
+def processes() -> str:
+    """Return the command lines of all processes."""
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def worker(cluster: Cluster, batch: str) -> subprocess.Popen[str]:
+    """Start a worker for all shards of a batch."""
+    words = ["worker", str(cluster.store), batch, "--upstream", cluster.echo.base_url]
+    return subprocess.Popen([*COMMAND, *words], env=environment(cluster.env), stderr=subprocess.PIPE, text=True)
+
+
+def test_a_worker_that_is_started_before_its_store_is_there(cluster: Cluster) -> None:
+    """It waits for it, as one does that runs already."""
+    cluster.configure(launcher="command", command=["true"])
+    batch = start(cluster, 0.01)
+    away = cluster.folder / "away"
+    cluster.store.rename(away)
+    with worker(cluster, batch) as waiting:
+        assert waiting.stderr is not None
+        assert "is not there; trying again" in waiting.stderr.readline()
+        away.rename(cluster.store)
+        assert waiting.wait(60) == 0
+    collect(cluster)
+
+
+def test_a_worker_of_a_cancelled_batch(cluster: Cluster) -> None:
+    """It ends without an error, so that no engine starts it again and again."""
+    cluster.configure(launcher="command", command=["true"])
+    batch = start(cluster)
+    cluster.run("cancel", "1").succeeded()
+    with worker(cluster, batch) as late:
+        assert late.wait(60) == 0
+    assert not cluster.objects("errors")
+    assert not cluster.asked()
+
+
+def test_workers_that_never_report(cluster: Cluster) -> None:
+    """`status` says so after a minute: they may wait for room, or have failed before they could say it."""
+    cluster.configure(launcher="command", command=["true"])
+    start(cluster)
+    assert "no worker" not in cluster.run("status").succeeded().out
+    later(cluster, 720)
+    said = "no worker has reported for 12 min, since they were started"
+    assert said in cluster.run("status").succeeded().out
+    (fault,) = json.loads(cluster.run("status", "--json").succeeded().out)["errors"]
+    assert fault["message"].startswith(said)
+    cluster.run("cancel", "1").succeeded()
+    assert "no worker" not in cluster.run("status").succeeded().out
+
+
+def test_workers_that_have_all_failed(cluster: Cluster) -> None:
+    """`status` says that none runs, and why, while nobody waits for the job."""
+    cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND], upstream_key_env="NOT_SET_ANYWHERE")
+    start(cluster)
+    wait_until(lambda: bool(cluster.objects("errors")), "the end of the worker")
+    later(cluster, 720)
+    for path in cluster.objects("errors"):
+        os.utime(path, (path.stat().st_mtime + 1,) * 2)  # it came after the start
+    shown = cluster.run("status").succeeded().out
+    assert "no worker has reported for 12 min; `obatch wait` starts them again: the key of the upstream is" in shown
+
+
+def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
+    """`status` shows why nothing goes on, as it does for the local provider."""
+    cluster.configure(upstream="http://127.0.0.1:9/v1", workers=1)
+    start(cluster)
+
+    def told() -> bool:
+        (line,) = [line for line in cluster.run("status").succeeded().out.splitlines() if "status" in line]
+        faults = json.loads(cluster.run("status", "--json").succeeded().out)["errors"]
+        return "in_progress" in line and [fault["code"] for fault in faults] == ["upstream_unavailable"]
+
+    wait_until(told, "why nothing goes on")
+    assert "the upstream at 127.0.0.1:9 could not be reached" in cluster.run("status").out
+
+
+def without(cluster: Cluster, package: str) -> None:
+    """Let the commands of the cluster run as if a package were not installed."""
+    modules = cluster.folder / "modules"
+    modules.mkdir()
+    (modules / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
+    cluster.env["PYTHONPATH"] = f"{modules}:{environment(cluster.env).get('PYTHONPATH', '')}"
+
+
+def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
+    """A worker with an engine of its own needs the extra `serve` alone."""
+    without(cluster, "xllamacpp")
+    engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
+    cluster.configure(upstream=None, engine=engine, workers=1)
+    start(cluster, 0.01)
+    collect(cluster)
+
+
+def test_a_worker_without_its_extra(cluster: Cluster) -> None:
+    """What is missing there is shown here."""
+    without(cluster, "aiohttp")
+    start(cluster)
+    done = cluster.run("wait").failed(5, "failed, 0 of 60")
+    assert "a worker needs aiohttp" in done.out
+
+
+def test_a_store_in_another_place(cluster: Cluster) -> None:
+    """A profile whose store has changed does not show the state that was seen last as if it were new."""
+    start(cluster)
+    cluster.configure(store=str(cluster.folder / "other"))
+    for words in (["status"], ["cancel", "1"]):
+        cluster.run(*words).failed(6, f"job 1 runs at shards:{cluster.store}, and provider cluster is now")
+    assert "batch_" in cluster.run("status", "--offline").succeeded().out
+
+
+@pytest.mark.slow
 def test_workers_of_a_lost_state_folder(cluster: Cluster) -> None:
     """They still run, as their signs of life say, so they are not started a second time."""
     start(cluster, 1)

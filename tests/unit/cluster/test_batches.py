@@ -7,26 +7,35 @@ import contextlib
 import io
 import json
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.servers import echo_upstream
 
-from openai_batch.cluster import worker
+from openai_batch.cluster import keep_running, patience, worker
 from openai_batch.cluster.batches import (
+    InputRecord,
     Plan,
+    UnreadableError,
     add_input,
+    check_kept,
     create_batch,
+    delete_results,
     folder,
     get_input,
     get_plan,
     part_key,
+    plans,
     window_seconds,
 )
 from openai_batch.cluster.journal import ShardJournal, journal_lines
+from openai_batch.cluster.launchers.command import CommandLauncher
 from openai_batch.cluster.progress import progress
 from openai_batch.cluster.settings import ShardSettings
 from openai_batch.cluster.store import FolderStore, StoredObject
@@ -216,19 +225,97 @@ class Bucket(FolderStore):
 
 def test_a_worker_that_cannot_flush(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends when the store has not answered for long, and does not wait forever; nothing becomes an error."""
-    for name, value in {"_FLUSH": 0.05, "_STORE_PATIENCE": 0.2, "_MOST_WAITING": 5}.items():
+    for name, value in {"_FLUSH": 0.05, "_MOST_WAITING": 5}.items():
         monkeypatch.setattr(worker, name, value)
+    monkeypatch.setattr(patience, "_SECONDS", 0.2)
     body = {"model": "echo-1", "messages": [{"role": "user", "content": "hello"}]}
     lines = [json.dumps({"custom_id": str(number), "body": body}).encode() for number in range(200)]
     record = add_input(store, io.BytesIO(b"\n".join(lines)), "input.jsonl", 1000)
     plan = create_batch(store, Plan(f"batch_{'0' * 32}", record.id, "/v1/chat/completions", "1h", time.time()))
     with echo_upstream() as echo:
         settings = LocalSettings(upstream=(echo.base_url,), concurrency=4)
-        made = worker.Worker(Bucket(tmp_path / "store", "/journal/"), plan, settings)
+        made = worker.Worker(Bucket(tmp_path / "store", "/journal/"), plan, record, settings)
         with pytest.raises(UnreachableError, match="does not answer"):
             asyncio.run(asyncio.wait_for(made.run([0], {}), 20))
         assert len(echo.calls()) < 50
     assert not list(store.list(folder(plan.id, "workers")))
+
+
+def test_counts_while_results_are_written(store: FolderStore, tmp_path: Path) -> None:
+    """A shard whose results are complete, and not in the store yet, does not look as if it had none."""
+    record, plan = a_batch(store, b'{"custom_id":"a","body":{"model":"echo-1","messages":[]}}\n')
+    seen: list[int] = []
+
+    class Slow(FolderStore):
+        def create(self, key: str, data: bytes) -> bool:
+            made._give_sign()
+            seen.append(progress(store, plan.id).succeeded)
+            return super().create(key, data)
+
+    with echo_upstream() as echo:
+        settings = LocalSettings(upstream=(echo.base_url,))
+        made = worker.Worker(Slow(tmp_path / "store"), plan, record, settings)
+        assert asyncio.run(asyncio.wait_for(made.run([0], {}), 20))
+    assert seen == [1]
+
+
+def a_batch(store: FolderStore, content: bytes, rows: int = 10) -> tuple[InputRecord, Plan]:
+    """Create a batch with this input."""
+    record = add_input(store, io.BytesIO(content), "input.jsonl", rows)
+    plan = Plan(f"batch_{record.id[5:]}", record.id, "/v1/chat/completions", "1h", time.time())
+    return record, create_batch(store, plan)
+
+
+def test_a_start_is_written_by_one_process(tmp_path: Path) -> None:
+    """Two that start the same workers at the same moment do not both go on."""
+    together = threading.Barrier(2)
+
+    class Late(FolderStore):
+        def find(self, key: str) -> StoredObject | None:
+            found = super().find(key)
+            together.wait(10)
+            return found
+
+    store = Late(tmp_path / "store")
+    store.prepare()
+    starting: list[str] = []
+
+    class Noting(CommandLauncher):
+        def start(self, batch_id: str, number: int) -> None:
+            starting.append(f"{batch_id} {number}")
+
+    launcher = Noting(ShardSettings(store=str(tmp_path), upstream=("http://127.0.0.1:9/v1",)))
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2):
+            threads.submit(keep_running.start_workers, store, launcher, "batch_1", 1, 0)
+    assert starting == ["batch_1 1"]
+
+
+def test_batches_that_cannot_be_read(store: FolderStore) -> None:
+    """The others are listed all the same, and none is taken for another one."""
+    _, plan = a_batch(store, b"{}\n")
+    strange = [b"hello", b"{}", msgspec.json.encode(plan), msgspec.json.encode(plan).replace(b'"1h"', b'"soon"')]
+    for number, content in enumerate(strange):
+        store.create(f"plans/batch_{number:032}.json", content)
+        with pytest.raises(UnreadableError):
+            get_plan(store, f"batch_{number:032}")
+    assert [each.id for each in plans(store)] == [plan.id]
+
+
+def test_a_deletion_that_was_interrupted(store: FolderStore) -> None:
+    """It goes on the next time, and results that are half deleted are never given away."""
+    _, plan = a_batch(store, b"{}\n{}\n", rows=1)
+    for number in range(2):
+        store.create(part_key(plan.id, number), b"{}\n")
+    assert progress(store, plan.id).end is not None
+    store.create(folder(plan.id, "deleted"), b"")
+    store.delete(part_key(plan.id, 0))
+    with pytest.raises(NotFoundError):
+        check_kept(store, plan.id)
+    delete_results(store, plan.id)
+    assert not list(store.list(folder(plan.id, "parts")))
+    with pytest.raises(NotFoundError, match="were deleted"):
+        delete_results(store, plan.id)
 
 
 def test_an_input_that_is_gone(store: FolderStore) -> None:
@@ -238,7 +325,7 @@ def test_an_input_that_is_gone(store: FolderStore) -> None:
         record = add_input(store, io.BytesIO(content or b"{}"), "input.jsonl", 10)
         batch = f"batch_{record.id[5:]}"
         plan = create_batch(store, Plan(batch, record.id, "/v1/chat/completions", "1h", time.time()))
-        made = worker.Worker(store, plan, LocalSettings(upstream=("http://127.0.0.1:9/v1",), concurrency=4))
+        made = worker.Worker(store, plan, record, LocalSettings(upstream=("http://127.0.0.1:9/v1",), concurrency=4))
         if not content:
             store.delete(f"files/{record.id}/input")
         with pytest.raises((InputError, NotFoundError), match=message):
