@@ -8,7 +8,7 @@ from openai_batch.errors import count_text
 
 from .cost_format import estimate_record, estimate_text
 from .job_format import job_record
-from .output import Output, errors
+from .output import errors, print_json
 from .progress import progress_text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | N
 def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
     """Say what the same command without --dry-run would do."""
     if as_json:
-        Output(as_json=True).record(_dry_run_record(dry), "", [])
+        print_json(_dry_run_record(dry))
         return
     spec, job = dry.spec, dry.job
     report = spec.batch_file.report

@@ -11,7 +11,7 @@ from openai_batch.costs.usd import number, usd
 from openai_batch.errors import count_text
 from openai_batch.jobs.receipt import receipt_of
 
-from .output import errors
+from .output import errors, print_json
 from .table import Column
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def show_estimate(output: Output, estimate: Estimate) -> None:
     """Print what requests can cost, and how that was calculated."""
     record = estimate_record(estimate)
     if output.as_json:
-        output.record(record, "", [])
+        print_json(record)
         return
     output.listing(record["models"], ESTIMATE_COLUMNS, lambda model: str(model["model"]), "no requests")
     if len(estimate.models) > 1:

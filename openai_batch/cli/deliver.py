@@ -13,12 +13,12 @@ from openai_batch.jobs.receipt import used_tokens
 
 from .cost_format import short_receipt
 from .job_format import job_record, next_command, tokens_text, took_text
-from .output import JsonArray, Output, errors
+from .output import JsonArray, Output, errors, print_json
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
-    from openai_batch.jobs.collect import Collected
-    from openai_batch.jobs.store.records import EarlierJobs, JobRecord
+    from openai_batch.jobs.collect import Collected, CollectOptions
+    from openai_batch.jobs.store.records import JobRecord
     from openai_batch.results.export import Export
     from openai_batch.results.result import Judge
 
@@ -31,19 +31,14 @@ def deliver(
     current: CommandSession,
     job: JobRecord,
     target: Target | None,
+    options: CollectOptions,
     *,
-    force: bool = False,
-    earlier: EarlierJobs | None = None,
-    missing: Target | None = None,
     requests: Path | None = None,
-    export: Export | None = None,
     as_json: bool = False,
 ) -> Collected:
     """Write a job's results to `target`; None is standard output, where a terminal gets a table.
 
-    With `as_json`, standard output gets one JSON array.
-
-    `missing` is the file for failed and missing requests, `requests` the batch file, for the prompts of the table.
+    With `as_json`, standard output gets one JSON array. `requests` is the batch file, for the prompts of the table.
     """
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.download import download
@@ -51,31 +46,29 @@ def deliver(
     if target is None:
         current.reporter.close()  # the results may go to the same terminal
     if target is not None:
-        collected = download(
-            current.workflow, job, target, force=force, earlier=earlier, missing=missing, export=export
-        )
+        collected = download(current.workflow, job, target, options)
     elif as_json:
         array = JsonArray()
-        collected = collect(current.workflow, job, cast("BinaryIO", array), missing=missing, export=export)
+        collected = collect(current.workflow, job, cast("BinaryIO", array), options)
         array.finish()
     elif sys.stdout.isatty():
-        collected = _show_table(current, job, missing, requests)
+        collected = _show_table(current, job, options.missing, requests)
     else:
-        collected = collect(current.workflow, job, sys.stdout.buffer, missing=missing, export=export)
+        collected = collect(current.workflow, job, sys.stdout.buffer, options)
     current.reporter.close()
     return collected
 
 
 def _show_table(current: CommandSession, job: JobRecord, missing: Target | None, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
-    from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.collect import CollectOptions, collect
     from openai_batch.jobs.store.job_folder import judge_of
     from openai_batch.results.outcome import Outcome
 
     with workspace() as folder:
         path = folder / "results.jsonl"
         with path.open("wb") as handle:
-            collected = collect(current.workflow, job, handle, missing=missing)
+            collected = collect(current.workflow, job, handle, CollectOptions(missing=missing))
         current.reporter.close()
         if path.stat().st_size:
             written = collected.tally.requests - collected.tally.outcomes[Outcome.MISSING]
@@ -131,7 +124,7 @@ def conclude(
 
     job, tally = collected.job, collected.tally
     if as_json:
-        Output(as_json=True).record(result_record(collected), "", [])
+        print_json(result_record(collected))
     if export is not None and export.without_fields:
         one = export.without_fields == 1
         why = "has no fields: it is not a JSON object" if one else "have no fields: they are not JSON objects"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .output import errors
+from .output import errors, print_json
 from .table import Column
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def show_findings(output: Output, findings: Sequence[Finding], record: dict[str,
     ]
     profile = (record.get("profile") or "").splitlines()
     if output.as_json:
-        output.record(record | {"checks": rows}, "", [])
+        print_json(record | {"checks": rows})
         return
     if output.quiet:
         output.lines(profile)

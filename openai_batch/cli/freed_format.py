@@ -25,9 +25,9 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool, removed
         {"id": each.job.id, "name": each.job.name, "bytes": each.n_bytes, "dry_run": dry_run} for each in freed
     ]
     columns = [
-        Column("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
-        Column("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
-        Column("size", lambda record: size_text(record["bytes"]), lambda record: str(record["bytes"])),
+        Column.of("job", "id", str),
+        Column.of("name", "name", lambda name: name or ""),
+        Column.of("size", "bytes", size_text, str),
     ]
     output.listing(records, columns, lambda record: str(record["id"]), "nothing to remove")
     if freed and not output.quiet:
@@ -47,10 +47,10 @@ def show_deleted(output: Output, deleted: Sequence[Deleted], *, dry_run: bool) -
         if each.files
     ]
     columns = [
-        Column("job", lambda record: str(record["id"]), lambda record: str(record["id"])),
-        Column("name", lambda record: record["name"] or "", lambda record: record["name"] or ""),
-        Column("provider", lambda record: record["provider"], lambda record: record["provider"]),
-        Column("files", lambda record: str(len(record["files"])), lambda record: " ".join(record["files"])),
+        Column.of("job", "id", str),
+        Column.of("name", "name", lambda name: name or ""),
+        Column.of("provider", "provider", str),
+        Column.of("files", "files", lambda files: str(len(files)), " ".join),
     ]
     output.listing(records, columns, lambda record: str(record["id"]), "nothing to delete")
     if records and not output.quiet:

@@ -145,6 +145,13 @@ class JsonArray(io.RawIOBase):
         self._out.flush()
 
 
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    text = json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=True)
+    sys.stdout.write(escape_json(text) + "\n")
+    sys.stdout.flush()
+
+
 class Output:
     """Standard output, in the form that `--json`, `-q` and the terminal decide."""
 
@@ -165,7 +172,7 @@ class Output:
         `ids` gives the text of a record for -q, `empty` is the message if there are no records.
         """
         if self.as_json:
-            self._document(records)
+            print_json(records)
         elif self.quiet:
             self.lines(ids(record) for record in records)
         elif not records:
@@ -176,10 +183,10 @@ class Output:
         else:
             self._table(records, columns)
 
-    def record(self, record: dict[str, Any] | list[Any], quiet: str, lines: Iterable[tuple[str, str]]) -> None:
+    def record(self, record: dict[str, Any], quiet: str, lines: Iterable[tuple[str, str]]) -> None:
         """Print one record: `lines` are labels and values for terminals and pipes, `quiet` is the text for -q."""
         if self.as_json:
-            self._document(record)
+            print_json(record)
         elif self.quiet:
             self.lines([quiet])
         elif not self.terminal:
@@ -236,11 +243,6 @@ class Output:
         console.print(table)
         if more:
             errors.note(f"… and {more:,} more")
-
-    def _document(self, value: Any) -> None:
-        text = json.dumps(value, indent=2 if self.terminal else None, ensure_ascii=True)
-        sys.stdout.write(escape_json(text) + "\n")
-        sys.stdout.flush()
 
     def _table(self, records: Sequence[dict[str, Any]], columns: Sequence[Column]) -> None:
         shown = [

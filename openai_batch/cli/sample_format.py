@@ -8,7 +8,7 @@ from openai_batch.costs.usd import usd
 from openai_batch.errors import count_text
 
 from .cost_format import estimate_record, estimate_text
-from .output import errors
+from .output import errors, print_json
 
 if TYPE_CHECKING:
     from openai_batch.jobs.sample import Sample, SampleRow
@@ -40,7 +40,7 @@ def _row_record(row: SampleRow) -> dict[str, Any]:
 def show_sample(output: Output, sample: Sample) -> None:
     """Print prompts and answers side by side, what they have cost, and what the whole input would cost."""
     if output.as_json:
-        output.record(sample_record(sample), "", [])
+        print_json(sample_record(sample))
         return
     rows = [(row.result.custom_id, row.prompt, row.result.ok, row.result.summary) for row in sample.rows]
     if output.terminal:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openai_batch.errors import InputError
 
+from .workspace import not_written
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -44,10 +46,7 @@ def expand(path: Path, name: str, target: Path, *, limit: int = MAX_EXPANDED) ->
                 f"{name}: the compressed file is damaged or cut short ({exc})", hint="create the file again"
             ) from None
         except OSError as exc:
-            raise InputError(
-                f"{name}: it cannot be unpacked ({exc.strerror})",
-                hint="check the free space and the permissions of the state folder",
-            ) from exc
+            raise not_written(name, "unpacked", exc) from exc
 
 
 def _reader(packed: BinaryIO) -> Any:

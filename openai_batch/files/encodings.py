@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import InputError
 
+from .workspace import not_written
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -54,7 +56,4 @@ def to_utf8(path: Path, name: str, target: Path, encoding: str) -> None:
             f"{name}:{line}: not valid {encoding[:6].upper()} in this line or below", hint="save the file as UTF-8"
         ) from None
     except OSError as exc:
-        raise InputError(
-            f"{name}: it cannot be converted ({exc.strerror})",
-            hint="check the free space and the permissions of the state folder",
-        ) from exc
+        raise not_written(name, "converted", exc) from exc

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from openai_batch.errors import InputError
 
 from .lines import max_line_bytes
+from .workspace import not_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,10 +69,7 @@ def to_lines(path: Path, name: str, target: Path) -> None:
     except UnicodeDecodeError:
         raise InputError(f"{name}: not UTF-8 after line {lines}", hint="save the file as UTF-8") from None
     except OSError as exc:
-        raise InputError(
-            f"{name}: it cannot be converted ({exc.strerror})",
-            hint="check the free space and the permissions of the state folder",
-        ) from exc
+        raise not_written(name, "converted", exc) from exc
 
 
 def _values(text: _Text) -> Iterator[tuple[int, str]]:

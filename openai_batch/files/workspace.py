@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openai_batch.errors import BatchError
+from openai_batch.errors import BatchError, InputError
 
 from . import paths
 from .locks import WINDOWS, clear_away, hold
@@ -43,6 +43,12 @@ def workspace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if not WINDOWS:
             os.close(lock)
+
+
+def not_written(name: str, what: str, exc: OSError) -> InputError:
+    """Return the error for an input that cannot be `what`, such as "unpacked": its new form cannot be written."""
+    message = f"{name}: it cannot be {what} ({exc.strerror})"
+    return InputError(message, hint="check the free space and the permissions of the state folder")
 
 
 def cannot_keep(folder: Path, exc: OSError) -> BatchError:

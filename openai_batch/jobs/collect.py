@@ -71,30 +71,34 @@ class Collected:
     tally: Tally = field(default_factory=Tally)  # how the requests ended
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectOptions:
+    """How the results of a job are written."""
+
+    force: bool = False  # replace the files if they exist
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)  # jobs whose results may be replaced (`output_file`)
+    missing: Target | None = None  # the file for the lines of failed and missing requests, ready to submit
+    export: Export | None = None  # writes another format than the provider's lines
+
+
+_DEFAULTS = CollectOptions()
+
+
 def collect(
-    workflow: Workflow,
-    job: JobRecord,
-    target: Target | BinaryIO,
-    *,
-    force: bool = False,
-    earlier: EarlierJobs | None = None,
-    missing: Target | None = None,
-    export: Export | None = None,
+    workflow: Workflow, job: JobRecord, target: Target | BinaryIO, options: CollectOptions = _DEFAULTS
 ) -> Collected:
     """Write a job's results, one line for each request in input order, to a path or a stream.
 
-    The path appears only when the file is complete. `missing` is a path for the lines of the failed and missing
-    requests, ready to submit. `export` writes another format than the provider's lines. `earlier` are the jobs whose
-    results at the path may be replaced (`jobs/output_file`). Raises OutputExistsError if a path is taken and `force`
-    is False, DownloadError if a file does not arrive as the provider stores it, and BatchError if the results cannot
-    be written.
+    The path appears only when the file is complete. Raises OutputExistsError if a path is taken and may not be
+    replaced, DownloadError if a file does not arrive as the provider stores it, and BatchError if the results cannot be
+    written.
     """
-    earlier = earlier or EarlierJobs()
+    force, missing, export = options.force, options.missing, options.export
     if export is not None:
         export.columns, export.judge = job_folder.columns_of(job), job_folder.judge_of(job)
     file = target if isinstance(target, Path | StoredFile) else None
     if file is not None:
-        check_output(workflow, file, job, earlier, force=force)
+        check_output(workflow, file, job, options.earlier, force=force)
     if missing is not None:
         check_missing(missing, file, inputs_of(job), force=force or job.output_path is not None)
     scratch = target if isinstance(target, Path) else paths.private_dir(paths.state_dir() / "spool") / "results"
@@ -110,7 +114,7 @@ def collect(
             missing_rows.write(missing, replace=force)
         written = bool(out.tell())
         if written and file is not None:
-            publish_output(workflow, job, out, part_path, file, earlier, force=force)
+            publish_output(workflow, job, out, part_path, file, options.earlier, force=force)
         elif written and not isinstance(target, Path | StoredFile):
             _copy(out, target)
     for part in job.parts:

@@ -13,44 +13,33 @@ from openai_batch.results.plain_success import verdict_of
 from openai_batch.results.result_line import UNREADABLE
 from openai_batch.results.tally import Tally
 
-from .collect import Collected, collect
+from .collect import Collected, CollectOptions, collect
 from .output_file import own_file
 from .provider_files import all_kept
 from .store.job_folder import judge_of
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
-    from openai_batch.results.export import Export
 
-    from .store.records import EarlierJobs, JobRecord
+    from .store.records import JobRecord
     from .workflow import Workflow
 
 
-def download(
-    workflow: Workflow,
-    job: JobRecord,
-    target: Target,
-    *,
-    force: bool = False,
-    earlier: EarlierJobs | None = None,
-    missing: Target | None = None,
-    export: Export | None = None,
-) -> Collected:
+def download(workflow: Workflow, job: JobRecord, target: Target, options: CollectOptions) -> Collected:
     """Write an ended job's results to `target`, and return how its requests ended.
 
-    The options are those of `collect`. Result lines that were written there before are not written again, unless
-    `force` is True, or some requests have no answer and the results are kept, so that these requests can be named.
-    Raises the errors of `collect`.
+    Result lines that were written there before are not written again, unless `options.force` is True, or some requests
+    have no answer and the results are kept, so that these requests can be named. Raises the errors of `collect`.
     """
-    tally = None if force or export is not None else _written_before(job, target)
+    tally = None if options.force or options.export is not None else _written_before(job, target)
     if tally is None or (not tally.complete and all_kept(job)):
-        if job.collected and not force and own_file(workflow, target, job):
+        if job.collected and not options.force and own_file(workflow, target, job):
             workflow.reporter.note(f"job {job.id} was downloaded before; {target} is written again")
-        return collect(workflow, job, target, force=force, earlier=earlier, missing=missing, export=export)
+        return collect(workflow, job, target, options)
     workflow.reporter.note(f"job {job.id} was downloaded before")
-    if missing is not None and not tally.complete:
+    if options.missing is not None and not tally.complete:
         with Path(os.devnull).open("wb") as nowhere:
-            collect(workflow, job, nowhere, missing=missing)
+            collect(workflow, job, nowhere, CollectOptions(missing=options.missing))
     return Collected(job, target, tally)
 
 

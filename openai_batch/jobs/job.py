@@ -262,7 +262,7 @@ class Job:
         """
         from openai_batch.results.export import RAW, Export, form_of
 
-        from .collect import raise_if_incomplete
+        from .collect import CollectOptions, raise_if_incomplete
         from .download import download
         from .output_file import check_ending
 
@@ -273,7 +273,7 @@ class Job:
             known = self._ended().output_form
             columns = {"fields": known.get("fields", False), "safe": known.get("inert", True)}
             export = None if form == RAW else Export(form, **columns)
-            collected = download(workflow, self._row, target, force=force, export=export)
+            collected = download(workflow, self._row, target, CollectOptions(force=force, export=export))
             self._row = collected.job
             raise_if_incomplete(collected, strict=strict)
         return target

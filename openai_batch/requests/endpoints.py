@@ -57,20 +57,10 @@ NOUNS = {
 
 _TRANSFUSION_MODEL = "Shitao/OmniGen-v1"
 _RESPONSES_ONLY = frozenset(
-    {
-        "conversation",
-        "include",
-        "instructions",
-        "max_output_tokens",
-        "max_tool_calls",
-        "previous_response_id",
-        "reasoning",
-        "text",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "truncation",
-    }
+    [
+        *("conversation", "include", "instructions", "max_output_tokens", "max_tool_calls", "previous_response_id"),
+        *("reasoning", "text", "tool_choice", "tools", "top_logprobs", "truncation"),
+    ]
 )
 _MODERATION_MODELS = ("omni-moderation-", "text-moderation-")
 _KIND_OF_KEY = {

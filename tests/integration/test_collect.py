@@ -15,7 +15,7 @@ from openai_batch.errors import BatchError, DownloadError, IncompleteError, Outp
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.backups import move_to_backup
 from openai_batch.files.slice import FileSlice
-from openai_batch.jobs.collect import collect, fetch_raw, raise_if_incomplete
+from openai_batch.jobs.collect import CollectOptions, collect, fetch_raw, raise_if_incomplete
 from openai_batch.jobs.jobs import Jobs
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.retry import survey
@@ -124,7 +124,7 @@ def test_each_missing_row_says_what_became_of_its_batch(workbench: Workbench, pl
     """In tables, and from Python: the row stays missing, and its error is that of its batch."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:{plan}"), timeout=60)
-    collect(workflow, job, workbench.out, export=Export("rows"))
+    collect(workflow, job, workbench.out, CollectOptions(export=Export("rows")))
     lacking = [row for row in workbench.rows() if row["outcome"] == "missing"]
     assert {(row["error_code"], row["error_message"]) for row in lacking} == {(code, words)}
     with Jobs() as jobs:
@@ -152,7 +152,7 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench
     spec = workbench.spec("fault:rows=mixed,absent", requests=6)
     job = workflow.wait(start(workflow, spec)[0], timeout=30)
     rest = workbench.folder / "rest.jsonl"
-    collect(workflow, job, workbench.out, missing=rest)
+    collect(workflow, job, workbench.out, CollectOptions(missing=rest))
     lines = spec.batch_file.path.read_bytes().splitlines(keepends=True)
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
     workbench.server.files.pop(str(job.parts[0].file_id))
     rest = workbench.folder / "rest.jsonl"
     with pytest.raises(BatchError, match="cannot tell which"):
-        collect(workflow, job, workbench.out, missing=rest)
+        collect(workflow, job, workbench.out, CollectOptions(missing=rest))
     assert not rest.exists()
     with pytest.raises(IncompleteError, match=r"2 of 4 answered: 2 succeeded, 2 missing$"):
         raise_if_incomplete(collect(workflow, job, workbench.out))
@@ -228,7 +228,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(workbench: Workbench)
         collect(workflow, job, workbench.out)
     assert workbench.out.read_text() == "precious"
     assert workbench.server.seen("GET", "/files/.*/content") == []
-    collect(workflow, job, workbench.out, force=True)
+    collect(workflow, job, workbench.out, CollectOptions(force=True))
     assert len(workbench.rows()) == 4
 
 
@@ -286,7 +286,7 @@ def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
     for _ in range(2):
-        raise_if_incomplete(collect(workflow, job, workbench.out, force=True))
+        raise_if_incomplete(collect(workflow, job, workbench.out, CollectOptions(force=True)))
     assert len(workbench.rows()) == 4
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 3
 
@@ -398,7 +398,7 @@ def test_a_record_of_too_many_bytes_is_no_obstacle(
     assert (done.tally.requests, len(workbench.rows())) == (4, 4)
     (told,) = (text for text in workbench.reporter.warnings if "of 1,000,000 bytes on record" in text)
     assert "(and 1 file more); accepted, because each request has a complete result" in told
-    collect(workflow, job, workbench.out, force=True)  # from the kept files, without a word
+    collect(workflow, job, workbench.out, CollectOptions(force=True))  # from the kept files, without a word
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 4
 
 
@@ -462,5 +462,5 @@ def test_a_batch_made_elsewhere_may_have_odd_requests(workbench: Workbench, odd:
     assert [row["custom_id"] for row in workbench.rows()] == ["id-0", "id-0", "id-2", 7]
     given.data = given.data[:-20] + b"\n"
     workbench.forget_downloads(job)
-    assert collect(workflow, job, workbench.out, force=True).tally.requests == 4
+    assert collect(workflow, job, workbench.out, CollectOptions(force=True)).tally.requests == 4
     assert any("is not a request" in text for text in workbench.reporter.warnings)

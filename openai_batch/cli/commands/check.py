@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.errors import InputError, count_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check(
     if json:
         records = [_record(result) for result in results]
         all_ok = all(result.report.ok for result in results)
-        output.record(records[0] if len(names) == 1 else {"ok": all_ok, "files": records}, "", [])
+        print_json(records[0] if len(names) == 1 else {"ok": all_ok, "files": records})
     _raise_if_bad(results, named=provider is not None)
     if len(names) > 1 and not json:
         total = count_text(sum(result.report.requests for result in results), "request")

@@ -11,7 +11,7 @@ from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def edit() -> None:
 def _changed(key: str, text: str, path: Path, *, as_json: bool) -> None:
     """Say what was changed in the configuration file."""
     if as_json:
-        Output(as_json=True).record({"key": key, "config": str(path)}, "", [])
+        print_json({"key": key, "config": str(path)})
     else:
         errors.note(text.format(key, path))
 

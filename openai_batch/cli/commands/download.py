@@ -10,7 +10,7 @@ from openai_batch.cli.export_options import OutputOptions
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record
 from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, OutputOpt, ParallelOpt, ProviderOpt, QuietOpt, option
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import UsageError, count_text
 from openai_batch.files.atomic import as_path, as_target
@@ -68,7 +68,10 @@ def download(
         if dry_run:
             _say_dry(current, found, target, rest, force=force, as_json=json)
             return
-        collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
+        from openai_batch.jobs.collect import CollectOptions
+
+        how = CollectOptions(force=force, missing=rest, export=export)
+        collected = deliver(current, found, target, how, as_json=json)
         conclude(collected, export, strict=results.strict, as_json=json and output != "-", quiet=quiet)
 
 
@@ -85,7 +88,7 @@ def _say_dry(
     if rest is not None:
         check_missing(rest, target, inputs_of(job), force=force or job.output_path is not None)
     if as_json:
-        Output(as_json=True).record(job_record(job) | {"dry_run": True, "output": str(target or "-")}, "", [])
+        print_json(job_record(job) | {"dry_run": True, "output": str(target or "-")})
         return
     where = "standard output" if target is None else target
     if job.ended:
@@ -102,7 +105,7 @@ def _fetch_raw(current: CommandSession, job: JobRecord, folder: Path, *, force: 
     current.reporter.close()
     names = [str(path) for path in paths]
     if as_json:
-        Output(as_json=True).record(job_record(job) | {"files": names}, "", [])
+        print_json(job_record(job) | {"files": names})
         return
     Output().lines(names)
     if not paths:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
 from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt, argument, option
-from openai_batch.cli.output import JsonArray, Output, errors, json_stream
+from openai_batch.cli.output import JsonArray, errors, json_stream, print_json
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
 
@@ -104,7 +104,7 @@ def _conclude(spec: RequestSpec, count: int, output: str, *, dry_run: bool, as_j
     requests = count_text(count, "request")
     if as_json:
         record = {"dry_run": dry_run, "output": output, "requests": count, "model": spec.model}
-        Output(as_json=True).record(record | {"endpoint": spec.target[1]}, "", [])
+        print_json(record | {"endpoint": spec.target[1]})
     elif dry_run:
         where = "standard output" if output == "-" else output
         errors.note(f"would write {requests} to {where}, model {spec.model}; nothing was written")
@@ -121,7 +121,7 @@ def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as
     note_prepared(write(inputs.tables(), spec, lines, limit=limit, skip_empty=skip_empty))
     requests = [loads(line) for line in lines.getvalue().splitlines()]
     if as_json:
-        Output(as_json=True).record(requests, "", [])
+        print_json(requests)
     elif sys.stdout.isatty():
         json_stream().write("".join(dumps(each, indent=2, ensure_ascii=False) + "\n" for each in requests).encode())
     else:

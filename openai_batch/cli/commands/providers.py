@@ -12,7 +12,7 @@ from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
 from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, option
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
 from openai_batch.errors import ConfigError, UsageError
@@ -124,7 +124,7 @@ def add(
     }
     path = add_profile(name, {key: value for key, value in table.items() if value})
     if json:
-        Output(as_json=True).record({"name": name, "config": str(path)}, "", [])
+        print_json({"name": name, "config": str(path)})
         return
     errors.note(f"added [providers.{name}] to {path}")
     errors.hint(f"obatch submit FILE -p {name}")
@@ -201,7 +201,7 @@ def rm(
         )
     path = remove_profile(provider)
     if json:
-        Output(as_json=True).record({"name": provider, "config": str(path)}, "", [])
+        print_json({"name": provider, "config": str(path)})
     else:
         errors.note(f"removed [providers.{provider}] from {path}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.errors import count_text
 
@@ -48,7 +48,7 @@ def _show_dry(found: dict[str, str], *, as_json: bool, quiet: bool) -> None:
     """Show the batches that would be added, by provider."""
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
-        output.record([{"batch": batch, "provider": name} for batch, name in found.items()], "", [])
+        print_json([{"batch": batch, "provider": name} for batch, name in found.items()])
         return
     output.rows([batch] if quiet else [batch, name] for batch, name in found.items())
     if not quiet:

@@ -42,5 +42,7 @@ def results(
     with session(quiet=quiet, busy=True) as current:
         found = current.ended(job, provider)
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)
-        collected = deliver(current, found, path, force=force, export=export, as_json=json)
+        from openai_batch.jobs.collect import CollectOptions
+
+        collected = deliver(current, found, path, CollectOptions(force=force, export=export), as_json=json)
         conclude(collected, export, strict=strict, as_json=json and path is not None, quiet=quiet)

@@ -72,6 +72,7 @@ def run(
     Without -o the results of `reviews.csv` go to `reviews.results.jsonl` here, and those of stdin to stdout.
     """
     from openai_batch.files.workspace import workspace
+    from openai_batch.jobs.collect import CollectOptions
     from openai_batch.jobs.deadline import wait_until
     from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.make_requests import make_example
@@ -119,17 +120,8 @@ def run(
             ended = wait_until(current.workflow, started.job, *deadline, timeout=limit)
         else:
             ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
-        collected = deliver(
-            current,
-            ended,
-            target,
-            force=results.force,
-            earlier=started.spec.earlier,
-            missing=missing,
-            requests=spec.batch_file.path,
-            export=export,
-            as_json=json,
-        )
+        how = CollectOptions(force=results.force, earlier=started.spec.earlier, missing=missing, export=export)
+        collected = deliver(current, ended, target, how, requests=spec.batch_file.path, as_json=json)
         conclude(collected, export, strict=results.strict, as_json=json and target is not None, quiet=quiet)
         if example and target is None and not quiet:
             named = f"-p {ended.provider} -m {ended.model}"

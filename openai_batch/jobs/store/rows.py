@@ -19,17 +19,8 @@ if TYPE_CHECKING:
 JOB_FIELDS = (
     *("identity", "uid", "name", "provider", "base_url", "account", "endpoint", "window", "model", "metadata"),
     *("created_at", "input_path", "input_sha256", "input_bytes", "requests", "output_path", "answered"),
-    *(
-        "input_name",
-        "skipped",
-        "used_at",
-        "output_form",
-        "unanswered",
-        "left_out",
-        "max_cost",
-        "deadline",
-        "output_seconds",
-    ),
+    *("input_name", "skipped", "used_at", "output_form", "unanswered", "left_out", "max_cost", "deadline"),
+    "output_seconds",
 )
 
 
