@@ -34,7 +34,7 @@ from .journal import ShardJournal, drop_journal, journal_lines
 from .patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import TypeVar
 
     from openai_batch.local.result_lines import ResultRecord
@@ -113,15 +113,14 @@ class Worker:
         self._written = asyncio.Event()
 
     async def run(
-        self, numbers: Iterable[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
+        self, numbers: Sequence[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
     ) -> bool:
         """Run these shards, and return whether all of them are complete now.
 
         `env` has the keys of the upstreams. What runs `beside` ends the work by an error. False means that the batch
         was cancelled, or is over. Raises AuthError without a key, and BatchError if the store cannot be used.
         """
-        self._numbers.extend(numbers)
-        random.shuffle(self._numbers)
+        self._numbers.extend(random.sample(numbers, len(numbers)))
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
         self._upstream = upstream
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
