@@ -16,6 +16,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -111,6 +112,8 @@ class Worker:
         self._numbers: deque[int] = deque()
         self._opening = asyncio.Lock()
         self._written = asyncio.Event()
+        self._signs = threading.Lock()  # signs of life are given in threads
+        self._ended = False
 
     async def run(
         self, numbers: Sequence[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
@@ -142,7 +145,7 @@ class Worker:
                     await asyncio.to_thread(shard.journal.flush)
                 shard.journal.close()
             with suppress(BatchError):
-                await asyncio.to_thread(self._store.delete, self._sign_key)
+                await asyncio.to_thread(self._end_signs)
         return not self._open and not self._numbers
 
     async def _work_all(self, upstream: Upstream) -> None:
@@ -249,7 +252,15 @@ class Worker:
     def _give_sign(self) -> None:
         done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
         trouble = self._upstream.trouble if self._upstream is not None else None
-        self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
+        with self._signs:
+            if not self._ended:
+                self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
+
+    def _end_signs(self) -> None:
+        """Take the sign of life back, after one that is being given: it would say for a minute that the worker runs."""
+        with self._signs:
+            self._ended = True
+            self._store.delete(self._sign_key)
 
     async def _flush(self) -> None:
         while True:
