@@ -20,7 +20,7 @@ _obatch() {
         'config unset') options='--json -h --help'; commands=''; argument='' ;;
         'cost') options='--provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'doctor') options='--api-key-env --create --model -m --json --quiet -q -h --help'; commands=''; argument='providers' ;;
-        'download') options='--output -o --raw --as --fields --inert --missing --strict --provider -p --force --parallel --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'download') options='--output -o --raw --as --fields --inert --missing --strict --force --provider -p --parallel --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'export') options='--output -o --unanswered --force --json --quiet -q -h --help'; commands=''; argument='' ;;
         'help') options='-h --help'; commands='cancel check config cost doctor download export help import ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment'; argument='' ;;
         'import') options='--input -i --answer --name --strict --json --quiet -q -h --help'; commands=''; argument='files' ;;
@@ -37,13 +37,13 @@ _obatch() {
         'results') options='--output -o --as --fields --inert --provider -p --force --strict --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'retry') options='--where --all --dry-run -n --max-cost --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'rm') options='--force --dry-run -n --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
-        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --deadline --notify --as --fields --inert --missing --retries --strict --force --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
+        'run') options='--output -o --provider -p --example --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --timeout --deadline --notify --as --fields --inert --missing --strict --force --retries --dedup --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
         'sample') options='--number -n --provider -p --model -m --endpoint --prompt --system --schema --param --image --inline-images --id --embeddings -e --score --rerank --prefix --format --table --sql --limit --skip-empty --dedup --json -h --help'; commands=''; argument='files' ;;
         'serve') options='--upstream --upstream-key-env --model-file --concurrency --host --port --token-env --stop -h --help'; commands=''; argument='' ;;
         'stats') options='--json -h --help'; commands=''; argument='files' ;;
         'status') options='--provider -p --offline --exit-code --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'submit') options='--provider -p --name --metadata --window --output-expires-after --again --resubmit-uncertain --check-remote --parallel --max-cost --dry-run -n --json --quiet -q -h --help'; commands=''; argument='files' ;;
-        'wait') options='--timeout --deadline --max-cost --notify --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
+        'wait') options='--timeout --deadline --notify --max-cost --strict --provider -p --json --quiet -q -h --help'; commands=''; argument='jobs' ;;
         'worker') options='--index --of --upstream --upstream-key-env --engine --concurrency --request-timeout --tries -h --help'; commands=''; argument='' ;;
     esac
     case "$previous" in

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from .requests.endpoints import BatchType
     from .results.outcome import Outcome
     from .results.result import Result
-
-    __version__: str
+    from .version import __version__
 
 _MODULE_OF = {
+    "__version__": "version",
     "Batch": "batch.batch",
     "BatchType": "requests.endpoints",
     "Job": "jobs.job",
@@ -99,15 +99,4 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
-    if name == "__version__":
-        return _version()
     return _get(name)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("openai-batch")
-    except PackageNotFoundError:
-        return "unknown"

@@ -6,14 +6,12 @@ import base64
 import functools
 import re
 
-SHORTEST = 16
-"""The shortest key that is removed from every text, in characters: a shorter one may be a common word."""
+SHORTEST = 16  # the shortest key that is removed from every text, in characters: a shorter one may be a common word
 
 _LONGEST = 5_000
 """Characters of the longest form of a key that a text is searched for beyond the part of it that is shown."""
 
-_used: dict[str, re.Pattern[str]] = {}
-"""The keys that this process has used."""
+_used: dict[str, re.Pattern[str]] = {}  # the keys that this process has used
 
 
 def hide_key(key: str) -> None:

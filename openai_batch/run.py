@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from openai.types.batch import Batch as OpenAIBatch
 
-INTERVAL = 60.0
-"""The longest time between two polls, in seconds."""
+INTERVAL = 60.0  # the longest time between two polls, in seconds
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def _run(options: argparse.Namespace, outcome: BatchOutcome) -> BatchOutcome:
         raise UsageError("an input file and --resume exclude each other", hint="leave one of them out")
     say = _printer(options)
     batch = Batch(
-        submission_input_file=_input(options),
+        submission_input_file=sys.stdin.buffer if options.input_file == "-" else options.input_file,
         output_file=_handle(options.output_file, "stdout"),
         error_file=_handle(options.error_file, "stderr"),
         batch_id=options.resume,
@@ -136,10 +135,6 @@ def _printer(options: argparse.Namespace) -> Callable[[str], None]:
         print(escape_newlines(text), file=stream, flush=True)
 
     return say
-
-
-def _input(options: argparse.Namespace) -> Any:
-    return sys.stdin.buffer if options.input_file == "-" else options.input_file
 
 
 def _handle(name: str | None, standard: str) -> Any:

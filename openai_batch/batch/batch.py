@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from openai import NotGiven, Timeout
     from openai.types.batch import Batch as OpenAIBatch
 
+    from openai_batch.providers.attempt import Attempt
     from openai_batch.providers.batch_info import BatchInfo
-    from openai_batch.providers.create_once import Attempt
     from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.requests.check_report import CheckReport
     from openai_batch.results.result import Result
@@ -405,7 +405,7 @@ class Batch:
     def _upload(
         self, input_file: InputFile, provider: Provider, endpoint: str, metadata: Mapping[str, str] | None
     ) -> None:
-        from openai_batch.providers.create_once import Attempt, new_token
+        from openai_batch.providers.attempt import Attempt, new_token
 
         from .results import SentInput
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
 
-_FIRST_DELAY = 0.1
-"""Seconds between the first two polls of a provider on this machine."""
+_FIRST_DELAY = 0.1  # seconds between the first two polls of a provider on this machine
 
 
 def follow(

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from openai_batch.errors import InputError
 from openai_batch.files.backups import move_to_backup
@@ -21,27 +21,6 @@ from .save import drop_equal_backup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class InputFile(Protocol):
-    """A batch input file that can be written, and read again."""
-
-    @property
-    def label(self) -> str:
-        """The name in messages."""
-
-    @property
-    def filename(self) -> str:
-        """The name of the uploaded file. It ends in `.jsonl`, since some providers require that."""
-
-    def append(self, line: bytes) -> None:
-        """Write one line at the end; `line` ends in a newline."""
-
-    def reading(self) -> contextlib.AbstractContextManager[BinaryIO]:
-        """Give a seekable stream of the whole content, at its beginning. Raises InputError if it cannot be read."""
-
-    def close(self) -> None:
-        """Finish writing. A file object of the caller stays open."""
 
 
 class PathInputFile:
@@ -60,23 +39,24 @@ class PathInputFile:
 
     @property
     def label(self) -> str:
-        """The path."""
+        """The path, for messages."""
         return str(self.path)
 
     @property
     def filename(self) -> str:
-        """The file's name, with the ending `.jsonl`."""
+        """The name of the uploaded file. It ends in `.jsonl`, since some providers require that."""
         return jsonl_name(self.path.name)
 
     def append(self, line: bytes) -> None:
-        """Write one line."""
+        """Write one line, which ends in a newline."""
         if self._handle is None:
             self._handle = self._open()
         self._handle.write(line)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[BinaryIO]:
-        """Give the content, of the open file if we have written it: another file may have its name now."""
+        """Give a seekable stream of the content, at its beginning. Raises InputError if it cannot be read."""
+        # If we have written it, of the open file: another file may have its name now.
         if self._handle is not None:
             self._handle.flush()
             self._handle.seek(0)
@@ -140,7 +120,7 @@ class OpenInputFile:
         self.filename = jsonl_name(self._path.name if self._path else "batch")
 
     def append(self, line: bytes) -> None:
-        """Write one line."""
+        """Write one line, which ends in a newline."""
         # A text file may have another encoding or other line ends, so its binary buffer is used.
         binary = getattr(self._handle, "buffer", None)
         if binary is not None:
@@ -196,6 +176,9 @@ class OpenInputFile:
             f"what was written to {self.label} cannot be read back",
             hint="give a path, or a file opened for reading and writing",
         )
+
+
+InputFile: TypeAlias = PathInputFile | OpenInputFile
 
 
 def jsonl_name(name: str) -> str:

@@ -14,8 +14,7 @@ from openai_batch.files.streams import discard, flush_remarks, is_closed_pipe, s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PIPE_CLOSED = 141
-"""The exit code if the reader of our output has closed the pipe: 128 plus SIGPIPE, as shells have it."""
+PIPE_CLOSED = 141  # the exit code if the reader of our output has closed the pipe: 128 plus SIGPIPE, as shells have it
 
 
 def run_program(body: Callable[[], int | None]) -> NoReturn:

@@ -19,8 +19,7 @@ from .warn import warn
 if TYPE_CHECKING:
     from openai_batch.providers.port import BatchApi
 
-_MAX_NAME = 100
-"""Characters of a batch id that a file name has at most."""
+_MAX_NAME = 100  # characters of a batch id that a file name has at most
 
 
 def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] | IO[bytes]) -> None:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from .session import CommandSession
 
 
-_MODELS = 3
-"""How many models are named."""
+_MODELS = 3  # how many models are named
 
 
 def show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | None = None) -> None:

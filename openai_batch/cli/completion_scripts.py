@@ -41,30 +41,25 @@ _VALUES = {
 class Option:
     """An option of a command."""
 
-    # Its spellings, such as --output and -o.
-    names: list[str]
+    names: list[str]  # its spellings, such as --output and -o
     # The first sentence of its help.
     help: str
     takes_value: bool
     # What its value is: jobs or providers, as `obatch __complete` lists them; files; values; or any text ("").
     kind: str = ""
-    # The values, if it takes only these.
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()  # the values, if it takes only these
 
 
 @dataclass
 class Command:
     """A command, or a group of commands."""
 
-    # The words after `obatch`.
-    path: list[str]
+    path: list[str]  # the words after `obatch`
     # The first sentence of its help.
     help: str
     options: list[Option] = field(default_factory=list)
-    # Its subcommands and their help.
-    commands: dict[str, str] = field(default_factory=dict)
-    # What its arguments are: files, jobs or providers; "" if it has none, or takes any text.
-    argument: str = ""
+    commands: dict[str, str] = field(default_factory=dict)  # its subcommands and their help
+    argument: str = ""  # what its arguments are: files, jobs or providers; "" if it has none, or takes any text
 
     @property
     def name(self) -> str:

@@ -16,7 +16,6 @@ from .table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate, ModelEstimate
     from openai_batch.jobs.receipt import Spending
@@ -175,6 +174,8 @@ SPENDING_COLUMNS = (
 
 def show_spending(output: Output, rows: list[Spending]) -> None:
     """Print what was spent by month, provider and model, and each month's sum."""
+    from decimal import Decimal
+
     records = [{"month": row.month, "provider": row.provider} | row.cost.record() for row in rows]
     output.listing(records, SPENDING_COLUMNS, lambda r: str(r["month"]), "no job has cost anything yet")
     if output.as_json:
@@ -183,10 +184,4 @@ def show_spending(output: Output, rows: list[Spending]) -> None:
         amounts = [row.cost.amount for row in rows if row.month == month]
         open_ones = sum(amount is None for amount in amounts)
         more = f", and {count_text(open_ones, 'row')} of unknown cost" if open_ones else ""
-        errors.note(f"{month}: {usd(sum((a for a in amounts if a is not None), start=_zero()))}{more}")
-
-
-def _zero() -> Decimal:
-    from decimal import Decimal
-
-    return Decimal(0)
+        errors.note(f"{month}: {usd(sum((a for a in amounts if a is not None), start=Decimal(0)))}{more}")

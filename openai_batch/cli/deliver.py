@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from .session import CommandSession
 
-PREVIEW = 50
-"""How many results a terminal shows; a file gets all."""
+PREVIEW = 50  # how many results a terminal shows; a file gets all
 
 
 def deliver(

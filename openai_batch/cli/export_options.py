@@ -1,4 +1,4 @@
-"""The options that `run`, `download` and `results` share: the output form of results."""
+"""The options for the output of results: their form, and where they are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_target
 
-from .options import AsOpt, FieldsOpt, InertOpt
+from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, MissingOpt, StrictOpt
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """The options for the output form of results, as typed."""
+    """The options of `run`, `download` and `results` for the form of results, as typed."""
 
     form: AsOpt = None
     fields: FieldsOpt = None
@@ -69,3 +69,17 @@ class ExportOptions:
                 "--fields needs rows; this output is the provider's own lines", hint="-o NAME.csv, or add --as rows"
             )
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions(ExportOptions):
+    """The options of `run` and `download` for the output, as typed."""
+
+    missing: MissingOpt = None
+    strict: StrictOpt = False
+    force: ForceOpt = False
+
+    @property
+    def missing_file(self) -> Target | None:
+        """The file for failed and missing requests."""
+        return as_target(self.missing) if self.missing else None

@@ -80,9 +80,9 @@ class HelpGroup(TyperGroup):
         _write_epilog(self.epilog or "", formatter)
 
 
-def examples(*commands: str) -> str:
-    """Return the end of a help text with these commands as its examples."""
-    return "Examples:\n\n" + "\n\n".join(f"  $ {command}" for command in commands)
+def examples(*commands: str, note: str = "") -> str:
+    """Return the end of a help text with these commands as its examples, and a note below them."""
+    return "\n\n".join(["Examples:", *(f"  $ {command}" for command in commands), *([note] if note else [])])
 
 
 def first_sentence(text: str) -> str:

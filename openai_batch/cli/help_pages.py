@@ -28,7 +28,8 @@ The help of every command and topic, as `obatch help` prints it. This page is ge
 
 def page() -> str:
     """Return the page."""
-    texts = [*_commands(typer.main.get_command(build_app()), "obatch", None), *_topics()]
+    topics = ((f"obatch help {name}", text) for name, text in TOPICS.items())
+    texts = [*_commands(typer.main.get_command(build_app()), "obatch", None), *topics]
     blocks = [f"## {title}\n\n```text\n{text.strip()}\n```\n" for title, text in texts]
     return re.sub(r"\x1b\[[0-9]+m", "", "\n".join([_START, *blocks]))
 
@@ -41,10 +42,6 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]
         for child in command.list_commands(context):
             if not command.commands[child].hidden:
                 yield from _commands(command.commands[child], child, context)
-
-
-def _topics() -> Iterator[tuple[str, str]]:
-    return ((f"obatch help {name}", text) for name, text in TOPICS.items())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from .table import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openai_batch.jobs.store.records import JobRecord, PartRecord
+    from openai_batch.jobs.store.records import JobRecord
 
     from .output import CellText, Output
 
@@ -149,15 +149,9 @@ def tokens_text(usage: dict[str, int]) -> str:
     return count_text(total, "token") if total else ""
 
 
-def sent_at(job: JobRecord) -> float | None:
-    """Return when the first batch of a job was created."""
-    return min((part.created_at for part in job.parts if part.created_at), default=None)
-
-
 def took(job: JobRecord) -> float | None:
     """Return how many seconds an ended job took; None if that is not known."""
-    start = sent_at(job)
-    return None if start is None or job.ended_at is None else max(0.0, job.ended_at - start)
+    return None if job.sent_at is None or job.ended_at is None else max(0.0, job.ended_at - job.sent_at)
 
 
 def took_text(job: JobRecord) -> str:
@@ -184,15 +178,12 @@ def _moment(seconds: float | None, note: str = "") -> str:
     return f"{local_time(seconds)} ({time_ago(iso_time(seconds))}{note})"
 
 
-def _state(part: PartRecord) -> str:
-    return "waiting" if part.unsent else str(part.state)
-
-
 def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
     """Return a line for each of the first parts of a job that has several."""
     texts = []
     for part in job.parts[:_PARTS]:
-        text = f"{part.status or _state(part):<11} {part.counts.completed:,}/{part.requests:,}"
+        state = part.status or ("waiting" if part.unsent else str(part.state))
+        text = f"{state:<11} {part.counts.completed:,}/{part.requests:,}"
         if part.created_at is not None and part.ended_at is not None:
             text += f" in {duration_text(max(0.0, part.ended_at - part.created_at))}"
         texts.append((f"part {part.number}", text))
@@ -203,7 +194,7 @@ def _part_lines(job: JobRecord) -> list[tuple[str, str]]:
 def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
     """Return the times of a job: on a terminal as people read them, in a pipe in ISO 8601."""
     expires_at = None if job.ended else job.expires_at
-    times = [("created", job.created_at), ("sent", sent_at(job))]
+    times = [("created", job.created_at), ("sent", job.sent_at)]
     times += [(phase.replace("_", " "), moment) for phase, moment in job.phases.items()]
     times += [("expires", expires_at), ("deadline", job.deadline)]
     times += [("ended", job.ended_at), ("files expire", job.files_expire_at)]

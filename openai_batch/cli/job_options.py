@@ -1,4 +1,4 @@
-"""The options that `run` and `submit` share: how the job is started."""
+"""The options that commands share for jobs: how one is started, and how to wait for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from .options import (
     AgainOpt,
+    DeadlineOpt,
     ExpiryOpt,
     MaxCostOpt,
     MetadataOpt,
     NameOpt,
+    NotifyOpt,
     ParallelOpt,
     RemoteOpt,
+    TimeoutOpt,
     UncertainOpt,
     WindowOpt,
     dollars,
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.job_spec import JobSpec
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.submit import SubmitOptions
+    from openai_batch.jobs.submit_options import SubmitOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """The options for starting a job, as typed."""
+    """The options of `run` and `submit` for starting a job, as typed."""
 
     name: NameOpt = None
     metadata: MetadataOpt = None
@@ -65,7 +68,7 @@ class JobOptions:
 
     def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
         """Return the submit options of the library: these, and `more`."""
-        from openai_batch.jobs.submit import SubmitOptions
+        from openai_batch.jobs.submit_options import SubmitOptions
 
         return SubmitOptions(
             dedup=dedup,
@@ -75,3 +78,12 @@ class JobOptions:
             max_cost=dollars(self.max_cost),
             **more,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOptions:
+    """The options of `run` and `wait` for waiting, as typed."""
+
+    timeout: TimeoutOpt = None
+    deadline: DeadlineOpt = None
+    notify: NotifyOpt = None

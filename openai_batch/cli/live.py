@@ -15,7 +15,7 @@ from .output import errors, escape_to_line, use_colour
 from .progress import (
     CommandReporter,
     LogReporter,
-    is_queued,
+    note_queued,
     phase_text,
     rate_text,
     size_text,
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR = (6, 24)
 """The shortest and the longest bar."""
-_DETAILED, _SHOWN = 3, 10
-"""Up to how many jobs have a second line, and how many are shown at all."""
+_DETAILED, _SHOWN = 3, 10  # up to how many jobs have a second line, and how many are shown at all
 
 
 def make_reporter(durations: Durations, *, quiet: bool = False) -> CommandReporter:
@@ -105,10 +104,7 @@ class LiveReporter(CommandReporter):
             return
         if job.id not in self._usual:
             self._usual[job.id] = usual_text(self._durations(job))
-        if is_queued(job):
-            self._queued.setdefault(job.id, time.time())
-        else:
-            self._queued.pop(job.id, None)
+        note_queued(self._queued, job)
         self._jobs[job.id] = job
         self._start()
 

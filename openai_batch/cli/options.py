@@ -30,299 +30,153 @@ def complete(kind: str) -> Any:
     return offer
 
 
+def option(names: str, metavar: str, text: str, group: str | None = None, **more: Any) -> Any:
+    """Declare an option that takes a value: its names, what the value is, its help, and its group in the help."""
+    return typer.Option(*names.split(), metavar=metavar, help=text, rich_help_panel=group, **more)
+
+
+def flag(names: str, text: str, group: str | None = None) -> Any:
+    """Declare an option without a value: its names, its help, and its group in the help."""
+    return typer.Option(*names.split(), help=text, rich_help_panel=group)
+
+
+def argument(metavar: str, text: str, group: str | None = None, **more: Any) -> Any:
+    """Declare an argument: its name, its help, and its group in the help."""
+    return typer.Argument(metavar=metavar, help=text, rich_help_panel=group, **more)
+
+
+FilesArg = Annotated[list[str] | None, argument("FILE", "Prompts, tables or batch input files; - is stdin.", MAIN)]
 ProviderOpt = Annotated[
     str | None,
-    typer.Option(
-        "--provider",
-        "-p",
-        metavar="NAME",
-        help="Provider; `obatch providers` lists them.",
-        autocompletion=complete("providers"),
-        rich_help_panel=MAIN,
+    option(
+        "--provider -p", "NAME", "Provider; `obatch providers` lists them.", MAIN, autocompletion=complete("providers")
     ),
 ]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what scripts need, such as ids.")]
-DryRunOpt = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show what would happen; send and write nothing.", rich_help_panel=MAIN)
-]
-ForceOpt = Annotated[
-    bool, typer.Option("--force", help="Replace the output file if it exists.", rich_help_panel=OUTPUT)
-]
-YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+JsonOpt = Annotated[bool, flag("--json", "Print one JSON document.")]
+QuietOpt = Annotated[bool, flag("--quiet -q", "Print only what scripts need, such as ids.")]
+DryRunOpt = Annotated[bool, flag("--dry-run -n", "Show what would happen; send and write nothing.", MAIN)]
+ForceOpt = Annotated[bool, flag("--force", "Replace the output file if it exists.", OUTPUT)]
+YesOpt = Annotated[bool, flag("--yes -y", "Do not ask for confirmation.")]
 JobArg = Annotated[
     str | None,
-    typer.Argument(
-        metavar="JOB",
-        help="Number, name or batch id; by default the last used job.",
-        autocompletion=complete("jobs"),
-        show_default=False,
-    ),
+    argument("JOB", "Number, name or batch id; by default the last used job.", autocompletion=complete("jobs")),
 ]
 JobsArg = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="JOB",
-        help="Numbers, names or batch ids; by default the last used job.",
-        autocompletion=complete("jobs"),
-        show_default=False,
-    ),
+    argument("JOB", "Numbers, names or batch ids; by default the last used job.", autocompletion=complete("jobs")),
 ]
 TimeoutOpt = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--timeout",
-        metavar="TIME",
-        help="Wait at most 90s, 30m, 2h; the job keeps running. A download by `run` is not limited.",
-        rich_help_panel=JOB,
+        "TIME",
+        "Wait at most 90s, 30m, 2h; the job keeps running. A download by `run` is not limited.",
+        JOB,
     ),
 ]
 DeadlineOpt = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--deadline",
-        metavar="TIME",
-        help="Have the answers by 06:00, or in 8h: if late, cancel, and send the rest at the full price.",
-        rich_help_panel=JOB,
+        "TIME",
+        "Have the answers by 06:00, or in 8h: if late, cancel, and send the rest at the full price.",
+        JOB,
     ),
 ]
 NotifyOpt = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--notify",
-        metavar="TARGET",
-        help="When a job ends: bell, cmd:COMMAND, URL, env:NAME (see `obatch help notify`); repeatable.",
-        rich_help_panel=JOB,
+        "TARGET",
+        "When a job ends: bell, cmd:COMMAND, URL, env:NAME (see `obatch help notify`); repeatable.",
+        JOB,
     ),
 ]
-OutputOpt = Annotated[
-    str | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Output file, or s3://…; - is stdout.", rich_help_panel=MAIN),
-]
+OutputOpt = Annotated[str | None, option("--output -o", "FILE", "Output file, or s3://…; - is stdout.", MAIN)]
 MissingOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--missing",
-        metavar="FILE",
-        help="Also write failed and missing requests to FILE.",
-        rich_help_panel=OUTPUT,
-    ),
+    str | None, option("--missing", "FILE", "Also write failed and missing requests to FILE.", OUTPUT)
 ]
 AsOpt = Annotated[
     str | None,
-    typer.Option(
-        "--as",
-        metavar="FORM",
-        help="csv, parquet, rows (JSON) or raw; by default the output's name decides.",
-        rich_help_panel=OUTPUT,
-    ),
+    option("--as", "FORM", "csv, parquet, rows (JSON) or raw; by default the output's name decides.", OUTPUT),
 ]
-FieldsOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--fields/--no-fields",
-        help="A column for each field of JSON answers.",
-        show_default=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-StrictOpt = Annotated[
-    bool,
-    typer.Option("--strict", help="Exit with 5 also for refused and cut answers.", rich_help_panel=OUTPUT),
-]
-InertOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--inert/--no-inert",
-        help="In CSV, make formulas harmless (the default).",
-        show_default=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-NameOpt = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="Name of the job, for other commands.", rich_help_panel=JOB)
-]
-MetadataOpt = Annotated[
-    list[str] | None,
-    typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata for the batch; repeatable.", rich_help_panel=JOB),
-]
-WindowOpt = Annotated[
-    str | None,
-    typer.Option("--window", metavar="TIME", help="Completion window, such as 24h.", rich_help_panel=JOB),
-]
+FieldsOpt = Annotated[bool | None, flag("--fields/--no-fields", "A column for each field of JSON answers.", OUTPUT)]
+StrictOpt = Annotated[bool, flag("--strict", "Exit with 5 also for refused and cut answers.", OUTPUT)]
+InertOpt = Annotated[bool | None, flag("--inert/--no-inert", "In CSV, make formulas harmless (the default).", OUTPUT)]
+NameOpt = Annotated[str | None, option("--name", "NAME", "Name of the job, for other commands.", JOB)]
+MetadataOpt = Annotated[list[str] | None, option("--metadata", "KEY=VALUE", "Metadata for the batch; repeatable.", JOB)]
+WindowOpt = Annotated[str | None, option("--window", "TIME", "Completion window, such as 24h.", JOB)]
 ExpiryOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--output-expires-after",
-        metavar="TIME",
-        help="The provider deletes the results after 1h to 30d.",
-        rich_help_panel=OUTPUT,
-    ),
+    str | None, option("--output-expires-after", "TIME", "The provider deletes the results after 1h to 30d.", OUTPUT)
 ]
 DedupOpt = Annotated[
     bool | None,
-    typer.Option(
-        "--dedup/--no-dedup",
-        help="Send identical requests once (the default, except for batch files).",
-        show_default=False,
-        rich_help_panel=SAFETY,
-    ),
+    flag("--dedup/--no-dedup", "Send identical requests once (the default, except for batch files).", SAFETY),
 ]
-AgainOpt = Annotated[
-    bool, typer.Option("--again", help="Start a new job, even if the same one exists.", rich_help_panel=SAFETY)
-]
+AgainOpt = Annotated[bool, flag("--again", "Start a new job, even if the same one exists.", SAFETY)]
 UncertainOpt = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--resubmit-uncertain",
-        help="Create a batch again if it is unknown whether it was created. You may pay twice.",
-        rich_help_panel=SAFETY,
+        "Create a batch again if it is unknown whether it was created. You may pay twice.",
+        SAFETY,
     ),
 ]
-RemoteOpt = Annotated[
-    bool,
-    typer.Option(
-        "--check-remote",
-        help="First look for the same job from another machine.",
-        rich_help_panel=SAFETY,
-    ),
+RemoteOpt = Annotated[bool, flag("--check-remote", "First look for the same job from another machine.", SAFETY)]
+UpstreamOpt = Annotated[
+    list[str] | None, option("--upstream", "URL", "OpenAI-compatible URL that runs the requests; repeatable.")
+]
+UpstreamKeyOpt = Annotated[
+    str | None, option("--upstream-key-env", "NAME", "Environment variable with the upstream's key.")
+]
+ConcurrencyOpt = Annotated[
+    int | None, option("--concurrency", "N", "Requests to each upstream at the same time.", min=1)
 ]
 ParallelOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--parallel",
-        metavar="N",
-        min=1,
-        max=16,
-        help="Parts to send or download at once. [default: 4]",
-        rich_help_panel=JOB,
-        show_default=False,
-    ),
+    int | None, option("--parallel", "N", "Parts to send or download at once. [default: 4]", JOB, min=1, max=16)
 ]
 MaxCostOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--max-cost",
-        metavar="USD",
-        help="Send nothing if it, with retries, can cost more.",
-        rich_help_panel=SAFETY,
-    ),
+    str | None, option("--max-cost", "USD", "Send nothing if it, with retries, can cost more.", SAFETY)
 ]
-RetriesOpt = Annotated[
-    int,
-    typer.Option(
-        "--retries",
-        metavar="N",
-        min=0,
-        help="Retry failed requests up to N times.",
-        rich_help_panel=JOB,
-    ),
-]
-ModelOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", metavar="NAME", help="Model; by default the provider's own, if any.", rich_help_panel=MAIN
-    ),
-]
-SystemOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--system", metavar="TEXT", help="System message; may be a template, or @FILE.", rich_help_panel=PROMPT
-    ),
-]
+RetriesOpt = Annotated[int, option("--retries", "N", "Retry failed requests up to N times.", JOB, min=0)]
+ModelOpt = Annotated[str | None, option("--model -m", "NAME", "Model; by default the provider's own, if any.", MAIN)]
+SystemOpt = Annotated[str | None, option("--system", "TEXT", "System message; may be a template, or @FILE.", PROMPT)]
 ParamOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        metavar="KEY=VALUE",
-        help="Request parameter; @FILE reads JSON; repeatable.",
-        rich_help_panel=PROMPT,
-    ),
+    list[str] | None, option("--param", "KEY=VALUE", "Request parameter; @FILE reads JSON; repeatable.", PROMPT)
 ]
 PromptOpt = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--prompt",
-        metavar="TEMPLATE",
-        help="Prompt of each row, like 'Label: {{ text }}', or @FILE; else the column prompt, text or messages.",
-        rich_help_panel=MAIN,
+        "TEMPLATE",
+        "Prompt of each row, like 'Label: {{ text }}', or @FILE; else the column prompt, text or messages.",
+        MAIN,
     ),
 ]
 EndpointOpt = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--endpoint",
-        metavar="NAME",
-        help="chat (default), responses, embeddings, completions, moderations, images, score, rerank.",
-        rich_help_panel=PROMPT,
+        "NAME",
+        "chat (default), responses, embeddings, completions, moderations, images, score, rerank.",
+        PROMPT,
     ),
 ]
-SchemaOpt = Annotated[
-    str | None,
-    typer.Option("--schema", metavar="FILE", help="JSON schema that each answer must follow.", rich_help_panel=MAIN),
-]
+SchemaOpt = Annotated[str | None, option("--schema", "FILE", "JSON schema that each answer must follow.", MAIN)]
 ImageOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--image", metavar="COLUMN", help="Column with an image's path or URL; repeatable.", rich_help_panel=INPUT
-    ),
+    list[str] | None, option("--image", "COLUMN", "Column with an image's path or URL; repeatable.", INPUT)
 ]
-InlineOpt = Annotated[
-    bool,
-    typer.Option("--inline-images", help="Download images from URLs; send the bytes.", rich_help_panel=INPUT),
-]
-IdOpt = Annotated[
-    str | None, typer.Option("--id", metavar="COLUMN", help="Column with the custom ids.", rich_help_panel=INPUT)
-]
-FormatOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--format", metavar="NAME", help="txt, csv, tsv, jsonl, parquet, sqlite or xlsx.", rich_help_panel=INPUT
-    ),
-]
-TableOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--table", metavar="NAME", help="Table of a SQLite file, or sheet of a workbook.", rich_help_panel=INPUT
-    ),
-]
-SqlOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--sql",
-        metavar="QUERY",
-        help="SELECT over a SQLite file or other local files.",
-        rich_help_panel=INPUT,
-    ),
-]
-LimitOpt = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.", rich_help_panel=INPUT),
-]
-SkipEmptyOpt = Annotated[
-    bool, typer.Option("--skip-empty", help="Skip rows whose prompt is empty.", rich_help_panel=INPUT)
-]
-EmbeddingsOpt = Annotated[
-    bool,
-    typer.Option("--embeddings", "-e", help="Ask for embeddings of the prompts.", rich_help_panel=PROMPT),
-]
-ScoreOpt = Annotated[
-    str | None,
-    typer.Option("--score", metavar="TEXT", help="Score each prompt against this text.", rich_help_panel=PROMPT),
-]
-RerankOpt = Annotated[
-    str | None,
-    typer.Option("--rerank", metavar="QUERY", help="Rank each prompt against this query.", rich_help_panel=PROMPT),
-]
-PrefixOpt = Annotated[
-    str,
-    typer.Option(
-        "--prefix",
-        metavar="TEXT",
-        help="Start of each custom id.",
-        rich_help_panel=INPUT,
-    ),
-]
+InlineOpt = Annotated[bool, flag("--inline-images", "Download images from URLs; send the bytes.", INPUT)]
+IdOpt = Annotated[str | None, option("--id", "COLUMN", "Column with the custom ids.", INPUT)]
+FormatOpt = Annotated[str | None, option("--format", "NAME", "txt, csv, tsv, jsonl, parquet, sqlite or xlsx.", INPUT)]
+TableOpt = Annotated[str | None, option("--table", "NAME", "Table of a SQLite file, or sheet of a workbook.", INPUT)]
+SqlOpt = Annotated[str | None, option("--sql", "QUERY", "SELECT over a SQLite file or other local files.", INPUT)]
+LimitOpt = Annotated[int | None, option("--limit", "N", "Use only the first N rows.", INPUT, min=1)]
+SkipEmptyOpt = Annotated[bool, flag("--skip-empty", "Skip rows whose prompt is empty.", INPUT)]
+EmbeddingsOpt = Annotated[bool, flag("--embeddings -e", "Ask for embeddings of the prompts.", PROMPT)]
+ScoreOpt = Annotated[str | None, option("--score", "TEXT", "Score each prompt against this text.", PROMPT)]
+RerankOpt = Annotated[str | None, option("--rerank", "QUERY", "Rank each prompt against this query.", PROMPT)]
+PrefixOpt = Annotated[str, option("--prefix", "TEXT", "Start of each custom id.", INPUT)]
 
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
 

@@ -28,8 +28,7 @@ _MAX_MESSAGE = 5_000
 _MAX_CELL = 10_000
 """Characters of a message, and of a cell in a table of answers, that are shown."""
 
-_SIDE_BY_SIDE = 60
-"""The least columns of a window in which prompts and answers are side by side."""
+_SIDE_BY_SIDE = 60  # the least columns of a window in which prompts and answers are side by side
 
 
 def escape_to_line(text: str) -> str:
@@ -93,8 +92,7 @@ class ErrorOutput:
         self.line("warning:", text, "bold magenta")
 
 
-CellText: TypeAlias = "Callable[[dict[str, Any]], str]"
-"""Gives the text of a table's cell for a record."""
+CellText: TypeAlias = "Callable[[dict[str, Any]], str]"  # gives the text of a table's cell for a record
 
 errors = ErrorOutput()
 

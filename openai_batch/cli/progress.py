@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
 
-HEARTBEAT = 60.0
-"""Seconds between lines while nothing changes: people and CI may think that a silent job is dead."""
+HEARTBEAT = 60.0  # seconds between lines while nothing changes: people and CI may think that a silent job is dead
 
 
 class CommandReporter(Reporter):
@@ -69,10 +68,7 @@ class LogReporter(CommandReporter):
         """Print the progress of a job if its status has changed, or once a minute."""
         now = time.monotonic()
         status, printed_at = self._last.get(job.id, ("", 0.0))
-        if is_queued(job):
-            self._queued.setdefault(job.id, time.time())
-        else:
-            self._queued.pop(job.id, None)
+        note_queued(self._queued, job)
         if job.status != status or now - printed_at >= HEARTBEAT:
             self._last[job.id] = (job.status, now)
             errors.note(f"job {job.id}: {progress_text(job, self._queued.get(job.id))}")
@@ -110,6 +106,14 @@ def is_queued(job: JobRecord) -> bool:
     return any(part.queued for part in job.parts if part.unsent)
 
 
+def note_queued(queued: dict[int, float], job: JobRecord) -> None:
+    """Note in `queued` since when a job waits for the provider's queue, in Unix seconds."""
+    if is_queued(job):
+        queued.setdefault(job.id, time.time())
+    else:
+        queued.pop(job.id, None)
+
+
 def waiting_text(job: JobRecord, queued_at: float | None = None) -> str:
     """Return how many parts are not sent, and why; an empty text if all are sent, or none."""
     parts = f"{job.waiting} of {len(job.parts)} parts"
@@ -122,7 +126,7 @@ def waiting_text(job: JobRecord, queued_at: float | None = None) -> str:
 
 def rate_text(job: JobRecord, now: float) -> str:
     """Return how fast the requests of a job end, such as `12/min`; an empty text if none has ended."""
-    start = min((part.created_at for part in job.parts if part.created_at), default=None)
+    start = job.sent_at
     if start is None or not job.counts.done or now - start < 1:
         return ""
     rate = job.counts.done / (now - start)
@@ -132,8 +136,7 @@ def rate_text(job: JobRecord, now: float) -> str:
     raise AssertionError
 
 
-_KNOWN, _MANY = 3, 10
-"""How many jobs must have ended for the usual duration, and for that of nine in ten."""
+_KNOWN, _MANY = 3, 10  # how many jobs must have ended for the usual duration, and for that of nine in ten
 
 
 def usual_text(durations: Sequence[float]) -> str:

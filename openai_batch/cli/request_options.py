@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from openai_batch.inputs.formats import Inputs
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
+    from openai_batch.jobs.make_requests import Requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,15 @@ class InputOptions:
         names = files or ([] if self.sql is not None else ["-"])
         note_terminal_input(names, "reading prompts from the terminal, one per line; Ctrl-D ends them")
         return Inputs(names, folder, self.format, self.table, self.sql)
+
+    def requests(
+        self, files: list[str] | None, folder: Path, request: RequestOptions, provider: str | None
+    ) -> Requests:
+        """Return the requests made of the input, in `folder`."""
+        from openai_batch.jobs.make_requests import make_requests
+
+        opened, spec = self.open(files, folder), request.spec()
+        return make_requests(opened, folder, spec, provider, limit=self.limit, skip_empty=self.skip_empty)
 
     def name(self, files: list[str] | None, output: Target | None) -> str | None:
         """Return the text that identifies this input in later runs, even if it has grown."""

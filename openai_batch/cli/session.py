@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 class CommandSession:
     """The objects of one command."""
 
-    # The steps of jobs; it contains the registry.
-    workflow: Workflow
-    # Progress and messages on standard error.
-    reporter: CommandReporter
-    # The job that the command works on, for the message when it is interrupted.
-    job: JobRecord | None = None
+    workflow: Workflow  # the steps of jobs; it contains the registry
+    reporter: CommandReporter  # progress and messages on standard error
+    job: JobRecord | None = None  # the job that the command works on, for the message when it is interrupted
 
     def follow(self, job: JobRecord | None) -> None:
         """Remember the job that the command works on."""

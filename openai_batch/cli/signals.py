@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-_MOMENT = 0.05
-"""Seconds after which a signal is sent again."""
+_MOMENT = 0.05  # seconds after which a signal is sent again
 
 
 class Terminated(KeyboardInterrupt):

@@ -25,8 +25,7 @@ class Column(NamedTuple):
     cut: bool = False
     wrap: bool = False
     optional: bool = False
-    # The style of its texts.
-    style: str = ""
+    style: str = ""  # the style of its texts
 
     @classmethod
     def of(

@@ -26,7 +26,7 @@ import msgspec
 from openai_batch.errors import BatchError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .store import SharedStore, StoredObject
 
@@ -146,6 +146,13 @@ class Start(msgspec.Struct, frozen=True):
     """Whether starting them was done."""
 
 
+_decode_input = msgspec.json.Decoder(InputRecord).decode
+_decode_plan = msgspec.json.Decoder(Plan).decode
+decode_sign = msgspec.json.Decoder(Sign).decode
+_decode_end = msgspec.json.Decoder(End).decode
+_decode_start = msgspec.json.Decoder(Start).decode
+
+
 def window_seconds(window: str) -> float:
     """Return the seconds of a completion window such as `24h` or `14d`. Raises UsageError."""
     match = re.fullmatch(r"([0-9]{1,7})([smhd])", window)
@@ -211,7 +218,7 @@ def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
 def get_input(store: SharedStore, file_id: str) -> InputRecord:
     """Return the record of an input file. Raises NotFoundError."""
     _check_id(file_id)
-    return _decoded(store.read(f"files/{file_id}/index.json"), InputRecord, file_id)
+    return _decoded(store.read(f"files/{file_id}/index.json"), _decode_input, file_id)
 
 
 def create_batch(store: SharedStore, plan: Plan) -> Plan:
@@ -224,7 +231,7 @@ def create_batch(store: SharedStore, plan: Plan) -> Plan:
 def get_plan(store: SharedStore, batch_id: str) -> Plan:
     """Return a batch as it was created. Raises NotFoundError."""
     _check_id(batch_id)
-    plan = _decoded(store.read(f"plans/{batch_id}.json"), Plan, batch_id)
+    plan = _decoded(store.read(f"plans/{batch_id}.json"), _decode_plan, batch_id)
     if plan.id != batch_id:
         raise UnreadableError(f"the store has the batch {plan.id} in the place of {batch_id}")
     return plan
@@ -240,7 +247,7 @@ def plans(store: SharedStore) -> Iterator[Plan]:
 def get_end(store: SharedStore, batch_id: str) -> End | None:
     """Return how a batch ended; None if it has not."""
     try:
-        return _decoded(store.read(folder(batch_id, "end.json")), End, batch_id)
+        return _decoded(store.read(folder(batch_id, "end.json")), _decode_end, batch_id)
     except NotFoundError:
         return None
 
@@ -266,7 +273,7 @@ def starts(store: SharedStore, batch_id: str) -> list[Start]:
     found = {stored.key: stored.modified for stored in store.list(folder(batch_id, "tries"))}
     return [
         msgspec.structs.replace(
-            _decoded(store.read(key), Start, batch_id), at=found[key], started=f"{key[:-5]}.started" in found
+            _decoded(store.read(key), _decode_start, batch_id), at=found[key], started=f"{key[:-5]}.started" in found
         )
         for key in sorted(found)
         if key.endswith(".json")
@@ -337,8 +344,8 @@ def _check_id(text: str) -> None:
         raise NotFoundError(f"there is no {text!r} in the store")
 
 
-def _decoded(data: bytes, kind: type[_T], name: str) -> _T:
+def _decoded(data: bytes, decode: Callable[[bytes], _T], name: str) -> _T:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise UnreadableError(f"the store has a record of {name} that cannot be read: {exc}") from None

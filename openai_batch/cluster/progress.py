@@ -12,7 +12,7 @@ import msgspec
 
 from openai_batch.errors import NotFoundError
 
-from .batches import End, Sign, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
+from .batches import End, decode_sign, folder, get_end, get_input, get_plan, part_key, stop_key, write_end
 from .journal import journal_lines
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progres
     troubles = []
     for sign in signs:
         with contextlib.suppress(NotFoundError, msgspec.MsgspecError):  # it has just ended
-            read = msgspec.json.decode(store.read(sign.key), type=Sign)
+            read = decode_sign(store.read(sign.key))
             open_shards |= read.shards
             troubles.append(read.trouble)
     found.living = len(signs)

@@ -60,10 +60,13 @@ class _Request(msgspec.Struct):
     body: msgspec.Raw
 
 
+_decode = msgspec.json.Decoder(_Request).decode
+
+
 def _parse(line: bytes) -> _Request:
     """Return a request line. What only Python takes for JSON, such as NaN, is accepted. Raises ValueError."""
     try:
-        return msgspec.json.decode(line, type=_Request)
+        return _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         read = json.loads(line)
         return _Request(str(read["custom_id"]), msgspec.Raw(json.dumps(read["body"]).encode()))

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 MILLION = 1_000_000
 
-THIS_MACHINE = "this machine"
-"""The source of the price of what runs here."""
+THIS_MACHINE = "this machine"  # the source of the price of what runs here
 
 _SNAPSHOT = re.compile(r"-(\d{4}-?\d{2}-?\d{2}|\d{4})")
 """What a provider appends to the name of a model in its answers: the date of the version."""

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-BYTES_PER_TOKEN = 4
-"""A rough value for English text; other languages and code have fewer."""
-
-_ANSWER_START = 3
-"""Tokens that a chat has besides its messages."""
+BYTES_PER_TOKEN = 4  # a rough value for English text; other languages and code have fewer
+_ANSWER_START = 3  # tokens that a chat has besides its messages
 
 _MAX_OUTPUT = {
     "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
@@ -32,8 +29,7 @@ _MAX_OUTPUT = {
 }
 """By endpoint, the parameters that limit the tokens of an answer. Other endpoints make no output tokens, or unknown."""
 
-_MOST = 10**12
-"""A number of tokens or answers that is larger than any model can make: it is no limit."""
+_MOST = 10**12  # a number of tokens or answers that is larger than any model can make: it is no limit
 
 _NO_OUTPUT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/score", "/v1/rerank"})
 _NO_TEXT = frozenset({"model", "metadata", "user"})
@@ -45,8 +41,7 @@ _MORE = ("previous_response_id", "conversation", "audio", "web_search_options")
 _MEDIA = frozenset({"image_url", "input_image", "input_audio", "file", "input_file", "video_url", "audio_url"})
 """Types of content whose tokens are not those of its text."""
 
-_OWN_TOOLS = frozenset({"function", "custom"})
-"""Types of tools that cost nothing themselves."""
+_OWN_TOOLS = frozenset({"function", "custom"})  # types of tools that cost nothing themselves
 
 
 @dataclass(slots=True)
@@ -172,10 +167,8 @@ def _output_limit(url: str, body: dict[str, Any]) -> int | None:
 class Tokenizer:
     """A model's tokenizer."""
 
-    name: str
-    """Its name, for people."""
-    count: Callable[[str], int]
-    """Returns how many tokens a text has."""
+    name: str  # its name, for people
+    count: Callable[[str], int]  # returns how many tokens a text has
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 10_000_000
 """The longest line that is read, in bytes without its newline. Longer ones are skipped, and are a problem."""
 
-LINE_VARIABLE = "OBATCH_MAX_LINE_BYTES"
-"""The environment variable that sets another length."""
+LINE_VARIABLE = "OBATCH_MAX_LINE_BYTES"  # the environment variable that sets another length
 
 _SMALLEST, _LARGEST = 1000, 1 << 30
 
-BLOCK = 1 << 16
-"""Bytes read at once. It is small, so that a block stays in the processor's cache while it is checked."""
+BLOCK = 1 << 16  # bytes read at once. It is small, so that a block stays in the processor's cache while it is checked.
 
 
 def max_line_bytes() -> int:

@@ -29,11 +29,8 @@ try:
 except ModuleNotFoundError:
     _fcntl = None
 
-WINDOWS = _fcntl is None
-"""Whether this is Windows, or behaves like it."""
-
-_LOCK_IN = "lock"
-"""The file in a folder that is locked instead of the folder: Windows cannot open folders."""
+WINDOWS = _fcntl is None  # whether this is Windows, or behaves like it
+_LOCK_IN = "lock"  # the file in a folder that is locked instead of the folder: Windows cannot open folders
 _PLACE = 1 << 30
 """The byte that is locked on Windows. Other processes cannot read it, so it is one that small files do not have."""
 _PAUSE = 0.1

@@ -14,8 +14,7 @@ from openai_batch.errors import BatchError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HAS_OWNERS = hasattr(os, "geteuid")
-"""Whether files belong to users by number, as on POSIX systems."""
+_HAS_OWNERS = hasattr(os, "geteuid")  # whether files belong to users by number, as on POSIX systems
 
 OTHERS_WRITE = stat.S_IWOTH
 GROUP_AND_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

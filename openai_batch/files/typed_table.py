@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -31,6 +32,7 @@ TextTable = Annotated[dict[str, str], Meta(description="a table of strings")]
 Tables = Annotated[dict[str, dict[str, Any]], Meta(description="a table of tables")]
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
+_LOCK = threading.Lock()
 
 
 def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Table:
@@ -40,7 +42,8 @@ def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Tab
     nearest known key) and for a value of the wrong type or out of range.
     """
     try:
-        return msgspec.convert(table, kind)
+        with _LOCK:  # msgspec crashes if two threads read the same Struct for the first time
+            return msgspec.convert(table, kind)
     except msgspec.ValidationError as exc:
         if isinstance(exc.__cause__, ConfigError):
             raise exc.__cause__ from None  # raised by the Struct itself, after its fields were read

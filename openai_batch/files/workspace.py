@@ -43,3 +43,9 @@ def workspace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if not WINDOWS:
             os.close(lock)
+
+
+def cannot_keep(folder: Path, exc: OSError) -> BatchError:
+    """Return the error for an input that cannot be written to a work folder."""
+    message = f"cannot keep the input in {folder}: {exc.strerror}"
+    return BatchError(message, hint="check the free space and the permissions there")

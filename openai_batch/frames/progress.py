@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
 
-_REDRAWN = 0.2
-"""Seconds from one picture of the bar in a notebook to the next."""
+_REDRAWN = 0.2  # seconds from one picture of the bar in a notebook to the next
 
 
 class BarReporter(LoggingReporter):

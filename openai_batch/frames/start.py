@@ -65,7 +65,8 @@ def start_rows(
     from openai_batch.inputs.formats import Table
     from openai_batch.jobs.job_spec import make_spec
     from openai_batch.jobs.make_requests import requests_of_rows
-    from openai_batch.jobs.submit import SubmitOptions, submit
+    from openai_batch.jobs.submit import submit
+    from openai_batch.jobs.submit_options import SubmitOptions
     from openai_batch.providers.lookup import pick_provider
 
     schema = None if options.get("schema") is None else AnswerSchema(options["schema"])

@@ -16,8 +16,7 @@ Row: TypeAlias = dict[str, Any]
 Join: TypeAlias = Callable[[list[Row], Sequence[str]], Any]
 
 
-_ROWS_AT_ONCE = 10_000
-"""How many rows of a frame are made Python values at a time."""
+_ROWS_AT_ONCE = 10_000  # how many rows of a frame are made Python values at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import io
 import mimetypes
 import re
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
     from typing import IO
 
-MAX_DOWNLOAD_BYTES = 50_000_000
-"""The most bytes that are downloaded from a URL."""
-
-READ_TIMEOUT = 30.0
-"""Seconds to wait for the next bytes of a server."""
+MAX_DOWNLOAD_BYTES = 50_000_000  # the most bytes that are downloaded from a URL
+READ_TIMEOUT = 30.0  # seconds to wait for the next bytes of a server
 
 DOWNLOAD_TIMEOUT = 300.0
 """Seconds that a whole download may take, since READ_TIMEOUT does not stop a server that keeps sending slowly."""
@@ -91,7 +89,10 @@ def _load(arg: Any) -> tuple[str | None, bytes]:
         return None, bytes(arg)
     if isinstance(arg, str):
         if is_web_address(arg):
-            return _download(arg)
+            connections = urllib.request.ProxyHandler(), TimedHttpHandler(), TimedHttpsHandler()
+            mime, data = download(arg, *connections)
+            unknown = mime in ("", _UNKNOWN, "binary/octet-stream")
+            return guess_mime(data, urllib.parse.urlsplit(arg).path) if unknown else mime, data
         arg = _path(arg)
     if isinstance(arg, Path):
         return _read(arg)
@@ -136,18 +137,16 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _download(url: str) -> tuple[str, bytes]:
+def download(url: str, *handlers: urllib.request.BaseHandler) -> tuple[str, bytes]:
+    """Return the media type that the server says, empty if it says none, and the content of `url`.
+
+    `handlers` make the connections. Raises InputError if it cannot be fetched completely, or is too large.
+    """
     opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        TimedHttpHandler(),
-        TimedHttpsHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _HttpOnly(),
-    ):
+    known = urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), _HttpOnly()
+    for handler in (*handlers, *known):
         opener.add_handler(handler)
-    data = bytearray()
+    data, name = bytearray(), url[:200]
     try:
         with opener.open(url, timeout=READ_TIMEOUT) as response, cutting((response.sock,), DOWNLOAD_TIMEOUT) as start:
             start()
@@ -156,26 +155,21 @@ def _download(url: str) -> tuple[str, bytes]:
             while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:
-                    raise InputError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
+                    most = MAX_DOWNLOAD_BYTES // 1_000_000
+                    raise InputError(f"{name} is larger than {most} MB", hint="fetch it yourself and name the file")
     except urllib.error.HTTPError as exc:
         exc.close()
-        raise InputError(f"{url} cannot be fetched: the server said {exc.code}") from None
-    except (OSError, ValueError, _http_error()) as exc:
+        hint = "try the URL in a browser"
+        raise InputError(f"{name} cannot be fetched: the server said {exc.code}", hint=hint) from None
+    except (OSError, ValueError, http.client.HTTPException) as exc:
         if isinstance(exc, InputError):
             raise
         reason = getattr(exc, "reason", None) or exc
-        raise InputError(f"{url} cannot be fetched: {reason}", hint="try the URL in a browser") from None
+        raise InputError(f"{name} cannot be fetched: {reason}", hint="try the URL in a browser") from None
     if announced is not None and len(data) < announced:
-        raise InputError(f"the download of {url} ended after {len(data):,} of {announced:,} bytes")
-    if mime in ("", _UNKNOWN, "binary/octet-stream"):
-        mime = guess_mime(bytes(data), urllib.parse.urlsplit(url).path)
+        message = f"the download of {name} ended after {len(data):,} of {announced:,} bytes"
+        raise InputError(message, hint="try again")
     return mime, bytes(data)
-
-
-def _http_error() -> type[Exception]:
-    from http.client import HTTPException
-
-    return HTTPException
 
 
 def _encode_image(arg: Any) -> tuple[str, bytes] | None:

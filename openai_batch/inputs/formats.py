@@ -12,7 +12,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +20,7 @@ from openai_batch.errors import InputError, UsageError
 from openai_batch.files.lines import lines
 from openai_batch.files.object_store import is_address
 from openai_batch.files.signatures import other_kind
+from openai_batch.requests.check import AnyRequest, decode_any
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
 
@@ -64,30 +65,23 @@ _NAME = re.compile(r"[^\W\d](?:[\w .()/#%-]{0,38}[\w)%])?")  # of a column; a se
 class Table:
     """A table whose rows can be read once."""
 
-    name: str
-    """The name for messages."""
-    kind: str
-    """One of FORMATS, or `sql`."""
-    rows: Rows
-    """The rows, each with its place; a row that cannot be read is a problem instead."""
+    name: str  # the name for messages
+    kind: str  # one of FORMATS, or `sql`
+    rows: Rows  # the rows, each with its place; a row that cannot be read is a problem instead
+    # The user's file; relative paths in cells start at its folder. None for a pipe, an address or a query.
     origin: Path | None
-    """The user's file; relative paths in cells start at its folder. None for a pipe, an address or a query."""
 
 
 @dataclass(slots=True)
 class Inputs:
     """All inputs of a command, in order, opened one after the other."""
 
+    # Paths, patterns like `*.csv`, addresses, and `-` for standard input; none if `sql` queries local files.
     names: Sequence[str]
-    """Paths, patterns like `*.csv`, addresses, and `-` for standard input; none if `sql` queries local files."""
-    folder: Path
-    """A work folder, where pipes are copied and compressed files are unpacked."""
-    format: str | None = None
-    """One of FORMATS, or None: the content and the name of each file decide."""
-    table: str | None = None
-    """The table to read from SQLite databases, or the sheet of workbooks."""
-    sql: str | None = None
-    """A query for each SQLite database, or for local files if there are no names."""
+    folder: Path  # a work folder, where pipes are copied and compressed files are unpacked
+    format: str | None = None  # one of FORMATS, or None: the content and the name of each file decide
+    table: str | None = None  # the table to read from SQLite databases, or the sheet of workbooks
+    sql: str | None = None  # a query for each SQLite database, or for local files if there are no names
     _opened: dict[int, Source] = field(default_factory=dict, init=False)  # by index in `names`
 
     def __post_init__(self) -> None:
@@ -239,16 +233,7 @@ def kind_of(source: Source) -> str:
     return found or "txt"
 
 
-class _Request(msgspec.Struct):
-    """The fields of a request, of any type; UNSET for a field that is missing."""
-
-    custom_id: Any = msgspec.UNSET
-    method: Any = msgspec.UNSET
-    url: Any = msgspec.UNSET
-    body: Any = msgspec.UNSET
-
-
-def _is_request(line: _Request) -> bool:
+def _is_request(line: AnyRequest) -> bool:
     """Return whether a line is a request; some fields may be missing.
 
     A table of web pages may have the columns `url` and `body` too, but its bodies are not objects.
@@ -258,7 +243,7 @@ def _is_request(line: _Request) -> bool:
     return known == len(others) or (known > 0 and isinstance(line.body, dict))
 
 
-def _first_line(source: Source) -> _Request | None:
+def _first_line(source: Source) -> AnyRequest | None:
     """Return the first line that is not blank; None if it is not a JSON object."""
     with source.path.open("rb") as handle:
         for number, _, raw in lines(handle):
@@ -266,7 +251,7 @@ def _first_line(source: Source) -> _Request | None:
                 return None
             if line := (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip():
                 try:
-                    return msgspec.json.decode(line, type=_Request)
+                    return decode_any(line)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
                     return None
     return None

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     _MakeLine = Callable[[int, Row, int | None], bytes]  # of (number of the request, row, place of the row)
 
-MAX_SHOWN = 100
-"""The most problems that are listed; more are only counted."""
+MAX_SHOWN = 100  # the most problems that are listed; more are only counted
 
 _FLUSH_BYTES = 1 << 20
 _BY_ROWS = 'write it by rows: to_json(FILE, orient="records", lines=True)'
@@ -46,12 +45,10 @@ _encode = msgspec.json.encode
 class Prepared:
     """The result of making requests from rows."""
 
-    requests: int = 0
-    """The number of requests."""
-    skipped: int = 0
-    """The number of rows that were skipped because their prompt is empty."""
+    requests: int = 0  # the number of requests
+    skipped: int = 0  # the number of rows that were skipped because their prompt is empty
+    # The column with the prompts if the user did not name it and the input is not only prompts; else None.
     column: str | None = None
-    """The column with the prompts if the user did not name it and the input is not only prompts; else None."""
 
 
 def prepare(

@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Row: TypeAlias = dict[str, Any]
-PlacedRow: TypeAlias = "tuple[int | None, Row | Problem]"
-Rows: TypeAlias = "Iterable[PlacedRow]"
+Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
-PROMPT = "prompt"
-"""The name of the only column of a file of prompts."""
+PROMPT = "prompt"  # the name of the only column of a file of prompts
 
 _SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV files, for Excel
 _CHUNK_BYTES = 1 << 15  # the system would allocate and free a larger buffer each time
@@ -105,7 +103,7 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
                     yield place, wrong
                     return
             elif len(record) != len(header):
-                message = f"the row has {_cells(len(record))}, but the header has {len(header):,}"
+                message = f"the row has {count_text(len(record), 'cell')}, but the header has {len(header):,}"
                 yield (
                     place,
                     problem(place, message, "fix the row; put quotes around a cell with a delimiter"),
@@ -213,10 +211,6 @@ def header_problem(place: int, header: list[str]) -> Problem | None:
     if repeated is None:
         return None
     return problem(place, f"two columns are called {repeated!r}", "give each column its own name")
-
-
-def _cells(count: int) -> str:
-    return count_text(count, "cell")
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:

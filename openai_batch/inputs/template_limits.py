@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.runtime import Context
 
-MAX_SECONDS = 10.0
-"""Processor time for one row."""
+MAX_SECONDS = 10.0  # processor time for one row
 
 _MAX_BITS = 1 << 20
 _WIDTHS = frozenset(("center", "indent", "batch", "slice", "tojson", "round", "ljust", "rjust", "zfill", "expandtabs"))

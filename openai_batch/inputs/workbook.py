@@ -32,8 +32,7 @@ _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
 MAX_MEMORY = 4_000_000_000
 """Bytes of memory that reading a workbook may take: a few bytes on the disk can be any number of cells."""
 
-MAX_SECONDS = 300
-"""Processor time that reading a workbook may take."""
+MAX_SECONDS = 300  # processor time that reading a workbook may take
 
 _LOOK_SECONDS = 0.05
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import BatchError
 from openai_batch.net.time_limit import is_over
 from openai_batch.providers import create_once
+from openai_batch.providers.attempt import Attempt
 from openai_batch.providers.marks import Marks
 
 from .token_limit import was_refused
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
 
 
-def attempt_of(job: JobRecord, part: PartRecord) -> create_once.Attempt:
+def attempt_of(job: JobRecord, part: PartRecord) -> Attempt:
     """Return a part's latest attempt to create a batch, with the marks that are in the metadata of its batch."""
-    return create_once.Attempt(
+    return Attempt(
         file_id=str(part.file_id),
         endpoint=job.endpoint,
         window=job.window,
@@ -38,7 +39,7 @@ def marks_of(job: JobRecord, part: PartRecord) -> Marks:
     return Marks(job.uid, job.order, part.number, len(job.parts), sent, rows)
 
 
-def created_before(api: BatchApi, attempt: create_once.Attempt) -> BatchInfo | None:
+def created_before(api: BatchApi, attempt: Attempt) -> BatchInfo | None:
     """Return the batch that an earlier attempt with the same file has created, although it was refused."""
     try:
         return next((batch for batch in create_once.find_all(api, attempt) if was_refused(batch) is None), None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .job_spec import JobSpec
     from .store.records import JobRecord, PartRecord
+    from .submit_options import SubmitOptions
     from .workflow import Workflow
 
 
@@ -71,20 +72,14 @@ def estimate_lines(
     return estimate(provider, lines, lambda model: known[model] if model in known else earlier(model), batch=batch)
 
 
-def check_submission(
-    workflow: Workflow,
-    spec: JobSpec,
-    known: JobRecord | None,
-    max_cost: Decimal,
-    *,
-    resubmit_uncertain: bool,
-    batch: bool = True,
-) -> None:
-    """Raise CostError if the job of a planned spec can cost more than `max_cost`. `known` is that job, if it exists.
+def check_submission(workflow: Workflow, spec: JobSpec, known: JobRecord | None, options: SubmitOptions) -> None:
+    """Raise CostError if the job of a planned spec can cost more than the options allow. `known` is that job, if any.
 
-    What it has spent before, and what its running batches can cost, counts too; without `batch` at the price outside of
-    a batch.
+    What it has spent before, and what its running batches can cost, counts too.
     """
+    max_cost, batch = options.max_cost, not options.full_price
+    if max_cost is None:
+        return
     if known is None or not job_folder.has_ids(known):
         estimate_spec(workflow, spec, batch=batch).check(max_cost)
         return
@@ -92,7 +87,7 @@ def check_submission(
     if not lost and not any(part.state in UNSENT for part in known.parts):
         return  # nothing will be sent
     parts = [part for part in known.parts if part.costs is None and not part.withdrawn]
-    again = lost if resubmit_uncertain else []  # both batches may be billed
+    again = lost if options.resubmit_uncertain else []  # both batches may be billed
     estimate_parts(workflow, known, [*parts, *again], batch=batch).check(max_cost, _spent(known))
 
 

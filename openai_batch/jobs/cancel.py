@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 
-CANCEL_SECONDS = 600.0
-"""Seconds in which the batches of one job must be cancelled."""
+CANCEL_SECONDS = 600.0  # seconds in which the batches of one job must be cancelled
 
 
 def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobRecord:

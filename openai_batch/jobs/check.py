@@ -25,16 +25,11 @@ if TYPE_CHECKING:
 class CheckResult:
     """The outcome of checking one file."""
 
-    # The name of the file in messages.
-    name: str
-    # The provider whose limits were used.
-    provider: Provider
-    # The facts about the file, and its problems.
-    report: CheckReport
-    # Whether its first line looks like a request, not like a prompt.
-    is_requests: bool
-    # Whether it has more than one batch may have, so that a job splits it.
-    splits: bool = False
+    name: str  # the name of the file in messages
+    provider: Provider  # the provider whose limits were used
+    report: CheckReport  # the facts about the file, and its problems
+    is_requests: bool  # whether its first line looks like a request, not like a prompt
+    splits: bool = False  # whether it has more than one batch may have, so that a job splits it
 
 
 def check_input(name: str, provider: str | Provider | None = None) -> CheckResult:

@@ -20,7 +20,8 @@ from openai_batch.files.stored_file import StoredFile
 from openai_batch.files.streams import is_closed_pipe
 from openai_batch.net.delays import delays
 from openai_batch.providers.openai_api import short_file
-from openai_batch.results.index import Places, as_received, index
+from openai_batch.results.index import Places, as_received
+from openai_batch.results.kept_index import index_kept
 from openai_batch.results.merge import complete, merged, read_rows, rows_in_order, write_rows
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.tally import Tally
@@ -57,11 +58,8 @@ if TYPE_CHECKING:
     from .result_order import ResultOrder
     from .workflow import Workflow
 
-_CAUSES = 5
-"""How many causes are named at the end of a job."""
-
-_LATE_TRIES = 5
-"""How often a batch that has ended is asked again for its file ids."""
+_CAUSES = 5  # how many causes are named at the end of a job
+_LATE_TRIES = 5  # how often a batch that has ended is asked again for its file ids
 
 
 @dataclass(slots=True)
@@ -342,7 +340,7 @@ def _fetched(
                 handle = open_file(workflow, job, file_id, stack, short)
                 unreadable = tally.unreadable_count
                 try:
-                    index(handle, len(streams), f"file {file_id}", places, tally, judge)
+                    index_kept(handle, len(streams), f"file {file_id}", places, tally, judge)
                 except DownloadError:
                     closed.callback(forget_file, job, file_id)
                     raise

@@ -39,11 +39,8 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-CANCEL_SECONDS = 600.0
-"""Seconds that a batch may take to stop: the ten minutes of OpenAI."""
-
-REQUEST_SECONDS = 5.0
-"""Seconds that a request may take."""
+CANCEL_SECONDS = 600.0  # seconds that a batch may take to stop: the ten minutes of OpenAI
+REQUEST_SECONDS = 5.0  # seconds that a request may take
 
 
 def risk_time(job: JobRecord, deadline: float) -> float:

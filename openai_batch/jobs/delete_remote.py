@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
-_BEGUN, _DONE = 1, 2
-"""The values of `PartRecord.deleted`."""
+_BEGUN, _DONE = 1, 2  # the values of `PartRecord.deleted`
 
 
 @dataclass(frozen=True, slots=True)

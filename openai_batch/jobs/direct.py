@@ -41,32 +41,21 @@ if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
     from .store.registry import Registry
 
-AT_ONCE = 16
-"""How many requests are sent at the same time."""
-
-_NOT_ANSWERED = frozenset({429, 503})
-"""HTTP statuses of requests that were not taken, and are sent again after a while."""
-
-LOST = "no_answer"
-"""The error code of a request that got no answer."""
-
-_TRIES = 8
-"""How often such a request is sent."""
+AT_ONCE = 16  # how many requests are sent at the same time
+_NOT_ANSWERED = frozenset({429, 503})  # HTTP statuses of requests that were not taken, and are sent again after a while
+LOST = "no_answer"  # the error code of a request that got no answer
+_TRIES = 8  # how often such a request is sent
 
 
 class DirectRequest(msgspec.Struct):
     """A request line."""
 
-    custom_id: str
-    """Its id."""
-    url: str
-    """Its endpoint."""
-    body: dict[str, Any]
-    """Its parameters."""
+    custom_id: str  # its id
+    url: str  # its endpoint
+    body: dict[str, Any]  # its parameters
 
 
-decode_request = msgspec.json.Decoder(DirectRequest).decode
-"""Decode a checked request line."""
+decode_request = msgspec.json.Decoder(DirectRequest).decode  # decode a checked request line
 
 
 def lost_line(request: DirectRequest, error: Exception) -> bytes:

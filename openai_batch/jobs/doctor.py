@@ -19,7 +19,8 @@ from openai_batch.requests.source import Source
 from .cancel import cancel
 from .job_spec import make_spec
 from .store.registry import Registry
-from .submit import SubmitOptions, submit
+from .submit import submit
+from .submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-_ROOM = 100 * 1024 * 1024
-"""Bytes that should be free for the jobs' files."""
+_ROOM = 100 * 1024 * 1024  # bytes that should be free for the jobs' files
 
 _ENDPOINT = "/v1/chat/completions"
 

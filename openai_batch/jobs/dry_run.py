@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .job_spec import JobSpec
     from .store.records import JobRecord
-    from .submit import SubmitOptions
+    from .submit_options import SubmitOptions
     from .workflow import Workflow
 
 
@@ -58,10 +58,7 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     job = None if options.again else started_before(workflow, spec)
     has_ids = job is not None and job_folder.has_ids(job)
     planned, certain = (spec, True) if has_ids else estimate(workflow, plan)
-    if options.max_cost is not None:
-        uncertain = options.resubmit_uncertain
-        batch = not options.full_price
-        check_submission(workflow, planned, job, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
+    check_submission(workflow, planned, job, options)
     if job is None or (not has_ids and all(part.state == PartState.PLANNED for part in job.parts)):
         return DryRun(planned, job, planned_parts(planned), estimate_spec(workflow, planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]

@@ -43,6 +43,9 @@ class _Request(msgspec.Struct):
     method: str = "POST"
 
 
+_decode = msgspec.json.Decoder(_Request).decode
+
+
 def export_file(source: Source, target: Path, folder: Path, *, force: bool = False) -> int:
     """Write the requests of a batch file to `target`, and return their number. `folder` is a work folder.
 
@@ -81,13 +84,12 @@ def _check(target: Path, inputs: list[Path | str | None] | list[Path], *, force:
 
 def _write(source: Path, target: Path, folder: Path, *, force: bool) -> int:
     count = 0
-    decode = msgspec.json.Decoder(_Request).decode
 
     def rows() -> Iterator[tuple[str, str, str, str]]:
         nonlocal count
         for line in lines:
             count += 1
-            request = decode(line)
+            request = _decode(line)
             yield request.custom_id, request.method, request.url, bytes(request.body).decode()
 
     with source.open("rb") as lines, part_file(target) as (out, part):

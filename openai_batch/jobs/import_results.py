@@ -22,8 +22,8 @@ from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.lines import lines
 from openai_batch.files.locks import locked
 from openai_batch.inputs.formats import REQUESTS, Inputs, kind_of
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.batch_info import Counts
-from openai_batch.providers.create_once import new_token
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.join import globbed
 from openai_batch.requests.limits import Limits

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
 
 
-_AT_ONCE = 1000
-"""How many results are read at a time for an event loop."""
+_AT_ONCE = 1000  # how many results are read at a time for an event loop
 
 
 class Job:

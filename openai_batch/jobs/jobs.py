@@ -120,8 +120,8 @@ class Jobs:
         from openai_batch.files.workspace import workspace
 
         from .output_file import check_ending
-        from .submit import SubmitOptions
         from .submit import submit as submit_job
+        from .submit_options import SubmitOptions
 
         target = None if output is None else as_file(output)
         if target is not None:

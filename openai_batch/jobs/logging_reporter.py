@@ -12,8 +12,7 @@ from .reporter import Reporter
 if TYPE_CHECKING:
     from .store.records import JobRecord
 
-_SILENT = logging.NullHandler()
-"""Without any handler, Python would print the warnings."""
+_SILENT = logging.NullHandler()  # without any handler, Python would print the warnings
 
 
 class LoggingReporter(Reporter):

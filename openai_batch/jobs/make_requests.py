@@ -29,14 +29,10 @@ if TYPE_CHECKING:
 class Requests:
     """A batch file, not checked yet."""
 
-    # The file of requests.
-    source: Source
-    # The name of the provider that it is for; None for a ready file if the user named none.
-    provider: str | None
-    # The file with the rows that the requests were made from; None for ready requests.
-    columns: Path | None = None
-    # What was made of the rows; None for ready requests.
-    prepared: Prepared | None = None
+    source: Source  # the file of requests
+    provider: str | None  # the name of the provider that it is for; None for a ready file if the user named none
+    columns: Path | None = None  # the file with the rows that the requests were made from; None for ready requests
+    prepared: Prepared | None = None  # what was made of the rows; None for ready requests
 
 
 def make_requests(

@@ -33,8 +33,7 @@ _ENDS = {
 }
 """The text for a request without a result, by the status of its batch."""
 
-_FAULTS = 3
-"""How many reasons of a batch are shown for each of its requests."""
+_FAULTS = 3  # how many reasons of a batch are shown for each of its requests
 
 
 class MissingReasons:

@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 
     from .store.records import JobRecord
 
-NOBODY = "none"
-"""The target for no notification, instead of those of the configuration file."""
+NOBODY = "none"  # the target for no notification, instead of those of the configuration file
 
 _REFERENCE, _COMMAND, _BELL = "env:", "cmd:", "bell"
 
-PATIENCE = 60.0
-"""Seconds that one notification may take."""
+PATIENCE = 60.0  # seconds that one notification may take
 
 
 def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list[str]:

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 
-LINES = (".jsonl", ".ndjson")
-"""Endings of files of JSON lines."""
-
-RESULTS = (*LINES, ".csv", ".parquet", ".pq")
-"""Endings of files that decide the format of the results."""
+LINES = (".jsonl", ".ndjson")  # endings of files of JSON lines
+RESULTS = (*LINES, ".csv", ".parquet", ".pq")  # endings of files that decide the format of the results
 
 _OTHER_FORMS = frozenset(
     [

@@ -19,8 +19,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _Worker = TypeVar("_Worker")
 
-LAST_SECONDS = 5.0
-"""Seconds that the threads get to finish their requests after an interruption."""
+LAST_SECONDS = 5.0  # seconds that the threads get to finish their requests after an interruption
 
 
 class Stopped(BaseException):

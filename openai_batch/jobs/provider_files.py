@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
     from .workflow import Workflow
 
-_EXPIRY_SECONDS = 5.0
-"""Seconds for the question when a file expires."""
+_EXPIRY_SECONDS = 5.0  # seconds for the question when a file expires
 
 ShortFiles = dict[str, tuple[int, int]]
 """Files that are shorter than their records, by their ids: the bytes that arrived, and those on record."""

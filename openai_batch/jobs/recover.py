@@ -24,7 +24,7 @@ from openai_batch.errors import (
 from openai_batch.files import paths
 from openai_batch.files.locks import locked
 from openai_batch.net.time_limit import deadline_in, is_over, until
-from openai_batch.providers.create_once import new_token
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.marks import is_ours, own_metadata, read_marks, token_of
 from openai_batch.providers.openai_api import LIST_SECONDS
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_NO_LIST = frozenset({404, 405, 501})
-"""HTTP statuses of a server that has no list of batches."""
+_NO_LIST = frozenset({404, 405, 501})  # HTTP statuses of a server that has no list of batches
 
 _KEPT = 60 * 86400.0
 """Seconds before the newest batch for which batches whose marks are not listed are looked at one by one. Providers
@@ -120,7 +119,7 @@ def look_back(workflow: Workflow, spec: JobSpec, *, always: bool = False) -> Non
     account = workflow.account(provider)
     for batch_id in registry.elsewhere(account, spec.identity):
         with contextlib.suppress(NotFoundError):  # the provider has deleted it
-            _add_if_ours(workflow, provider, *_get(workflow, provider, batch_id))
+            add_if_ours(workflow, provider, *_get(workflow, provider, batch_id))
     if registry.by_identity(spec.identity, account) is None:
         _stop_if_unidentified(workflow, spec, account)
 
@@ -148,7 +147,7 @@ def _look_through(workflow: Workflow, provider: Provider, spec: JobSpec | None =
             info, filename = shown.get(batch.id, (batch, None))
             marks = read_marks(info.metadata, filename)
             if spec is None or marks is None or marks.order == spec.identity or _attempt_of(workflow, info):
-                changed.append(_add_if_ours(workflow, provider, info, filename))
+                changed.append(add_if_ours(workflow, provider, info, filename))
             else:
                 others.append((marks.order, info.id))
         registry.set_looked_through(provider.account, others)
@@ -333,7 +332,7 @@ def adopt(workflow: Workflow, batch_id: str, provider: Provider | None = None) -
             if provider or is_over():
                 raise
             continue
-        number = _add_if_ours(workflow, candidate, info, filename)
+        number = add_if_ours(workflow, candidate, info, filename)
         return _add_foreign(workflow, candidate, info) if number is None else workflow.registry.job(number)
     names = ", ".join(str(p.name) for p in asked) or "no provider, since no key is set"
     raise NotFoundError(f"no batch {batch_id} (asked: {names})", hint="name its provider with -p")
@@ -357,13 +356,15 @@ def _attempt_of(workflow: Workflow, info: BatchInfo) -> tuple[JobRecord, PartRec
     return None
 
 
-def _add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filename: str | None) -> int | None:
+def add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filename: str | None) -> int | None:
     """Add a batch that the registry does not know, and return its job; None if the batch is not ours."""
     attempt = _attempt_of(workflow, info)
     if attempt is not None:
         workflow.adopt_found(attempt[1], info)
         _merge_account(workflow, attempt[0], provider)
         return attempt[0].id
+    if (stored := job_with(workflow, provider, info)) is not None:
+        return stored.id  # the process whose attempt it was has stored it since it was listed
     if not is_ours(info.metadata, filename) or was_refused(info) is not None:
         return None  # a refused batch never ran, and its part was sent again or will be
     marks = read_marks(info.metadata, filename)

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-_PAGE = 100
-"""The most batches that a provider lists at once."""
+_PAGE = 100  # the most batches that a provider lists at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from .store.records import JobRecord
     from .workflow import Workflow
 
-ROWS = 10_000
-"""How many answers are in a report."""
-
-_PROMPT, _ANSWER = 300, 1000
-"""Characters of each prompt and answer."""
+ROWS = 10_000  # how many answers are in a report
+_PROMPT, _ANSWER = 300, 1000  # characters of each prompt and answer
 
 
 def report(workflow: Workflow, job: JobRecord) -> Report:
@@ -72,7 +69,7 @@ def _of_record(job: JobRecord) -> Report:
         model=job.model,
         status=job.status,
         created_at=job.created_at,
-        sent_at=min((part.created_at for part in job.parts if part.created_at), default=None),
+        sent_at=job.sent_at,
         ended_at=job.ended_at,
         usage=used_tokens(job),
         receipt=receipt_of(job),

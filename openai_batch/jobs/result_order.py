@@ -34,16 +34,12 @@ if TYPE_CHECKING:
 class ResultOrder:
     """The order of a job's results: that of its input."""
 
-    ids: Callable[[], Iterable[str]]
-    """Returns the ids of the job's requests in input order, each time from the first."""
-    parts: list[PartRecord]
-    """The job's parts, in the order in which their results are read."""
-    rows: Rows
-    """Returns the rows of a part."""
+    ids: Callable[[], Iterable[str]]  # returns the ids of the job's requests in input order, each time from the first
+    parts: list[PartRecord]  # the job's parts, in the order in which their results are read
+    rows: Rows  # returns the rows of a part
+    # Returns the ids of the requests of a part; None if it is not known which ids are in which part.
     ids_of: Callable[[PartRecord], Iterable[str] | None]
-    """Returns the ids of the requests of a part; None if it is not known which ids are in which part."""
-    consecutive: bool
-    """Whether the rows of each part come after those of the part before it."""
+    consecutive: bool  # whether the rows of each part come after those of the part before it
 
 
 def result_order(workflow: Workflow, job: JobRecord) -> ResultOrder | None:

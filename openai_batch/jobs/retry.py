@@ -45,8 +45,7 @@ _NOT_SENT = {
 }
 """The texts for requests that are not sent again, by verdict."""
 
-_NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)
-"""Those of a part that becomes no batch."""
+_NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)  # those of a part that becomes no batch
 
 
 @dataclass(slots=True)

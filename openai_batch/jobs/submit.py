@@ -6,10 +6,10 @@ import contextlib
 import shutil
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError, UnreachableError
-from openai_batch.providers.create_once import new_token
+from openai_batch.providers.attempt import new_token
 
 from .budget import check_submission
 from .cancel import withdraw
@@ -20,59 +20,28 @@ from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
 from .store.records import UNSENT, JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
+from .submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from decimal import Decimal
     from pathlib import Path
 
-    from openai_batch.files.stored_file import Target
     from openai_batch.providers.port import BatchApi
 
     from .job_spec import JobSpec
     from .workflow import Workflow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOptions:
-    """How a job is submitted."""
-
-    # Send identical requests once.
-    dedup: bool = False
-    # Send only the rows that no earlier job of the same input, or of the same output, has answered.
-    reuse: bool = False
-    # Start a new job even if the same one was started before.
-    again: bool = False
-    # The file that the results will be written to, if it is known. It is checked before anything is paid.
-    output: Target | None = None
-    # The file that failed requests will be written to. It is checked at the same time.
-    missing: Target | None = None
-    # Replace these files if they exist.
-    force: bool = False
-    # How many seconds to wait for an earlier job that runs rows of this input; None: until it ends.
-    timeout: float | None = None
-    # If it is unknown whether a batch was created, send it again. It may be paid twice.
-    resubmit_uncertain: bool = False
-    # What is stored of the output, for later downloads: its path, its form, and the options of the form.
-    output_form: dict[str, Any] | None = None
-    # First look for batches of this job that another machine has started.
-    check_remote: bool = False
-    # The most that the job may cost, in USD, its retries included; None: that is not limited, or as it was before.
-    max_cost: Decimal | None = None
-    # Allow only what costs no more even outside of a batch, since a deadline may need that (`jobs/deadline`).
-    full_price: bool = False
+_DEFAULTS = SubmitOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """The outcome of a submission."""
 
-    # The job, new or started before.
-    job: JobRecord
-    # Whether the job was created now.
-    new: bool
-    # The spec as planned: without the rows that need not be sent.
-    spec: JobSpec
+    job: JobRecord  # the job, new or started before
+    new: bool  # whether the job was created now
+    spec: JobSpec  # the spec as planned: without the rows that need not be sent
 
 
 def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOptions) -> ReusePlan:
@@ -119,64 +88,42 @@ def submit(
             planned = replace(spec, earlier=plan.earlier)  # its job was planned before
         else:
             planned = plan_submission(workflow, plan, _waiter(workflow, options, on_wait or (lambda _: None)))
-        if options.max_cost is not None:
-            uncertain = options.resubmit_uncertain
-            batch = not options.full_price
-            check_submission(workflow, planned, known, options.max_cost, resubmit_uncertain=uncertain, batch=batch)
+        check_submission(workflow, planned, known, options)
         try:
             with _saying_what_was_sent(workflow, planned):
-                job, new = start(
-                    workflow,
-                    planned,
-                    again=options.again,
-                    resubmit_uncertain=options.resubmit_uncertain,
-                    check_remote=options.check_remote,
-                    output_form=options.output_form,
-                    max_cost=options.max_cost,
-                )
+                job, new = start(workflow, planned, options)
         except OvertakenError:
             continue  # another process has just started a job of this input: plan again, with its rows
         return Submitted(_named(workflow, job, spec), new, planned)
 
 
-def start(
-    workflow: Workflow,
-    spec: JobSpec,
-    *,
-    again: bool = False,
-    resubmit_uncertain: bool = False,
-    check_remote: bool = False,
-    output_form: dict[str, Any] | None = None,
-    max_cost: Decimal | None = None,
-) -> tuple[JobRecord, bool]:
+def start(workflow: Workflow, spec: JobSpec, options: SubmitOptions = _DEFAULTS) -> tuple[JobRecord, bool]:
     """Start the job of a planned spec, or continue the one that it started before; return it and whether it is new.
 
-    `check_remote` first looks for a batch of this job that another machine has started. `output_form` and
-    `max_cost` are stored with the job. Raises ApiError if the provider refuses the job, AuthError without a key,
-    OvertakenError if another process has started a job from the same input, and UncertainError if it is unknown whether
-    an earlier attempt created a batch.
+    Raises ApiError if the provider refuses the job, AuthError without a key, OvertakenError if another process has
+    started a job from the same input, and UncertainError if it is unknown whether an earlier attempt created a batch.
     """
     parts = planned_parts(spec)
     # Without a key, or without the local server, no job is stored.
     workflow.connections.renew(spec.provider).make_ready()
-    if check_remote or not again:
-        look_back(workflow, spec, always=check_remote)
+    if options.check_remote or not options.again:
+        look_back(workflow, spec, always=options.check_remote)
     skipped = spec.submit_plan.count if spec.submit_plan else 0
     new_job = _new_job(spec, workflow.account(spec.provider), skipped)
     with contextlib.ExitStack() as locks:
         unseen = locks.enter_context(contextlib.ExitStack())
-        if again or started_before(workflow, spec) is None:
+        if options.again or started_before(workflow, spec) is None:
             # It is locked before it can be seen, so that another process waits for its files (`reuse`). If another
             # one was faster, so that the job is not stored, its folder is removed.
             unseen.callback(shutil.rmtree, job_folder.folder_of(new_job), ignore_errors=True)
             locks.enter_context(workflow.alone(new_job))
-        job, new = workflow.registry.add(new_job, parts, again=again, earlier=spec.earlier)
+        job, new = workflow.registry.add(new_job, parts, again=options.again, earlier=spec.earlier)
         if new:
             unseen.pop_all()
-        if output_form is not None:
-            workflow.registry.set_job(job.id, output_form=output_form)
-        if max_cost is not None:
-            workflow.registry.set_job(job.id, max_cost=str(max_cost))
+        if options.output_form is not None:
+            workflow.registry.set_job(job.id, output_form=options.output_form)
+        if options.max_cost is not None:
+            workflow.registry.set_job(job.id, max_cost=str(options.max_cost))
         workflow.registry.touch(job.id)
         if not new:
             asked = None if job.input_sha256 is None else spec.output_expires_after
@@ -191,7 +138,7 @@ def start(
             # have more answers.
             job = workflow.registry.plan_anew(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
-        return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=resubmit_uncertain), new
+        return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=options.resubmit_uncertain), new
 
 
 @contextlib.contextmanager

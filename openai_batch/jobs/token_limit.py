@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
     from .store.registry import Registry
 
-BYTES_PER_TOKEN = 4
-"""A rough value for English text. For a file of requests it is usually too high."""
+BYTES_PER_TOKEN = 4  # a rough value for English text. For a file of requests it is usually too high.
 
 REFUSAL_PAUSE, MAX_REFUSAL_PAUSE = 60.0, 3600.0
 """Seconds until a refused part is tried again if no batch of ours explains the refusal; doubled each time."""
@@ -45,12 +44,10 @@ _UNITS = {"k": 1e3, "m": 1e6}
 class EnqueuedTokens:
     """How many tokens the running batches of one model may have at one provider, as far as is known."""
 
-    registry: Registry
-    """Where learned limits and running batches are recorded."""
-    provider: Provider
-    """The provider that has the limit."""
+    registry: Registry  # where learned limits and running batches are recorded
+    provider: Provider  # the provider that has the limit
+    # When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt.
     pauses: dict[tuple[int, int, float], float] = field(default_factory=dict)
-    """When the pause after each refusal began, by `time.monotonic`: by job, part, and time of the attempt."""
 
     def is_limited(self, job: JobRecord) -> bool:
         """Return whether a limit is known for the job's model, or a part of the job was refused for one."""

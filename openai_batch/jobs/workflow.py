@@ -26,6 +26,7 @@ from openai_batch.errors import (
 )
 from openai_batch.net.time_limit import deadline_in, is_over, until
 from openai_batch.providers import create_once
+from openai_batch.providers.attempt import new_token
 from openai_batch.providers.polling import Poller, job_delays
 
 from .advice import not_sent
@@ -36,7 +37,7 @@ from .keep_batch_id import keep_id
 from .parallel import Stopped, in_parallel
 from .reporter import Reporter, Together
 from .store import job_folder
-from .store.records import UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import DONE, UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -52,14 +53,9 @@ if TYPE_CHECKING:
 
     _Result = TypeVar("_Result")
 
-NEW_BATCH = 120.0
-"""Seconds after its creation in which a provider may not find a batch yet."""
-
-LATE_FILES = 120.0
-"""Seconds to wait for the output file of a completed batch. Then the batch counts as ended."""
-
-LOOK_SECONDS = 300.0
-"""Seconds to ask for the batches of one job."""
+NEW_BATCH = 120.0  # seconds after its creation in which a provider may not find a batch yet
+LATE_FILES = 120.0  # seconds to wait for the output file of a completed batch. Then the batch counts as ended.
+LOOK_SECONDS = 300.0  # seconds to ask for the batches of one job
 
 AUDITS = 3
 """How many more times the provider's list is checked for a second batch after the answer to a create was lost."""
@@ -315,6 +311,8 @@ class Workflow:
         """Store the state of a part's batch and return the part. Raises MovedOnError if it has another batch now."""
         late_since = (part.late_since or time.time()) if lacks_output(info) else None
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
+        if part.state in DONE and not ended:
+            return part  # `info` is older than the part: another process has stored the end since
         return self.registry.set_part(
             part,
             expect=part.state,  # an answer that was slow to come never undoes the end of the batch
@@ -366,7 +364,7 @@ class Workflow:
         return True
 
     def _upload(self, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
-        token = create_once.new_token()
+        token = new_token()
         part = self.registry.set_part(
             part, expect=part.state, state=PartState.UPLOADING, token=token, queued=False, last_error=None
         )
@@ -387,7 +385,7 @@ class Workflow:
             part,
             expect=PartState.UPLOADED,
             state=PartState.CREATING,
-            token=create_once.new_token(),
+            token=new_token(),
             attempted_at=time.time(),
             queued=False,
             last_error=None,
@@ -464,8 +462,7 @@ class Workflow:
             return  # not every server of the provider knows the new batch yet
         message = was_refused(info)
         with contextlib.suppress(MovedOnError):  # then another process has stored it
-            # A part whose batch was accepted, and failed because the queue is full, goes back too. Not
-            # one that was recovered, which may have been sent again, nor one that is being cancelled.
+            # A batch that failed because the queue is full goes back too; not one that was recovered or is cancelled.
             if message is None or part.sha256 is None or part.status == "cancelling":
                 self.store_status(part, info)
                 return

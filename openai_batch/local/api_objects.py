@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
 
@@ -68,10 +68,10 @@ def whole_number(text: str, smallest: int, largest: int, param: str) -> int:
     return int(text)
 
 
-def parse_json(body: bytes, kind: type[_Parameters]) -> _Parameters:
-    """Read the body of a request; raises Refused naming the parameter at fault."""
+def parse_json(body: bytes, decode: Callable[[bytes], _Parameters]) -> _Parameters:
+    """Read the body of a request with a decoder of msgspec; raises Refused naming the parameter at fault."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decode(body)
     except msgspec.ValidationError as exc:
         place = re.search(r"`\$\.?([^`]*)`|required field `([^`]*)`", str(exc))
         param = next((name for name in place.groups() if name), None) if place else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -54,31 +54,20 @@ _FORWARDED = (
 _KEPT_HEADERS = ("content-type", "x-request-id", "retry-after", "retry-after-ms")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """The handlers and what they need. `condition` returns `ok`, or why the server cannot work."""
+    """The handlers and what they need."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        executor: Executor,
-        upstream: Upstream,
-        settings: LocalSettings,
-        files: Path,
-        journals: Path,
-        uploads: ChunkedUploads,
-        condition: Callable[[], str],
-        identity: Mapping[str, Any],
-    ) -> None:
-        self._store = store
-        self._executor = executor
-        self._upstream = upstream
-        self._settings = settings
-        self._files = files
-        self._journals = journals
-        self._uploads = uploads
-        self._condition = condition
-        self._identity = identity
+    store: Store
+    executor: Executor
+    upstream: Upstream
+    settings: LocalSettings
+    # The folders of files and of journals.
+    files: Path
+    journals: Path
+    uploads: ChunkedUploads
+    condition: Callable[[], str]  # returns `ok`, or why the server cannot work
+    identity: Mapping[str, Any]  # what `GET /health` says about this server
 
     def routes(self) -> list[Route]:
         """Return the table of routes."""
@@ -105,17 +94,17 @@ class Routes:
 
     async def health(self, _request: Request) -> Response:
         """Return the name of this server and whether it works; 503 while it cannot take requests."""
-        condition = self._condition()
-        content = {**self._identity, "status": condition, "active": self._executor.active, "pid": os.getpid()}
+        condition = self.condition()
+        content = {**self.identity, "status": condition, "active": self.executor.active, "pid": os.getpid()}
         return api_objects.json_response(content, 200 if condition == "ok" else 503)
 
     async def upload(self, request: Request) -> Response:
         """Store an uploaded file."""
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > 4 * self._settings.max_bytes + _MAX_JSON:
+        if length.isdigit() and int(length) > 4 * self.settings.max_bytes + _MAX_JSON:
             raise Refused(413, "the upload is too large", code="file_too_large", param="file")
-        record = await receive_file(request, self._files, self._settings.max_bytes)
-        await asyncio.to_thread(self._store.add_file, record)
+        record = await receive_file(request, self.files, self.settings.max_bytes)
+        await asyncio.to_thread(self.store.add_file, record)
         return api_objects.json_response(api_objects.file_object(record))
 
     def list_files(self, request: Request) -> Response:
@@ -124,8 +113,8 @@ class Routes:
         order = request.query_params.get("order", "desc")
         if order not in {"asc", "desc"}:
             raise Refused(400, "order must be asc or desc", code="invalid_value", param="order")
-        after = self._after(request, self._store.file)
-        found = self._store.files(
+        after = self._after(request, self.store.file)
+        found = self.store.files(
             purpose=request.query_params.get("purpose"),
             after=after,
             limit=limit + 1,
@@ -137,76 +126,76 @@ class Routes:
 
     def get_file(self, request: Request) -> Response:
         """Describe one file."""
-        return api_objects.json_response(api_objects.file_object(_found(self._store.file, request, "file")))
+        return api_objects.json_response(api_objects.file_object(_found(self.store.file, request, "file")))
 
     def file_content(self, request: Request) -> Response:
         """Return a file's bytes, or the requested range of them; of a batch, the result lines that it has so far."""
-        batch = self._store.batch(request.path_params["id"])
+        batch = self.store.batch(request.path_params["id"])
         if batch is not None:
-            lines = finished_lines(self._store, batch, self._files, self._journals / batch.id)
+            lines = finished_lines(self.store, batch, self.files, self.journals / batch.id)
             return StreamingResponse(lines, media_type="application/jsonl")
-        record = _found(self._store.file, request, "file")
-        path = self._files / record.id
+        record = _found(self.store.file, request, "file")
+        path = self.files / record.id
         if not path.exists():
             raise Refused(404, f"the content of {record.id} is gone", code="not_found")
         return FileResponse(path, media_type="application/jsonl", headers={"etag": f'"{record.sha256}"'})
 
     def delete_file(self, request: Request) -> Response:
         """Delete a file, unless an unfinished batch reads it."""
-        record = _found(self._store.file, request, "file")
-        if users := self._store.users_of(record.id):
+        record = _found(self.store.file, request, "file")
+        if users := self.store.users_of(record.id):
             raise Refused(409, f"{record.id} is in use by {users[0]}", code="file_in_use")
-        self._store.delete_file(record.id)
-        (self._files / record.id).unlink(missing_ok=True)
+        self.store.delete_file(record.id)
+        (self.files / record.id).unlink(missing_ok=True)
         return api_objects.json_response({"id": record.id, "object": "file", "deleted": True})
 
     async def create_upload(self, request: Request) -> Response:
         """Begin an upload in parts."""
-        asked = parse_json(await _body(request, _MAX_JSON), CreateUpload)
-        return api_objects.json_response(await asyncio.to_thread(self._uploads.create, asked))
+        asked = parse_json(await _body(request, _MAX_JSON), _decode_create_upload)
+        return api_objects.json_response(await asyncio.to_thread(self.uploads.create, asked))
 
     async def add_part(self, request: Request) -> Response:
         """Store a part of an upload."""
-        return api_objects.json_response(await self._uploads.add_part(request.path_params["id"], request))
+        return api_objects.json_response(await self.uploads.add_part(request.path_params["id"], request))
 
     async def complete_upload(self, request: Request) -> Response:
         """Make a file of the parts of an upload."""
-        asked = parse_json(await _body(request, _MAX_JSON), CompleteUpload)
+        asked = parse_json(await _body(request, _MAX_JSON), _decode_complete_upload)
         return api_objects.json_response(
-            await asyncio.to_thread(self._uploads.complete, request.path_params["id"], asked)
+            await asyncio.to_thread(self.uploads.complete, request.path_params["id"], asked)
         )
 
     def cancel_upload(self, request: Request) -> Response:
         """Give an upload up."""
-        return api_objects.json_response(self._uploads.cancel(request.path_params["id"]))
+        return api_objects.json_response(self.uploads.cancel(request.path_params["id"]))
 
     async def create_batch(self, request: Request) -> Response:
         """Create a batch; the same Idempotency-Key again gives the same batch."""
         body = await _body(request, _MAX_JSON)
         record = await asyncio.to_thread(
             self._create,
-            parse_json(body, batches.CreateBatch),
+            parse_json(body, _decode_create_batch),
             sha256(body).hexdigest(),
             request.headers.get("idempotency-key"),
         )
         if isinstance(record, str):
             return Response(record, media_type="application/json")
-        self._executor.adopt(record.id)
+        self.executor.adopt(record.id)
         return api_objects.json_response(api_objects.batch_object(record))
 
     def _create(self, request: batches.CreateBatch, digest: str, key: str | None) -> BatchRecord | str:
         """Store a new batch and return it, or return the JSON that its idempotency key got before."""
         if key is None:
-            record = batches.new_batch(request, self._store, self._settings)
-            self._store.add_batch(record)
+            record = batches.new_batch(request, self.store, self.settings)
+            self.store.add_batch(record)
             return record
         if not 1 <= len(key) <= 255:  # noqa: PLR2004 - said in the message
             raise Refused(400, "the Idempotency-Key must have 1 to 255 characters", code="invalid_value")
-        earlier = self._store.created_by(key)
+        earlier = self.store.created_by(key)
         if earlier is None:
-            record = batches.new_batch(request, self._store, self._settings)
+            record = batches.new_batch(request, self.store, self.settings)
             text = msgspec.json.encode(api_objects.batch_object(record)).decode()
-            earlier = self._store.add_batch_once(record, key, digest, text)
+            earlier = self.store.add_batch_once(record, key, digest, text)
             if earlier == (digest, text):
                 return record
         if earlier[0] != digest:
@@ -216,28 +205,28 @@ class Routes:
     def list_batches(self, request: Request) -> Response:
         """List batches, newest first."""
         limit = _limit(request, "batches")
-        after = self._after(request, self._store.batch)
-        found = self._store.batches(after=after, limit=limit + 1)
+        after = self._after(request, self.store.batch)
+        found = self.store.batches(after=after, limit=limit + 1)
         return api_objects.json_response(
             api_objects.list_object([self._shown(b) for b in found[:limit]], has_more=len(found) > limit)
         )
 
     def get_batch(self, request: Request) -> Response:
         """Describe one batch."""
-        return api_objects.json_response(self._shown(_found(self._store.batch, request, "batch")))
+        return api_objects.json_response(self._shown(_found(self.store.batch, request, "batch")))
 
     def _shown(self, record: BatchRecord) -> dict[str, Any]:
         """Return a batch as the API shows it; if it makes no progress, `errors` says why."""
-        trouble = self._upstream.trouble if record.status == "in_progress" else None
+        trouble = self.upstream.trouble if record.status == "in_progress" else None
         if trouble is not None:
             record = replace(record, errors=batches.fault("upstream_unavailable", f"{trouble}; it is tried again"))
         return api_objects.batch_object(record)
 
     async def cancel_batch(self, request: Request) -> Response:
         """Cancel a batch that has not ended."""
-        record = await asyncio.to_thread(_found, self._store.batch, request, "batch")
-        if not await self._executor.cancel(record.id):
-            record = await asyncio.to_thread(_found, self._store.batch, request, "batch")
+        record = await asyncio.to_thread(_found, self.store.batch, request, "batch")
+        if not await self.executor.cancel(record.id):
+            record = await asyncio.to_thread(_found, self.store.batch, request, "batch")
             if record.status not in {"cancelling", "cancelled"}:
                 raise Refused(409, f"the batch is {record.status} already", code="batch_ended")
         return await asyncio.to_thread(self.get_batch, request)
@@ -255,7 +244,7 @@ class Routes:
         return api_objects.json_response(api_objects.model_object(name))
 
     async def _models(self) -> list[str]:
-        names = await self._upstream.models()
+        names = await self.upstream.models()
         if names is None:
             raise Refused(502, "the upstream does not list its models", code="upstream_error")
         return names
@@ -263,17 +252,17 @@ class Routes:
     async def forward(self, request: Request) -> Response:
         """Pass a request to the upstream, and its response back as it arrives."""
         path = request.url.path
-        if not self._settings.upstream and path not in batches.ENGINE_ENDPOINTS:
+        if not self.settings.upstream and path not in batches.ENGINE_ENDPOINTS:
             raise Refused(400, f"the embedded engine does not support {path}", code="unsupported_endpoint")
         body = await _body(request, _MAX_FORWARDED)
-        if not self._settings.upstream:
+        if not self.settings.upstream:
             await self._check_model(body)
-        context = self._upstream.forward(
+        context = self.upstream.forward(
             "POST",
             path,
             body,
             request.headers.get("content-type", "application/json"),
-            seconds=self._settings.timeout_seconds,
+            seconds=self.settings.timeout_seconds,
         )
         try:
             reply = await context.__aenter__()
@@ -286,10 +275,10 @@ class Routes:
     async def _check_model(self, body: bytes) -> None:
         """Refuse a model that the engine does not have: the engine itself takes any name."""
         try:
-            model = msgspec.json.decode(body, type=_Asked).model
+            model = _decode_asked(body).model
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Refused(400, "the body must be a JSON object that names a model", code="invalid_json") from None
-        names = await self._upstream.models() or []
+        names = await self.upstream.models() or []
         if model not in names:
             raise Refused(
                 404, f"there is no model {model!r}; there is {names[0]}", code="model_not_found", param="model"
@@ -307,6 +296,12 @@ class Routes:
 
 class _Asked(msgspec.Struct):
     model: str
+
+
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_create_batch = msgspec.json.Decoder(batches.CreateBatch).decode
+_decode_create_upload = msgspec.json.Decoder(CreateUpload).decode
+_decode_complete_upload = msgspec.json.Decoder(CompleteUpload).decode
 
 
 async def _relay(context: AbstractAsyncContextManager[Any], pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

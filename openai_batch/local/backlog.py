@@ -22,28 +22,18 @@ if TYPE_CHECKING:
     from .running_batch import RunningBatch
     from .store import RowRecord, Store
 
-MOST_ROWS = 256
-"""Results that may wait for the disk, including those that are being written."""
-
-_MOST_BYTES = 16 * 1024 * 1024
-"""The same in bytes of result lines, to limit memory."""
-
-_SECONDS = 0.2
-"""Seconds between two commits, unless many results wait."""
-
-PAUSE_AFTER_FAULT = 5.0
-"""Seconds before a failed read or write of the disk is tried again."""
+MOST_ROWS = 256  # results that may wait for the disk, including those that are being written
+_MOST_BYTES = 16 * 1024 * 1024  # the same in bytes of result lines, to limit memory
+_SECONDS = 0.2  # seconds between two commits, unless many results wait
+PAUSE_AFTER_FAULT = 5.0  # seconds before a failed read or write of the disk is tried again
 
 
 class _FinishedRow(NamedTuple):
     """A row with its result."""
 
-    run: RunningBatch
-    """Its batch."""
-    row: RowRecord
-    """Where it is in the input."""
-    line: ResultRecord
-    """Its line of the output or error file."""
+    run: RunningBatch  # its batch
+    row: RowRecord  # where it is in the input
+    line: ResultRecord  # its line of the output or error file
 
 
 class Backlog:

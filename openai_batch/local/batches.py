@@ -38,8 +38,7 @@ UPSTREAM_ENDPOINTS = (
 )
 """Endpoints with JSON in both directions that an upstream may have; asking it shows whether it does."""
 
-_MAX_WINDOW = 14 * 86_400
-"""The longest completion window in seconds."""
+_MAX_WINDOW = 14 * 86_400  # the longest completion window in seconds
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_PROBLEMS = 100
@@ -52,25 +51,19 @@ _Value = Annotated[str, msgspec.Meta(max_length=512)]
 class Expiry(msgspec.Struct):
     """How long a file is kept."""
 
-    seconds: Annotated[int, msgspec.Meta(ge=3600, le=30 * 86_400)]
-    """Seconds after the file's creation."""
-    anchor: str = "created_at"
-    """From when they count; nothing else is known."""
+    seconds: Annotated[int, msgspec.Meta(ge=3600, le=30 * 86_400)]  # seconds after the file's creation
+    anchor: str = "created_at"  # from when they count; nothing else is known
 
 
 class CreateBatch(msgspec.Struct):
     """The body of a request that creates a batch."""
 
-    input_file_id: str
-    """The uploaded file with the requests."""
-    endpoint: str
-    """The endpoint of all its requests."""
-    completion_window: str
-    """The time limit, such as 24h."""
+    input_file_id: str  # the uploaded file with the requests
+    endpoint: str  # the endpoint of all its requests
+    completion_window: str  # the time limit, such as 24h
+    # The client's own pairs, shown with the batch.
     metadata: Annotated[dict[_Key, _Value], msgspec.Meta(max_length=16)] | None = None
-    """The client's own pairs, shown with the batch."""
-    output_expires_after: Expiry | None = None
-    """How long the result files are kept."""
+    output_expires_after: Expiry | None = None  # how long the result files are kept
 
 
 def new_batch(request: CreateBatch, store: Store, settings: LocalSettings) -> BatchRecord:

@@ -39,23 +39,18 @@ _STATE = "upload.json"
 class CreateUpload(msgspec.Struct):
     """The body of a request that begins an upload."""
 
-    bytes: Annotated[int, msgspec.Meta(ge=1)]
-    """The size of the whole file."""
-    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """The client's name for it."""
-    purpose: str
-    """What it is for: `batch`."""
-    expires_after: Expiry | None = None
-    """How long the file is kept."""
+    bytes: Annotated[int, msgspec.Meta(ge=1)]  # the size of the whole file
+    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]  # the client's name for it
+    purpose: str  # what it is for: `batch`
+    expires_after: Expiry | None = None  # how long the file is kept
 
 
 class CompleteUpload(msgspec.Struct):
     """The body of a request that ends an upload."""
 
+    # The parts, in the order of their bytes in the file.
     part_ids: Annotated[list[str], msgspec.Meta(max_length=_MOST_PARTS)]
-    """The parts, in the order of their bytes in the file."""
-    md5: str | None = None
-    """The MD5 of the whole file, in hexadecimal digits."""
+    md5: str | None = None  # the MD5 of the whole file, in hexadecimal digits
 
 
 class _Upload(msgspec.Struct):
@@ -70,6 +65,9 @@ class _Upload(msgspec.Struct):
     @property
     def expires_at(self) -> float:
         return self.created_at + _SECONDS
+
+
+_decode = msgspec.json.Decoder(_Upload).decode
 
 
 class ChunkedUploads:
@@ -89,7 +87,7 @@ class ChunkedUploads:
     def _load(self, place: Path) -> None:
         """Take over an upload of an earlier run of the server; remove one whose creation was cut off."""
         try:
-            upload = msgspec.json.decode((place / _STATE).read_bytes(), type=_Upload)
+            upload = _decode((place / _STATE).read_bytes())
         except (OSError, msgspec.MsgspecError):
             shutil.rmtree(place, ignore_errors=True)
             return

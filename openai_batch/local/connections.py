@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-HEAD_SECONDS = 10
-"""Seconds for the head of a request, and for a new connection until a request with the token."""
+HEAD_SECONDS = 10  # seconds for the head of a request, and for a new connection until a request with the token
 
 _MOST_STRANGERS = 1024
 _OPEN_FILES = 8192
@@ -25,8 +24,7 @@ _OPEN_FILES = 8192
 class LimitedProtocol(H11Protocol):
     """uvicorn's HTTP, with limits for connections without a token and for the time that the head of a request takes."""
 
-    _clock: asyncio.TimerHandle | None = None
-    """Closes the connection, unless a request with the token comes first."""
+    _clock: asyncio.TimerHandle | None = None  # closes the connection, unless a request with the token comes first
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

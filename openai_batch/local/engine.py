@@ -28,15 +28,13 @@ if TYPE_CHECKING:
     from .settings import LocalSettings
     from .upstream import Upstream
 
-_START_SECONDS = 180
-"""Seconds that an engine process may take to load the model."""
+_START_SECONDS = 180  # seconds that an engine process may take to load the model
 
 _STEADY_SECONDS = 10
 _MAX_FAILURES = 3
 """The engine is not started again after it has ended this many times in a row, each within `_STEADY_SECONDS`."""
 
-_LONGEST_FOLDER = 90
-"""The most bytes of a folder's path for sockets: macOS allows 104 bytes for the path of a socket."""
+_LONGEST_FOLDER = 90  # the most bytes of a folder's path for sockets: macOS allows 104 bytes for the path of a socket
 
 _CGROUP = Path("/sys/fs/cgroup")
 

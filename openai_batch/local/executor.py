@@ -33,16 +33,12 @@ if TYPE_CHECKING:
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
 
-_TURN = 0.1
-"""Seconds in which workers take rows of one batch only, so that a commit syncs the journals of few batches."""
-
-_STOPPABLE = ("validating", "in_progress", "finalizing")
-"""Statuses in which a batch can be cancelled."""
+_TURN = 0.1  # seconds in which workers take rows of one batch only, so that a commit syncs the journals of few batches
+_STOPPABLE = ("validating", "in_progress", "finalizing")  # statuses in which a batch can be cancelled
 
 
 class _Request(msgspec.Struct):
-    body: msgspec.Raw
-    """The body of a request line, byte for byte."""
+    body: msgspec.Raw  # the body of a request line, byte for byte
 
 
 _parse = msgspec.json.Decoder(_Request).decode

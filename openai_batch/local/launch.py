@@ -35,14 +35,9 @@ _START_SECONDS = 240
 _STOP_SECONDS = 20
 """Seconds for a server to answer one request, to start, and to stop."""
 
-_MAX_REPLY = 1 << 16
-"""Bytes that are read of the server file, and of a reply to GET /health."""
-
-_LOG_LINES = 8
-"""Lines of the log in the error of a server that did not start."""
-
-_MAX_LOG = 4 << 20
-"""If the log has more bytes than this, it is emptied before the next start."""
+_MAX_REPLY = 1 << 16  # bytes that are read of the server file, and of a reply to GET /health
+_LOG_LINES = 8  # lines of the log in the error of a server that did not start
+_MAX_LOG = 4 << 20  # if the log has more bytes than this, it is emptied before the next start
 
 _SERVE_MODULES = ("aiohttp", "python_multipart", "starlette", "uvicorn")
 
@@ -51,10 +46,8 @@ _SERVE_MODULES = ("aiohttp", "python_multipart", "starlette", "uvicorn")
 class Endpoint:
     """Where a running server is."""
 
-    base_url: str
-    """Its address with /v1."""
-    token: str = field(repr=False)
-    """The key that it asks for."""
+    base_url: str  # its address with /v1
+    token: str = field(repr=False)  # the key that it asks for
 
 
 def server_file() -> Path:
@@ -145,10 +138,8 @@ def stop() -> bool:
 class _RunningServer:
     """A server that answered to its token."""
 
-    endpoint: Endpoint
-    """Where it is."""
-    health: dict[str, Any]
-    """Its response to GET /health."""
+    endpoint: Endpoint  # where it is
+    health: dict[str, Any]  # its response to GET /health
 
     @property
     def by_hand(self) -> bool:

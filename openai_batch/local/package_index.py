@@ -38,24 +38,18 @@ _SECTIONS = ("global", "download", ":env:")
 class Wheel:
     """Where a wheel is."""
 
-    url: str
-    """Its address, with the credentials of the index if it needs them."""
-    sha256: str | None
-    """Its digest in hexadecimal digits, if the index shows it."""
+    url: str  # its address, with the credentials of the index if it needs them
+    sha256: str | None  # its digest in hexadecimal digits, if the index shows it
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What pip or uv is configured with."""
 
-    indexes: tuple[str, ...] = ()
-    """URLs of indexes."""
-    links: tuple[str, ...] = ()
-    """Folders, or URLs of pages, with files (--find-links)."""
-    cert: str | None = None
-    """The path of a file of certificates to trust."""
-    proxy: str | None = None
-    """The address of a proxy."""
+    indexes: tuple[str, ...] = ()  # URLs of indexes
+    links: tuple[str, ...] = ()  # folders, or URLs of pages, with files (--find-links)
+    cert: str | None = None  # the path of a file of certificates to trust
+    proxy: str | None = None  # the address of a proxy
 
     @classmethod
     def configured(cls, env: Mapping[str, str] | None = None) -> Sources:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from .store import BatchRecord, RowRecord, Store
 
-_RETENTION = 30 * 86_400
-"""Seconds that result files are kept by default."""
+_RETENTION = 30 * 86_400  # seconds that result files are kept by default
 
 _PAGE = 1000
 
@@ -91,18 +90,12 @@ def _file_id(batch: BatchRecord, kind: str) -> str:
 class _ResultFile:
     """An output or error file that is being written: it gets its name when it is complete."""
 
-    target: Path
-    """Its final path; its name there is its id."""
-    out: BinaryIO
-    """The open part file."""
-    part: Path
-    """The path of that."""
-    size: int = 0
-    """Bytes so far."""
-    lines: int = 0
-    """Lines so far."""
-    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
-    """The digest so far."""
+    target: Path  # its final path; its name there is its id
+    out: BinaryIO  # the open part file
+    part: Path  # the path of that
+    size: int = 0  # bytes so far
+    lines: int = 0  # lines so far
+    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)  # the digest so far
 
     def write(self, line: bytes) -> None:
         self.out.write(line)

@@ -10,8 +10,7 @@ import msgspec
 
 from .store import FAILED, SUCCEEDED
 
-NO_TOKENS = (0, 0, 0, 0, 0)
-"""Input, cached, output, reasoning and total tokens."""
+NO_TOKENS = (0, 0, 0, 0, 0)  # input, cached, output, reasoning and total tokens
 
 _encode = msgspec.json.encode
 
@@ -19,19 +18,14 @@ _encode = msgspec.json.encode
 class ResultRecord(NamedTuple):
     """A finished line of a result file."""
 
-    state: int
-    """SUCCEEDED (for the output file) or FAILED (for the error file)."""
-    data: bytes
-    """The line with its newline."""
-    tokens: tuple[int, int, int, int, int] = NO_TOKENS
-    """The usage that the response reports."""
+    state: int  # SUCCEEDED (for the output file) or FAILED (for the error file)
+    data: bytes  # the line with its newline
+    tokens: tuple[int, int, int, int, int] = NO_TOKENS  # the usage that the response reports
 
 
 class _Body(msgspec.Struct):
-    error: Any = None
-    """The error in the response's body."""
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-    """The usage in it, as JSON."""
+    error: Any = None  # the error in the response's body
+    usage: msgspec.Raw = msgspec.Raw(b"null")  # the usage in it, as JSON
 
 
 _scan = msgspec.json.Decoder(_Body).decode

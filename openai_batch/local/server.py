@@ -39,26 +39,18 @@ if TYPE_CHECKING:
 
     from .settings import LocalSettings
 
-_SWEEP_SECONDS = 600
-"""Seconds between two searches for expired files."""
-
-_GRACE_SECONDS = 2
-"""Seconds that open requests get when the server stops."""
-
-_LOCK_SECONDS = 1.0
-"""Seconds to try for the server's lock: a process that only looks at it may hold it for a moment."""
+_SWEEP_SECONDS = 600  # seconds between two searches for expired files
+_GRACE_SECONDS = 2  # seconds that open requests get when the server stops
+_LOCK_SECONDS = 1.0  # seconds to try for the server's lock: a process that only looks at it may hold it for a moment
 
 
 @dataclass(frozen=True, slots=True)
 class _Address:
     """Where the server listens."""
 
-    listener: socket.socket
-    """The bound socket."""
-    endpoint: Endpoint
-    """The URL and the token for clients."""
-    hosts: frozenset[str] | None
-    """The allowed Host headers; None allows any."""
+    listener: socket.socket  # the bound socket
+    endpoint: Endpoint  # the URL and the token for clients
+    hosts: frozenset[str] | None  # the allowed Host headers; None allows any
 
 
 class Activity:

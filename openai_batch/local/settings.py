@@ -20,8 +20,7 @@ from openai_batch.net.hosts import is_http_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UPSTREAM_CONCURRENCY = 64
-"""Requests in flight to one upstream URL if the settings give no number."""
+UPSTREAM_CONCURRENCY = 64  # requests in flight to one upstream URL if the settings give no number
 
 _RUNNING_ONLY = frozenset({"idle_seconds"})
 """Settings that do not change the answers; a server that differs only in these is used as it is."""

@@ -54,22 +54,14 @@ CREATE TABLE created (key TEXT PRIMARY KEY, request TEXT NOT NULL, answer TEXT N
 class FileRecord:
     """One stored file; times are Unix seconds."""
 
-    id: str
-    """Its id in the API, and its name in the folder of files."""
-    bytes: int
-    """Its size."""
-    created_at: float
-    """When it was stored."""
-    expires_at: float | None
-    """When it may be deleted; None is never."""
-    filename: str
-    """The client's name for it."""
-    purpose: str
-    """`batch` or `batch_output`."""
-    sha256: str
-    """Its digest in hexadecimal digits."""
-    seq: int = 0
-    """Its number in the order of creation."""
+    id: str  # its id in the API, and its name in the folder of files
+    bytes: int  # its size
+    created_at: float  # when it was stored
+    expires_at: float | None  # when it may be deleted; None is never
+    filename: str  # the client's name for it
+    purpose: str  # `batch` or `batch_output`
+    sha256: str  # its digest in hexadecimal digits
+    seq: int = 0  # its number in the order of creation
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +71,14 @@ class BatchRecord:
     id: str
     endpoint: str
     input_file_id: str
-    completion_window: str
-    """The time limit as the client gave it, such as 24h."""
+    completion_window: str  # the time limit as the client gave it, such as 24h
     status: str
     created_at: float
-    expires_at: float
-    """When its window ends."""
-    output_seconds: int | None = None
-    """Seconds that its result files are kept; None is the default."""
-    metadata: str | None = None
-    """The client's metadata as JSON."""
-    model: str | None = None
-    """The model of the first request, if it names one."""
-    errors: str | None = None
-    """Why the batch failed, as the JSON of the API."""
+    expires_at: float  # when its window ends
+    output_seconds: int | None = None  # seconds that its result files are kept; None is the default
+    metadata: str | None = None  # the client's metadata as JSON
+    model: str | None = None  # the model of the first request, if it names one
+    errors: str | None = None  # why the batch failed, as the JSON of the API
     # The files and the times at which it got its statuses.
     output_file_id: str | None = None
     error_file_id: str | None = None
@@ -112,44 +98,30 @@ class BatchRecord:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     total_tokens: int = 0
-    seq: int = 0
-    """Its number in the order of creation; rows refer to it."""
+    seq: int = 0  # its number in the order of creation; rows refer to it
 
 
 class RowRecord(NamedTuple):
     """One request of a batch."""
 
-    line: int
-    """Its line in the input, from 1 on."""
-    start: int
-    """Where the line begins in the input, in bytes."""
-    length: int
-    """The bytes of the line."""
-    custom_id: str
-    """The client's id for the request."""
-    state: int = PENDING
-    """PENDING, SUCCEEDED or FAILED."""
-    answer_start: int | None = None
-    """Where its result line begins in the journal, in bytes; None while it is pending."""
-    answer_length: int | None = None
-    """The bytes of its result line."""
+    line: int  # its line in the input, from 1 on
+    start: int  # where the line begins in the input, in bytes
+    length: int  # the bytes of the line
+    custom_id: str  # the client's id for the request
+    state: int = PENDING  # PENDING, SUCCEEDED or FAILED
+    answer_start: int | None = None  # where its result line begins in the journal, in bytes; None while it is pending
+    answer_length: int | None = None  # the bytes of its result line
 
 
 class RowResult(NamedTuple):
     """The result of a row, to be recorded."""
 
-    batch: int
-    """The sequence number of its batch."""
-    line: int
-    """Its line in the input."""
-    state: int
-    """SUCCEEDED or FAILED."""
-    answer_start: int
-    """Where its result line begins in the journal, in bytes."""
-    answer_length: int
-    """The bytes of its result line."""
-    tokens: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
-    """Input, cached, output, reasoning and total tokens."""
+    batch: int  # the sequence number of its batch
+    line: int  # its line in the input
+    state: int  # SUCCEEDED or FAILED
+    answer_start: int  # where its result line begins in the journal, in bytes
+    answer_length: int  # the bytes of its result line
+    tokens: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # input, cached, output, reasoning and total tokens
 
 
 class Store:

@@ -34,36 +34,22 @@ class CallError(Exception):
 class Target:
     """One server that runs requests."""
 
-    base: str
-    """Its base URL, with the version in its path."""
-    key: str | None = field(repr=False)
-    """Its API key, if it needs one."""
-    limit: int
-    """Requests that it may have at a time when all is well."""
-    alive: bool = True
-    """Whether it can be asked at all."""
+    base: str  # its base URL, with the version in its path
+    key: str | None = field(repr=False)  # its API key, if it needs one
+    limit: int  # requests that it may have at a time when all is well
+    alive: bool = True  # whether it can be asked at all
+    # The socket file of the embedded engine; None for an upstream, which refuses unsupported requests itself.
     socket: str | None = None
-    """The socket file of the embedded engine; None for an upstream, which refuses unsupported requests itself."""
-    per_minute: int | None = None
-    """Most requests that it may get in a minute."""
-    models: frozenset[str] | None = None
-    """The model names that it has listed; None if it has not, which may mean any."""
-    any_model: bool = False
-    """Whether it accepts every name, although it lists one."""
-    has_queue: bool = True
-    """Whether it may say how many requests wait there; False after it has shown that it does not."""
-    crowded: bool = False
-    """Whether its queue was long at the last look."""
-    trouble: str | None = None
-    """Why the last request there has to be sent again; None if it has not."""
-    active: int = 0
-    """Requests that it has now."""
-    allowed: float = field(init=False)
-    """Requests that it may have now; less than `limit` after an overload."""
-    shrunk_at: float = 0.0
-    """When `allowed` was last halved, by the steady clock."""
-    rest: asyncio.TimerHandle | None = None
-    """The end of its pause; None if it has none."""
+    per_minute: int | None = None  # most requests that it may get in a minute
+    models: frozenset[str] | None = None  # the model names that it has listed; None if it has not, which may mean any
+    any_model: bool = False  # whether it accepts every name, although it lists one
+    has_queue: bool = True  # whether it may say how many requests wait there; False after it has shown that it does not
+    crowded: bool = False  # whether its queue was long at the last look
+    trouble: str | None = None  # why the last request there has to be sent again; None if it has not
+    active: int = 0  # requests that it has now
+    allowed: float = field(init=False)  # requests that it may have now; less than `limit` after an overload
+    shrunk_at: float = 0.0  # when `allowed` was last halved, by the steady clock
+    rest: asyncio.TimerHandle | None = None  # the end of its pause; None if it has none
 
     def __post_init__(self) -> None:
         self.allowed = float(self.limit)

@@ -112,34 +112,21 @@ async def _feed(request: Request, form: _Form, boundary: bytes, max_bytes: int) 
 class _Form:
     """The form as far as it was read. Its methods are the parser's callbacks."""
 
-    name: str
-    """The field with the file."""
-    write: Callable[[bytes], object]
-    """Called with the bytes of the file, which are not kept here."""
-    max_bytes: int
-    """The largest file that is accepted."""
-    fields: dict[str, str] = field(default_factory=dict)
-    """The other fields, by name."""
-    filename: str | None = None
-    """The client's name for the file; None before it began."""
-    size: int = 0
-    """The bytes of the file so far."""
-    complete: bool = False
-    """Whether the last boundary was read."""
-    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
-    """The digest of the file so far."""
-    _parts: int = 0
-    """The parts of the form so far."""
+    name: str  # the field with the file
+    write: Callable[[bytes], object]  # called with the bytes of the file, which are not kept here
+    max_bytes: int  # the largest file that is accepted
+    fields: dict[str, str] = field(default_factory=dict)  # the other fields, by name
+    filename: str | None = None  # the client's name for the file; None before it began
+    size: int = 0  # the bytes of the file so far
+    complete: bool = False  # whether the last boundary was read
+    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)  # the digest of the file so far
+    _parts: int = 0  # the parts of the form so far
+    # Name and value of the present header.
     _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
-    """Name and value of the present header."""
-    _header_bytes: int = 0
-    """The bytes of the present part's headers so far."""
-    _field: str = ""
-    """The name of the present field."""
-    _in_file: bool = False
-    """Whether the present part is the file."""
-    _value: bytearray = field(default_factory=bytearray)
-    """The value of the present field so far."""
+    _header_bytes: int = 0  # the bytes of the present part's headers so far
+    _field: str = ""  # the name of the present field
+    _in_file: bool = False  # whether the present part is the file
+    _value: bytearray = field(default_factory=bytearray)  # the value of the present field so far
 
     def begin(self) -> None:
         self._parts += 1

@@ -34,26 +34,18 @@ _ASK_SECONDS = 10
 
 _EXCERPT = 200
 
-_LOOK_SECONDS = 1.0
-"""Seconds between two looks at the queue of a target that has requests."""
-
-_LONGEST_PAUSE = 60.0
-"""The longest pause that a Retry-After can bring to all requests of a target, in seconds."""
-
-_ASKED_TO_WAIT = frozenset({429, 503})
-"""Statuses whose Retry-After is for all requests."""
+_LOOK_SECONDS = 1.0  # seconds between two looks at the queue of a target that has requests
+_LONGEST_PAUSE = 60.0  # the longest pause that a Retry-After can bring to all requests of a target, in seconds
+_ASKED_TO_WAIT = frozenset({429, 503})  # statuses whose Retry-After is for all requests
 
 
 @dataclass(slots=True)
 class UpstreamResponse:
     """A complete response of a target."""
 
-    status: int
-    """The HTTP status."""
-    headers: Mapping[str, str]
-    """The headers; names may be looked up in any case."""
-    body: bytes
-    """The body as it arrived."""
+    status: int  # the HTTP status
+    headers: Mapping[str, str]  # the headers; names may be looked up in any case
+    body: bytes  # the body as it arrived
 
     def __str__(self) -> str:
         return f"the upstream answers HTTP {self.status}"
@@ -152,7 +144,7 @@ class Upstream:
         try:
             async with self._request(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS) as reply:
                 content = await _read(reply)
-                found = msgspec.json.decode(content, type=_Models).data if reply.status == 200 else None  # noqa: PLR2004
+                found = _decode_models(content).data if reply.status == 200 else None  # noqa: PLR2004
         except CallError:
             return False
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -197,7 +189,7 @@ class Upstream:
                 if self._differ is None:
                     await self.models()
         try:
-            return msgspec.json.decode(body, type=_Asked).model if self._differ else None
+            return _decode_asked(body).model if self._differ else None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
@@ -332,6 +324,10 @@ class _Models(msgspec.Struct):
 
 class _Asked(msgspec.Struct):
     model: str | None = None
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+_decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

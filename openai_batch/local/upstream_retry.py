@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .targets import Target
     from .upstream import Upstream, UpstreamResponse
 
-_PATIENCE = 4
-"""An upstream that is unreachable or busy gets this many times the tries of one that fails."""
+_PATIENCE = 4  # an upstream that is unreachable or busy gets this many times the tries of one that fails
 
 _TOO_MANY = 429
 _AWAY = frozenset({_TOO_MANY, 502, 503})

@@ -32,11 +32,8 @@ MAX_RESPONSE_BYTES = 256 << 20
 _RECORDS = re.compile(r"/(files|batches|models)(/[^/]+)?(/cancel)?/?$")
 """Ends the paths of what is small: records of files, batches and models, and lists of them."""
 
-_FILE = re.compile(r"/files/[^/]+/content/?$")
-"""Ends the paths of files, which may have any size."""
-
-_PIECE = 1 << 18
-"""The most bytes that are unpacked at once."""
+_FILE = re.compile(r"/files/[^/]+/content/?$")  # ends the paths of files, which may have any size
+_PIECE = 1 << 18  # the most bytes that are unpacked at once
 
 
 def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **options: Any) -> Any:

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-MAX_RETRY_AFTER = 3600.0
-"""The longest delay that a server's Retry-After can set, in seconds."""
+MAX_RETRY_AFTER = 3600.0  # the longest delay that a server's Retry-After can set, in seconds
 
 
 def delays(

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from openai_batch.errors import ApiError, AuthError, BatchError, InputError, NotFoundError, UsageError
+from openai_batch.errors import ApiError, AuthError, InputError, NotFoundError, UsageError
 from openai_batch.files.compression import MAX_EXPANDED
 from openai_batch.files.object_store import is_stored, shown, split_address
+from openai_batch.files.workspace import cannot_keep
 from openai_batch.hidden_keys import hide_key
 
 from .hosts import is_http_url, is_loopback
@@ -50,10 +51,7 @@ def fetch(address: str, target: Path) -> None:
     except NotFoundError as exc:
         raise InputError(exc.message, hint=exc.hint) from None
     except OSError as exc:
-        raise BatchError(
-            f"cannot keep the input in {target.parent}: {exc.strerror}",
-            hint="check the free space and the permissions there",
-        ) from exc
+        raise cannot_keep(target.parent, exc) from exc
 
 
 def _copy_object(address: str, out: BinaryIO) -> None:

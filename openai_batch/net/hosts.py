@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-"""The usual names of this machine."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")  # the usual names of this machine
 
 
 def is_loopback(host: str | None) -> bool:

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-MIN_RATE = 1000
-"""Bytes per second, on average over `RATE_SPAN`. A slower connection counts as broken."""
-
-RATE_SPAN = 60.0
-"""Seconds over which the rate is measured."""
+MIN_RATE = 1000  # bytes per second, on average over `RATE_SPAN`. A slower connection counts as broken.
+RATE_SPAN = 60.0  # seconds over which the rate is measured
 
 MAX_TRIES, MAX_CONNECTS = 5, 10
 """The most tries in a row without new bytes; the second is for tries that cannot even connect."""
@@ -39,12 +36,9 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 class DownloadResponse:
     """A server's response to one request for a file, or for the rest of it."""
 
-    status: int
-    """The HTTP status: 200, 206, or 416 if the file ends before the offset."""
-    headers: Mapping[str, str]
-    """The headers, with names in lower case."""
-    chunks: Iterator[bytes]
-    """The body. Reading it raises ApiError if the connection breaks."""
+    status: int  # the HTTP status: 200, 206, or 416 if the file ends before the offset
+    headers: Mapping[str, str]  # the headers, with names in lower case
+    chunks: Iterator[bytes]  # the body. Reading it raises ApiError if the connection breaks.
 
     @property
     def length(self) -> int | None:
@@ -74,20 +68,14 @@ class DownloadResponse:
 class _State:
     """What is known about the file after the tries so far."""
 
-    target: BinaryIO
-    """The file that is written; it must be readable and seekable too."""
+    target: BinaryIO  # the file that is written; it must be readable and seekable too
+    # Called with the number of bytes so far and of all bytes (None: unknown).
     progress: Callable[[int, int | None], None] | None
-    """Called with the number of bytes so far and of all bytes (None: unknown)."""
-    verified: bool
-    """Whether the caller checks a digest, so that no ETag is needed to continue."""
-    offset: int = 0
-    """The number of good bytes in `target`."""
-    total: int | None = None
-    """The size of the file in bytes, as the server said; None if unknown."""
-    etag: str | None = None
-    """The strong ETag of the bytes in `target`, or None."""
-    ranges: bool = False
-    """Whether the server says that it can send a part of the file."""
+    verified: bool  # whether the caller checks a digest, so that no ETag is needed to continue
+    offset: int = 0  # the number of good bytes in `target`
+    total: int | None = None  # the size of the file in bytes, as the server said; None if unknown
+    etag: str | None = None  # the strong ETag of the bytes in `target`, or None
+    ranges: bool = False  # whether the server says that it can send a part of the file
 
     @property
     def resumable(self) -> bool:

@@ -5,11 +5,13 @@
     provider = get_provider_by_name("parasail")
 
 Holds: a profile (`provider`), the built-in ones (`builtin`, and the files in `profiles`), finding one (`lookup`), the
-configuration file (`config`, `config_file`), keys and the host of each (`keys`, `client`), the calls (`api`,
-`api_errors`, `sdk_errors`, `plain_client`, `batch_info`), creating a batch once (`create_once`), and polling
-(`polling`). `jobs/token_limit` tells when a provider's queue is full.
+configuration file (`config`, `config_file`, `config_edit`), keys and the host of each (`keys`, `client`), the calls
+that every provider has (`port`), for OpenAI's protocol (`openai_api`, `api_errors`, `sdk_errors`, `plain_client`,
+`batch_info`) and for a store with workers (`shards_api`), creating a batch once (`attempt`, `create_once`, `marks`),
+polling (`polling`), and checking a server (`doctor`). `jobs/token_limit` tells when a provider's queue is full.
 
-May import: `local`, `requests`, `files`, `net`, `openai_batch.errors`. Start reading at `provider.py`, then `api.py`.
+May import: `cluster`, `local`, `requests`, `files`, `net`, `openai_batch.errors`. Start reading at `provider.py`, then
+`port.py`.
 """
 
 from __future__ import annotations

@@ -33,8 +33,7 @@ _STATUS_HINTS = {
     413: "the file is too large for this provider: set max_bytes in its profile, and the input is split",
 }
 
-_QUOTED = 500
-"""The most characters of a provider's message that are shown."""
+_QUOTED = 500  # the most characters of a provider's message that are shown
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 

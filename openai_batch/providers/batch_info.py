@@ -17,20 +17,11 @@ if TYPE_CHECKING:
 FINISHED = ("failed", "completed", "expired", "cancelled")
 """The final statuses. Every other one, known or not, means that the batch still runs."""
 
-STATUSES = ("validating", "in_progress", "finalizing", "cancelling", *FINISHED)
-"""The standard words."""
-
-PHASES = ("in_progress", "finalizing", "cancelling")
-"""The statuses for which a batch shows when it reached them."""
-
-_LARGEST = 2**53
-"""A larger count is ignored."""
-
-_ID = re.compile(r"[\w.:/@=+~-]{1,512}", re.ASCII)
-"""What an id looks like, with the characters that known servers use."""
-
-_FIRST, _LAST = 946_684_800.0, 4_102_444_800.0
-"""The years 2000 to 2099 in Unix seconds: any other time is ignored."""
+STATUSES = ("validating", "in_progress", "finalizing", "cancelling", *FINISHED)  # the standard words
+PHASES = ("in_progress", "finalizing", "cancelling")  # the statuses for which a batch shows when it reached them
+_LARGEST = 2**53  # a larger count is ignored
+_ID = re.compile(r"[\w.:/@=+~-]{1,512}", re.ASCII)  # what an id looks like, with the characters that known servers use
+_FIRST, _LAST = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2099 in Unix seconds: any other time is ignored
 
 _UNITS = (1.0, 1e3, 1e6, 1e9)
 """What a time is divided by until it is plausible: some servers give milliseconds, microseconds or nanoseconds."""
@@ -55,8 +46,7 @@ _SYNONYMS = {
 """Words of servers that mean a standard one. A word that may mean several, such as "ended", is not here."""
 
 
-_AFFIXES = re.compile("^(batch_|job_)?(state|status)_")
-"""What some servers put before each status word."""
+_AFFIXES = re.compile("^(batch_|job_)?(state|status)_")  # what some servers put before each status word
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from openai import OpenAI
 
-_NO_KEY = "none"
-"""A placeholder for the SDK, which requires a key; it is not sent."""
+_NO_KEY = "none"  # a placeholder for the SDK, which requires a key; it is not sent
 
 
 def make_client(

@@ -65,16 +65,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-PROVIDER_VARIABLE = "OBATCH_PROVIDER"
-"""The environment variable that names the default provider."""
-
-SHARDS = "shards:"
-"""What the base URL of a store with workers begins with; the store follows."""
-
-_SECRET_KEYS = ("api_key", "key", "token")
-"""Keys of a table that would contain the API key itself; they are errors."""
+PROVIDER_VARIABLE = "OBATCH_PROVIDER"  # the environment variable that names the default provider
+SHARDS = "shards:"  # what the base URL of a store with workers begins with; the store follows
+_SECRET_KEYS = ("api_key", "key", "token")  # keys of a table that would contain the API key itself; they are errors
 
 
 class _LocalTable(msgspec.Struct, kw_only=True):

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-_TOP = ("provider", "notify", "providers")
-"""What a setting begins with."""
+_TOP = ("provider", "notify", "providers")  # what a setting begins with
 
 _LISTS = frozenset({"notify", "models", "endpoints", "api_key_command"})
 """The settings that are lists of texts: one word is a list of one."""

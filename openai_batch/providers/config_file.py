@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MAX_BYTES = 64 * 1024
-"""Size of the largest file that is read, in bytes: a hostile file can take seconds to parse."""
-
-MAX_DOTS = 1000
-"""Most dots in one line of the file."""
+MAX_BYTES = 64 * 1024  # size of the largest file that is read, in bytes: a hostile file can take seconds to parse
+MAX_DOTS = 1000  # most dots in one line of the file
 
 _FIX = "fix the file; `obatch config edit` opens it"
 

@@ -9,75 +9,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.net.delays import delays
 from openai_batch.net.time_limit import is_over, within
 
-from .marks import JOBLESS_TOKEN, MAX_METADATA, has_token, is_ours
+from .marks import is_ours
 from .port import OutcomeUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from .attempt import Attempt
     from .batch_info import BatchInfo
-    from .marks import Marks
     from .port import BatchApi
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between two searches of the list."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two searches of the list
 
 _OLDER = 2 * 86400.0
 _OLD_IN_A_ROW = 200
 """In a list with the newest batch first, a search ends after this many batches in a row that were created over `_OLDER`
 seconds before the attempt. Clocks may differ by a day."""
 
-_MAX_TRIES = 4
-"""How many requests are sent at most while the provider does not know the new file yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt to create a batch, as the registry has it before the request is sent."""
-
-    file_id: str
-    """The uploaded input, which no other attempt uses."""
-    endpoint: str
-    """The path that the requests are for, such as `/v1/chat/completions`."""
-    window: str
-    """The completion window, such as `24h`."""
-    token: str
-    """The random id of this attempt, from `new_token`."""
-    at: float
-    """When the attempt was made, in Unix seconds by this machine's clock."""
-    metadata: Mapping[str, str] | None = None
-    """The user's own metadata."""
-    marks: Marks | None = None
-    """The marks of the job's part; None if the batch belongs to no job."""
-    output_seconds: int | None = None
-    """For how many seconds the provider keeps the files of results; None for its own time."""
-
-    def marked_metadata(self) -> dict[str, str]:
-        """Return the metadata to send: our marks, then the user's own.
-
-        A batch without a job has only a token, under another key, and only if there is room for it.
-        """
-        own = dict(self.metadata or {})
-        if self.marks is not None:
-            return self.marks.metadata(self.token) | own
-        return own if len(own) >= MAX_METADATA else {JOBLESS_TOKEN: self.token} | own
-
-    def made(self, batch: BatchInfo) -> bool:
-        """Return whether this attempt created `batch`: it has the attempt's file or its token."""
-        return batch.input_file_id == self.file_id or has_token(batch.metadata, self.token)
-
-
-def new_token() -> str:
-    """Return a new random id: 32 hexadecimal digits."""
-    return uuid.uuid4().hex
+_MAX_TRIES = 4  # how many requests are sent at most while the provider does not know the new file yet
 
 
 def create(
@@ -96,14 +51,7 @@ def create(
     # request for a new batch. It is sent again only after an error which proves that nothing was created.
     for delay in (*itertools.islice(delays(1.0), _MAX_TRIES - 1), None):
         try:
-            return api.create(
-                input_file_id=attempt.file_id,
-                endpoint=attempt.endpoint,
-                window=attempt.window,
-                metadata=attempt.marked_metadata(),
-                token=attempt.token,
-                output_seconds=attempt.output_seconds,
-            )
+            return api.create(attempt)
         except (ApiError, AuthError, NotFoundError) as exc:
             # Such an answer says that nothing was created. One look in the list finds the batch of a server that
             # answers so and creates it all the same.

@@ -16,14 +16,9 @@ if TYPE_CHECKING:
     from .batch_info import BatchInfo
     from .port import BatchApi
 
-_NEWEST = 20
-"""How many batches are looked at."""
-
-_CLOCKS = 120.0
-"""Seconds that two clocks may differ."""
-
-_NO_SUCH_CALL = frozenset({404, 405, 501})
-"""HTTP statuses of a server that does not have a call."""
+_NEWEST = 20  # how many batches are looked at
+_CLOCKS = 120.0  # seconds that two clocks may differ
+_NO_SUCH_CALL = frozenset({404, 405, 501})  # HTTP statuses of a server that does not have a call
 
 _SETTINGS = {
     "max_requests": "batch_input_max_requests",
@@ -50,16 +45,11 @@ _UNUSUAL = {
 class Finding:
     """The result of one check."""
 
-    name: str
-    """What was checked."""
-    state: str
-    """`ok`, `failed` (jobs will not work), `warning` (something is missing or unusual), or `unknown`."""
-    text: str
-    """What was found."""
-    hint: str = ""
-    """What to do about it."""
-    error: BatchError | None = field(default=None, compare=False)
-    """Why it failed."""
+    name: str  # what was checked
+    state: str  # `ok`, `failed` (jobs will not work), `warning` (something is missing or unusual), or `unknown`
+    text: str  # what was found
+    hint: str = ""  # what to do about it
+    error: BatchError | None = field(default=None, compare=False)  # why it failed
 
 
 @dataclass(slots=True)
@@ -67,8 +57,8 @@ class ServerReport:
     """What is known about a server."""
 
     findings: list[Finding] = field(default_factory=list)
+    # The settings that fit this server, as the configuration file has them.
     profile: dict[str, Any] = field(default_factory=dict)
-    """The settings that fit this server, as the configuration file has them."""
 
     def add(self, name: str, state: str, text: str, hint: str = "") -> None:
         """Add a finding."""

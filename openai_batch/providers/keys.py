@@ -26,8 +26,7 @@ from openai_batch.net.hosts import is_loopback, is_openai
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-REFERENCE = "env:"
-"""The prefix of a header's value that is the name of an environment variable."""
+REFERENCE = "env:"  # the prefix of a header's value that is the name of an environment variable
 
 _SECRET_HEADER = re.compile(
     r"(proxy-)?authorization|(set-)?cookie2?|(.*[-_])?(api[-_]?key|subscription[-_]key|access[-_]key|key|token|secret|password)",
@@ -43,11 +42,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
 """The base URL of OpenAI, and the variable of its key."""
 
-KEYRING = "obatch"
-"""The service under which keys are in the system keyring."""
-
-_COMMAND_TIMEOUT = 60.0
-"""Seconds that a key command may take. It may ask its user for a password."""
+KEYRING = "obatch"  # the service under which keys are in the system keyring
+_COMMAND_TIMEOUT = 60.0  # seconds that a key command may take. It may ask its user for a password.
 
 
 def key_from_environment(variable: str | None) -> str | None:

@@ -21,17 +21,10 @@ TOKEN = "obatch_token"  # noqa: S105 - a key of metadata
 JOBLESS_TOKEN = "openai_batch_token"  # noqa: S105 - a key of metadata
 """The same for a batch without a job, so that it is never taken for a part of a job."""
 
-JOB = "obatch_job"
-"""The metadata key of the other marks."""
-
-OURS = "obatch"
-"""Every metadata key of ours and every name of a file of ours begins with this."""
-
-MAX_METADATA = 16
-"""Pairs of metadata that a batch may have (OpenAI's API specification)."""
-
-MAX_OWN_METADATA = MAX_METADATA - len((TOKEN, JOB))
-"""Pairs of metadata that a user may add to them."""
+JOB = "obatch_job"  # the metadata key of the other marks
+OURS = "obatch"  # every metadata key of ours and every name of a file of ours begins with this
+MAX_METADATA = 16  # pairs of metadata that a batch may have (OpenAI's API specification)
+MAX_OWN_METADATA = MAX_METADATA - len((TOKEN, JOB))  # pairs of metadata that a user may add to them
 
 _TEXT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})-p(\d{1,9})of(\d{1,9})(?:-r(\d{1,15})of(\d{1,15}))?", re.ASCII)
 
@@ -43,18 +36,12 @@ _NAME = re.compile(rf"{OURS}-[0-9a-f]{{8}}")
 class Marks:
     """The content of the marks of a batch."""
 
-    job: str
-    """The random id of its job: 32 hexadecimal digits."""
-    order: str
-    """The identity of its job, a hash of what was asked for: 32 hexadecimal digits."""
-    part: int = 1
-    """The number of its part, from 1."""
-    parts: int = 1
-    """How many parts the job had when it was sent."""
-    sent: int = 0
-    """How many of the job's rows are sent; 0 if all are."""
-    rows: int = 0
-    """How many rows the job has, if some are not sent; else 0."""
+    job: str  # the random id of its job: 32 hexadecimal digits
+    order: str  # the identity of its job, a hash of what was asked for: 32 hexadecimal digits
+    part: int = 1  # the number of its part, from 1
+    parts: int = 1  # how many parts the job had when it was sent
+    sent: int = 0  # how many of the job's rows are sent; 0 if all are
+    rows: int = 0  # how many rows the job has, if some are not sent; else 0
 
     def __str__(self) -> str:
         """Return the marks as one text, such as `JOB-ORDER-p2of20-r3of5`."""

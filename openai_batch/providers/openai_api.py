@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from openai import OpenAI
 
+    from .attempt import Attempt
     from .provider import Provider
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,17 +46,10 @@ _LINE_END = 2  # the most bytes of a line end
 
 _T = TypeVar("_T")
 
-READ_TIMEOUT = 60.0
-"""Seconds for a whole answer; for a file, without a byte."""
-
-CALL_SECONDS = 120.0
-"""Seconds for all tries of one request that may be repeated, other than an upload."""
-
-LIST_SECONDS = 1800.0
-"""Seconds for a whole list of batches."""
-
-RESPOND_SECONDS = 600.0
-"""Seconds for the answer to a request outside of a batch."""
+READ_TIMEOUT = 60.0  # seconds for a whole answer; for a file, without a byte
+CALL_SECONDS = 120.0  # seconds for all tries of one request that may be repeated, other than an upload
+LIST_SECONDS = 1800.0  # seconds for a whole list of batches
+RESPOND_SECONDS = 600.0  # seconds for the answer to a request outside of a batch
 
 _CERTAINLY_NOT_CREATED = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """HTTP statuses of answers to a create request that prove that no batch was created."""
@@ -124,40 +118,22 @@ class OpenAIBatchApi(BatchApi):
         with untimed():  # it may be large, and would start from the beginning
             return self._call("upload the input", request, timed=False)
 
-    def create(
-        self,
-        *,
-        input_file_id: str,
-        endpoint: str,
-        window: str,
-        metadata: Mapping[str, str] | None,
-        token: str | None = None,
-        output_seconds: int | None = None,
-    ) -> BatchInfo:
+    def create(self, attempt: Attempt) -> BatchInfo:
         """Send the request that creates a batch, which costs money, once. `create_once` handles the result.
 
-        `token` is the one in `metadata`, and the idempotency key if the profile has `idempotent_create`. The provider
-        deletes the results after `output_seconds`; None for its own time. Returns the batch if its answer, or the batch
-        itself, shows that it was created from `input_file_id` or with `token`. Raises ApiError, AuthError or
-        NotFoundError if no batch was created, UnreachableError with `sent` False if the request was not sent,
-        OutcomeUnknown in all other cases.
+        Its token is the idempotency key if the profile has `idempotent_create`. Returns the batch if its answer, or the
+        batch itself, shows that this attempt created it. Raises ApiError, AuthError or NotFoundError if no batch was
+        created, UnreachableError with `sent` False if the request was not sent, OutcomeUnknown in all other cases.
         """
         provider = self.provider
         if provider.is_local:
             self.close()  # if the server has stopped, it is started again before the request, never after it
         # The SDK would send the request again after a timeout or a server error, when a batch may exist already.
         client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
-        expiry = output_seconds and {"anchor": "created_at", "seconds": output_seconds}
-        optional: dict[str, Any] = {
-            "metadata": dict(metadata or {}) if provider.sends_metadata else {},
-            "output_expires_after": expiry,
-        }
-        body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": window}
-        body |= {name: value for name, value in optional.items() if value}
-        headers = {"Idempotency-Key": token} if token and provider.idempotent_create else {}
+        headers = {"Idempotency-Key": attempt.token} if provider.idempotent_create else {}
         try:
             with untimed(), translated(provider, "create the batch"):
-                answer = client.batches.with_raw_response.create(**body, extra_headers=headers)
+                answer = client.batches.with_raw_response.create(**self._body_of(attempt), extra_headers=headers)
                 info = self._batch(_json_object(answer))
         except UnreachableError as exc:
             if not exc.sent:
@@ -170,11 +146,23 @@ class OpenAIBatchApi(BatchApi):
         if info.input_file_id is None:  # some answers contain little more than the id
             with contextlib.suppress(BatchError):
                 info = self.get(info.id)
-        if info.input_file_id is None and token and has_token(info.metadata, token):
+        if info.input_file_id is None and has_token(info.metadata, attempt.token):
             return info
-        if info.input_file_id != input_file_id:
+        if info.input_file_id != attempt.file_id:
             raise OutcomeUnknown(f"{provider} answered with batch {info.id}, and it does not show our file")
         return info
+
+    def _body_of(self, attempt: Attempt) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "input_file_id": attempt.file_id,
+            "endpoint": attempt.endpoint,
+            "completion_window": attempt.window,
+        }
+        if self.provider.sends_metadata:
+            body["metadata"] = attempt.marked_metadata()
+        if attempt.output_seconds:
+            body["output_expires_after"] = {"anchor": "created_at", "seconds": attempt.output_seconds}
+        return body
 
     def respond(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """Send one request outside of a batch, at the full price; return the HTTP status and the body of the answer.

@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
     from .provider import Provider
 
-MAX_POLL = 60.0
-"""The longest delay between two polls of a provider, in seconds."""
-
-MAX_POLL_LOCAL = 2.0
-"""The same for the local server, and for workers on this machine."""
+MAX_POLL = 60.0  # the longest delay between two polls of a provider, in seconds
+MAX_POLL_LOCAL = 2.0  # the same for the local server, and for workers on this machine
 
 MAX_ACCESS_ERRORS = 3
 """Errors of access in a row (the key is refused, or the batch is not found) after which the waiting ends."""
@@ -39,8 +36,7 @@ MAX_ACCESS_ERRORS = 3
 MIN_ACCESS_OUTAGE = 3600.0
 """Seconds that errors of access must last to end the waiting if the provider has shown the batch before."""
 
-UNKNOWN_PATIENCE = 60.0
-"""Seconds for which a status word that we do not know may last before it is named."""
+UNKNOWN_PATIENCE = 60.0  # seconds for which a status word that we do not know may last before it is named
 
 _SPREAD = (1.0, 1.25)
 """Each delay is multiplied by a random number from this range. It is never under 1: a server may have asked to wait."""

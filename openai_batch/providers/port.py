@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from openai_batch.files.slice import FileSlice
 
+    from .attempt import Attempt
     from .batch_info import BatchInfo
     from .provider import Provider
 
@@ -46,8 +47,7 @@ class BatchApi(Protocol):
     the connection.
     """
 
-    provider: Provider
-    """Whose calls these are."""
+    provider: Provider  # whose calls these are
 
     def make_ready(self) -> None:
         """Check what can be checked before work is sent, such as the key. Raises AuthError, BatchError."""
@@ -70,21 +70,11 @@ class BatchApi(Protocol):
         """
         ...
 
-    def create(
-        self,
-        *,
-        input_file_id: str,
-        endpoint: str,
-        window: str,
-        metadata: Mapping[str, str] | None,
-        token: str | None = None,
-        output_seconds: int | None = None,
-    ) -> BatchInfo:
+    def create(self, attempt: Attempt) -> BatchInfo:
         """Create a batch, which costs money; send the request once. `create_once` handles the result.
 
-        `token` is the one in `metadata`. The provider deletes the results after `output_seconds`; None for its own
-        time. Raises ApiError, AuthError or NotFoundError if no batch was created,
-        UnreachableError with `sent` False if the request was not sent, OutcomeUnknown in all other cases.
+        Raises ApiError, AuthError or NotFoundError if no batch was created, UnreachableError with `sent` False if the
+        request was not sent, OutcomeUnknown in all other cases.
         """
         ...
 

@@ -36,11 +36,8 @@ if TYPE_CHECKING:
 _ACCOUNT = re.compile(r"org|project|account|tenant|team|workspace|customer|auth|key|token", re.IGNORECASE)
 """Headers whose names match choose an account, or hold a key."""
 
-_SHORTEST, _LONGEST = 3600, 30 * 86400
-"""Seconds for which files of results can be kept."""
-
-LOCAL_URL = "local:"
-"""The base URL of the local provider. Its server has a real one, which is known once it runs."""
+_SHORTEST, _LONGEST = 3600, 30 * 86400  # seconds for which files of results can be kept
+LOCAL_URL = "local:"  # the base URL of the local provider. Its server has a real one, which is known once it runs.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from openai_batch.errors import BatchError
 
-_NOT_PICKLED = ("request", "response")
-"""Attributes that cannot be sent to another process."""
+_NOT_PICKLED = ("request", "response")  # attributes that cannot be sent to another process
 
 
 def as_both(error: BatchError, sdk_error: OpenAIError, **changed: Any) -> BatchError:

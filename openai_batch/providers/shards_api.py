@@ -15,21 +15,20 @@ from openai_batch.errors import NotFoundError, UnreachableError
 from openai_batch.files.slice import FileSlice
 
 from .batch_info import BatchFault, BatchInfo, Counts
-from .create_once import new_token
 from .port import BatchApi, OutcomeUnknown, RemoteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from openai_batch.cluster.launchers import Launcher
     from openai_batch.cluster.progress import Progress
     from openai_batch.cluster.settings import ShardSettings
     from openai_batch.cluster.store import SharedStore
 
+    from .attempt import Attempt
     from .provider import Provider
 
-_OUTPUT = "output_"
-"""What the id of a batch's results begins with; the batch's own id follows."""
+_OUTPUT = "output_"  # what the id of a batch's results begins with; the batch's own id follows
 
 
 class ShardsApi(BatchApi):
@@ -65,26 +64,17 @@ class ShardsApi(BatchApi):
         record = batches.add_input(self._store, source, filename, self._settings.rows_per_shard)
         return RemoteFile(record.id, record.size, record.created_at, record.filename)
 
-    def create(
-        self,
-        *,
-        input_file_id: str,
-        endpoint: str,
-        window: str,
-        metadata: Mapping[str, str] | None,
-        token: str | None = None,
-        output_seconds: int | None = None,  # noqa: ARG002 - the store keeps everything
-    ) -> BatchInfo:
-        """Write a new batch into the store. Its id is made of `token`, so this can be repeated."""
-        batches.get_input(self._store, input_file_id)
-        batches.window_seconds(window)
+    def create(self, attempt: Attempt) -> BatchInfo:
+        """Write a new batch into the store. Its id is made of the token of the attempt, so this can be repeated."""
+        batches.get_input(self._store, attempt.file_id)
+        batches.window_seconds(attempt.window)
         plan = batches.Plan(
-            id=f"batch_{token or new_token()}",
-            input_file_id=input_file_id,
-            endpoint=endpoint,
-            window=window,
+            id=f"batch_{attempt.token}",
+            input_file_id=attempt.file_id,
+            endpoint=attempt.endpoint,
+            window=attempt.window,
             created_at=time.time(),
-            metadata=dict(metadata or {}),
+            metadata=attempt.marked_metadata(),
         )
         try:
             return self.get(batches.create_batch(self._store, plan).id)

@@ -56,28 +56,19 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class FileStats:
     """What is in a file of requests or results."""
 
-    name: str
-    """The name of the file in messages."""
-    n_bytes: int = 0
-    """Its size in bytes, unpacked."""
-    requests: int = 0
-    """How many requests or results it has."""
-    repeated_ids: int = 0
-    """How many lines have an id that an earlier line has."""
-    line_bytes: Distribution = field(default_factory=Distribution)
-    """The bytes of each line."""
-    endpoints: Counter[str] = field(default_factory=Counter)
-    """The endpoints of the requests."""
-    models: Counter[str] = field(default_factory=Counter)
-    """The models that the requests name, or that answered."""
+    name: str  # the name of the file in messages
+    n_bytes: int = 0  # its size in bytes, unpacked
+    requests: int = 0  # how many requests or results it has
+    repeated_ids: int = 0  # how many lines have an id that an earlier line has
+    line_bytes: Distribution = field(default_factory=Distribution)  # the bytes of each line
+    endpoints: Counter[str] = field(default_factory=Counter)  # the endpoints of the requests
+    models: Counter[str] = field(default_factory=Counter)  # the models that the requests name, or that answered
+    # The parameters of the requests, with their values as JSON.
     parameters: dict[str, Counter[str]] = field(default_factory=dict)
-    """The parameters of the requests, with their values as JSON."""
+    # The problems of the requests by code, if they are sent to one endpoint.
     problems: Counter[str] = field(default_factory=Counter)
-    """The problems of the requests by code, if they are sent to one endpoint."""
-    tally: Tally | None = None
-    """How the results ended; None for a file of requests."""
-    statistics: Statistics = field(default_factory=Statistics)
-    """What is in the results."""
+    tally: Tally | None = None  # how the results ended; None for a file of requests
+    statistics: Statistics = field(default_factory=Statistics)  # what is in the results
 
     def lines(self) -> list[tuple[str, str]]:
         """Return a summary in a few lines, as labels and texts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_batch.errors import count_text
@@ -21,45 +21,37 @@ if TYPE_CHECKING:
     from openai_batch.costs.receipt import Receipt
     from openai_batch.results.causes import Cause
 
-_CAUSES = 100
-"""How many causes a record has."""
+_CAUSES = 100  # how many causes a record has
 
 
 class ReportRow(NamedTuple):
     """One request and its answer, as the page shows it."""
 
-    custom_id: str
-    """Its id."""
-    outcome: str
-    """How it ended."""
-    prompt: str
-    """The beginning of its prompt; empty if that is not known."""
-    answer: str
-    """The beginning of the answer, or why there is none."""
+    custom_id: str  # its id
+    outcome: str  # how it ended
+    prompt: str  # the beginning of its prompt; empty if that is not known
+    answer: str  # the beginning of the answer, or why there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
     """One batch of the job. Times are Unix seconds, None if they are not known."""
 
-    number: int
-    """Its place in the job, from 1."""
-    batch_id: str | None
-    """The provider's id of it; None if it was never sent."""
-    status: str | None
-    """Its status, in the provider's words."""
-    requests: int
-    """How many requests it has."""
-    completed: int
-    """How many of them the provider counts as completed."""
-    failed: int
-    """How many of them the provider counts as failed."""
-    retry: bool
-    """Whether it sends failed requests again."""
-    created_at: float | None
-    """When it was created."""
-    ended_at: float | None
-    """When it ended."""
+    number: int  # its place in the job, from 1
+    batch_id: str | None  # the provider's id of it; None if it was never sent
+    status: str | None  # its status, in the provider's words
+    requests: int  # how many requests it has
+    completed: int  # how many of them the provider counts as completed
+    failed: int  # how many of them the provider counts as failed
+    retry: bool  # whether it sends failed requests again
+    created_at: float | None  # when it was created
+    ended_at: float | None  # when it ended
+
+    def record(self) -> dict[str, Any]:
+        """Return its JSON record."""
+        seconds = self.ended_at - self.created_at if self.created_at and self.ended_at else None
+        times = {"created_at": iso_time(self.created_at), "ended_at": iso_time(self.ended_at)}
+        return asdict(self) | times | {"seconds": seconds}
 
 
 @dataclass(slots=True)
@@ -179,21 +171,7 @@ class Report:
             "cost": None if self.receipt is None else self.receipt.record(),
             **tally_record(self.tally),
             **self.statistics.record(),
-            "parts": [
-                {
-                    "number": part.number,
-                    "batch_id": part.batch_id,
-                    "status": part.status,
-                    "requests": part.requests,
-                    "completed": part.completed,
-                    "failed": part.failed,
-                    "retry": part.retry,
-                    "created_at": iso_time(part.created_at),
-                    "ended_at": iso_time(part.ended_at),
-                    "seconds": part.ended_at - part.created_at if part.created_at and part.ended_at else None,
-                }
-                for part in self.parts
-            ],
+            "parts": [part.record() for part in self.parts],
             "errors": self.faults,
         }
 
@@ -228,13 +206,4 @@ def tally_record(tally: Tally) -> dict[str, Any]:
 
 def causes_record(causes: list[Cause]) -> list[dict[str, Any]]:
     """Return the JSON record of causes."""
-    return [
-        {
-            "outcome": str(cause.outcome),
-            "cause": cause.cause,
-            "count": cause.count,
-            "retryable": cause.retryable,
-            "samples": cause.samples,
-        }
-        for cause in causes
-    ]
+    return [asdict(cause) | {"outcome": str(cause.outcome)} for cause in causes]

@@ -35,28 +35,18 @@ if TYPE_CHECKING:
 class BatchFile:
     """A batch file that passed the check, and what was recorded about it."""
 
-    path: Path
-    """The bytes to send: the user's file itself, or a file in the work folder."""
-    origin: Path | None
-    """The user's file if `path` is that file, else None."""
-    report: CheckReport
-    """What the check found."""
-    sha256: str
-    """The hash of the bytes to send, in hexadecimal digits."""
-    size: int
-    """The number of bytes to send."""
-    ids: Path
-    """The custom ids in order, one JSON string a line."""
-    keys: Path
-    """The fingerprint of each request, in the same order (`requests/fingerprints`)."""
-    slices: tuple[Slice, ...] = ()
-    """The slices of the file, each of which fits one batch."""
-    folder: Path | None = None
-    """The folder with the files of the slices that are not parts of `path`."""
+    path: Path  # the bytes to send: the user's file itself, or a file in the work folder
+    origin: Path | None  # the user's file if `path` is that file, else None
+    report: CheckReport  # what the check found
+    sha256: str  # the hash of the bytes to send, in hexadecimal digits
+    size: int  # the number of bytes to send
+    ids: Path  # the custom ids in order, one JSON string a line
+    keys: Path  # the fingerprint of each request, in the same order (`requests/fingerprints`)
+    slices: tuple[Slice, ...] = ()  # the slices of the file, each of which fits one batch
+    folder: Path | None = None  # the folder with the files of the slices that are not parts of `path`
+    # The rows of the table that the requests were made from (`inputs/source_rows`), or None.
     columns: Path | None = None
-    """The rows of the table that the requests were made from (`inputs/source_rows`), or None."""
-    schema: Path | None = None
-    """The JSON schema that all requests ask for, or None."""
+    schema: Path | None = None  # the JSON schema that all requests ask for, or None
 
 
 def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> BatchFile:

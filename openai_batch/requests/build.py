@@ -30,12 +30,9 @@ _DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^;,]*)*;base64,(?P<data>.*)",
 class Request:
     """One request without its id: kind, endpoint and body."""
 
-    kind: BatchType
-    """What the request asks for."""
-    url: str
-    """The path of the endpoint, such as `/v1/chat/completions`."""
-    body: dict[str, Any]
-    """The parameters that are sent."""
+    kind: BatchType  # what the request asks for
+    url: str  # the path of the endpoint, such as `/v1/chat/completions`
+    body: dict[str, Any]  # the parameters that are sent
 
     @property
     def model(self) -> str:

@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 
     from .source import LineOrigins
 
-MAX_ID_CHARS = 512
-"""The longest custom id, in characters. Some providers accept only 64, so longer ones get a warning."""
+MAX_ID_CHARS = 512  # the longest custom id, in characters. Some providers accept only 64, so longer ones get a warning.
 
 _SHORT_ID_CHARS = 64
 
 
-class _Line(msgspec.Struct):
-    """The fields of a line, of any type; UNSET for a field that is missing."""
+class AnyRequest(msgspec.Struct):
+    """The fields of a request line, of any type; UNSET for a field that is missing."""
 
     custom_id: Any = msgspec.UNSET
     method: Any = msgspec.UNSET
@@ -41,7 +40,7 @@ class _Line(msgspec.Struct):
     body: Any = msgspec.UNSET
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+decode_any = msgspec.json.Decoder(AnyRequest).decode
 
 
 def check_stream(
@@ -212,9 +211,9 @@ class _Checker:
             report.problems = [self._line_origins.with_origin(problem) for problem in report.problems]
         return report
 
-    def _parse(self, number: int, raw: bytes) -> _Line | None:
+    def _parse(self, number: int, raw: bytes) -> AnyRequest | None:
         try:
-            parsed = _decode(raw)
+            parsed = decode_any(raw)
             raw.decode()  # the decoder skips the values of other keys
         except UnicodeDecodeError as exc:
             message = f"invalid UTF-8 at or near byte {_bad_byte(raw, exc)}"
@@ -235,12 +234,12 @@ class _Checker:
             return parsed
         return None
 
-    def _is_plain(self, number: int, raw: bytes, parsed: _Line) -> bool:
+    def _is_plain(self, number: int, raw: bytes, parsed: AnyRequest) -> bool:
         """Return whether every parser reads the line in the same way."""
         body = parsed.body if isinstance(parsed.body, dict) else {}
         try:
             too_deep = is_too_deep(raw, body)
-            key = None if too_deep else repeated_key(raw, (*_Line.__struct_fields__, *body))
+            key = None if too_deep else repeated_key(raw, (*AnyRequest.__struct_fields__, *body))
         except RecursionError:  # nested too deeply outside the body
             too_deep, key = True, None
         if too_deep:
@@ -252,7 +251,7 @@ class _Checker:
             return False
         return True
 
-    def _judge(self, number: int, offset: int, length: int, parsed: _Line) -> Row | None:
+    def _judge(self, number: int, offset: int, length: int, parsed: AnyRequest) -> Row | None:
         limits, report = self._limits, self._report
         report.requests += 1
         if limits.max_line_bytes is not None and length > limits.max_line_bytes:

@@ -19,68 +19,44 @@ if TYPE_CHECKING:
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One accepted request, and where it is in the file."""
 
-    line: int
-    """The number of its line, from 1."""
-    offset: int
-    """Where its line begins, in bytes."""
-    length: int
-    """The length of its line in bytes, without the newline."""
-    custom_id: str
-    """Its custom id."""
-    url: str
-    """Its endpoint."""
-    model: str | None
-    """The model that it names, or None."""
-    inputs: int = 1
-    """How many texts an embedding request embeds; 1 for any other request."""
+    line: int  # the number of its line, from 1
+    offset: int  # where its line begins, in bytes
+    length: int  # the length of its line in bytes, without the newline
+    custom_id: str  # its custom id
+    url: str  # its endpoint
+    model: str | None  # the model that it names, or None
+    inputs: int = 1  # how many texts an embedding request embeds; 1 for any other request
 
 
 @dataclass(frozen=True, slots=True)
 class RequestChunk:
     """One or more accepted requests in the order of the file. Each list has one item per request."""
 
-    data: bytes
-    """Their lines as they are sent, each with a newline."""
-    lines: list[bytes]
-    """The same lines one by one, without their newlines."""
-    url: str
-    """The endpoint of all of them."""
-    ids: list[str]
-    """Their custom ids."""
-    models: list[str | None]
-    """The models that they name; None for a request without one."""
-    inputs: list[int]
-    """How many texts each embedding request embeds; 1 for any other request."""
-    bodies: list[dict[str, Any]]
-    """Their bodies, decoded."""
+    data: bytes  # their lines as they are sent, each with a newline
+    lines: list[bytes]  # the same lines one by one, without their newlines
+    url: str  # the endpoint of all of them
+    ids: list[str]  # their custom ids
+    models: list[str | None]  # the models that they name; None for a request without one
+    inputs: list[int]  # how many texts each embedding request embeds; 1 for any other request
+    bodies: list[dict[str, Any]]  # their bodies, decoded
 
 
 @dataclass(slots=True)
 class CheckReport:
     """What is in a file and what is wrong with it."""
 
-    requests: int = 0
-    """The number of requests, good or not."""
-    n_bytes: int = 0
-    """The size in bytes, counting a newline after the last line even if it has none."""
-    lines: int = 0
-    """The number of lines, with blank ones."""
-    endpoint: str | None = None
-    """The endpoint of the requests; None if no line names one."""
+    requests: int = 0  # the number of requests, good or not
+    n_bytes: int = 0  # the size in bytes, counting a newline after the last line even if it has none
+    lines: int = 0  # the number of lines, with blank ones
+    endpoint: str | None = None  # the endpoint of the requests; None if no line names one
+    # Each model, with the number of the first line that names it (at most `max_problems` models).
     models: dict[str, int] = field(default_factory=dict)
-    """Each model, with the number of the first line that names it (at most `max_problems` models)."""
-    embedding_inputs: int = 0
-    """The embedding inputs of all requests together; 1 for a request of another kind."""
-    problems: list[Problem] = field(default_factory=list)
-    """The problems and warnings; only the first problems are kept."""
-    problem_count: int = 0
-    """The number of all problems, listed or not, without warnings."""
-    codes: Counter[str] = field(default_factory=Counter)
-    """The number of problems by code."""
-    warning_count: int = 0
-    """The number of warnings."""
-    as_sent: bool = True
-    """Whether every line can be sent unchanged: no byte order mark, no CR, no blank line."""
+    embedding_inputs: int = 0  # the embedding inputs of all requests together; 1 for a request of another kind
+    problems: list[Problem] = field(default_factory=list)  # the problems and warnings; only the first problems are kept
+    problem_count: int = 0  # the number of all problems, listed or not, without warnings
+    codes: Counter[str] = field(default_factory=Counter)  # the number of problems by code
+    warning_count: int = 0  # the number of warnings
+    as_sent: bool = True  # whether every line can be sent unchanged: no byte order mark, no CR, no blank line
 
     @property
     def model(self) -> str | None:

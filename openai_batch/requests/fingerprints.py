@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-KEY_BYTES = 16
-"""The size of a key: so large that two different requests never have the same key by chance."""
+KEY_BYTES = 16  # the size of a key: so large that two different requests never have the same key by chance
 
 _PARTITION = 20_000  # keys
 _MOST_PARTITIONS = 64

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import BatchError, InputError
 from openai_batch.files.atomic import as_path
 from openai_batch.files.object_store import is_address
+from openai_batch.files.workspace import cannot_keep
 
 from .answer_types import with_schemas
 from .build import build_request, request_line
@@ -25,8 +26,7 @@ Requests = Iterable[str | os.PathLike[str] | Mapping[str, Any]]
 JobInput = str | os.PathLike[str] | Requests | AsyncIterable[Mapping[str, Any]]
 """A batch file, several batch files, or requests. It is one iterable type, so that type checkers accept plain lists."""
 
-_SHOWN = 20
-"""How many invalid requests are named."""
+_SHOWN = 20  # how many invalid requests are named
 
 _TEXTS = "openai_batch.start sends texts, and the rows of data frames"
 
@@ -96,10 +96,7 @@ def _written(target: Path) -> Iterator[Callable[[bytes], object]]:
         try:
             act(*args)
         except OSError as exc:
-            raise BatchError(
-                f"cannot keep the input in {target.parent}: {exc.strerror}",
-                hint="check the free space and the permissions there",
-            ) from exc
+            raise cannot_keep(target.parent, exc) from exc
 
     out = target.open("wb")
     try:

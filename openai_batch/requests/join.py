@@ -7,8 +7,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from openai_batch.errors import BatchError, InputError, UsageError
+from openai_batch.errors import InputError, UsageError
 from openai_batch.files.object_store import is_address, is_stored, split_address
+from openai_batch.files.workspace import cannot_keep
 
 from .source import LineOrigins, Source, name_a_file, open_source, require_requests
 
@@ -86,9 +87,7 @@ def join(sources: Iterable[Source], folder: Path) -> Source:
                 starts.append(line)
                 line += _append(source.path, out)
     except OSError as exc:
-        raise BatchError(
-            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
-        ) from exc
+        raise cannot_keep(folder, exc) from exc
     return Source(target, f"the input of {len(names):,} files", None, LineOrigins(tuple(names), tuple(starts)))
 
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-MAX_DEPTH = 50
-"""The most levels of nesting that are checked; OpenAI allows ten."""
+MAX_DEPTH = 50  # the most levels of nesting that are checked; OpenAI allows ten
 
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _UNKNOWN = ("allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties")

@@ -12,18 +12,12 @@ MAX_EMBEDDING_INPUTS = 50_000
 class Limits:
     """What a provider accepts in one file. None means that no limit is known."""
 
-    max_requests: int | None = 50_000
-    """The number of requests."""
-    max_bytes: int | None = 200_000_000
-    """The size of the file in bytes."""
-    max_line_bytes: int | None = None
-    """The length of one line in bytes, without its newline."""
-    one_model: bool = True
-    """Whether all requests must name the same model."""
-    endpoints: tuple[str, ...] = ()
-    """The paths of the endpoints that accept batches; empty if not known."""
-    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS
-    """The number of embedding inputs in all requests together."""
+    max_requests: int | None = 50_000  # the number of requests
+    max_bytes: int | None = 200_000_000  # the size of the file in bytes
+    max_line_bytes: int | None = None  # the length of one line in bytes, without its newline
+    one_model: bool = True  # whether all requests must name the same model
+    endpoints: tuple[str, ...] = ()  # the paths of the endpoints that accept batches; empty if not known
+    max_embedding_inputs: int | None = MAX_EMBEDDING_INPUTS  # the number of embedding inputs in all requests together
 
     def of_lines(self) -> Limits:
         """Return the limits that apply to a single line. The others can be met by splitting the file."""

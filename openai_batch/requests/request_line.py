@@ -8,21 +8,17 @@ import msgspec
 class RequestBody(msgspec.Struct):
     """The fields of a request's body that are read."""
 
-    model: str | None = None
-    """The model that the request names, or None."""
+    model: str | None = None  # the model that the request names, or None
+    # The input, for example of an embedding request, not decoded; empty if there is none.
     input: msgspec.Raw = msgspec.Raw()
-    """The input, for example of an embedding request, not decoded; empty if there is none."""
 
 
 class RequestLine(msgspec.Struct):
     """The fields of a request line that are read. The full check is in `requests/check`."""
 
-    body: RequestBody
-    """The body."""
-    custom_id: str = ""
-    """The custom id; empty if there is none."""
-    url: str = ""
-    """The endpoint; empty if there is none."""
+    body: RequestBody  # the body
+    custom_id: str = ""  # the custom id; empty if there is none
+    url: str = ""  # the endpoint; empty if there is none
 
 
 decode_request = msgspec.json.Decoder(RequestLine).decode

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from openai_batch.errors import BatchError, InputError, Problem, did_you_mean
+from openai_batch.errors import InputError, Problem, did_you_mean
 from openai_batch.files.compression import MAX_EXPANDED, expand, is_compressed
 from openai_batch.files.encodings import to_utf8, wide_encoding
 from openai_batch.files.json_documents import is_json_document, to_lines
 from openai_batch.files.lines import lines
 from openai_batch.files.object_store import is_address, shown
 from openai_batch.files.signatures import other_kind
+from openai_batch.files.workspace import cannot_keep
 
 from .request_line import decode_request
 
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
 class LineOrigins:
     """Which file each line of a joined file comes from."""
 
-    names: tuple[str, ...]
-    """The names of the files, in order."""
-    starts: tuple[int, ...]
-    """The line of the joined file at which each of them begins, from 1."""
+    names: tuple[str, ...]  # the names of the files, in order
+    starts: tuple[int, ...]  # the line of the joined file at which each of them begins, from 1
 
     def origin_of(self, line: int) -> tuple[str, int]:
         """Return the file that a line of the joined file comes from, and its number there. Lines count from 1."""
@@ -50,24 +49,18 @@ class LineOrigins:
         return replace(problem, line=line, file=name)
 
 
-SNIFF = 1 << 16
-"""Bytes at the start of a file that decide what kind of file it is."""
+SNIFF = 1 << 16  # bytes at the start of a file that decide what kind of file it is
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A regular file to read."""
 
-    path: Path
-    """The file."""
-    name: str
-    """Its name in messages."""
-    origin: Path | None
-    """The user's file if `path` is that file; None for a copy or a joined file."""
-    line_origins: LineOrigins | None = None
-    """Which file each line comes from, if several files were joined."""
-    address: str | None = None
-    """Where it came from if the user named it in an object store or on the web."""
+    path: Path  # the file
+    name: str  # its name in messages
+    origin: Path | None  # the user's file if `path` is that file; None for a copy or a joined file
+    line_origins: LineOrigins | None = None  # which file each line comes from, if several files were joined
+    address: str | None = None  # where it came from if the user named it in an object store or on the web
 
 
 def open_source(name: str, folder: Path, stdin: BinaryIO | None = None, *, documents: bool = True) -> Source:
@@ -194,7 +187,5 @@ def _spool(stream: BinaryIO, folder: Path) -> Path:
                     raise InputError(f"the input has more than {MAX_EXPANDED:,} bytes", hint="split the input")
                 out.write(chunk)
     except OSError as exc:
-        raise BatchError(
-            f"cannot keep the input in {folder}: {exc.strerror}", hint="check the free space and the permissions there"
-        ) from exc
+        raise cannot_keep(folder, exc) from exc
     return path

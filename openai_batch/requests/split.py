@@ -37,28 +37,21 @@ If there are more, the files of the model that was not seen for the longest time
 again.
 """
 
-ROW_NUMBER = struct.Struct("<Q")
-"""How a `.rows` file stores the number of each of its requests in the input."""
+ROW_NUMBER = struct.Struct("<Q")  # how a `.rows` file stores the number of each of its requests in the input
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A range of a file of requests."""
 
-    first_row: int
-    """The number of its first request in that file, from 0."""
-    requests: int
-    """The number of its requests."""
-    offset: int
-    """Where its requests begin, in bytes."""
-    length: int
-    """The length of its requests in bytes, with newlines."""
-    ids_offset: int
-    """Where its ids begin in the file of ids, in bytes."""
+    first_row: int  # the number of its first request in that file, from 0
+    requests: int  # the number of its requests
+    offset: int  # where its requests begin, in bytes
+    length: int  # the length of its requests in bytes, with newlines
+    ids_offset: int  # where its ids begin in the file of ids, in bytes
+    # None for the input itself, else the stem of the copied files (`.jsonl`, `.ids`, `.rows`).
     source: str | None = None
-    """None for the input itself, else the stem of the copied files (`.jsonl`, `.ids`, `.rows`)."""
-    sha256: str = ""
-    """The hash of its bytes, in hexadecimal digits."""
+    sha256: str = ""  # the hash of its bytes, in hexadecimal digits
 
 
 class Splitter:

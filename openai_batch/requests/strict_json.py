@@ -15,8 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_DEPTH = 200
-"""The most levels of nesting; many JSON parsers accept no more, or only a few more."""
+MAX_DEPTH = 200  # the most levels of nesting; many JSON parsers accept no more, or only a few more
 
 
 _NOT_FINITE = re.compile(r"\b(?:NaN|Infinity)\b")

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .outcome import Outcome, Verdict
 
-MOST = 500
-"""How many causes are distinguished; all later ones are one group."""
-
-SAMPLES = 3
-"""How many ids each cause remembers."""
+MOST = 500  # how many causes are distinguished; all later ones are one group
+SAMPLES = 3  # how many ids each cause remembers
 
 # The parts of messages that differ between requests: quoted texts, numbers, and ids such as req_8f3a2b1c.
 _CHANGING = re.compile(r"""'[^']*'|"[^"]*"|\b(?=[\w-]*\d)[\w-]+""")
@@ -23,16 +20,11 @@ _CHANGING = re.compile(r"""'[^']*'|"[^"]*"|\b(?=[\w-]*\d)[\w-]+""")
 class Cause:
     """Requests that ended in the same way for the same cause."""
 
-    outcome: Outcome
-    """How they ended."""
-    cause: str
-    """Why: the cause of the first of them, a code and a message."""
-    count: int = 0
-    """How many there are."""
-    retryable: bool = False
-    """Whether sending them again can help."""
-    samples: list[str] = field(default_factory=list)
-    """The ids of the first of them."""
+    outcome: Outcome  # how they ended
+    cause: str  # why: the cause of the first of them, a code and a message
+    count: int = 0  # how many there are
+    retryable: bool = False  # whether sending them again can help
+    samples: list[str] = field(default_factory=list)  # the ids of the first of them
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -30,20 +30,19 @@ def cell_text(value: Any) -> str:
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: BinaryIO, *, safe: bool = True) -> None:
     """Write a header and rows as CSV (RFC 4180) in UTF-8. With `safe`, cells that would be formulas are escaped."""
+    risky = frozenset(_FORMULA_STARTS if safe else ())
 
-    def cell(value: Any) -> Any:
-        if (
-            value is None
-            or type(value) is int
-            or (type(value) is str and not (safe and value.startswith(_FORMULA_STARTS)))
-        ):
-            return value  # as `csv` writes it; nearly all cells are such
+    def cell(value: Any) -> str:
         return escape_formula(cell_text(value)) if safe else cell_text(value)
 
-    handle = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    try:
-        writer = csv.writer(handle)
-        writer.writerow([cell(name) for name in names])
-        writer.writerows([cell(value) for value in row] for row in rows)
-    finally:
-        handle.detach()
+    def cells(row: Sequence[Any]) -> list[Any]:
+        return [
+            value  # as `csv` writes it; nearly all cells are such
+            if value is None or type(value) is int or (type(value) is str and value[:1] not in risky)
+            else cell(value)
+            for value in row
+        ]
+
+    writer = csv.writer(SimpleNamespace(write=lambda text: out.write(text.encode())))
+    writer.writerow(cells(names))
+    writer.writerows(map(cells, rows))

@@ -15,14 +15,10 @@ _LARGEST = 1e18
 class Distribution:
     """Counts numbers from 0 on. Quantiles are exact below 1,000 for whole numbers, else to three digits."""
 
-    count: int = 0
-    """How many numbers there are."""
-    total: float = 0
-    """Their sum."""
-    least: float = 0
-    """The smallest."""
-    most: float = 0
-    """The largest."""
+    count: int = 0  # how many numbers there are
+    total: float = 0  # their sum
+    least: float = 0  # the smallest
+    most: float = 0  # the largest
     _counts: Counter[float] = field(default_factory=Counter)
 
     def add(self, value: Any) -> None:

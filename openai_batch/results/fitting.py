@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from .result import Judge
 
-INVALID = "invalid_answer"
-"""The code of the error of an answer that does not fit the schema."""
+INVALID = "invalid_answer"  # the code of the error of an answer that does not fit the schema
 
 
 def judge_by(schema: dict[str, Any]) -> Judge:

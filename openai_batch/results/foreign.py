@@ -13,8 +13,7 @@ import msgspec
 from .reasons import has_content
 from .result_line import UNREADABLE, read_json
 
-ANSWER = "answer"
-"""The usual name of the column with the answer."""
+ANSWER = "answer"  # the usual name of the column with the answer
 
 _OF_BODIES = frozenset({"choices", "output", "data", "results", "object"})
 """A body of a response has one of these keys; any other object is an answer."""

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """The longest result that is read, in bytes. Lines can be long, since they can contain images and vectors."""
 
-_SHOWN = 8_000
-"""How many bytes of a line that is not a result are read, to show its beginning."""
+_SHOWN = 8_000  # how many bytes of a line that is not a result are read, to show its beginning
 
 _KEY_LIKE = re.compile(rb"\w*sk[-_][\w-]{8,}")
 """What looks like an API key: a server that refuses a key may repeat it in an error page."""
@@ -46,7 +45,7 @@ RAW_HINT = "`obatch download --raw FOLDER` fetches the provider's own files as t
 """What to do if the results cannot be read."""
 
 
-class Place(msgspec.Struct, gc=False):
+class Place(msgspec.Struct, gc=False, array_like=True):
     """Where one result is. There is one for each request of a part, so the garbage collector skips them."""
 
     stream: int  # the number of the file among those of the batch

@@ -31,8 +31,7 @@ class Outcome(StrEnum):
         return _NUMBERS[self]
 
 
-OUTCOMES = tuple(Outcome)
-"""All outcomes, the best one first."""
+OUTCOMES = tuple(Outcome)  # all outcomes, the best one first
 
 _NUMBERS = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 
@@ -40,16 +39,12 @@ _NUMBERS = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 class Verdict(NamedTuple):
     """How a request ended, in short."""
 
-    outcome: Outcome
-    """How it ended."""
-    cause: str = ""
-    """Why it is not a success: a code, and a message after a colon. Empty for a success."""
-    retryable: bool = False
-    """Whether sending it again can help."""
+    outcome: Outcome  # how it ended
+    cause: str = ""  # why it is not a success: a code, and a message after a colon. Empty for a success.
+    retryable: bool = False  # whether sending it again can help
 
 
-SUCCEEDED = Verdict(Outcome.SUCCESS)
-"""The verdict on a success."""
+SUCCEEDED = Verdict(Outcome.SUCCESS)  # the verdict on a success
 
 NO_RESULT = Verdict(Outcome.MISSING, "missing: no result", retryable=True)
 """The verdict on a request without any result."""

@@ -10,8 +10,7 @@ import msgspec
 
 from openai_batch.hidden_keys import beginning
 
-_QUOTED = 200
-"""The most characters of a message in a cause."""
+_QUOTED = 200  # the most characters of a message in a cause
 
 # Codes for a request that was refused because of its content.
 _DECLINED = re.compile(

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 Judge: TypeAlias = "Callable[[bytes], Result]"
 """Reads a result line and decides its outcome: `Result.of`, or with a check against the request (`fitting`)."""
 
-_SHOWN = 80
-"""The most characters of an answer in a result's `repr`."""
+_SHOWN = 80  # the most characters of an answer in a result's `repr`
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -16,30 +16,23 @@ from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MISSING = "obatch_missing"
-"""The key of a generated line for a request that has no result."""
+MISSING = "obatch_missing"  # the key of a generated line for a request that has no result
 
 
 class Response(msgspec.Struct):
     """The fields of a result line's response that are read here."""
 
-    status_code: Any = None
-    """The HTTP status."""
-    body: Any = None
-    """The body; some servers write it as a string of JSON."""
+    status_code: Any = None  # the HTTP status
+    body: Any = None  # the body; some servers write it as a string of JSON
 
 
 class ResultLine(msgspec.Struct):
     """A line of a provider's output or error file."""
 
-    custom_id: str
-    """The id of the request."""
-    response: Response | None = None
-    """The response to the request, or None."""
-    error: Any = None
-    """The error, if there is one: an object, or text."""
-    missing: str | None = msgspec.field(default=None, name=MISSING)
-    """In a generated line: why there is no result."""
+    custom_id: str  # the id of the request
+    response: Response | None = None  # the response to the request, or None
+    error: Any = None  # the error, if there is one: an object, or text
+    missing: str | None = msgspec.field(default=None, name=MISSING)  # in a generated line: why there is no result
 
 
 class _Id(msgspec.Struct):
@@ -53,6 +46,7 @@ class _Request(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(ResultLine).decode
 _decode_id = msgspec.json.Decoder(_Id).decode
+_decode_request = msgspec.json.Decoder(_Request).decode
 _HALF_PAIR = "\\ud"
 _DIGITS = 600
 """The most digits of a whole number that every Python reads, however it is configured."""
@@ -146,7 +140,7 @@ def with_id(line: bytes, custom_id: str) -> bytes:
 
 def prompt_text(line: bytes) -> tuple[str, str]:
     """Return (custom_id, prompt) of a request line. The prompt is the last message, the input, or the like."""
-    request = msgspec.json.decode(line, type=_Request)
+    request = _decode_request(line)
     body = request.body if isinstance(request.body, dict) else {}
     messages = body.get("messages")
     source = messages[-1] if isinstance(messages, list) and messages else body

@@ -12,14 +12,9 @@ from .flatten import token_counts
 if TYPE_CHECKING:
     from .result import Result
 
-_NAMES = 100
-"""How many different names are counted separately; a server can send any text."""
-
-_LENGTH = 200
-"""Characters of a name that are kept."""
-
-OTHER = "(other)"
-"""The name under which further names are counted."""
+_NAMES = 100  # how many different names are counted separately; a server can send any text
+_LENGTH = 200  # characters of a name that are kept
+OTHER = "(other)"  # the name under which further names are counted
 
 
 @dataclass(slots=True)

@@ -12,8 +12,7 @@ from .outcome import OUTCOMES, Outcome
 if TYPE_CHECKING:
     from .outcome import Verdict
 
-SAMPLES = 20
-"""How many ids of missing requests are remembered."""
+SAMPLES = 20  # how many ids of missing requests are remembered
 
 
 @dataclass(slots=True)

@@ -44,6 +44,11 @@ class TokenCounts(msgspec.Struct, gc=False):
         return msgspec.convert(plain | objects, cls)
 
 
+msgspec.json.Decoder(
+    TokenCounts
+)  # makes `convert` safe: msgspec crashes if two threads use a Struct for the first time
+
+
 @dataclass(slots=True)
 class ModelUsage:
     """The tokens of the results of one model."""

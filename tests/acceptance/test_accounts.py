@@ -36,6 +36,7 @@ def server(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
     return faulty
 
 
+@pytest.mark.slow
 def test_each_account_has_its_own_job_and_key(server: FaultServer) -> None:
     """The same input for two accounts is two jobs, and one command over both sends each its own key."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
@@ -65,6 +66,7 @@ def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: 
     invoke("wait", "1").succeeded()
 
 
+@pytest.mark.slow
 def test_one_account_that_cannot_be_asked_hides_no_other(server: FaultServer) -> None:
     """After everything was lost, `recover` finds the jobs of each account that answers."""
     write("in.jsonl", [request("a")])

@@ -69,6 +69,7 @@ def test_all_problems_are_told_and_nothing_is_published() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["a.csv", "b.csv"]
 
 
+@pytest.mark.slow
 def test_template_faults_name_the_row_and_the_columns() -> None:
     """An undefined column, simple or within an expression, lists the columns; other failures tell what they are."""
     Path("t.jsonl").write_text('{"a":1,"text":"x"}\n{"text":"x"}\n', encoding="utf-8")
@@ -115,6 +116,7 @@ def test_a_cell_with_bytes_is_refused() -> None:
         requests("t.db")
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_rows() -> None:
     """`run --dry-run` says what would be sent for a table."""
     write_table(Path("t.csv"), [{"text": "x"}, {"text": "y"}])
@@ -123,6 +125,7 @@ def test_a_dry_run_counts_rows() -> None:
     assert json.dumps("x") not in result.out
 
 
+@pytest.mark.slow
 def test_run_skips_empty_rows(faulty: FaultServer) -> None:
     """`run --skip-empty` says how many rows it skipped, and joins each answer with its own row."""
     Path("t.csv").write_text("id,text\n1,a\n2,\n3,c\n", encoding="utf-8")

@@ -64,6 +64,7 @@ def test_problems_as_json() -> None:
     assert all(problem["remedy"] for problem in result.json["problems"])
 
 
+@pytest.mark.slow
 def test_the_summary_names_a_provider_that_was_named() -> None:
     """A model that no provider names is not said to be one of Parasail; a file that can be sent says where it goes."""
     write("bad.jsonl", [request("a"), request("a")])
@@ -107,6 +108,7 @@ def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_check_and_run_agree_on_mixed_models(faulty: FaultServer) -> None:
     """Where a provider accepts one model per file, `check` says that the file will be split, and `run` splits it."""
     write("in.jsonl", [request("a", "m1"), request("b", "m2"), request("c", "m1")])
@@ -125,6 +127,7 @@ def test_many_problems_are_capped() -> None:
     assert "250 problems" in result.err
 
 
+@pytest.mark.slow
 def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> None:
     """A byte order mark, CRLF, blank lines and a missing last newline are left out of what is sent, and no more."""
     text = "".join(json.dumps(request(f"r{n}", text="Größe")) + "\r\n\r\n" for n in range(2)).rstrip()
@@ -146,6 +149,7 @@ def test_prompts_of_every_shape_become_requests() -> None:
     assert result.out.endswith("\n")
 
 
+@pytest.mark.slow
 def test_prepare_writes_a_file_and_says_what_is_next() -> None:
     """With -o the requests are in a file, which is never replaced unasked; standard error has the next command."""
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
@@ -182,6 +186,7 @@ def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
     assert ids("out.jsonl") == ["line-1", "line-2"]
 
 
+@pytest.mark.slow
 def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
     """Who submits or checks a file of prompts is told which command takes prompts."""
     Path("prompts.txt").write_text("Tell me a joke\n", encoding="utf-8")

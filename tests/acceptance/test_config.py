@@ -39,6 +39,7 @@ def test_providers_are_listed_with_the_state_of_their_keys() -> None:
     assert "200,000,000" in plain(see("providers", columns=160).succeeded().out)
 
 
+@pytest.mark.slow
 def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
     """`providers add` writes a profile that the next command can use; what was in the file stays."""
     path = Path(os.environ["OBATCH_CONFIG"])
@@ -108,6 +109,7 @@ def test_paths_follow_the_environment(home: Path) -> None:
     assert not Path("/x").exists()
 
 
+@pytest.mark.slow
 def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServer) -> None:
     """-p beats OBATCH_PROVIDER, which beats the file; `config show` says where the value comes from."""
     path = Path(os.environ["OBATCH_CONFIG"])
@@ -136,6 +138,7 @@ def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> 
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_a_key_from_a_command(faulty: FaultServer) -> None:
     """A key that a command prints is used; a command that fails is exit 4 and says which."""
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["echo", "sk-printed"]\n')

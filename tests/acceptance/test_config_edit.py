@@ -245,6 +245,7 @@ def test_prices_are_shown() -> None:
 KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
 
 
+@pytest.mark.slow
 def test_a_key_from_the_system_keyring(faulty: FaultServer, tmp_path: Path) -> None:
     """The key of a profile can be in the keyring: it is used, never shown, and its absence has a remedy."""
     keyring = pytest.importorskip("keyring")

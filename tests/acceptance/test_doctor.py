@@ -68,6 +68,7 @@ def test_a_broken_machine_is_named(home: Path) -> None:
     assert states(result)["config"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_server_is_checked_and_nothing_is_created(faulty: FaultServer) -> None:
     """Key, URL, models, clock, list, metadata, ranges and limits, by requests that only read; then its settings."""
     faulty.models = ["echo-1"]

@@ -62,6 +62,7 @@ def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
     """A submitted job ends with a hint at `obatch wait`, an ended one with a hint at `obatch download`."""
     write("in.jsonl", [request("a")])
@@ -73,6 +74,7 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
     assert len(faulty.creates) == 1
 
 
+@pytest.mark.slow
 def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
     """-q prints the bare number, so that commands compose."""
     write("in.jsonl", [request("a")])
@@ -81,6 +83,7 @@ def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_a_second_job_with_the_same_name_is_refused(faulty: FaultServer) -> None:
     """A second job of the same name is refused before anything is sent."""
     submit("one")
@@ -142,6 +145,7 @@ def test_wait_for_several_jobs_exits_with_the_worst_code(faulty: FaultServer) ->
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
     """A time-out has a code of its own, shows the last state on standard output, and the job goes on."""
     submit("one", RUNS_ON)
@@ -212,6 +216,7 @@ def test_download_waits_for_nobody(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_download_again(faulty: FaultServer) -> None:
     """A second download finds its file; to another place, or with --force, it fetches anew; others' files are safe."""
     submit("one")
@@ -227,6 +232,7 @@ def test_download_again(faulty: FaultServer) -> None:
     assert ids("mine") == ["one"]
 
 
+@pytest.mark.slow
 def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     """`-o -` writes results alone to standard output; --raw brings the provider's own bytes."""
     submit("one")
@@ -238,6 +244,7 @@ def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
     invoke("download", "--raw", "files").failed(1, "already exists", "--force")
 
 
+@pytest.mark.slow
 def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
     """A batch that the openai client made becomes a job by its id, and its results come in input order."""
     client = OpenAI(base_url=real.base_url, api_key=real.token)
@@ -252,6 +259,7 @@ def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "wait", "download", "cancel"])
 def test_a_batch_is_looked_for_at_every_provider_with_a_key(real: LocalServer, command: str) -> None:
     """Without -p the providers whose keys are set are asked; a batch that none has is exit 6."""
@@ -259,6 +267,7 @@ def test_a_batch_is_looked_for_at_every_provider_with_a_key(real: LocalServer, c
     invoke(command, "batch_nobody_has").failed(6, "no batch batch_nobody_has (asked: real", "-p")
 
 
+@pytest.mark.slow
 def test_a_person_sees_tables(faulty: FaultServer) -> None:
     """On a terminal `ls` shows headings and one line for a job; `status` has the batch id."""
     batch_id = submit("one")
@@ -269,6 +278,7 @@ def test_a_person_sees_tables(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -306,6 +316,7 @@ def test_what_is_looked_at_only_is_not_looked_for(faulty: FaultServer) -> None:
     assert invoke("ls").succeeded().out == ""
 
 
+@pytest.mark.slow
 def test_a_list_of_an_unknown_provider(faulty: FaultServer) -> None:
     """`ls -p` with a name that is neither in the configuration nor in the list is an error; both kinds are known."""
     submit("one")

@@ -123,6 +123,7 @@ def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
     assert told.value.hint == "check the free space and the permissions there"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real")
 def test_shards_are_run_as_one_job() -> None:
     """A pattern, compressed files and standard input make one job, whose results have the order of the files."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import json_documents
 import jsonschema_rs
+import pytest
 from support.command import inside, request, write
 
 from openai_batch.cli.completion_scripts import read_commands
@@ -92,6 +93,7 @@ def closed(schema: Any) -> Any:
     return {key: closed(value) for key, value in schema.items()} | known
 
 
+@pytest.mark.slow
 def test_every_command_prints_one_document(faulty: FaultServer) -> None:
     """Each command has --json, dry runs included: one JSON document, with the keys that the reference names."""
     commands = {command.name: command for command in read_commands()}

@@ -103,6 +103,7 @@ def test_a_clock_that_is_months_behind(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--check-remote",)])
 def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServer, words: tuple[str, ...]) -> None:
     """`status BATCH` reads the marks too, so that the same command then finds its job."""

@@ -26,6 +26,7 @@ print(done.code, done.err)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "how"), [("", "full"), ("ENOTSUP", "plain"), ("EINVAL", "plain")])
 def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, how: str) -> None:
     """Results and their folder: by F_FULLFSYNC, or by fsync where the file system lacks that.
@@ -44,6 +45,7 @@ def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, ho
     assert Path.cwd().name in names
 
 
+@pytest.mark.slow
 def test_a_sync_that_fails_is_an_error(faulty: FaultServer) -> None:
     """A disk that is broken is not taken for one that lacks the call."""
     write("in.jsonl", [request("a")])

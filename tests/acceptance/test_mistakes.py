@@ -101,6 +101,7 @@ def test_the_price_that_a_hint_asks_for_can_be_set(faulty: FaultServer) -> None:
     assert not faulty.batches
 
 
+@pytest.mark.slow
 def test_mistakes_at_a_terminal() -> None:
     """A narrow terminal gets the same words as a pipe, and no line is broken within one."""
     shown = see("ls", "--status", "runing", columns=60)

@@ -104,6 +104,7 @@ def proxy(faulty: FaultServer, tmp_path: Path) -> Iterator[Proxy]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_job_goes_through_a_proxy(faulty: FaultServer, proxy: Proxy, variable: str) -> None:
     """Upload, batch and results pass it; its password goes to it alone; SSL_CERT_FILE is trusted."""
@@ -119,6 +120,7 @@ def test_a_job_goes_through_a_proxy(faulty: FaultServer, proxy: Proxy, variable:
     assert "completed" in plain(see("status", "1", env=env).succeeded().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 def test_a_host_without_a_proxy(faulty: FaultServer, proxy: Proxy, variable: str) -> None:
     """NO_PROXY takes a host out, and a provider on this machine never has a proxy."""

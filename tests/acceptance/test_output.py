@@ -28,6 +28,7 @@ def harmless(shown: str) -> None:
         assert raw not in shown, shown
 
 
+@pytest.mark.slow
 def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
     """A narrow window cuts nothing from what a pipe gets: whole ids, whole times, one row a job."""
     write("in.jsonl", [request("a", "echo-with-a-very-long-name-indeed-" * 3)])
@@ -41,6 +42,7 @@ def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     """--json prints one document whose keys are a contract; an empty listing is []."""
     assert invoke("ls", "--json").succeeded().json == []
@@ -78,6 +80,7 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
     """Progress, notes and hints leave standard output to the data, and no bar is drawn into a log."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
@@ -89,6 +92,7 @@ def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_a_log_tells_each_change_and_that_it_is_alive(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a pipe there is one line for a change, and one a minute while nothing changes."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress,in_progress,in_progress")])

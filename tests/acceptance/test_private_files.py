@@ -70,6 +70,7 @@ def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: P
     invoke("ls").succeeded()
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_folder_of_somebody_else_is_refused(faulty: FaultServer, home: Path) -> None:
     """Nor is one that another user owns, or a link of another user to one of our folders."""
@@ -183,6 +184,7 @@ def test_only_our_own_leftovers_are_removed(faulty: FaultServer) -> None:
     assert Path(".out.jsonl.89abcdef.part").exists()
 
 
+@pytest.mark.slow
 @needs_root
 def test_leftovers_of_somebody_else_stay(faulty: FaultServer) -> None:
     """In a folder of several users each cleans up after himself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.command import inside, plain, request, see, write
 
 from openai_batch.jobs.store import job_folder
@@ -13,7 +14,6 @@ from openai_batch.jobs.store.registry import Registry
 from .conftest import configure
 
 if TYPE_CHECKING:
-    import pytest
     from support.faults import FaultServer
 
 
@@ -28,6 +28,7 @@ def deleted(server: FaultServer) -> list[str]:
     return [each.path.rpartition("/")[2] for each in server.seen("DELETE", "/files/.*")]
 
 
+@pytest.mark.slow
 def test_batches_at_the_provider_are_listed(faulty: FaultServer) -> None:
     """Each with its job, or none; a pipe gets all, page by page, a terminal the newest ones."""
     run("a")

@@ -65,6 +65,7 @@ def test_a_terminal_of_80_columns() -> None:
     assert "answered after" not in times
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
     """A provider that names no end of its batches: no line says that it is unknown; a pipe has each line."""
     write("in.jsonl", [request("a")])
@@ -94,6 +95,7 @@ def test_json_has_the_same_as_numbers() -> None:
     assert invoke("report", "-q").succeeded().out == "1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ended")
 def test_the_page_is_written_once() -> None:
     """`--html` writes a file with prompts and answers, says where, and replaces nothing without --force."""
@@ -113,6 +115,7 @@ def test_the_page_is_written_once() -> None:
     assert invoke("report", "1", "--html", "r.html", "--force", "--json").succeeded().json["html"] == "r.html"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ended")
 def test_programs_get_the_same() -> None:
     """`Job.report` is what the command shows, and writes the same page."""
@@ -126,6 +129,7 @@ def test_programs_get_the_same() -> None:
             report.to_html(path)
 
 
+@pytest.mark.slow
 def test_a_running_job_has_no_report(faulty: FaultServer) -> None:
     """It is refused with the command to wait for it."""
     assert faulty.base_url
@@ -183,6 +187,7 @@ def test_refused_answers_are_explained_at_a_good_end(faulty: FaultServer) -> Non
     )
 
 
+@pytest.mark.slow
 def test_wait_points_to_results_that_are_there() -> None:
     """After the results were collected, the next step is to look at them or to retry, not to download."""
     Path("p.txt").write_text("a\n", encoding="utf-8")

@@ -61,6 +61,7 @@ def test_documents_may_be_a_list() -> None:
     invoke("prepare", "d.jsonl", "-m", "m", "--rerank", "q").failed(3, "d.jsonl:1: documents is not a list")
 
 
+@pytest.mark.slow
 def test_templates_of_every_kind() -> None:
     """Filters, conditions, odd column names, files and the whole row work; a plain text is no template."""
     Path("o.jsonl").write_text('{"text":"é","my col":"b","n":null,"l":[1,{"k":"<v>"}],"t":true}\n', encoding="utf-8")
@@ -99,6 +100,7 @@ def test_the_prompt_column_is_found_or_asked_for() -> None:
     )
 
 
+@pytest.mark.slow
 def test_parameters_have_types() -> None:
     """--param takes JSON, text, and JSON from a file; it cannot replace what rows are for."""
     Path("stop.json").write_text('["a", "b"]', encoding="utf-8")
@@ -118,6 +120,7 @@ def test_parameters_have_types() -> None:
     invoke(*words, "stop=@stop.json").failed(2, "--param stop: stop.json is not valid JSON", "fix")
 
 
+@pytest.mark.slow
 def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     """Structured output is response_format for chat and text.format for responses, strict and named by its file."""
     Path("my label.json").write_text(json.dumps(STRICT), encoding="utf-8")
@@ -195,6 +198,7 @@ def test_a_schema_that_strict_mode_needs_in_another_form() -> None:
     }
 
 
+@pytest.mark.slow
 def test_options_that_do_not_fit() -> None:
     """Options that exclude each other, endpoints without rows and missing parts exit with 2."""
     words = ("prepare", "t.csv", "-m", "m")

@@ -30,6 +30,7 @@ def run(*words: str, rows: str = "", **good: Any) -> None:
     assert result.code == good.get("code", 0), result
 
 
+@pytest.mark.slow
 def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer) -> None:
     """`run -o NAME.csv` keeps the table's columns and order, and makes cells inert; --no-inert leaves them alone."""
     assert real.token
@@ -47,6 +48,7 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
     assert read_csv("raw.csv")[0]["text"] == "=1+1, then\nmore"
 
 
+@pytest.mark.slow
 def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     """The same command again finds its own file; other options need --force; nothing is sent twice."""
     run("-o", "out.csv")
@@ -60,6 +62,7 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
     assert Path("other.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
     """`run` tells where the results go, in which form and with which columns; what `download` is told itself wins."""
     words = ("t.txt", "--as", "csv", "--fields", "--no-inert")
@@ -81,6 +84,7 @@ def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None:
     """A run that ended before its job has its output written by a plain `download`."""
     Path("t.csv").write_text("id,text\n1,hi\n", encoding="utf-8")
@@ -93,6 +97,7 @@ def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
     """Each request has its row in its place, with its columns, whether it has an answer, an error or nothing."""
     assert faulty.base_url
@@ -109,6 +114,7 @@ def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
     assert [row["error_message"] for row in read_json(piped.out)] == [None, "refused r1", "no result", "no result"]
 
 
+@pytest.mark.slow
 def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultServer) -> None:
     """A batch that failed as a whole still gives a row a request, and every request is written out to be sent again."""
     assert faulty.base_url
@@ -149,6 +155,7 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
     assert '"custom_id"' not in shown
 
 
+@pytest.mark.slow
 def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
     """Missing results are no further rows of the preview: the summary names them."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
@@ -206,6 +213,7 @@ def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer
     assert [row["answer"] for row in rows] == [f"answer to line-{n + 1}" for n in range(8)]
 
 
+@pytest.mark.slow
 @needs_duckdb
 def test_parquet_has_types(real: LocalServer) -> None:
     """Vectors are lists of numbers, columns keep their kinds, absent values are null, and any text survives."""
@@ -270,6 +278,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_sent(faulty: Fau
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
     """The same requests made of another table are the same job, joined with what that table has."""
     Path("t.csv").write_text("text,k\nhi,1\n", encoding="utf-8")

@@ -29,6 +29,7 @@ def test_nothing_to_remove_is_said_in_a_pipe_too() -> None:
     assert "no jobs yet" in inside("ls").succeeded().err
 
 
+@pytest.mark.slow
 def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:
     """A collected job is removed with its files, a dry run removes nothing, and the same input finds its batch."""
     write("in.jsonl", [request("a"), request("b")])
@@ -99,6 +100,7 @@ def test_results_with_a_line_that_cannot_be_read_are_kept_too(faulty: FaultServe
         faulty.files |= kept
 
 
+@pytest.mark.slow
 def test_the_providers_files_are_written_from_the_kept_ones(faulty: FaultServer) -> None:
     """`download --raw` needs no provider if the results were collected."""
     write("in.jsonl", [request("a", "fault:rows=crlf,blank")])

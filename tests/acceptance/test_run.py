@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from acceptance.conftest import configure
 from support.command import ids, invoke, plain, request, see, write
 from support.servers import echo_upstream
@@ -34,6 +35,7 @@ def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
     assert "3 of 3 succeeded" in result.err
 
 
+@pytest.mark.slow
 def test_the_local_provider_starts_its_server_on_demand() -> None:
     """With an upstream in the configuration, `-p local` needs no server that runs already; `serve --stop` ends it."""
     with echo_upstream() as echo:
@@ -47,6 +49,7 @@ def test_the_local_provider_starts_its_server_on_demand() -> None:
         assert invoke("serve", "--stop").succeeded().err == "no server is running\n"
 
 
+@pytest.mark.slow
 def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
     """Requests from a pipe are answered into the pipe, with nothing but results in it."""
     lines = "".join(json.dumps(request(f"r{n}", "fault:rows=shuffled")) + "\n" for n in range(3))
@@ -55,6 +58,7 @@ def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> None:
     """The same command goes on with the same job; --again alone starts, and pays, another one."""
     write("in.jsonl", [request("a")])
@@ -72,6 +76,7 @@ def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> No
     assert [job.id for job in Registry().jobs()] == [2, 1]
 
 
+@pytest.mark.slow
 def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     """A changed input file is a job of its own, and its results do not replace those of the old one."""
     write("in.jsonl", [request("a")])
@@ -84,6 +89,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
     assert ids("in.results.jsonl") == ["b"]
 
 
+@pytest.mark.slow
 def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServer) -> None:
     """A file that is there, a folder, a device and a place that takes no files are refused, and nothing is sent."""
     write("in.jsonl", [request("a")])
@@ -110,6 +116,7 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
     assert len(faulty.batches) == 2
 
 
+@pytest.mark.slow
 def test_missing_rows_exit_with_5_and_are_named(faulty: FaultServer) -> None:
     """Requests that the provider leaves out of both files are missing, by name, and never a success."""
     write("in.jsonl", [request(f"r{n}", ABSENT) for n in range(4)])
@@ -149,6 +156,7 @@ def test_dry_run_sends_and_writes_nothing(faulty: FaultServer) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl"]
 
 
+@pytest.mark.slow
 def test_json_is_one_document_about_the_results(faulty: FaultServer) -> None:
     """--json prints the job and its results as one document, also when not every request has a success."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
@@ -170,6 +178,7 @@ def test_the_example_runs_and_a_terminal_sees_a_table() -> None:
     assert not list(Path().glob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
     """No file, options for prompts with ready requests, folders and missing files are told in two lines each."""
     write("in.jsonl", [request("a")])
@@ -192,6 +201,7 @@ def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_not_there(faulty: FaultServer) -> None:
     """A refused connection is two lines and exit 1, and the same command goes on once the provider is back."""
     faulty.deafen()

@@ -73,6 +73,7 @@ def test_a_table_is_sampled_like_it_is_run() -> None:
     assert told["whole"]["requests"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("provider")
 def test_the_sample_in_windows() -> None:
     """Prompts and answers are side by side in 80 columns, and below each other in 40."""

@@ -171,6 +171,7 @@ def test_watching_the_list_goes_on_past_a_provider_that_hangs(faulty: FaultServe
     terminal.child.close(force=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
     """One display has every job, its bar, its time and its deadline, which is called that."""

@@ -55,6 +55,7 @@ def lines(*ids: str) -> bytes:
     return "".join(json.dumps(request(each)) + "\n" for each in ids).encode()
 
 
+@pytest.mark.slow
 def test_a_job_from_store_to_store(faulty: FaultServer, store: ObjectStore) -> None:
     """Rows come from an object, and the results become one; the summary and the records have the addresses."""
     store.create("t.csv", TABLE)
@@ -280,6 +281,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_command_that_was_killed_after_the_upload_continues(
     faulty: FaultServer, store: ObjectStore, *, changed: bool

@@ -33,6 +33,7 @@ def test_lines_end_alike_on_each_system() -> None:
     assert "\r" not in told
 
 
+@pytest.mark.slow
 def test_the_programs_show_every_character(faulty: FaultServer) -> None:
     """A name that the console cannot show does not break the program after the results are paid for."""
     write("in.jsonl", [request("a")])
@@ -43,6 +44,7 @@ def test_the_programs_show_every_character(faulty: FaultServer) -> None:
     assert Path("日本.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
     """A full disk under standard error costs the warnings of the programs of 0.3.4, never their exit code."""
@@ -56,6 +58,7 @@ def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultSe
     assert Path("out.jsonl.1").exists()
 
 
+@pytest.mark.slow
 def test_every_file_is_opened_with_its_encoding(faulty: FaultServer) -> None:
     """No command depends on the encoding of the system, in a pipe or a terminal: Python would warn of it."""
     env = {"PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "error::EncodingWarning", "VISUAL": "true"}

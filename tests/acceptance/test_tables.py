@@ -83,6 +83,7 @@ def test_prompts_in_a_pipe_stay_prompts() -> None:
     assert prompts([json.loads(line) for line in found.splitlines()]) == ["a,text", "b,c"]
 
 
+@pytest.mark.slow
 def test_several_files_and_globs() -> None:
     """Files are read in order, a quoted glob by name, and numbers go on from one to the next."""
     write_table(Path("b1.csv"), ROWS[:1])
@@ -103,6 +104,7 @@ def test_limit_takes_the_first_rows() -> None:
     assert len(invoke("prepare", "t.csv", "-m", "m", "--limit", "1").succeeded().out.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
     """`run` sends a batch file as it stands, and refuses options for rows; `prepare` refuses the file."""
     assert real.token

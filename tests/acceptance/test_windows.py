@@ -29,6 +29,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_job_from_prompts_to_answers(faulty: FaultServer) -> None:
     """Every command of a job's life does its work, and leaves neither work folders nor hidden files."""
     Path("prompts.csv").write_text("text\n日本\n🎉\n", encoding="utf-8")
@@ -178,6 +179,7 @@ with fake_provider(lambda _: "yes", polls=1_000_000) as fake:
 """
 
 
+@pytest.mark.slow
 def test_requests_outside_of_a_batch() -> None:
     """A sample, and what a deadline leaves no time for."""
     assert on_windows(AT_ONCE).strip() == "['a', 'b', 'c'] 4"
@@ -227,6 +229,7 @@ Batch(line, provider=provider).submit()
 """
 
 
+@pytest.mark.slow
 def test_programs(faulty: FaultServer) -> None:
     """`Batch` with each kind of input, and `Jobs`, do their work."""
     out = on_windows(PYTHON, URL=faulty.base_url)
@@ -252,6 +255,7 @@ with fake_provider(lambda request: "yes") as fake:
 """
 
 
+@pytest.mark.slow
 def test_data_frames_and_the_fake_provider() -> None:
     """They do their work, and the fake provider ends well, also if a job is still held that has its registry open."""
     temp = Path("temp")
@@ -329,6 +333,7 @@ assert ids("changed.jsonl") == ["b"]
 """
 
 
+@pytest.mark.slow
 def test_an_output_that_another_program_has_open(faulty: FaultServer) -> None:
     """It is not replaced, it is said what to do, and then the same command writes the results, which are kept."""
     on_windows(OPEN)
@@ -352,6 +357,7 @@ for damaged in (b"<html>", whole.replace(b"{", b"[", 1)):
 """
 
 
+@pytest.mark.slow
 def test_a_kept_file_that_is_damaged_is_downloaded_again(faulty: FaultServer) -> None:
     """It is moved away or deleted after it was closed."""
     on_windows(DAMAGED)

@@ -71,6 +71,7 @@ def test_standard_input_is_a_batch_input(stub: Stub) -> None:
     assert done.stderr.startswith("error: <stdin>:2: custom_id")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stub")
 def test_what_a_run_says() -> None:
     """The messages are those of before, and say where the results are."""
@@ -149,6 +150,7 @@ def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
     assert done.stderr.splitlines()[0] == "error: 1 of 2 requests of batch batch_1 did not succeed"
 
 
+@pytest.mark.slow
 def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
     """Once there is a batch no hint sends a user to start another."""
     stub.faults = [("GET /v1/batches/", 401, {})]

@@ -176,6 +176,7 @@ def results(name: str | Path) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: int(line["custom_id"].removeprefix("line-")))
 
 
+@pytest.mark.slow
 def test_the_basic_program() -> None:
     """A hundred chats from a default file come back under the batch's name."""
     last = program(BASIC)[-1]
@@ -186,6 +187,7 @@ def test_the_basic_program() -> None:
     assert len(list(Path().glob("batch_submission_*.jsonl"))) == 1
 
 
+@pytest.mark.slow
 def test_the_embeddings_program() -> None:
     """Two documents become two vectors."""
     assert program(EMBEDDINGS)[-1] == "completed"
@@ -193,6 +195,7 @@ def test_the_embeddings_program() -> None:
     assert [len(line["response"]["body"]["data"]) for line in results(output)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_step_by_step_program_twice() -> None:
     """Each step prints what it should, and the program can be run again."""
     for warning in ("", "batch_output.jsonl.1"):
@@ -212,6 +215,7 @@ def test_the_provider_programs(text: str) -> None:
     assert all(json.loads(path.read_bytes())["body"]["messages"][0]["content"] == "Hello, world!" for path in files)
 
 
+@pytest.mark.slow
 def test_the_resuming_program() -> None:
     """A batch is found again by its id alone."""
     first = program(STEP_BY_STEP)
@@ -221,6 +225,7 @@ def test_the_resuming_program() -> None:
     assert len(results(f"{batch_id}-output.jsonl")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options"), [("gpt-4o-mini", ""), ("meta-llama/Meta-Llama-3-8B-Instruct", "-p parasail")]
 )

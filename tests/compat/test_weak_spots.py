@@ -97,6 +97,7 @@ def test_05_the_endpoint_is_the_files_own(stub: Stub, endpoint: str) -> None:
     assert stub.batches["batch_1"]["endpoint"] == endpoint
 
 
+@pytest.mark.slow
 def test_06_a_dash_means_the_standard_streams(stub: Stub) -> None:
     """`-o -` writes results to standard output and nothing else there; `-e -` writes errors to standard error."""
     add(Batch("in.jsonl"), 2).__exit__(None, None, None)
@@ -317,6 +318,7 @@ def test_18_too_early_and_failed_are_told(stub: Stub) -> None:
         assert batch.download() == (None, None)
 
 
+@pytest.mark.slow
 def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
     """The program ends with 0 only if every request has a success."""
     assert python("-m", "openai_batch.run", ready()).returncode == 0

@@ -166,6 +166,7 @@ def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
     assert len(errors) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("batch_1",), ("1", "--strict")])
 def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...]) -> None:
     """`--timeout` counts for a batch that is not known yet, and for the results that `--strict` reads."""
@@ -316,7 +317,7 @@ def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.Mon
     """Neither an address in a table nor one that a program gives is read for long; nor what comes with a redirect."""
     for module in (public_fetch, data_url):
         monkeypatch.setattr(module, "READ_TIMEOUT", 1.0)
-        monkeypatch.setattr(module, "DOWNLOAD_TIMEOUT", 1.0)
+    monkeypatch.setattr(data_url, "DOWNLOAD_TIMEOUT", 1.0)
     url = f"{workbench.server.base_url}/batches/{workbench.submit(f'fault:poll={fault}*9').parts[0].batch_id}"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
 from openai_batch.net import transfer
 from openai_batch.providers import openai_api as api
+from openai_batch.providers.attempt import Attempt, new_token
 from openai_batch.results.export import Export
 from openai_batch.results.outcome import NO_RESULT, Outcome
 
@@ -191,7 +193,7 @@ def adopted(workbench: Workbench, workflow: Workflow) -> JobRecord:
     with path.open("rb") as content:
         api = workbench.api()
         file = api.upload(FileSlice(content, 0, path.stat().st_size, lambda _: None), "in.jsonl")
-        info = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={}, token="t")
+        info = api.create(Attempt(file.id, "/v1/chat/completions", "24h", new_token(), time.time()))
         api.close()
     return adopt(workflow, info.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
+from openai_batch.jobs.submit_options import SubmitOptions
+from openai_batch.providers.attempt import Attempt, new_token
 
 if TYPE_CHECKING:
     from support.workbench import Workbench
@@ -94,7 +97,7 @@ def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, 
     assert workbench.server.batches == {}
     (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == PartState.CREATING
-    job = start(workbench.workflow(), spec, resubmit_uncertain=True)[0]
+    job = start(workbench.workflow(), spec, SubmitOptions(resubmit_uncertain=True))[0]
     assert job.parts[0].state == PartState.RUNNING
     assert len(workbench.server.creates) == 2
     assert len(workbench.server.batches) == len(workbench.server.uploads) == 1
@@ -134,7 +137,7 @@ def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
     for _ in range(3):
         with workbench.write(f"fault:shape={shape}", name="x.jsonl").open("rb") as handle:
             file = api.upload(handle, "x.jsonl")
-        api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata=None)
+        api.create(Attempt(file.id, "/v1/chat/completions", "24h", new_token(), time.time()))
     api.close()
     strangers = set(workbench.server.batches)
     job = workbench.submit(f"fault:create=made.reset;shape={shape}")
@@ -193,7 +196,7 @@ def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> 
     with pytest.raises(UncertainError):
         start(workbench.workflow(), spec)
     workbench.server.settle()
-    job = start(workbench.workflow(), spec, resubmit_uncertain=True)[0]
+    job = start(workbench.workflow(), spec, SubmitOptions(resubmit_uncertain=True))[0]
     assert job.batch_ids == list(workbench.server.batches)
     assert len(workbench.server.creates) == 1
 

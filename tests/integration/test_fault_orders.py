@@ -23,6 +23,7 @@ from openai_batch.jobs.connections import Connections
 from openai_batch.jobs.job_spec import JobSpec
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
+from openai_batch.jobs.submit_options import SubmitOptions
 from openai_batch.jobs.workflow import Workflow
 from openai_batch.providers import create_once
 from openai_batch.providers.batch_info import BatchInfo
@@ -33,9 +34,10 @@ from openai_batch.requests.limits import Limits
 from openai_batch.requests.source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
+    from openai_batch.providers.attempt import Attempt
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +109,7 @@ class Provider_:  # noqa: N801 - set apart from the profile
             raise UnreachableError("lost")
         return RemoteFile(f"file-{next(self._numbers)}", size=len(source))
 
-    def create(self, *, input_file_id: str, metadata: Mapping[str, str] | None, **_: Any) -> BatchInfo:
+    def create(self, attempt: Attempt) -> BatchInfo:
         """Create a batch, at once or late or not at all, and answer, or not."""
         fault = self._script.choose(
             *("well", "refused", "unsent", "lost before", "lost after", "late", "crash before", "crash after")
@@ -123,7 +125,8 @@ class Provider_:  # noqa: N801 - set apart from the profile
             raise OutcomeUnknown("lost")
         at = self._clock.now + (LATE if fault == "late" else 0)
         number = next(self._numbers)
-        batch = BatchInfo(f"batch_{number}", "validating", input_file_id=input_file_id, metadata=dict(metadata or {}))
+        metadata = attempt.marked_metadata()
+        batch = BatchInfo(f"batch_{number}", "validating", input_file_id=attempt.file_id, metadata=metadata)
         self.made.append((at, batch))
         if fault == "crash after":
             raise Crash
@@ -282,7 +285,7 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
             registry = Registry()
             workflow = workflow_at(port, registry)
             try:
-                start(workflow, runner.spec, resubmit_uncertain=True)
+                start(workflow, runner.spec, SubmitOptions(resubmit_uncertain=True))
             except (BatchError, Crash):
                 pass
             finally:

@@ -183,6 +183,7 @@ def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> No
     assert not workbench.server.files
 
 
+@pytest.mark.slow
 def test_a_killed_program_goes_on(workbench: Workbench, jobs: Jobs) -> None:
     """A program that is killed while its batch is being created finds that batch when it is run again."""
     workbench.write("fault:create=made.hang")

@@ -48,6 +48,7 @@ def test_a_job_runs_here() -> None:
         assert result.body["data"][0]["embedding"]
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     """The program stands as it is printed, and run twice it makes one job."""
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

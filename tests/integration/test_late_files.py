@@ -76,6 +76,7 @@ def test_a_full_queue_in_the_answer_to_the_create(workbench: Workbench) -> None:
     assert (job.status, len(workbench.server.uploads)) == ("completed", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["", "shape=oldestfirst;"])
 @pytest.mark.parametrize("clock", [-86400.0, 86400.0])
 def test_a_lost_create_among_thousands_of_batches(workbench: Workbench, order: str, clock: float) -> None:

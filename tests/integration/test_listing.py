@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from openai_batch.providers.attempt import Attempt, new_token
 
 if TYPE_CHECKING:
     from support.workbench import Workbench
@@ -16,10 +19,8 @@ def test_a_listing_ends(workbench: Workbench, shape: str, pages: int) -> None:
     api = workbench.api()
     with workbench.write(f"fault:shape={shape}").open("rb") as handle:
         file = api.upload(handle, "x.jsonl")
-    made = [
-        api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata=None).id
-        for _ in range(5)
-    ]
+    attempts = [Attempt(file.id, "/v1/chat/completions", "24h", new_token(), time.time()) for _ in range(5)]
+    made = [api.create(attempt).id for attempt in attempts]
     cut: list[int] = []
     listed = [batch.id for batch in api.batches(page_size=2, max_pages=20, on_cut=cut.append)]
     api.close()

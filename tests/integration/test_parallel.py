@@ -147,6 +147,7 @@ def test_an_uncertain_part_among_others(workbench: Workbench) -> None:
     assert each_once(workbench)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["upload=hold*4", "create=hold*4", "create=hang*4"])
 def test_an_interruption_pays_nothing_twice(workbench: Workbench, held: str) -> None:
     """Ctrl-C while four parts are under way ends the command soon; the same command sends what is left, each once."""

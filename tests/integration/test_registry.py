@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ import pytest
 
 from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
-from openai_batch.jobs.store.database import APPLICATION_ID, VERSION
+from openai_batch.jobs.recover import add_if_ours
+from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
 from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
@@ -59,7 +62,20 @@ def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) ->
     assert not slow.finished
     assert ended.output_file_id is not None
     assert flow.store_status(before, slow) == ended
+    flow.store_batch(flow.registry.job(asked.id), slow)  # a list of batches that was read before the end
+    assert flow.store_status(ended, slow) == ended
+    flow.adopt_found(replace(before, state=PartState.CREATING), slow)
     assert flow.registry.job(asked.id).parts == (ended,)
+
+
+def test_a_batch_that_was_listed_before_it_was_stored_is_added_once(workbench: Workbench) -> None:
+    """A search for lost batches may see one whose own process stores it a moment later."""
+    flow, spec = workbench.workflow(), workbench.spec("fault:steps=in_progress")
+    job, _ = start(flow, spec)
+    listed = flow.api(job).get(str(job.parts[0].batch_id))
+    job = flow.wait(job)
+    assert add_if_ours(flow, spec.provider, listed, None) == job.id
+    assert flow.registry.job(job.id).parts == job.parts
 
 
 def test_stored_jobs_are_read_back_unchanged(registry: Registry) -> None:
@@ -160,6 +176,23 @@ def test_a_commit_is_durable(registry: Registry) -> None:
     assert {path.name for path in registry.path.parent.iterdir()} == {"registry.db"}
 
 
+def test_another_thread_does_not_release_the_lock_of_a_write(registry: Registry) -> None:
+    """A process loses its locks on a file when any of its threads closes a handle of that file."""
+    registry.add(job(), [])
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    words = [sys.executable, "-c", program, str(paths.registry_file())]
+    second = Registry()
+    with ThreadPoolExecutor(1) as pool, Database().writing():
+        adding = pool.submit(second.add, job("j"), [])
+        with pytest.raises(TimeoutError):
+            adding.result(timeout=1)  # it has opened the file, and waits
+        other = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "database is locked" in other.stderr
+    assert adding.result()[1]
+    assert registry.count() == 2
+    second.close()
+
+
 def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
     """An older program neither writes nor moves what a newer one has made."""
     registry.add(job(), [PartRecord(0, 1)])
@@ -216,6 +249,7 @@ def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> 
     assert content in [path.read_bytes() for path in registry.path.parent.iterdir()]
 
 
+@pytest.mark.slow
 def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
     """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
     for n in range(30):

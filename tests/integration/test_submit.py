@@ -16,6 +16,8 @@ from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
+from openai_batch.jobs.submit_options import SubmitOptions
+from openai_batch.providers.attempt import Attempt, new_token
 
 if TYPE_CHECKING:
     from support.workbench import Workbench
@@ -29,7 +31,7 @@ def test_the_same_input_again_is_the_same_job(workbench: Workbench) -> None:
     assert new
     assert [start(workflow, spec) for workflow in (workflow, workbench.workflow())] == [(first, False)] * 2
     assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
-    second, new = start(workbench.workflow(), spec, again=True)
+    second, new = start(workbench.workflow(), spec, SubmitOptions(again=True))
     assert new
     assert second.id != first.id
     assert len(workbench.server.batches) == 2
@@ -65,6 +67,7 @@ def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(workbench: Wor
     assert workbench.server.uploads == []
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
     """Several shells with the same command share one job, one upload and one batch."""
     path = workbench.write("fault:end=completed")
@@ -76,6 +79,7 @@ def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
     assert len(Registry().jobs()) == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench) -> None:
     """While one process uploads, another with the same order sends nothing of its own."""
     path = workbench.write("fault:upload=hold")
@@ -144,7 +148,7 @@ def test_a_batch_from_elsewhere_is_adopted_once_and_collected(workbench: Workben
     api = workbench.api()
     with spec.batch_file.path.open("rb") as handle:
         file = api.upload(handle, "x.jsonl")
-    made = api.create(input_file_id=file.id, endpoint="/v1/chat/completions", window="24h", metadata={"by": "hand"})
+    made = api.create(Attempt(file.id, "/v1/chat/completions", "24h", new_token(), time.time(), {"by": "hand"}))
     workflow = workbench.workflow()
     job = adopt(workflow, made.id, spec.provider)
     assert adopt(workflow, made.id).id == job.id
@@ -188,6 +192,7 @@ registry.close()
 """
 
 
+@pytest.mark.slow
 def test_twenty_processes_share_one_registry() -> None:
     """No write is lost, nobody finds the database locked, and one identity is one job."""
     writers = [

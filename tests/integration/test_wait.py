@@ -134,6 +134,7 @@ def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
     assert any("cannot be reached" in text for text in workbench.reporter.warnings)
 
 
+@pytest.mark.slow
 def test_what_a_retry_brings_takes_the_place_of_what_was_published(workbench: Workbench) -> None:
     """The same command with --retries ends well after an end with failed rows, and so does the next one."""
     workbench.write("fault:rows=expired", 2)

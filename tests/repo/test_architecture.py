@@ -154,3 +154,20 @@ def test_importing_the_library_is_light(module: str) -> None:
     heavy += ["genai_prices", "tiktoken", "jsonschema_rs"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_decoders_of_a_struct_are_made_when_their_module_is_imported(path: Path) -> None:
+    """Two threads that use a Struct for the first time at once crash msgspec; an import has a lock."""
+    found = []
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for call in (node for function in functions for node in ast.walk(function) if isinstance(node, ast.Call)):
+        kinds = (
+            [each.value for each in call.keywords if each.arg == "type"] if "decode" in ast.unparse(call.func) else []
+        )
+        if ast.unparse(call.func).endswith(".Decoder"):
+            kinds += call.args
+        names = {name.id for kind in kinds for name in ast.walk(kind) if isinstance(name, ast.Name)}
+        found += sorted(names - {"dict", "list", "tuple", "str", "int", "Any", "msgspec"})
+    # The index reads each line with a Struct whose first decoder is made with its module.
+    assert not set(found) - ({"TypedLine"} if name_of(path) == "results/index" else set()), found

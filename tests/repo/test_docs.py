@@ -104,6 +104,7 @@ def test_the_other_pages_of_the_reference_are_in_date() -> None:
     assert made == there, "run: python docs/make_reference.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="it needs a terminal")
 def test_the_picture_is_in_date() -> None:
     """The command prints what the picture shows, however long it took and wherever its lines then end."""

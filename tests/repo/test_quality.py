@@ -15,6 +15,7 @@ from openai_batch import errors
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

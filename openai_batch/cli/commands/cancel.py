@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record, next_command, show_jobs
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
@@ -19,13 +20,11 @@ from openai_batch.escapes import escape_newlines
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch cancel 3
-
-  $ obatch cancel 3 4 --yes
-
-Requests that have finished are billed, and their results can be downloaded."""
+EPILOG = examples(
+    "obatch cancel 3",
+    "obatch cancel 3 4 --yes",
+    note="Requests that have finished are billed, and their results can be downloaded.",
+)
 
 
 # The columns of a dry run.
@@ -39,7 +38,7 @@ def cancel(
     jobs: JobsArg = None,
     yes: YesOpt = False,
     give_up: Annotated[
-        bool, typer.Option("--give-up", help="Also end a job if it is unknown whether its batch was created.")
+        bool, flag("--give-up", "Also end a job if it is unknown whether its batch was created.")
     ] = False,
     dry_run: DryRunOpt = False,
     provider: ProviderOpt = None,

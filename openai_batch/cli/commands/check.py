@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import working
-from openai_batch.cli.options import JsonOpt, ProviderOpt
+from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.errors import InputError, count_text
 
 if TYPE_CHECKING:
     from openai_batch.jobs.check import CheckResult
 
-EPILOG = """Examples:
+EPILOG = examples(
+    "obatch check input.jsonl",
+    "obatch check input.jsonl -p parasail --json",
+    "obatch check 'shards/*.jsonl'",
+)
 
-  $ obatch check input.jsonl
 
-  $ obatch check input.jsonl -p parasail --json
-
-  $ obatch check 'shards/*.jsonl'"""
+_PROBLEM = ("line", "code", "message", "param", "remedy", "warning")  # the keys of a problem with --json
 
 
 def check(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Batch input files, each checked by itself; - is stdin.")
-    ],
+    files: Annotated[list[str], argument("FILE", "Batch input files, each checked by itself; - is stdin.")],
     provider: ProviderOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -105,15 +103,5 @@ def _record(result: CheckResult) -> dict[str, Any]:
         "endpoint": report.endpoint,
         "models": list(report.models),
         "problem_count": report.problem_count,
-        "problems": [
-            {
-                "line": p.line,
-                "code": p.code,
-                "message": p.message,
-                "param": p.param,
-                "remedy": p.remedy,
-                "warning": p.warning,
-            }
-            for p in report.problems
-        ],
+        "problems": [{name: getattr(each, name) for name in _PROBLEM} for each in report.problems],
     }

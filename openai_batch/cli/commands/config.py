@@ -10,7 +10,7 @@ import typer
 from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import JsonOpt, ProviderOpt
+from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.errors import ConfigError
 
@@ -28,9 +28,7 @@ EPILOG = examples(
     "obatch config unset providers.acme.models",
 )
 
-KeyArg = Annotated[
-    str, typer.Argument(metavar="KEY", help="The setting, such as provider or providers.acme.max_requests.")
-]
+KeyArg = Annotated[str, argument("KEY", "The setting, such as provider or providers.acme.max_requests.")]
 
 GROUP = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Show and change the settings, and the paths in use.")
 
@@ -92,7 +90,7 @@ def show(provider: ProviderOpt = None, json: JsonOpt = False) -> None:
 @with_groups
 def set_(
     key: KeyArg,
-    value: Annotated[list[str], typer.Argument(metavar="VALUE", help="The value; several are a list.")],
+    value: Annotated[list[str], argument("VALUE", "The value; several are a list.")],
     json: JsonOpt = False,
 ) -> None:
     """Set one value in the configuration file.

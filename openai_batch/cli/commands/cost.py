@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from openai_batch.cli.cost_format import show_estimate, show_spending
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
-from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
 
-EPILOG = """Examples:
-
-  $ obatch cost input.jsonl
-
-  $ obatch cost reviews.csv --prompt "Label: {{ text }}" \\
-      --param max_completion_tokens=50
-
-  $ obatch cost
-
-`obatch run --max-cost USD` sends nothing that can cost more. Prices that are not known can be written to the \
-configuration file (`obatch help costs`)."""
+EPILOG = examples(
+    "obatch cost input.jsonl",
+    'obatch cost reviews.csv --prompt "Label: {{ text }}" \\\n      --param max_completion_tokens=50',
+    "obatch cost",
+    note="`obatch run --max-cost USD` sends nothing that can cost more. Prices that are not known can be written "
+    "to the configuration file (`obatch help costs`).",
+)
 
 
 def cost(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Prompts, tables or batch input files; - is stdin. Without any: what was spent in each month.",
-            show_default=False,
-            rich_help_panel=MAIN,
+        argument(
+            "FILE", "Prompts, tables or batch input files; - is stdin. Without any: what was spent in each month.", MAIN
         ),
     ] = None,
     provider: ProviderOpt = None,
@@ -52,7 +43,6 @@ def cost(
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.dry_run import cost_of_input
     from openai_batch.jobs.job_spec import make_spec
-    from openai_batch.jobs.make_requests import make_requests
     from openai_batch.jobs.receipt import spending
 
     output = Output(as_json=json)
@@ -61,14 +51,7 @@ def cost(
             show_spending(output, spending(current.workflow.registry.jobs(None)))
             return
         with working("counting tokens", files or []):
-            made = make_requests(
-                inputs.open(files, folder),
-                folder,
-                request.spec(),
-                provider,
-                limit=inputs.limit,
-                skip_empty=inputs.skip_empty,
-            )
+            made = inputs.requests(files, folder, request, provider)
             spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)
             once = made.columns is not None if dedup is None else dedup
             estimate = cost_of_input(current.workflow, spec, folder, dedup=once)

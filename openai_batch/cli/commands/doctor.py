@@ -4,48 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from openai_batch.cli.doctor_format import fault_of, show_findings
-from openai_batch.cli.options import JsonOpt, ModelOpt, QuietOpt, complete
+from openai_batch.cli.help_format import examples
+from openai_batch.cli.options import JsonOpt, ModelOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
 
-EPILOG = """Examples:
-
-  $ obatch doctor
-
-  $ obatch doctor parasail
-
-  $ obatch doctor https://api.acme.example/v1 --api-key-env ACME_API_KEY
-
-  $ obatch doctor acme --create -m acme/small
-
-Nothing is paid without --create. Exit code 0 says that all needed checks passed."""
+EPILOG = examples(
+    "obatch doctor",
+    "obatch doctor parasail",
+    "obatch doctor https://api.acme.example/v1 --api-key-env ACME_API_KEY",
+    "obatch doctor acme --create -m acme/small",
+    note="Nothing is paid without --create. Exit code 0 says that all needed checks passed.",
+)
 
 
 def doctor(
     provider: Annotated[
         str | None,
-        typer.Argument(
-            metavar="PROVIDER",
-            help="Name or base URL; by default the default provider.",
-            autocompletion=complete("providers"),
-            show_default=False,
+        argument(
+            "PROVIDER", "Name or base URL; by default the default provider.", autocompletion=complete("providers")
         ),
     ] = None,
     api_key_env: Annotated[
-        str | None,
-        typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key, for a base URL."),
+        str | None, option("--api-key-env", "NAME", "Environment variable with the key, for a base URL.")
     ] = None,
     create: Annotated[
-        bool,
-        typer.Option(
-            "--create", help="Also create a batch of one short request and cancel it. It can cost that one request."
-        ),
+        bool, flag("--create", "Also create a batch of one short request and cancel it. It can cost that one request.")
     ] = False,
     model: ModelOpt = None,
     json: JsonOpt = False,

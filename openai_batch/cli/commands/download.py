@@ -5,23 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from openai_batch.cli.deliver import conclude, deliver
-from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.export_options import OutputOptions
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import (
-    DryRunOpt,
-    ForceOpt,
-    JobArg,
-    JsonOpt,
-    MissingOpt,
-    OutputOpt,
-    ParallelOpt,
-    ProviderOpt,
-    QuietOpt,
-    StrictOpt,
-)
+from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, OutputOpt, ParallelOpt, ProviderOpt, QuietOpt, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import CommandSession, session
 from openai_batch.errors import UsageError, count_text
@@ -31,15 +19,12 @@ if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch download -o results.jsonl
-
-  $ obatch download -o results.csv --fields
-
-  $ obatch download 3 -o - | jq .custom_id
-
-  $ obatch download 3 --raw results/"""
+EPILOG = examples(
+    "obatch download -o results.jsonl",
+    "obatch download -o results.csv --fields",
+    "obatch download 3 -o - | jq .custom_id",
+    "obatch download 3 --raw results/",
+)
 
 
 # By form: the ending of the output's name if the user gave none.
@@ -50,15 +35,11 @@ def download(
     job: JobArg = None,
     output: OutputOpt = None,
     raw: Annotated[
-        str | None,
-        typer.Option("--raw", metavar="FOLDER", help="Fetch the provider's own files into this folder, unchanged."),
+        str | None, option("--raw", "FOLDER", "Fetch the provider's own files into this folder, unchanged.")
     ] = None,
     *,
-    form: ExportOptions,
-    missing: MissingOpt = None,
-    strict: StrictOpt = False,
+    results: OutputOptions,
     provider: ProviderOpt = None,
-    force: ForceOpt = False,
     parallel: ParallelOpt = None,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
@@ -76,19 +57,19 @@ def download(
         if raw is not None and dry_run:
             raise UsageError("--dry-run cannot be used with --raw", hint="leave out one of them")
         if raw is not None:
-            _fetch_raw(current, found, as_path(raw), force=force, as_json=json)
+            _fetch_raw(current, found, as_path(raw), force=results.force, as_json=json)
             return
-        wanted = form.form_for(found, output)
+        wanted = results.form_for(found, output)
         own = f"job-{found.id}.results{_ENDINGS.get(wanted or '', '.jsonl')}"
         name = output or found.output_path or found.output_form.get("output") or own
-        export = form.export(name, form=wanted, job=found, as_json=json)
+        export = results.export(name, form=wanted, job=found, as_json=json)
         target = None if name == "-" else as_target(name)
-        rest = as_target(missing) if missing else None
+        rest, force = results.missing_file, results.force
         if dry_run:
             _say_dry(current, found, target, rest, force=force, as_json=json)
             return
         collected = deliver(current, found, target, force=force, missing=rest, export=export, as_json=json)
-        conclude(collected, export, strict=strict, as_json=json and output != "-", quiet=quiet)
+        conclude(collected, export, strict=results.strict, as_json=json and output != "-", quiet=quiet)
 
 
 def _say_dry(

@@ -5,32 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from openai_batch.cli.help_format import MAIN
-from openai_batch.cli.options import ForceOpt, JsonOpt, QuietOpt
+from openai_batch.cli.help_format import MAIN, examples
+from openai_batch.cli.options import ForceOpt, JsonOpt, QuietOpt, argument, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError, count_text
 from openai_batch.files.atomic import as_file
 
-EPILOG = """Examples:
-
-  $ obatch export input.jsonl -o requests.parquet
-
-  $ obatch export 3 --unanswered -o rest.parquet
-
-The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the answers."""
+EPILOG = examples(
+    "obatch export input.jsonl -o requests.parquet",
+    "obatch export 3 --unanswered -o rest.parquet",
+    note="The table has the columns custom_id, method, url and body; body is JSON text. `obatch import` takes the "
+    "answers.",
+)
 
 
 def export(
-    source: Annotated[str, typer.Argument(metavar="FILE|JOB", help="Batch file, or a job's number or name.")],
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="A .parquet or .jsonl file.", rich_help_panel=MAIN)
-    ],
-    unanswered: Annotated[
-        bool, typer.Option("--unanswered", help="Only requests of the job without an answer.", rich_help_panel=MAIN)
-    ] = False,
+    source: Annotated[str, argument("FILE|JOB", "Batch file, or a job's number or name.")],
+    output: Annotated[str, option("--output -o", "FILE", "A .parquet or .jsonl file.", MAIN)],
+    unanswered: Annotated[bool, flag("--unanswered", "Only requests of the job without an answer.", MAIN)] = False,
     force: ForceOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,

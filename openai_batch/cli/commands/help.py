@@ -9,6 +9,7 @@ import typer
 
 from openai_batch.cli.help_format import DOCUMENTATION, heading_text
 from openai_batch.cli.help_topics import TOPICS
+from openai_batch.cli.options import argument
 from openai_batch.errors import UsageError
 
 EPILOG = (
@@ -27,7 +28,7 @@ Topics: """
 def help(  # noqa: A001 - the command's name
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="TOPIC", help="A command or a topic; by default the list of commands.")
+        list[str] | None, argument("TOPIC", "A command or a topic; by default the list of commands.")
     ] = None,
 ) -> None:
     """Show the help of a command, or of a topic."""

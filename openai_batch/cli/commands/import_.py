@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from openai_batch.cli.deliver import conclude
-from openai_batch.cli.help_format import MAIN
-from openai_batch.cli.options import JsonOpt, NameOpt, QuietOpt, StrictOpt
+from openai_batch.cli.help_format import MAIN, examples
+from openai_batch.cli.options import JsonOpt, NameOpt, QuietOpt, StrictOpt, argument, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 
-EPILOG = """Examples:
-
-  $ obatch import output.jsonl --input input.jsonl
-
-  $ obatch import answers/ --input input.jsonl --answer generated_text
-
-  $ obatch download -o results.csv
-
-It reads lines like OpenAI's, and tables with the columns custom_id and response, body or answer. Nothing is sent. \
-`obatch retry JOB -p NAME` sends what has no answer to a provider."""
+EPILOG = examples(
+    "obatch import output.jsonl --input input.jsonl",
+    "obatch import answers/ --input input.jsonl --answer generated_text",
+    "obatch download -o results.csv",
+    note="It reads lines like OpenAI's, and tables with the columns custom_id and response, body or answer. "
+    "Nothing is sent. `obatch retry JOB -p NAME` sends what has no answer to a provider.",
+)
 
 
 def import_(
-    results: Annotated[list[str], typer.Argument(metavar="FILE", help="Files or folders of results; - is stdin.")],
+    results: Annotated[list[str], argument("FILE", "Files or folders of results; - is stdin.")],
     input: Annotated[  # noqa: A002 - the name of the option
-        list[str],
-        typer.Option("--input", "-i", metavar="FILE", help="Batch file that they answer.", rich_help_panel=MAIN),
+        list[str], option("--input -i", "FILE", "Batch file that they answer.", MAIN)
     ],
-    answer: Annotated[
-        str, typer.Option("--answer", metavar="COLUMN", help="Column with the answers.", rich_help_panel=MAIN)
-    ] = "answer",
+    answer: Annotated[str, option("--answer", "COLUMN", "Column with the answers.", MAIN)] = "answer",
     name: NameOpt = None,
     strict: StrictOpt = False,
     json: JsonOpt = False,

@@ -8,13 +8,11 @@ import sys
 from json import dumps, loads
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
-from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import DryRunOpt, ForceOpt, JsonOpt, ProviderOpt, argument, option
 from openai_batch.cli.output import JsonArray, Output, errors, json_stream
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.errors import count_text
@@ -22,44 +20,27 @@ from openai_batch.errors import count_text
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from openai_batch.files.stored_file import Target
     from openai_batch.inputs.formats import Inputs
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.inputs.request_spec import RequestSpec
 
-EPILOG = """Examples:
-
-  $ obatch prepare prompts.txt -m gpt-4o-mini -o input.jsonl
-
-  $ obatch prepare reviews.csv --prompt "Label: {{ text }}" -o input.jsonl
-
-  $ obatch prepare reviews.csv --prompt @label.txt --schema label.json --show 3
-
-  $ obatch prepare - --system "Answer in French." --param temperature=0.2 \\
-      < prompts.txt > input.jsonl
-
-  $ obatch prepare --sql "SELECT title AS text FROM 'books.parquet'" -e \\
-      -o input.jsonl"""
+EPILOG = examples(
+    "obatch prepare prompts.txt -m gpt-4o-mini -o input.jsonl",
+    'obatch prepare reviews.csv --prompt "Label: {{ text }}" -o input.jsonl',
+    "obatch prepare reviews.csv --prompt @label.txt --schema label.json --show 3",
+    'obatch prepare - --system "Answer in French." --param temperature=0.2 \\\n      < prompts.txt > input.jsonl',
+    "obatch prepare --sql \"SELECT title AS text FROM 'books.parquet'\" -e \\\n      -o input.jsonl",
+)
 
 
 def prepare(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
+        argument("FILE", "Prompts, one per line, or tables: CSV, TSV, JSON, Parquet, SQLite, Excel; - is stdin.", MAIN),
     ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Batch file; - is stdout.", rich_help_panel=MAIN)
-    ] = "-",
+    output: Annotated[str, option("--output -o", "FILE", "Batch file; - is stdout.", MAIN)] = "-",
     show: Annotated[
-        int | None,
-        typer.Option(
-            "--show", metavar="N", min=1, help="Print the first N requests; write nothing.", rich_help_panel=MAIN
-        ),
+        int | None, option("--show", "N", "Print the first N requests; write nothing.", MAIN, min=1)
     ] = None,
     provider: ProviderOpt = None,
     *,
@@ -91,54 +72,45 @@ def prepare(
                 return write(opened.tables(), spec, handle, limit=inputs.limit, skip_empty=inputs.skip_empty)
 
         if show:
-            _show(
-                opened,
-                spec,
-                min(filter(None, (inputs.limit, show))),
-                skip_empty=inputs.skip_empty,
-                as_json=json,
-            )
-        elif dry_run:
-            with Path(folder, "requests.jsonl").open("wb") as handle:
-                made = make(handle)
-            note_prepared(made)
-            _say_dry(spec, made.requests, output, as_json=json)
-        elif target is not None:
+            first = min(filter(None, (inputs.limit, show)))
+            _show(opened, spec, first, skip_empty=inputs.skip_empty, as_json=json)
+        elif target is not None and not dry_run:
             with part_file(target) as (out, part):
                 made = make(out)
                 publish(out, part, target, replace=force)
             note_prepared(made)
-            _conclude(spec, made.requests, target, as_json=json)
+            _conclude(spec, made.requests, str(target), dry_run=False, as_json=json)
         else:
             with Path(folder, "requests.jsonl").open("w+b") as copy:
                 made = make(copy)
                 note_prepared(made)
-                copy.seek(0)
-                array = JsonArray() if json else None
-                shutil.copyfileobj(copy, array or json_stream(), 1 << 20)
-                if array is not None:
-                    array.finish()
+                if dry_run:
+                    _conclude(spec, made.requests, output, dry_run=True, as_json=json)
+                else:
+                    _print(copy, as_json=json)
 
 
-def _say_dry(spec: RequestSpec, count: int, output: str, *, as_json: bool) -> None:
+def _print(requests: BinaryIO, *, as_json: bool) -> None:
+    """Print the lines of requests, or one JSON array of them."""
+    requests.seek(0)
+    array = JsonArray() if as_json else None
+    shutil.copyfileobj(requests, array or json_stream(), 1 << 20)
+    if array is not None:
+        array.finish()
+
+
+def _conclude(spec: RequestSpec, count: int, output: str, *, dry_run: bool, as_json: bool) -> None:
+    """Say how many requests were written, or would be, and where."""
+    requests = count_text(count, "request")
     if as_json:
-        Output(as_json=True).record(_record(spec, count, output, dry_run=True), "", [])
-        return
-    where = "standard output" if output == "-" else output
-    errors.note(f"would write {count_text(count, 'request')} to {where}, model {spec.model}; nothing was written")
-
-
-def _conclude(spec: RequestSpec, count: int, target: Target, *, as_json: bool) -> None:
-    if as_json:
-        Output(as_json=True).record(_record(spec, count, str(target), dry_run=False), "", [])
-        return
-    errors.note(f"{count_text(count, 'request')} in {target}, model {spec.model}")
-    errors.hint(f"obatch submit {target}")
-
-
-def _record(spec: RequestSpec, count: int, output: str, *, dry_run: bool) -> dict[str, Any]:
-    endpoint = spec.target[1]
-    return {"dry_run": dry_run, "output": output, "requests": count, "model": spec.model, "endpoint": endpoint}
+        record = {"dry_run": dry_run, "output": output, "requests": count, "model": spec.model}
+        Output(as_json=True).record(record | {"endpoint": spec.target[1]}, "", [])
+    elif dry_run:
+        where = "standard output" if output == "-" else output
+        errors.note(f"would write {requests} to {where}, model {spec.model}; nothing was written")
+    else:
+        errors.note(f"{requests} in {output}, model {spec.model}")
+        errors.hint(f"obatch submit {output}")
 
 
 def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as_json: bool) -> None:

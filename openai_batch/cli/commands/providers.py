@@ -11,7 +11,7 @@ from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import JsonOpt, QuietOpt, complete
+from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -64,7 +64,7 @@ GROUP = typer.Typer(invoke_without_command=True, epilog=EPILOG, no_args_is_help=
 @GROUP.callback()
 def providers(
     context: typer.Context,
-    show_all: Annotated[bool, typer.Option("--all", help="Also those that are built in and have no key here.")] = False,
+    show_all: Annotated[bool, flag("--all", "Also those that are built in and have no key here.")] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -91,27 +91,18 @@ def providers(
 )
 @with_groups
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for --provider.")],
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", metavar="URL", help="For example https://api.example.com/v1.")
-    ] = None,
-    like: Annotated[
-        str | None, typer.Option("--like", metavar="NAME", help="Built-in provider that it is like, such as azure.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key.")
-    ] = None,
+    name: Annotated[str, argument("NAME", "Name for --provider.")],
+    base_url: Annotated[str | None, option("--base-url", "URL", "For example https://api.example.com/v1.")] = None,
+    like: Annotated[str | None, option("--like", "NAME", "Built-in provider that it is like, such as azure.")] = None,
+    api_key_env: Annotated[str | None, option("--api-key-env", "NAME", "Environment variable with the key.")] = None,
     api_key_keyring: Annotated[
-        str | None, typer.Option("--api-key-keyring", metavar="NAME", help="Entry of the system keyring with the key.")
+        str | None, option("--api-key-keyring", "NAME", "Entry of the system keyring with the key.")
     ] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option("--models", metavar="PATTERN", help="Models that it serves, such as acme/*; repeatable."),
+        list[str] | None, option("--models", "PATTERN", "Models that it serves, such as acme/*; repeatable.")
     ] = None,
-    max_requests: Annotated[
-        int | None, typer.Option("--max-requests", metavar="N", help="Most requests per file.")
-    ] = None,
-    max_bytes: Annotated[int | None, typer.Option("--max-bytes", metavar="N", help="Most bytes per file.")] = None,
+    max_requests: Annotated[int | None, option("--max-requests", "N", "Most requests per file.")] = None,
+    max_bytes: Annotated[int | None, option("--max-bytes", "N", "Most bytes per file.")] = None,
     json: JsonOpt = False,
 ) -> None:
     """Add a provider to the configuration file.
@@ -139,9 +130,7 @@ def add(
     errors.hint(f"obatch submit FILE -p {name}")
 
 
-NameArg = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the provider.", autocompletion=complete("providers"))
-]
+NameArg = Annotated[str, argument("NAME", "Name of the provider.", autocompletion=complete("providers"))]
 
 
 @GROUP.command(
@@ -189,7 +178,7 @@ def try_out(provider: NameArg, json: JsonOpt = False) -> None:
 @with_groups
 def rm(
     provider: NameArg,
-    force: Annotated[bool, typer.Option("--force", help="Remove it even if jobs run there.")] = False,
+    force: Annotated[bool, flag("--force", "Remove it even if jobs run there.")] = False,
     json: JsonOpt = False,
 ) -> None:
     """Remove a provider from the configuration file.

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from openai_batch.cli.freed_format import show_deleted, show_freed
-from openai_batch.cli.help_format import MAIN
-from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, complete
+from openai_batch.cli.help_format import MAIN, examples
+from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 from openai_batch.net.time_span import seconds
 
-EPILOG = """Examples:
-
-  $ obatch prune --dry-run
-
-  $ obatch prune --older-than 7d
-
-  $ obatch prune --remote 3 --dry-run
-
-Jobs stay in the list. Results that were not collected are never deleted, nor are answers that other jobs use.
-With --remote, the copies kept here stay, and become the only ones. `obatch rm` removes whole jobs."""
+EPILOG = examples(
+    "obatch prune --dry-run",
+    "obatch prune --older-than 7d",
+    "obatch prune --remote 3 --dry-run",
+    note="Jobs stay in the list. Results that were not collected are never deleted, nor are answers that other "
+    "jobs use.\n"
+    "With --remote, the copies kept here stay, and become the only ones. `obatch rm` removes whole jobs.",
+)
 
 
 def prune(
     jobs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="JOB",
-            help="With --remote, only these jobs: numbers, names or batch ids.",
-            autocompletion=complete("jobs"),
-            show_default=False,
+        argument(
+            "JOB", "With --remote, only these jobs: numbers, names or batch ids.", autocompletion=complete("jobs")
         ),
     ] = None,
-    older_than: Annotated[
-        str, typer.Option("--older-than", metavar="TIME", help="Only jobs that ended longer ago (12h, 30d).")
-    ] = "30d",
+    older_than: Annotated[str, option("--older-than", "TIME", "Only jobs that ended longer ago (12h, 30d).")] = "30d",
     remote: Annotated[
         bool,
-        typer.Option(
-            "--remote",
-            help="Delete the files at the provider instead: input, results and errors of these jobs.",
-            rich_help_panel=MAIN,
-        ),
+        flag("--remote", "Delete the files at the provider instead: input, results and errors of these jobs.", MAIN),
     ] = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_jobs
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import count_text
 
-EPILOG = """Examples:
-
-  $ obatch recover
-
-  $ obatch recover -p openai
-
-Use it after a crash, when the registry is lost, or on another machine with the same key. It is safe to run twice."""
+EPILOG = examples(
+    "obatch recover",
+    "obatch recover -p openai",
+    note="Use it after a crash, when the registry is lost, or on another machine with the same key. It is safe to "
+    "run twice.",
+)
 
 
 def recover(

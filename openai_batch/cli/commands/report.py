@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.help_format import examples
+from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, ProviderOpt, QuietOpt, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.report_format import report_lines
 from openai_batch.cli.session import session
 from openai_batch.files.atomic import as_file, check_target
 
-EPILOG = """Examples:
-
-  $ obatch report
-
-  $ obatch report 3 --html report.html
-
-  $ obatch report 3 --json | jq .causes
-
-The page is one file that needs no network: charts, the causes of failures, and the first 10,000 answers to search."""
+EPILOG = examples(
+    "obatch report",
+    "obatch report 3 --html report.html",
+    "obatch report 3 --json | jq .causes",
+    note="The page is one file that needs no network: charts, the causes of failures, and the first 10,000 answers"
+    " to search.",
+)
 
 
 def report(
     job: JobArg = None,
-    html: Annotated[
-        str | None, typer.Option("--html", metavar="FILE", help="Write the report as one HTML page instead.")
-    ] = None,
+    html: Annotated[str | None, option("--html", "FILE", "Write the report as one HTML page instead.")] = None,
     provider: ProviderOpt = None,
     force: ForceOpt = False,
     json: JsonOpt = False,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import ExportOptions
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.options import ForceOpt, JobArg, JsonOpt, OutputOpt, ProviderOpt, QuietOpt, StrictOpt
 from openai_batch.cli.session import session
 from openai_batch.files.atomic import as_target
 
-EPILOG = """Examples:
-
-  $ obatch results 3
-
-  $ obatch results 3 -o answers.csv
-
-  $ obatch results 3 -o labels.parquet --fields
-
-  $ obatch results 3 | jq -r .answer
-
-Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then answer, \
-finish_reason, model, prompt_tokens, completion_tokens, outcome (success, refused, cut, error or missing), \
-error_code and error_message."""
+EPILOG = examples(
+    "obatch results 3",
+    "obatch results 3 -o answers.csv",
+    "obatch results 3 -o labels.parquet --fields",
+    "obatch results 3 | jq -r .answer",
+    note="Columns: the custom id, the columns of the input table, with --fields the fields of the answer, then "
+    "answer, finish_reason, model, prompt_tokens, completion_tokens, outcome (success, refused, cut, error or"
+    " missing), error_code and error_message.",
+)
 
 
 def results(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record
-from openai_batch.cli.options import DryRunOpt, JobArg, JsonOpt, MaxCostOpt, ProviderOpt, QuietOpt, dollars
+from openai_batch.cli.options import (
+    DryRunOpt,
+    JobArg,
+    JsonOpt,
+    MaxCostOpt,
+    ProviderOpt,
+    QuietOpt,
+    dollars,
+    flag,
+    option,
+)
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -17,13 +26,11 @@ if TYPE_CHECKING:
     from openai_batch.jobs.retry import Group
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch retry --dry-run
-
-  $ obatch retry 3 --where 429,batch_expired
-
-They become new parts of the same job: wait for it and download it as before."""
+EPILOG = examples(
+    "obatch retry --dry-run",
+    "obatch retry 3 --where 429,batch_expired",
+    note="They become new parts of the same job: wait for it and download it as before.",
+)
 
 
 def _cell(value: Any) -> str:
@@ -48,18 +55,12 @@ def retry(
     job: JobArg = None,
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where",
-            metavar="CODES",
-            help="Only these outcomes (cut, refused, missing) or error codes (429), separated by commas.",
+        option(
+            "--where", "CODES", "Only these outcomes (cut, refused, missing) or error codes (429), separated by commas."
         ),
     ] = None,
     everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Also send requests rejected as invalid, or cancelled before sending.",
-        ),
+        bool, flag("--all", "Also send requests rejected as invalid, or cancelled before sending.")
     ] = False,
     dry_run: DryRunOpt = False,
     max_cost: MaxCostOpt = None,
@@ -80,22 +81,10 @@ def retry(
         found = current.ended(job, provider)
         seen = survey(current.workflow, found)
         groups = seen.groups()
-        records = [
-            {
-                "outcome": str(g.verdict.outcome),
-                "cause": g.verdict.cause,
-                "count": g.count,
-                "sample": g.sample,
-                "helps": g.verdict.retryable,
-                "sent": wanted(g.verdict),
-            }
-            for g in groups
-        ]
+        records = [_record(group, sent=wanted(group.verdict)) for group in groups]
         chosen = sum(g.count for g in groups if wanted(g.verdict))
         if chosen and dry_run:
-            check_cost(
-                current.workflow, found, seen, wanted, most, provider=provider
-            )  # the same without --dry-run would fail there
+            check_cost(current.workflow, found, seen, wanted, most, provider=provider)  # as without --dry-run
         elif chosen:
             found = send_again(current.workflow, found, seen, wanted, most, provider=provider)
         current.reporter.close()
@@ -103,6 +92,18 @@ def retry(
         failed = [group for group in groups if not group.verdict.outcome.answered]
         if failed and not chosen:
             raise _nothing_sent(found, failed) if where is None else _nothing_chosen(found, failed, where)
+
+
+def _record(group: Group, *, sent: bool) -> dict[str, Any]:
+    verdict = group.verdict
+    return {
+        "outcome": str(verdict.outcome),
+        "cause": verdict.cause,
+        "count": group.count,
+        "sample": group.sample,
+        "helps": verdict.retryable,
+        "sent": sent,
+    }
 
 
 def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:

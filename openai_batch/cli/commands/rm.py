@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from openai_batch.cli.freed_format import show_freed
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt
+from openai_batch.cli.help_format import examples
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt, flag
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError
 
-EPILOG = """Examples:
-
-  $ obatch rm 3 4
-
-  $ obatch rm 3 --dry-run
-
-Only jobs that have ended and whose results were collected are removed, and jobs that were never sent. Batches and
-files at the provider stay: if the same input is run again, its batches are found there, and are not paid again."""
+EPILOG = examples(
+    "obatch rm 3 4",
+    "obatch rm 3 --dry-run",
+    note="Only jobs that have ended and whose results were collected are removed, and jobs that were never sent. "
+    "Batches and\n"
+    "files at the provider stay: if the same input is run again, its batches are found there, and are not "
+    "paid again.",
+)
 
 
 def rm(
     jobs: JobsArg = None,
-    force: Annotated[bool, typer.Option("--force", help="Also remove jobs whose results were not collected.")] = False,
+    force: Annotated[bool, flag("--force", "Also remove jobs whose results were not collected.")] = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,

@@ -6,29 +6,23 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from openai_batch.cli.announce import announce, show_dry_run, show_requests
 from openai_batch.cli.deliver import conclude, deliver
-from openai_batch.cli.export_options import ExportOptions
-from openai_batch.cli.help_format import INPUT, MAIN
-from openai_batch.cli.job_options import JobOptions
+from openai_batch.cli.export_options import OutputOptions
+from openai_batch.cli.help_format import INPUT, examples
+from openai_batch.cli.job_options import JobOptions, WaitOptions
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
-    DeadlineOpt,
     DedupOpt,
     DryRunOpt,
-    ForceOpt,
+    FilesArg,
     JsonOpt,
-    MissingOpt,
-    NotifyOpt,
     OutputOpt,
     ProviderOpt,
     QuietOpt,
     RetriesOpt,
-    StrictOpt,
-    TimeoutOpt,
     dollars,
+    flag,
     moment,
 )
 from openai_batch.cli.output import errors
@@ -41,53 +35,33 @@ from openai_batch.net.time_span import seconds
 from openai_batch.requests.join import globbed
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from openai_batch.files.stored_file import Target
-    from openai_batch.jobs.make_requests import Requests
 
-EPILOG = """Examples:
-
-  $ obatch run --example -p local
-
-  $ obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini
-
-  $ obatch run reviews.csv --prompt "Label: {{ text }}" -o labels.jsonl
-
-  $ obatch run reviews.csv --prompt @label.txt --schema label.json --fields \\
-      -o labels.csv
-
-  $ obatch run input.jsonl -p parasail -o results.jsonl
-
-Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, only new and \
-changed rows are sent, and the output has the answers to all rows."""
+EPILOG = examples(
+    "obatch run --example -p local",
+    "obatch run prompts.txt -o answers.jsonl -m gpt-4o-mini",
+    'obatch run reviews.csv --prompt "Label: {{ text }}" -o labels.jsonl',
+    "obatch run reviews.csv --prompt @label.txt --schema label.json --fields \\\n      -o labels.csv",
+    "obatch run input.jsonl -p parasail -o results.jsonl",
+    note="Run the same command again to continue the same job, wherever it stopped. If FILE has grown since then, "
+    "only new and changed rows are sent, and the output has the answers to all rows.",
+)
 
 
 def run(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Prompts, tables or batch input files; - is stdin.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
-    ] = None,
+    files: FilesArg = None,
     output: OutputOpt = None,
     provider: ProviderOpt = None,
-    example: Annotated[
-        bool, typer.Option("--example", help="Run the built-in example, which labels reviews.", rich_help_panel=INPUT)
-    ] = False,
+    example: Annotated[bool, flag("--example", "Run the built-in example, which labels reviews.", INPUT)] = False,
     *,
     request: RequestOptions,
     inputs: InputOptions,
     job: JobOptions,
-    timeout: TimeoutOpt = None,
-    deadline: DeadlineOpt = None,
-    notify: NotifyOpt = None,
-    export: ExportOptions,
-    missing: MissingOpt = None,
+    wait: WaitOptions,
+    results: OutputOptions,
     retries: RetriesOpt = 0,
-    strict: StrictOpt = False,
-    force: ForceOpt = False,
     dedup: DedupOpt = None,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
@@ -100,45 +74,38 @@ def run(
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.deadline import wait_until
     from openai_batch.jobs.dry_run import dry_run as predict
+    from openai_batch.jobs.make_requests import make_example
     from openai_batch.jobs.output_file import check_no_input
     from openai_batch.jobs.retry import wait_and_retry
     from openai_batch.jobs.submit import submit
 
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
-    limit, target = seconds(timeout), _target(files, output, export.form)
-    by, most = moment(deadline), dollars(job.max_cost)
-    if by is not None and (most is None or retries):
-        raise UsageError(
-            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
-            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
-        )
-    form = export.export(output, as_json=json and target is None)
-    failed = as_target(missing) if missing else None
-    notifier = Notifier(notify)
-    for path in (target, failed):
-        if path is not None:
-            check_no_input(path, request.files())
-    with (
-        session(quiet=quiet, busy="-" not in (files or [])) as current,
-        workspace() as folder,
-        notifier.at_end(current),
-    ):
+    limit, target = seconds(wait.timeout), _target(files, output, results.form)
+    deadline = _deadline(wait, job, retries)
+    export, missing = results.export(output, as_json=json and target is None), results.missing_file
+    notifier = Notifier(wait.notify)
+    for path in (each for each in (target, missing) if each is not None):
+        check_no_input(path, request.files())
+    shows_busy = "-" not in (files or [])  # else the terminal may be the input
+    with session(quiet=quiet, busy=shows_busy) as current, workspace() as folder, notifier.at_end(current):
         current.workflow.parallel = job.parallel
-        if "-" not in (files or []):  # else the terminal may be the input
+        if shows_busy:
             current.reporter.busy("reading the input")
-        made = _make_requests(folder, None if example else files or [], provider, request, inputs)
-        input_name = None if example else inputs.name(files, target)
-        spec = job.spec(made, folder, dedup=dedup, input_name=input_name)
+        if example:
+            made, name = make_example(folder, provider, request.model), None
+        else:
+            made, name = inputs.requests(files, folder, request, provider), inputs.name(files, target)
+        spec = job.spec(made, folder, dedup=dedup, input_name=name)
         options = job.submit_options(
             dedup=made.columns is not None if dedup is None else dedup,
             reuse=True,
             output=target,
-            missing=failed,
-            force=force,
+            missing=missing,
+            force=results.force,
             timeout=limit,
-            output_form=export.to_store(target),
-            full_price=by is not None,
+            output_form=results.to_store(target),
+            full_price=deadline is not None,
         )
         show_requests(current, spec, made.prepared)
         if dry_run:
@@ -148,38 +115,38 @@ def run(
         current.reporter.busy(f"connecting to {spec.provider}")
         started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
-        if by is not None and most is not None:
-            ended = wait_until(current.workflow, started.job, by, most, timeout=limit)
+        if deadline is not None:
+            ended = wait_until(current.workflow, started.job, *deadline, timeout=limit)
         else:
             ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
-        earlier, requests = started.spec.earlier, spec.batch_file.path
         collected = deliver(
             current,
             ended,
             target,
-            force=force,
-            earlier=earlier,
-            missing=failed,
-            requests=requests,
-            export=form,
+            force=results.force,
+            earlier=started.spec.earlier,
+            missing=missing,
+            requests=spec.batch_file.path,
+            export=export,
             as_json=json,
         )
-        conclude(collected, form, strict=strict, as_json=json and target is not None, quiet=quiet)
+        conclude(collected, export, strict=results.strict, as_json=json and target is not None, quiet=quiet)
         if example and target is None and not quiet:
             named = f"-p {ended.provider} -m {ended.model}"
             errors.hint(f"`obatch run prompts.txt {named} -o answers.jsonl` does this with your own prompts")
 
 
-def _make_requests(
-    folder: Path, files: list[str] | None, provider: str | None, request: RequestOptions, inputs: InputOptions
-) -> Requests:
-    """Return the requests made of the input in `folder`; those of the built-in example if `files` is None."""
-    from openai_batch.jobs.make_requests import make_example, make_requests
-
-    if files is None:
-        return make_example(folder, provider, request.model)
-    opened, spec = inputs.open(files, folder), request.spec()
-    return make_requests(opened, folder, spec, provider, limit=inputs.limit, skip_empty=inputs.skip_empty)
+def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> tuple[float, Decimal] | None:
+    """Return the time of --deadline, and the most that the job may cost; None without one. Raises UsageError."""
+    by, most = moment(wait.deadline), dollars(job.max_cost)
+    if by is None:
+        return None
+    if most is None or retries:
+        raise UsageError(
+            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
+            hint="give the most that the whole job may cost at that price, such as --max-cost 5",
+        )
+    return by, most
 
 
 def _target(files: list[str] | None, output: str | None, form: str | None) -> Target | None:

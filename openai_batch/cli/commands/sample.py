@@ -4,40 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from openai_batch.cli.help_format import MAIN
+from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.live import working
-from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt
+from openai_batch.cli.options import DedupOpt, FilesArg, JsonOpt, ProviderOpt, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions, note_prepared
 from openai_batch.cli.sample_format import show_sample
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
-EPILOG = """Examples:
-
-  $ obatch sample reviews.csv --prompt "Label: {{ text }}" -m gpt-4o-mini
-
-  $ obatch sample input.jsonl -n 2 --json
-
-The rows are answered at once and paid at the full price, not at that of a batch. Nothing is recorded: a run of the \
-same input sends, and pays, them again. To keep the answers of the first rows, use `obatch run --limit N`."""
+EPILOG = examples(
+    'obatch sample reviews.csv --prompt "Label: {{ text }}" -m gpt-4o-mini',
+    "obatch sample input.jsonl -n 2 --json",
+    note="The rows are answered at once and paid at the full price, not at that of a batch. Nothing is recorded: a"
+    " run of the same input sends, and pays, them again. To keep the answers of the first rows, use `obatch "
+    "run --limit N`.",
+)
 
 
 def sample(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Prompts, tables or batch input files; - is stdin.",
-            show_default=False,
-            rich_help_panel=MAIN,
-        ),
-    ] = None,
-    number: Annotated[
-        int, typer.Option("--number", "-n", metavar="N", min=1, help="How many rows to send.", rich_help_panel=MAIN)
-    ] = 5,
+    files: FilesArg = None,
+    number: Annotated[int, option("--number -n", "N", "How many rows to send.", MAIN, min=1)] = 5,
     provider: ProviderOpt = None,
     *,
     request: RequestOptions,
@@ -52,18 +39,10 @@ def sample(
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs import sample as use_case
     from openai_batch.jobs.job_spec import make_spec
-    from openai_batch.jobs.make_requests import make_requests
 
     with session(quiet=True) as current, workspace() as folder:
         with working("reading the input", files or []):
-            made = make_requests(
-                inputs.open(files, folder),
-                folder,
-                request.spec(),
-                provider,
-                limit=inputs.limit,
-                skip_empty=inputs.skip_empty,
-            )
+            made = inputs.requests(files, folder, request, provider)
         if made.prepared is not None:
             note_prepared(made.prepared)
         spec = make_spec(made.source, folder, made.provider, on_warning=errors.note)

@@ -5,48 +5,36 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import make_reporter
+from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, option
 from openai_batch.cli.output import errors
 from openai_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from openai_batch.local import LocalSettings
 
-EPILOG = """Examples:
-
-  $ obatch serve
-
-  $ obatch serve --upstream http://127.0.0.1:8000/v1
-
-  $ obatch serve --stop
-
-Any OpenAI client can use the printed address, with the printed token as its key."""
+EPILOG = examples(
+    "obatch serve",
+    "obatch serve --upstream http://127.0.0.1:8000/v1",
+    "obatch serve --stop",
+    note="Any OpenAI client can use the printed address, with the printed token as its key.",
+)
 
 
 def serve(
-    upstream: Annotated[
-        list[str] | None,
-        typer.Option("--upstream", metavar="URL", help="OpenAI-compatible URL that runs the requests; repeatable."),
-    ] = None,
-    upstream_key_env: Annotated[
-        str | None,
-        typer.Option("--upstream-key-env", metavar="NAME", help="Environment variable with the upstream's key."),
-    ] = None,
+    upstream: UpstreamOpt = None,
+    upstream_key_env: UpstreamKeyOpt = None,
     model_file: Annotated[
-        str | None, typer.Option("--model-file", metavar="FILE", help="GGUF model file for the embedded engine.")
+        str | None, option("--model-file", "FILE", "GGUF model file for the embedded engine.")
     ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", help="Requests to each upstream at the same time.")
-    ] = None,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen at; 0 is any free one.")] = 0,
+    concurrency: ConcurrencyOpt = None,
+    host: Annotated[str, option("--host", "ADDRESS", "Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, option("--port", "PORT", "Port to listen at; 0 is any free one.")] = 0,
     token_env: Annotated[
-        str | None,
-        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token for clients."),
+        str | None, option("--token-env", "NAME", "Environment variable with the token for clients.")
     ] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the running server.")] = False,
+    stop: Annotated[bool, flag("--stop", "Stop the running server.")] = False,
 ) -> None:
     """Serve an OpenAI-compatible Batch API on this machine.
 

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import working
-from openai_batch.cli.options import JsonOpt
+from openai_batch.cli.options import JsonOpt, argument
 from openai_batch.cli.output import Output, note_terminal_input
 from openai_batch.cli.report_format import cause_lines, histograms
 from openai_batch.cli.session import hide_known_keys
 
-EPILOG = """Examples:
-
-  $ obatch stats input.jsonl
-
-  $ obatch stats results.jsonl
-
-  $ obatch download 3 -o - | obatch stats - --json
-
-Nothing is sent, and no job is looked at. `obatch check` names the lines with problems."""
+EPILOG = examples(
+    "obatch stats input.jsonl",
+    "obatch stats results.jsonl",
+    "obatch download 3 -o - | obatch stats - --json",
+    note="Nothing is sent, and no job is looked at. `obatch check` names the lines with problems.",
+)
 
 
 def stats(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Batch input file, or results as JSON lines; - is stdin.")
-    ],
+    file: Annotated[str, argument("FILE", "Batch input file, or results as JSON lines; - is stdin.")],
     json: JsonOpt = False,
 ) -> None:
     """Summarise a batch input file or a file of results.

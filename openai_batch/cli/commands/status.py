@@ -5,31 +5,26 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import next_command, show_job
-from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import JobArg, JsonOpt, ProviderOpt, QuietOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import IncompleteError, count_text
 
-EPILOG = """Examples:
-
-  $ obatch status
-
-  $ obatch status 3 --json
-
-  $ obatch status batch_abc123 -p openai"""
+EPILOG = examples(
+    "obatch status",
+    "obatch status 3 --json",
+    "obatch status batch_abc123 -p openai",
+)
 
 
 def status(
     job: JobArg = None,
     provider: ProviderOpt = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Show the status as last seen; do not contact the provider.")
-    ] = False,
+    offline: Annotated[bool, flag("--offline", "Show the status as last seen; do not contact the provider.")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 5 if the job ended and some requests did not succeed.")
+        bool, flag("--exit-code", "Exit with 5 if the job ended and some requests did not succeed.")
     ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from openai_batch.cli.announce import show_dry_run, show_requests
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
-from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt, argument
 from openai_batch.cli.output import Output, errors, note_terminal_input
 from openai_batch.cli.session import session
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch submit input.jsonl
-
-  $ obatch submit input.jsonl --provider parasail --name nightly
-
-  $ obatch submit 'shards/*.jsonl'
-
-  $ obatch prepare prompts.txt -p openai | obatch submit - -q
-
-Run the same command again to continue the same job; --again starts a new one."""
+EPILOG = examples(
+    "obatch submit input.jsonl",
+    "obatch submit input.jsonl --provider parasail --name nightly",
+    "obatch submit 'shards/*.jsonl'",
+    "obatch prepare prompts.txt -p openai | obatch submit - -q",
+    note="Run the same command again to continue the same job; --again starts a new one.",
+)
 
 
 def submit(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Batch input files, sent as one job; - is stdin.")],
+    files: Annotated[list[str], argument("FILE", "Batch input files, sent as one job; - is stdin.")],
     provider: ProviderOpt = None,
     *,
     options: JobOptions,

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import next_command, show_job, show_jobs
+from openai_batch.cli.job_options import WaitOptions
 from openai_batch.cli.notifying import Notifier
-from openai_batch.cli.options import (
-    DeadlineOpt,
-    JobsArg,
-    JsonOpt,
-    MaxCostOpt,
-    NotifyOpt,
-    ProviderOpt,
-    QuietOpt,
-    StrictOpt,
-    TimeoutOpt,
-    dollars,
-    moment,
-)
+from openai_batch.cli.options import JobsArg, JsonOpt, MaxCostOpt, ProviderOpt, QuietOpt, StrictOpt, dollars, moment
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, session
@@ -31,25 +21,20 @@ if TYPE_CHECKING:
 
     from openai_batch.jobs.store.records import JobRecord
 
-EPILOG = """Examples:
-
-  $ obatch wait
-
-  $ obatch wait 3 4 --timeout 2h
-
-  $ obatch wait 3 4 --notify bell --notify 'cmd:notify-send "A job ended"'
-
-  $ obatch ls -q --status in_progress | xargs obatch wait
-
-Ctrl-C stops waiting; it never cancels the job."""
+EPILOG = examples(
+    "obatch wait",
+    "obatch wait 3 4 --timeout 2h",
+    "obatch wait 3 4 --notify bell --notify 'cmd:notify-send \"A job ended\"'",
+    "obatch ls -q --status in_progress | xargs obatch wait",
+    note="Ctrl-C stops waiting; it never cancels the job.",
+)
 
 
 def wait(
     jobs: JobsArg = None,
-    timeout: TimeoutOpt = None,
-    deadline: DeadlineOpt = None,
+    *,
+    options: WaitOptions,
     max_cost: MaxCostOpt = None,
-    notify: NotifyOpt = None,
     strict: StrictOpt = False,
     provider: ProviderOpt = None,
     json: JsonOpt = False,
@@ -66,13 +51,13 @@ def wait(
     """
     from openai_batch.providers.polling import in_time
 
-    output, notifier = Output(as_json=json, quiet=quiet), Notifier(notify)
-    by, most = moment(deadline), dollars(max_cost)
-    with session(quiet=quiet, busy=True) as current, in_time(seconds(timeout)):
+    output, notifier = Output(as_json=json, quiet=quiet), Notifier(options.notify)
+    timeout, by, most = seconds(options.timeout), moment(options.deadline), dollars(max_cost)
+    with session(quiet=quiet, busy=True) as current, in_time(timeout):
         found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
         if by is not None:
-            found = [_by_deadline(current, found, by, most, seconds(timeout))]
-        ends = dict(_ends(current, found, seconds(timeout), notifier, strict=strict))
+            found = [_by_deadline(current, found, by, most, timeout)]
+        ends = dict(_ends(current, found, timeout, notifier, strict=strict))
         current.reporter.close()
         waited = [ends[job.id][0] for job in found]
         failed = [error for _, error in (ends[job.id] for job in found) if error]

@@ -17,8 +17,7 @@ from openai_batch.providers.config_file import read_config
 
 from .rows import read_jobs
 
-NEWEST = 50
-"""How many jobs are offered at most."""
+NEWEST = 50  # how many jobs are offered at most
 
 
 def complete(words: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-APPLICATION_ID = 0x0BA7C401
-"""Marks the file as ours (SQLite's `application_id`)."""
+APPLICATION_ID = 0x0BA7C401  # marks the file as ours (SQLite's `application_id`)
+VERSION = len(MIGRATIONS)  # the schema that this program writes (SQLite's `user_version`)
 
-VERSION = len(MIGRATIONS)
-"""The schema that this program writes (SQLite's `user_version`)."""
+_CREATION = threading.Lock()
 
 
 class Database:
@@ -126,8 +126,10 @@ class Database:
 
     def _create(self) -> sqlite3.Connection:
         paths.private_dir(self.path.parent)
-        # Created here, since SQLite would create it readable for every user.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Created here, since SQLite would create it readable for every user. An existing file is not opened: closing it
+        # would release the locks that SQLite holds on it for other threads of this process.
+        with _CREATION, contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         db = self._open()
         db.execute("PRAGMA synchronous = EXTRA")
         db.execute("PRAGMA fullfsync = ON")  # for macOS, see `files.atomic.sync`

@@ -13,6 +13,7 @@ jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for l
 jobs/UID/imported-….answers results that were imported, one file for each part of the job that has some
 jobs/UID/direct-1.answers the answers to requests outside of a batch; direct-1.jsonl, .ids and .rows are these requests
 jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
+jobs/UID/results/….index  where each result is in a large one of these files (`results/kept_index`)
 jobs/UID/lock             locked while the job's parts are sent
 """
 
@@ -279,13 +280,12 @@ def result_file(job: JobRecord, file_id: str) -> Path:
 
     The source of a part whose requests are answered outside of a batch is the id of its journal.
     """
-    if any((part.direct and part.source == file_id) or _imported(part, file_id) for part in job.parts):
+    if any(
+        (part.direct and part.source == file_id) or (part.imported and part.output_file_id == file_id)
+        for part in job.parts
+    ):
         return folder_of(job) / answers_name(file_id)
     return folder_of(job) / RESULTS / f"{hashlib.sha256(file_id.encode()).hexdigest()[:32]}.jsonl"
-
-
-def _imported(part: PartRecord, file_id: str) -> bool:
-    return part.imported and part.output_file_id == file_id
 
 
 def answers_name(file_id: str) -> str:

@@ -37,11 +37,8 @@ class PartState(StrEnum):
 UNSENT = (PartState.PLANNED, PartState.UPLOADING, PartState.UPLOADED)
 """The states in which no request to create a batch is open."""
 
-DONE = (PartState.ENDED, PartState.COLLECTED)
-"""The states in which nothing more happens at the provider."""
-
-RETRY = "retry-"
-"""The `source` of a part begins with this if it sends failed requests again."""
+DONE = (PartState.ENDED, PartState.COLLECTED)  # the states in which nothing more happens at the provider
+RETRY = "retry-"  # the `source` of a part begins with this if it sends failed requests again
 
 DIRECT = "direct-"
 """The `source` of a part begins with this if its requests are sent again outside of a batch (`jobs/direct`)."""
@@ -55,14 +52,9 @@ IMPORTED_URL = "imported:"
 FOREIGN = "batch:"
 """The identity of a job begins with this, and ends with the batch's id, if its batch was made elsewhere."""
 
-ROWS = "rows: "
-"""What the `input_name` of a job begins with whose rows a program gave under a name."""
-
-UNIDENTIFIED = "unknown:"
-"""The same if its batch is ours, and its marks do not say what was asked for."""
-
-QUEUED = "queued"
-"""The status of a job that has no running batch and waits for room at the provider."""
+ROWS = "rows: "  # what the `input_name` of a job begins with whose rows a program gave under a name
+UNIDENTIFIED = "unknown:"  # the same if its batch is ours, and its marks do not say what was asked for
+QUEUED = "queued"  # the status of a job that has no running batch and waits for room at the provider
 
 NOT_SENT = "not_sent"
 """The status of a job that was stored, and no batch of it was requested. No process is sending it now."""
@@ -73,8 +65,7 @@ PARTLY_SENT = "partly_sent"
 UNCERTAIN = "uncertain"
 """The status of a job if it is unknown whether a batch was created, and no process is searching for it now."""
 
-WITHDRAWN = "withdrawn"
-"""The status of a job that ended without any batch."""
+WITHDRAWN = "withdrawn"  # the status of a job that ended without any batch
 
 # The status of an ended job is the first of these that one of its parts has.
 _WORST_FIRST = ("failed", "expired", "cancelled", "completed")
@@ -323,6 +314,11 @@ class JobRecord:
     def expires_at(self) -> float | None:
         """When the first of its batches expires, in Unix seconds."""
         return min((part.expires_at for part in self.parts if part.expires_at), default=None)
+
+    @property
+    def sent_at(self) -> float | None:
+        """When the job's first batch was created; None if that is not known."""
+        return min((part.created_at for part in self.parts if part.created_at), default=None)
 
     @property
     def ended_at(self) -> float | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
@@ -20,13 +21,22 @@ from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .records import EarlierJobs
+
+_T = TypeVar("_T")
 
 _NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND account = ? AND (
     NOT EXISTS (SELECT 1 FROM parts WHERE job = jobs.id) OR EXISTS (
         SELECT 1 FROM parts WHERE job = jobs.id AND (batch_id IS NOT NULL OR state NOT IN ('ended', 'collected'))))"""
+
+
+_first_value = itemgetter(0)
+
+
+def _number(row: sqlite3.Row) -> int:
+    return int(row[0])
 
 
 class MovedOnError(RegistryError):
@@ -126,10 +136,7 @@ class Registry(Database):
 
         The stamp is None for a job that has not finished publishing.
         """
-        with self.reading() as db:
-            if db is None:
-                return {}
-            return dict(db.execute("SELECT job, stamp FROM outputs WHERE path = ?", (packed(path),)).fetchall())
+        return dict(self._query(tuple, "SELECT job, stamp FROM outputs WHERE path = ?", packed(path)))
 
     def by_batch(self, batch_id: str) -> list[JobRecord]:
         """Return the jobs that have a batch of this id: two providers may give two batches the same one."""
@@ -149,48 +156,36 @@ class Registry(Database):
 
     def creating(self) -> list[PartRecord]:
         """Return the parts whose create request was sent, and whose answer is not stored."""
-        with self.reading() as db:
-            if db is None:
-                return []
-            return [read_part(row) for row in db.execute("SELECT * FROM parts WHERE state = 'creating'")]
+        return self._query(read_part, "SELECT * FROM parts WHERE state = 'creating'")
 
     def running(self, account: str, model: str | None, now: float) -> list[PartRecord]:
         """Return the parts whose batches run for a model at an account, as last seen.
 
         A batch that should have expired over an hour before `now` (Unix seconds) does not count: it is not polled.
         """
-        with self.reading() as db:
-            if db is None:
-                return []
-            sql = (
-                "SELECT parts.* FROM parts JOIN jobs ON jobs.id = parts.job WHERE parts.state = 'running'"
-                " AND jobs.account = ? AND jobs.model IS ? AND (parts.expires_at IS NULL OR parts.expires_at > ?)"
-            )
-            return [read_part(row) for row in db.execute(sql, (account, model, now - 3600))]
+        sql = (
+            "SELECT parts.* FROM parts JOIN jobs ON jobs.id = parts.job WHERE parts.state = 'running'"
+            " AND jobs.account = ? AND jobs.model IS ? AND (parts.expires_at IS NULL OR parts.expires_at > ?)"
+        )
+        return self._query(read_part, sql, account, model, now - 3600)
 
     def ran_since(self, account: str, model: str | None, since: float) -> bool:
         """Return whether a batch of ours for a model has run at an account at any time after `since` (Unix seconds)."""
-        with self.reading() as db:
-            if db is None:
-                return False
-            sql = (
-                "SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model IS ?"
-                " AND (parts.state = 'running' OR (parts.batch_id IS NOT NULL AND parts.checked_at >= ?))"
-            )
-            return db.execute(sql, (account, model, since)).fetchone() is not None
+        sql = (
+            "SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model IS ?"
+            " AND (parts.state = 'running' OR (parts.batch_id IS NOT NULL AND parts.checked_at >= ?)) LIMIT 1"
+        )
+        return bool(self._query(_first_value, sql, account, model, since))
 
     def durations(self, job: JobRecord) -> list[float]:
         """Return the seconds that jobs with the same account and model took, from the shortest to the longest."""
-        with self.reading() as db:
-            if db is None or job.model is None:
-                return []
-            sql = (
-                "SELECT MAX(parts.ended_at) - MIN(parts.created_at) AS seconds FROM parts"
-                " JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model = ? AND jobs.id != ?"
-                " GROUP BY parts.job HAVING MIN(parts.status) = 'completed' AND MAX(parts.status) = 'completed'"
-                " AND COUNT(*) = COUNT(parts.ended_at) ORDER BY seconds"
-            )
-            return [max(0.0, row[0]) for row in db.execute(sql, (job.account, job.model, job.id)) if row[0] is not None]
+        sql = (
+            "SELECT MAX(parts.ended_at) - MIN(parts.created_at) AS seconds FROM parts"
+            " JOIN jobs ON jobs.id = parts.job WHERE jobs.account = ? AND jobs.model = ? AND jobs.id != ?"
+            " GROUP BY parts.job HAVING MIN(parts.status) = 'completed' AND MAX(parts.status) = 'completed'"
+            " AND COUNT(*) = COUNT(parts.ended_at) AND seconds IS NOT NULL ORDER BY seconds"
+        )
+        return self._query(lambda row: max(0.0, row[0]), sql, job.account, job.model, job.id)
 
     def limit(self, account: str, model: str | None, since: float, *, named: bool) -> int | None:
         """Return a model's limit of enqueued tokens that was learned after `since` (Unix seconds), or None.
@@ -198,13 +193,10 @@ class Registry(Database):
         One from the future was learned before the clock was set back, and does not count: it would stay too long. With
         `named` it is the limit that the provider named, else the one that we guessed.
         """
-        with self.reading() as db:
-            if db is None:
-                return None
-            sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ?"
-            sql += " AND learned_at > ? AND learned_at < ?"
-            row = db.execute(sql, (account, model or "", named, since, time.time() + 60)).fetchone()
-            return None if row is None else int(row[0])
+        sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ?"
+        sql += " AND learned_at > ? AND learned_at < ?"
+        found = self._query(_number, sql, account, model or "", named, since, time.time() + 60)
+        return found[0] if found else None
 
     def set_limit(self, account: str, model: str | None, tokens: int, *, named: bool) -> None:
         """Store a model's limit of enqueued tokens at an account, which was named or guessed just now."""
@@ -230,11 +222,8 @@ class Registry(Database):
 
     def count(self, provider: str | None = None) -> int:
         """Return how many jobs there are, of one provider if it is given."""
-        with self.reading() as db:
-            if db is None:
-                return 0
-            sql = "SELECT COUNT(*) FROM jobs WHERE ? IS NULL OR provider = ?"
-            return int(db.execute(sql, [provider, provider]).fetchone()[0])
+        sql = "SELECT COUNT(*) FROM jobs WHERE ? IS NULL OR provider = ?"
+        return sum(self._query(_number, sql, provider, provider))
 
     def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
         """Store more parts of a job, and fields of the job, in one transaction."""
@@ -331,13 +320,8 @@ class Registry(Database):
 
     def account(self, source: str) -> str:
         """Return the account that a `Provider.account` stands for: the one that it was merged into, or itself."""
-        with self.reading() as db:
-            row = (
-                None
-                if db is None
-                else db.execute("SELECT account FROM accounts WHERE source = ?", (source,)).fetchone()
-            )
-            return source if row is None else str(row[0])
+        found = self._query(_first_value, "SELECT account FROM accounts WHERE source = ?", source)
+        return str(found[0]) if found else source
 
     def merge_accounts(self, source: str, account: str) -> None:
         """Store that `source` is another way to reach `account`: a batch of that account was listed there."""
@@ -349,9 +333,8 @@ class Registry(Database):
 
     def looked_through(self, source: str) -> bool:
         """Return whether the batches of an account have been searched since this registry was created."""
-        with self.reading() as db:
-            sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
-            return db is not None and db.execute(sql, (source,)).fetchone() is not None
+        sql = "SELECT 1 FROM accounts WHERE source = ? AND looked_through = 1"
+        return bool(self._query(_first_value, sql, source))
 
     def set_looked_through(self, source: str, elsewhere: Iterable[tuple[str, str]] = ()) -> None:
         """Store that the batches of an account have been searched.
@@ -376,15 +359,12 @@ class Registry(Database):
 
     def elsewhere(self, account: str, identity: str) -> list[str]:
         """Return the batches of a job that were seen at an account and belong to no job here."""
-        with self.reading() as db:
-            if db is None:
-                return []
-            sql = (
-                "SELECT batch_id FROM elsewhere WHERE account = ? AND identity = ?"
-                " AND NOT EXISTS (SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job"
-                " WHERE parts.batch_id = elsewhere.batch_id AND jobs.account = elsewhere.account)"
-            )
-            return [row[0] for row in db.execute(sql, (account, identity)).fetchall()]
+        sql = (
+            "SELECT batch_id FROM elsewhere WHERE account = ? AND identity = ?"
+            " AND NOT EXISTS (SELECT 1 FROM parts JOIN jobs ON jobs.id = parts.job"
+            " WHERE parts.batch_id = elsewhere.batch_id AND jobs.account = elsewhere.account)"
+        )
+        return self._query(_first_value, sql, account, identity)
 
     def remove(self, job: JobRecord) -> None:
         """Remove a job. Its batches stay stored (`elsewhere`), so that the same input finds them again."""
@@ -447,6 +427,11 @@ class Registry(Database):
             if row is not None and row[0] is not None:
                 return int(row[0])
         return None
+
+    def _query(self, read: Callable[[Any], _T], sql: str, *values: Any) -> list[_T]:
+        """Return what `read` makes of each row that a query finds; nothing if there is no registry yet."""
+        with self.reading() as db:
+            return [] if db is None else [read(row) for row in db.execute(sql, values)]
 
     def _first(self, sql: str, *values: str | bytes) -> JobRecord | None:
         """Return the job whose number a query with these values finds, or None."""

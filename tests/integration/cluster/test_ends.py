@@ -35,6 +35,7 @@ def later(cluster: Cluster, seconds: float) -> None:
         os.utime(path, (at, at))
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_run_again(cluster: Cluster) -> None:
     """What was not started is started by the same command; its words are shown line by line."""
     flag = cluster.folder / "up"
@@ -60,6 +61,7 @@ def test_a_command_is_not_waited_for(cluster: Cluster) -> None:
     os.kill(int((cluster.folder / "pid").read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
     """A start that was written down, and never done, is done later."""
     cluster.configure(launcher="command", command=["sh", "-c", "kill -9 $PPID"])
@@ -73,6 +75,7 @@ def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
     assert cluster.starts() == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
     """It ends at once with what it has, and says so; workers are started again after a while."""
     cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND])
@@ -90,6 +93,7 @@ def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
     assert repeated(cluster) <= 4
 
 
+@pytest.mark.slow
 def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
     """What incomplete shards have is counted."""
     cluster.configure(rows_per_shard=ROWS, workers=1)
@@ -102,6 +106,7 @@ def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
     assert counts["completed"] == journal.read_bytes().count(b"\n") >= 6
 
 
+@pytest.mark.slow
 def test_an_engine_that_ends(cluster: Cluster) -> None:
     """The worker ends too, and none of its requests becomes an error."""
     engine = ["sh", "-c", f"sleep 4 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
@@ -162,6 +167,7 @@ def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: 
     assert "sk-0123456789abcdef" not in done.err
 
 
+@pytest.mark.slow
 def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
     """The engine and its worker end, and the batch has ended when they have."""
     cluster.configure(upstream=None, engine=["sleep", "601"], workers=1)
@@ -294,6 +300,7 @@ def test_a_store_in_another_place(cluster: Cluster) -> None:
     assert "batch_" in cluster.run("status", "--offline").succeeded().out
 
 
+@pytest.mark.slow
 def test_workers_of_a_lost_state_folder(cluster: Cluster) -> None:
     """They still run, as their signs of life say, so they are not started a second time."""
     start(cluster, 1)

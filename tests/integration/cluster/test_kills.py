@@ -55,6 +55,7 @@ def repeated(cluster: Cluster) -> int:
     return sum(count - 1 for count in cluster.asked().values())
 
 
+@pytest.mark.slow
 def test_a_killed_worker(cluster: Cluster) -> None:
     """Its shards are run by workers that are started later; only what it had in flight is repeated."""
     start(cluster)
@@ -65,6 +66,7 @@ def test_a_killed_worker(cluster: Cluster) -> None:
     assert cluster.starts() == 2
 
 
+@pytest.mark.slow
 def test_all_killed_with_the_driver(cluster: Cluster) -> None:
     """The same command again goes on where the workers were."""
     start(cluster)
@@ -77,6 +79,7 @@ def test_all_killed_with_the_driver(cluster: Cluster) -> None:
     assert repeated(cluster) <= 2 * CONCURRENCY
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(cluster: Cluster) -> None:
     """Each time something is complete, workers are started again."""
     start(cluster, 0.1)
@@ -89,6 +92,7 @@ def test_killed_again_and_again(cluster: Cluster) -> None:
     assert repeated(cluster) <= 6 * CONCURRENCY
 
 
+@pytest.mark.slow
 def test_torn_journal(cluster: Cluster) -> None:
     """Half a line at the end of a journal, and rubbish in it, cost only these lines."""
     start(cluster)
@@ -101,6 +105,7 @@ def test_torn_journal(cluster: Cluster) -> None:
     assert repeated(cluster) <= 2 * CONCURRENCY + 1
 
 
+@pytest.mark.slow
 def test_two_workers_on_the_same_shards(cluster: Cluster) -> None:
     """Requests may be sent twice, but not all of them, and each part is written once: the results are whole."""
     cluster.configure(launcher="command", command=["true"], rows_per_shard=2)
@@ -113,6 +118,7 @@ def test_two_workers_on_the_same_shards(cluster: Cluster) -> None:
     assert repeated(cluster) < ROWS / 2
 
 
+@pytest.mark.slow
 def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
     """Workers wait for it, and write nothing to the place where it was; then they go on, and repeat nothing."""
     start(cluster)
@@ -133,6 +139,7 @@ def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
     assert cluster.starts() == 1
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_work(cluster: Cluster) -> None:
     """They are started three times; then the batch ends as failed, and nothing is lost."""
     cluster.configure(upstream_key_env="NOT_SET_ANYWHERE")
@@ -147,6 +154,7 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
     assert set(cluster.asked().values()) == {1}
 
 
+@pytest.mark.slow
 def test_cancel(cluster: Cluster) -> None:
     """What is in flight is finished and kept; `retry` sends only the rest."""
     start(cluster, 2)
@@ -162,6 +170,7 @@ def test_cancel(cluster: Cluster) -> None:
     assert set(cluster.asked().values()) == {1}
 
 
+@pytest.mark.slow
 def test_the_window_is_over(cluster: Cluster) -> None:
     """A batch that takes too long expires with what it has; `retry` sends only the rest."""
     cluster.configure(completion_window="6s")
@@ -178,6 +187,7 @@ def test_the_window_is_over(cluster: Cluster) -> None:
     assert repeated(cluster) <= tries * 2 * CONCURRENCY  # no call continues after the window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("registry", ["kept", "lost"])
 def test_the_cluster_is_gone(cluster: Cluster, registry: str) -> None:
     """`recover`, `wait`, `status` and `download` need the store alone."""

@@ -32,6 +32,7 @@ def run(cluster: Cluster, *words: str) -> Any:
     return done, output
 
 
+@pytest.mark.slow
 def test_a_command(cluster: Cluster) -> None:
     """The words of the command get the store, the batch and the options of the workers."""
     script = f"{OBATCH} worker {{store}} {{batch}} {{options}} & echo {{name}} {{number}} {{workers}} >> {{store}}/said"
@@ -44,6 +45,7 @@ def test_a_command(cluster: Cluster) -> None:
     assert (number, workers) == ("1", "2")
 
 
+@pytest.mark.slow
 def test_options_with_quotes(cluster: Cluster) -> None:
     """The environment of a command has them as they are, for templates and shells."""
     engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port $1", "it's", "{port}"]
@@ -54,6 +56,7 @@ def test_options_with_quotes(cluster: Cluster) -> None:
     assert len(output.read_text().splitlines()) == 20
 
 
+@pytest.mark.slow
 def test_a_command_that_fails(cluster: Cluster) -> None:
     """Its own words are shown; the same command again tries again, and there is one batch."""
     cluster.configure(launcher="command", command=["sh", "-c", "echo no such queue >&2; exit 3"])
@@ -74,6 +77,7 @@ def test_a_command_that_is_missing(cluster: Cluster) -> None:
     assert not cluster.store.exists()
 
 
+@pytest.mark.slow
 def test_an_engine_beside_the_worker(cluster: Cluster) -> None:
     """It is started with a free port, answers, and is ended with the worker."""
     # The echo ends when its standard input does.
@@ -89,6 +93,7 @@ def test_an_engine_beside_the_worker(cluster: Cluster) -> None:
         socket.create_connection(("127.0.0.1", port)).close()
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_start(cluster: Cluster) -> None:
     """Its end is named."""
     cluster.configure(upstream=None, engine=["sh", "-c", "exit 9"], workers=1)
@@ -222,6 +227,7 @@ def test_ray(cluster: Cluster, ray: Ray) -> None:
     assert list(ray.jobs) == [f"obatch-{plan.stem}-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["answer", "request"])
 def test_a_lost_answer_of_ray(cluster: Cluster, ray: Ray, lost: str) -> None:
     """Ray is asked for the job: there is one, however often it was submitted."""
@@ -236,6 +242,7 @@ def test_a_lost_answer_of_ray(cluster: Cluster, ray: Ray, lost: str) -> None:
     assert set(cluster.asked().values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_killed_ray_driver(cluster: Cluster, ray: Ray) -> None:
     """When Ray says that the job has ended early, it is started once more."""
     prompts = cluster.prompts(40, "!sleep=0.5")
@@ -249,6 +256,7 @@ def test_a_killed_ray_driver(cluster: Cluster, ray: Ray) -> None:
     assert len(ray.jobs) == 2
 
 
+@pytest.mark.slow
 def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
     """It comes from the variable that the profile names; a wrong one is an error of the key."""
     ray.token = "canary-of-ray-0123456789"
@@ -262,6 +270,7 @@ def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
             assert ray.token.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> None:
     """The waiting goes on, also through a proxy for other hosts."""
     cluster.env["http_proxy"] = "http://127.0.0.1:9"

@@ -117,6 +117,7 @@ def collect(cluster: Cluster) -> None:
     assert len(ids) == len(set(ids)) == ROWS
 
 
+@pytest.mark.slow
 def test_a_whole_job(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
     """Each request is sent once, and only the input and the parts stay in the bucket."""
     start(cluster, 0.01)

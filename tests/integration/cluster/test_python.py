@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from support.command import environment
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ with openai_batch.Jobs() as jobs:
 """
 
 
+@pytest.mark.slow
 def test_map_and_jobs(cluster: Cluster) -> None:
     """`map` and `Jobs` run their requests on the workers."""
     words = [sys.executable, "-c", PROGRAM]

@@ -106,6 +106,7 @@ def test_killed_server_is_replaced(echo: EchoUpstream) -> None:
         assert finish(client, batch).status == "completed"
 
 
+@pytest.mark.slow
 def test_other_settings(echo: EchoUpstream) -> None:
     """A server with other settings makes way when it has nothing to do, and is left alone when it has."""
     first = ensure_running(_settings(echo))

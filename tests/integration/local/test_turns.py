@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from support.batch import chat_file, finish, start
 from support.servers import echo_upstream, local_server
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 def test_a_small_batch_does_not_wait_for_a_large_one(tmp_path: Path) -> None:
     """A batch of two, created after one that takes minutes, ends while that one is at work."""
     with (

@@ -112,6 +112,7 @@ def test_a_provider_on_this_machine_is_reached_past_every_proxy(
     nowhere(*ran, folders=(here.home, here.folder))
 
 
+@pytest.mark.slow
 def test_openai_base_url_has_no_say(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's own variable changes no profile's address, neither OpenAI's nor another's."""
     here.write("fault:end=completed")
@@ -126,6 +127,7 @@ def test_openai_base_url_has_no_say(here: Workbench, monkeypatch: pytest.MonkeyP
     assert len(here.server.batches) == 1
 
 
+@pytest.mark.slow
 def test_files_in_the_working_folder_have_no_say(here: Workbench) -> None:
     """A configuration, an .env or an .obatch that lies beside the input sends nobody's key anywhere."""
     here.write("fault:end=completed")
@@ -142,6 +144,7 @@ def test_files_in_the_working_folder_have_no_say(here: Workbench) -> None:
     assert {request.headers["authorization"] for request in here.server.requests} == {f"Bearer {KEY}"}
 
 
+@pytest.mark.slow
 def test_a_key_of_one_provider_does_not_go_to_another(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the keys of several providers set, each request bears the key of its own alone."""
     for name in ("OPENAI_API_KEY", "PARASAIL_API_KEY", "GROQ_API_KEY", "OPENAI_ADMIN_KEY"):

@@ -44,7 +44,8 @@ from openai_batch.errors import BatchError, InputError, NotFoundError, Unreachab
 from openai_batch.files.locks import WINDOWS
 from openai_batch.local.settings import LocalSettings
 from openai_batch.providers import shards_api
-from openai_batch.providers.create_once import Attempt, create, new_token
+from openai_batch.providers.attempt import Attempt, new_token
+from openai_batch.providers.create_once import create
 from openai_batch.providers.provider import Provider
 
 if TYPE_CHECKING:

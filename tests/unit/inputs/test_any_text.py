@@ -72,6 +72,7 @@ def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: st
         assert Template(text, "--prompt").text(dict(row)) == long
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(name=NAME, value=VALUE | st.lists(st.integers()) | st.dictionaries(NAME, st.integers()))
 def test_templates_reach_no_attributes(name: str, value: object) -> None:

@@ -102,6 +102,7 @@ def test_what_takes_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[P
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A megabyte can become a gigabyte, of which no cell is made."""
     monkeypatch.setattr(workbook, "MAX_SECONDS", 0.3)

@@ -45,6 +45,7 @@ def all_results(table: Path, results: list[OrderedResult], files: list[Path]) ->
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), size=st.integers(0, 40))
 def test_every_row_gets_its_own(data: st.DataObject, size: int, tmp_path: Path) -> None:

@@ -278,6 +278,7 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
     assert offset == len(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:

@@ -57,6 +57,7 @@ def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_pat
     assert found == [(row, numbers.index(n)) for row, n in enumerate(numbers) if numbers.index(n) != row]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(mine=few, theirs=few)
