@@ -48,7 +48,7 @@ def run_worker(settings: ShardSettings, batch_id: str, index: int, workers: int)
     store = open_store(settings.store)
     plan = asyncio.run(patiently(batch_id, lambda: get_plan(store, batch_id), UnreachableError, _AT_START))
     try:
-        check_extras(embedded=False, who="a worker")
+        check_extras(embedded=False, problem="a worker needs")
         _run(settings, store, plan, index, workers)
     except _Over:
         log(f"{batch_id}: it was cancelled, or is over")

@@ -216,16 +216,16 @@ def check_system() -> None:
         )
 
 
-def check_extras(*, embedded: bool, who: str = "the local provider") -> None:
+def check_extras(*, embedded: bool, problem: str = "the local provider needs") -> None:
     """Raise MissingExtraError, with the command that installs the extra, if a package is missing.
 
-    `embedded` says whether requests are run by the embedded engine.
+    `embedded` says whether requests are run by the embedded engine; `problem` is how the message begins.
     """
     wanted = (*_SERVE_MODULES, "xllamacpp") if embedded else _SERVE_MODULES
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         extra = "local" if embedded else "serve"
-        raise MissingExtraError(f"{who} needs {', '.join(missing)}", hint=f"pip install 'openai-batch[{extra}]'")
+        raise MissingExtraError(f"{problem} {', '.join(missing)}", hint=f"pip install 'openai-batch[{extra}]'")
 
 
 def _signal(pid: object, number: signal.Signals) -> bool:
