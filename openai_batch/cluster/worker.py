@@ -16,6 +16,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -34,7 +35,7 @@ from .journal import ShardJournal, drop_journal, journal_lines
 from .patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import TypeVar
 
     from openai_batch.local.result_lines import ResultRecord
@@ -114,17 +115,18 @@ class Worker:
         self._numbers: deque[int] = deque()
         self._opening = asyncio.Lock()
         self._written = asyncio.Event()
+        self._signs = threading.Lock()  # signs of life are given in threads
+        self._ended = False
 
     async def run(
-        self, numbers: Iterable[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
+        self, numbers: Sequence[int], env: Mapping[str, str], beside: Iterable[Coroutine[Any, Any, None]] = ()
     ) -> bool:
         """Run these shards, and return whether all of them are complete now.
 
         `env` has the keys of the upstreams. What runs `beside` ends the work by an error. False means that the batch
         was cancelled, or is over. Raises AuthError without a key, and BatchError if the store cannot be used.
         """
-        self._numbers.extend(numbers)
-        random.shuffle(self._numbers)
+        self._numbers.extend(random.sample(numbers, len(numbers)))
         upstream = upstream_of(self._settings, [each.key(env) for each in self._settings.upstreams])
         self._upstream = upstream
         await self._patiently(self._give_sign)  # before it looks whether the batch is cancelled
@@ -146,7 +148,7 @@ class Worker:
                     await asyncio.to_thread(shard.journal.flush)
                 shard.journal.close()
             with suppress(BatchError):
-                await asyncio.to_thread(self._store.delete, self._sign_key)
+                await asyncio.to_thread(self._end_signs)
         return not self._open and not self._numbers
 
     async def _work_all(self, upstream: Upstream) -> None:
@@ -253,7 +255,15 @@ class Worker:
     def _give_sign(self) -> None:
         done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
         trouble = self._upstream.trouble if self._upstream is not None else None
-        self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
+        with self._signs:
+            if not self._ended:
+                self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))
+
+    def _end_signs(self) -> None:
+        """Take the sign of life back, after one that is being given: it would say for a minute that the worker runs."""
+        with self._signs:
+            self._ended = True
+            self._store.delete(self._sign_key)
 
     async def _flush(self) -> None:
         while True:

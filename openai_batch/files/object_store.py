@@ -140,8 +140,12 @@ class ObjectStore:
             raise self._missing(key)
         end = info.size if end is None else min(end, info.size)
         while start < end:
-            piece = self._call(key, self._get, key, start, min(start + _PART, end), info.etag)
-            start += len(piece)
+            wanted = min(_PART, end - start)
+            piece = self._call(key, self._get, key, start, start + wanted, info.etag)
+            if len(piece) != wanted:
+                came = f"{len(piece):,} bytes came, and {wanted:,} were asked for"
+                raise BatchError(f"{self.address(key)}: {came}", hint="run the same command again")
+            start += wanted
             yield piece
 
     def create(self, key: str, data: bytes) -> bool:

@@ -221,7 +221,10 @@ class Job:
             if self.ended:
                 return
             hint, unknown = f"obatch wait {self.id}", self._row.unknown_status
-            await asyncio.sleep(poller.next_delay(f"job {self.id}", self._row.status, hint, unknown=unknown))
+            delay = poller.next_delay(
+                f"job {self.id}", self._row.status, hint, unknown=unknown, faults=self._row.troubles
+            )
+            await asyncio.sleep(delay)
 
     def _retry_once(self) -> bool:
         """Send the failed requests again where that can help; return whether any were sent."""

@@ -258,7 +258,9 @@ class Workflow:
                     yield job, None
                     continue
                 hint, unknown = f"obatch wait {job.id}", job.unknown_status
-                delay = pollers[place].next_delay(f"job {job.id}", job.status, hint, unknown=unknown)
+                delay = pollers[place].next_delay(
+                    f"job {job.id}", job.status, hint, unknown=unknown, faults=job.troubles
+                )
             except BatchError as exc:
                 yield self.registry.job(job.id), exc
                 continue

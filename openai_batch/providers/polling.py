@@ -23,8 +23,9 @@ from openai_batch.net.time_limit import deadline_in, is_over, until
 from .batch_info import unknown_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from .batch_info import BatchFault
     from .provider import Provider
 
 MAX_POLL = 60.0  # the longest delay between two polls of a provider, in seconds
@@ -87,6 +88,7 @@ class Poller:
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False
         self._unknown = ("", 0.0)  # the status word that we do not know, and since when the provider says it
+        self._told: set[str | None] = set()  # the codes of the faults that were named
         self._access_lost_at = 0.0
         self._start_over()
 
@@ -117,13 +119,24 @@ class Poller:
             self._answered = True
 
     def next_delay(
-        self, subject: str = "the batch", status: str = "running", hint: str = "", *, unknown: str | None = None
+        self,
+        subject: str = "the batch",
+        status: str = "running",
+        hint: str = "",
+        *,
+        unknown: str | None = None,
+        faults: Sequence[BatchFault] = (),
     ) -> float:
         """Return the seconds until the next poll. `unknown` is the provider's status word if we do not know it.
 
         Such a word means that the batch still runs. If it lasts for UNKNOWN_PATIENCE seconds, it is named once.
+        `faults` are what the provider shows while batches run, such as why they do not go on: each is named once.
         Raises WaitTimeoutError when the timeout has passed; its text names `subject` and `status`.
         """
+        for fault in faults:
+            if fault.code not in self._told:
+                self._warn(f"{subject}: {fault.message}")
+        self._told = {fault.code for fault in faults}
         if (unknown or "") != self._unknown[0]:
             self._unknown = (unknown or "", time.monotonic())
         elif unknown and time.monotonic() - self._unknown[1] >= UNKNOWN_PATIENCE:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,6 +74,35 @@ def test_an_object_is_created_once_and_replaced_on_request(store: ObjectStore) -
     assert list(store.list()) == []
     with pytest.raises(NotFoundError, match="does not exist"):
         store.read(key)
+
+
+def test_a_store_that_sends_other_bytes(server: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error, and not asked again and again."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(200, 10)
+
+        def do_GET(self) -> None:
+            self._answer(206, 0)
+
+        def _answer(self, status: int, size: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(size))
+            self.send_header("Content-Range", "bytes 0-9/10")
+            self.send_header("Last-Modified", "Thu, 26 Nov 2026 10:00:00 GMT")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as odd:
+        threading.Thread(target=odd.serve_forever, daemon=True).start()
+        for name, value in (server.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{odd.server_port}"}).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(BatchError, match="0 bytes came, and 10 were asked for"):
+            ObjectStore("s3://bucket").read("x")
+        odd.shutdown()
 
 
 @pytest.mark.parametrize("size", [3, PIECE])

@@ -348,6 +348,11 @@ class JobRecord:
         return [fault for part in self.parts for fault in part.faults]
 
     @property
+    def troubles(self) -> list[BatchFault]:
+        """What the provider shows of batches that run, such as why they do not go on."""
+        return [fault for part in self.parts if part.state == PartState.RUNNING for fault in part.faults]
+
+    @property
     def usage(self) -> dict[str, int]:
         """Tokens used, by kind, summed over the batches whose provider reports them."""
         total: dict[str, int] = {}

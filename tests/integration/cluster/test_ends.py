@@ -264,6 +264,9 @@ def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
 
     wait_until(told, "why nothing goes on")
     assert "the upstream at 127.0.0.1:9 could not be reached" in cluster.run("status").out
+    waited = cluster.run("wait", "--timeout", "8s").failed(124, "is still in_progress")
+    said = "warning: job 1: the upstream at 127.0.0.1:9 could not be reached (ClientConnectorError); it is tried again"
+    assert waited.err.splitlines().count(said) == 1
 
 
 def without(cluster: Cluster, package: str) -> None:

@@ -259,6 +259,27 @@ def test_counts_while_results_are_written(store: FolderStore, tmp_path: Path) ->
     assert seen == [1]
 
 
+def test_the_last_sign_of_life(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is written while the worker ends does not stay, as if the worker still ran."""
+    monkeypatch.setattr(worker, "SIGN_OF_LIFE", 0.05)
+    messages = [{"role": "user", "content": "hello !sleep=0.5"}]
+    record, plan = a_batch(store, json.dumps({"custom_id": "a", "body": {"messages": messages}}).encode())
+    late: list[str] = []
+
+    class Slow(FolderStore):
+        def replace(self, key: str, data: bytes) -> None:
+            if "/workers/" in key and (late or b"{}" not in data):
+                late.append(key)
+                time.sleep(1.5)
+            super().replace(key, data)
+
+    with echo_upstream() as echo:
+        made = worker.Worker(Slow(tmp_path / "store"), plan, record, LocalSettings(upstream=(echo.base_url,)))
+        assert asyncio.run(asyncio.wait_for(made.run([0], {}), 20))
+    assert late
+    assert not list(store.list(folder(plan.id, "workers")))
+
+
 def a_batch(store: FolderStore, content: bytes, rows: int = 10) -> tuple[InputRecord, Plan]:
     """Create a batch with this input."""
     record = add_input(store, io.BytesIO(content), "input.jsonl", rows)
