@@ -53,6 +53,7 @@ def test_each_account_has_its_own_job_and_key(server: FaultServer) -> None:
     assert server.trespasses == []
 
 
+@pytest.mark.slow
 def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another variable for the same key, nothing is paid twice, and old jobs go on once that is known."""
     write("in.jsonl", [request("a")])

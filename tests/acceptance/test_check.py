@@ -74,6 +74,7 @@ def test_the_summary_names_a_provider_that_was_named() -> None:
     assert "within the limits of Parasail" in invoke("check", "good.jsonl").succeeded().err
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
     """`submit` and `run` refuse a bad file with every problem, before the first request and without a job."""
     problems_file()

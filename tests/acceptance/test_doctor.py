@@ -103,6 +103,7 @@ def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:
     assert "3,600 s ahead" in result.out or "3,599 s ahead" in result.out
 
 
+@pytest.mark.slow
 def test_each_fault_has_its_exit_code(faulty: FaultServer) -> None:
     """No key 4, no server 1, no API at the URL 6, no such provider 6; JSON has the checks all the same."""
     assert (

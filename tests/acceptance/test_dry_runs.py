@@ -54,6 +54,7 @@ def test_download_asks_nobody(faulty: FaultServer) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl", "mine.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "shape=barelist"])
 def test_recover_adds_nothing(faulty: FaultServer, shape: str) -> None:
     """The batches that would be added are listed; only the command without --dry-run adds them."""

@@ -72,6 +72,7 @@ def test_an_exhausted_quota_is_not_tried_again(faulty: FaultServer, fault: str, 
     assert len(faulty.seen("GET" if "poll" in fault else "POST", path)) == 1
 
 
+@pytest.mark.slow
 def test_hints_fit_a_job_that_ended(faulty: FaultServer) -> None:
     """With nothing to collect nobody is sent to `download`; where retrying cannot help there is no hint to retry."""
     inside(*submit("steps=in_progress,in_progress,in_progress,in_progress;rows=allerrors")).succeeded()
@@ -127,6 +128,7 @@ def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
     assert "top up" in remedy("billing_hard_limit_reached", "Billing hard limit has been reached")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) -> None:
     """The hint says that nothing was sent: before the upload, and at an upload without a connection."""

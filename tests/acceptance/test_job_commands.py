@@ -94,6 +94,7 @@ def test_a_second_job_with_the_same_name_is_refused(faulty: FaultServer) -> None
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
     """--metadata reaches the provider, and what is no KEY=VALUE is refused."""
     write("in.jsonl", [request("a")])
@@ -187,6 +188,7 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
     assert len(faulty.seen("POST", "/batches/.*/cancel")) == 2
 
 
+@pytest.mark.slow
 def test_cancelling_what_has_ended_says_so(faulty: FaultServer) -> None:
     """A job that has ended is not asked to stop; that is said, and is no failure."""
     submit("one")
@@ -208,6 +210,7 @@ def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_download_waits_for_nobody(faulty: FaultServer) -> None:
     """A job that is still running is no reason to hang: exit 1 and a hint at `obatch wait`."""
     submit("one", RUNS_ON)

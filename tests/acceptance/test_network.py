@@ -139,6 +139,7 @@ def test_a_host_without_a_proxy(faulty: FaultServer, proxy: Proxy, variable: str
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted(faulty: FaultServer, proxy: Proxy) -> None:
     """Without SSL_CERT_FILE the proxy's certificate is refused, and nothing is sent."""
     env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}

@@ -121,6 +121,7 @@ def test_what_cannot_work_is_said_before_anything_is_sent(
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_apprise_is_an_extra(faulty: FaultServer, tmp_path: Path) -> None:
     """Without Apprise, a URL is refused with the command that installs it; a job without one does not miss it."""
     (tmp_path / "apprise.py").write_text("raise ImportError\n", encoding="utf-8")
@@ -132,6 +133,7 @@ def test_apprise_is_an_extra(faulty: FaultServer, tmp_path: Path) -> None:
     invoke(*words, "--notify", "bell", env=env).succeeded()
 
 
+@pytest.mark.slow
 def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer, tmp_path: Path) -> None:
     """A URL of Apprise, best in a variable, is called once; it is shown nowhere, whether it works or not."""
     pytest.importorskip("apprise")
@@ -151,6 +153,7 @@ def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer
         assert not path.is_file() or MARK.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 def test_a_webhook_that_does_not_end_is_left_alone(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that sends a byte now and then is a warning when its time is over, as a command is that does not end."""

@@ -163,6 +163,7 @@ def test_hostile_words_of_a_server_drive_no_terminal(faulty: FaultServer) -> Non
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
     """What a model answers is shown in a table as text, markup and all."""
     assert real.token
@@ -186,6 +187,7 @@ def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> N
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_full_standard_output_is_told(faulty: FaultServer) -> None:
     """Results that do not fit into standard output are a failure with two lines, and can be had again."""
     write("in.jsonl", [request("a")])

@@ -40,6 +40,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o177, 0o777])
 def test_what_is_kept_is_private(faulty: FaultServer, home: Path, mask: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders have mode 0700 and files 0600; an output has what the umask leaves, and its owner's rights."""
@@ -90,6 +91,7 @@ def test_a_folder_of_somebody_else_is_refused(faulty: FaultServer, home: Path) -
     invoke("ls").succeeded()
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_registry_of_another_owner_is_not_taken_for_damaged(faulty: FaultServer, home: Path) -> None:
     """A folder that somebody else got is refused, and its registry stays where it is."""
@@ -164,6 +166,7 @@ def test_dev_null_is_an_empty_configuration(monkeypatch: pytest.MonkeyPatch) -> 
     invoke("providers").succeeded()
 
 
+@pytest.mark.slow
 def test_only_our_own_leftovers_are_removed(faulty: FaultServer) -> None:
     """A part file that a killed process left goes; a user's file of a similar name, a folder and a pipe stay."""
     assert faulty.port

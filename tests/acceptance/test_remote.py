@@ -49,6 +49,7 @@ def test_batches_at_the_provider_are_listed(faulty: FaultServer) -> None:
     inside("ls", "--remote", "--status", "failed").failed(2, "--remote goes with")
 
 
+@pytest.mark.slow
 def test_one_provider_that_cannot_be_asked_hides_no_other(faulty: FaultServer) -> None:
     """Without -p it is a warning, with -p an error."""
     run("a")

@@ -138,6 +138,7 @@ def test_parquet_without_its_extra_is_refused_before_anything_is_sent(faulty: Fa
     assert faulty.requests == []
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
     """`obatch results` writes JSON rows into a pipe, and shows a person what was asked and answered."""
     assert real.token
@@ -186,6 +187,7 @@ def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer
     assert len(faulty.batches) == 1
 
 
+@pytest.mark.slow
 def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
     """A job made of a batch file, or elsewhere, gives rows with what is known of its results."""
     write("in.jsonl", [request("a"), request("b")])
@@ -199,6 +201,7 @@ def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
     assert read_json(adopted.out) == rows
 
 
+@pytest.mark.slow
 def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer) -> None:
     """Where a job has several batches, each row still stands beside its own columns."""
     Path("../home/config.toml").write_text(

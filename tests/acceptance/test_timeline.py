@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from acceptance.conftest import configure
 from support.command import inside, plain, request, see, write
 
@@ -29,6 +30,7 @@ def labels(shown: str) -> list[str]:
     return re.findall(r"^(\w+(?: \w+)?) +\d\d [A-Z][a-z]{2} ", plain(shown), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_phases_of_a_job(faulty: FaultServer) -> None:
     """Each phase has the time that the provider tells, in a pipe, in JSON and in a terminal; one not told is absent."""
     now = int(time.time())
@@ -92,6 +94,7 @@ def test_a_provider_that_cannot_be_asked_hides_no_status(faulty: FaultServer) ->
     assert inside("status", "1").succeeded().fields["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_the_deadline_of_a_job(faulty: FaultServer) -> None:
     """`--deadline` is shown while it is waited for, apart from the end of the batches' time."""
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:

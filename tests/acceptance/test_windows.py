@@ -94,6 +94,7 @@ print(sum(1 for _ in open("page.html", encoding="utf-8")) > 50)
 """
 
 
+@pytest.mark.slow
 def test_the_other_commands(faulty: FaultServer) -> None:
     """Reports, costs, the configuration, checks of a provider, several parts at a time, and a command that is told."""
     write("in.jsonl", [request(name) for name in "abc"])
@@ -197,6 +198,7 @@ assert "was not delivered" in told.err, told
 """
 
 
+@pytest.mark.slow
 def test_the_keyring_and_messages(faulty: FaultServer, tmp_path: Path) -> None:
     """A key in the keyring is used, and a message that cannot be sent is a warning."""
     pytest.importorskip("apprise")

@@ -161,6 +161,7 @@ def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
     assert done.stderr.splitlines()[-1] == hint
 
 
+@pytest.mark.slow
 def test_an_uncertain_creation_has_its_own_code(stub: Stub) -> None:
     """Where nothing tells whether a batch exists the program sends nothing twice and does not advise to."""
     config = Path(os.environ["OBATCH_CONFIG"])

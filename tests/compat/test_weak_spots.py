@@ -328,6 +328,7 @@ def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
     assert done.stderr.splitlines()[-2].startswith("error: batch batch_2 ended as expired")
 
 
+@pytest.mark.slow
 def test_19_waiting_outlasts_passing_trouble(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     """Busy and broken answers are waited out while polling; the batch is created once."""
     stub.statuses = ["in_progress", "completed"]

@@ -44,6 +44,7 @@ resource = pytest.importorskip("resource")
 DRIPS = ("drip", "drip:head", "drip:500")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [*DRIPS, "hang"])
 def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: str) -> None:
     """A byte now and then, in the body, in the headers, or in an error, is no answer: the timeout counts."""
@@ -113,6 +114,7 @@ def test_a_delay_that_is_longer_than_the_time_is_not_waited_for(
     assert time.monotonic() - begun < 8
 
 
+@pytest.mark.slow
 def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) -> None:
     """Neither the list nor the provider's patience with creates is waited for, and nothing is sent again."""
     workbench.hurry()
@@ -130,6 +132,7 @@ def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) ->
     assert len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
     """A create was refused, and made a batch all the same: what could not be looked for in time is not sent again."""
     spec = workbench.spec("fault:create=made.400;list=lag:99")
@@ -145,6 +148,7 @@ def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
     assert len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 def test_a_wait_ends_in_time_while_another_process_is_at_work(workbench: Workbench) -> None:
     """The lock of a job is not waited for without end."""
     with pytest.raises(ApiError):
@@ -156,6 +160,7 @@ def test_a_wait_ends_in_time_while_another_process_is_at_work(workbench: Workben
     assert time.monotonic() - begun < 8
 
 
+@pytest.mark.slow
 def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
     """Each of four jobs does not have its own."""
     jobs = [start(workbench.workflow(), workbench.spec("fault:poll=drip*9", n, f"{n}.jsonl"))[0] for n in range(1, 5)]
@@ -287,6 +292,7 @@ def test_many_headers_are_bounded(workbench: Workbench) -> None:
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer"])
 def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that arrives a byte at a time is given up."""

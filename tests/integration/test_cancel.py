@@ -151,6 +151,7 @@ def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tupl
     assert [batch.cancelled for batch in workbench.server.batches.values()] == [True, True]
 
 
+@pytest.mark.slow
 def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(workbench: Workbench) -> None:
     """A server that fails for the first batch is told of at the end; the second is cancelled, the third withdrawn."""
     workflow, job = half_sent(workbench, f"fault:cancel=503*3;steps={RUNS}")

@@ -32,6 +32,7 @@ class Clock:
         return self._real() + (self._jumps[min(late, len(self._jumps) - 1)] if late else 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jumps", [(0, DAY), (0, -DAY), (0, DAY, -DAY, DAY, 0)])
 def test_a_jump_does_not_change_a_time_out(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jumps: tuple[float, ...]
@@ -47,6 +48,7 @@ def test_a_jump_does_not_change_a_time_out(
         assert time.monotonic() - begun >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [DAY, -DAY])
 def test_a_jump_does_not_change_the_grace_period(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float
@@ -63,6 +65,7 @@ def test_a_jump_does_not_change_the_grace_period(
     assert len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [DAY, -DAY])
 def test_a_jump_does_not_change_the_pause_after_a_full_queue(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float

@@ -280,6 +280,7 @@ def test_what_is_no_whole_file_is_not_published(
     assert workbench.server.strays == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["short:90", "nolength", "html"])
 def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault: str) -> None:
     """Two broken downloads in a row do not end a command, and what arrived at last is kept."""
@@ -383,6 +384,7 @@ def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off
     assert path.read_bytes() == output.data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", ["", "chunked"])
 def test_a_record_of_too_many_bytes_is_no_obstacle(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, sent: str
@@ -402,6 +404,7 @@ def test_a_record_of_too_many_bytes_is_no_obstacle(
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lack", ["a row", "an end", "a length"])
 def test_a_short_file_that_lacks_something_is_refused(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, lack: str

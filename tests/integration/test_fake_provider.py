@@ -17,6 +17,7 @@ from openai_batch.errors import ApiError
 from openai_batch.testing import Cut, Failure, Refusal, fake_provider
 
 
+@pytest.mark.slow
 def test_jobs_batch_and_the_command_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them finds it by itself, and the record has the requests of all."""
     monkeypatch.chdir(tmp_path)
@@ -66,6 +67,7 @@ def test_answers_of_every_kind(url: str, answer: Any, outcome: str, text: str | 
     assert (result.outcome, result.text) == (outcome, text)
 
 
+@pytest.mark.slow
 def test_it_fails_on_demand() -> None:
     """An error of the function is the request's error, and calls fail as often as they were told to."""
 
@@ -91,6 +93,7 @@ def test_a_provider_of_the_program(tmp_path: Path) -> None:
         assert [result.text for result in job.results()] == ["an answer of the fake provider"]
 
 
+@pytest.mark.slow
 def test_the_fixture(tmp_path: Path) -> None:
     """A test of a user needs nothing but the name of the fixture."""
     (tmp_path / "test_own.py").write_text(

@@ -206,6 +206,7 @@ def test_a_limit_of_costs_can_be_tested() -> None:
             openai_batch.map(["two"], max_cost=0.0001, provider=fake.provider, **options)
 
 
+@pytest.mark.slow
 def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only if the program asks for it; one with its own reporter gets the calls there."""
 

@@ -378,6 +378,7 @@ def test_a_provider_may_be_an_object(workbench: Workbench) -> None:
     assert not workbench.server.files
 
 
+@pytest.mark.slow
 def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing is printed; who wants to know gives a reporter."""
     heard: list[str] = []

@@ -74,6 +74,7 @@ def test_an_awaited_job_has_its_time(workbench: Workbench) -> None:
     assert not next(iter(workbench.server.batches.values())).cancelled
 
 
+@pytest.mark.slow
 def test_errors_that_pass_are_waited_out_and_others_are_not(workbench: Workbench) -> None:
     """A server that stumbles is asked again; one that says no for good is believed."""
 

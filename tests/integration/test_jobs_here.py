@@ -34,6 +34,7 @@ def upstream() -> Iterator[None]:
             launch.stop()
 
 
+@pytest.mark.slow
 def test_a_job_runs_here() -> None:
     """The local server is started by the first submit, answers every kind of request, and is asked for results."""
     with Jobs() as jobs:

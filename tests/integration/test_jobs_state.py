@@ -116,6 +116,7 @@ def test_a_relative_folder_stays_where_it_was(workbench: Workbench, monkeypatch:
     assert (workbench.folder / "state" / "registry.db").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> None:
     """The local provider keeps what it holds in the same folder, and the one of the command is left alone."""
     folder = tmp_path / "apart"

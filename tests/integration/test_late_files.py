@@ -31,6 +31,7 @@ def test_an_output_file_that_comes_late_is_no_reason_to_send_again(workbench: Wo
     assert len(workbench.server.batches) == 1
 
 
+@pytest.mark.slow
 def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch ends after a while; its requests are not sent again unless that is asked for."""
     monkeypatch.setattr(steps, "LATE_FILES", 0.5)
@@ -93,6 +94,7 @@ def test_a_lost_create_among_thousands_of_batches(workbench: Workbench, order: s
     assert job.batch_ids == list(server.batches)[3000:]
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_provider_does_not_find_at_first(workbench: Workbench) -> None:
     """A `get` may lag behind the create: that is neither an error nor a warning."""
     workflow = workbench.workflow()

@@ -48,6 +48,7 @@ def test_unknown_words_mean_that_it_still_runs(workbench: Workbench, words: str)
     assert len(workbench.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
 
 
+@pytest.mark.slow
 def test_an_unknown_word_that_lasts_is_named_once(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The word, and how to map it; with that map, the same batch has ended, and nothing is sent anew."""
     monkeypatch.setattr(polling, "UNKNOWN_PATIENCE", 0.0)
@@ -80,6 +81,7 @@ def test_a_timeout_ends_the_wait(workbench: Workbench) -> None:
     assert f"obatch wait {job.id}" in told.value.hint
 
 
+@pytest.mark.slow
 def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused again and again is told; the job itself is not touched."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
@@ -90,6 +92,7 @@ def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytes
     assert "canary" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_refused_once_does_not_end_the_waiting(workbench: Workbench) -> None:
     """A provider whose key service hiccups in hour seven does not end a day's waiting."""
     job = workbench.workflow().wait(workbench.submit("fault:poll=401;steps=in_progress"), timeout=30)
@@ -111,6 +114,7 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
     assert not answered or 2 <= poller.next_delay() <= 2.5
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers in a row that there is no such batch are believed."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)

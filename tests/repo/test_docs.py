@@ -118,6 +118,7 @@ def test_the_picture_is_in_date() -> None:
     ), "run: python docs/make_picture.py"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Each page is in the menu, each link leads to a page and a heading, and nothing comes from another host."""
     folder = tmp_path / "docs"

@@ -119,6 +119,7 @@ def test_an_engine_that_ends(cluster: Cluster) -> None:
     collect(cluster)
 
 
+@pytest.mark.slow
 def test_files_of_others_in_the_store(cluster: Cluster) -> None:
     """They are left alone, and a batch without its input is not shown."""
     start(cluster, 0.01)
@@ -135,6 +136,7 @@ def test_files_of_others_in_the_store(cluster: Cluster) -> None:
     cluster.run("recover", "-p", "cluster").succeeded()
 
 
+@pytest.mark.slow
 def test_blank_lines(cluster: Cluster) -> None:
     """They are no requests, in whatever shard they are, and nobody else can read what is in the store."""
     requests = cluster.folder / "requests.jsonl"
@@ -201,6 +203,7 @@ def worker(cluster: Cluster, batch: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*COMMAND, *words], env=environment(cluster.env), stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_started_before_its_store_is_there(cluster: Cluster) -> None:
     """It waits for it, as one does that runs already."""
     cluster.configure(launcher="command", command=["true"])
@@ -215,6 +218,7 @@ def test_a_worker_that_is_started_before_its_store_is_there(cluster: Cluster) ->
     collect(cluster)
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_cancelled_batch(cluster: Cluster) -> None:
     """It ends without an error, so that no engine starts it again and again."""
     cluster.configure(launcher="command", command=["true"])
@@ -226,6 +230,7 @@ def test_a_worker_of_a_cancelled_batch(cluster: Cluster) -> None:
     assert not cluster.asked()
 
 
+@pytest.mark.slow
 def test_workers_that_never_report(cluster: Cluster) -> None:
     """`status` says so after a minute: they may wait for room, or have failed before they could say it."""
     cluster.configure(launcher="command", command=["true"])
@@ -240,6 +245,7 @@ def test_workers_that_never_report(cluster: Cluster) -> None:
     assert "no worker" not in cluster.run("status").succeeded().out
 
 
+@pytest.mark.slow
 def test_workers_that_have_all_failed(cluster: Cluster) -> None:
     """`status` says that none runs, and why, while nobody waits for the job."""
     cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND], upstream_key_env="NOT_SET_ANYWHERE")
@@ -252,6 +258,7 @@ def test_workers_that_have_all_failed(cluster: Cluster) -> None:
     assert "no worker has reported for 12 min; `obatch wait` starts them again: the key of the upstream is" in shown
 
 
+@pytest.mark.slow
 def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
     """`status` shows why nothing goes on, as it does for the local provider."""
     cluster.configure(upstream="http://127.0.0.1:9/v1", workers=1)
@@ -277,6 +284,7 @@ def without(cluster: Cluster, package: str) -> None:
     cluster.env["PYTHONPATH"] = f"{modules}:{environment(cluster.env).get('PYTHONPATH', '')}"
 
 
+@pytest.mark.slow
 def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
     """A worker with an engine of its own needs the extra `serve` alone."""
     without(cluster, "xllamacpp")
@@ -286,6 +294,7 @@ def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
     collect(cluster)
 
 
+@pytest.mark.slow
 def test_a_worker_without_its_extra(cluster: Cluster) -> None:
     """What is missing there is shown here."""
     without(cluster, "aiohttp")
@@ -294,6 +303,7 @@ def test_a_worker_without_its_extra(cluster: Cluster) -> None:
     assert "a worker needs aiohttp" in done.out
 
 
+@pytest.mark.slow
 def test_a_store_in_another_place(cluster: Cluster) -> None:
     """A profile whose store has changed does not show the state that was seen last as if it were new."""
     start(cluster)

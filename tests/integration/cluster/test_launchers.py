@@ -218,6 +218,7 @@ def ray(cluster: Cluster) -> Iterator[Ray]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_ray(cluster: Cluster, ray: Ray) -> None:
     """One Ray job runs the batch, and its id is made of the batch's."""
     done, output = run(cluster)
@@ -282,6 +283,7 @@ def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> Non
     assert "answers HTTP 503: Ray restarts; trying again" in done.err
 
 
+@pytest.mark.slow
 def test_an_address_that_is_not_ray(cluster: Cluster, ray: Ray) -> None:
     """A web page is named as what it is, and an address with a password is refused without showing it."""
     ray.page = "<html>sign in</html>"

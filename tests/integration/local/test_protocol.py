@@ -105,6 +105,7 @@ def test_files(client: OpenAI) -> None:
     assert made.id not in [f.id for f in client.files.list()]
 
 
+@pytest.mark.slow
 def test_pagination(tmp_path: Path, echo: EchoUpstream) -> None:
     """Lists come page by page, batches newest first, files in the order asked for, and each item once."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
@@ -245,6 +246,7 @@ def test_idempotency_key_at_once(client: OpenAI, server: LocalServer) -> None:
     assert len([b for b in client.batches.list() if b.input_file_id == file.id]) == 1
 
 
+@pytest.mark.slow
 def test_input_in_use_stays(tmp_path: Path, echo: EchoUpstream) -> None:
     """The input file of a batch that has not ended cannot be deleted."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:

@@ -53,6 +53,7 @@ CONTENT = st.lists(LINES, max_size=3).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(content=CONTENT, size=st.sampled_from([4, 9, 20, 60, 1000]))
 @example(content=b"a\n \nb\n\xff\n", size=4)
