@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -52,23 +53,23 @@ def deliver(
         collected = collect(current.workflow, job, cast("BinaryIO", array), options)
         array.finish()
     elif sys.stdout.isatty():
-        collected = _show_table(current, job, options.missing, requests)
+        collected = _show_table(current, job, options, requests)
     else:
         collected = collect(current.workflow, job, sys.stdout.buffer, options)
     current.reporter.close()
     return collected
 
 
-def _show_table(current: CommandSession, job: JobRecord, missing: Target | None, requests: Path | None) -> Collected:
+def _show_table(current: CommandSession, job: JobRecord, options: CollectOptions, requests: Path | None) -> Collected:
     from openai_batch.files.workspace import workspace
-    from openai_batch.jobs.collect import CollectOptions, collect
+    from openai_batch.jobs.collect import collect
     from openai_batch.jobs.store.job_folder import judge_of
     from openai_batch.results.outcome import Outcome
 
     with workspace() as folder:
         path = folder / "results.jsonl"
         with path.open("wb") as handle:
-            collected = collect(current.workflow, job, handle, CollectOptions(missing=missing))
+            collected = collect(current.workflow, job, handle, replace(options, export=None))
         current.reporter.close()
         if path.stat().st_size:
             written = collected.tally.requests - collected.tally.outcomes[Outcome.MISSING]

@@ -14,6 +14,9 @@ from support.sample_results import read_csv, read_json
 from openai_batch.jobs.jobs import Jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.command import Result
     from support.faults import FaultServer
     from support.servers import LocalServer
 
@@ -124,6 +127,17 @@ def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultS
     rows = read_csv("out.csv")
     assert [(row["prompt"], row["outcome"]) for row in rows] == [("one", "missing"), ("two", "missing")]
     assert ids("rest.jsonl") == ["line-1", "line-2"]
+
+
+@pytest.mark.parametrize("way", [invoke, see])
+def test_force_replaces_the_file_of_failed_requests_too(faulty: FaultServer, way: Callable[..., Result]) -> None:
+    """Also if the results go to a pipe or to a terminal."""
+    assert faulty.base_url
+    Path("p.txt").write_text("one\n", encoding="utf-8")
+    Path("rest.jsonl").write_text("another\n", encoding="utf-8")
+    words = ("run", "p.txt", "-p", "faulty", "-m", "fault:end=failed", "-o", "-", "--missing", "rest.jsonl", "--force")
+    assert way(*words).code == 5
+    assert ids("rest.jsonl") == ["line-1"]
 
 
 def test_parquet_without_its_extra_is_refused_before_anything_is_sent(faulty: FaultServer) -> None:
