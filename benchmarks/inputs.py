@@ -109,14 +109,14 @@ def jobs(count: str) -> None:
     import sqlite3
 
     from openai_batch.files import paths
-    from openai_batch.jobs.store.records import JobRecord, PartRecord
+    from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
     from openai_batch.jobs.store.registry import Registry
 
     registry = Registry()
     job = JobRecord(
         0, "order-0", "openai", "https://api.example/v1", "a", "/v1/chat/completions", "24h", time.time(), uid="job-0"
     )
-    registry.add(job, [PartRecord(0, 1, "ended", status="completed", requests=1000, batch_id="batch_0")])
+    registry.add(job, [PartRecord(0, 1, PartState.ENDED, status="completed", requests=1000, batch_id="batch_0")])
     registry.close()
     with sqlite3.connect(paths.registry_file()) as db:
         for table, own in (("jobs", ("id", "identity", "uid")), ("parts", ("job", "batch_id"))):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 _CHUNK = 1 << 20
-_ENDPOINT = "/v1/chat/completions"
+_ENDPOINT: Final = "/v1/chat/completions"
 
 
 def read(source: str) -> None:
@@ -63,7 +64,7 @@ def old_prepare(source: str, target: str) -> None:
 
 def join(uid: str, target: str) -> None:
     """Collect the results of the job `uid`; its downloads are copies of files."""
-    from openai_batch.jobs.collect import collect
+    from openai_batch.jobs.collect import CollectOptions, collect
     from openai_batch.jobs.store.registry import Registry
     from openai_batch.jobs.workflow import Workflow
 
@@ -72,7 +73,7 @@ def join(uid: str, target: str) -> None:
     if job is None:
         raise SystemExit(f"no job {uid}")
     flow.connections._apis[job.account] = _LocalFiles()  # type: ignore[assignment] # noqa: SLF001 - collecting needs nothing else
-    if not collect(flow, job, Path(target), force=True).tally.complete:
+    if not collect(flow, job, Path(target), CollectOptions(force=True)).tally.complete:
         raise SystemExit("results are missing")
 
 
@@ -116,13 +117,14 @@ def copy_all(folder: str, target: str) -> None:
 
 def trip(url: str, source: str, target: str) -> None:
     """Upload, create a batch and download through the library's own connection; nothing is checked or put in order."""
+    from openai_batch.providers.attempt import Attempt, new_token
     from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.providers.provider import Provider
 
     api = OpenAIBatchApi(Provider(name="bench", base_url=url))
     with Path(source).open("rb") as handle:
         file = api.upload(handle, "requests.jsonl")
-    batch = api.create(input_file_id=file.id, endpoint=_ENDPOINT, window="24h", metadata=None)
+    batch = api.create(Attempt(file.id, _ENDPOINT, "24h", new_token(), time.time()))
     result = api.get(batch.id).output_file_id
     if result is None:
         raise SystemExit("there is no result")
