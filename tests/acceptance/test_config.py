@@ -26,6 +26,7 @@ def config(text: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_providers_are_listed_with_the_state_of_their_keys() -> None:
     """Each provider has its row, which tells whether its key is set and never the key."""
     result = invoke("providers", env={"PARASAIL_API_KEY": KEY}).succeeded()

@@ -72,6 +72,7 @@ def run_before(cause: Cause) -> dict[str, str | None]:
     return dict(cause.env)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: f"{cause.code}-{cause.words}")
 def test_each_code_in_a_pipe(cause: Cause) -> None:
     """The code is the one that the table says, and the last lines name the cause."""

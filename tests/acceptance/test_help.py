@@ -97,6 +97,7 @@ def test_reporting_commands_speak_json(words: str) -> None:
     assert "--json" in flags or words in ("prepare", "serve", "worker", "config edit", "help")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])
 def test_help_at_a_terminal_and_in_a_pipe(words: str) -> None:
     """A terminal and a pipe get the same text; only a terminal that takes colour gets headings in bold."""

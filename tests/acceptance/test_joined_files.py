@@ -142,6 +142,7 @@ def test_shards_are_run_as_one_job() -> None:
     assert invoke("ls", "-q").succeeded().out == "1\n"
 
 
+@pytest.mark.slow
 def test_several_files_are_checked_each_by_itself() -> None:
     """Every file has its verdict and its problems, and the whole a summary, an exit code and one document."""
     write("a.jsonl", [request("a-1"), request("a-2")])

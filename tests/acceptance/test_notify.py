@@ -172,6 +172,7 @@ def test_a_webhook_that_does_not_end_is_left_alone(faulty: FaultServer, monkeypa
     assert "failed (TimeoutExpired)" in result.err
 
 
+@pytest.mark.slow
 def test_the_bell_rings_in_a_terminal_alone(faulty: FaultServer) -> None:
     """`bell` is one character on a terminal, and nothing in a pipe."""
     write("in.jsonl", [request("a")])

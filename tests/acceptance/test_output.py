@@ -128,6 +128,7 @@ def test_colour_in_a_terminal(faulty: FaultServer, env: dict[str, str], coloured
     assert faulty.batches
 
 
+@pytest.mark.slow
 def test_colour_in_a_pipe() -> None:
     """Standard error in a pipe has colour only if FORCE_COLOR asks for it."""
     assert "\x1b" not in invoke("status").err
@@ -176,6 +177,7 @@ def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
     assert f"echo: {SHOWN}" in shown
 
 
+@pytest.mark.slow
 def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
     """A full disk under standard error costs the remarks, never the command."""
     write("in.jsonl", [request("a")])

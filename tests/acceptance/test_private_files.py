@@ -58,6 +58,7 @@ def test_what_is_kept_is_private(faulty: FaultServer, home: Path, mask: int, mon
     assert stat.S_IMODE(Path("out.jsonl").stat().st_mode) == 0o666 & ~(mask & 0o077)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
 def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: Path, mode: int) -> None:
     """Neither a listing nor a submit uses it."""

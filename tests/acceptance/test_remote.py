@@ -121,6 +121,7 @@ def test_what_is_not_kept_here_is_not_deleted(faulty: FaultServer) -> None:
     assert len(deleted(faulty)) == 2
 
 
+@pytest.mark.slow
 def test_a_deletion_that_was_interrupted_goes_on(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row comes before the request: until all are deleted, `prune` keeps the copies, and the next try goes on."""
     run("a")

@@ -142,6 +142,7 @@ def test_a_running_job_has_no_report(faulty: FaultServer) -> None:
         jobs.get(1).report()
 
 
+@pytest.mark.slow
 def test_a_batch_file_shows_its_prompts() -> None:
     """The prompts of ready requests are read from the file, as long as it is there unchanged."""
     lines = [
@@ -176,6 +177,7 @@ def test_the_end_of_a_run_names_causes_tokens_and_the_next_command() -> None:
     assert told.json["seconds"] is not None
 
 
+@pytest.mark.slow
 def test_refused_answers_are_explained_at_a_good_end(faulty: FaultServer) -> None:
     """A run with exit code 0 names the causes of its refused and cut answers, too."""
     assert faulty.base_url

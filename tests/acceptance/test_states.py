@@ -102,6 +102,7 @@ def test_what_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, cod
     assert states() == {("completed", 3, 3, 0)}
 
 
+@pytest.mark.slow
 def test_an_upload_is_uploading_while_somebody_is_at_it(faulty: FaultServer) -> None:
     """While a process uploads, the job is uploading; after a SIGKILL it is not sent, and it is said why."""
     first = subprocess.Popen([*COMMAND, *run("fault:upload=hold")], env=environment(), stderr=subprocess.DEVNULL)

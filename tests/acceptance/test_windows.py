@@ -291,6 +291,7 @@ for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
 """
 
 
+@pytest.mark.slow
 def test_what_windows_cannot_do_is_refused_before_anything_is_sent(faulty: FaultServer, home: Path) -> None:
     """The local provider, and names of outputs that Windows gives another meaning."""
     write("in.jsonl", [request("a")])

@@ -61,6 +61,7 @@ def test_example_prompts_write_unix_lines_to_a_closing_reader() -> None:
     assert done.returncode == 141
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_batch_input(stub: Stub) -> None:
     """`-` sends what comes through a pipe, after checking it."""
     python("-m", "openai_batch.run", "-", "-o", "out.jsonl", input=f"{LINE}\n")
@@ -139,6 +140,7 @@ def test_an_error_is_two_lines_and_a_code(
     assert stub.calls == []
 
 
+@pytest.mark.slow
 def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
     """A failed request makes the exit code 5, and the error file is named."""
     stub.failing = {"b"}

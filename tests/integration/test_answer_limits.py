@@ -84,6 +84,7 @@ def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["READ_TIMEOUT", "CALL_SECONDS", "LIST_SECONDS", "LOOK_SECONDS", "CANCEL_SECONDS"])
 def test_each_look_ends(workbench: Workbench, seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list, a look at a job and its cancelling end, each by its own time, though bytes arrive."""
@@ -318,6 +319,7 @@ def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> N
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer", "flood:-302"])
 def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an address in a table nor one that a program gives is read for long; nor what comes with a redirect."""

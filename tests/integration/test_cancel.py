@@ -142,6 +142,7 @@ def test_a_cancelled_batch_that_was_refused_is_not_sent_again(workbench: Workben
     assert len(workbench.server.batches) == 1
 
 
+@pytest.mark.slow
 def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
     """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
     other, _ = start(workbench.workflow(), workbench.spec(f"fault:steps={RUNS}", 1, "two.jsonl"))

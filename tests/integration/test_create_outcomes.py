@@ -170,6 +170,7 @@ def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
     assert len(workbench.server.batches) == len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 def test_a_create_that_is_applied_late_is_adopted(workbench: Workbench) -> None:
     """A batch that appears after the connection has gone is waited for within the grace period."""
     job = workbench.submit("fault:create=late:0.7")

@@ -556,6 +556,7 @@ def test_a_generator_of_many_rows_needs_little_memory() -> None:
     assert peaks[1] - peaks[0] < 20_000  # KiB; the rows alone have 25,000, the requests and the answers more
 
 
+@pytest.mark.slow
 def test_no_frame_library_is_imported_for_lists() -> None:
     """A program without data frames pays no import of one."""
     program = (

@@ -109,6 +109,7 @@ def test_an_uploaded_part_is_not_created_after_an_error(workbench: Workbench) ->
     assert each_once(workbench)
 
 
+@pytest.mark.slow
 def test_a_limited_queue_keeps_the_order(workbench: Workbench) -> None:
     """With a limit in the profile, parts are created one by one, in the order of the input."""
     workbench.configure(max_requests=1, enqueued_tokens=100_000)

@@ -40,6 +40,7 @@ def test_temporary_errors_do_not_end_the_wait(workbench: Workbench, poll: str) -
     assert len(workbench.server.creates) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["validating,in_progress,finalizing", "PENDING,Running,WRAPPING_UP", "moderating"])
 def test_unknown_words_mean_that_it_still_runs(workbench: Workbench, words: str) -> None:
     """Only the four known ends are ends."""

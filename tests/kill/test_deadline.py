@@ -89,6 +89,7 @@ def answers() -> dict[str, str]:
 WHOLE = {f"r{n}": f"text {n}" for n in range(ROWS)}
 
 
+@pytest.mark.slow
 def test_what_is_late_is_sent_at_once(provider: FakeProvider) -> None:
     """The batch is cancelled, each row is answered once, in one output in input order, and has its full price."""
     result = inside(*LATE).succeeded()

@@ -181,6 +181,7 @@ def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
     assert "sleep 601" not in processes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
 def test_an_engine_whose_worker_is_killed(cluster: Cluster) -> None:
     """It does not stay, and keep the GPU."""

@@ -96,6 +96,7 @@ def test_outlives_its_client(echo: EchoUpstream) -> None:
     assert os.getsid(_pid()) == _pid()
 
 
+@pytest.mark.slow
 def test_killed_server_is_replaced(echo: EchoUpstream) -> None:
     """A server that was killed is found dead, and the new one goes on with its batch."""
     with _client(ensure_running(_settings(echo))) as client:
@@ -238,6 +239,7 @@ def test_model_files(tmp_path: Path) -> None:
         ensure_running(LocalSettings(model_path=str(other)))
 
 
+@pytest.mark.slow
 def test_failing_start(tmp_path: Path) -> None:
     """A server that cannot start says why, without a traceback."""
     broken = tmp_path / "broken.gguf"

@@ -259,6 +259,7 @@ def test_counts_while_results_are_written(store: FolderStore, tmp_path: Path) ->
     assert seen == [1]
 
 
+@pytest.mark.slow
 def test_the_last_sign_of_life(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is written while the worker ends does not stay, as if the worker still ran."""
     monkeypatch.setattr(worker, "SIGN_OF_LIFE", 0.05)

@@ -58,6 +58,7 @@ def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrate
     assert answer(echo.base_url, found[0]["body"]) == f"echo: {given_texts[0]}"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(row=st.dictionaries(NAME, VALUE, min_size=1, max_size=4), around=st.text("ab \n\r%#}é", max_size=6))
 def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: str) -> None:

@@ -22,6 +22,7 @@ async def read(pieces: list[bytes], delay: float) -> int:
     return sum([len(piece) async for piece in api_objects.read_body(Request({"type": "http"}, receive))])
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte at a time does not keep a request open, but a slow body that moves on is read to its end."""
     monkeypatch.setattr(api_objects, "STALL_SECONDS", 0.5)
