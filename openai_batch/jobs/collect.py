@@ -42,7 +42,7 @@ from .provider_files import (
 from .receipt import part_costs
 from .result_order import result_order
 from .store import job_folder
-from .store.records import IMPORTED_URL, EarlierJobs, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import IMPORTED_URL, EarlierJobs, JobRecord, PartRecord, PartState, known_files, lacks_output
 from .store.reused_answers import AnswerFile, AnswerFiles, completed, skipped_rows
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ def _keep_costs(workflow: Workflow, job: JobRecord, part: PartRecord, places: Pl
 def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord, short: ShortFiles) -> PartRecord:
     """Download a part's files; if one is not found, ask the batch for its file ids again: some servers change them.
 
-    Raises NotFoundError if the batch still shows the same files.
+    Raises NotFoundError if the batch shows no others.
     """
     ids = (part.output_file_id, part.error_file_id)
     try:
@@ -387,10 +387,10 @@ def _with_current_files(workflow: Workflow, job: JobRecord, part: PartRecord, sh
     except NotFoundError:
         if not part.batch_id:
             raise
-        info = workflow.api(job).get(part.batch_id)
-        if (info.output_file_id, info.error_file_id) == ids:
+        output, error = known_files(part, workflow.api(job).get(part.batch_id))
+        if (output, error) == ids:
             raise
-        return workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
+        return workflow.registry.set_part(part, output_file_id=output, error_file_id=error)
     return part
 
 
@@ -402,6 +402,6 @@ def _with_late_files(workflow: Workflow, job: JobRecord, part: PartRecord) -> Pa
         if not part.batch_id or part.status == "failed" or not (no_output or no_files or lacks_output(part)):
             break
         time.sleep(delay)
-        info = workflow.api(job).get(part.batch_id)
-        part = workflow.registry.set_part(part, output_file_id=info.output_file_id, error_file_id=info.error_file_id)
+        output, error = known_files(part, workflow.api(job).get(part.batch_id))
+        part = workflow.registry.set_part(part, output_file_id=output, error_file_id=error)
     return part

@@ -37,7 +37,7 @@ from .keep_batch_id import keep_id
 from .parallel import Stopped, in_parallel
 from .reporter import Reporter, Together
 from .store import job_folder
-from .store.records import DONE, UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, lacks_output
+from .store.records import DONE, UNCERTAIN, UNSENT, JobRecord, PartRecord, PartState, known_files, lacks_output
 from .store.registry import MovedOnError
 from .token_limit import EnqueuedTokens, is_refusal, was_refused
 
@@ -315,6 +315,7 @@ class Workflow:
         ended = info.finished and (late_since is None or time.time() - late_since > LATE_FILES)
         if part.state in DONE and not ended:
             return part  # `info` is older than the part: another process has stored the end since
+        output, error = known_files(part, info)
         return self.registry.set_part(
             part,
             expect=part.state,  # an answer that was slow to come never undoes the end of the batch
@@ -323,8 +324,8 @@ class Workflow:
             status="finalizing" if info.finished and not ended else info.status,
             late_since=late_since,
             counts=info.counts,
-            output_file_id=info.output_file_id,
-            error_file_id=info.error_file_id,
+            output_file_id=output,
+            error_file_id=error,
             created_at=info.created_at,
             expires_at=info.expires_at,
             ended_at=(info.ended_at or time.time()) if ended else None,
@@ -435,9 +436,8 @@ class Workflow:
 
         No batch ran, so nothing was paid; the uploaded file is used again. The limit is learned from `message`.
         """
-        part = self.registry.set_part(
-            part, same_batch=True, state=PartState.UPLOADED, batch_id=None, status=None, faults=(), ended_at=None
-        )
+        cleared = dict.fromkeys(("batch_id", "status", "ended_at", "output_file_id", "error_file_id"))
+        part = self.registry.set_part(part, same_batch=True, state=PartState.UPLOADED, faults=(), **cleared)
         ours = queue.learn(job, part, message)
         self.registry.set_part(part, refusals=0 if ours else part.refusals + 1, queued=True)
         self.reporter.note(f"{queue.provider}'s queue is full; the rest of job {job.id} waits ({message})")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .result import Judge
     from .tally import Tally
 
-LEAST = 1 << 20
+MIN_BYTES = 1 << 20
 """The size in bytes from which on a file is large."""
 
 
@@ -46,7 +46,7 @@ def index_kept(
     schema must be looked at.
     """
     path, status, before = Path(stream.name), os.fstat(stream.fileno()), tally.unreadable_count
-    if number or judge != Result.of or status.st_size < LEAST or path.suffix != ".jsonl":
+    if number or judge != Result.of or status.st_size < MIN_BYTES or path.suffix != ".jsonl":
         index(stream, number, name, places, tally, judge)
         return
     from openai_batch.version import __version__

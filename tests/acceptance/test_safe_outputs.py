@@ -27,7 +27,7 @@ def same_file(way: str) -> str:
         os.link("in.csv", "other.csv")
     elif way == "symlink":
         Path("other.csv").symlink_to("in.csv")
-    return {"name": "in.csv", "detour": "../work/in.csv"}.get(way, "other.csv")
+    return {"name": "in.csv", "detour": f"../{Path.cwd().name}/in.csv"}.get(way, "other.csv")
 
 
 @pytest.mark.parametrize("way", ["name", "detour", "hard link", "symlink"])

@@ -9,7 +9,7 @@ import pytest
 from support.faults import StoredBatch, StoredFile
 from support.plan import Plan
 
-from openai_batch.errors import IncompleteError
+from openai_batch.errors import IncompleteError, NotFoundError
 from openai_batch.jobs import workflow as steps
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 from openai_batch.jobs.missing_reasons import NO_OUTPUT
@@ -112,5 +112,21 @@ def test_an_output_file_that_has_another_id_later(workbench: Workbench) -> None:
     file = workbench.server.files.pop(str(job.parts[0].output_file_id))
     workbench.server.files["file-moved"] = file
     batch.view["output_file_id"] = "file-moved"
+    raise_if_incomplete(collect(workflow, job, workbench.out))
+    assert len(workbench.rows()) == 4
+
+
+def test_a_batch_that_shows_its_files_no_more(workbench: Workbench) -> None:
+    """Its results do not count as missing then: they are gone, or the answer is old, and nothing is paid again."""
+    workflow = workbench.workflow()
+    job = workflow.wait(start(workflow, workbench.spec("fault:"))[0], timeout=60)
+    (batch,) = workbench.server.batches.values()
+    file_id = str(job.parts[0].output_file_id)
+    file = workbench.server.files.pop(file_id)
+    batch.view["output_file_id"] = None
+    with pytest.raises(NotFoundError, match=file_id):
+        collect(workflow, job, workbench.out)
+    assert workflow.registry.job(job.id).parts[0].output_file_id == file_id
+    workbench.server.files[file_id] = file
     raise_if_incomplete(collect(workflow, job, workbench.out))
     assert len(workbench.rows()) == 4

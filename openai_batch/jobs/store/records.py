@@ -362,6 +362,15 @@ class JobRecord:
         return total
 
 
+def known_files(part: PartRecord, info: BatchInfo) -> tuple[str | None, str | None]:
+    """Return the ids of the files of a part, output and errors, as its batch shows them now.
+
+    A known id stays where the batch shows none: the answer may be older, and without a file its results would count as
+    missing, and be paid again.
+    """
+    return info.output_file_id or part.output_file_id, info.error_file_id or part.error_file_id
+
+
 def lacks_output(batch: BatchInfo | PartRecord) -> bool:
     """Return whether a completed batch has not shown the file of its results yet, according to its counts.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a file with three results, which counts as large."""
-    monkeypatch.setattr(kept_index, "LEAST", 1)
+    monkeypatch.setattr(kept_index, "MIN_BYTES", 1)
     return write(tmp_path / "r.jsonl", named(), bad_row("b"), good_row("c"))
 
 
@@ -114,7 +114,7 @@ def test_only_plain_files_have_an_index(path: Path, problem: str, monkeypatch: p
     elif problem == "short":
         path = path.rename(path.with_suffix(".short"))
     else:
-        monkeypatch.setattr(kept_index, "LEAST", path.stat().st_size + 1)
+        monkeypatch.setattr(kept_index, "MIN_BYTES", path.stat().st_size + 1)
     first = read(path, number, judge)
     assert not path.with_suffix(".index").exists()
     assert read(path, number, judge) == first
