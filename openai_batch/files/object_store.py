@@ -10,7 +10,6 @@ import functools
 import os
 import re
 import secrets
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -25,6 +24,7 @@ from openai_batch.errors import (
     UsageError,
 )
 from openai_batch.hidden_keys import beginning, hide_key
+from openai_batch.threads import call_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -291,20 +291,8 @@ class ObjectStore:
 
     def _call(self, key: str, function: Callable[..., Outcome], *words: Any, **options: Any) -> Outcome:
         """Call a function of obstore in another thread: a signal cannot interrupt one in this thread."""
-        from concurrent.futures import Future
-
-        done = Future[Any]()
-
-        def run() -> None:
-            try:
-                done.set_result(function(*words, **options))
-            except BaseException as exc:  # noqa: BLE001 - it is raised below
-                done.set_exception(exc)
-
-        threading.Thread(target=run, daemon=True).start()
         with self._translated(key):
-            result: Outcome = done.result()
-        return result
+            return call_in_thread(function, *words, **options)
 
     @contextlib.contextmanager
     def _translated(self, key: str) -> Iterator[None]:

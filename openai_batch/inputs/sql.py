@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from openai_batch.errors import InputError, MissingExtraError, UsageError
 from openai_batch.files.lines import max_line_bytes
 from openai_batch.files.object_store import shown
+from openai_batch.threads import result_of
 
 from .readers import problem
 
@@ -70,7 +71,7 @@ def interruptible(base: Any) -> Iterator[Callable[..., Any]]:
         def run(function: Callable[..., Any], *words: Any) -> Any:
             future = pool.submit(function, *words)
             try:
-                return future.result()
+                return result_of(future)
             except KeyboardInterrupt:
                 base.interrupt()
                 raise

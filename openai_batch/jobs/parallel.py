@@ -6,10 +6,12 @@ import contextlib
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from openai_batch.threads import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -47,7 +49,7 @@ def in_parallel(
     def results(most: int) -> Iterator[_Result]:
         while len(pending) > most:
             with contextlib.suppress(Stopped):  # the one that failed comes later
-                yield _result_of(pending.popleft())
+                yield result_of(pending.popleft())
 
     try:
         for item in items:
@@ -107,9 +109,3 @@ class _Team(Generic[_Worker, _Item, _Result]):
                 except BaseException as exc:  # noqa: BLE001 - it is raised in the caller's thread
                     self.stopped.set()
                     future.set_exception(exc)
-
-
-def _result_of(future: Future[_Result]) -> _Result:
-    while not wait([future], timeout=1.0).done:  # without a time, Ctrl-C would not end it on Windows
-        pass
-    return future.result()

@@ -246,12 +246,16 @@ def test_keys_of_a_profile_are_used(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
-    """Ctrl-C does not wait for the store."""
+    """Ctrl-C does not wait for the store, also if the system gives the signal to another thread."""
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
     with socket.create_server(("127.0.0.1", 0)) as door:
         for name, value in (server.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.getsockname()[1]}"}).items():
             monkeypatch.setenv(name, value)
         store = ObjectStore("s3://bucket")
-        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        threading.Timer(0.3, interrupt).start()
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             store.stat("x")
