@@ -1,4 +1,4 @@
-"""Messages about a job before its results: what a dry run would send, which job was started, which rows are skipped."""
+"""Start a job, and say what is sent, what a dry run would send, and which job it is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from .output import errors, print_json
 from .progress import progress_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.jobs.dry_run import DryRun
     from openai_batch.jobs.job_spec import JobSpec
     from openai_batch.jobs.submit import Submitted
+    from openai_batch.jobs.submit_options import SubmitOptions
 
     from .session import CommandSession
 
@@ -23,7 +26,30 @@ if TYPE_CHECKING:
 _MODELS = 3  # how many models are named
 
 
-def show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | None = None) -> None:
+def start(
+    current: CommandSession,
+    spec: JobSpec,
+    folder: Path,
+    options: SubmitOptions,
+    prepared: Prepared | None = None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> Submitted | None:
+    """Start the job that `spec` describes, or continue it. With `dry_run`, show what this would do, and return None."""
+    from openai_batch.jobs.dry_run import dry_run as predict
+    from openai_batch.jobs.submit import submit
+
+    _show_requests(current, spec, prepared)
+    if dry_run:
+        current.reporter.close()
+        _show_dry_run(predict(current.workflow, spec, folder, options), as_json=as_json)
+        return None
+    current.reporter.busy(f"connecting to {spec.provider}")
+    return submit(current.workflow, spec, folder, options, current.follow)
+
+
+def _show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | None) -> None:
     """Say what is about to be sent: how many prompts or requests, from which column, and the model.
 
     `prepared` says what was made of the rows of a table; None for ready requests.
@@ -39,22 +65,22 @@ def show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | N
     current.reporter.note(f"{count_text(report.requests, noun)}{source}{named}{skipped}")
 
 
-def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
+def _show_dry_run(dry: DryRun, *, as_json: bool) -> None:
     """Say what the same command without --dry-run would do."""
     if as_json:
         print_json(_dry_run_record(dry))
         return
     spec, job = dry.spec, dry.job
     report = spec.batch_file.report
-    start = "" if job is None else f"this is job {job.id} ({progress_text(job)}): "
+    this = "" if job is None else f"this is job {job.id} ({progress_text(job)}): "
     if dry.unclear:
-        errors.note(f"{start}it is unknown whether a batch was created; the provider's list would be checked first")
-        start = ""
+        errors.note(f"{this}it is unknown whether a batch was created; the provider's list would be checked first")
+        this = ""
     if dry.parts:
         model = f" with model {report.model}" if report.model else ""
         batches = "a batch" if len(dry.parts) == 1 else count_text(len(dry.parts), "batch")
         errors.note(
-            f"{start}would upload {count_text(dry.upload_bytes, 'byte')} to {spec.provider} and create {batches} of"
+            f"{this}would upload {count_text(dry.upload_bytes, 'byte')} to {spec.provider} and create {batches} of"
             f" {count_text(dry.requests, 'request')} for {report.endpoint}{model}; nothing was sent"
         )
         if spec.provider.needs_key and not spec.provider.has_key:
@@ -63,7 +89,7 @@ def show_dry_run(dry: DryRun, *, as_json: bool) -> None:
     elif job is None:
         errors.note(f"nothing would be sent: {count_text(report.requests, 'row', 'was')} in earlier jobs")
     elif not dry.unclear:
-        errors.note(f"{start}nothing would be sent; --again would start a new job")
+        errors.note(f"{this}nothing would be sent; --again would start a new job")
     if dry.parts and (text := skipped_rows_text(spec)):
         errors.note(text)
     if dry.parts:
@@ -117,7 +143,7 @@ def announce(current: CommandSession, started: Submitted) -> None:
     what = f"batch {ids[0]}" if len(ids) == 1 else count_text(len(ids), "batch")
     if not job.parts:
         what = "nothing to send"
-    start = "" if started.new else "resuming "
-    current.reporter.note(f"{start}job {job.id}: {what} at {job.provider}{again}")
+    verb = "" if started.new else "resuming "
+    current.reporter.note(f"{verb}job {job.id}: {what} at {job.provider}{again}")
     if text := skipped_rows_text(started.spec):
         current.reporter.note(f"job {job.id}: {text}")

@@ -6,7 +6,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from openai_batch.cli.announce import announce, show_dry_run, show_requests
+from openai_batch.cli.announce import announce, start
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import OutputOptions
 from openai_batch.cli.help_format import INPUT, examples
@@ -37,7 +37,11 @@ from openai_batch.requests.join import globbed
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from openai_batch.cli.session import CommandSession
     from openai_batch.files.stored_file import Target
+    from openai_batch.jobs.store.records import JobRecord
+
+    _Deadline = tuple[float, Decimal]
 
 EPILOG = examples(
     "obatch run --example -p local",
@@ -73,12 +77,8 @@ def run(
     """
     from openai_batch.files.workspace import workspace
     from openai_batch.jobs.collect import CollectOptions
-    from openai_batch.jobs.deadline import wait_until
-    from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.make_requests import make_example
     from openai_batch.jobs.output_file import check_no_input
-    from openai_batch.jobs.retry import wait_and_retry
-    from openai_batch.jobs.submit import submit
 
     if (not files and inputs.sql is None) != example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
@@ -108,18 +108,11 @@ def run(
             output_form=results.to_store(target),
             full_price=deadline is not None,
         )
-        show_requests(current, spec, made.prepared)
-        if dry_run:
-            current.reporter.close()
-            show_dry_run(predict(current.workflow, spec, folder, options), as_json=json)
+        started = start(current, spec, folder, options, made.prepared, dry_run=dry_run, as_json=json)
+        if started is None:
             return
-        current.reporter.busy(f"connecting to {spec.provider}")
-        started = submit(current.workflow, spec, folder, options, current.follow)
         announce(current, started)
-        if deadline is not None:
-            ended = wait_until(current.workflow, started.job, *deadline, timeout=limit)
-        else:
-            ended = wait_and_retry(current.workflow, started.job, timeout=limit, retries=retries)
+        ended = _wait(current, started.job, deadline, limit, retries)
         how = CollectOptions(force=results.force, earlier=started.spec.earlier, missing=missing, export=export)
         collected = deliver(current, ended, target, how, requests=spec.batch_file.path, as_json=json)
         conclude(collected, export, strict=results.strict, as_json=json and target is not None, quiet=quiet)
@@ -128,7 +121,19 @@ def run(
             errors.hint(f"`obatch run prompts.txt {named} -o answers.jsonl` does this with your own prompts")
 
 
-def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> tuple[float, Decimal] | None:
+def _wait(
+    current: CommandSession, job: JobRecord, deadline: _Deadline | None, timeout: float | None, retries: int
+) -> JobRecord:
+    """Wait for the end of a job, and send again what --deadline or --retries allow."""
+    from openai_batch.jobs.deadline import wait_until
+    from openai_batch.jobs.retry import wait_and_retry
+
+    if deadline is not None:
+        return wait_until(current.workflow, job, *deadline, timeout=timeout)
+    return wait_and_retry(current.workflow, job, timeout=timeout, retries=retries)
+
+
+def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> _Deadline | None:
     """Return the time of --deadline, and the most that the job may cost; None without one. Raises UsageError."""
     by, most = moment(wait.deadline), dollars(job.max_cost)
     if by is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from openai_batch.cli.announce import show_dry_run, show_requests
+from openai_batch.cli.announce import start
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
@@ -38,10 +38,8 @@ def submit(
     They are checked and uploaded, and each batch is created once. `obatch wait` waits for the end.
     """
     from openai_batch.files.workspace import workspace
-    from openai_batch.jobs.dry_run import dry_run as predict
     from openai_batch.jobs.input_name import name_of_input
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.submit import submit as submit_job
     from openai_batch.requests.join import globbed, open_joined
 
     with session(quiet=quiet, busy="-" not in files) as current, workspace() as folder:
@@ -52,13 +50,9 @@ def submit(
             current.reporter.busy("reading the input")
         source = open_joined(names, folder)
         spec = options.spec(Requests(source, provider), folder, input_name=name_of_input(files))
-        show_requests(current, spec)
-        if dry_run:
-            current.reporter.close()
-            show_dry_run(predict(current.workflow, spec, folder, options.submit_options()), as_json=json)
+        started = start(current, spec, folder, options.submit_options(), dry_run=dry_run, as_json=json)
+        if started is None:
             return
-        current.reporter.busy(f"connecting to {spec.provider}")
-        started = submit_job(current.workflow, spec, folder, options.submit_options(), current.follow)
         current.follow(started.job)
         current.reporter.close()
         if not started.new:
