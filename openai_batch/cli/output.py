@@ -10,6 +10,7 @@ import codecs
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 5_000
 _MAX_CELL = 10_000
+_COMMAND = re.compile(r"`[^`]+`")
+_NO_BREAK = "\x1f"  # stands for a space; no message contains it, since control characters are escaped
 """Characters of a message, and of a cell in a table of answers, that are shown."""
 
 _SIDE_BY_SIDE = 60  # the least columns of a window in which prompts and answers are side by side
@@ -271,13 +274,13 @@ class Output:
 
 
 def _fitted(text: str, indent: str = "") -> str:
-    """Return a message as a terminal shows it: wrapped between words, unless it is a command to copy."""
+    """Return a message as a terminal shows it: wrapped between words, but not within a command to copy."""
     width = _window_width()
     if width is None or len(text) <= width or text.startswith("hint: obatch "):
         return text
-    return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _NO_BREAK), text)
+    lines = textwrap.fill(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(_NO_BREAK, " ")
 
 
 def _window_width() -> int | None:

@@ -247,3 +247,13 @@ def test_the_usual_time_is_from_earlier_jobs(faulty: FaultServer) -> None:
         inside("submit", "in.jsonl", "-p", "faulty").succeeded()
         shown = plain(see("wait", columns=80).succeeded().out)
         assert ("usually" in shown) == (number == 3)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_command_to_copy_is_not_broken(columns: int) -> None:
+    """Messages are wrapped between words, but not within a command."""
+    write("in.jsonl", [request("a", "gpt-4o-mini")])
+    shown = plain(see("submit", "in.jsonl", "-p", "azure", columns=columns).out)
+    lines = [line for line in shown.splitlines() if "`" in line]
+    assert lines
+    assert all(line.count("`") == 2 for line in lines), shown
