@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 LAUNCHERS = ("processes", "ray", "command")
 """What can start the workers: this machine, the Jobs API of Ray, or a command of the user."""
-
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,11 +91,6 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if "store" not in given:
             raise ConfigError(f"{where} store is missing", hint='a folder, or an address such as "s3://bucket/obatch"')
         return read_table(where, given, cls)
-
-    @property
-    def in_folder(self) -> bool:
-        """Whether the store is a folder, and not in an object store."""
-        return not _ADDRESS.match(self.store)
 
     def local(self) -> LocalSettings:
         """Return the settings of what runs the requests in a worker. Raises ConfigError for a wrong URL."""
