@@ -114,7 +114,15 @@ def jobs(count: str) -> None:
 
     registry = Registry()
     job = JobRecord(
-        0, "order-0", "openai", "https://api.example/v1", "a", "/v1/chat/completions", "24h", time.time(), uid="job-0"
+        id=0,
+        identity="order-0",
+        provider="openai",
+        base_url="https://api.example/v1",
+        account="a",
+        endpoint="/v1/chat/completions",
+        window="24h",
+        created_at=time.time(),
+        uid="job-0",
     )
     registry.add(job, [PartRecord(0, 1, PartState.ENDED, status="completed", requests=1000, batch_id="batch_0")])
     registry.close()
@@ -153,16 +161,14 @@ def _register(place: Path, rows: int, shares: list[range], *, mixed: bool) -> No
     from openai_batch.requests.split import ROW_NUMBER
 
     job = JobRecord(
-        *(
-            0,
-            f"order-{place.name}",
-            "bench",
-            "https://bench.example/v1",
-            "a",
-            "/v1/chat/completions",
-            "24h",
-            time.time(),
-        ),
+        id=0,
+        identity=f"order-{place.name}",
+        provider="bench",
+        base_url="https://bench.example/v1",
+        account="a",
+        endpoint="/v1/chat/completions",
+        window="24h",
+        created_at=time.time(),
         uid=place.name,
         requests=rows,
     )

@@ -21,7 +21,10 @@ _UNSAFE = re.compile(
 
 def escape_controls(text: str) -> str:
     """Return `text` with escapes for characters that could control a terminal or hide text, and without our keys."""
-    return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), without_used_keys(text))
+    text = without_used_keys(text)
+    if text.isprintable():  # the usual case, and quicker to find out
+        return text
+    return _UNSAFE.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def escape_newlines(text: str) -> str:

@@ -15,12 +15,13 @@ from openai_batch.jobs.receipt import receipt_of, used_tokens
 from openai_batch.providers.batch_info import PHASES, unknown_status
 from openai_batch.report.texts import duration_text, iso_time, local_time
 
+from .output import errors
 from .table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.store.records import JobRecord, ListedJob
 
     from .output import CellText, Output
 
@@ -123,7 +124,7 @@ JOB_COLUMNS = (
 )
 
 
-def _pipe_cells(job: JobRecord) -> tuple[str, ...]:
+def _pipe_cells(job: ListedJob) -> tuple[str, ...]:
     """Return the columns of `ls` in a pipe: nothing else is computed, since there may be thousands of jobs."""
     counts = job.counts
     return (
@@ -239,9 +240,17 @@ def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> Non
 
 def show_jobs(output: Output, jobs: Sequence[JobRecord], empty: str = "") -> None:
     """Print a table of jobs; with -q their numbers. `empty` is the message if there are none."""
-    if output.as_json or output.terminal or not jobs:
+    if output.as_json or output.terminal:
         output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)
-    elif output.quiet:
-        output.lines(str(job.id) for job in jobs)
     else:
+        list_jobs(output, jobs, empty)
+
+
+def list_jobs(output: Output, jobs: Sequence[ListedJob], empty: str = "") -> None:
+    """Print the jobs as a pipe gets them; with -q their numbers."""
+    if output.quiet:
+        output.lines(str(job.id) for job in jobs)
+    elif jobs:
         output.rows(map(_pipe_cells, jobs))
+    else:
+        errors.note(empty)

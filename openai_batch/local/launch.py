@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -191,6 +189,9 @@ def _read_server_file() -> dict[str, Any]:
 
 def _health_of(base_url: str, token: str) -> dict[str, Any] | None:
     """Return the health of the server at `base_url`, or None if it is not one of ours."""
+    import urllib.error  # here, because every command imports this file, and these modules load slowly
+    import urllib.request
+
     url = base_url.removesuffix("/v1") + "/health"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own URL
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ from .settings import UPSTREAM_CONCURRENCY
 from .targets import CallError, Pool, Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from .settings import LocalSettings
 
@@ -60,7 +61,8 @@ class Upstream:
         self._differ: bool | None = None if len(targets) > 1 and models is None else False
         self._listing = asyncio.Lock()
         self._watches: dict[Target, asyncio.Task[None]] = {}
-        self._sessions = {way: _session(*way) for way in set(map(_way, targets))}
+        sessions = {way: _session(*way) for way in set(map(_way, targets))}
+        self._sessions = {target: sessions[_way(target)] for target in targets}
 
     @property
     def capacity(self) -> int:
@@ -72,7 +74,7 @@ class Upstream:
         for watch in self._watches.values():
             watch.cancel()
         await asyncio.gather(*self._watches.values(), return_exceptions=True)
-        for session in self._sessions.values():
+        for session in set(self._sessions.values()):
             await session.close()
 
     @property
@@ -87,15 +89,15 @@ class Upstream:
         Raises CallError if there is none within `seconds`, or one of success without a JSON object, and Refused for a
         request that the embedded engine cannot run.
         """
-        async with self._request(target, "POST", path, body, seconds=seconds) as reply:
-            status, content = reply.status, await _read(reply)
+        answer = await self._fetch(target, "POST", path, body, seconds=seconds)
+        status, content = answer.status, answer.body
         if 200 <= status < 300 and not is_object(content):  # noqa: PLR2004 - HTTP's own numbers
             text = content[:_EXCERPT].decode("utf-8", "replace")
             what = f"not with a JSON object: {text}" if text.strip() else "with an empty body"
             raise CallError("invalid_response", f"the upstream answered HTTP {status}, but {what}")
         if target.embedded and status >= 500:  # noqa: PLR2004
             check_failure(content)
-        return UpstreamResponse(status, reply.headers, content)
+        return answer
 
     @asynccontextmanager
     async def forward(
@@ -106,15 +108,18 @@ class Upstream:
         Raises CallError, and Refused for a request that the embedded engine cannot run.
         """
         await self._look_again()
-        async with (
-            self.slot(None, body) as target,
-            self._request(target, method, path, body, seconds=seconds, content_type=content_type) as reply,
-        ):
-            if target.embedded and reply.status >= 500:  # noqa: PLR2004
-                content = await _read(reply)
-                check_failure(content)
-                raise Refused(reply.status, content[:_EXCERPT].decode("utf-8", "replace"), code="engine_failed")
-            yield reply
+        target = await self.acquire(None, body)
+        try:
+            with self._translated(target, seconds):
+                async with self._send(target, method, path, body, seconds, content_type) as reply:
+                    self._adapt(target, reply)
+                    if target.embedded and reply.status >= 500:  # noqa: PLR2004
+                        content = await _read(reply)
+                        check_failure(content)
+                        raise Refused(reply.status, content[:_EXCERPT].decode("utf-8", "replace"), code="engine_failed")
+                    yield reply
+        finally:
+            self.pool.release(target)
 
     async def models(self) -> list[str] | None:
         """Return the model names that the targets list now; None if one of them does not list its models.
@@ -142,9 +147,8 @@ class Upstream:
     async def _ask(self, target: Target) -> bool:
         """Ask a target for its models, and note whether it can be reached; return whether it lists its models."""
         try:
-            async with self._request(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS) as reply:
-                content = await _read(reply)
-                found = _decode_models(content).data if reply.status == 200 else None  # noqa: PLR2004
+            answer = await self._fetch(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS)
+            found = _decode_models(answer.body).data if answer.status == 200 else None  # noqa: PLR2004
         except CallError:
             return False
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -167,9 +171,8 @@ class Upstream:
             if not any(target.alive for target in self.pool.targets):
                 raise CallError("connection_error", self.trouble or "the upstream could not be reached")
 
-    @asynccontextmanager
-    async def slot(self, avoid: Target | None, body: bytes) -> AsyncIterator[Target]:
-        """Wait for a place at a target that can run the request, and reserve it.
+    async def acquire(self, avoid: Target | None, body: bytes) -> Target:
+        """Wait for a place at a target that can run the request, and take it; `pool.release` gives it back.
 
         The place is at `avoid` only if there is no other such target. Raises CallError if there will be none, or if
         none can be reached now.
@@ -177,10 +180,7 @@ class Upstream:
         target = await self.pool.acquire(avoid, await self._model_of(body))
         if target.has_queue:
             self._watch(target)
-        try:
-            yield target
-        finally:
-            self.pool.release(target)
+        return target
 
     async def _model_of(self, body: bytes) -> str | None:
         """Return the model that a request names, if that decides where it can run."""
@@ -213,10 +213,10 @@ class Upstream:
 
     async def _read_queue(self, target: Target) -> None:
         try:
-            async with self._request(target, "GET", "/metrics", None, seconds=_ASK_SECONDS) as reply:
-                waiting = queue_length(await _read(reply)) if reply.status == 200 else None  # noqa: PLR2004
+            answer = await self._fetch(target, "GET", "/metrics", None, seconds=_ASK_SECONDS)
         except CallError:
             return
+        waiting = queue_length(answer.body) if answer.status == 200 else None  # noqa: PLR2004
         target.has_queue = waiting is not None
         target.fit(waiting or 0)
 
@@ -229,17 +229,25 @@ class Upstream:
             self.pool.offer()
             self._watch(target)
 
-    @asynccontextmanager
-    async def _request(
+    async def _fetch(
+        self, target: Target, method: str, path: str, body: bytes | None, *, seconds: float
+    ) -> UpstreamResponse:
+        """Send a request and read its whole response. Raises CallError, and Refused as `call` does."""
+        with self._translated(target, seconds):
+            async with self._send(target, method, path, body, seconds) as reply:
+                if body is not None:
+                    self._adapt(target, reply)
+                return UpstreamResponse(reply.status, reply.headers, await _read(reply))
+
+    def _send(
         self,
         target: Target,
         method: str,
         path: str,
         body: bytes | None,
-        *,
         seconds: float,
         content_type: str = "application/json",
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if target.embedded and body is not None:
             check_request(path, body)
         headers = {"Accept-Encoding": "identity", "User-Agent": "openai-batch"}
@@ -247,19 +255,21 @@ class Upstream:
             headers["Content-Type"] = content_type
         if target.key:
             headers["Authorization"] = f"Bearer {target.key}"
+        # No redirects: they would send the key to another host.
+        return self._sessions[target].request(
+            method,
+            target.url(path),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
+        )
+
+    @contextmanager
+    def _translated(self, target: Target, seconds: float) -> Iterator[None]:
+        """Raise CallError for a failed connection to the target, and if there is no response within `seconds`."""
         try:
-            # No redirects: they would send the key to another host.
-            async with self._sessions[_way(target)].request(
-                method,
-                target.url(path),
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
-            ) as reply:
-                if body is not None:
-                    self._adapt(target, reply)
-                yield reply
+            yield
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
             message = f"{target.name} could not be reached ({type(exc).__name__})"
             self._lose(target, message)

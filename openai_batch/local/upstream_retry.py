@@ -36,14 +36,16 @@ async def final_response(
     pauses = delays(0.5, longest=30.0, spread=(0.5, 1.0))
     avoid: Target | None = None
     while True:
-        pause = next(pauses)
         outcome: UpstreamResponse | CallError
         target: Target | None = None
         try:
-            async with upstream.slot(avoid, body) as target:
+            target = await upstream.acquire(avoid, body)
+            try:
                 with run.sending():
                     seconds = min(settings.timeout_seconds, run.expires_at - time.time())
                     outcome = await upstream.call(target, run.endpoint, body, seconds=max(0.001, seconds))
+            finally:
+                upstream.pool.release(target)
         except CallError as exc:
             outcome = exc
         again = _worth_retry(outcome)
@@ -57,6 +59,7 @@ async def final_response(
             return outcome
         asked = None if isinstance(outcome, CallError) else retry_after(outcome.headers)
         avoid = target or avoid
+        pause = next(pauses)
         await asyncio.sleep(asked if asked is not None and upstream.pool.alone(target) else pause)
 
 

@@ -12,6 +12,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from openai_batch.errors import BatchError, NotFoundError, RegistryError
 from openai_batch.files import paths
 from openai_batch.jobs.recover import add_if_ours
 from openai_batch.jobs.store.database import APPLICATION_ID, VERSION, Database
-from openai_batch.jobs.store.records import JobRecord, PartRecord, PartState
+from openai_batch.jobs.store.records import DIRECT, IMPORTED, RETRY, JobRecord, ListedJob, PartRecord, PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
 from openai_batch.providers.batch_info import BatchFault, Counts
@@ -230,9 +231,34 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
         db.execute("PRAGMA user_version = 1")
     read = registry.job(made.id)
     assert (read.metadata, read.output_form, read.left_out) == ({"a": "b"}, {}, None)
+    assert [(each.status, each.left_out) for each in registry.listed()] == [(read.status, None)]
     registry.set_job(made.id, output_form={"fields": True})
     assert registry.job(made.id).output_form == {"fields": True}
     assert registry.path.with_name("registry.db.schema-1").exists()
+
+
+def test_a_list_reads_the_same_as_a_whole_job(registry: Registry) -> None:
+    """What `listed` reads of a job, and all that follows from it, is as in the whole record."""
+    batches = [  # a job has none, one or two of them
+        PartRecord(0, 1, PartState.COLLECTED, requests=5, batch_id="b1", status="completed", counts=Counts(5, 3, 2)),
+        PartRecord(0, 2, PartState.ENDED, requests=4, batch_id="b2", status="failed", output_file_id="f"),
+        PartRecord(0, 3, PartState.ENDED, requests=2, source=f"{RETRY}1", batch_id="b3", status="completed"),
+        PartRecord(0, 4, PartState.RUNNING, requests=2, batch_id="b4", status="in_progress", counts=Counts(2, 1, 0)),
+        PartRecord(0, 5, PartState.CREATING, requests=1),
+        PartRecord(0, 6, requests=1, queued=True),
+        PartRecord(0, 7, PartState.ENDED, requests=3),
+        PartRecord(0, 8, PartState.ENDED, requests=3, output_file_id=f"{IMPORTED}x"),
+        PartRecord(0, 9, PartState.ENDED, requests=3, source=f"{DIRECT}1"),
+    ]
+    given = {"model": "m\udcff", "requests": 30, "answered": 9, "skipped": 2, "unanswered": 4, "left_out": 1}
+    shapes = [parts for count in range(3) for parts in combinations(batches, count)]
+    for n, parts in enumerate(shapes):
+        registry.add(job(f"i{n}", f"name {n}", **(given if n % 2 else {})), list(parts))
+    names = [name for name in ListedJob.__dataclass_fields__ if name != "parts"]
+    names += ["status", "ended", "counts", "batch_ids", "collected", "waiting"]
+    for provider, limit in ((None, None), ("p", 3), ("other", None)):
+        read = [[getattr(each, name) for name in names] for each in registry.listed(limit, provider)]
+        assert read == [[getattr(each, name) for name in names] for each in registry.jobs(limit, provider)]
 
 
 @pytest.mark.parametrize(

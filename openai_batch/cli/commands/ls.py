@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from openai_batch.cli.job_format import show_jobs
+from openai_batch.cli.job_format import list_jobs, show_jobs
 from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
@@ -21,11 +21,13 @@ from openai_batch.files.typed_table import suggest
 from openai_batch.net.time_span import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from openai_batch.jobs.remote_batches import RemoteBatch
-    from openai_batch.jobs.store.records import JobRecord
+    from openai_batch.jobs.store.records import JobRecord, ListedJob
     from openai_batch.jobs.store.registry import Registry
+
+_Job = TypeVar("_Job", bound="ListedJob")
 
 EPILOG = """Examples:
 
@@ -101,8 +103,10 @@ def ls(
     wanted = _Wanted(provider, _statuses(status, registry), model, seconds(since))
     if watch:
         _watch(output, wanted, shown)
+    elif json or screen:
+        _show(output, *wanted.jobs(registry, registry.jobs, shown), shown, wanted)
     else:
-        _show(output, *wanted.jobs(registry, shown), shown, wanted)
+        list_jobs(output, wanted.jobs(registry, registry.listed, shown)[0], wanted.none)
 
 
 def _show_remote(output: Output, provider: str | None, shown: int | None) -> None:
@@ -140,7 +144,7 @@ def _statuses(words: str | None, registry: Registry) -> set[str] | None:
     wanted = {word.strip() for word in words.lower().split(",")}
     wanted = {word if word in own else standard_status(word) for word in wanted}
     unknown = wanted.difference(own, STATUSES)
-    for word in unknown.difference(job.status for job in registry.jobs()) if unknown else ():
+    for word in unknown.difference(job.status for job in registry.listed()) if unknown else ():
         raise UsageError(f"--status {word} is not known", hint=suggest(word, own.union(STATUSES)))
     return wanted
 
@@ -159,14 +163,21 @@ class _Wanted:
         """Whether no job of the provider is left out."""
         return self.statuses is None and self.model is None and self.age is None
 
-    def jobs(self, registry: Registry, shown: int | None) -> tuple[list[JobRecord], int]:
-        """Return the newest `shown` of these jobs, and how many there are."""
+    @property
+    def none(self) -> str:
+        """The message if there are no such jobs."""
+        return "no jobs yet; `obatch submit FILE` starts one" if self.all and self.provider is None else "no such jobs"
+
+    def jobs(
+        self, registry: Registry, read: Callable[[int | None, str | None], list[_Job]], shown: int | None
+    ) -> tuple[list[_Job], int]:
+        """Return the newest `shown` of these jobs, as `read` returns them, and how many there are."""
         if self.all and shown is not None:
-            return registry.jobs(shown, self.provider), registry.count(self.provider)
-        found = [job for job in registry.jobs(None, self.provider) if self._has(job)]
+            return read(shown, self.provider), registry.count(self.provider)
+        found = [job for job in read(None, self.provider) if self._has(job)]
         return found[:shown], len(found)
 
-    def _has(self, job: JobRecord) -> bool:
+    def _has(self, job: ListedJob) -> bool:
         return (
             (self.statuses is None or job.status in self.statuses)
             and (self.model is None or job.model == self.model)
@@ -175,8 +186,7 @@ class _Wanted:
 
 
 def _show(output: Output, jobs: list[JobRecord], total: int, shown: int | None, wanted: _Wanted) -> None:
-    nothing = wanted.all and wanted.provider is None
-    show_jobs(output, jobs, "no jobs yet; `obatch submit FILE` starts one" if nothing else "no such jobs")
+    show_jobs(output, jobs, wanted.none)
     if shown is not None and total > len(jobs) and output.terminal and not output.quiet:
         errors.note(f"{len(jobs):,} of {count_text(total, 'job')}; --all shows all")
 
@@ -186,8 +196,9 @@ def _watch(output: Output, wanted: _Wanted, shown: int | None) -> None:
     from openai_batch.net.time_limit import deadline_in, until
 
     with session(quiet=True) as current:
+        registry = current.workflow.registry
         while True:
-            jobs, total = wanted.jobs(current.workflow.registry, shown)
+            jobs, total = wanted.jobs(registry, registry.jobs, shown)
             output.clear()
             _show(output, jobs, total, shown, wanted)
             running = [job for job in jobs if not job.ended]

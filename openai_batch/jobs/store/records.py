@@ -72,42 +72,19 @@ _WORST_FIRST = ("failed", "expired", "cancelled", "completed")
 
 
 @dataclass(frozen=True, slots=True)
-class PartRecord:
-    """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds."""
+class ListedPart:
+    """What a list of jobs reads of a part: what the state of its job depends on."""
 
     job: int  # the job's number
     number: int  # its place in the job, from 1
     state: PartState = PartState.PLANNED
-    offset: int = 0  # where its requests begin in its source, in bytes
-    length: int = 0  # how many bytes they have
     requests: int = 0  # how many requests it has
     source: str | None = None  # the name, without ending, of its file in the job's folder; None for the job's input
-    first_row: int = 0  # the row number of its first request in the source, from 0
-    ids_offset: int = 0  # where the id of its first request begins in the source's file of ids, in bytes
-    sha256: str | None = None  # the hash of its bytes; None if its place in the input is not known
-    token: str | None = None  # the mark of its latest upload or attempt to create a batch
-    file_id: str | None = None  # the uploaded file
-    attempted_at: float | None = None  # when the latest attempt to create a batch began
     batch_id: str | None = None  # None before its batch is known
     status: str | None = None  # the batch's, as last seen, in the provider's words (`batch_info`); None before
     counts: Counts = field(default_factory=Counts)  # the batch's, as last seen
     output_file_id: str | None = None  # the file of results
-    error_file_id: str | None = None  # the file of failed requests
-    created_at: float | None = None  # when the batch was created
-    expires_at: float | None = None  # when the batch expires
-    ended_at: float | None = None  # when the batch ended, or the part was cancelled
-    checked_at: float | None = None  # when we last saw the batch, by our clock
-    faults: tuple[BatchFault, ...] = ()  # why the batch failed as a whole
-    usage: dict[str, int] = field(default_factory=dict)  # tokens used, by kind
-    late_since: float | None = None  # when we first saw its batch completed without an output file, by our clock
-    audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
-    refusals: int = 0  # how often the provider refused it because its queue was full with tokens of other programs
     queued: bool = False  # whether it is not sent because the provider's queue is full
-    last_error: str | None = None  # why the last try to send it failed
-    phases: dict[str, float] = field(default_factory=dict)  # when its batch reached each phase (`batch_info.PHASES`)
-    files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
-    deleted: int = 0  # whether its files at the provider are deleted: 1 once that has begun, 2 when it is done
-    costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
 
     @property
     def sent_again(self) -> bool:
@@ -134,6 +111,35 @@ class PartRecord:
         """Whether it ended without a known batch: it was cancelled, or left to a later job."""
         return not self.batch_id and self.state in DONE and not self.direct and not self.imported
 
+
+@dataclass(frozen=True, slots=True)
+class PartRecord(ListedPart):
+    """A slice of a job: one uploaded file and at most one batch. Times are Unix seconds."""
+
+    offset: int = 0  # where its requests begin in its source, in bytes
+    length: int = 0  # how many bytes they have
+    first_row: int = 0  # the row number of its first request in the source, from 0
+    ids_offset: int = 0  # where the id of its first request begins in the source's file of ids, in bytes
+    sha256: str | None = None  # the hash of its bytes; None if its place in the input is not known
+    token: str | None = None  # the mark of its latest upload or attempt to create a batch
+    file_id: str | None = None  # the uploaded file
+    attempted_at: float | None = None  # when the latest attempt to create a batch began
+    error_file_id: str | None = None  # the file of failed requests
+    created_at: float | None = None  # when the batch was created
+    expires_at: float | None = None  # when the batch expires
+    ended_at: float | None = None  # when the batch ended, or the part was cancelled
+    checked_at: float | None = None  # when we last saw the batch, by our clock
+    faults: tuple[BatchFault, ...] = ()  # why the batch failed as a whole
+    usage: dict[str, int] = field(default_factory=dict)  # tokens used, by kind
+    late_since: float | None = None  # when we first saw its batch completed without an output file, by our clock
+    audits: int = 0  # how many more times to check the provider's list for a second batch (`workflow.AUDITS`)
+    refusals: int = 0  # how often the provider refused it because its queue was full with tokens of other programs
+    last_error: str | None = None  # why the last try to send it failed
+    phases: dict[str, float] = field(default_factory=dict)  # when its batch reached each phase (`batch_info.PHASES`)
+    files_expire_at: float | None = None  # when the provider deletes its results; None if that is not known
+    deleted: int = 0  # whether its files at the provider are deleted: 1 once that has begun, 2 when it is done
+    costs: str | None = None  # what its results cost, as JSON (`jobs/receipt`); None before they are read
+
     @classmethod
     def of(cls, bounds: Slice, job: int, number: int) -> PartRecord:
         """Return a planned part for a slice."""
@@ -151,45 +157,22 @@ class PartRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord:
-    """What a user started: one input on one provider. Times are Unix seconds."""
+class ListedJob:
+    """What a list of jobs reads of a job. Times are Unix seconds."""
 
     id: int  # its number on this machine, from 1
-    identity: str  # the hash of what was asked; the same request again has the same hash (`JobSpec.identity`)
     provider: str  # the provider's name
-    base_url: str  # where its batches are
-    account: str  # the account that they belong to (`Provider.account`)
-    endpoint: str  # the path that its requests call; empty if it is not known
-    window: str  # the completion window, such as "24h"
     created_at: float
     uid: str = ""  # the mark in its batches' metadata, and the name of its folder; it finds them without this registry
     name: str | None = None  # the name that the user gave it; no other job has it
     model: str | None = None  # the model of its requests; None if they have several
-    metadata: dict[str, str] = field(default_factory=dict)  # what the user gave for its batches
-    input_path: str | None = None  # the input file; None if it came from a pipe or was made
-    input_sha256: str | None = None  # the hash of the requests; None if the input is not known here
-    input_bytes: int = 0  # their size
     requests: int = 0  # how many requests it has, with those that are not sent
-    output_path: str | None = None  # where its results were last written
     answered: int | None = None  # how many requests were answered; None before its results are collected
-    input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
     skipped: int = 0  # rows that are not sent: another row or an earlier job has their answer (`reused_answers`)
-    output_form: dict[str, Any] = field(default_factory=dict)  # what `run` was given for it: path, form, options
     unanswered: int | None = None  # how many requests had no answer when some were sent again last
     left_out: int | None = None  # how many of these were not sent again
-    max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
-    output_seconds: int | None = None  # how long the provider keeps its results; None for the provider's own time
-    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
-    used_at: float = field(default=0.0, compare=False)  # when a command last used it
     busy: bool = field(default=False, compare=False)  # whether a process is sending its parts right now
-    parts: tuple[PartRecord, ...] = ()  # in the order of their numbers
-
-    @property
-    def order(self) -> str:
-        """The mark of the identity: 32 hexadecimal digits."""
-        if self.identity.startswith((FOREIGN, UNIDENTIFIED)):
-            return hashlib.sha256(self.identity.encode()).hexdigest()[:32]
-        return self.identity
+    parts: tuple[ListedPart, ...] = ()  # in the order of their numbers
 
     @property
     def ended(self) -> bool:
@@ -197,35 +180,8 @@ class JobRecord:
         return self._has_rows and all(part.state in DONE for part in self.parts)
 
     @property
-    def submitted(self) -> bool:
-        """Whether every part has a batch or was withdrawn, so that nothing is left to send."""
-        return self._has_rows and not self.waiting
-
-    @property
-    def not_sent(self) -> bool:
-        """Whether no batch of it was ever requested, and it does not just wait for room at the provider."""
-        return not self.ended and all(
-            part.unsent and part.state != PartState.CREATING and not part.queued for part in self.parts
-        )
-
-    @property
-    def reason(self) -> str | None:
-        """Why its next part is not sent; None if every part is, or if a process is sending it right now."""
-        part = next((part for part in self.parts if part.unsent), None)
-        if part is None or self.busy:
-            return None
-        if part.queued:
-            return "the provider's queue is full"
-        return part.last_error or (None if part.state == PartState.PLANNED else "the last try was interrupted")
-
-    @property
     def _has_rows(self) -> bool:
         return bool(self.parts) or self.skipped > 0
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether it ended and some requests did not succeed, according to its counts."""
-        return self.ended and (self.status != "completed" or self.counts.failed > 0)
 
     @property
     def status(self) -> str:
@@ -251,12 +207,6 @@ class JobRecord:
         if any(part.queued for part in unsent):
             return QUEUED
         return PARTLY_SENT if self.batch_ids else NOT_SENT
-
-    @property
-    def unknown_status(self) -> str | None:
-        """The first status of a running batch that is a word which we do not know, or None."""
-        running = (part.status for part in self.parts if part.batch_id and part.state == PartState.RUNNING)
-        return next((status for status in running if status and status not in STATUSES), None)
 
     @property
     def collected(self) -> bool:
@@ -309,6 +259,69 @@ class JobRecord:
     def batch_ids(self) -> list[str]:
         """The ids of the job's batches, in the order of its parts."""
         return [part.batch_id for part in self.parts if part.batch_id]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord(ListedJob):
+    """What a user started: one input on one provider. Times are Unix seconds."""
+
+    identity: str  # the hash of what was asked; the same request again has the same hash (`JobSpec.identity`)
+    base_url: str  # where its batches are
+    account: str  # the account that they belong to (`Provider.account`)
+    endpoint: str  # the path that its requests call; empty if it is not known
+    window: str  # the completion window, such as "24h"
+    metadata: dict[str, str] = field(default_factory=dict)  # what the user gave for its batches
+    input_path: str | None = None  # the input file; None if it came from a pipe or was made
+    input_sha256: str | None = None  # the hash of the requests; None if the input is not known here
+    input_bytes: int = 0  # their size
+    output_path: str | None = None  # where its results were last written
+    input_name: str | None = None  # what the user named as the input; it finds the job again when the input has grown
+    output_form: dict[str, Any] = field(default_factory=dict)  # what `run` was given for it: path, form, options
+    max_cost: str | None = None  # the most that it may cost, in USD, retries included; None if that is not limited
+    output_seconds: int | None = None  # how long the provider keeps its results; None for the provider's own time
+    deadline: float | None = None  # when its answers must be there (`jobs/deadline`); None if no command waits for that
+    used_at: float = field(default=0.0, compare=False)  # when a command last used it
+    parts: tuple[PartRecord, ...] = ()
+
+    @property
+    def order(self) -> str:
+        """The mark of the identity: 32 hexadecimal digits."""
+        if self.identity.startswith((FOREIGN, UNIDENTIFIED)):
+            return hashlib.sha256(self.identity.encode()).hexdigest()[:32]
+        return self.identity
+
+    @property
+    def submitted(self) -> bool:
+        """Whether every part has a batch or was withdrawn, so that nothing is left to send."""
+        return self._has_rows and not self.waiting
+
+    @property
+    def not_sent(self) -> bool:
+        """Whether no batch of it was ever requested, and it does not just wait for room at the provider."""
+        return not self.ended and all(
+            part.unsent and part.state != PartState.CREATING and not part.queued for part in self.parts
+        )
+
+    @property
+    def reason(self) -> str | None:
+        """Why its next part is not sent; None if every part is, or if a process is sending it right now."""
+        part = next((part for part in self.parts if part.unsent), None)
+        if part is None or self.busy:
+            return None
+        if part.queued:
+            return "the provider's queue is full"
+        return part.last_error or (None if part.state == PartState.PLANNED else "the last try was interrupted")
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether it ended and some requests did not succeed, according to its counts."""
+        return self.ended and (self.status != "completed" or self.counts.failed > 0)
+
+    @property
+    def unknown_status(self) -> str | None:
+        """The first status of a running batch that is a word which we do not know, or None."""
+        running = (part.status for part in self.parts if part.batch_id and part.state == PartState.RUNNING)
+        return next((status for status in running if status and status not in STATUSES), None)
 
     @property
     def expires_at(self) -> float | None:
@@ -383,8 +396,11 @@ def lacks_output(batch: BatchInfo | PartRecord) -> bool:
 
 def _summed(counts: Iterable[Counts]) -> tuple[int, int]:
     """Return how many requests were completed, and how many failed."""
-    listed = list(counts)
-    return sum(each.completed for each in listed), sum(each.failed for each in listed)
+    completed = failed = 0
+    for each in counts:
+        completed += each.completed
+        failed += each.failed
+    return completed, failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from openai_batch.errors import NotFoundError, RegistryError, did_you_mean
 
 from .database import Database, check_whole
 from .records import IMPORTED, IMPORTED_URL, ROWS, UNIDENTIFIED, JobRecord, PartRecord, PartState
-from .rows import JOB_FIELDS, flat, packed, read_jobs, read_part
+from .rows import JOB_FIELDS, LISTED_FIELDS, flat, packed, read_jobs, read_listed, read_part
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
 
-    from .records import EarlierJobs
+    from .records import EarlierJobs, ListedJob
 
 _T = TypeVar("_T")
 
@@ -213,12 +213,17 @@ class Registry(Database):
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[JobRecord]:
         """Return the jobs, of one provider if it is given, the newest first, at most `limit` of them."""
         with self.reading() as db:
+            return [] if db is None else read_jobs(db, _newest_rows(db, ("*",), limit, provider))
+
+    def listed(self, limit: int | None = None, provider: str | None = None) -> list[ListedJob]:
+        """Return the same jobs as `jobs` with what a list shows, in a third of the time."""
+        with self.reading() as db:
             if db is None:
                 return []
-            where, values = ("WHERE provider = ? ", [provider]) if provider else ("", [])
-            sql = f"SELECT * FROM jobs {where}ORDER BY id DESC LIMIT ?"  # noqa: S608 - a constant
-            rows = db.execute(sql, [*values, -1 if limit is None else limit]).fetchall()
-            return read_jobs(db, rows)
+            stored = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+            # A file of an earlier schema has fewer columns.
+            columns = (name if name in stored else f"NULL AS {name}" for name in LISTED_FIELDS)
+            return read_listed(db, _newest_rows(db, columns, limit, provider))
 
     def count(self, provider: str | None = None) -> int:
         """Return how many jobs there are, of one provider if it is given."""
@@ -449,6 +454,14 @@ class Registry(Database):
             check_whole(db)
             raise NotFoundError(f"no job {number}", hint="`obatch ls` shows the jobs")
         return read_jobs(db, [row])[0]
+
+
+def _newest_rows(
+    db: sqlite3.Connection, columns: Iterable[str], limit: int | None, provider: str | None
+) -> list[sqlite3.Row]:
+    """Return columns of the newest jobs, of one provider if it is given."""
+    sql = f"SELECT {', '.join(columns)} FROM jobs WHERE ? IS NULL OR provider = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return db.execute(sql, (provider or None, provider, -1 if limit is None else limit)).fetchall()
 
 
 def _of_input(

@@ -28,7 +28,16 @@ def job(*, queued: int = 0) -> JobRecord:
     )
     waits = [PartRecord(1, 2 + number, requests=1, queued=True) for number in range(queued)]
     return JobRecord(
-        1, "i", "p", "u", "a", "/v1/chat/completions", "24h", now - 65, requests=1000, parts=(running, *waits)
+        id=1,
+        identity="i",
+        provider="p",
+        base_url="u",
+        account="a",
+        endpoint="/v1/chat/completions",
+        window="24h",
+        created_at=now - 65,
+        requests=1000,
+        parts=(running, *waits),
     )
 
 
