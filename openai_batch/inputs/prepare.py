@@ -40,7 +40,7 @@ _FLUSH_BYTES = 1 << 20
 _BY_ROWS = 'write it by rows: to_json(FILE, orient="records", lines=True)'
 _encode = msgspec.json.encode
 _encode_lines = msgspec.json.Encoder().encode_lines
-_PROMPT_ROW = b'{"' + PROMPT.encode() + b'":%b}\n'  # as `encoded_row` makes it
+_AROUND_ROW = (b'{"' + PROMPT.encode() + b'":', b"}\n")  # as `encoded_row` writes a row of a prompt
 
 
 @dataclass(slots=True)
@@ -147,11 +147,10 @@ class _Writer:
                         return
                 continue
             ids = [before + number for number in numbers]
-            encoded = _encode_lines(texts)  # each newline ends a text: within a text it is escaped
-            lines = encoded.replace(b"%", b"%%").replace(b"\n", closing + opening)
-            self._lines.append((opening + lines.removesuffix(opening)) % tuple(ids))
+            encoded = _encode_lines(texts)
+            self._lines.append(_framed(encoded.replace(b"%", b"%%"), opening, closing) % tuple(ids))
             if self._rows_to is not None:
-                self._rows += [_PROMPT_ROW % text for text in encoded.splitlines()]
+                self._rows.append(_framed(encoded, *_AROUND_ROW))
             self.made.requests += len(texts)
             self._number = ids[-1]
             self._flush()
@@ -421,6 +420,11 @@ class _Problems:
             hint += "; if a file was taken for another kind, say what it is with --format"
         first, *rest = problem_lines("the input", lines, self.count, outcome="nothing was prepared")
         raise InputError(first, hint=hint, details=rest, problems=shown)
+
+
+def _framed(texts: bytes, opening: bytes, closing: bytes) -> bytes:
+    """Return JSON texts, one a line, each between two parts. No text has a newline in it: there it is escaped."""
+    return opening + texts.replace(b"\n", closing + opening).removesuffix(opening)
 
 
 def _text_encoder(template: Template) -> Callable[[Row], bytes]:
