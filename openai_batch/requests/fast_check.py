@@ -28,12 +28,17 @@ class _Request(msgspec.Struct, gc=False):
     body: msgspec.Raw  # not decoded
 
 
+class _ExactRequest(_Request, forbid_unknown_fields=True, gc=False):
+    """A line with these fields and no others."""
+
+
 _KEYS = _Request.__struct_fields__
 _LONG_FRAME = len('{"custom_id":"","method":"POST","url":"","body":}' + '"url":"",')  # with the shortest repeated key
 _SHORTEST_FIELD = len('"":0,')
 _MODEL_TYPES = {str, type(None)}
 
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_exact = msgspec.json.Decoder(_ExactRequest).decode
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -48,9 +53,7 @@ def read_chunk(block: bytes) -> RequestChunk | None:
     if lines.pop() or b"\r" in block:
         return None
     try:
-        if not block.isascii():
-            block.decode()  # the decoder skips the values of other keys
-        requests = [_decode(line) for line in lines]
+        requests = _requests(block, lines)
         bodies = [_decode_body(request.body) for request in requests]
         if _repeats_a_key(lines, requests, bodies) or _is_too_deep(lines, bodies):
             return None
@@ -95,6 +98,15 @@ def count_inputs(url: object, inputs: object) -> int:
     if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], int | float):
         return 1
     return len(inputs) if isinstance(url, str) and url.endswith("/embeddings") else 1
+
+
+def _requests(block: bytes, lines: list[bytes]) -> list[_Request]:
+    """Decode the lines of a block, but not the bodies. Raises UnicodeDecodeError if another part is not UTF-8."""
+    try:
+        return [_decode_exact(line) for line in lines]
+    except msgspec.ValidationError:
+        block.decode()  # a line has other keys, whose values the decoder skips
+        return [_decode(line) for line in lines]
 
 
 def _repeats_a_key(lines: list[bytes], requests: list[_Request], bodies: list[dict[str, Any]]) -> bool:
