@@ -24,7 +24,7 @@ from openai_batch.requests.check import AnyRequest, decode_any
 from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, open_source
 
-from .readers import csv_rows, delimiter_of, jsonl_rows, txt_rows
+from .readers import Prompts, csv_rows, delimiter_of, jsonl_rows
 from .workbook import is_workbook
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Inputs:
             elif kind in ("csv", "tsv"):
                 yield Table(source.name, kind, csv_rows(stream, "\t" if kind == "tsv" else ","), origin)
             else:
-                yield Table(source.name, kind, txt_rows(stream), origin)
+                yield Table(source.name, kind, Prompts(stream), origin)
 
     def _work_folder(self, number: int) -> Path:
         folder = self.folder / f"input-{number}"

@@ -21,7 +21,7 @@ from openai_batch.requests.check_report import problem_lines
 from openai_batch.requests.endpoints import BatchType
 
 from .default_column import cell_of, column_reader, default_column, is_stored_by_columns, messages_of
-from .readers import PROMPT, problem
+from .readers import PROMPT, Prompts, problem
 from .source_rows import encoded_row
 from .templates import ColumnError, Template
 
@@ -39,6 +39,8 @@ MAX_SHOWN = 100  # the most problems that are listed; more are only counted
 _FLUSH_BYTES = 1 << 20
 _BY_ROWS = 'write it by rows: to_json(FILE, orient="records", lines=True)'
 _encode = msgspec.json.encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+_AROUND_ROW = (b'{"' + PROMPT.encode() + b'":', b"}\n")  # as `encoded_row` writes a row of a prompt
 
 
 @dataclass(slots=True)
@@ -123,29 +125,61 @@ class _Writer:
         """Write the requests for the rows of one table."""
         before = self._number
         self._make_line = None
-        for where, row in table.rows:
-            # Prompts have the number of their line, which blank lines count in.
-            self._number = before + where if table.kind == "txt" and where is not None else self._number + 1
-            if isinstance(row, Problem):
-                self._problems.add(table.name, row)
-            else:
-                try:
-                    self._add(row, where, table)
-                except _EmptyPromptError as exc:
-                    if self._skip_empty:
-                        self.made.skipped += 1
-                        continue
-                    self._problems.add(table.name, problem(where, str(exc), exc.hint))
-                except InputError as exc:
-                    once = isinstance(exc, ColumnError)
-                    self._problems.add(table.name, problem(where, str(exc), exc.hint), once=once)
-                    if self._make_line is None:
-                        return  # every row of this table has the same problem
-            if self._left is not None:
-                self._left -= 1
-                if not self._left:
+        if isinstance(table.rows, Prompts) and (around := self._compiled.around_prompt) is not None:
+            self._write_prompts(table, table.rows, around, before)
+        else:
+            for where, row in table.rows:
+                # Prompts have the number of their line, which blank lines count in.
+                is_line = table.kind == "txt" and where is not None
+                if not self._write_row(table, where, row, before + (where or 0) if is_line else self._number + 1):
                     break
         self._flush()
+
+    def _write_prompts(self, table: Table, prompts: Prompts, around: tuple[bytes, bytes], before: int) -> None:
+        """Write the requests for prompts, many at once unless one of them has a problem or the limit is near."""
+        opening, closing = around
+        for numbers, texts in prompts.chunks():
+            limited = self._left is not None and self._left < len(texts)
+            if limited or self._problems.count or set(map(type, texts)) != {str}:
+                for where, text in zip(numbers, texts, strict=True):
+                    row = text if isinstance(text, Problem) else {PROMPT: text}
+                    if not self._write_row(table, where, row, before + where):
+                        return
+                continue
+            ids = [before + number for number in numbers]
+            encoded = _encode_lines(texts)
+            self._lines.append(_framed(encoded.replace(b"%", b"%%"), opening, closing) % tuple(ids))
+            if self._rows_to is not None:
+                self._rows.append(_framed(encoded, *_AROUND_ROW))
+            self.made.requests += len(texts)
+            self._number = ids[-1]
+            self._flush()
+            if self._left is not None:
+                self._left -= len(texts)
+                if not self._left:
+                    return
+
+    def _write_row(self, table: Table, where: int | None, row: Row | Problem, number: int) -> bool:
+        """Write the request for a row. Return whether more rows of the table are wanted."""
+        self._number = number
+        if isinstance(row, Problem):
+            self._problems.add(table.name, row)
+        else:
+            try:
+                self._add(row, where, table)
+            except _EmptyPromptError as exc:
+                if self._skip_empty:
+                    self.made.skipped += 1
+                    return True
+                self._problems.add(table.name, problem(where, str(exc), exc.hint))
+            except InputError as exc:
+                once = isinstance(exc, ColumnError)
+                self._problems.add(table.name, problem(where, str(exc), exc.hint), once=once)
+                if self._make_line is None:
+                    return False  # every row of this table has the same problem
+        if self._left is not None:
+            self._left -= 1
+        return not self.full
 
     def _add(self, row: Row, where: int | None, table: Table) -> None:
         """Add the request for a row. Raises InputError."""
@@ -219,9 +253,21 @@ class _CompiledSpec:
         messages = column == "messages" and self._has_chats
         encoders = {name: _text_encoder(template) for name, template in self._texts.items()}
         encoders["prompt"] = self._messages_encoder() if messages else self._prompt_encoder(column, table)
-        line_format, names = self._encode_fixed_parts(messages=True) if messages else self._prompt_parts
-        make_line = self._joined(line_format, [encoders[name] for name in names], table.name)
+        parts, names = self._encode_fixed_parts(messages=True) if messages else self._prompt_parts
+        make_line = self._joined(b"%b".join(parts), [encoders[name] for name in names], table.name)
         return make_line, column if table.kind != "txt" else None
+
+    @property
+    def around_prompt(self) -> tuple[bytes, bytes] | None:
+        """The parts of a line before and after the text of its prompt, for the % operator.
+
+        None if more than the number of the row and the text as it is are filled in.
+        """
+        spec = self._spec
+        if self._prompt is not None or self._kind is BatchType.RERANK or spec.images or spec.id_column is not None:
+            return None
+        parts, names = self._prompt_parts
+        return (parts[0], parts[1]) if names == ["prompt"] else None
 
     @property
     def _has_chats(self) -> bool:
@@ -243,8 +289,8 @@ class _CompiledSpec:
 
         return line_with_id
 
-    def _encode_fixed_parts(self, *, messages: bool = False) -> tuple[bytes, list[str]]:
-        """Return the format of a line, for the % operator, and the names of its fields after the id.
+    def _encode_fixed_parts(self, *, messages: bool = False) -> tuple[list[bytes], list[str]]:
+        """Return the parts of a line around its fields, for the % operator, and the names of the fields after the id.
 
         With `messages`, the prompt is a list of messages; in a chat request it includes the system message.
         """
@@ -268,7 +314,7 @@ class _CompiledSpec:
             custom_id = _json(self._spec.prefix)[:-1].replace(b"%", b"%%") + b'-%d"'
         else:
             custom_id = b"%b"
-        return fixed[0] + custom_id + b"%b".join(fixed[2::2]), names
+        return [fixed[0] + custom_id + fixed[2], *fixed[4::2]], names
 
     def _prompt_encoder(self, column: str | None, table: Table) -> Callable[[Row], bytes]:
         """Return the function that encodes the prompt of a row: of its `column`, or from the template."""
@@ -374,6 +420,11 @@ class _Problems:
             hint += "; if a file was taken for another kind, say what it is with --format"
         first, *rest = problem_lines("the input", lines, self.count, outcome="nothing was prepared")
         raise InputError(first, hint=hint, details=rest, problems=shown)
+
+
+def _framed(texts: bytes, opening: bytes, closing: bytes) -> bytes:
+    """Return JSON texts, one a line, each between two parts. No text has a newline in it: there it is escaped."""
+    return opening + texts.replace(b"\n", closing + opening).removesuffix(opening)
 
 
 def _text_encoder(template: Template) -> Callable[[Row], bytes]:

@@ -10,7 +10,7 @@ import codecs
 import csv
 import re
 from contextlib import suppress
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
@@ -21,7 +21,7 @@ from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
@@ -33,16 +33,27 @@ _SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*')  # the first line of some CSV f
 _CHUNK_BYTES = 1 << 15  # the system would allocate and free a larger buffer each time
 
 
-def txt_rows(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Rows:
-    """Yield each line that is not blank, as a row of the one column `prompt`.
+class Prompts:
+    """A file of prompts: each line that is not blank is a row of the one column `prompt`."""
 
-    `stream` must be seekable; about `chunk_bytes` bytes of it are read at once.
-    """
-    for number, text in _lines(stream, chunk_bytes):
-        if isinstance(text, Problem):
-            yield number, text
-        elif text and not text.isspace():
-            yield number, {PROMPT: text.removesuffix("\r")}
+    def __init__(self, stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> None:
+        """Take a stream, which must be seekable; about `chunk_bytes` bytes of it are read at once."""
+        self._stream = stream
+        self._chunk_bytes = chunk_bytes
+
+    def __iter__(self) -> Iterator[tuple[int, Row | Problem]]:
+        """Yield row by row."""
+        for numbers, texts in self.chunks():
+            for number, text in zip(numbers, texts, strict=True):
+                yield number, text if isinstance(text, Problem) else {PROMPT: text}
+
+    def chunks(self) -> Iterator[tuple[list[int], list[str | Problem]]]:
+        """Yield (the numbers of their lines, the prompts) of many rows at once."""
+        for before, lines_of_chunk in _chunks(self._stream, self._chunk_bytes):
+            kept = [isinstance(line, Problem) or line.strip() for line in lines_of_chunk]
+            numbers = list(compress(range(before + 1, before + 1 + len(kept)), kept))
+            texts = compress(lines_of_chunk, kept)
+            yield numbers, [text if isinstance(text, Problem) else text.removesuffix("\r") for text in texts]
 
 
 def jsonl_rows(stream: BinaryIO) -> Rows:
@@ -133,7 +144,13 @@ def problem(line: int | None, message: str, remedy: str) -> Problem:
 
 
 def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
-    r"""Yield (line number, its text without the `\n`, or the problem with it), without a byte order mark.
+    r"""Yield (line number, its text without the `\n`, or the problem with it), without a byte order mark."""
+    for before, texts in _chunks(stream, chunk_bytes):
+        yield from enumerate(texts, before + 1)
+
+
+def _chunks(stream: BinaryIO, chunk_bytes: int) -> Iterator[tuple[int, Sequence[str | Problem]]]:
+    r"""Yield (number of the lines before, the texts of some lines without the `\n`, or the problems with them).
 
     A chunk of whole lines is decoded at once, which is three times as fast as line by line. If that is not possible,
     the lines of the chunk are read again one by one: one of them is not UTF-8, is very long, has no newline, or is the
@@ -147,12 +164,12 @@ def _lines(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Line]:
                 text = raw.decode()
         if text is not None:
             texts = text[:-1].split("\n")
-            yield from enumerate(texts, before + 1)
+            yield before, texts
             before += len(texts)
         else:
             count = raw.count(b"\n") + (not raw.endswith(b"\n"))
             stream.seek(start)
-            yield from islice(_each_line(stream, before), count)
+            yield before, [found for _, found in islice(_each_line(stream, before), count)]
             if not before and other_kind(raw) is not None:
                 return
             before += count

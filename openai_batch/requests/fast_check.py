@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from .check_report import RequestChunk
-from .strict_json import is_too_deep, repeated_key
+from .strict_json import MAX_DEPTH, is_too_deep, repeated_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +28,20 @@ class _Request(msgspec.Struct, gc=False):
     body: msgspec.Raw  # not decoded
 
 
+class _ExactRequest(_Request, forbid_unknown_fields=True, gc=False):
+    """A line with these fields and no others."""
+
+
 _KEYS = _Request.__struct_fields__
-_FRAME = len('{"custom_id":"","method":"POST","url":"","body":}')
-_SHORTEST_REPEAT = len('"url":"",')
-_MARKS, _REPEAT = len('"":,'), len('{}"":0')  # a body has one comma fewer than fields
+_LONG_FRAME = len('{"custom_id":"","method":"POST","url":"","body":}' + '"url":"",')  # with the shortest repeated key
+_SHORTEST_FIELD = len('"":0,')
+_MODEL_TYPES = {str, type(None)}
 
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_exact = msgspec.json.Decoder(_ExactRequest).decode
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def read_chunk(block: bytes) -> RequestChunk | None:
@@ -47,26 +53,23 @@ def read_chunk(block: bytes) -> RequestChunk | None:
     if lines.pop() or b"\r" in block:
         return None
     try:
-        if not block.isascii():
-            block.decode()  # the decoder skips the values of other keys
-        requests = [_decode(line) for line in lines]
+        requests = _requests(block, lines)
         bodies = [_decode_body(request.body) for request in requests]
-        for line, request, body in zip(lines, requests, bodies, strict=True):
-            if is_too_deep(line, body) or (
-                _may_repeat(line, request) and repeated_key(line, (*_KEYS, *body)) is not None
-            ):
-                return None
+        if _repeats_a_key(lines, requests, bodies) or _is_too_deep(lines, bodies):
+            return None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ids = [request.custom_id for request in requests]
     urls = {request.url for request in requests}
     models = [body.get("model") for body in bodies]
+    streams = [body.get("stream") for body in bodies]
     if (
         len(urls) != 1
         or not all(ids)
         or not "".join(ids).isprintable()
-        or not all(model is None or (isinstance(model, str) and model) for model in models)
-        or any(body.get("stream") for body in bodies)
+        or "" in models
+        or not set(map(type, models)) <= _MODEL_TYPES
+        or any(streams)
     ):
         return None
     url = urls.pop()
@@ -97,18 +100,35 @@ def count_inputs(url: object, inputs: object) -> int:
     return len(inputs) if isinstance(url, str) and url.endswith("/embeddings") else 1
 
 
-def _may_repeat(line: bytes, request: _Request) -> bool:
-    """Return whether the line is long enough to have a key of the request or of its body twice.
+def _requests(block: bytes, lines: list[bytes]) -> list[_Request]:
+    """Decode the lines of a block, but not the bodies. Raises UnicodeDecodeError if another part is not UTF-8."""
+    try:
+        return [_decode_exact(line) for line in lines]
+    except msgspec.ValidationError:
+        block.decode()  # a line has other keys, whose values the decoder skips
+        return [_decode(line) for line in lines]
+
+
+def _repeats_a_key(lines: list[bytes], requests: list[_Request], bodies: list[dict[str, Any]]) -> bool:
+    """Return whether a line has a key of the request or of its body twice.
 
     The decoder keeps one value per key. So a line with a repeated key is longer than its decoded fields need, by the
-    length of that key or more.
+    length of that key or more. Spaces are the usual reason for a longer line.
     """
-    body = request.body
-    size = len(body)
-    if len(line) - size - len(request.custom_id) - len(request.url) - _FRAME >= _SHORTEST_REPEAT:
-        return True
-    fields = _decode_fields(body)
-    if not fields:
+    outside = [
+        len(line) - len(request.body) - len(request.custom_id) - len(request.url)
+        for line, request in zip(lines, requests, strict=True)
+    ]
+    inside = [len(request.body) - len(_encode(_decode_fields(request.body))) for request in requests]
+    if max(outside) < _LONG_FRAME and max(inside) < _SHORTEST_FIELD:
         return False
-    spare = size - len("".join(fields)) - len(b"".join(fields.values())) - _MARKS * len(fields) - _REPEAT
-    return spare >= min(map(len, fields))
+    return any(
+        repeated_key(line, (*_KEYS, *body)) is not None
+        for line, body, around, within in zip(lines, bodies, outside, inside, strict=True)
+        if around >= _LONG_FRAME or (body and within >= _SHORTEST_FIELD + min(map(len, body)))
+    )
+
+
+def _is_too_deep(lines: list[bytes], bodies: list[dict[str, Any]]) -> bool:
+    """Return whether a line is nested too deeply. Short lines cannot be."""
+    return max(map(len, lines)) > 2 * MAX_DEPTH and any(map(is_too_deep, lines, bodies))

@@ -9,7 +9,6 @@ import hashlib
 import struct
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -39,9 +38,13 @@ def fingerprints(url: str, bodies: Iterable[dict[str, Any]]) -> bytes:
     Bodies that differ only in the order of keys, in white space or in the spelling of numbers and strings have the same
     key.
     """
-    hashed = partial(hashlib.blake2b, digest_size=KEY_BYTES, usedforsecurity=False)
-    start = url.encode() + b"\n"
-    return b"".join([hashed(start + _encode(body)).digest() for body in bodies])
+    start = hashlib.blake2b(url.encode() + b"\n", digest_size=KEY_BYTES, usedforsecurity=False)
+    keys = []
+    for body in bodies:
+        key = start.copy()
+        key.update(_encode(body))
+        keys.append(key.digest())
+    return b"".join(keys)
 
 
 def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:

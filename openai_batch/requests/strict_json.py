@@ -43,7 +43,10 @@ def json_fault(raw: str | bytes, exc: Exception, remedy: str) -> tuple[str, str]
 
 def may_be_too_deep(raw: bytes) -> bool:
     """Return whether JSON has so many brackets that it may be nested too deeply; nearly no line has."""
-    return len(raw) > 2 * MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+    if len(raw) <= 2 * MAX_DEPTH:
+        return False
+    without = raw.replace(b"[", b"").replace(b"{", b"")  # several times as fast as bytes.count
+    return len(raw) - len(without) > MAX_DEPTH
 
 
 def is_too_deep(raw: bytes, value: Any) -> bool:

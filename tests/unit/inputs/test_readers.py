@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai_batch.errors import InputError
 from openai_batch.inputs.formats import Table
 from openai_batch.inputs.prepare import prepare
-from openai_batch.inputs.readers import _each_line, _lines, txt_rows
+from openai_batch.inputs.readers import Prompts, _each_line, _lines
 from openai_batch.inputs.request_spec import RequestSpec
 
 # Quotes, backslashes, per cent signs, blanks, controls, and characters that look like the end of a line.
@@ -78,7 +78,7 @@ def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
 def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
     """A per cent sign stays as it is in a prompt, a template, a parameter and an id."""
     out = io.BytesIO()
-    prepare([Table("t", "txt", txt_rows(io.BytesIO(b"100%d\n%%b\n")), None)], RequestSpec("m", **spec), out)
+    prepare([Table("t", "txt", Prompts(io.BytesIO(b"100%d\n%%b\n")), None)], RequestSpec("m", **spec), out)
     for number, line in enumerate(out.getvalue().splitlines()):
         request = json.loads(line)
         prompt = ("100%d", "%%b")[number]
@@ -88,10 +88,37 @@ def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
         assert all(request["body"][name] == value for name, value in spec.get("params", {}).items())
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    contents=st.lists(CONTENT, min_size=1, max_size=3),
+    size=st.sampled_from([4, 20, 1000]),
+    limit=st.none() | st.integers(1, 9),
+    skip_empty=st.booleans(),
+)
+@example(contents=[b"100%d\n\n%%b\r\n", b"c\n"], size=1000, limit=None, skip_empty=False)
+def test_prompts_become_the_same_requests_many_at_once(
+    contents: list[bytes], size: int, limit: int | None, skip_empty: bool
+) -> None:
+    """Requests, kept rows and problems are those of prompts that are taken one by one, after other files as well."""
+
+    def made(*, at_once: bool) -> tuple[object, ...]:
+        prompts = [Prompts(io.BytesIO(content), size) for content in contents]
+        tables = [Table("t", "txt", each if at_once else iter(each), None) for each in prompts]
+        out, rows = io.BytesIO(), io.BytesIO()
+        spec = RequestSpec("m", prefix="50%d", system="all %b of %% it")
+        try:
+            found: object = prepare(tables, spec, out, limit=limit, skip_empty=skip_empty, rows_to=rows)
+        except InputError as exc:
+            found = (str(exc), exc.hint, exc.details)
+        return found, out.getvalue(), rows.getvalue()
+
+    assert made(at_once=True) == made(at_once=False)
+
+
 def test_a_limit_stops_within_a_chunk() -> None:
     """With a limit, only that many prompts become requests."""
     out = io.BytesIO()
-    rows = txt_rows(io.BytesIO(b"a\n\nb\nc\n"))
+    rows = Prompts(io.BytesIO(b"a\n\nb\nc\n"))
     assert prepare([Table("t", "txt", rows, None)], RequestSpec("m"), out, limit=2).requests == 2
     assert out.getvalue().count(b"\n") == 2
 
@@ -101,4 +128,4 @@ def test_line_numbers_are_right_after_many_chunks() -> None:
     plain = b"a prompt\n" * 9_999
     Path("t.txt").write_bytes(plain + b"\n" + plain + b"\xff\n" + plain)
     with Path("t.txt").open("rb") as stream, pytest.raises(InputError, match=r"t:20000: not UTF-8 \(byte 1\)"):
-        prepare([Table("t", "txt", txt_rows(stream), None)], RequestSpec("m"), io.BytesIO())
+        prepare([Table("t", "txt", Prompts(stream), None)], RequestSpec("m"), io.BytesIO())

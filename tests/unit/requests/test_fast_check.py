@@ -241,6 +241,23 @@ def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
     assert read_chunk(b"\n".join(rows)) is None
 
 
+def test_bytes_that_are_not_utf8_are_found_anywhere() -> None:
+    """Text that is not UTF-8 is found in every value and key, also in those that are not sent on purpose."""
+    rows = made(0, 0, 0, 3)
+    for old, new in (
+        (b"row-1", b"row\xff"),
+        (b"Say", b"S\xed\xa0\x80y"),
+        (b'"role"', b'"role\xff"'),
+        (b'"model"', b'"x\xff": 1, "model"'),
+        (b'"url"', b'"x": "\xff", "url"'),
+        (b'"url"', b'"\xff": 1, "url"'),
+    ):
+        assert old in rows[1]
+        assert read_chunk(b"\n".join([rows[0], rows[1].replace(old, new), rows[2]]) + b"\n") is None, new
+    extra = rows[1].replace(b'"url"', b'"x": "\xc3\xbc", "url"')
+    assert read_chunk(b"\n".join([rows[0], extra, rows[2]]) + b"\n") is not None
+
+
 def test_lines_that_are_cut_and_joined_wrongly_are_not_read_at_once() -> None:
     """A request over two lines beside two requests on one line are as many requests as lines, and still wrong."""
     one, two, three = made(0, 0, 0, 3)
