@@ -6,6 +6,7 @@ of objects would need one type for all bodies. `import_results` takes what the e
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from openai_batch.errors import UsageError
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.requests.batch_file import check_file
 from openai_batch.requests.limits import Limits
-from openai_batch.results.parquet_file import TEXT, write_parquet
+from openai_batch.results.parquet_file import TEXT, ParquetRows
 
 from .missing_rows import MissingRows
 from .output_file import LINES, check_ending, check_no_input, inputs_of
@@ -23,7 +24,6 @@ from .retry import survey
 from .store import job_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from openai_batch.requests.source import Source
@@ -84,17 +84,14 @@ def _check(target: Path, inputs: list[Path | str | None] | list[Path], *, force:
 
 def _write(source: Path, target: Path, folder: Path, *, force: bool) -> int:
     count = 0
-
-    def rows() -> Iterator[tuple[str, str, str, str]]:
-        nonlocal count
-        for line in lines:
-            count += 1
-            request = _decode(line)
-            yield request.custom_id, request.method, request.url, bytes(request.body).decode()
-
     with source.open("rb") as lines, part_file(target) as (out, part):
         if target.suffix.lower() in _TABLES:
-            write_parquet(COLUMNS, [TEXT] * len(COLUMNS), rows(), folder, out)
+            with contextlib.closing(ParquetRows(folder)) as rows:
+                for request in map(_decode, lines):
+                    count += 1
+                    cells = (request.custom_id, request.method, request.url, bytes(request.body).decode())
+                    rows.add(dict(zip(COLUMNS, cells, strict=True)))
+                rows.write({name: (name, TEXT) for name in COLUMNS}, out)
         else:
             shutil.copyfileobj(lines, out, 1 << 20)
             lines.seek(0)

@@ -1,48 +1,61 @@
-"""Write CSV. Cells that a spreadsheet would run as a formula are escaped: see `escape_formula`."""
+"""Lines of CSV. Cells that a spreadsheet would run as a formula are escaped: see `escape_formula`."""
 
 from __future__ import annotations
 
 import csv
 import re
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset("=+-@\t\r")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_LONGEST = (1 << 31) - 1  # characters of a cell; on Windows, `csv` takes no larger number
 
 
 def escape_formula(cell: str) -> str:
     """Put an apostrophe before a cell that a spreadsheet would run as a formula. Other cells are unchanged."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if cell[:1] in _FORMULA_STARTS and not _NUMBER.fullmatch(cell) else cell
 
 
 def cell_text(value: Any) -> str:
-    """Return the text of a cell: empty for None, strings unchanged, anything else as JSON."""
-    if value is None:
+    """Return the text of a cell: strings, dates and times as they are, anything else as JSON; empty for null."""
+    if isinstance(value, str):
+        return value
+    text = msgspec.json.encode(value).decode()
+    if text == "null":  # None, or a number that JSON does not have
         return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return msgspec.json.decode(text, type=str) if text.startswith('"') else text
 
 
-def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: BinaryIO, *, safe: bool = True) -> None:
-    """Write a header and rows as CSV (RFC 4180) in UTF-8. With `safe`, cells that would be formulas are escaped."""
-    risky = frozenset(_FORMULA_STARTS if safe else ())
+def csv_line(values: Iterable[Any], *, safe: bool = True) -> bytes:
+    """Return values as a line of CSV (RFC 4180) in UTF-8. With `safe`, cells that would be formulas are escaped.
 
-    def cell(value: Any) -> str:
-        return escape_formula(cell_text(value)) if safe else cell_text(value)
+    The line is the one of Python's `csv.writer`, which takes twice as long.
+    """
+    cells = [
+        "" if value is None else str(value) if type(value) is int else _cell(value, safe)  # quick for most cells
+        for value in values
+    ]
+    return f"{','.join(cells)}\r\n".encode()
 
-    def cells(row: Sequence[Any]) -> list[Any]:
-        return [
-            value  # as `csv` writes it; nearly all cells are such
-            if value is None or type(value) is int or (type(value) is str and value[:1] not in risky)
-            else cell(value)
-            for value in row
-        ]
 
-    writer = csv.writer(SimpleNamespace(write=lambda text: out.write(text.encode())))
-    writer.writerow(cells(names))
-    writer.writerows(map(cells, rows))
+def _cell(value: Any, safe: bool) -> str:
+    text = value if type(value) is str else cell_text(value)
+    if safe and text[:1] in _FORMULA_STARTS:
+        text = escape_formula(text)
+    if '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return f'"{text}"' if "," in text or "\n" in text or "\r" in text else text
+
+
+def csv_rows(lines: Iterable[bytes]) -> Iterator[list[str]]:
+    """Yield the cells of each row that `csv_line` wrote."""
+    limit = csv.field_size_limit(_LONGEST)
+    try:
+        yield from csv.reader(map(bytes.decode, lines), strict=True)
+    finally:
+        csv.field_size_limit(limit)

@@ -13,10 +13,11 @@ from openai_batch.errors import BatchError
 from openai_batch.inputs.sql import connected, interruptible, load_duckdb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 _GROUP = 8192
+_FILE = 1 << 22
 _LONG = 1 << 63
 
 TEXT = "VARCHAR"
@@ -65,37 +66,64 @@ def common_type(first: str | None, second: str | None) -> str | None:
     return NUMBER if kinds == {INTEGER, NUMBER} else LONG if kinds == {INTEGER, LONG} else TEXT
 
 
-def write_parquet(
-    names: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]], folder: Path, out: BinaryIO
-) -> None:
-    """Write the rows to `out`, with temporary files in `folder`. Raises BatchError, MissingExtraError."""
-    duckdb = load_duckdb()
-    source, target = folder / "rows.json", folder / "rows.parquet"
-    keys = [f"c{number}" for number in range(len(names))]
-    longest = 1 << 20
-    with source.open("wb") as handle:
-        for row in rows:
-            line = msgspec.json.encode(dict(zip(keys, row, strict=True))) + b"\n"
-            longest = max(longest, len(line))
-            handle.write(line)
-    shown = ", ".join(f"{key} AS {_quoted(name)}" for key, name in zip(keys, names, strict=True))
-    typed = ", ".join(f"{key}: '{kind}'" for key, kind in zip(keys, types, strict=True))
-    # This is safe SQL: the names are quoted, the types are constants, and the paths are values or quoted.
-    query = (
-        f"COPY (SELECT {shown} FROM read_json($source, format='newline_delimited', columns={{{typed}}},"  # noqa: S608
-        f" maximum_object_size={longest + 1})) TO '{_doubled(str(target))}' (FORMAT parquet, ROW_GROUP_SIZE {_GROUP})"
-    )
-    with connected(folder) as base, interruptible(base) as run:
-        try:
-            run(base.execute, query, {"source": str(source)})
-        except duckdb.Error as exc:
-            reason = str(exc).strip().partition("\n")[0]
-            raise BatchError(
-                f"the Parquet file cannot be written: {reason}", hint="--as rows writes JSON lines"
-            ) from None
-    source.unlink()
-    with target.open("rb") as written:
-        shutil.copyfileobj(written, out, 1 << 20)
+class ParquetRows:
+    """The rows of a Parquet file, which `write` makes of them. Until then, they are files of JSON lines.
+
+    These files are small: DuckDB keeps the file that it reads in memory, up to 32 MB of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files in `folder`."""
+        self._folder = folder
+        self._paths: list[Path] = []
+        self._file: BinaryIO | None = None
+        self._size = 0  # the bytes in the last file
+        self._longest = 1 << 20  # the bytes of the longest row, or more
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a row. Its keys are parts of an SQL statement."""
+        line = msgspec.json.encode(row) + b"\n"
+        if self._file is None or self._size >= _FILE:
+            self.close()
+            self._paths.append(self._folder / f"rows-{len(self._paths)}.json")
+            self._file, self._size = self._paths[-1].open("wb"), 0
+        self._file.write(line)
+        self._size += len(line)
+        self._longest = max(self._longest, len(line))
+
+    def close(self) -> None:
+        """Close the last file."""
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, columns: Mapping[str, tuple[str, str]], out: BinaryIO) -> None:
+        """Write the rows to `out`; `columns` are the name and the type of the column for each key. Raises BatchError.
+
+        A key that is missing in a row is null.
+        """
+        self.close()
+        duckdb = load_duckdb()
+        target = self._folder / "rows.parquet"
+        shown = ", ".join(f"{key} AS {_quoted(name)}" for key, (name, _) in columns.items())
+        typed = ", ".join(f"{key}: '{kind}'" for key, (_, kind) in columns.items())
+        # This is safe SQL: keys and types are constants, the names are quoted, and the paths are values or quoted.
+        query = (
+            f"COPY (SELECT {shown} FROM read_json($source, format='newline_delimited', columns={{{typed}}},"  # noqa: S608
+            f" maximum_object_size={self._longest + 1}))"
+            f" TO '{_doubled(str(target))}' (FORMAT parquet, ROW_GROUP_SIZE {_GROUP})"
+        )
+        with connected(self._folder) as base, interruptible(base) as run:
+            try:
+                run(base.execute, query, {"source": list(map(str, self._paths))})
+            except duckdb.Error as exc:
+                reason = str(exc).strip().partition("\n")[0]
+                raise BatchError(
+                    f"the Parquet file cannot be written: {reason}", hint="--as rows writes JSON lines"
+                ) from None
+        for path in self._paths:
+            path.unlink()
+        with target.open("rb") as written:
+            shutil.copyfileobj(written, out, 1 << 20)
 
 
 def _quoted(name: str) -> str:

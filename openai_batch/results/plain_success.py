@@ -12,7 +12,6 @@ import msgspec
 from openai_batch.requests.strict_json import may_be_too_deep
 
 from .answers import BESIDE
-from .flatten import INPUT_TOKENS, OUTPUT_TOKENS, first_of
 from .outcome import SUCCEEDED, Outcome
 from .result import Result
 from .usage import TokenCounts
@@ -116,10 +115,17 @@ class _RowChoice(msgspec.Struct, gc=False):
     error: None = None
 
 
+class _RowUsage(msgspec.Struct, gc=False):
+    prompt_tokens: Any = None
+    input_tokens: Any = None
+    completion_tokens: Any = None
+    output_tokens: Any = None
+
+
 class _RowBody(msgspec.Struct, gc=False):
     choices: tuple[_RowChoice]
     model: Any = None
-    usage: dict[str, Any] | None = None
+    usage: _RowUsage | None = None
     object: Literal["chat.completion"] | None = None
     error: None = None
     status: None = None
@@ -137,6 +143,8 @@ class _RowLine(msgspec.Struct, gc=False):
     error: None = None
 
 
+_NO_USAGE = _RowUsage()
+_SUCCESS = Outcome.SUCCESS.value
 _decode_row = msgspec.json.Decoder(_RowLine).decode
 
 
@@ -163,6 +171,7 @@ def plain_row(line: bytes) -> PlainRow | None:
     for name, value in message.items():
         if value and name not in BESIDE:
             return None
-    usage = body.usage or {}
-    given, made = first_of(usage, INPUT_TOKENS), first_of(usage, OUTPUT_TOKENS)
-    return PlainRow(read.custom_id, answer, (answer, "stop", body.model, given, made, Outcome.SUCCESS, None, None))
+    usage = body.usage or _NO_USAGE
+    given = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+    made = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
+    return PlainRow(read.custom_id, answer, (answer, "stop", body.model, given, made, _SUCCESS, None, None))

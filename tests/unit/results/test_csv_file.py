@@ -5,12 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.sample_results import answered, chat, exported
 
-from openai_batch.results.csv_file import escape_formula, write_csv
+from openai_batch.inputs.source_rows import encoded_row
+from openai_batch.results.csv_file import csv_line, escape_formula
+from openai_batch.results.export import Export
+from openai_batch.results.outcome import SUCCEEDED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 CELLS = st.one_of(
@@ -35,9 +44,8 @@ def is_number(cell: str) -> bool:
 def test_no_cell_is_a_formula_and_none_is_lost(names: list[str], data: st.DataObject) -> None:
     """Whatever the values and the headings, no cell starts like a formula, and one apostrophe less gives them back."""
     row = data.draw(st.lists(CELLS, min_size=len(names), max_size=len(names)))
-    out = io.BytesIO()
-    write_csv(names, [row], out)
-    read = list(csv.reader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
+    out = csv_line(names) + csv_line(row)
+    read = list(csv.reader(io.StringIO(out.decode(), newline=""), strict=True))
     plain: list[list[str | None]] = [
         [*names],
         ["" if value is None else value if isinstance(value, str) else None for value in row],
@@ -60,3 +68,52 @@ def test_numbers_and_harmless_cells_stay(cell: str) -> None:
 def test_formulas_are_put_in_text(cell: str) -> None:
     """What a spreadsheet may run starts with an apostrophe."""
     assert escape_formula(cell) == f"'{cell}"
+
+
+@given(st.lists(CELLS, min_size=2, max_size=4))
+def test_a_line_is_the_one_of_pythons_module(row: list[str | float | None]) -> None:
+    """The same cells are quoted."""
+    out = io.StringIO(newline="")
+    texts = [repr(value) if isinstance(value, float) else value for value in row]
+    csv.writer(out).writerow(texts)
+    assert csv_line(texts, safe=False) == out.getvalue().encode()
+
+
+def test_columns_that_come_later_are_empty_in_earlier_rows(tmp_path: Path) -> None:
+    """Whatever is in these rows: a formula is escaped once, and a cell may be longer than Python's module reads."""
+    columns = tmp_path / "columns"
+    kept = [{}, {"a": "=1"}, {"b": 'x,\r\n"y"'}, {"a": ""}]
+    columns.write_bytes(b"".join(map(encoded_row, kept)))
+    long = "long " * 50_000
+    lines = [
+        answered("0", {"error": {"message": "no"}}, 500),
+        chat("1", '{"p": "-1+2"}'),
+        chat("2", long),
+        chat("3", '{"q": 1, "p": null}'),
+    ]
+    export = Export("csv", fields=True, columns=columns)
+    limit = csv.field_size_limit()
+    text = exported(export, lines, note=lambda n: export.note(n, str(n), SUCCEEDED)).decode()
+    assert csv.field_size_limit() == limit
+    csv.field_size_limit(1_000_000)
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    finally:
+        csv.field_size_limit(limit)
+    assert header[:6] == ["custom_id", "a", "b", "p", "q", "answer"]
+    assert [row[:6] for row in rows] == [
+        ["0", "", "", "", "", ""],
+        ["1", "'=1", "", "'-1+2", "", '{"p": "-1+2"}'],
+        ["2", "", 'x,\r\n"y"', "", "", long],
+        ["3", "", "", "", "1", '{"q": 1, "p": null}'],
+    ]
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_cells_that_are_not_text() -> None:
+    """Times are as in ISO 8601, a number that JSON does not have is empty, and other values are JSON."""
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    row = [date(2026, 1, 2), when, float("nan"), True, -1, 10**25, 0.5, [1, float("inf")], {"a": "b"}]
+    assert csv_line(row).decode() == (
+        '2026-01-02,2026-01-02T03:04:05Z,,true,-1,10000000000000000000000000,0.5,"[1,null]","{""a"":""b""}"\r\n'
+    )

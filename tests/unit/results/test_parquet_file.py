@@ -10,6 +10,7 @@ import pytest
 from support.sample_results import chat, exported
 
 from openai_batch.inputs.source_rows import encoded_row
+from openai_batch.results import parquet_file
 from openai_batch.results.export import Export
 from openai_batch.results.outcome import SUCCEEDED
 
@@ -20,7 +21,11 @@ BIG = 2**53 + 1
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 123456)  # noqa: DTZ001 - a column without a time zone
 
 
-@pytest.mark.skipif(find_spec("duckdb") is None, reason="DuckDB is not installed: pip install 'openai-batch[tables]'")
+pytestmark = pytest.mark.skipif(
+    find_spec("duckdb") is None, reason="DuckDB is not installed: pip install 'openai-batch[tables]'"
+)
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "read"),
     [
@@ -59,3 +64,16 @@ def test_a_column_has_the_type_of_its_values(
         found = base.execute(f"SELECT x FROM '{out}'")  # noqa: S608 - a path of this test
         assert kind in (None, str(found.description[0][1]))
         assert read in (None, [value for (value,) in found.fetchall()])
+
+
+def test_rows_in_many_files_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column that comes later is null in the earlier rows."""
+    import duckdb
+
+    monkeypatch.setattr(parquet_file, "_FILE", 200)
+    lines = [chat(str(n), f'{{"k{n // 30}": {n}}}') for n in range(60)]
+    out = tmp_path / "out.parquet"
+    out.write_bytes(exported(Export("parquet", fields=True), lines))
+    with duckdb.connect(":memory:") as base:
+        found = base.execute(f"SELECT custom_id, k0, k1 FROM '{out}'").fetchall()  # noqa: S608 - a path of this test
+    assert found == [(str(n), n if n < 30 else None, n if n >= 30 else None) for n in range(60)]
