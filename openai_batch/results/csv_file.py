@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 _FORMULA_STARTS = frozenset("=+-@\t\r")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_LONGEST = (1 << 31) - 1  # characters of a cell; on Windows, `csv` takes no larger number
+_CELL = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^,\r]*)(?:,|\r\n)')
 
 
 def escape_formula(cell: str) -> str:
@@ -52,10 +51,13 @@ def _cell(value: Any, safe: bool) -> str:
     return f'"{text}"' if "," in text or "\n" in text or "\r" in text else text
 
 
-def csv_rows(lines: Iterable[bytes]) -> Iterator[list[str]]:
-    """Yield the cells of each row that `csv_line` wrote."""
-    limit = csv.field_size_limit(_LONGEST)
-    try:
-        yield from csv.reader(map(bytes.decode, lines), strict=True)
-    finally:
-        csv.field_size_limit(limit)
+def csv_cells(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the cells of each row that `csv_line` wrote, in the form in which they stand there."""
+    row: list[bytes] = []
+    quotes = 0
+    for line in lines:
+        row.append(line)
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:  # the row does not end within quotes
+            yield _CELL.findall(b"".join(row))
+            row.clear()

@@ -23,7 +23,7 @@ from openai_batch.inputs.source_rows import read_rows
 from openai_batch.inputs.sql import load_duckdb
 
 from . import parquet_file
-from .csv_file import csv_line, csv_rows
+from .csv_file import csv_cells, csv_line
 from .flatten import RESULT_COLUMNS, flat
 from .outcome import Outcome
 from .plain_success import plain_row
@@ -167,8 +167,8 @@ class Export:
         if self.form == "csv":
             out.write(csv_line(names, safe=self.safe))
             *narrow, _ = self._stretches
-            for row in self._wide(csv_rows(self._spool), narrow, ""):
-                out.write(csv_line(row, safe=False))
+            for row in self._wide(csv_cells(self._spool), narrow, b""):
+                out.write(b",".join(row) + b"\r\n")
             shutil.copyfileobj(self._spool, out, 1 << 20)
         elif self.form == "parquet":
             id_type, *rest = self._result.final_types()
