@@ -275,7 +275,7 @@ def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:
     Returns where they are. Raises NotFoundError if the provider no longer has the results.
     """
     answers = job_folder.answers_of(job)
-    if answers.lines.exists():
+    if answers.lines.exists() and answers.index.exists():
         return answers
     order = result_order(workflow, job)
     with contextlib.ExitStack() as stack:

@@ -267,10 +267,11 @@ def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, note
     """Successes of an earlier job come as they are only if their ids are those of the rows here."""
     kept = [good_row(custom_id) for custom_id in ("a", "b")]
     block = jsonl(*kept).replace(b'"a"', b"7") if number else jsonl(*kept)
-    results = iter([Successes(1, 2, block), OrderedResult(4, Outcome.ERROR, jsonl(bad_row("last")))])
+    last = OrderedResult(4, Outcome.ERROR, jsonl(bad_row("last")))
+    results: list[OrderedResult | Successes] = [Successes(1, 2, block), last]
     tally, seen = Tally(), list[tuple[int, str, Outcome]]()
     note = (lambda row, custom_id, verdict: seen.append((row, custom_id, verdict.outcome))) if noted else None
-    lines = list(complete(["lost", *own, "none", "last"], results, tally, note))
+    lines = list(complete(["lost", *own, "none", "last"], iter(results), tally, note))
     rows = [json.loads(line) for line in b"".join(lines).splitlines()]
     assert [row["custom_id"] for row in rows] == [*own, "last"]
     assert [row["response"] for row in rows] == [*(row["response"] for row in kept), bad_row("last")["response"]]
