@@ -269,16 +269,21 @@ class AnswerReader:
         Raises NotFoundError if an answer is gone.
         """
         known = self._judged and judge == Result.of
+        gone = NotFoundError(f"some answers in {self._path} are gone")
         for done in range(0, rows.length, _ROWS_AT_ONCE):
-            entries = self._entries(rows.place + done, min(_ROWS_AT_ONCE, rows.length - done))
-            codes, begins = entries[:: _ENTRY.size], [entry >> 8 for (entry,) in _ENTRY.iter_unpack(entries)]
-            if not codes or 0 in codes:
-                raise NotFoundError(f"some answers in {self._path} are gone")
+            count = min(_ROWS_AT_ONCE, rows.length - done)
+            entries = self._entries(rows.place + done, count)
+            codes = entries[:: _ENTRY.size]
+            if len(entries) < _ENTRY.size * count or 0 in codes:
+                raise gone
+            begins = [entry >> 8 for (entry,) in _ENTRY.iter_unpack(entries)]
             start = 0
-            while start < len(begins):
+            while start < count:
                 end = bisect_right(begins, begins[start] + _BLOCK)
                 self._lines.seek(begins[start])
                 lines = self._lines.read(begins[end - 1] - begins[start]) + self._lines.readline()
+                if lines.count(b"\n") != end - start or not lines.endswith(b"\n"):  # the file was cut
+                    raise gone
                 found = Successes(rows.row + done + start, end - start, lines)
                 if known and codes.count(_SUCCESS, start, end) == end - start:
                     yield found

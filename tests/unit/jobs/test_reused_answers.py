@@ -153,6 +153,21 @@ def test_answers_are_found_by_row(rows: list[Outcome], at_once: int, tmp_path: P
                     list(reader.results(SkippedRows(row, 1, 1, row), Result.of))
 
 
+@pytest.mark.parametrize("kind", [".jsonl", ".places"])
+@pytest.mark.parametrize("block", [1, 1 << 18])
+def test_a_cut_file_loses_no_row_unnoticed(
+    kind: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a file of answers or its index ends too early, reading it is an error."""
+    monkeypatch.setattr(reused_answers, "_BLOCK", block)
+    path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(row, Outcome.SUCCESS, answer(row)) for row in range(4)])
+    whole = path.with_suffix(kind).read_bytes()
+    for length in range(len(whole)):
+        path.with_suffix(kind).write_bytes(whole[:length])
+        with AnswerReader(AnswerFile(path)) as reader, pytest.raises(NotFoundError, match="are gone"):
+            list(reader.results(SkippedRows(0, 4, 1, 0), Result.of))
+
+
 def test_another_version_reads_the_lines_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that another version has kept are judged anew."""
     monkeypatch.setattr(version, "__version__", "0.0.1")
