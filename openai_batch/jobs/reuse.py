@@ -24,7 +24,7 @@ from .provider_files import all_kept
 from .recover import recover_lost
 from .store import job_folder
 from .store.records import EarlierJobs
-from .store.reused_answers import THIS_JOB, AnswerReader, SkippedTable, SubmitPlan, skipped_rows
+from .store.reused_answers import THIS_JOB, AnswerFile, AnswerReader, SkippedTable, SubmitPlan, skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -294,10 +294,12 @@ def _answers(
 
 
 def _existing(names: list[str]) -> list[str]:
-    """Return these names of files of answers. Raises NotFoundError if one of the files no longer exists."""
+    """Return these names of files of answers. Raises NotFoundError if one of the files or its index is gone."""
     for name in names:
-        if not (path := job_folder.answers_named(name)).exists():
-            raise NotFoundError(f"{path} is gone")
+        answers = AnswerFile(job_folder.answers_named(name))
+        for path in (answers.lines, answers.index):
+            if not path.exists():
+                raise NotFoundError(f"{path} is gone")
     return names
 
 

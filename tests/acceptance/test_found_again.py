@@ -177,6 +177,22 @@ def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
     assert sent(faulty) == [2, 1]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "places"])
+def test_nothing_is_sent_beside_answers_that_are_gone(faulty: FaultServer, kind: str) -> None:
+    """An input that has grown twice needs the first job's answers: if they cannot be read, that is told before."""
+    for texts in ("ab", "abc"):
+        table(*texts)
+        run()
+    for path in state().glob("jobs/*/answers-1.*"):
+        if path.suffix == f".{kind}":
+            path.unlink()
+    table(*"abcd")
+    words = ("run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
+    told = invoke(*words).failed(6, "are no longer available", "--again")
+    assert f"answers-1.{kind} is gone" in told.err
+    assert sent(faulty) == [2, 1]
+
+
 def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many files the answers lie in, and in whatever order, few of them are open at a time."""
     monkeypatch.setattr(reused_answers, "MAX_OPEN_FILES", 3)

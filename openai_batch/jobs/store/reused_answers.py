@@ -52,6 +52,7 @@ _SUCCESS = Outcome.SUCCESS.number + 1  # its code
 _ANSWERED = re.compile(rb"[^\0]+")  # the codes of rows that have answers
 _ROWS_AT_ONCE = 4096
 _BLOCK = 1 << 18  # how many bytes of answers are read at once
+_PAY_AGAIN = "`obatch run` with the input again and --again sends every row again, and you pay for them again"
 
 
 class SkippedRows(NamedTuple):
@@ -269,7 +270,7 @@ class AnswerReader:
         Raises NotFoundError if an answer is gone.
         """
         known = self._judged and judge == Result.of
-        gone = NotFoundError(f"some answers in {self._path} are gone")
+        gone = NotFoundError(f"some answers in {self._path} are gone", hint=_PAY_AGAIN)
         for done in range(0, rows.length, _ROWS_AT_ONCE):
             count = min(_ROWS_AT_ONCE, rows.length - done)
             entries = self._entries(rows.place + done, count)
@@ -337,7 +338,7 @@ class AnswerFiles:
         except FileNotFoundError as exc:
             raise NotFoundError(
                 f"the answers that job {self._job} takes from an earlier job are gone ({path})",
-                hint="`obatch run` with the input again and --again sends every row again, and you pay for them again",
+                hint=_PAY_AGAIN,
             ) from exc
 
 
