@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from openai_batch.files.stored_file import Target
     from openai_batch.results.export import Export
-    from openai_batch.results.merge import Note, OrderedResult
+    from openai_batch.results.merge import Note, OrderedResult, Successes
     from openai_batch.results.outcome import Verdict
 
     from .provider_files import ShortFiles
@@ -216,8 +216,8 @@ def result_lines(
     """Yield the job's result lines in input order, and count the outcomes in `tally`.
 
     Temporary files are in the folder of the path `beside`. `note` is called for each request with its row
-    number, its id, and how it ended. Raises BatchError if the answers of unsent rows are not
-    known here, NotFoundError if they are gone, and DownloadError.
+    number, its id, and how it ended; without it, many lines may be yielded as one. Raises BatchError if the answers of
+    unsent rows are not known here, NotFoundError if they are gone, and DownloadError.
     """
     path = job_folder.skipped_of(job)
     if job.skipped and path is None:
@@ -239,13 +239,14 @@ def result_lines(
         _warn_of(workflow, tally)
         return
     with contextlib.ExitStack() as stack:
-        results = _own_results(workflow, job, order, beside, tally, stack)
+        own = _own_results(workflow, job, order, beside, tally, stack)
+        results: Iterator[OrderedResult | Successes] = own
         if path is not None:
             skipped = stack.enter_context(skipped_rows(path))
-            files = AnswerFiles([job_folder.answers_named(name) for name in skipped.files()], job.id)
+            files = AnswerFiles([job_folder.answers_named(name) for name in skipped.files()], job.id, judge)
             stack.callback(files.close)
             _, scratch = stack.enter_context(part_file(beside))
-            results = completed(results, skipped, files, scratch, judge)
+            results = completed(own, skipped, files, scratch)
         reasons = MissingReasons(job)
         rename = path is not None
         yield from complete(order.ids(), results, tally, note, missing=reasons.verdict, rename=rename, judge=judge)
@@ -274,16 +275,16 @@ def keep_answers(workflow: Workflow, job: JobRecord) -> AnswerFile:
     Returns where they are. Raises NotFoundError if the provider no longer has the results.
     """
     answers = job_folder.answers_of(job)
-    if answers.lines.exists():
+    if answers.lines.exists() and answers.index.exists():
         return answers
     order = result_order(workflow, job)
     with contextlib.ExitStack() as stack:
         lines, lines_part = stack.enter_context(part_file(answers.lines))
-        offsets, offsets_part = stack.enter_context(part_file(answers.offsets))
+        index, index_part = stack.enter_context(part_file(answers.index))
         if order is None:
             raise NotFoundError(f"the order of job {job.id} is not known")
-        answers.write(_own_results(workflow, job, order, answers.lines, Tally(), stack), lines, offsets)
-        publish(offsets, offsets_part, answers.offsets, replace=True, private=True)
+        answers.write(_own_results(workflow, job, order, answers.lines, Tally(), stack), lines, index)
+        publish(index, index_part, answers.index, replace=True, private=True)
         publish(lines, lines_part, answers.lines, replace=True, private=True)
     return answers
 

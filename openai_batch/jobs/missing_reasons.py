@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from openai_batch.requests.row_set import RowSet
 from openai_batch.results.outcome import NO_RESULT, Outcome, Verdict
 
 from .store import job_folder
 from .store.records import lacks_output
-from .store.reused_answers import THIS_JOB, count_skipped, skipped_rows
-from .store.row_set import RowSet
+from .store.reused_answers import count_skipped, skipped_rows
 
 if TYPE_CHECKING:
     from .store.records import JobRecord, PartRecord
@@ -73,10 +73,10 @@ class MissingReasons:
                     (rows.add if verdict == verdicts[part.number] else rows.discard)(row)
         if (path := job_folder.skipped_of(job)) is not None:
             with skipped_rows(path) as skipped:
-                for record in skipped:
+                for row, other in skipped.repeated():
                     for rows in found.values():
-                        if record.file == THIS_JOB and record.place in rows:  # the row with the same request
-                            rows.add(record.row)
+                        if other in rows:
+                            rows.add(row)
         return found
 
 

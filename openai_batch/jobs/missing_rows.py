@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError
 from openai_batch.files.atomic import part_file, publish
+from openai_batch.requests.row_set import RowSet
 
 from .store import job_folder
-from .store.row_set import RowSet
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target

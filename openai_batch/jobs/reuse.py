@@ -11,11 +11,12 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import NotFoundError, UnknownProviderError
 from openai_batch.requests.fingerprints import Wanted, repeats
+from openai_batch.requests.row_set import RowSet
 from openai_batch.requests.split import copy_requests
 
 from .collect import keep_answers
@@ -23,8 +24,7 @@ from .provider_files import all_kept
 from .recover import recover_lost
 from .store import job_folder
 from .store.records import EarlierJobs
-from .store.reused_answers import THIS_JOB, SkippedRows, SubmitPlan, skipped_rows
-from .store.row_set import RowSet
+from .store.reused_answers import THIS_JOB, AnswerFile, AnswerReader, SkippedTable, SubmitPlan, skipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class ReusePlan:
     folder: Path  # a work folder
     earlier: EarlierJobs = field(default_factory=EarlierJobs)  # the earlier jobs that share rows with the spec
     common: int = 0  # how many rows of the spec are in an earlier job too; repeated rows do not count
-    shared: list[tuple[JobRecord, Path]] = field(default_factory=list)  # each such job, and its file of row pairs
+    shared: list[tuple[JobRecord, Path]] = field(default_factory=list)  # each such job, and its file of pairs
 
 
 def find_reusable(
@@ -61,7 +61,7 @@ def find_reusable(
     submit_plan.input_name.write_bytes((spec.input_name or "").encode("utf-8", "surrogateescape"))
     with skipped_rows(submit_plan.path, "rwc") as skipped:
         if dedup:
-            skipped.add((row, THIS_JOB, first) for row, first in repeats(submit_plan.keys, folder))
+            skipped.add((row, 1, THIS_JOB, first) for row, first in repeats(submit_plan.keys, folder))
         plan = ReusePlan(spec, replace(submit_plan, repeated=skipped.count()[0]), dedup, folder)
         if earlier:
             recover_lost(workflow, spec.provider)
@@ -69,7 +69,7 @@ def find_reusable(
     return plan
 
 
-def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedRows, output: str | None) -> None:
+def _compare(workflow: Workflow, plan: ReusePlan, skipped: SkippedTable, output: str | None) -> None:
     """Find the jobs that share rows with a spec, the newest first."""
     spec, rows = plan.spec, plan.spec.batch_file.report.requests
     account, endpoint = workflow.account(spec.provider), spec.batch_file.report.endpoint
@@ -104,19 +104,21 @@ def _stored(workflow: Workflow, number: int) -> JobRecord:
 class _Search:
     """Looks for the rows of a spec in earlier jobs, the newest first, until one is known to have their answers."""
 
-    def __init__(self, workflow: Workflow, plan: ReusePlan, skipped: SkippedRows) -> None:
+    def __init__(self, workflow: Workflow, plan: ReusePlan, skipped: SkippedTable) -> None:
         self._workflow = workflow
         self._plan = plan
         self._skipped = skipped
         self._seen = RowSet()  # rows that an earlier job has
         self._found = RowSet()  # rows that need no other job: repeats, and those that have an answer here
         for record in skipped:
-            self._found.add(record.row)
+            self._found.add(record.row, record.length)
         self._fresh = 0  # how many of those are still to be found
         self._last: tuple[JobRecord, Path] | None = None  # the last job with shared rows, and its file of pairs
 
-    def pairs(self, keys: Path, *, whole: bool) -> Iterator[tuple[int, int]]:
-        """Yield (row, row of the other job) for each request of a job that is looked for; if `whole`, that is here.
+    def pairs(self, keys: Path, *, whole: bool) -> Iterator[tuple[int, int, int]]:
+        """Yield (row, row of the other job, count) for the requests of a job that are looked for.
+
+        If `whole`, these are all that are here.
 
         `keys` are those of the other job.
         """
@@ -125,27 +127,29 @@ class _Search:
         wanted = self._whole if whole else self._wanted
         return wanted.pairs(keys, once=self._plan.dedup) if wanted.count else iter(())
 
-    def keep(self, job: JobRecord, pairs: Iterator[tuple[int, int]]) -> int:
-        """Write the pairs of a job to a file, and return how many there are."""
+    def keep(self, job: JobRecord, pairs: Iterator[tuple[int, int, int]]) -> int:
+        """Write the pairs of a job to a file, and return how many rows they have."""
         path, count = self._plan.folder / f"pairs-{job.id}", 0
         with path.open("w", encoding="ascii", newline="") as out:
-            for row, other in pairs:
-                count += 1
-                out.write(f"{row} {other}\n")
-                if row not in self._seen:
-                    self._seen.add(row)
-                    self._plan.common += 1
+            for row, other, number in pairs:
+                count += number
+                out.write(f"{row} {other} {number}\n")
+                self._seen.add(row, number)
+        self._plan.common = len(self._seen)
         self._last = job, path
         self._plan.shared.append(self._last)
         return count
 
     @cached_property
     def _whole(self) -> Wanted:
-        return Wanted(self._plan.submit_plan.keys, self._plan.folder / "whole", self._skipped.__contains__)
+        return self._looking("whole", self._skipped.rows)
 
     @cached_property
     def _wanted(self) -> Wanted:
         return self._whole
+
+    def _looking(self, name: str, without: RowSet) -> Wanted:
+        return Wanted(self._plan.submit_plan.keys, self._plan.folder / name, without, self._skipped.repeated)
 
     def _look_for_answers(self, job: JobRecord, pairs: Path) -> None:
         """Stop searching for the rows that a job has an answer for, if its results are kept here.
@@ -156,13 +160,13 @@ class _Search:
         if not self._plan.dedup or not _is_kept(job):
             return
         with suppress(NotFoundError), ExitStack() as stack:
-            answer_of = _answers(self._workflow, job, self._skipped, stack, once=True)
-            for row, other in _read_pairs(pairs):
-                if row not in self._found and answer_of(other) is not None:
-                    self._found.add(row)
-                    self._fresh += 1
+            answers = _answers(self._workflow, job, self._skipped, stack, once=True)
+            for row, other, count in _lacking(self._found, pairs):
+                for first, number, *_ in answers(other, count):
+                    self._found.add(row + first - other, number)
+                    self._fresh += number
         if self._fresh * 2 >= self._wanted.count:
-            self._wanted = Wanted(self._plan.submit_plan.keys, self._plan.folder / "wanted", self._found.__contains__)
+            self._wanted = self._looking("wanted", self._found)
             self._fresh = 0
 
 
@@ -177,7 +181,7 @@ def plan_submission(workflow: Workflow, plan: ReusePlan, ended: Callable[[JobRec
         with skipped_rows(submit_plan.path, "rw") as skipped:
             workflow.connections.to(plan.spec.provider)
             for job, pairs in plan.shared:
-                if any(row not in skipped for row, _ in _read_pairs(pairs)):
+                if any(_lacking(skipped.rows, pairs)):
                     _take(workflow, ended(job), pairs, skipped, once=plan.dedup)
             submit_plan = _counted(submit_plan, skipped)
     return _planned(plan, submit_plan)
@@ -191,13 +195,13 @@ def estimate(workflow: Workflow, plan: ReusePlan) -> tuple[JobSpec, bool]:
     certain = True
     with skipped_rows(plan.submit_plan.path, "rw") as skipped:
         for job, pairs in plan.shared:
-            if all(row in skipped for row, _ in _read_pairs(pairs)):
+            if not any(_lacking(skipped.rows, pairs)):
                 continue
             if _is_kept(job):
                 _take(workflow, job, pairs, skipped, once=plan.dedup)
             else:
                 certain = False
-                skipped.add((row, THIS_JOB + 1, 0) for row, _ in _read_pairs(pairs) if row not in skipped)
+                skipped.add((row, count, THIS_JOB + 1, 0) for row, _, count in _lacking(skipped.rows, pairs))
         submit_plan = _counted(plan.submit_plan, skipped)
     return _planned(plan, submit_plan), certain
 
@@ -212,37 +216,49 @@ def _planned(plan: ReusePlan, submit_plan: SubmitPlan) -> JobSpec:
     spec, batch_file, limits = plan.spec, plan.spec.batch_file, plan.spec.provider.limits
     if submit_plan.count:
         with batch_file.path.open("rb") as source, skipped_rows(submit_plan.path) as skipped:
-            wanted = (row not in skipped for row in range(batch_file.report.requests))
+            wanted = chain.from_iterable(_sent(skipped, batch_file.report.requests))
             slices = copy_requests(source, plan.folder, limits, wanted, by_model=limits.one_model)
         batch_file = replace(batch_file, slices=tuple(slices), folder=plan.folder)
     return replace(spec, batch_file=batch_file, submit_plan=submit_plan, earlier=plan.earlier)
 
 
-def _read_pairs(pairs: Path) -> Iterator[tuple[int, int]]:
-    """Yield what `_Search.keep` wrote."""
+def _sent(skipped: SkippedTable, requests: int) -> Iterator[Iterator[bool]]:
+    """Yield whether each row is sent: one iterator for each range of rows."""
+    done = 0
+    for rows in skipped:
+        yield repeat(True, rows.row - done)
+        yield repeat(False, rows.length)
+        done = rows.row + rows.length
+    yield repeat(True, requests - done)
+
+
+def _lacking(rows: RowSet, pairs: Path) -> Iterator[tuple[int, int, int]]:
+    """Yield the pairs that `_Search.keep` wrote, without those whose row is in `rows` then."""
     with pairs.open(encoding="ascii") as source:
         for line in source:
-            row, other = line.split()
-            yield int(row), int(other)
+            row, other, count = map(int, line.split())
+            for first, number in rows.lacking(row, count):
+                yield first, other + first - row, number
 
 
-def _take(workflow: Workflow, job: JobRecord, pairs: Path, skipped: SkippedRows, *, once: bool) -> None:
+def _take(workflow: Workflow, job: JobRecord, pairs: Path, skipped: SkippedTable, *, once: bool) -> None:
     """Use the answers of an earlier job for the rows that have no answer yet."""
     with ExitStack() as stack:
-        answer_of = _answers(workflow, job, skipped, stack, once=once)
+        answers = _answers(workflow, job, skipped, stack, once=once)
         skipped.add(
-            (row, *answer)
-            for row, other in _read_pairs(pairs)
-            if row not in skipped and (answer := answer_of(other)) is not None
+            (row + first - other, number, file, place)
+            for row, other, count in _lacking(skipped.rows, pairs)
+            for first, number, file, place in answers(other, count)
         )
 
 
 def _answers(
-    workflow: Workflow, job: JobRecord, skipped: SkippedRows, stack: ExitStack, *, once: bool
-) -> Callable[[int], tuple[int, int] | None]:
-    """Return a function from a row of an ended job to the place of its answer, (file, offset), or None.
+    workflow: Workflow, job: JobRecord, skipped: SkippedTable, stack: ExitStack, *, once: bool
+) -> Callable[[int, int], Iterator[tuple[int, int, int, int]]]:
+    """Return a function that yields the answers to `count` rows from `row` on of an ended job.
 
-    Without `once`, each row needs an answer of its own: then a row that shares another row's answer has none.
+    It yields (row, length, file, place), where the last three are those of `SkippedRows`. Without `once`, each row
+    needs an answer of its own: then a row that shares another row's answer has none.
     """
     try:
         own_answers = keep_answers(workflow, job)
@@ -256,30 +272,38 @@ def _answers(
             f"job {job.id} answered rows of this input, and its results are no longer available ({exc})",
             hint="--again sends every row again, and you pay for them again",
         ) from exc
-    offsets = stack.enter_context(own_answers.offsets.open("rb"))
+    own = stack.enter_context(AnswerReader(own_answers))
     name = job_folder.name_of(own_answers.lines)
 
-    def answer_of(row: int) -> tuple[int, int] | None:
-        record = None if job_skipped is None else job_skipped.find(row)
-        if record is not None and record.file != THIS_JOB:
-            return skipped.number_of(names[record.file - 1]), record.place
-        if record is not None and not once:
-            return None
-        offset = own_answers.offset_of(row if record is None else record.place, offsets)
-        return None if offset is None else (skipped.number_of(name), offset)
+    def own_ranges(row: int, count: int, shift: int = 0) -> Iterator[tuple[int, int, int, int]]:
+        for first, number in own.ranges(row, count):
+            yield first + shift, number, skipped.number_of(name), first
 
-    return answer_of
+    def answers(row: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+        done = row
+        for rows in () if job_skipped is None else job_skipped.among(row, count):
+            yield from own_ranges(done, rows.row - done)
+            if rows.file != THIS_JOB:
+                yield rows.row, rows.length, skipped.number_of(names[rows.file - 1]), rows.place
+            elif once:
+                yield from own_ranges(rows.place, 1, rows.row - rows.place)
+            done = rows.row + rows.length
+        yield from own_ranges(done, row + count - done)
+
+    return answers
 
 
 def _existing(names: list[str]) -> list[str]:
-    """Return these names of files of answers. Raises NotFoundError if one of the files no longer exists."""
+    """Return these names of files of answers. Raises NotFoundError if one of the files or its index is gone."""
     for name in names:
-        if not (path := job_folder.answers_named(name)).exists():
-            raise NotFoundError(f"{path} is gone")
+        answers = AnswerFile(job_folder.answers_named(name))
+        for path in (answers.lines, answers.index):
+            if not path.exists():
+                raise NotFoundError(f"{path} is gone")
     return names
 
 
-def _counted(submit_plan: SubmitPlan, skipped: SkippedRows) -> SubmitPlan:
+def _counted(submit_plan: SubmitPlan, skipped: SkippedTable) -> SubmitPlan:
     """Give repeated rows the earlier answer of their first row, and return the plan with the counts of both kinds."""
     skipped.resolve()
     repeated, answered = skipped.count()

@@ -9,7 +9,9 @@ import hashlib
 import struct
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from itertools import chain, count
+from os import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -17,6 +19,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from .row_set import RowSet
 
 
 KEY_BYTES = 16  # the size of a key: so large that two different requests never have the same key by chance
@@ -63,34 +67,54 @@ def repeats(keys: Path, folder: Path) -> Iterator[tuple[int, int]]:
 class Wanted:
     """Rows that are looked for among those of other jobs, by their keys.
 
-    In memory are a filter, which excludes nearly all rows that are not shared, and one partition of the keys.
+    The rows at the beginning and at the end that are the same in both are found by comparing bytes. For other rows, a
+    filter, which excludes nearly all rows that are not shared, and one partition of the keys are in memory.
     """
 
-    def __init__(self, keys: Path, folder: Path, without: Callable[[int], bool] | None = None) -> None:
-        """Take the rows of a file of keys for which `without` is not true. `folder` is for its temporary files."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        rows = keys.stat().st_size // KEY_BYTES
-        self._mask = mask = min(_MOST_FILTER_BITS, 1 << (rows * _FILTER_BITS_PER_ROW).bit_length()) - 1
-        self._filter = bits = bytearray((mask >> 3) + 1)
-        self._number = _number_of(keys)
-        self.count = 0
-        """How many rows it has."""
-        with _partition_files(folder, "own", self._number) as files:
-            for key, row in _numbered(keys):
-                if without is None or not without(row):
-                    self.count += 1
-                    files[key[0] % self._number].write(_RECORD.pack(key, row))
-                    for word in _WORDS.unpack(key):
-                        bits[(word & mask) >> 3] |= 1 << (word & 7)
+    def __init__(
+        self, keys: Path, folder: Path, without: RowSet, repeated: Callable[[], Iterable[tuple[int, int]]]
+    ) -> None:
+        """Take the rows of a file of keys that are not in `without`. `folder` is for temporary files.
 
-    def pairs(self, others: Path, *, once: bool) -> Iterator[tuple[int, int]]:
-        """Yield (row, row in `others`) for those of a file of keys that have the key of a row, in no order.
-
-        With `once`, each such row of `others` is paired with the first row that has the key. Without it, the rows with
-        a key are paired one to one: the first with the first, and so on; the rest are not paired.
+        `repeated` returns (row, first row) for each row that is not taken because it has the key of an earlier row.
         """
-        candidates = self._candidates(others)
+        self._keys, self._folder = keys, folder
+        self._without, self._repeated = without, repeated
+        self._rows = _rows_in(keys)
+        self._mask = min(_MOST_FILTER_BITS, 1 << (self._rows * _FILTER_BITS_PER_ROW).bit_length()) - 1
+        self._number = _number_of(keys)
+        self.count = self._rows - len(without)
+        """How many rows it has."""
+
+    def pairs(self, others: Path, *, once: bool) -> Iterator[tuple[int, int, int]]:
+        """Yield (row, row in `others`, count) for ranges of rows with the same keys, in no order.
+
+        With `once`, each row of `others` is paired with the first row that has its key. Without it, the rows with a key
+        are paired one to one: the first with the first, and so on; the rest are not paired.
+        """
+        theirs = _rows_in(others)
+        most = min(self._rows, theirs)
+        with self._keys.open("rb") as one, others.open("rb") as other:
+            head = _common(one, other, most, at_end=False)
+            tail = _common(one, other, most - head, at_end=True)
+        if head < theirs and not once:
+            head = tail = 0  # so that the first row with a key is paired with the first, and so on
+        yield from self._range(0, 0, head)
+        if head + tail < theirs:
+            yield from self._compared(others, range(head, theirs - tail), once=once)
+        yield from self._range(self._rows - tail, theirs - tail, tail)
+
+    def _range(self, first: int, other: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the pairs for `count` rows from `first` on, which have the same keys as those from `other` on."""
+        for row, number in self._without.lacking(first, count):
+            yield row, row - first + other, number
+        for row, original in self._repeated() if count else ():
+            if first <= row < first + count and original not in self._without:
+                yield original, row - first + other, 1
+
+    def _compared(self, others: Path, among: range, *, once: bool) -> Iterator[tuple[int, int, int]]:
+        """Yield the pairs for the rows of `others` that are in `among`, each key in the order of the rows."""
+        candidates = self._candidates(others, among)
         first = next(candidates, None)
         if first is None:
             return
@@ -108,12 +132,25 @@ class Wanted:
                 index = 0 if once else taken[key]
                 if index < len(own):
                     taken[key] += 1
-                    yield own[index], other
+                    yield own[index], other, 1
 
-    def _candidates(self, others: Path) -> Iterator[tuple[bytes, int]]:
-        """Yield (key, row) of the rows in a file of keys that pass the filter."""
-        bits, mask, first = self._filter, self._mask, 0
-        for block in _blocks(others):
+    @cached_property
+    def _filter(self) -> bytearray:
+        """A filter that lets all rows pass; when it is made, their keys are written to the files of the partitions."""
+        mask, bits = self._mask, bytearray((self._mask >> 3) + 1)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _partition_files(self._folder, "own", self._number) as files:
+            for key, row in _numbered(self._keys):
+                if row not in self._without:
+                    files[key[0] % self._number].write(_RECORD.pack(key, row))
+                    for word in _WORDS.unpack(key):
+                        bits[(word & mask) >> 3] |= 1 << (word & 7)
+        return bits
+
+    def _candidates(self, others: Path, among: range) -> Iterator[tuple[bytes, int]]:
+        """Yield (key, row) of those rows of a file of keys in `among` that pass the filter."""
+        bits, mask, first = self._filter, self._mask, among.start
+        for block in _blocks(others, among):
             for row, word in enumerate(memoryview(block).cast("I")[::_WORDS_PER_KEY]):
                 if bits[(word & mask) >> 3] >> (word & 7) & 1:
                     key = block[row * KEY_BYTES : (row + 1) * KEY_BYTES]
@@ -122,8 +159,26 @@ class Wanted:
             first += len(block) // KEY_BYTES
 
 
+def _common(one: BinaryIO, other: BinaryIO, most: int, *, at_end: bool) -> int:
+    """Return how many rows are the same at the beginning, or at the end, of two files of keys; at most `most`."""
+
+    def keys(handle: BinaryIO, done: int, number: int) -> bytes:
+        handle.seek(*((-KEY_BYTES * (done + number), SEEK_END) if at_end else (KEY_BYTES * done,)))
+        return handle.read(KEY_BYTES * number)
+
+    found = 0
+    for step in (_AT_ONCE, 64, 1):
+        while found + step <= most and keys(one, found, step) == keys(other, found, step):
+            found += step
+    return found
+
+
+def _rows_in(keys: Path) -> int:
+    return keys.stat().st_size // KEY_BYTES
+
+
 def _number_of(keys: Path) -> int:
-    return min(_MOST_PARTITIONS, 1 + keys.stat().st_size // KEY_BYTES // _PARTITION)
+    return min(_MOST_PARTITIONS, 1 + _rows_in(keys) // _PARTITION)
 
 
 def _partitions(keys: Path, folder: Path, number: int) -> Iterator[Iterable[tuple[bytes, int]]]:
@@ -148,16 +203,17 @@ def _partition_files(folder: Path, stem: str, number: int) -> Iterator[list[Bina
 
 def _numbered(keys: Path) -> Iterator[tuple[bytes, int]]:
     rows = count()
-    for block in _blocks(keys):
+    for block in _blocks(keys, range(_rows_in(keys))):
         for start in range(0, len(block), KEY_BYTES):
             yield block[start : start + KEY_BYTES], next(rows)
 
 
-def _blocks(keys: Path) -> Iterator[bytes]:
-    """Yield the keys of a file, many at once."""
+def _blocks(keys: Path, rows: range) -> Iterator[bytes]:
+    """Yield the keys of these rows of a file, many at once."""
     with keys.open("rb") as handle:
-        while block := handle.read(KEY_BYTES * _AT_ONCE):
-            yield block[: len(block) // KEY_BYTES * KEY_BYTES]
+        handle.seek(KEY_BYTES * rows.start)
+        for start in range(rows.start, rows.stop, _AT_ONCE):
+            yield handle.read(KEY_BYTES * min(_AT_ONCE, rows.stop - start))
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, int]]:

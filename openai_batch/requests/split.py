@@ -180,9 +180,7 @@ def copy_requests(
     files: dict[str | None, RequestFiles] = {}
     opened: dict[str | None, RequestFiles] = {}  # the model used last is the last one
     try:
-        for row, (line, is_wanted) in enumerate(zip(source, wanted or itertools.repeat(True), strict=False)):
-            if not is_wanted:
-                continue
+        for row, line in itertools.compress(enumerate(source), wanted or itertools.repeat(True)):
             request = decode_request(line)
             model = request.body.model if by_model else None
             if model in files and model not in opened:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from .index import reader
 from .outcome import NO_RESULT, OUTCOMES, SUCCEEDED, Outcome
 from .result import Result
-from .result_line import with_id
+from .result_line import ids_of, with_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +38,20 @@ class OrderedResult(NamedTuple):
     row: int  # the number of the row, from 0
     outcome: Outcome  # how it ended
     line: bytes  # the result line, with its newline
+
+
+class Successes:
+    """The results of consecutive rows, which are all successes. Iterating yields their lines."""
+
+    __slots__ = ("count", "lines", "row")
+
+    def __init__(self, row: int, count: int, lines: bytes) -> None:
+        """Take `count` result lines, each with its newline, of the rows from `row` on."""
+        self.row, self.count, self.lines = row, count, lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self.lines[:-1].split(b"\n"):
+            yield line + b"\n"
 
 
 def rows_in_order(
@@ -89,7 +103,7 @@ def merged(parts: Iterable[Iterator[OrderedResult]]) -> Iterator[OrderedResult]:
 
 def complete(
     ids: Iterable[str],
-    results: Iterator[OrderedResult],
+    results: Iterator[OrderedResult | Successes],
     tally: Tally,
     note: Note | None = None,
     *,
@@ -100,20 +114,39 @@ def complete(
     """Yield the lines of `results`, which must be in the order of `ids`, and count how each request ended.
 
     With `rename`, a line may have the id of another row; it gets the id of its own row. `note` is called for each
-    request, before its line is yielded. `missing` returns the verdict on a row without a result,
-    and `judge` reads a line.
+    request, before its line is yielded; without it, many lines may be yielded as one. `missing` returns the verdict on
+    a row without a result, and `judge` reads a line.
     """
-    following = next(results, None)
-    for row, custom_id in enumerate(ids):
-        found = following if following is not None and following.row == row else None
-        line = b"" if found is None else with_id(found.line, custom_id) if rename else found.line
-        if found is None:
-            verdict = missing(row)
+    numbered, counted, done = enumerate(ids), _counter(tally, note), 0
+    for found in results:
+        for row, custom_id in itertools.islice(numbered, found.row - done):
+            counted(row, custom_id, missing(row))
+        if isinstance(found, Successes):
+            own = list(itertools.islice(numbered, found.count))
+            if note is None and [custom_id for _, custom_id in own] == ids_of(found.lines):
+                tally.count_successes(found.count)
+                yield found.lines
+            else:
+                for (row, custom_id), line in zip(own, found, strict=False):
+                    counted(row, custom_id, SUCCEEDED)
+                    yield with_id(line, custom_id)
+            done = found.row + found.count
         else:
-            verdict = SUCCEEDED if found.outcome is Outcome.SUCCESS else judge(line).verdict
+            for row, custom_id in itertools.islice(numbered, 1):
+                line = with_id(found.line, custom_id) if rename else found.line
+                counted(row, custom_id, SUCCEEDED if found.outcome is Outcome.SUCCESS else judge(line).verdict)
+                yield line
+            done = found.row + 1
+    for row, custom_id in numbered:
+        counted(row, custom_id, missing(row))
+
+
+def _counter(tally: Tally, note: Note | None) -> Note:
+    """Return a function that counts a request in `tally`, and then calls `note`, if it is not None."""
+
+    def counted(row: int, custom_id: str, verdict: Verdict) -> None:
         tally.count(verdict, custom_id)
         if note is not None:
             note(row, custom_id, verdict)
-        if found is not None:
-            yield line
-            following = next(results, None)
+
+    return counted

@@ -46,6 +46,7 @@ class _Request(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(ResultLine).decode
 _decode_id = msgspec.json.Decoder(_Id).decode
+_decode_ids = msgspec.json.Decoder(_Id).decode_lines
 _decode_request = msgspec.json.Decoder(_Request).decode
 _HALF_PAIR = "\\ud"
 _DIGITS = 600
@@ -112,6 +113,14 @@ def id_of(line: bytes) -> str:
     if not isinstance(custom_id, str):
         raise msgspec.ValidationError("it has no custom_id")
     return str(_without_halves(custom_id))
+
+
+def ids_of(lines: bytes) -> list[str] | None:
+    """Return the ids of result lines; None if a line must be read on its own."""
+    try:
+        return [line.custom_id for line in _decode_ids(lines)]
+    except UNREADABLE:
+        return None
 
 
 def ids_in(lines: Iterable[bytes]) -> tuple[list[str], str | None]:

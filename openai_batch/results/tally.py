@@ -54,6 +54,11 @@ class Tally:
             if custom_id is not None and len(self.missing) < SAMPLES:
                 self.missing.append(custom_id)
 
+    def count_successes(self, count: int) -> None:
+        """Count requests that succeeded."""
+        self.requests += count
+        self.outcomes[Outcome.SUCCESS] += count
+
     @property
     def answered(self) -> int:
         """Requests with an answer; a part of one and a refusal count too."""

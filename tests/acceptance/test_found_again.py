@@ -14,7 +14,10 @@ from support.command import environment, ids, invoke, request, write
 
 from openai_batch.errors import NotFoundError
 from openai_batch.jobs.store import reused_answers
-from openai_batch.jobs.store.reused_answers import AnswerFiles
+from openai_batch.jobs.store.reused_answers import AnswerFile, AnswerFiles, SkippedRows
+from openai_batch.results.merge import OrderedResult
+from openai_batch.results.outcome import Outcome
+from openai_batch.results.result import Result
 
 if TYPE_CHECKING:
     from support.faults import FaultServer
@@ -174,19 +177,39 @@ def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
     assert sent(faulty) == [2, 1]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "places"])
+def test_nothing_is_sent_beside_answers_that_are_gone(faulty: FaultServer, kind: str) -> None:
+    """An input that has grown twice needs the first job's answers: if they cannot be read, that is told before."""
+    for texts in ("ab", "abc"):
+        table(*texts)
+        run()
+    for path in state().glob("jobs/*/answers-1.*"):
+        if path.suffix == f".{kind}":
+            path.unlink()
+    table(*"abcd")
+    words = ("run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
+    told = invoke(*words).failed(6, "are no longer available", "--again")
+    assert f"answers-1.{kind} is gone" in told.err
+    assert sent(faulty) == [2, 1]
+
+
 def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many files the answers lie in, and in whatever order, few of them are open at a time."""
     monkeypatch.setattr(reused_answers, "MAX_OPEN_FILES", 3)
-    paths = [tmp_path / f"store-{n}" for n in range(1, 8)]
+    paths = [tmp_path / f"store-{n}.jsonl" for n in range(1, 8)]
     for number, path in enumerate(paths, 1):
-        path.write_bytes(b"first\n%d\n" % number)
-    files = AnswerFiles(paths, 1)
+        answers = AnswerFile(path)
+        with answers.lines.open("wb") as lines, answers.index.open("wb") as index:
+            found = (OrderedResult(row, Outcome.SUCCESS, b"%d %d\n" % (number, row)) for row in range(3))
+            answers.write(found, lines, index)
+    files = AnswerFiles(paths, 1, Result.of)
     before = open_files()
     for number in itertools.chain(range(1, 8), (7, 1, 6), range(1, 8)):
-        assert files.line(number, 6) == b"%d\n" % number
-        assert open_files() <= before + 3
+        (found_rows,) = files.results(SkippedRows(7, 2, number, 1))
+        assert list(found_rows) == [b"%d 1\n" % number, b"%d 2\n" % number]
+        assert open_files() <= before + 3 * 2  # each has an index
     files.close()
     assert open_files() == before
     paths[4].unlink()
     with pytest.raises(NotFoundError, match="store-5"):
-        files.line(5, 0)
+        files.results(SkippedRows(7, 2, 5, 1))

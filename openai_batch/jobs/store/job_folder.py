@@ -9,7 +9,7 @@ jobs/UID/sent.jsonl       with .ids and .rows: the requests that are sent, if so
 jobs/UID/keys             the fingerprint of each request (`requests/fingerprints`)
 jobs/UID/input_name       what the user named as the input
 jobs/UID/reused.sqlite    the rows that are not sent, and where their results are (`reused_answers`)
-jobs/UID/answers-1.jsonl  with .offsets: the successes of its first parts, for later jobs (`reused_answers`)
+jobs/UID/answers-1.jsonl  with .places: the successes of its first parts, for later jobs (`reused_answers`)
 jobs/UID/imported-….answers results that were imported, one file for each part of the job that has some
 jobs/UID/direct-1.answers the answers to requests outside of a batch; direct-1.jsonl, .ids and .rows are these requests
 jobs/UID/results/         the provider's files of results that were downloaded, by the hash of their id
@@ -266,8 +266,7 @@ def name_of(answers: Path) -> str:
 
 def answers_of(job: JobRecord) -> AnswerFile:
     """Return where the answers of an ended job's own batches are stored. The file may not exist yet."""
-    stem = paths.job_dir(job.uid) / f"answers-{len(job.parts)}"
-    return AnswerFile(stem.with_suffix(".jsonl"), stem.with_suffix(".offsets"))
+    return AnswerFile(paths.job_dir(job.uid) / f"answers-{len(job.parts)}.jsonl")
 
 
 def folder_of(job: JobRecord) -> Path:

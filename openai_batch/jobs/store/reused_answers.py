@@ -1,24 +1,28 @@
 """The rows of a job that are not sent, and where their results come from: another row, or an earlier job.
 
-`reused.sqlite` in the job's folder has a record for each row that is not sent. Memory does not grow with the rows.
+`reused.sqlite` in the job's folder has a record for each range of rows that are not sent and have the answers of a
+range of rows of an earlier job.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sqlite3
 import struct
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Self
+from zlib import crc32
 
 from openai_batch.errors import BatchError, NotFoundError
-from openai_batch.results.merge import OrderedResult
-from openai_batch.results.outcome import OUTCOMES
+from openai_batch.requests.row_set import RowSet
+from openai_batch.results.merge import OrderedResult, Successes
+from openai_batch.results.outcome import OUTCOMES, Outcome
 from openai_batch.results.plain_success import verdict_of
-
-from .row_set import RowSet
+from openai_batch.results.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,50 +34,88 @@ THIS_JOB = 0
 """Means the job itself, in the place of the number of a file of answers."""
 
 MAX_OPEN_FILES = 16
-"""How many files of answers are open at a time. An input that grows each day adds one file each day."""
+"""How many files of answers are open at a time, each with its index. An input that grows each day adds one each day."""
 
 _SCHEMA = """
-    -- The rows that are not sent. If file is 0, place is the number of an earlier row with the same request.
-    -- Otherwise file is the id of a file of answers, and place is where the line begins in it, in bytes.
-    CREATE TABLE skipped (row INTEGER PRIMARY KEY, file INTEGER NOT NULL, place INTEGER NOT NULL);
+    -- The rows that are not sent, in ranges. If file is 0, the length is 1, and place is the number of an earlier row
+    -- with the same request. Otherwise file is the id of a file of answers, and place is the number of a row of the job
+    -- that the file belongs to: the answers of the rows from there on are those of the range.
+    CREATE TABLE skipped (
+        row INTEGER PRIMARY KEY, length INTEGER NOT NULL, file INTEGER NOT NULL, place INTEGER NOT NULL
+    );
     -- The files of answers of earlier jobs, as UID/NAME in the folder of all jobs. Ids count from 1.
     CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 """
-_OFFSET = struct.Struct("<Q")
+_SELECT = "SELECT row, length, file, place FROM skipped"
+_ENTRY = struct.Struct("<Q")
+_SUCCESS = Outcome.SUCCESS.number + 1  # its code
+_ANSWERED = re.compile(rb"[^\0]+")  # the codes of rows that have answers
+_ROWS_AT_ONCE = 4096
+_BLOCK = 1 << 18  # how many bytes of answers are read at once
+_PAY_AGAIN = "`obatch run` with the input again and --again sends every row again, and you pay for them again"
 
 
-class SkippedRow(NamedTuple):
-    """A row that is not sent, and where its result is."""
+class SkippedRows(NamedTuple):
+    """A range of rows that are not sent, and where their results are."""
 
-    row: int  # its number, from 0
+    row: int  # the number of the first row, from 0
+    length: int  # how many rows it has; 1 for THIS_JOB
     file: int  # THIS_JOB, or the number of a file of answers
-    place: int  # THIS_JOB: the number of the row with the same request; otherwise where the line begins, in bytes
+    # THIS_JOB: the number of the row with the same request; otherwise the first row in the job of the file of answers.
+    place: int
+
+    def is_followed_by(self, other: SkippedRows) -> bool:
+        """Return whether another range follows this one, in this job and in the job of the file of answers."""
+        row, length, file, place = self
+        return file != THIS_JOB and other.file == file and (other.row - row, other.place - place) == (length, length)
+
+    def part(self, row: int, end: int) -> SkippedRows:
+        """Return the part of the range from `row` on, before `end`."""
+        first, last = max(row, self.row), min(end, self.row + self.length)
+        return SkippedRows(first, last - first, self.file, self.place + first - self.row)
 
 
-class SkippedRows:
+class SkippedTable:
     """The table of the rows that are not sent; `skipped_rows` opens it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._files: dict[str, int] = {name: n for n, name in db.execute("SELECT id, name FROM files ORDER BY id")}
 
-    def __iter__(self) -> Iterator[SkippedRow]:
-        """Yield the records in the order of the rows."""
-        yield from map(SkippedRow._make, self._db.execute("SELECT row, file, place FROM skipped ORDER BY row"))
+    def __iter__(self) -> Iterator[SkippedRows]:
+        """Yield the ranges in the order of the rows. Ranges that follow each other in both jobs are yielded as one."""
+        found = None
+        for record in map(SkippedRows._make, self._db.execute(f"{_SELECT} ORDER BY row")):
+            if found is not None and found.is_followed_by(record):
+                found = found._replace(length=found.length + record.length)
+                continue
+            if found is not None:
+                yield found
+            found = record
+        if found is not None:
+            yield found
 
     def __contains__(self, row: int) -> bool:
         """Return whether a row is not sent."""
-        return row in self._rows
+        return row in self.rows
 
-    def find(self, row: int) -> SkippedRow | None:
-        """Return the record of a row; None if it is sent."""
-        record = self._db.execute("SELECT row, file, place FROM skipped WHERE row = ?", (row,)).fetchone()
-        return None if record is None else SkippedRow._make(record)
+    def among(self, row: int, count: int) -> Iterator[SkippedRows]:
+        """Yield the ranges, or parts of them, that are among `count` rows from `row` on, in the order of the rows."""
+        before = self._db.execute("SELECT max(row) FROM skipped WHERE row <= ?", (row,)).fetchone()[0] or 0
+        records = self._db.execute(f"{_SELECT} WHERE row >= ? AND row < ? ORDER BY row", (before, row + count))
+        for record in map(SkippedRows._make, records):
+            part = record.part(row, row + count)
+            if part.length > 0:
+                yield part
+
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        """Yield (row, other row) for each row that has the result of another row, in the order of the rows."""
+        yield from self._db.execute("SELECT row, place FROM skipped WHERE file = ? ORDER BY row", (THIS_JOB,))
 
     def originals(self) -> RowSet:
         """Return the rows whose results other rows have too."""
         rows = RowSet()
-        for (row,) in self._db.execute("SELECT place FROM skipped WHERE file = ?", (THIS_JOB,)):
+        for _, row in self.repeated():
             rows.add(row)
         return rows
 
@@ -83,19 +125,20 @@ class SkippedRows:
 
     def count(self) -> tuple[int, int]:
         """Return how many rows have the same request as another row, and how many have an answer of an earlier job."""
-        sql = "SELECT count(*), coalesce(sum(file = ?), 0) FROM skipped"
+        sql = "SELECT coalesce(sum(length), 0), coalesce(sum(length * (file = ?)), 0) FROM skipped"
         total, repeated = self._db.execute(sql, (THIS_JOB,)).fetchone()
         return repeated, total - repeated
 
-    def add(self, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Add rows as (row, file, place). None of them may be in the table yet."""
+    def add(self, ranges: Iterable[tuple[int, int, int, int]]) -> None:
+        """Add ranges as (row, length, file, place). None of their rows may be in the table yet."""
+        rows = self.rows
 
-        def remembered() -> Iterator[tuple[int, int, int]]:
-            for record in rows:
-                self._rows.add(record[0])
+        def remembered() -> Iterator[tuple[int, int, int, int]]:
+            for record in ranges:
+                rows.add(record[0], record[1])
                 yield record
 
-        self._db.executemany("INSERT INTO skipped VALUES (?, ?, ?)", remembered())
+        self._db.executemany("INSERT INTO skipped VALUES (?, ?, ?, ?)", remembered())
 
     def number_of(self, name: str) -> int:
         """Return the number of a file of answers; a new file gets the next one."""
@@ -107,21 +150,24 @@ class SkippedRows:
     def resolve(self) -> None:
         """Give each row that repeats another row the answer of an earlier job if the other row has one."""
         self._db.execute(
-            "INSERT OR REPLACE INTO skipped SELECT copy.row, first.file, first.place FROM skipped AS copy"
-            " JOIN skipped AS first ON first.row = copy.place WHERE copy.file = ?",
+            "INSERT OR REPLACE INTO skipped SELECT copy.row, 1, first.file, first.place + copy.place - first.row"
+            " FROM skipped AS copy JOIN skipped AS first"
+            " ON first.row = (SELECT max(row) FROM skipped WHERE row <= copy.place)"
+            " WHERE copy.file = ? AND copy.place < first.row + first.length",
             (THIS_JOB,),
         )
 
     @cached_property
-    def _rows(self) -> RowSet:
+    def rows(self) -> RowSet:
+        """The rows that are not sent."""
         rows = RowSet()
-        for (row,) in self._db.execute("SELECT row FROM skipped"):
-            rows.add(row)
+        for record in self:
+            rows.add(record.row, record.length)
         return rows
 
 
 @contextlib.contextmanager
-def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterator[SkippedRows]:
+def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterator[SkippedTable]:
     """Open a table to read it (ro), to change it (rw), or a new one that replaces an existing one (rwc).
 
     A written table is a work file: it is durable only after it is copied. Raises BatchError if SQLite reports an error.
@@ -133,7 +179,7 @@ def skipped_rows(path: Path, mode: Literal["ro", "rw", "rwc"] = "ro") -> Iterato
         if mode == "rwc":
             db.executescript(_SCHEMA)
         db.execute("BEGIN")
-        yield SkippedRows(db)
+        yield SkippedTable(db)
         db.execute("COMMIT")
 
 
@@ -152,7 +198,7 @@ class SubmitPlan:
     input_name: Path
     """A file with the job's `input_name`."""
     path: Path
-    """The table of the rows that are not sent (`SkippedRows`)."""
+    """The table of the rows that are not sent (`SkippedTable`)."""
     repeated: int = 0
     """How many rows have the same request as another row."""
     answered: int = 0
@@ -170,88 +216,159 @@ class AnswerFile:
 
     lines: Path
     """One result line for each answer, in the order of the rows."""
-    offsets: Path
-    """Eight bytes for each row, little-endian: where its line begins, plus 1; 0 if it has none."""
 
-    def write(self, results: Iterator[OrderedResult], lines: BinaryIO, offsets: BinaryIO) -> None:
+    @property
+    def index(self) -> Path:
+        """The file that says for each row where its line begins, and its outcome.
+
+        It has eight bytes for each row, little-endian, after eight for the version of this package. The lowest byte is
+        the number of the outcome plus 1, and 0 if the row has no answer.
+        """
+        return self.lines.with_suffix(".places")
+
+    def write(self, results: Iterator[OrderedResult], lines: BinaryIO, index: BinaryIO) -> None:
         """Write the answers among `results`, which come in the order of the rows."""
-        offset = done = 0
+        index.write(_ENTRY.pack(_version()))
+        begin = done = 0
         for row, outcome, line in results:
             if outcome.answered:
-                offsets.write(bytes(_OFFSET.size * (row - done)) + _OFFSET.pack(offset + 1))
+                index.write(bytes(_ENTRY.size * (row - done)) + _ENTRY.pack(begin << 8 | outcome.number + 1))
                 done = row + 1
                 lines.write(line)
-                offset += len(line)
+                begin += len(line)
 
-    def offset_of(self, row: int, offsets: BinaryIO) -> int | None:
-        """Return where the line of a row begins; None if it has none."""
-        offsets.seek(row * _OFFSET.size)
-        packed = offsets.read(_OFFSET.size)
-        return int(_OFFSET.unpack(packed)[0]) - 1 if packed.strip(b"\0") else None
+
+class AnswerReader:
+    """Reads a file of answers. A context manager."""
+
+    def __init__(self, answers: AnswerFile) -> None:
+        """Open the file and its index. Raises FileNotFoundError."""
+        self._path = answers.lines
+        with contextlib.ExitStack() as stack:
+            self._lines = stack.enter_context(answers.lines.open("rb"))
+            self._index = stack.enter_context(answers.index.open("rb"))
+            self._files = stack.pop_all()
+        # Whether the outcomes are those that this version finds: another one may have read a result in another way.
+        self._judged = self._index.read(_ENTRY.size) == _ENTRY.pack(_version())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._files.close()
+
+    def ranges(self, row: int, count: int) -> Iterator[tuple[int, int]]:
+        """Yield (first row, count) for each range of those of `count` rows from `row` on that have answers."""
+        for first in range(row, row + count, _ROWS_AT_ONCE):
+            codes = self._entries(first, min(_ROWS_AT_ONCE, row + count - first))[:: _ENTRY.size]
+            for found in _ANSWERED.finditer(codes):
+                yield first + found.start(), len(found[0])
+
+    def results(self, rows: SkippedRows, judge: Judge) -> Iterator[OrderedResult | Successes]:
+        """Yield the results of rows that have answers of this file. `judge` reads a line.
+
+        Raises NotFoundError if an answer is gone.
+        """
+        known = self._judged and judge == Result.of
+        gone = NotFoundError(f"some answers in {self._path} are gone", hint=_PAY_AGAIN)
+        for done in range(0, rows.length, _ROWS_AT_ONCE):
+            count = min(_ROWS_AT_ONCE, rows.length - done)
+            entries = self._entries(rows.place + done, count)
+            codes = entries[:: _ENTRY.size]
+            if len(entries) < _ENTRY.size * count or 0 in codes:
+                raise gone
+            begins = [entry >> 8 for (entry,) in _ENTRY.iter_unpack(entries)]
+            start = 0
+            while start < count:
+                end = bisect_right(begins, begins[start] + _BLOCK)
+                self._lines.seek(begins[start])
+                lines = self._lines.read(begins[end - 1] - begins[start]) + self._lines.readline()
+                if lines.count(b"\n") != end - start or not lines.endswith(b"\n"):  # the file was cut
+                    raise gone
+                found = Successes(rows.row + done + start, end - start, lines)
+                if known and codes.count(_SUCCESS, start, end) == end - start:
+                    yield found
+                else:
+                    for row, line in enumerate(found, found.row):
+                        yield OrderedResult(row, verdict_of(line, judge).outcome, line)
+                start = end
+
+    def _entries(self, row: int, count: int) -> bytes:
+        self._index.seek(_ENTRY.size * (row + 1))
+        return self._index.read(_ENTRY.size * count)
+
+
+def _version() -> int:
+    from openai_batch.version import __version__
+
+    return crc32(__version__.encode())
 
 
 class AnswerFiles:
     """The files of answers that a job uses, numbered from 1. At most MAX_OPEN_FILES are open at a time."""
 
-    def __init__(self, paths: Sequence[Path], job: int) -> None:
+    def __init__(self, paths: Sequence[Path], job: int, judge: Judge) -> None:
+        """`job` is the number of the job, and `judge` reads a line."""
         self._paths = paths
         self._job = job
-        self._open: dict[int, BinaryIO] = {}
+        self._judge = judge
+        self._open: dict[int, AnswerReader] = {}
 
-    def line(self, file: int, offset: int) -> bytes:
-        """Return the line that begins at an offset of a file. Raises NotFoundError if the file does not exist."""
-        handle = self._open.pop(file, None) or self._opened(file)
-        self._open[file] = handle  # the one used last comes last
-        handle.seek(offset)
-        return handle.readline()
+    def results(self, rows: SkippedRows) -> Iterator[OrderedResult | Successes]:
+        """Return the results of a range of rows. Raises NotFoundError if the file does not exist."""
+        reader = self._open.pop(rows.file, None) or self._opened(rows.file)
+        self._open[rows.file] = reader  # the one used last comes last
+        return reader.results(rows, self._judge)
 
     def close(self) -> None:
         """Close all files."""
         while self._open:
-            self._open.popitem()[1].close()
+            self._close(next(iter(self._open)))
 
-    def _opened(self, file: int) -> BinaryIO:
+    def _close(self, file: int) -> None:
+        with self._open.pop(file):
+            pass
+
+    def _opened(self, file: int) -> AnswerReader:
         if len(self._open) >= MAX_OPEN_FILES:
-            self._open.pop(next(iter(self._open))).close()
+            self._close(next(iter(self._open)))
         path = self._paths[file - 1]
         try:
-            return path.open("rb")
+            return AnswerReader(AnswerFile(path))
         except FileNotFoundError as exc:
             raise NotFoundError(
                 f"the answers that job {self._job} takes from an earlier job are gone ({path})",
-                hint="`obatch run` with the input again and --again sends every row again, and you pay for them again",
+                hint=_PAY_AGAIN,
             ) from exc
 
 
 def completed(
-    results: Iterator[OrderedResult], skipped: SkippedRows, files: AnswerFiles, scratch: Path, judge: Judge
-) -> Iterator[OrderedResult]:
+    results: Iterator[OrderedResult], skipped: SkippedTable, files: AnswerFiles, scratch: Path
+) -> Iterator[OrderedResult | Successes]:
     """Yield `results`, which come in the order of the rows, and the results of the skipped rows at their places.
 
-    `scratch` is an empty file: it stores the results that other rows have too. `judge` reads a line. Raises
-    NotFoundError if a file of answers is gone.
+    `scratch` is an empty file: it stores the results that other rows have too. Raises NotFoundError if a file of
+    answers is gone.
     """
     originals = skipped.originals()
     with work_database(scratch, "mode=rw&nolock=1") as shared:
         shared.execute("CREATE TABLE shared (row INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, line BLOB NOT NULL)")
         shared.execute("BEGIN")
-
-        def reused(row: int, file: int, place: int) -> OrderedResult | None:
-            if file != THIS_JOB:
-                line = files.line(file, place)
-                return OrderedResult(row, verdict_of(line, judge).outcome, line)
-            original = shared.execute("SELECT outcome, line FROM shared WHERE row = ?", (place,)).fetchone()
-            return None if original is None else OrderedResult(row, OUTCOMES[original[0]], original[1])
-
         following = iter(skipped)
-        record = next(following, None)
+        rows = next(following, None)
+        end = 0  # the row after the last skipped one
         for result in itertools.chain(results, (None,)):  # after the last result come the skipped rows that are left
-            while record is not None and (result is None or record.row < result.row):
-                if (copy := reused(*record)) is not None:
-                    yield copy
-                record = next(following, None)
+            while rows is not None and (result is None or rows.row <= result.row):
+                if rows.file != THIS_JOB:
+                    yield from files.results(rows)
+                else:
+                    sql = "SELECT outcome, line FROM shared WHERE row = ?"
+                    for number, line in shared.execute(sql, (rows.place,)):
+                        yield OrderedResult(rows.row, OUTCOMES[number], line)
+                end = rows.row + rows.length
+                rows = next(following, None)
             # Another machine may have planned this job differently, and sent a row that is skipped here.
-            if result is None or (record is not None and record.row == result.row):
+            if result is None or result.row < end:
                 continue
             if result.row in originals:
                 shared.execute("INSERT INTO shared VALUES (?, ?, ?)", (result.row, result.outcome.number, result.line))

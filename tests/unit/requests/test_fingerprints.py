@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_batch.requests import fingerprints
+from openai_batch.requests.row_set import RowSet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -46,6 +48,14 @@ def kept(path: Path, numbers: list[int]) -> Path:
     return path
 
 
+def rows_of(numbers: Iterable[int]) -> RowSet:
+    """Return a set of these rows."""
+    rows = RowSet()
+    for row in numbers:
+        rows.add(row)
+    return rows
+
+
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(numbers=few)
@@ -60,19 +70,43 @@ def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
-@given(mine=few, theirs=few)
-def test_shared_rows_are_those_of_a_dict(partition: int, mine: list[int], theirs: list[int], tmp_path: Path) -> None:
+@given(head=few, mine=few, theirs=few, tail=few)
+def test_shared_rows_are_those_of_a_dict(
+    partition: int, head: list[int], mine: list[int], theirs: list[int], tail: list[int], tmp_path: Path
+) -> None:
     """Rows that ask the same are paired: each of theirs with our first one, or the n-th with the n-th."""
+    mine, theirs = head + mine + tail, head + theirs + tail
     found = {}
     for once in (True, False):
+        repeated = [(row, mine.index(n)) for row, n in enumerate(mine) if once and mine.index(n) != row]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fingerprints, "_PARTITION", partition)
             ours, other = kept(tmp_path / "keys", mine), kept(tmp_path / "theirs", theirs)
-            found[once] = sorted(fingerprints.Wanted(ours, tmp_path / "work").pairs(other, once=once))
+            wanted = fingerprints.Wanted(ours, tmp_path / "work", rows_of(row for row, _ in repeated), repeated.copy)
+            ranges = list(wanted.pairs(other, once=once))
+        found[once] = sorted((row + n, other + n) for row, other, count in ranges for n in range(count))
+        assert wanted.count == len(mine) - len(repeated)
     assert found[True] == sorted((mine.index(n), row) for row, n in enumerate(theirs) if n in mine)
     places = {n: [row for row, other in enumerate(mine) if other == n] for n in mine}
     pairs = [(n, theirs[:row].count(n), row) for row, n in enumerate(theirs)]
     assert found[False] == sorted((places[n][k], row) for n, k, row in pairs if k < len(places.get(n, ())))
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_rows_that_are_not_wanted_are_not_paired(once: bool, tmp_path: Path) -> None:
+    """Neither at the beginning and at the end, nor between them."""
+    ours, other = kept(tmp_path / "keys", [1, 2, 3, 4, 5, 6]), kept(tmp_path / "theirs", [1, 2, 9, 3, 4, 6])
+    wanted = fingerprints.Wanted(ours, tmp_path / "work", rows_of([1, 2, 5]), list)
+    assert sorted(wanted.pairs(other, once=once)) == [(0, 0, 1), (3, 4, 1)]
+
+
+def test_an_input_that_has_grown_is_one_range(tmp_path: Path) -> None:
+    """The rows before new ones, and those after them, are found as ranges, without files for the work."""
+    ours, rows = kept(tmp_path / "keys", [*range(20_000)]), [*range(9_000), *range(9_100, 20_000)]
+    wanted = fingerprints.Wanted(ours, tmp_path / "work", rows_of([]), list)
+    assert list(wanted.pairs(kept(tmp_path / "theirs", rows), once=True)) == [(0, 0, 9_000), (9_100, 9_000, 10_900)]
+    assert list(wanted.pairs(kept(tmp_path / "theirs", rows[:9_000]), once=False)) == [(0, 0, 9_000)]
+    assert not (tmp_path / "work").exists()
 
 
 def test_what_makes_a_key() -> None:

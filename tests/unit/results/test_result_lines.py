@@ -17,7 +17,7 @@ from openai_batch.providers.batch_info import BatchFault, Counts, read_batch
 from openai_batch.results import index as module
 from openai_batch.results.flatten import flat
 from openai_batch.results.index import Place, Places, as_received, index
-from openai_batch.results.merge import complete, rows_in_order
+from openai_batch.results.merge import OrderedResult, Successes, complete, rows_in_order
 from openai_batch.results.outcome import Outcome
 from openai_batch.results.result import Result
 from openai_batch.results.result_line import with_id
@@ -258,6 +258,27 @@ def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
     """A line that only Python reads gets another id too."""
     line = b'{"custom_id": "a", "x": NaN}\n'
     assert with_id(line, "b") == b'{"custom_id": "b", "x": NaN}\n'
+
+
+@pytest.mark.parametrize("own", [["a", "b"], ["b", "a"], ["a", "c"]])
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("number", [True, False])
+def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, noted: bool, number: bool) -> None:
+    """Successes of an earlier job come as they are only if their ids are those of the rows here."""
+    kept = [good_row(custom_id) for custom_id in ("a", "b")]
+    block = jsonl(*kept).replace(b'"a"', b"7") if number else jsonl(*kept)
+    last = OrderedResult(4, Outcome.ERROR, jsonl(bad_row("last")))
+    results: list[OrderedResult | Successes] = [Successes(1, 2, block), last]
+    tally, seen = Tally(), list[tuple[int, str, Outcome]]()
+    note = (lambda row, custom_id, verdict: seen.append((row, custom_id, verdict.outcome))) if noted else None
+    lines = list(complete(["lost", *own, "none", "last"], iter(results), tally, note))
+    rows = [json.loads(line) for line in b"".join(lines).splitlines()]
+    assert [row["custom_id"] for row in rows] == [*own, "last"]
+    assert [row["response"] for row in rows] == [*(row["response"] for row in kept), bad_row("last")["response"]]
+    assert len(lines) == (2 if own == ["a", "b"] and not noted and not number else 3)
+    outcomes = [Outcome.MISSING, Outcome.SUCCESS, Outcome.SUCCESS, Outcome.MISSING, Outcome.ERROR]
+    assert seen == ([*zip(range(5), ["lost", *own, "none", "last"], outcomes, strict=True)] if noted else [])
+    assert (tally.requests, tally.answered, tally.missing) == (5, 2, ["lost", "none"])
 
 
 def test_both_answers_to_an_id_that_was_asked_for_twice() -> None:
