@@ -291,7 +291,7 @@ def test_the_debug_switch_adds_the_traceback() -> None:
 
 BROKEN = """
 from openai_batch.jobs.store.registry import Registry
-Registry.jobs = lambda *_: {}["jobs"]
+Registry.jobs = Registry.listed = lambda *_: {}["jobs"]
 """
 """A program that plants a bug before the command runs."""
 
