@@ -96,7 +96,9 @@ class _Team(Generic[_Worker, _Item, _Result]):
         for _ in self._threads:
             self._tasks.put(None)
         while self._threads:
-            self._threads.pop().join(None if last is None else max(0.0, last - time.monotonic()))
+            thread = self._threads.pop()
+            if thread.is_alive():  # Ctrl-C may come before it is started
+                thread.join(None if last is None else max(0.0, last - time.monotonic()))
 
     def _work(self) -> None:
         with contextlib.ExitStack() as stack:

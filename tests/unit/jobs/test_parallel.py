@@ -151,6 +151,17 @@ def test_an_interruption_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch)
     never.set()
 
 
+def test_an_interruption_while_a_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come before the start of a thread: it is still the error that is raised."""
+
+    def interrupted(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_parallel(worker, lambda _, item: item, range(5), 2))
+
+
 def test_threads_end_with_the_work() -> None:
     """No thread is left when all results are read, or when the iterator is closed."""
     before = set(threading.enumerate())
