@@ -69,9 +69,8 @@ def interruptible(base: Any) -> Iterator[Callable[..., Any]]:
     with ThreadPoolExecutor(1) as pool:
 
         def run(function: Callable[..., Any], *words: Any) -> Any:
-            future = pool.submit(function, *words)
             try:
-                return result_of(future)
+                return result_of(pool.submit(function, *words))
             except KeyboardInterrupt:
                 base.interrupt()
                 raise

@@ -6,7 +6,6 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from openai_batch.cli.announce import announce, start
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import OutputOptions
 from openai_batch.cli.help_format import INPUT, examples
@@ -28,6 +27,7 @@ from openai_batch.cli.options import (
 from openai_batch.cli.output import errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
+from openai_batch.cli.start import announce, start
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_target
 from openai_batch.files.object_store import is_address, shown

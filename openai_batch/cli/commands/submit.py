@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from openai_batch.cli.announce import start
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import show_job
 from openai_batch.cli.job_options import JobOptions
 from openai_batch.cli.options import DryRunOpt, JsonOpt, ProviderOpt, QuietOpt, argument
 from openai_batch.cli.output import Output, errors, note_terminal_input
 from openai_batch.cli.session import session
+from openai_batch.cli.start import start
 
 if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
