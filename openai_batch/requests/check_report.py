@@ -25,7 +25,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     custom_id: str  # its custom id
     url: str  # its endpoint
     model: str | None  # the model that it names, or None
-    inputs: int = 1  # how many texts an embedding request embeds; 1 for any other request
+    inputs: int = 0  # how many texts an embedding request embeds; 0 for any other request
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RequestChunk:
     url: str  # the endpoint of all of them
     ids: list[str]  # their custom ids
     models: list[str | None]  # the models that they name; None for a request without one
-    inputs: list[int]  # how many texts each embedding request embeds; 1 for any other request
+    inputs: list[int]  # how many texts each embedding request embeds; 0 for any other request
     bodies: list[dict[str, Any]]  # their bodies, decoded
 
 
@@ -51,7 +51,7 @@ class CheckReport:
     endpoint: str | None = None  # the endpoint of the requests; None if no line names one
     # Each model, with the number of the first line that names it (at most `max_problems` models).
     models: dict[str, int] = field(default_factory=dict)
-    embedding_inputs: int = 0  # the embedding inputs of all requests together; 1 for a request of another kind
+    embedding_inputs: int = 0  # the embedding inputs of all requests together; 0 for a request of another kind
     problems: list[Problem] = field(default_factory=list)  # the problems and warnings; only the first problems are kept
     problem_count: int = 0  # the number of all problems, listed or not, without warnings
     codes: Counter[str] = field(default_factory=Counter)  # the number of problems by code

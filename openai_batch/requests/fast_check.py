@@ -91,13 +91,13 @@ def chunk_of(rows: Sequence[Row], lines: list[bytes]) -> RequestChunk:
 
 
 def count_inputs(url: object, inputs: object) -> int:
-    """Return how many texts an embedding request with these `inputs` embeds; 1 for any other request.
+    """Return how many texts an embedding request with these `inputs` embeds; 0 for any other request.
 
     A list of numbers is the tokens of one text.
     """
-    if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], int | float):
-        return 1
-    return len(inputs) if isinstance(url, str) and url.endswith("/embeddings") else 1
+    if not isinstance(url, str) or not url.endswith("/embeddings"):
+        return 0
+    return len(inputs) if isinstance(inputs, list) and inputs and not isinstance(inputs[0], int | float) else 1
 
 
 def _requests(block: bytes, lines: list[bytes]) -> list[_Request]:

@@ -71,8 +71,11 @@ class Splitter:
         # The first slice begins where the file begins, so both share one hash until the first cut.
         self._whole_hash = self._slice_hash = hashlib.sha256()
 
-    def add(self, line: bytes, id_length: int, inputs: int = 1, model: str | None = None) -> None:
-        """Add one request: its line with the newline, the length of its id's line in bytes, its inputs, its model."""
+    def add(self, line: bytes, id_length: int, inputs: int = 0, model: str | None = None) -> None:
+        """Add one request: its line with the newline, the length of its id's line in bytes, its model.
+
+        `inputs` is how many texts it embeds; 0 if it is no embedding request.
+        """
         limits = self._limits
         new_model = self._rows == 0 or model != self._model
         if new_model:
@@ -154,7 +157,7 @@ class RequestFiles:
         request = request or decode_request(line)
         custom_id = msgspec.json.encode(request.custom_id) + b"\n"
         inputs = request.body.input
-        count = count_inputs(request.url, msgspec.json.decode(inputs)) if bytes(inputs)[:1] == b"[" else 1
+        count = count_inputs(request.url, msgspec.json.decode(inputs) if bytes(inputs)[:1] == b"[" else None)
         for handle, data in zip(self._out, (line, custom_id, ROW_NUMBER.pack(row)), strict=True):
             handle.write(data)
         self._splitter.add(line, len(custom_id), count, request.body.model)

@@ -102,8 +102,16 @@ def test_tokens_are_one_input(tmp_path: Path, models: str) -> None:
     ):
         data = embeddings([value] * 8, models=models)
         assert [piece.requests for piece in checked(tmp_path, data, limits).slices] == expected
-    data = embeddings([["a", "b"]] * 8, "/v1/responses", models)
-    assert [piece.requests for piece in checked(tmp_path, data, limits).slices] == [4, 4]
+
+
+@pytest.mark.parametrize("models", ["m", "mn"])
+@pytest.mark.parametrize("url", ["/v1/responses", "/v1/chat/completions"])
+def test_the_limit_of_embedding_inputs_is_for_embeddings_only(tmp_path: Path, url: str, models: str) -> None:
+    """Other requests have a key `input` too, or none."""
+    limits = Limits(max_embedding_inputs=4)
+    for value in ("text", ["a", "b"], [1, 2]):
+        slices = checked(tmp_path, embeddings([value] * 8, url, models), limits).slices
+        assert [each.requests for each in slices] == [8 // len(models)] * len(models)
 
 
 def test_embedding_inputs_are_cut_by_their_sum() -> None:
