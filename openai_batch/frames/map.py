@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from openai_batch.errors import BatchError, IncompleteError
 from openai_batch.inputs.prepare import NoPromptError
-from openai_batch.jobs.async_version import in_thread
+from openai_batch.jobs.async_version import AsyncInput
 
 from .columns import new_cells, new_columns
-from .options import MapOptions, check_options
+from .options import MapOptions, checked_options
 from .progress import BarReporter
 from .run import library
 from .schema import AnswerSchema
@@ -79,7 +79,7 @@ def map(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> 
 
     Raises the errors of `start`, ApiError if the provider refuses the whole input, and WaitTimeoutError.
     """
-    return _mapped(*_run(rows, prompt, options, prefix=options.get("prefix", "")))
+    return _mapped(*_run(rows, prompt, options))
 
 
 def embed(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
@@ -102,8 +102,8 @@ async def map_async(rows: Any, prompt: str | None = None, **options: Unpack[MapO
 
     If the task is cancelled, the run continues.
     """
-    run, source = await _run_async(rows, prompt, options, prefix=options.get("prefix", ""))
-    return await asyncio.to_thread(_mapped, run, source)
+    run, source = await _run_async(rows, prompt, options)
+    return await asyncio.to_thread(_begun, run, source)
 
 
 async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[MapOptions]) -> np.ndarray[Any, Any]:
@@ -117,31 +117,37 @@ async def embed_async(rows: Any, prompt: str | None = None, **options: Unpack[Ma
     return await asyncio.to_thread(_matrix, *await _run_async(rows, prompt, options, embeddings=True))
 
 
-def _run(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
-    """Start a run, wait until it has ended, and return it with its rows. `how` are arguments of `start_rows`.
-
-    If no row is to be sent, there is no run.
-    """
-    check_options(options, MapOptions, prompt)
+def _run(rows: Any, prompt: str | None, options: MapOptions, *, embeddings: bool = False) -> tuple[Run | None, _Source]:
+    """Start a run, wait until it has ended, and return it with its rows. If no row is to be sent, there is no run."""
+    options = checked_options(options, MapOptions, prompt)
     source, reporter, run = _Source(rows, options), BarReporter(), None
     if source.empty:
         return None, source
     with reporter.shown(wanted=options.get("progress", True)), contextlib.suppress(NoPromptError):
-        run = start_rows(source.rows, prompt, reporter, options, **how)
+        run = _start(source, prompt, reporter, options, embeddings=embeddings)
         run.wait(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
 
 
-async def _run_async(rows: Any, prompt: str | None, options: MapOptions, **how: Any) -> tuple[Run | None, _Source]:
-    check_options(options, MapOptions, prompt)
-    given = in_thread(rows, asyncio.get_running_loop())
-    source, reporter, run = await asyncio.to_thread(_Source, given, options), BarReporter(), None
-    if source.empty:
-        return None, source
-    with reporter.shown(wanted=options.get("progress", True)), contextlib.suppress(NoPromptError):
-        run = await asyncio.to_thread(start_rows, source.rows, prompt, reporter, options, **how)
-        await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
+async def _run_async(
+    rows: Any, prompt: str | None, options: MapOptions, *, embeddings: bool = False
+) -> tuple[Run | None, _Source]:
+    options = checked_options(options, MapOptions, prompt)
+    reporter, run = BarReporter(), None
+    with AsyncInput() as given:
+        source = await asyncio.to_thread(_Source, given.iterable(rows), options)
+        if source.empty:
+            return None, source
+        with reporter.shown(wanted=options.get("progress", True)), contextlib.suppress(NoPromptError):
+            run = await asyncio.to_thread(_start, source, prompt, reporter, options, embeddings=embeddings)
+            await run.wait_async(options.get("timeout"), retries=options.get("retries", 0))
     return run, source
+
+
+def _start(source: _Source, prompt: str | None, reporter: BarReporter, options: MapOptions, *, embeddings: bool) -> Run:
+    prefix = None if embeddings else options.get("prefix", "")
+    timeout = options.get("timeout")
+    return start_rows(source.rows, prompt, reporter, options, embeddings=embeddings, prefix=prefix, timeout=timeout)
 
 
 def _mapped(run: Run | None, source: _Source) -> Any:
@@ -158,6 +164,12 @@ def _mapped(run: Run | None, source: _Source) -> Any:
     if join is None:
         return ({**row, **source.cells(run, result)} for row, result in run.answered_rows())
     return join([source.cells(run, result) for result in source.results(run)], ())
+
+
+def _begun(run: Run | None, source: _Source) -> Any:
+    """Return the same as `_mapped`. The results of an iterator are here already: its first item downloads all of them."""
+    made = _mapped(run, source)
+    return itertools.chain(list(itertools.islice(made, 1)), made) if source.join is None else made
 
 
 def _matrix(run: Run | None, source: _Source) -> np.ndarray[Any, Any]:

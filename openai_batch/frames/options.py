@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from openai_batch.errors import UsageError
 from openai_batch.jobs.arguments import check_arguments
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from openai_batch.providers.provider import Provider
+
+
+_Options = TypeVar("_Options", bound="RowOptions")
 
 
 class RowOptions(TypedDict, total=False):
@@ -39,7 +42,7 @@ class RowOptions(TypedDict, total=False):
     provider: str | Provider | None
     """Where the requests run; without it, the default provider, else the one that serves the model."""
     name: str | None
-    """A name for the run, for `attach`. A later run under the same name takes it over."""
+    """A name for the run, for `attach`. A later run under the same name takes it over; a run that has a name keeps it."""
     metadata: Mapping[str, str] | None
     """Pairs that are added to each batch."""
     window: str | None
@@ -62,15 +65,19 @@ class MapOptions(RowOptions, total=False):
     retries: int
     """How often failed requests, also of an earlier run, are sent again if that can help; without it, never."""
     timeout: float | None
-    """Seconds to wait at most. Then WaitTimeoutError is raised, and the run continues. Without it, until the end."""
+    """Seconds to wait at most, for a retry again. Then WaitTimeoutError is raised, and the run continues. Without it,
+    until the end."""
     progress: bool
     """Whether to show progress on a terminal or in a notebook; without it, True. `logging` gets it in any case."""
     prefix: str
     """A prefix for the names of the new columns; without it, none."""
 
 
-def check_options(options: Mapping[str, Any], known: type, prompt: object) -> None:
-    """Raise UsageError for an option that `known` does not have, and for a value of a wrong type."""
+def checked_options(options: _Options, known: type, prompt: object) -> _Options:
+    """Return the options that are given: None is the same as no option.
+
+    Raises UsageError for an option that `known` does not have, and for a value of a wrong type.
+    """
     names = known.__annotations__ if known is RowOptions else RowOptions.__annotations__ | known.__annotations__
     for name in options:
         if name not in names:
@@ -83,3 +90,4 @@ def check_options(options: Mapping[str, Any], known: type, prompt: object) -> No
                 hint=f"{told}; parameters of the requests go into params={{{name!r}: …}}",
             )
     check_arguments({"prompt": prompt, **options})
+    return cast("_Options", {name: value for name, value in options.items() if value is not None})

@@ -36,8 +36,9 @@ class AnswerSchema:
         """The names of the fields."""
 
     def _names(self) -> tuple[str, ...]:
-        """Return the names of the fields in Python; those of the schema may be aliases."""
-        return tuple(strict_schema(self._adapter.json_schema(by_alias=False), "", "the schema")["schema"]["properties"])
+        """Return the names of the fields in Python, with computed ones; those of the schema may be aliases."""
+        schema = self._adapter.json_schema(by_alias=False, mode="serialization")
+        return tuple(strict_schema(schema, "", "the schema")["schema"]["properties"])
 
     def applied(self, result: Result) -> Result:
         """Return a result with its answer parsed; one that does not fit the schema becomes an error.

@@ -10,7 +10,7 @@ from openai_batch.jobs.input_name import name_of_rows
 from openai_batch.jobs.session import Session
 
 from .columns import new_columns
-from .options import RowOptions, check_options
+from .options import RowOptions, checked_options
 from .progress import BarReporter
 from .run import Run
 from .schema import AnswerSchema
@@ -42,12 +42,13 @@ def start(
     `prompt`, `text` or `messages` is sent, or the only one. RowOptions lists the other `options`. Without `reporter`
     progress goes to the logger `openai_batch`.
 
-    Rows that an earlier run has answered are not sent again, in any order; equal rows are sent once.
+    Rows that an earlier run has answered are not sent again, in any order; equal rows are sent once. If an earlier run
+    of some of these rows has not ended, this waits for it first.
 
     Raises InputError with every row that cannot be sent, and nothing is sent; UsageError for options that do not fit,
     and the errors of `Jobs.submit`.
     """
-    check_options(options, RowOptions, prompt)
+    options = checked_options(options, RowOptions, prompt)
     return start_rows(open_rows(rows, options.get("sample")).rows, prompt, reporter, options)
 
 
@@ -59,8 +60,12 @@ def start_rows(
     *,
     embeddings: bool = False,
     prefix: str | None = None,
+    timeout: float | None = None,
 ) -> Run:
-    """Start a run over dicts. With `prefix`, none may have a column of that prefix and the name of a new column."""
+    """Start a run over dicts. With `prefix`, none may have a column of that prefix and the name of a new column.
+
+    `timeout` is how many seconds to wait for an earlier run of some of these rows; None: until it ends.
+    """
     from openai_batch.files.workspace import workspace
     from openai_batch.inputs.formats import Table
     from openai_batch.jobs.job_spec import make_spec
@@ -94,7 +99,9 @@ def start_rows(
             on_warning=session.reporter.note,
         )
         again, check_remote = options.get("again", False), options.get("check_remote", False)
-        how = SubmitOptions(dedup=True, reuse=True, again=again, check_remote=check_remote, max_cost=max_cost)
+        how = SubmitOptions(
+            dedup=True, reuse=True, again=again, timeout=timeout, check_remote=check_remote, max_cost=max_cost
+        )
         row = submit(workflow, spec, folder, how).job
     return Run(session, row, schema)
 

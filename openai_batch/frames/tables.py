@@ -103,7 +103,7 @@ def _frame(given: Any) -> Any:
     if isinstance(read, nw.LazyFrame):
         raise InputError("the rows are a lazy frame; nothing was sent", hint="give it with .collect()")
     if isinstance(read, nw.Series):
-        read = (read if read.name else read.alias(PROMPT)).to_frame()
+        read = (read.alias(PROMPT) if read.name in (None, "") else read).to_frame()
     return read if isinstance(read, nw.DataFrame) else None
 
 

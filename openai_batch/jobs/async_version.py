@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 _P = ParamSpec("_P")
@@ -24,28 +23,49 @@ def async_version(function: Callable[_P, _T]) -> Callable[_P, Coroutine[Any, Any
     async def awaited(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        given: Any = [in_thread(arg, loop) for arg in args]
-        return await asyncio.to_thread(function, *given, **kwargs)
+        with AsyncInput() as given:
+            read: Any = [given.iterable(arg) for arg in args]
+            named: Any = {name: given.iterable(arg) for name, arg in kwargs.items()}
+            return await asyncio.to_thread(function, *read, **named)
 
     awaited.__name__, awaited.__qualname__ = f"{function.__name__}_async", f"{function.__qualname__}_async"
     return awaited
 
 
-def in_thread(value: Any, loop: AbstractEventLoop) -> Any:
-    """Return an async iterable of a loop as an iterable for another thread; any other value as it is."""
-    return _items(value, loop) if isinstance(value, AsyncIterable) and not isinstance(value, Iterable) else value
+class AsyncInput:
+    """Gives async iterables of the running event loop to another thread, until the block ends.
 
+    A task that is cancelled ends the block while the thread may still read. Then the loop may close the iterable, which
+    looks like its end: the rows that are left out would be missing without an error.
+    """
 
-def _items(source: AsyncIterable[_T], loop: AbstractEventLoop) -> Iterator[_T]:
-    import asyncio
+    def __init__(self) -> None:
+        import asyncio
 
-    items = aiter(source)
-    while True:
-        item = asyncio.run_coroutine_threadsafe(_next(items), loop).result()
-        if not item:
-            return
-        yield item[0]
+        self._loop = asyncio.get_running_loop()
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+
+    def iterable(self, value: Any) -> Any:
+        """Return an async iterable as an iterable for another thread; any other value as it is."""
+        return self._items(value) if isinstance(value, AsyncIterable) and not isinstance(value, Iterable) else value
+
+    def _items(self, source: AsyncIterable[_T]) -> Iterator[_T]:
+        import asyncio
+
+        items = aiter(source)
+        while True:
+            item = asyncio.run_coroutine_threadsafe(_next(items), self._loop).result()
+            if self._over:
+                raise asyncio.CancelledError
+            if not item:
+                return
+            yield item[0]
 
 
 async def _next(items: AsyncIterator[_T]) -> tuple[_T, ...]:

@@ -481,9 +481,9 @@ def test_async_iterables_are_rows_too() -> None:
 
     async def main() -> list[Any]:
         mapped = await openai_batch.map_async(texts(), model="m")
-        run = await openai_batch.start_async(texts(), "again {{ prompt }}", model="m")
+        run = await openai_batch.start_async(rows=texts(), prompt="again {{ prompt }}", model="m")
         async with Jobs() as jobs:
-            job = await jobs.submit_async(requests())
+            job = await jobs.submit_async(input=requests())
             await job.wait_async()
             own = [result.text async for result in job.results_async()]
         await run.wait_async()
@@ -496,6 +496,17 @@ def test_async_iterables_are_rows_too() -> None:
     with Jobs() as jobs, pytest.raises(InputError, match="async") as caught:
         jobs.submit(requests())
     assert "submit_async" in caught.value.hint
+
+
+def test_the_results_of_an_iterable_are_here_when_map_async_returns(tmp_path: Path) -> None:
+    """To iterate over them asks no provider, which would block the event loop."""
+
+    async def main() -> list[str | None]:
+        with fake_provider(answer):
+            results = await openai_batch.map_async((text for text in ("one", "two")), model="m", state=tmp_path)
+        return [result.text for result in results]
+
+    assert asyncio.run(main()) == ["re: one", "re: two"]
 
 
 @pytest.mark.usefixtures("fake")
@@ -522,6 +533,17 @@ def test_a_timeout_leaves_the_run(fake: FakeProvider) -> None:
     fake._server._looks.update(dict.fromkeys(fake._server._looks, 0))
     assert openai_batch.map(["one"], model="m")[0].text == "re: one"
     assert len(fake.batches) == 1
+
+
+def test_a_timeout_counts_for_an_earlier_run_too() -> None:
+    """Rows of a run that has not ended are waited for, so that none is paid twice, but not for longer than allowed."""
+    with fake_provider(answer, polls=10**6) as fake:
+        openai_batch.start(["one"], model="m")
+        with pytest.raises(WaitTimeoutError):
+            openai_batch.map(["one", "two"], model="m", timeout=0)
+        with pytest.raises(WaitTimeoutError):
+            asyncio.run(openai_batch.map_async(["one", "two"], model="m", timeout=0))
+        assert len(fake.batches) == 1
 
 
 @pytest.mark.usefixtures("fake")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 import openai_batch
 from openai_batch import Jobs, Reporter
 from openai_batch.errors import BatchError, CostError, IncompleteError, InputError, UsageError
+from openai_batch.frames.options import MapOptions, RowOptions
 from openai_batch.testing import Failure, Refusal, fake_provider
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_options_of_map_are_not_those_of_start(fake: FakeProvider) -> None:
     with pytest.raises(UsageError, match="no option 'retries'"):
         openai_batch.start(["one"], model="m", **cast("Any", options))
     run = openai_batch.start(["one"], model="m")
-    with pytest.raises(UsageError, match="timeout is '10m'"):
+    with pytest.raises(UsageError, match="timeout= is '10m'"):
         run.wait(timeout=cast("Any", timeout))
     assert len(fake.batches) == 1
 
@@ -90,6 +91,15 @@ class WithAlias(BaseModel):
 
     reason: str = Field(alias="error")
     number: int = Field(alias="theId")
+
+
+def test_none_is_the_same_as_no_option(fake: FakeProvider) -> None:
+    """A program may pass its own arguments on, whether they were given or not."""
+    names = RowOptions.__annotations__ | MapOptions.__annotations__
+    nothing = dict.fromkeys(names, None)
+    rows = [{"text": "one"}]
+    assert openai_batch.map(rows, **nothing) == openai_batch.map(rows)
+    assert len(fake.batches) == 1
 
 
 def test_a_field_never_shares_a_column(fake: FakeProvider) -> None:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+import openai_batch
 from openai_batch import Job, Jobs, Provider
 from openai_batch.errors import ApiError, AuthError, BatchError, IncompleteError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from support.workbench import Workbench
 
 T = TypeVar("T")
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
 def endless() -> str:
@@ -100,6 +103,34 @@ def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
                 await job.wait_async()
 
     asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_while_its_input_is_read_sends_nothing(workbench: Workbench) -> None:
+    """The event loop then closes the input, which looks like its end: a part of it would be sent, and paid."""
+
+    async def main() -> None:
+        reading, seen = asyncio.Event(), 0
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            nonlocal seen
+            while True:
+                seen += 1
+                reading.set()
+                yield {"custom_id": f"id-{seen}", "url": "/v1/chat/completions", "body": BODY}
+
+        for start in (
+            lambda: Jobs().submit_async(requests(), provider="faulty"),
+            lambda: openai_batch.map_async(requests(), "{{ url }}", model="m", provider="faulty"),
+        ):
+            reading.clear()
+            task = asyncio.create_task(start())
+            await reading.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert not workbench.server.batches
 
 
 def test_every_method_has_an_async_version(workbench: Workbench) -> None:
