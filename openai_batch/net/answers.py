@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import re
 import sys
 import zlib
@@ -43,6 +44,9 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
 
     The read timeout of a request is the time for its whole answer, not for one read, and `until` may shorten it. An
     answer that is streamed must begin in that time. Raises TimeoutError, or ApiError if the answer is too large.
+
+    A process that was forked makes connections of its own: on a shared one, each process could read the answers to the
+    other one's requests.
     """
 
     class LimitedClient(kind):  # type: ignore[misc] # the class depends on the version of the SDK
@@ -50,6 +54,9 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
 
         def __init__(self, **given: Any) -> None:
             super().__init__(**given)
+            self._given = given
+            self._process = os.getpid()
+            self._inherited: Any = None  # what belongs to the process that this one was forked from
             self._sockets: WeakSet[socket.socket] = WeakSet()
 
         def __del__(self) -> None:
@@ -57,8 +64,17 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
             with contextlib.suppress(Exception):  # at the end of the program anything may be gone
                 self.close()
 
+        def close(self) -> None:
+            """Close the connections, unless they belong to another process."""
+            if self._process == os.getpid():
+                super().close()
+
         def send(self, request: Any, *, stream: bool = False, **given: Any) -> Any:
             """Send a request, and return its answer."""
+            if self._process != os.getpid():
+                self._inherited = vars(self).copy()  # kept, since closing TLS would send something
+                super().__init__(**self._given)
+                self._process, self._sockets = os.getpid(), WeakSet()
             times = {name: seconds_left(limit) for name, limit in request.extensions.get("timeout", {}).items()}
             if times.get("read") == 0:
                 raise TimeoutError("the time limit has passed")

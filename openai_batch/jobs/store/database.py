@@ -31,16 +31,25 @@ class Database:
         self.path = path or paths.registry_file()
         self._connection: sqlite3.Connection | None = None
         self._writable = False
+        self._process = os.getpid()
+        self._inherited: sqlite3.Connection | None = None
 
     def close(self) -> None:
         """Close the file."""
+        self._leave_inherited()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
+    def _leave_inherited(self) -> None:
+        """In a process that was forked, leave the connection of the other one: SQLite forbids to use or close it."""
+        if self._process != os.getpid():
+            self._process, self._inherited, self._connection = os.getpid(), self._connection, None
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
         """Open the file for reading; None if there is no registry yet. Raises UsageError if others could change it."""
+        self._leave_inherited()
         if self._connection is None:
             paths.check_folder(self.path.parent)
             if not self.path.exists():
@@ -59,6 +68,7 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Run one `BEGIN IMMEDIATE` transaction. It is committed at the end, or rolled back on an error."""
+        self._leave_inherited()
         with self._guarded():
             if self._connection is None or not self._writable:
                 self.close()
