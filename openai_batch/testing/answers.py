@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from openai_batch.requests.plain_values import plain_value
+
 AnswerFunction: TypeAlias = Callable[[dict[str, Any]], Any]
 """Gets a request (`custom_id`, `url`, `body`), and returns its answer (see `result_line`)."""
 
@@ -42,10 +44,11 @@ class Cut:
 def result_line(request: dict[str, Any], answer: Any) -> dict[str, Any]:
     """Return the result line for an answer.
 
-    An answer is a text; a list of numbers, for an embedding; a Failure, a Refusal or a Cut; a mapping, which is the
-    whole body of the response; or another value, which becomes JSON text.
+    An answer is a text; a list or an array of numbers, for an embedding; a Failure, a Refusal or a Cut; a mapping,
+    which is the whole body of the response; or another value, which becomes JSON text.
     """
     custom_id = request["custom_id"]
+    answer = plain_value(answer)
     if isinstance(answer, Failure):
         error = {"message": answer.message, "type": "error", "code": answer.code}
         return _line(custom_id, answer.status, {"error": error})
@@ -53,7 +56,7 @@ def result_line(request: dict[str, Any], answer: Any) -> dict[str, Any]:
         return _line(custom_id, _OK, dict(answer))
     url, model = request["url"], request["body"].get("model", "fake")
     if url.endswith("/embeddings"):
-        vector = answer if isinstance(answer, list) else [float(len(str(answer))), 0.0, 1.0]
+        vector = list(answer) if isinstance(answer, list | tuple) else [float(len(str(answer))), 0.0, 1.0]
         data = [{"object": "embedding", "index": 0, "embedding": vector}]
         usage: dict[str, int] = {"prompt_tokens": 1, "total_tokens": 1}
         return _line(custom_id, _OK, {"object": "list", "model": model, "data": data, "usage": usage})

@@ -83,9 +83,20 @@ class FakeServer:
         body = json.loads(content)
         request = {"custom_id": f"single-{next(self._numbers)}", "method": "POST", "url": url, "body": body}
         self.requests.append(request)
-        answer = self._answer(request)
-        response = result_line(request, Failure() if answer is None else answer)["response"]
+        _, line = self._answer_to(request)
+        response = (line or result_line(request, Failure()))["response"]
         return response["status_code"], json.dumps(response["body"]).encode()
+
+    def _answer_to(self, request: dict[str, Any]) -> tuple[bool, dict[str, Any] | None]:
+        """Return whether a request succeeds, and its result line; None if it has no result."""
+        try:
+            answer = self._answer(request)
+            line = None if answer is None else result_line(request, answer)
+            json.dumps(line, allow_nan=False)
+        except BaseException as exc:  # noqa: BLE001 - it is the answer to this request, also `pytest.fail`
+            answer = Failure(500, f"{type(exc).__name__}: {exc}")
+            line = result_line(request, answer)
+        return not isinstance(answer, Failure), line
 
     def _keep(self, filename: str, data: bytes, purpose: str = "batch") -> dict[str, Any]:
         file_id = f"file-fake{next(self._numbers)}"
@@ -137,13 +148,9 @@ class FakeServer:
         for line in self._files[batch["input_file_id"]][1].splitlines():
             request = json.loads(line)
             self.requests.append(request)
-            try:
-                answer = self._answer(request)
-            except Exception as exc:  # noqa: BLE001 - it is the answer to this request
-                answer = Failure(500, f"{type(exc).__name__}: {exc}")
-            if answer is not None:
-                result = result_line(request, answer)
-                (bad if isinstance(answer, Failure) else good).append(json.dumps(result))
+            succeeds, result = self._answer_to(request)
+            if result is not None:
+                (good if succeeds else bad).append(json.dumps(result))
         for key, lines in (("output_file_id", good), ("error_file_id", bad)):
             data = "".join(f"{line}\n" for line in lines).encode()
             wanted = lines or (key == "output_file_id" and not bad)

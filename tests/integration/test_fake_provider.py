@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import openai_batch
@@ -83,6 +84,31 @@ def test_it_fails_on_demand() -> None:
         (result,) = jobs.submit([request]).wait().results()
         assert "ValueError: not today" in str(result.error)
         assert len(fake.batches) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda _: {1, 2}, "TypeError"),
+        (lambda _: {"score": float("nan")}, "ValueError"),
+        (lambda _: pytest.fail("nothing was expected"), "nothing was expected"),
+        (lambda _: sys.exit("no answer"), "SystemExit: no answer"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_is_an_error_of_its_request(answer: Any, told: str) -> None:
+    """The program neither waits for it forever, nor sees a traceback of the server; also outside of a batch."""
+    request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    with fake_provider(answer), Jobs() as jobs:
+        (result,) = jobs.submit([request]).wait(timeout=30).results()
+        assert told in str(result.error)
+        assert told in str(jobs.sample([request]).rows[0].result.error)
+
+
+def test_a_vector_may_be_an_array() -> None:
+    """A program that computes its vectors gives an array or a tuple."""
+    for vector in (np.array([0.5, 1.5]), (0.5, 1.5)):
+        with fake_provider(lambda _, given=vector: given):
+            assert openai_batch.embed(["x"], model="m").tolist() == [[0.5, 1.5]]
 
 
 def test_a_provider_of_the_program(tmp_path: Path) -> None:
