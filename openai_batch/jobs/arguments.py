@@ -38,5 +38,5 @@ def check_arguments(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         wanted, kinds = _KINDS.get(name, ("", object))
         wrong = not isinstance(value, kinds) or (kinds in _NUMBERS and isinstance(value, bool))
-        if value is not None and (wrong or (isinstance(value, int | float) and value < 0)):
+        if value is not None and (wrong or (isinstance(value, int | float) and not value >= 0)):  # or not a number
             raise UsageError(f"{name}= is {value!r}; nothing was sent", hint=f"give {wanted}")

@@ -153,7 +153,7 @@ class Job:
         """
         from .retry import wait_and_retry
 
-        check_arguments({"retries": retries})
+        check_arguments({"timeout": timeout, "retries": retries})
         with self._session.work() as workflow:
             try:
                 wait_and_retry(workflow, self._known(), timeout=timeout, retries=retries)
@@ -165,7 +165,7 @@ class Job:
         """Wait like `wait`, without blocking the event loop. If the task is cancelled, the job keeps running."""
         import asyncio
 
-        check_arguments({"retries": retries})
+        check_arguments({"timeout": timeout, "retries": retries})
         await self._wait_once_async(timeout)
         for _ in range(retries):
             if not await asyncio.to_thread(self._retry_once):
@@ -190,7 +190,7 @@ class Job:
         from .budget import max_cost_of
         from .deadline import wait_until
 
-        check_arguments({"deadline": deadline})
+        check_arguments({"deadline": deadline, "timeout": timeout})
         with self._session.work() as workflow:
             job = self._known()
             most = max_cost_of(job) if max_cost is None else as_usd(max_cost, "max_cost=")

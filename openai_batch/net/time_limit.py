@@ -32,7 +32,7 @@ def deadline_in(seconds: float | None) -> float | None:
     """
     if seconds is not None and not isinstance(seconds, int | float):
         raise UsageError(f"timeout is {seconds!r}", hint="give a number of seconds, or None")
-    ends = (_DEADLINE.get(), None if seconds is None else time.monotonic() + seconds)
+    ends = (_DEADLINE.get(), None if seconds is None else time.monotonic() + min(seconds, threading.TIMEOUT_MAX))
     return min((end for end in ends if end is not None), default=None)
 
 

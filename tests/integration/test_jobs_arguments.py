@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +59,28 @@ def test_wrong_types_of_a_job() -> None:
             job.wait(retries=given)
         with pytest.raises(UsageError, match="deadline= is '2'"):
             job.wait_until(given, max_cost=1)
+
+
+@pytest.mark.parametrize("seconds", [-1, "5", True, float("nan")])
+def test_a_time_that_is_none(seconds: Any) -> None:
+    """A time that cannot pass is an error, and no wait without an end."""
+    with fake_provider(), Jobs() as jobs:
+        job = jobs.submit([REQUEST])
+        for wait in (
+            lambda: job.wait(seconds),
+            lambda: asyncio.run(job.wait_async(seconds)),
+            lambda: job.wait_until(datetime.now() + timedelta(hours=9), max_cost=1, timeout=seconds),  # noqa: DTZ005
+            lambda: LIBRARY.map(["x"], model="m", timeout=seconds),
+        ):
+            with pytest.raises(UsageError, match="timeout= is"):
+                wait()
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 10**400])
+def test_a_time_that_never_passes(seconds: float) -> None:
+    """It is the same as no time."""
+    with fake_provider(), Jobs() as jobs:
+        assert jobs.submit([REQUEST]).wait(seconds).ended
 
 
 def test_a_code_may_be_a_number_and_a_provider_an_object() -> None:
