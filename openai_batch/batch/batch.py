@@ -33,6 +33,7 @@ from openai_batch.providers.lookup import (
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint, path_among
 
+from .arguments import NOT_GIVEN, check_interval, check_provider, checked_metadata, client_options
 from .input_file import InputFile, OpenInputFile, PathInputFile
 from .warn import warn, warn_of_unsent_key
 
@@ -52,9 +53,6 @@ if TYPE_CHECKING:
     from .results import SentInput
 
 __all__ = ["FINISHED_STATES", "Batch", "BatchType", "all_providers", "get_provider_by_model"]
-
-NOT_GIVEN: Any = ...
-"""The default of `timeout`: the client's own timeout. None means no timeout."""
 
 DRY_RUN_ID = "batch-dry-run"
 """The batch id of a dry run."""
@@ -106,8 +104,10 @@ class Batch:
         if submission_input_file is not None and batch_id is not None:
             raise UsageError(
                 "Cannot specify both submission_input_file and batch_id because adding to an existing batch is "
-                "not supported"
+                "not supported",
+                hint="give one of them",
             )
+        check_provider(provider)
         self.submission_input_file = submission_input_file
         self.output_file = output_file
         self.error_file = error_file
@@ -223,7 +223,7 @@ class Batch:
             return batch
         from .follow import sdk_batch
 
-        return sdk_batch(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
+        return sdk_batch(self._fetch(client_options(extra_headers, extra_query, extra_body, timeout)))
 
     def cancel(self) -> OpenAIBatch:
         """Ask the provider to cancel the batch, and return it. Requests that were answered are kept and billed.
@@ -274,7 +274,7 @@ class Batch:
                     Path(target).parent.mkdir(parents=True, exist_ok=True)
                     Path(target).touch()
             return self.output_file, self.error_file
-        return self._collect(self._fetch(_options(extra_headers, extra_query, extra_body, timeout)))
+        return self._collect(self._fetch(client_options(extra_headers, extra_query, extra_body, timeout)))
 
     def submit_wait_download(
         self,
@@ -297,8 +297,9 @@ class Batch:
         """
         from .follow import follow
 
+        check_interval(interval)
+        options = client_options(extra_headers, extra_query, extra_body, timeout) | {"dry_run": dry_run}
         self.submit(metadata=metadata, dry_run=dry_run)
-        options = _options(extra_headers, extra_query, extra_body, timeout) | {"dry_run": dry_run}
 
         def on_status(batch: OpenAIBatch) -> None:
             if status_callback is not None:
@@ -409,7 +410,7 @@ class Batch:
 
         from .results import SentInput
 
-        provider.check_metadata(metadata or {})
+        provider.check_metadata(checked_metadata(metadata))
         self._sent_input = SentInput(input_file)
         with self._sent_input.reading() as content:
             file = self._api_of(provider).upload(content, input_file.filename)
@@ -491,9 +492,3 @@ class Batch:
             return None
         save(self._api, file_id, target)
         return target
-
-
-def _options(extra_headers: Any, extra_query: Any, extra_body: Any, timeout: Any) -> dict[str, Any]:
-    given = {"extra_headers": extra_headers, "extra_query": extra_query, "extra_body": extra_body}
-    options = {name: value for name, value in given.items() if value is not None}
-    return options if timeout is NOT_GIVEN else options | {"timeout": timeout}

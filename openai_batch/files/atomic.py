@@ -34,6 +34,8 @@ _FORBIDDEN = re.compile(
 )
 """Names with another meaning on Windows: devices, and names with a colon, or with a dot or a space at the end."""
 
+_MAX_NAME = 255  # the most bytes that the name of a file may have, on most systems
+
 _PATIENCE, _PAUSE = 2.0, 0.05
 """Seconds to wait on Windows for a virus scanner, which opens new files for a moment, and between two tries."""
 
@@ -216,7 +218,16 @@ def as_file(name: str | os.PathLike[str]) -> Path:
 
 
 def as_path(name: str | os.PathLike[str]) -> Path:
-    """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL."""
+    """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL, and for what is no name."""
+    try:
+        encoded = os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):
+        encoded = b""
+    too_long = any(len(part) > _MAX_NAME for part in encoded.split(os.fsencode(os.sep)))
+    if isinstance(name, bytes) or not encoded or b"\0" in encoded or too_long:
+        raise UsageError(f"{name!r} is not the name of a file", hint="give a path: a str, or a Path")
     if _URL.match(str(name)):
         raise UsageError(f"{name} is a URL, but only local files can be used here", hint="name a local file")
-    return Path(name).expanduser()
+    with contextlib.suppress(RuntimeError):  # there is no such user
+        return Path(name).expanduser()
+    return Path(name)

@@ -167,7 +167,7 @@ def _mapped(run: Run | None, source: _Source) -> Any:
 
 
 def _begun(run: Run | None, source: _Source) -> Any:
-    """Return the same as `_mapped`. The results of an iterator are here already: its first item downloads all of them."""
+    """Return the same as `_mapped`. The first result of an iterator is read here, which downloads all of them."""
     made = _mapped(run, source)
     return itertools.chain(list(itertools.islice(made, 1)), made) if source.join is None else made
 

@@ -42,7 +42,7 @@ class RowOptions(TypedDict, total=False):
     provider: str | Provider | None
     """Where the requests run; without it, the default provider, else the one that serves the model."""
     name: str | None
-    """A name for the run, for `attach`. A later run under the same name takes it over; a run that has a name keeps it."""
+    """A name for the run, for `attach`. A later run takes it over; the same rows again keep their first name."""
     metadata: Mapping[str, str] | None
     """Pairs that are added to each batch."""
     window: str | None
@@ -90,4 +90,6 @@ def checked_options(options: _Options, known: type, prompt: object) -> _Options:
                 hint=f"{told}; parameters of the requests go into params={{{name!r}: …}}",
             )
     check_arguments({"prompt": prompt, **options})
+    images: Any = options.get("images") or ()
+    check_arguments({"images": next((each for each in images if not isinstance(each, str)), None)})
     return cast("_Options", {name: value for name, value in options.items() if value is not None})

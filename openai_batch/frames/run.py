@@ -15,7 +15,7 @@ from openai_batch.results.usage import token_count
 
 from .columns import new_cells
 from .progress import BarReporter
-from .tables import columns_of, dataset_of, without_values
+from .tables import columns_of, dataset_of, in_one_type, without_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -185,7 +185,7 @@ class Run(Job):
         """
         arrow, columns = library("pyarrow"), self._columns()
         texts = {name: arrow.array(columns[name], arrow.string()) for name in without_values(columns)}
-        return arrow.table(columns | texts)
+        return arrow.table({name: in_one_type(arrow.array, values) for name, values in columns.items()} | texts)
 
     def to_dataset(self) -> Any:
         """Return the rows with their answers as a dataset.

@@ -32,7 +32,9 @@ class AnswerSchema:
         self.param: dict[str, Any] = strict_schema(schema, title, "the schema")
         """The `json_schema` of a request."""
         self._problem = checker(self.param["schema"]) if self._adapter is None else None
-        self.columns: tuple[str, ...] = tuple(schema.get("properties", ()) if self._adapter is None else self._names())
+        self.columns: tuple[str, ...] = tuple(
+            self.param["schema"]["properties"] if self._adapter is None else self._names()
+        )
         """The names of the fields."""
 
     def _names(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.costs.usd import as_usd
+from openai_batch.jobs.arguments import check_arguments
 from openai_batch.jobs.async_version import async_version
 from openai_batch.jobs.input_name import name_of_rows
 from openai_batch.jobs.session import Session
@@ -14,7 +15,7 @@ from .options import RowOptions, checked_options
 from .progress import BarReporter
 from .run import Run
 from .schema import AnswerSchema
-from .tables import check_names, open_rows, plain
+from .tables import check_names, open_rows
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +79,8 @@ def start_rows(
     new = new_columns(schema)
     session = Session(options.get("state"), reporter or BarReporter())
     given, name = session.given(options.get("provider")), options.get("name")
-    max_cost = None if options.get("max_cost") is None else as_usd(options["max_cost"] or 0, "max_cost=")
+    max_cost = options.get("max_cost")
+    max_cost = None if max_cost is None else as_usd(max_cost, "max_cost=")
     rows = rows if prefix is None else _checked(rows, {f"{prefix}{name}" for name in new})
     with session.work() as workflow, workspace() as folder:
         request = _request(prompt, options, schema, embeddings=embeddings)
@@ -116,7 +118,7 @@ def _request(prompt: str | None, options: RowOptions, schema: AnswerSchema | Non
         prompt=prompt,
         system=options.get("system"),
         embeddings=embeddings,
-        params=plain(options.get("params") or {}),
+        params=options.get("params") or {},
         schema=None if schema is None else schema.param,
         images=(images,) if isinstance(images, str) else tuple(images),
         id_column=options.get("id"),
@@ -147,6 +149,7 @@ def attach(
     """
     from openai_batch.jobs.recover import find_job
 
+    check_arguments({"name": name if isinstance(name, str) else None})
     session = Session(state, reporter or BarReporter())
     answers = None if schema is None else AnswerSchema(schema)
     with session.work() as workflow:

@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from openai_batch.errors import InputError, UsageError
@@ -49,6 +50,9 @@ def open_rows(given: Any, limit: int | None = None) -> Rows:
     if frame is not None:
         head = frame if limit is None else frame.head(limit)
         names = tuple(map(str, head.columns))
+        if len(set(names)) < len(names):  # such as 1 and "1"
+            name = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"the rows have several columns {name!r}; nothing was sent", hint="rename one of them")
         cells = head.iter_rows(buffer_size=_ROWS_AT_ONCE)
         return Rows(
             (_plain(dict(zip(names, row, strict=True))) for row in cells),
@@ -126,8 +130,18 @@ def _joined(frame: Any, columns: dict[str, list[Any]]) -> Any:
         kind = nw.String if not kinds else None  # a column without values is text
         if backend is nw.Implementation.PANDAS and kinds == {int} and None in values:
             column = sys.modules["pandas"].array(values, dtype="Int64")  # whole numbers stay whole
-        series.append(nw.new_series(name, column, dtype=kind, backend=backend))
+        series.append(in_one_type(partial(nw.new_series, name, dtype=kind, backend=backend), column))
     return frame.with_columns(*series).to_native()
+
+
+def in_one_type(make: Callable[[Any], Any], values: Any) -> Any:
+    """Return what `make` makes of the values of a column; if a list in it has values of several types, as JSON text."""
+    from openai_batch.inputs.templates import as_text
+
+    try:
+        return make(values)
+    except Exception:  # noqa: BLE001 - each library has errors of its own for it
+        return make([None if value is None else as_text(value) for value in values])
 
 
 def _joined_dataset(dataset: Any, columns: dict[str, list[Any]]) -> Any:
@@ -140,6 +154,10 @@ def _joined_dataset(dataset: Any, columns: dict[str, list[Any]]) -> Any:
 
 def dataset_of(columns: dict[str, list[Any]], library: Any) -> Any:
     """Return columns as a dataset of the library `datasets`."""
+    arrow = sys.modules["pyarrow"]  # the library keeps its columns there
+    columns = {
+        name: in_one_type(lambda cells: (arrow.array(cells), cells)[1], cells) for name, cells in columns.items()
+    }
     made = library.Dataset.from_dict(columns)
     texts = dict.fromkeys(without_values(columns), library.Value("string"))
     return library.Dataset.from_dict(columns, library.Features({**made.features, **texts})) if texts else made

@@ -99,7 +99,10 @@ def _load(arg: Any) -> tuple[str | None, bytes]:
     if (image := _encode_image(arg)) is not None:
         return image
     read = getattr(arg, "read", None)
-    data = read() if callable(read) else b""
+    try:
+        data = read() if callable(read) else b""
+    except (OSError, ValueError) as exc:  # a closed file, or one of text with bytes that are none
+        raise InputError(f"the file cannot be read: {exc}", hint="give an open binary file") from None
     return None, data if isinstance(data, bytes) else b""
 
 
@@ -177,7 +180,13 @@ def _encode_image(arg: Any) -> tuple[str, bytes] | None:
     module = sys.modules.get("PIL.Image")
     if module is None or not isinstance(arg, module.Image):
         return None  # a PIL image exists only if PIL was imported
-    image: Any = arg
+    try:
+        return _encoded(arg)
+    except Exception as exc:  # noqa: BLE001 - a file that is damaged or cut, and an image without pixels, raise anything
+        raise InputError(f"the image cannot be encoded: {exc}", hint="is its file complete?") from None
+
+
+def _encoded(image: Any) -> tuple[str, bytes]:
     target = io.BytesIO()
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image.convert("RGBA").save(target, "PNG")

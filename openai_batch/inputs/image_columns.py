@@ -38,7 +38,7 @@ class ImageColumns:
         urls = []
         for column in self._columns:
             if column not in row:
-                raise no_column(column, row, f"there is no column {column!r} for --image")
+                raise no_column(column, row, f"there is no column {column!r} for images")
             cell = row[column]
             for value in cell if isinstance(cell, list) else [cell]:
                 if value is not None and value not in ("", b""):

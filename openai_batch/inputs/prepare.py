@@ -304,12 +304,15 @@ class _CompiledSpec:
         body = self._spec.body(f"{token}:prompt", fields)
         if in_messages and "messages" not in self._spec.params:
             body["messages"] = f"{token}:prompt"
-        line = request_line(f"{token}:id", self._url, body)
+        try:
+            line = request_line(f"{token}:id", self._url, body)
+        except InputError as exc:  # it is in no row
+            raise InputError(f"{exc.message.removeprefix(f'{token}:id: ')}; nothing was sent", hint=exc.hint) from None
         fixed = re.split(rb'"%b:([a-z]+)"' % token.encode(), line.replace(b"%", b"%%"))
         names = [name.decode() for name in fixed[3::2]]
         expected = {"prompt", *(name for name, template in texts.items() if template.constant is None)}
         if set(names) != expected:
-            raise UsageError("a --param replaces a parameter made from the rows", hint="leave that parameter out")
+            raise UsageError("a parameter replaces one that is made from the rows", hint="leave that parameter out")
         if self._spec.id_column is None:
             custom_id = _json(self._spec.prefix)[:-1].replace(b"%", b"%%") + b'-%d"'
         else:

@@ -156,7 +156,7 @@ class Job:
         check_arguments({"timeout": timeout, "retries": retries})
         with self._session.work() as workflow:
             try:
-                wait_and_retry(workflow, self._known(), timeout=timeout, retries=retries)
+                wait_and_retry(workflow, self._known(), timeout=timeout, retries=retries or 0)
             finally:
                 self._known()
         return self
@@ -167,7 +167,7 @@ class Job:
 
         check_arguments({"timeout": timeout, "retries": retries})
         await self._wait_once_async(timeout)
-        for _ in range(retries):
+        for _ in range(retries or 0):
             if not await asyncio.to_thread(self._retry_once):
                 break
             await self._wait_once_async(timeout)
@@ -191,6 +191,10 @@ class Job:
         from .deadline import wait_until
 
         check_arguments({"deadline": deadline, "timeout": timeout})
+        try:
+            at = deadline.timestamp()
+        except (AttributeError, ValueError, OverflowError):  # None, or outside of the calendar
+            raise UsageError(f"deadline= is {deadline!r}", hint="give a datetime in the future") from None
         with self._session.work() as workflow:
             job = self._known()
             most = max_cost_of(job) if max_cost is None else as_usd(max_cost, "max_cost=")
@@ -200,7 +204,7 @@ class Job:
                     hint="give the most that the whole job may cost at that price, such as max_cost=5",
                 )
             try:
-                wait_until(workflow, job, deadline.timestamp(), most, timeout=timeout)
+                wait_until(workflow, job, at, most, timeout=timeout)
             finally:
                 self._known()
         return self
@@ -338,17 +342,21 @@ class Job:
         ("429", "batch_expired"), several in a list or separated by commas. Or it is a function that gets the cause,
         which is the error as text, and returns whether to send the request. `max_cost` is the most that the job may
         cost, in US dollars, with what it has spent before; without it, what `submit` was given. If its
-        results were imported, `provider` is where to send the others, and is needed. Raises BatchError if
-        the job still runs, InputError if its input is gone or has changed, CostError if it can cost more, and
-        UncertainError if it is unknown whether a batch was created.
+        results were imported, `provider` is where to send the others, and is needed. Raises UsageError for another
+        `where`, NotFoundError if the job is at another provider, BatchError if the job still runs, InputError if its
+        input is gone or has changed, CostError if it can cost more, and UncertainError if it is unknown whether a batch
+        was created.
         """
+        from .recover import known_job
         from .retry import retry, survey, wanted_causes
 
         wanted = (lambda verdict: where(verdict.cause)) if callable(where) else wanted_causes(where)
         with self._session.work() as workflow:
             most = None if max_cost is None else as_usd(max_cost, "max_cost=")
+            to = self._session.given(provider)
+            known_job(workflow, str(self.id), to)  # it is an error if this is not its provider
             failures = survey(workflow, self._ended())
-            self._row = retry(workflow, self._row, failures, wanted, most, provider=self._session.given(provider))
+            self._row = retry(workflow, self._row, failures, wanted, most, provider=to)
         return sum(group.count for group in failures.groups() if wanted(group.verdict))
 
     retry_async = async_version(retry)

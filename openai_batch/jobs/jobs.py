@@ -12,9 +12,11 @@ jobs, and the command and programs can continue each other's jobs.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from openai_batch.costs.usd import as_usd
+from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_file, as_path
 from openai_batch.providers.lookup import askable_providers, get_provider_by_name
 from openai_batch.providers.provider import Provider
@@ -28,7 +30,7 @@ from .job_spec import make_spec
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from openai_batch.costs.estimate import Estimate
@@ -169,6 +171,7 @@ class Jobs:
         The arguments are those of `submit`. Answers of earlier jobs are not taken into account. Raises InputError with
         every problem, and UnknownProviderError.
         """
+        check_arguments(locals())
         from openai_batch.files.workspace import workspace
 
         from .dry_run import cost_of_input
@@ -233,6 +236,7 @@ class Jobs:
         """
         from .recover import find_job
 
+        check_arguments({"reference": reference if isinstance(reference, str) else None})
         with self._session.work() as workflow:
             text = None if reference is None else str(reference)
             row = find_job(workflow, text, self._session.given(provider))
@@ -277,6 +281,8 @@ class Jobs:
         Raises InputError if the input is not valid, or if none of the results is for it.
         """
         check_arguments({"name": name})
+        if not isinstance(results, str | os.PathLike | Iterable) or isinstance(results, bytes):
+            raise UsageError(f"results= is {results!r}", hint="give the path of a file, or a list of paths")
         from openai_batch.files.workspace import workspace
 
         from .import_results import import_results

@@ -7,6 +7,7 @@ used: they may be incomplete.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from .store.records import DIRECT, IMPORTED_URL, RETRY, PartRecord
 from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
     from pathlib import Path
 
@@ -81,6 +82,8 @@ def wanted_causes(
     """
     if codes is None:
         return lambda verdict: verdict.retryable or (everything and not verdict.outcome.answered)
+    if not isinstance(codes, str | int | Iterable) or isinstance(codes, bytes | bool):
+        raise UsageError(f"where= is {codes!r}; nothing was sent", hint='give an outcome or a code, such as "429"')
     wanted = {str(code).strip() for code in (str(codes).split(",") if isinstance(codes, str | int) else codes)}
 
     def is_wanted(verdict: Verdict) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_path
@@ -42,6 +42,13 @@ class Session:
         self._given: dict[str, Provider] = {}  # the providers that the program has made, by account
         self._here = threading.local()
         self._open: weakref.WeakSet[_Owned] = weakref.WeakSet()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: it opens connections of its own."""
+        return {"reporter": self.reporter, "_state": self._state, "_given": self._given}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept, _here=threading.local(), _open=weakref.WeakSet())
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Workflow]:

@@ -37,6 +37,29 @@ _FILE = re.compile(r"/files/[^/]+/content/?$")  # ends the paths of files, which
 _PIECE = 1 << 18  # the most bytes that are unpacked at once
 
 
+class _OfOneProcess:
+    """A part of an HTTP client: a process that was forked leaves the connections of the other one as they are."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._given = given
+        self._process = os.getpid()
+        self._inherited: Any = None  # what belongs to the other process
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+
+    def close(self) -> None:
+        """Close the connections, unless they belong to another process."""
+        if self._process == os.getpid():
+            super().close()  # type: ignore[misc] # the other part of the client has it
+
+    def _leave_inherited(self) -> None:
+        """Start anew in a process that was forked. What was inherited is kept, since closing TLS sends something."""
+        if self._process != os.getpid():
+            inherited = vars(self).copy()
+            self.__init__(**self._given)  # type: ignore[misc] # with no connection yet
+            self._inherited = inherited
+
+
 def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **options: Any) -> Any:
     """Return a client of the class `kind` (the SDK's default one), whose answers are limited.
 
@@ -49,32 +72,17 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
     other one's requests.
     """
 
-    class LimitedClient(kind):  # type: ignore[misc] # the class depends on the version of the SDK
+    class LimitedClient(_OfOneProcess, kind):  # type: ignore[misc] # the class depends on the version of the SDK
         """Sends requests, and reads their answers within the limits."""
-
-        def __init__(self, **given: Any) -> None:
-            super().__init__(**given)
-            self._given = given
-            self._process = os.getpid()
-            self._inherited: Any = None  # what belongs to the process that this one was forked from
-            self._sockets: WeakSet[socket.socket] = WeakSet()
 
         def __del__(self) -> None:
             """Close the connections when nothing uses the client any more."""
             with contextlib.suppress(Exception):  # at the end of the program anything may be gone
                 self.close()
 
-        def close(self) -> None:
-            """Close the connections, unless they belong to another process."""
-            if self._process == os.getpid():
-                super().close()
-
         def send(self, request: Any, *, stream: bool = False, **given: Any) -> Any:
             """Send a request, and return its answer."""
-            if self._process != os.getpid():
-                self._inherited = vars(self).copy()  # kept, since closing TLS would send something
-                super().__init__(**self._given)
-                self._process, self._sockets = os.getpid(), WeakSet()
+            self._leave_inherited()
             times = {name: seconds_left(limit) for name, limit in request.extensions.get("timeout", {}).items()}
             if times.get("read") == 0:
                 raise TimeoutError("the time limit has passed")

@@ -164,6 +164,10 @@ class Provider:
         """Return the name to show in messages."""
         return self.display_name or self.name or self.base_url or "provider"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: all but the client, which has open connections."""
+        return {name: value for name, value in vars(self).items() if name != "_client"}
+
     def get_client(self) -> OpenAI:
         """Return an `openai.OpenAI` client for this provider, the same one each time.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_batch.errors import count_text
+from openai_batch.errors import OutputExistsError, count_text
 from openai_batch.files.atomic import as_file, check_target, part_file, publish
 from openai_batch.results.outcome import OUTCOMES
 from openai_batch.results.statistics import Statistics
@@ -104,7 +104,11 @@ class Report:
         Raises OutputExistsError if there is a file at `path` and `force` is False.
         """
         target = as_file(path)
-        check_target(target, force=force)
+        try:
+            check_target(target, force=force)
+        except OutputExistsError as exc:
+            exc.hint = "choose another name, or replace a file with force=True"
+            raise
         with part_file(target) as (handle, part):
             handle.write(page(self.title, self.lines(), self.record(), self.rows).encode("utf-8", "backslashreplace"))
             publish(handle, part, target, replace=force)

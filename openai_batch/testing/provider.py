@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import UsageError
 from openai_batch.providers.config_file import write_text
 from openai_batch.providers.provider import Prices, Provider
 
@@ -68,9 +69,15 @@ class FakeProvider:
             fake.fail("POST /batches", 503, message="too busy")
 
         `call` is a method and a path, such as "POST /batches", "POST /files" or "GET /batches". A path stands for all
-        that begin with it. The next `times` calls get the HTTP `status` and the `message`.
+        that begin with it. The next `times` calls get the HTTP `status` and the `message`. Raises UsageError for
+        another form of these.
         """
-        self._server.failures += [(call, status, message)] * times
+        method, _, path = str(call).partition(" ")
+        if method not in ("GET", "POST") or not path.startswith("/"):
+            raise UsageError(f"call= is {call!r}", hint='give a method and a path, such as "POST /batches"')
+        if not isinstance(status, int) or not isinstance(times, int):
+            raise UsageError(f"status= is {status!r}, and times= {times!r}", hint="give whole numbers")
+        self._server.failures += [(f"{method} {path.removeprefix('/v1')}", status, message)] * times
 
 
 @contextlib.contextmanager
@@ -85,8 +92,10 @@ def fake_provider(answer: AnswerFunction | None = None, *, polls: int = 0) -> It
     request's error, and for None the request has no result. `polls` is the number of polls before a batch has ended.
     Inside the block OBATCH_CONFIG, OBATCH_PROVIDER and OBATCH_STATE_DIR are set, so that its jobs are separate from the
     user's own. Programs that are started there inherit this. For programs with `max_cost`, a million tokens of prompts
-    cost 1 US dollar, and of answers 2; outside of a batch, twice as much.
+    cost 1 US dollar, and of answers 2; outside of a batch, twice as much. Raises UsageError for another `polls`.
     """
+    if not isinstance(polls, int) or polls < 0:
+        raise UsageError(f"polls= is {polls!r}", hint="give a whole number")
     # On Windows the registry of a job that the program still holds cannot be removed.
     temporary = tempfile.TemporaryDirectory(prefix="obatch-testing-", ignore_cleanup_errors=True)
     with temporary as folder, FakeServer(answer, polls) as server:

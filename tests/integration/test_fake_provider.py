@@ -14,7 +14,7 @@ import pytest
 
 import openai_batch
 from openai_batch import Batch, Jobs, Provider
-from openai_batch.errors import ApiError
+from openai_batch.errors import ApiError, UsageError
 from openai_batch.testing import Cut, Failure, Refusal, fake_provider
 
 
@@ -104,11 +104,30 @@ def test_an_answer_that_cannot_be_sent_is_an_error_of_its_request(answer: Any, t
         assert told in str(jobs.sample([request]).rows[0].result.error)
 
 
+@pytest.mark.parametrize(
+    "tell", [{"call": "post /batches"}, {"call": "batches"}, {"call": "POST /files", "status": "x"}]
+)
+def test_what_no_call_can_be_is_refused(tell: Any) -> None:
+    """It would never fail a call, and the test of a user would pass."""
+    with fake_provider() as fake, pytest.raises(UsageError):
+        fake.fail(**tell)
+    for polls in (-1, 1.5, None):
+        with pytest.raises(UsageError, match="polls="), fake_provider(polls=polls):  # type: ignore[arg-type]
+            pass
+
+
+def test_a_call_may_be_named_with_the_version() -> None:
+    """The base URL ends in /v1, so both ways to write a path are natural."""
+    with fake_provider() as fake, Jobs() as jobs, pytest.raises(ApiError, match="no credit"):
+        fake.fail("POST /v1/batches", 400, message="no credit")
+        jobs.submit([{"model": "m", "messages": []}])
+
+
 def test_a_vector_may_be_an_array() -> None:
     """A program that computes its vectors gives an array or a tuple."""
-    for vector in (np.array([0.5, 1.5]), (0.5, 1.5)):
-        with fake_provider(lambda _, given=vector: given):
-            assert openai_batch.embed(["x"], model="m").tolist() == [[0.5, 1.5]]
+    vectors = {"array": np.array([0.5, 1.5]), "tuple": (0.5, 1.5)}
+    with fake_provider(lambda request: vectors[request["body"]["input"]]):
+        assert openai_batch.embed(list(vectors), model="m").tolist() == [[0.5, 1.5]] * 2
 
 
 def test_a_provider_of_the_program(tmp_path: Path) -> None:

@@ -440,6 +440,42 @@ def test_a_column_without_values_is_text() -> None:
     assert run.to_arrow().schema.field("error").type == pa.string()
 
 
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_field_with_values_of_several_types_is_text_where_it_must_be(kind: Any) -> None:
+    """Arrow and polars have no lists of several types; the answers are paid, so no frame may fail for them."""
+    schema = {
+        "$ref": "#/$defs/Found",
+        "$defs": {
+            "Found": {
+                "type": "object",
+                "properties": {"found": {"type": "array", "items": {"type": ["integer", "string"]}}},
+            }
+        },
+    }
+    with fake_provider(lambda _: '{"found": [1, "two"]}'):
+        found = openai_batch.map(kind({"text": ["x"]}), model="m", schema=schema)["found"]
+        run = openai_batch.start(["x"], model="m", schema=schema).wait()
+        assert run.to_arrow()["found"].to_pylist() == ['[1,"two"]']
+        assert run.to_polars()["found"].to_list()[0] in ('[1,"two"]', [1, "two"], ["1", "two"])
+        assert list(run.to_pandas()["found"]) == [[1, "two"]]
+        assert run.to_dataset()["found"][0] == '[1,"two"]'
+    assert (found[0].as_py() if kind is pa.table else found[0]) in ([1, "two"], '[1,"two"]')
+
+
+def test_columns_whose_names_are_the_same_text_are_refused() -> None:
+    """One of them would be left out of the prompts silently."""
+    with fake_provider() as fake, pytest.raises(InputError, match="several columns '1'"):
+        openai_batch.map(pd.DataFrame([["a", "b"]], columns=[1, "1"]), "{{ row['1'] }}", model="m")
+    assert fake.batches == []
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_series_keeps_a_name_that_is_zero() -> None:
+    """As in a frame without a header; a series without a name has the column of a text."""
+    assert 0 in openai_batch.map(pd.Series(["x"], name=0), model="m").columns
+    assert "prompt" in openai_batch.map(pd.Series(["x"]), model="m").columns
+
+
 @pytest.mark.usefixtures("fake")
 def test_embeddings_are_an_array() -> None:
     """One row of float32 for each text, NaN where it failed."""

@@ -96,8 +96,8 @@ class WithAlias(BaseModel):
 def test_none_is_the_same_as_no_option(fake: FakeProvider) -> None:
     """A program may pass its own arguments on, whether they were given or not."""
     names = RowOptions.__annotations__ | MapOptions.__annotations__
-    nothing = dict.fromkeys(names, None)
-    rows = [{"text": "one"}]
+    nothing: Any = dict.fromkeys(names, None)
+    rows: Any = [{"text": "one"}]
     assert openai_batch.map(rows, **nothing) == openai_batch.map(rows)
     assert len(fake.batches) == 1
 
