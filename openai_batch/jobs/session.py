@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.files import paths
 from openai_batch.files.atomic import as_path
+from openai_batch.providers.check_profile import check_profile
 from openai_batch.providers.lookup import get_provider_by_name
 
 from .arguments import check_arguments
@@ -71,6 +72,7 @@ class Session:
         check_arguments({"provider": provider})
         if isinstance(provider, str):
             return get_provider_by_name(provider)
+        check_profile(provider)
         provider = provider.placed()
         self._given[provider.account] = provider
         return provider

@@ -118,9 +118,10 @@ def test_what_no_call_can_be_is_refused(tell: Any) -> None:
 
 def test_a_call_may_be_named_with_the_version() -> None:
     """The base URL ends in /v1, so both ways to write a path are natural."""
-    with fake_provider() as fake, Jobs() as jobs, pytest.raises(ApiError, match="no credit"):
+    with fake_provider() as fake, Jobs() as jobs:
         fake.fail("POST /v1/batches", 400, message="no credit")
-        jobs.submit([{"model": "m", "messages": []}])
+        with pytest.raises(ApiError, match="no credit"):
+            jobs.submit([{"model": "m", "messages": []}])
 
 
 def test_a_vector_may_be_an_array() -> None:

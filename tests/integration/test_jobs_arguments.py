@@ -132,6 +132,35 @@ def test_jobs_can_be_sent_to_another_process() -> None:
         assert sent(jobs).get(job.id).ended
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("batch_input_max_requests", 0),
+        ("batch_input_max_bytes", -1),
+        ("enqueued_tokens", "1"),
+        ("endpoints", None),
+        ("api_key_command", "echo key"),
+        ("completion_window", None),
+        ("file_purpose", None),
+        ("headers", {"X": 5}),
+        ("upload_fields", None),
+        ("parallel", 0),
+        ("parallel", 100),
+        ("prices", {"*": 1}),
+        ("create_timeout", 0),
+        ("output_expires_after", 5),
+        ("base_url", 5),
+    ],
+)
+def test_a_field_of_a_provider_that_cannot_be_used(field: str, value: Any) -> None:
+    """It is named before anything is sent; some values were found out only after the payment."""
+    with fake_provider() as fake:
+        own = Provider(**{"name": "own", "base_url": fake.base_url, field: value})
+        with pytest.raises(UsageError, match=f"{field} of the provider own is"):
+            openai_batch.map(["x"], model="m", provider=own)
+        assert fake.batches == []
+
+
 def test_wrong_arguments_of_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are an error before anything is sent."""
     monkeypatch.chdir(tmp_path)
