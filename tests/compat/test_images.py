@@ -128,6 +128,19 @@ def test_what_is_refused(arg: Any, message: str) -> None:
         data_url(arg)
 
 
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """A closed file, an image without pixels and a cut file have errors of their own."""
+    image = Image.new("RGB", (300, 300))
+    image.save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:120])
+    with (tmp_path / "whole.png").open("rb") as closed:
+        pass
+    with Image.open(tmp_path / "cut.png") as cut:
+        for arg in (closed, Image.new("RGB", (0, 0)), cut):
+            with pytest.raises(ValueError, match="cannot be (read|encoded)"):
+                data_url(arg)
+
+
 def test_a_url_is_fetched_and_its_type_cleaned() -> None:
     """The type comes from the header without parameters, or from the content where the header says nothing."""
     data = png()
