@@ -80,7 +80,7 @@ def start_rows(
     session = Session(options.get("state"), reporter or BarReporter())
     given, name = session.given(options.get("provider")), options.get("name")
     max_cost = options.get("max_cost")
-    max_cost = None if max_cost is None else as_usd(max_cost, "max_cost=")
+    most = None if max_cost is None else as_usd(max_cost, "max_cost=")
     rows = rows if prefix is None else _checked(rows, {f"{prefix}{name}" for name in new})
     with session.work() as workflow, workspace() as folder:
         request = _request(prompt, options, schema, embeddings=embeddings)
@@ -100,10 +100,8 @@ def start_rows(
             columns=made.columns,
             on_warning=session.reporter.note,
         )
-        again, check_remote = options.get("again", False), options.get("check_remote", False)
-        how = SubmitOptions(
-            dedup=True, reuse=True, again=again, timeout=timeout, check_remote=check_remote, max_cost=max_cost
-        )
+        again, remote = options.get("again", False), options.get("check_remote", False)
+        how = SubmitOptions(dedup=True, reuse=True, again=again, timeout=timeout, check_remote=remote, max_cost=most)
         row = submit(workflow, spec, folder, how).job
     return Run(session, row, schema)
 

@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         pass
     with Image.open(tmp_path / "cut.png") as cut:
         for arg in (closed, Image.new("RGB", (0, 0)), cut):
-            with pytest.raises(ValueError, match="cannot be (read|encoded)"):
+            with pytest.raises(ValueError, match=r"cannot be (read|encoded)"):
                 data_url(arg)
 
 
