@@ -7,7 +7,7 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
-from openai_batch.errors import BatchError, IncompleteError
+from openai_batch.errors import BatchError, IncompleteError, InputError
 from openai_batch.inputs.prepare import NoPromptError
 from openai_batch.jobs.async_version import AsyncInput
 
@@ -204,16 +204,25 @@ class _Source:
         self.empty = not first
         self.rows = self._noted(itertools.chain(first, opened.rows))
         self._id_column = options.get("id")
+        self._skips = options.get("skip_empty", False)
         self._prefix = options.get("prefix", "")
         self._schema = options.get("schema")
         self._ids: list[str] = []  # those of a column
         self.count = 0  # of the rows that were read
 
     def _noted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield the rows. Raises InputError if a row that is skipped may have the id of another one (`results`)."""
+        seen: set[str] = set()
         for row in rows:
             self.count += 1
             if self._id_column is not None:
-                self._ids.append(str(row.get(self._id_column)))
+                found = row.get(self._id_column)
+                self._ids.append("" if found is None else str(found))  # no request has an empty id
+                if self._skips and self._ids[-1] in seen:
+                    message = f"row {self.count} has the id {self._ids[-1][:80]!r} of an earlier row; nothing was sent"
+                    raise InputError(message, hint="give each row its own id")
+                if self._skips and self._ids[-1]:
+                    seen.add(self._ids[-1])
             yield row
 
     def results(self, run: Run) -> Iterator[Result | None]:

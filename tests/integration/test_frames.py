@@ -404,6 +404,17 @@ def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
     assert run.wait()["z"].text == "re: three"
 
 
+def test_a_skipped_row_never_gets_the_answer_of_another_one(fake: FakeProvider) -> None:
+    """Answers are joined with rows by their ids, so that a row that is not sent may not have the id of one that is."""
+    rows: Any = [{"id": "a", "text": ""}, {"id": "a", "text": "one"}]
+    with pytest.raises(InputError, match="row 2 has the id 'a' of an earlier row"):
+        openai_batch.map(rows, model="m", id="id", skip_empty=True)
+    assert fake.batches == []
+    rows = [{"id": None, "text": ""}, {"id": "a", "text": "one"}, {"id": None, "text": ""}]
+    answers = openai_batch.map(rows, model="m", id="id", skip_empty=True)
+    assert [row["answer"] for row in answers] == [None, "re: one", None]
+
+
 def test_no_prompt_at_all_is_no_error(fake: FakeProvider) -> None:
     """If every row is skipped, the same kind comes back with empty cells, as for a row that is skipped."""
     import datasets
