@@ -11,7 +11,7 @@ from openai_batch.files import paths
 from openai_batch.files.locks import locked
 
 from .config import settings_of
-from .config_file import checked, local_table, parse, read_text, write_text
+from .config_file import checked, parse, read_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -23,17 +23,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _TOP = ("provider", "notify", "providers")  # what a setting begins with
 
-_LISTS = frozenset({"notify", "models", "endpoints", "api_key_command"})
+_LISTS = frozenset({"notify", "models", "endpoints", "api_key_command", "engine", "command"})
 """The settings that are lists of texts: one word is a list of one."""
 
 
 def check(path: Path, text: str) -> None:
     """Raise ConfigError unless `text` can be the content of the configuration file."""
-    from openai_batch.local.settings import LocalSettings
-
-    config = checked(path, parse(path, text))
-    settings_of(path, config)
-    LocalSettings.from_mapping(local_table(config))
+    settings_of(path, checked(path, parse(path, text)))
 
 
 def set_value(key: str, words: Sequence[str]) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from openai_batch.errors import Problem
-from openai_batch.files.lines import blocks, lines, lines_of_block, max_line_bytes
+from openai_batch.files.lines import LINE_VARIABLE, blocks, lines, lines_of_block, max_line_bytes
 from openai_batch.files.signatures import other_kind
 
 from .check_report import CheckReport, RequestChunk, Row
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ID_CHARS = 512  # the longest custom id, in characters. Some providers accept only 64, so longer ones get a warning.
 
 _SHORT_ID_CHARS = 64
+
+_TOO_LONG = f"split or shorten the request, or set {LINE_VARIABLE}"
 
 
 class AnyRequest(msgspec.Struct):
@@ -134,7 +136,7 @@ class _Checker:
             report.n_bytes = offset + raw
             if self._other_kind:
                 return None
-            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
+            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, _TOO_LONG)
             return None
         report.n_bytes = offset + len(raw) + 1
         is_first = number in self._first_lines

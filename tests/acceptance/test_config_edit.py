@@ -98,6 +98,8 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["set", "provider", "acmee"], 2, "provider = 'acmee' is not known"),
         (["set", "providers.local.idle_second", "1"], 2, "unknown key 'idle_second'"),
         (["set", "notify", "slack://a/b/c"], 2, "notify contains a URL"),
+        (["set", "notify", "slack"], 2, "entry 1 of notify is not known"),
+        (["set", "providers.local.idle_seconds", "90m"], 2, "[providers.local] idle_seconds must be a number of"),
         (["set", "colour", "red"], 2, "'colour' is not a setting"),
         (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
         (["set", "provider = 'x' #", "y"], 2, "is not a setting"),
@@ -118,6 +120,14 @@ def test_nothing_wrong_is_written(words: list[str], code: int, message: str) -> 
         assert path.read_bytes() == before
     else:
         result.succeeded()
+
+
+def test_one_word_is_a_list_where_a_list_is_needed() -> None:
+    """A command may be one word."""
+    path = config('[providers.c]\nkind = "shards"\nstore = "/shared/s"\nengine = ["vllm", "serve"]\n')
+    for key in ("engine", "command"):
+        inside("config", "set", f"providers.c.{key}", "./start").succeeded()
+        assert content(path)["providers"]["c"][key] == ["./start"]
 
 
 def test_a_broken_file_is_named_and_stays() -> None:

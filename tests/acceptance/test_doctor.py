@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_a_server_is_checked_and_nothing_is_created(faulty: FaultServer) -> None
     shown = plain(see("doctor", "faulty", columns=80).succeeded().out)
     assert "[providers.faulty]" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_settings_that_are_printed_are_those_of_the_profile(faulty: FaultServer) -> None:
+    """Each setting of how a server is used is there, so that the printed table can replace the one in the file."""
+    faulty.models = ["echo-1"]
+    table = {
+        "base_url": faulty.base_url,
+        "chat_model": "echo-1",
+        "allow_plain_http": True,
+        "create_timeout": 30,
+        "create_grace": 31,
+        "enqueued_tokens": 500,
+        "idempotent_create": True,
+        "output_expires_after": "7d",
+        "parallel": 2,
+    }
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    Path(os.environ["OBATCH_CONFIG"]).write_text(f"[providers.faulty]\n{text}", encoding="utf-8")
+    printed = tomllib.loads(inside("doctor", "faulty", "-q").succeeded().out)["providers"]["faulty"]
+    assert printed.items() >= table.items()
 
 
 def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:

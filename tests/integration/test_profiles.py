@@ -10,6 +10,7 @@ import pytest
 
 from openai_batch.batch.provider_arguments import provider_of
 from openai_batch.errors import ApiError, AuthError, ConfigError, UnknownProviderError, UsageError
+from openai_batch.local.engine import model_names
 from openai_batch.providers import (
     get_provider_by_base_url,
     get_provider_by_model,
@@ -17,12 +18,13 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
-from openai_batch.providers.builtin import is_openai_model
+from openai_batch.providers.batch_info import read_batch
+from openai_batch.providers.builtin import BUILT_IN, is_openai_model
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
 from openai_batch.providers.client import sdk_model_names
 from openai_batch.providers.config import load
 from openai_batch.providers.config_edit import add_profile
-from openai_batch.providers.config_file import MAX_BYTES
+from openai_batch.providers.config_file import MAX_BYTES, local_settings
 from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.provider import Provider, normal_url
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from support.workbench import Workbench
 
 ACME = '[providers.acme]\nbase_url = "https://api.acme.example/v1"\n'
+
+CLUSTER = '[providers.c]\nkind = "shards"\nstore = "/shared/s"\n'
 
 
 @pytest.fixture
@@ -112,6 +116,35 @@ OFF: list[tuple[str, str]] = [
     ("[[[", "TOML"),
     ("x = " + "[" * 5000, "TOML"),
     ("# " + "x" * 70_000, "bytes"),
+    (ACME + 'chat_model = " "', "chat_model must be a string that is not empty"),
+    (ACME + "create_timeout = 0", "create_timeout must be a number of seconds above 0"),
+    (ACME + 'create_timeout = "90m"', "create_timeout must be a number of seconds above 0"),
+    (ACME + 'endpoints = ["v1/embeddings"]', "endpoints must be a list of paths"),
+    (ACME + 'status_map = { ended = "complete" }', "status_map: 'ended' cannot mean 'complete'"),
+    (ACME + 'upload_fields = { purpose = "x" }', "upload_fields: 'purpose'"),
+    (ACME + 'headers = { "X Y" = "a" }', "headers: 'X Y' has characters"),
+    (ACME + 'headers = { "X-Y" = " a " }', "headers: 'X-Y' has characters"),
+    (ACME + 'headers = { "Content-Length" = "5" }', "headers: Content-Length is set for each request"),
+    (ACME + 'api_key_command = [""]', "api_key_command is not a command"),
+    (ACME + 'api_key_command = ["pass", "a\\u0000"]', "api_key_command is not a command"),
+    ('notify = ["slack"]', "entry 1 of notify is not known"),
+    ('notify = ["bell", "env:sk-secret"]', "entry 2 of notify is not known"),
+    ("[providers.local]\nconcurency = 3", r"\[providers.local\] unknown key 'concurency'"),
+    (
+        "[providers.local]\nidle_seconds = 0",
+        r"\[providers.local\] idle_seconds must be a number of seconds, at least 1",
+    ),
+    ("[providers.local]\ntimeout_seconds = 0", "timeout_seconds must be a number of seconds above 0"),
+    ("[providers.local]\nconcurrency = 1_000_000", "concurrency must be a whole number from 1 to 10,000"),
+    ('[providers.local]\nupstream = "gpu"', r"\[providers.local\] the upstream 'gpu' is not a base URL"),
+    (CLUSTER, r"\[providers.c\] the workers need either an upstream or an engine"),
+    (CLUSTER + 'engine = ["vllm"]\nlauncher = "ray"', r"\[providers.c\] launcher = 'ray' needs an address"),
+    (CLUSTER + 'engine = ["vllm"]\ncompletion_window = "soon"', r"\[providers.c\] completion_window"),
+    (CLUSTER + 'engine = ["vllm"]\ntask_options = { a = 2026-01-01 }', r"\[providers.c\] task_options"),
+    (
+        CLUSTER.replace("/shared", "shared") + 'engine = ["vllm"]',
+        r"\[providers.c\] store 'shared/s' is a relative path",
+    ),
 ]
 
 
@@ -124,6 +157,61 @@ def test_what_is_off_is_told(config: Path, text: str, words: str) -> None:
     assert str(config) in str(told.value)
     assert told.value.code == 2
     assert "secret" not in f"{told.value}{told.value.hint}"
+
+
+def test_a_header_of_ones_own_leaves_the_key_of_the_built_in_profile(config: Path) -> None:
+    """A table adds to the one of the built-in profile; a header with a key takes the place of the key there."""
+    key = {"api-key": "env:AZURE_OPENAI_API_KEY"}
+    place = '[providers.azure]\nbase_url = "https://mine.openai.azure.com/openai/v1"\nheaders = '
+    for given, expected in (
+        ('{ "X-Team" = "blue" }', key | {"X-Team": "blue"}),
+        ('{ "API-Key" = "env:MINE" }', {"API-Key": "env:MINE"}),
+        ('{ "Authorization" = "env:MINE" }', {"Authorization": "env:MINE"}),
+    ):
+        config.write_text(place + given)
+        assert load().profiles["azure"].headers == expected
+    config.write_text(place.replace("azure.com", "azure.com.example") + '{ "X-Team" = "blue" }')
+    assert load().profiles["azure"].headers == {"X-Team": "blue"}
+    config.write_text('[providers.together]\nupload_fields = { team = "blue" }')
+    assert load().profiles["together"].upload_fields == {"file_name": "{name}", "team": "blue"}
+
+
+def test_a_status_word_is_mapped_in_any_case(config: Path) -> None:
+    """A batch's word is compared in lower case, whatever case the file has."""
+    config.write_text(ACME + 'status_map = { "All  Done" = "completed" }\n')
+    profile = load().profiles["acme"]
+    assert read_batch({"id": "batch_1", "status": "ALL DONE"}, profile.status_map).status == "completed"
+
+
+def test_the_limits_of_the_local_provider_are_those_of_its_server(config: Path) -> None:
+    """What the command accepts, the server does; a key changes both."""
+    for text in ("", "[providers.local]\nmax_requests = 5\nmax_bytes = 6\nmax_line_bytes = 7\n"):
+        config.write_text(text)
+        limits, settings = load().profiles["local"].limits, local_settings()
+        assert limits.max_requests == settings.max_requests
+        assert limits.max_bytes == settings.max_bytes
+        assert limits.max_line_bytes == settings.max_line_bytes
+
+
+def test_the_model_of_a_file_is_the_default_one(config: Path) -> None:
+    """With `model_path`, the engine has only that model; with an upstream, the file is not used."""
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\n')
+    local = load().profiles["local"]
+    assert (local.default_chat_model, local.default_embedding_model) == ("Tiny-1", "Tiny-1")
+    assert local.default_chat_model in model_names(local_settings())
+    assert pick_provider(None, "tiny-1").name == "local"
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\nchat_model = "m"\n')
+    assert load().profiles["local"].default_chat_model == "m"
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\nupstream = "http://gpu/v1"\n')
+    assert load().profiles["local"].default_chat_model == BUILT_IN["local"].default_chat_model
+
+
+def test_a_default_provider_that_does_not_exist_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user has not typed that name in this command."""
+    monkeypatch.setenv("OBATCH_PROVIDER", "opnai")
+    with pytest.raises(UnknownProviderError, match="OBATCH_PROVIDER names 'opnai'") as told:
+        pick_provider(None, "gpt-4o")
+    assert "did you mean openai?" in told.value.hint
 
 
 def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
@@ -159,6 +247,17 @@ def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.
         get_provider_by_name("openai").resolve_key()
     assert key not in str(told.value)
     assert told.value.code == 4
+
+
+@pytest.mark.parametrize("value", ["käse-0123456789", "sk-0123456789\nabcdef", "\x1b[2Jsk-0123456789"])
+def test_a_variable_that_no_header_can_have_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The value may be a key, and is not shown, neither as it is nor escaped."""
+    monkeypatch.setenv("ACME_AUTH", value)
+    profile = Provider(name="acme", base_url="http://127.0.0.1:9/v1", headers={"Authorization": "env:ACME_AUTH"})
+    with pytest.raises(AuthError, match="the value for the header Authorization of acme has characters") as told:
+        OpenAIBatchApi(profile).models()
+    assert "0123456789" not in f"{told.value}{told.value.hint}"
+    assert "ACME_AUTH" in told.value.hint
 
 
 def test_a_missing_key_names_its_variable() -> None:

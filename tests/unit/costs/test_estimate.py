@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import tomllib
 from decimal import Decimal
 
 import pytest
 from support.command import request
 
-from openai_batch.costs.estimate import Estimate, estimate
+from openai_batch.costs.estimate import Estimate, ModelEstimate, estimate
+from openai_batch.costs.tokens import RequestTokens
 from openai_batch.costs.usd import as_usd, usd
 from openai_batch.errors import CostError, UsageError
 from openai_batch.providers.provider import Prices, Provider
@@ -122,3 +125,11 @@ def test_a_wrong_amount_is_told(value: str | float) -> None:
     with pytest.raises(UsageError, match="--max-cost is"):
         as_usd(value, "--max-cost")
     assert as_usd("$2.50", "--max-cost") == as_usd(2.5, "max_cost=") == Decimal("2.5")
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", 'a "quoted" one', "modèle", "a \N{GRINNING FACE} b"])
+def test_the_command_for_a_price_names_any_model(model: str) -> None:
+    """Its key is TOML, which has no surrogate pairs."""
+    words = shlex.split(ModelEstimate(model, RequestTokens(), None).price_command(Provider(name="acme")))
+    assert words[:3] == ["obatch", "config", "set"]
+    assert tomllib.loads(f"{words[3]} = 1") == {"providers": {"acme": {"prices": {model: 1}}}}

@@ -39,6 +39,20 @@ def test_long_inputs_cost_more_from_the_listed_length_on() -> None:
     assert (short.input, long.input) == (Decimal("2.5"), Decimal(5))
 
 
+def test_a_name_counts_more_than_a_pattern() -> None:
+    """Also for a dated version, as an answer names it: so the cost of a job is by the price of its estimate."""
+    prices = {
+        "gpt-4o*": Prices(input=9, output=9),
+        "gpt-4o-mini": Prices(input=1, output=2),
+        "*": Prices(input=5, output=5),
+    }
+    provider = Provider(base_url=OPENAI, prices=prices)
+    for model, expected in (("gpt-4o-mini", 1), ("gpt-4o-mini-2024-07-18", 1), ("gpt-4o", 9), ("o3", 5)):
+        price = find_price(provider, model)
+        assert price is not None
+        assert price.input == expected
+
+
 def test_an_unknown_discount_is_not_guessed() -> None:
     """Without a known batch discount the list price counts, which is never too low, and the source says so."""
     price = find_price(Provider(base_url=OPENAI), "gpt-4o-mini")
