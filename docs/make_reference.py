@@ -140,12 +140,14 @@ At its top it may have these keys:
 {_table(("key", "must be", "meaning"), _TOP)}
 ## `[providers.NAME]`
 
-A table with the name of a built-in provider changes that one; what is not given stays as it is.
+A table with the name of a built-in provider changes that one; what is not given stays as it is. `headers`, `status_map`
+and `upload_fields` add to those of the built-in provider.
 
 {_table(heads, profile)}
 ## `[providers.NAME.prices."MODEL"]`
 
-MODEL is the name of a model, or a pattern; names count more than patterns, and the first pattern that fits counts. Prices are in US dollars for a million tokens in a batch:
+MODEL is the name of a model, or a pattern. A name counts more than a pattern, and of patterns the first one. Prices are
+in US dollars for a million tokens in a batch:
 
 {_table(("key", "must be", "meaning"), prices)}
 ## `[providers.local]`

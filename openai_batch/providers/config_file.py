@@ -6,7 +6,9 @@ Shell completion reads the file too, so this module imports only what loads fast
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import shlex
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,12 @@ def _check_notify(path: Path, notify: Any) -> None:
         hint = 'name the environment variable that holds it: notify = ["env:VARIABLE"]'
         raise ConfigError(f"{path}: notify contains a URL, and its keys do not belong in this file", hint=hint)
     for number, target in enumerate(notify, 1):
-        if not _TARGET.fullmatch(target):
+        try:
+            shlex.split(target, posix=os.name != "nt")  # of a command, each quote must have an end
+            known = _TARGET.fullmatch(target)
+        except ValueError:
+            known = None
+        if not known:
             hint = "each is bell, cmd:COMMAND, env:VARIABLE or none; `obatch help notify` explains them"
             raise ConfigError(f"{path}: entry {number} of notify is not known", hint=hint)
 

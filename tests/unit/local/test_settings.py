@@ -58,7 +58,7 @@ def test_other_upstreams_get_no_key() -> None:
     assert _upstreams(given) == [("http://b/v1", "OTHER", 5, None)]
     assert [row[2] for row in _upstreams(settings.replaced({"concurrency": 5}))] == [5, 5]
     assert settings.replaced({"upstream": ["http://a/v1", "http://b/v1"]}).fingerprint() == settings.fingerprint()
-    with pytest.raises(ConfigError, match="concurrency must be a whole number above 0"):
+    with pytest.raises(ConfigError, match="concurrency must be a whole number from 1 to 10,000"):
         settings.replaced({"concurrency": 0})
 
 
@@ -67,9 +67,9 @@ def test_other_upstreams_get_no_key() -> None:
     [
         ({"concurency": 3}, "unknown key 'concurency'", "did you mean concurrency?"),
         ({"zzz": 3}, "unknown key 'zzz'", "known: concurrency, context"),
-        ({"concurrency": "3"}, "concurrency must be a whole number above 0", ""),
-        ({"concurrency": True}, "concurrency must be a whole number above 0", ""),
-        ({"concurrency": 0}, "concurrency must be a whole number above 0", ""),
+        ({"concurrency": "3"}, "concurrency must be a whole number from 1 to 10,000", ""),
+        ({"concurrency": True}, "concurrency must be a whole number from 1 to 10,000", ""),
+        ({"concurrency": 0}, "concurrency must be a whole number from 1 to 10,000", ""),
         ({"context": None}, "context must be a whole number above 0", ""),
         ({"idle_seconds": "x"}, "idle_seconds must be a number of seconds", ""),
         ({"model_path": 3}, "model_path must be a string", ""),
@@ -77,7 +77,7 @@ def test_other_upstreams_get_no_key() -> None:
         ({"upstream": [{"key_env": "A"}]}, "upstream 1: url is missing", ""),
         ({"upstream": ["http://h", {"url": "http://h", "key": "secret"}]}, "upstream 2: unknown key 'key'", "key_env"),
         ({"upstream": {"url": "http://h", "key_env": "secret-1"}}, "key_env must be the name of an environment", ""),
-        ({"upstream": {"url": "http://h", "concurrency": 0}}, "concurrency must be a whole number above 0", ""),
+        ({"upstream": {"url": "http://h", "concurrency": 0}}, "concurrency must be a whole number from 1 to 10,000", ""),
         ({"upstream": {"url": "http://me:secret@h/v1"}}, "user or a password", "key_env"),
         ({"upstream": {"url": "http://h"}, "upstream_key_env": "A"}, "are plain URLs", "its own key_env"),
         ({"upstream": "localhost:8000"}, "not a base URL", "http://"),
