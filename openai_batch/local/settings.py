@@ -83,8 +83,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     slots: Count = 8
     """Requests at the same time in each engine process; each needs memory for its own context."""
 
-    max_output_tokens: Annotated[int, Meta(description="a whole number")] = 512
-    """Tokens of an answer of the embedded engine, if the request sets no limit."""
+    max_output_tokens: Annotated[int, Meta(ge=-1, description="a whole number above 0, or -1")] = 512
+    """Tokens of an answer of the embedded engine, if the request sets no limit; -1 means as many as fit its context."""
 
     idle_seconds: Idle = 600.0
     """Seconds without a request after which a server that was started on demand ends."""
@@ -121,6 +121,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "upstream_key_env is for upstreams that are plain URLs",
                 hint="give each [[providers.local.upstream]] that needs a key its own key_env",
             )
+        if self.max_output_tokens == 0:
+            raise ConfigError("max_output_tokens must be a whole number above 0, or -1", hint="-1 means no limit")
         force_setattr(self, "upstream", tuple(given))
         if self.model_path is not None:
             force_setattr(self, "model_path", str(Path(self.model_path).expanduser().absolute()))

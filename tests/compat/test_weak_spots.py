@@ -405,3 +405,16 @@ def test_23_the_module_that_the_readme_names_exists() -> None:
     for name in ("create_batch", "create_input"):
         done = python("-m", f"openai_batch.{name}", "--model", "m", input="x\n")
         assert json.loads(done.stdout)["body"]["model"] == "m"
+
+
+def test_a_line_may_have_as_many_bytes_as_the_profile_says() -> None:
+    """Its newline does not count, as in a ready file."""
+    add(Batch("whole.jsonl"))
+    line = len(Path("whole.jsonl").read_bytes()) - 1
+    for most in (line, line - 1):
+        batch = Batch(f"{most}.jsonl", provider=Provider(name="tiny", batch_input_max_line_bytes=most))
+        if most == line:
+            add(batch)
+        else:
+            with pytest.raises(InputError, match=f"has {line} bytes, and tiny takes {most} a line"):
+                add(batch)

@@ -136,6 +136,8 @@ OFF: list[tuple[str, str]] = [
         r"\[providers.local\] idle_seconds must be a number of seconds, at least 1",
     ),
     ("[providers.local]\ntimeout_seconds = 0", "timeout_seconds must be a number of seconds above 0"),
+    ("[providers.local]\nmax_output_tokens = 0", "max_output_tokens must be a whole number above 0, or -1"),
+    ("[providers.local]\nmax_output_tokens = -2", "max_output_tokens must be a whole number above 0, or -1"),
     ("[providers.local]\nconcurrency = 1_000_000", "concurrency must be a whole number from 1 to 10,000"),
     ('[providers.local]\nupstream = "gpu"', r"\[providers.local\] the upstream 'gpu' is not a base URL"),
     (CLUSTER, r"\[providers.c\] the workers need either an upstream or an engine"),

@@ -77,7 +77,11 @@ def test_other_upstreams_get_no_key() -> None:
         ({"upstream": [{"key_env": "A"}]}, "upstream 1: url is missing", ""),
         ({"upstream": ["http://h", {"url": "http://h", "key": "secret"}]}, "upstream 2: unknown key 'key'", "key_env"),
         ({"upstream": {"url": "http://h", "key_env": "secret-1"}}, "key_env must be the name of an environment", ""),
-        ({"upstream": {"url": "http://h", "concurrency": 0}}, "concurrency must be a whole number from 1 to 10,000", ""),
+        (
+            {"upstream": {"url": "http://h", "concurrency": 0}},
+            "concurrency must be a whole number from 1 to 10,000",
+            "",
+        ),
         ({"upstream": {"url": "http://me:secret@h/v1"}}, "user or a password", "key_env"),
         ({"upstream": {"url": "http://h"}, "upstream_key_env": "A"}, "are plain URLs", "its own key_env"),
         ({"upstream": "localhost:8000"}, "not a base URL", "http://"),
