@@ -153,12 +153,14 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_changes_at_the_same_time_are_all_kept() -> None:
-    """Of several commands that change the file at once, none undoes another's change."""
+    """Of several commands that change the file at once, none undoes another's change, whatever their folders are."""
     path = config()
-    threads = [
-        threading.Thread(target=invoke, args=("config", "set", f"providers.p{n}.base_url", f"https://p{n}.example/v1"))
-        for n in range(4)
-    ]
+
+    def change(number: int) -> None:
+        words = ["config", "set", f"providers.p{number}.base_url", f"https://p{number}.example/v1"]
+        invoke(*words, env={"OBATCH_STATE_DIR": str(path.parent / f"state-{number}")})
+
+    threads = [threading.Thread(target=change, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
