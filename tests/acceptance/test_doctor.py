@@ -92,7 +92,7 @@ def test_a_server_is_checked_and_nothing_is_created(faulty: FaultServer) -> None
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:
+def test_a_limited_server_differs_from_a_broken_one(faulty: FaultServer) -> None:
     """Without a list of models, with a wrong clock and without ranges, it works, with warnings."""
     result = inside("doctor", "faulty").succeeded()
     assert states(result)["models"] == "warning"
