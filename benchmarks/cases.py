@@ -28,6 +28,7 @@ base_url = "{url}"
 max_requests = {most}
 max_bytes = 100_000_000_000
 """
+_MOST = 50_000  # requests in one batch, as at OpenAI
 _BASE_URL = "https://bench.example/v1"
 _CURL = """
 value() { sed -n 's/.*"'"$1"'": *"\\([^"]*\\)".*/\\1/p'; }
@@ -86,7 +87,7 @@ class Bench:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def configure(self, name: str, url: str, most: int = 100_000_000) -> str:
+    def configure(self, name: str, url: str, most: int = _MOST) -> str:
         """Write a configuration whose provider `bench` is at `url`, with `most` requests per batch; return its path."""
         path = self.folder / name
         path.write_text(_PROFILE.format(url=url, most=most), encoding="utf-8")
@@ -380,7 +381,7 @@ def _run(
     source: str,
     count: int,
     name: str = "obatch run: all of it, checked",
-    most: int = 100_000_000,
+    most: int = _MOST,
     *more: str,
 ) -> Command:
     words = (sys.executable, "-m", "openai_batch", "run", source, "-o", "whole.jsonl", "-p", "bench", "--again", *more)

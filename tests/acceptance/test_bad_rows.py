@@ -55,7 +55,7 @@ def test_each_fault_has_its_place(case: str) -> None:
     assert caught.value.hint
 
 
-def test_all_problems_are_told_and_nothing_is_published() -> None:
+def test_all_problems_are_reported_and_nothing_is_published() -> None:
     """Problems of all files come at once, capped; the exit code is 3 and no file appears."""
     Path("a.csv").write_text("a,text\n1\n2,x\n3\n", encoding="utf-8")
     Path("b.csv").write_text("a,text\n" + "1\n" * 200, encoding="utf-8")
@@ -97,7 +97,7 @@ def test_a_semicolon_separated_table_is_recognised() -> None:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.db"])
-def test_a_table_without_rows_is_no_input(name: str) -> None:
+def test_a_table_without_rows_is_refused(name: str) -> None:
     """An empty table is refused in words."""
     if name == "t.db":
         write_table(Path(name), [{"text": "x"}])

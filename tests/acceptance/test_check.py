@@ -31,7 +31,7 @@ def problems_file() -> Path:
     return path
 
 
-def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
+def test_every_problem_names_its_line(faulty: FaultServer) -> None:
     """`check` names file, line and remedy of every problem, all at once, and exits with 3."""
     problems_file()
     result = invoke("check", "bad.jsonl", "-p", "faulty").failed(3, "bad.jsonl has", "fix the file")

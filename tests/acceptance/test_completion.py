@@ -261,7 +261,7 @@ def test_completion_runs_nothing(faulty: FaultServer, shell_path: str, shell: st
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 999, b"", b"SQLite format 3\x00" + b"\xff" * 4096])
-def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> None:
+def test_completion_is_silent_after_any_error(home: Path, content: bytes) -> None:
     """A damaged registry, a broken configuration and nonsense give no words, no message and exit 0."""
     (home / "state").mkdir()
     (home / "state" / "registry.db").write_bytes(content)

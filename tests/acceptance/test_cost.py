@@ -122,7 +122,7 @@ def test_prompts_and_tables_have_a_cost(provider: FakeProvider) -> None:
     assert provider.batches == []
 
 
-def test_an_unknown_price_is_said_to_be_unknown(provider: FakeProvider) -> None:
+def test_an_unknown_price_is_shown_as_unknown(provider: FakeProvider) -> None:
     """Never 0: the cost is null, and the message names the table for the price."""
     made(model="other")
     told = inside("cost", "in.jsonl", "--json").succeeded().json
@@ -148,7 +148,7 @@ def test_too_high_a_cost_sends_nothing(provider: FakeProvider, command: tuple[st
     inside("status").failed(6, "no jobs yet")
 
 
-def test_a_dry_run_tells_the_cost(provider: FakeProvider) -> None:
+def test_a_dry_run_shows_the_cost(provider: FakeProvider) -> None:
     """`--dry-run` has the cost of what would be sent."""
     made()
     told = inside("run", "in.jsonl", "--dry-run", "--max-cost", "1")
@@ -179,7 +179,7 @@ def test_the_receipt(provider: FakeProvider) -> None:
     assert len(provider.batches) == 1
 
 
-def test_the_receipt_stays_as_it_was(provider: FakeProvider) -> None:
+def test_the_receipt_does_not_change(provider: FakeProvider) -> None:
     """A price that changes later changes no receipt; one that becomes known completes it."""
     made()
     made(model="other", name="other.jsonl")
@@ -243,7 +243,7 @@ def test_what_was_not_counted_stops_a_retry() -> None:
         assert len(provider.batches) == 1
 
 
-def test_a_job_that_goes_on_counts_what_it_has(provider: FakeProvider) -> None:
+def test_a_continued_job_counts_its_earlier_results(provider: FakeProvider) -> None:
     """A part that was refused is sent by the same command, and the parts that were sent before count too."""
     made(4)
     config = Path(os.environ["OBATCH_CONFIG"])

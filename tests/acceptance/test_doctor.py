@@ -113,7 +113,7 @@ def test_the_settings_that_are_printed_are_those_of_the_profile(faulty: FaultSer
     assert printed.items() >= table.items()
 
 
-def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:
+def test_a_limited_server_differs_from_a_broken_one(faulty: FaultServer) -> None:
     """Without a list of models, with a wrong clock and without ranges, it works, with warnings."""
     result = inside("doctor", "faulty").succeeded()
     assert states(result)["models"] == "warning"

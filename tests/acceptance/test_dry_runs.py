@@ -34,7 +34,7 @@ def test_prepare_writes_nothing() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl", "prompts.txt"]
 
 
-def test_download_asks_nobody(faulty: FaultServer) -> None:
+def test_download_asks_no_provider(faulty: FaultServer) -> None:
     """What would be written where is said from the registry alone; a file in the way is an error."""
     write("in.jsonl", [request("a"), request("b")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()

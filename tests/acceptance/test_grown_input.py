@@ -285,7 +285,7 @@ def test_a_dry_run_of_a_grown_input_sends_nothing(faulty: FaultServer) -> None:
     assert len(faulty.requests) == seen
 
 
-def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> None:
+def test_an_output_that_another_program_changed_is_moved(faulty: FaultServer) -> None:
     """What a person added to the results is not lost when the grown input's results take their place."""
     table("a", "b")
     run()
@@ -400,7 +400,7 @@ def test_missing_never_replaces_a_file_unasked(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
-def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) -> None:
+def test_an_output_changed_by_another_program_is_moved(faulty: FaultServer) -> None:
     """What somebody adds to the old results while the grown job runs is not lost."""
     plan = "fault:steps=in_progress,in_progress"
     table("a", "b")

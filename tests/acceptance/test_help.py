@@ -91,7 +91,7 @@ def test_a_flag_is_explained_alike() -> None:
 
 
 @pytest.mark.parametrize("words", sorted(LEAVES))
-def test_reporting_commands_speak_json(words: str) -> None:
+def test_reporting_commands_print_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
     assert "--json" in flags or words in ("prepare", "serve", "worker", "config edit", "help")
@@ -266,7 +266,7 @@ def test_help_and_listing_write_nothing(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
+def test_a_state_folder_that_cannot_be_made_is_reported(home: Path) -> None:
     """Where no job can be kept none is started, in two lines; what only looks works all the same."""
     (home / "file").write_text("", encoding="utf-8")
     Path("prompts.txt").write_text("hi\n", encoding="utf-8")

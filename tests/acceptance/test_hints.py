@@ -121,7 +121,7 @@ def test_a_failed_request_that_is_not_sent_again(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
+def test_a_temporary_limit_is_not_an_exhausted_quota() -> None:
     """A message about a rate that links to the page where one pays is no reason to give up."""
     passing = "Rate limit reached. You can increase it at https://platform.openai.com/account/billing."
     assert remedy("rate_limit_exceeded", passing) == ""

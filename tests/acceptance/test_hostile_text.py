@@ -221,14 +221,14 @@ def test_tracebacks_are_harmless(jobs: FaultServer) -> None:
         ["providers", "add", "y", "--base-url", "https://x.invalid", "--models", "\udcff"],
     ],
 )
-def test_bytes_that_are_no_text_are_refused(words: list[str]) -> None:
+def test_bytes_that_are_not_utf8_are_refused(words: list[str]) -> None:
     """A value that was typed with bytes that are no UTF-8 is an error about the arguments."""
     inside(*words).failed(2, "is not valid text", "UTF-8")
     with pytest.raises(UsageError, match="surrogate"):
         check_metadata({"k": "\udcff"})
 
 
-def test_a_file_may_have_a_name_that_is_no_text(faulty: FaultServer) -> None:
+def test_a_file_name_may_be_invalid_utf8(faulty: FaultServer) -> None:
     """Names of files may hold any bytes, and are shown with escapes."""
     write("in\udcff.jsonl", [request("a")])
     result = inside("run", "in\udcff.jsonl", "-p", "faulty", "-o", "out\udcff.jsonl").succeeded()

@@ -162,7 +162,7 @@ def test_a_name_that_cannot_be_looked_up_is_an_error_of_its_row() -> None:
         assert re.search(rf"^  t.csv:{number}: image: http://\S* cannot be fetched", done.err, re.MULTILINE), done.err
 
 
-def test_brackets_are_no_traceback() -> None:
+def test_brackets_cause_no_traceback() -> None:
     """`data_url` refuses text that looks like a broken URL as it refuses other text."""
     for text in ("file://[x", "//[x"):
         with pytest.raises(InputError, match="does not point to a file"):

@@ -50,7 +50,7 @@ def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultS
 
 
 @pytest.mark.slow
-def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
+def test_a_missing_job_or_file_exits_with_6(faulty: FaultServer) -> None:
     """No jobs yet, an unknown number, name, batch and provider are told apart from failures by their code."""
     for command in ("status", "wait", "download", "cancel"):
         invoke(command).failed(6, "there are no jobs yet", "obatch submit FILE")
@@ -211,7 +211,7 @@ def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_download_waits_for_nobody(faulty: FaultServer) -> None:
+def test_download_does_not_wait(faulty: FaultServer) -> None:
     """A job that is still running is no reason to hang: exit 1 and a hint at `obatch wait`."""
     submit("one", RUNS_ON)
     invoke("download").failed(1, "job 1 is still", "obatch wait 1")

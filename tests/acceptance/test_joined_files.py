@@ -57,7 +57,7 @@ def test_the_lines_of_all_files_are_sent_in_order_and_unchanged(tmp_path: Path) 
     assert (warning.file, warning.line, warning.warning) == (str(tmp_path / "c.jsonl"), 1, True)
 
 
-def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
+def test_a_problem_names_its_own_file_and_line(tmp_path: Path) -> None:
     """Whatever is wrong, in whichever file, is named as `file:line`, an id that two files have in both of them."""
     with pytest.raises(InputError) as told:
         checked(

@@ -74,7 +74,7 @@ def test_a_lost_answer_does_not_hide_a_batch_of_ours(
         "cutvalues",
     ],
 )
-def test_marks_are_found_among_the_batches_of_others(faulty: FaultServer, shape: str) -> None:
+def test_marks_are_found_among_other_batches(faulty: FaultServer, shape: str) -> None:
     """Other programs' batches with metadata are no reason to take ours for theirs."""
     start(f"shape={shape}", "--metadata", "run=5")
     faulty.add_strangers(3)
@@ -144,7 +144,7 @@ def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -
 
 
 @pytest.mark.slow
-def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
+def test_a_server_without_a_list_of_batches_can_be_used(faulty: FaultServer) -> None:
     """A provider that cannot list its batches is told about, and the job runs; with --check-remote it does not."""
     write("in.jsonl", [request("a", "fault:list=404*9")])
     faulty.files["warm-up"] = faulty._store("in", "x", b"", faulty._plan_of(Path("in.jsonl").read_bytes()), "batch")
@@ -158,7 +158,7 @@ def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_list_that_ends_too_early_is_told_once(faulty: FaultServer) -> None:
+def test_a_list_that_ends_too_early_is_reported_once(faulty: FaultServer) -> None:
     """A new machine may not see what was sent before: it says so before it pays, and how to name the batch."""
     start("shape=noafter")
     (old,) = faulty.batches

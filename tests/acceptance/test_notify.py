@@ -40,7 +40,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def test_a_command_is_told_in_its_environment(faulty: FaultServer, tmp_path: Path) -> None:
+def test_a_command_gets_the_job_in_its_environment(faulty: FaultServer, tmp_path: Path) -> None:
     """`run` tells the job, its end and its counts; no shell reads hostile text, and the output stays clean."""
     write("in.jsonl", [request("a", "fault:rows=mixed"), request("b", "fault:rows=mixed")])
     words = ["run", "in.jsonl", "-p", "faulty", "-o", "-", "--name", HOSTILE, "--notify", teller(tmp_path)]
@@ -71,7 +71,7 @@ def test_rows_that_were_answered_before_are_not_counted(faulty: FaultServer, tmp
     assert len(faulty.batches) == 2
 
 
-def test_wait_tells_of_each_job(faulty: FaultServer, tmp_path: Path) -> None:
+def test_wait_reports_each_job(faulty: FaultServer, tmp_path: Path) -> None:
     """`wait` on several jobs tells of each as it ends, also of failed ones, and not of one that still runs."""
     write("one.jsonl", [request("a", "fault:end=completed")])
     write("two.jsonl", [request("a", "fault:end=failed")])
@@ -110,7 +110,7 @@ def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_sent(
+def test_impossible_requests_are_reported_before_anything_is_sent(
     faulty: FaultServer, target: str, code: int, message: str, hint: str
 ) -> None:
     """A target that is wrong stops the command at once, without its secret."""

@@ -93,7 +93,7 @@ def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_log_tells_each_change_and_that_it_is_alive(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_each_change_and_signs_of_life(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a pipe there is one line for a change, and one a minute while nothing changes."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress,in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -137,7 +137,7 @@ def test_colour_in_a_pipe() -> None:
 
 
 @pytest.mark.slow
-def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
+def test_a_terminal_encoding_without_a_character_is_not_an_error(faulty: FaultServer) -> None:
     """With an ASCII terminal and pipe everything works; what cannot be shown is escaped."""
     write("in.jsonl", [request("a", "modèle")])
     env = {"PYTHONIOENCODING": "ascii"}
@@ -178,7 +178,7 @@ def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
+def test_a_message_that_cannot_be_written_is_not_a_failure(faulty: FaultServer) -> None:
     """A full disk under standard error costs the remarks, never the command."""
     write("in.jsonl", [request("a")])
     with Path("/dev/full").open("wb") as full:
@@ -190,7 +190,7 @@ def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> N
 
 
 @pytest.mark.slow
-def test_full_standard_output_is_told(faulty: FaultServer) -> None:
+def test_a_full_standard_output_is_reported(faulty: FaultServer) -> None:
     """Results that do not fit into standard output are a failure with two lines, and can be had again."""
     write("in.jsonl", [request("a")])
     with Path("/dev/full").open("wb") as full:

@@ -74,7 +74,7 @@ def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: P
 
 @pytest.mark.slow
 @needs_root
-def test_a_folder_of_somebody_else_is_refused(faulty: FaultServer, home: Path) -> None:
+def test_a_folder_of_another_user_is_refused(faulty: FaultServer, home: Path) -> None:
     """Nor is one that another user owns, or a link of another user to one of our folders."""
     write("in.jsonl", [request("a", model="m")])
     (home / "theirs").mkdir(mode=0o700)
@@ -129,7 +129,7 @@ def served(home: Path) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "folder"])
-def test_a_server_of_somebody_else_is_not_asked(home: Path, how: str) -> None:
+def test_the_server_of_another_user_is_not_asked(home: Path, how: str) -> None:
     """Prompts would go to the address in a server file, so it must be the user's own."""
     file = home / "state" / "local" / "server.json"
     with served(home) as heard:
@@ -146,7 +146,7 @@ def test_a_server_of_somebody_else_is_not_asked(home: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "pipe"])
-def test_a_configuration_of_somebody_else_is_refused(home: Path, how: str) -> None:
+def test_a_configuration_of_another_user_is_refused(home: Path, how: str) -> None:
     """It names commands that are run, and addresses that get keys."""
     file = home / "config.toml"
     if how == "owner":
@@ -190,7 +190,7 @@ def test_only_our_own_leftovers_are_removed(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @needs_root
-def test_leftovers_of_somebody_else_stay(faulty: FaultServer) -> None:
+def test_leftovers_of_another_user_stay(faulty: FaultServer) -> None:
     """In a folder of several users each cleans up after himself."""
     assert faulty.port
     write("in.jsonl", [request("a", model="m")])
@@ -223,7 +223,7 @@ def test_without_a_home() -> None:
     assert "UsageError: no home folder is known for your state files" in done.stderr
 
 
-def test_an_unknown_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_home_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that begins with the home of nobody is no folder."""
     monkeypatch.setenv("OBATCH_STATE_DIR", "~nobody-of-that-name/x")
     invoke("ls").failed(2, "no home folder is known", "full path")

@@ -100,7 +100,7 @@ def test_uploads_of_refused_batches_are_deleted_too(faulty: FaultServer) -> None
     assert faulty.files == {}
 
 
-def test_what_is_not_kept_here_is_not_deleted(faulty: FaultServer) -> None:
+def test_results_without_a_copy_here_are_not_deleted(faulty: FaultServer) -> None:
     """A job that runs or was not collected, copies that are gone, and a batch of another program stay as they are."""
     write("a.jsonl", [request("a")])
     inside("submit", "a.jsonl", "-p", "faulty").succeeded()
@@ -122,7 +122,7 @@ def test_what_is_not_kept_here_is_not_deleted(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_deletion_that_was_interrupted_goes_on(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_deletion_continues(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row comes before the request: until all are deleted, `prune` keeps the copies, and the next try goes on."""
     run("a")
     (job,) = Registry().jobs()
@@ -138,7 +138,7 @@ def test_a_deletion_that_was_interrupted_goes_on(faulty: FaultServer, monkeypatc
     assert faulty.files == {}
 
 
-def test_a_provider_that_deletes_nothing_is_told(faulty: FaultServer) -> None:
+def test_a_provider_that_deletes_nothing_is_reported(faulty: FaultServer) -> None:
     """A 404 for a file that is still there is no proof that it is gone."""
     run("a", "fault:shape=nodelete")
     inside("prune", "--remote", "1").failed(1, "does not delete files")

@@ -88,7 +88,7 @@ def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None:
+def test_options_of_run_are_kept_after_an_interruption(faulty: FaultServer) -> None:
     """A run that ended before its job has its output written by a plain `download`."""
     Path("t.csv").write_text("id,text\n1,hi\n", encoding="utf-8")
     model = "fault:rows=objects;steps=in_progress,in_progress"

@@ -35,7 +35,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("form", ["csv", "rows"])
-def test_an_export_takes_no_more_memory_when_it_grows(form: str) -> None:
+def test_memory_of_an_export_does_not_grow(form: str) -> None:
     """Sixty megabytes of results, joined with their rows, pass in less memory than they take up."""
     done = subprocess.run([sys.executable, "-c", PEAK, form], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ def folders() -> list[Path]:
     return list((Path(environment()["OBATCH_STATE_DIR"]) / "jobs").iterdir())
 
 
-def test_nothing_to_remove_is_said_in_a_pipe_too() -> None:
+def test_nothing_to_remove_is_reported_in_a_pipe_too() -> None:
     """Standard output stays empty, and the message is one line; -q and --json stay what they are."""
     assert inside("prune").succeeded() == Result(0, "", "nothing to remove\n")
     assert inside("prune", "-q").succeeded() == Result(0, "", "")

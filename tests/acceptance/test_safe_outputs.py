@@ -109,7 +109,7 @@ def test_no_model_is_chosen_in_silence(faulty: FaultServer, words: str) -> None:
     assert not faulty.requests
 
 
-def test_what_is_sent_is_said_first(faulty: FaultServer) -> None:
+def test_what_is_sent_is_shown_first(faulty: FaultServer) -> None:
     """One line names the rows, the column and the model before anything is sent; -q does not."""
     Path("t.csv").write_text(TABLE, encoding="utf-8")
     Path("p.txt").write_text("hi\n", encoding="utf-8")

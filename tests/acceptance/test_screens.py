@@ -156,7 +156,7 @@ def test_watching_the_list(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_watching_the_list_goes_on_past_a_provider_that_hangs(faulty: FaultServer) -> None:
+def test_watching_the_list_skips_a_provider_that_hangs(faulty: FaultServer) -> None:
     """A look at all jobs ends in its time, and the list is shown again with what the others have told."""
     for name, plan in (("one", RUNS_ON), ("two", "fault:poll=drip*99")):
         write(f"{name}.jsonl", [request("a", plan)])

@@ -46,7 +46,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Signals, code: int) -> None:
+def test_waiting_ends_and_the_job_continues(faulty: FaultServer, number: signal.Signals, code: int) -> None:
     """A signal during `wait` gives 128 plus its number, two lines, and a job that was not cancelled."""
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()

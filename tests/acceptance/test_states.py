@@ -103,7 +103,7 @@ def test_what_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, cod
 
 
 @pytest.mark.slow
-def test_an_upload_is_uploading_while_somebody_is_at_it(faulty: FaultServer) -> None:
+def test_a_job_is_uploading_while_a_process_sends_it(faulty: FaultServer) -> None:
     """While a process uploads, the job is uploading; after a SIGKILL it is not sent, and it is said why."""
     first = subprocess.Popen([*COMMAND, *run("fault:upload=hold")], env=environment(), stderr=subprocess.DEVNULL)
     while not faulty.uploads:
@@ -241,7 +241,7 @@ def test_the_latest_job_is_the_one_used_last(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
-def test_where_results_will_go_is_told(faulty: FaultServer) -> None:
+def test_the_place_of_the_results_is_shown(faulty: FaultServer) -> None:
     """`status` names the output that `run` was given, before it is written and after."""
     write("in.jsonl", [request("a", "fault:poll=500*99")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv", "--timeout", "0.1s")

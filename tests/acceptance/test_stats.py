@@ -64,7 +64,7 @@ def test_results_files() -> None:
 
 
 @pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"'])
-def test_what_only_python_reads_is_told_apart(odd: str) -> None:
+def test_json_that_only_python_reads_is_recognised(odd: str) -> None:
     """NaN, or half a character, in each of the first lines hides neither results nor requests."""
     good = json.dumps(results(1)[0]).replace('"model"', f'"odd": {odd}, "model"')
     Path("out.jsonl").write_text(f"{good}\n" * 120, encoding="utf-8")
@@ -85,7 +85,7 @@ def test_other_files_are_refused() -> None:
     invoke("stats", "nowhere.jsonl").failed(3, "nowhere.jsonl", "name a file")
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_that_are_not_utf8() -> None:
     """A value that is no UTF-8 is counted, and a problem."""
     line = json.dumps(request("a", temperature="?")).encode().replace(b"?", b"\xff")
     Path("in.jsonl").write_bytes(line + b"\n")

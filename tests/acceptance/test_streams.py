@@ -46,7 +46,7 @@ def test_the_programs_show_every_character(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
+def test_a_program_whose_messages_cannot_be_written_does_not_fail(faulty: FaultServer) -> None:
     """A full disk under standard error costs the warnings of the programs of 0.3.4, never their exit code."""
     write("in.jsonl", [request("a")])
     write("out.jsonl", [request("other")])  # is moved aside, with a warning

@@ -55,7 +55,7 @@ def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
-def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
+def test_a_table_is_complete_after_faults(faulty: FaultServer, name: str) -> None:
     """Each format makes one batch though its answer is lost; the shuffled results come in the rows' order."""
     write_table(Path(name), ROWS)
     plan = "fault:create=made.reset;poll=500;rows=shuffled"

@@ -42,7 +42,7 @@ def peak(*words: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.txt"])
-def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
+def test_memory_of_text_tables_does_not_grow(name: str) -> None:
     """Sixty megabytes of rows with ids pass in less memory than they take up."""
     text = "x" * 400
     head = {"t.csv": "id,text\n", "t.json": '[{"id":"first","text":"x"}'}.get(name, "")
@@ -58,7 +58,7 @@ def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
 
 
 @needs_duckdb
-def test_parquet_takes_no_more_memory_when_it_grows() -> None:
+def test_memory_of_parquet_does_not_grow() -> None:
     """A Parquet file of 800 megabytes of text passes in less than two thirds of that."""
     import duckdb
 

@@ -62,7 +62,7 @@ def test_a_pipe_cannot_be_read_back(stub: Stub) -> None:
     assert stub.calls == []
 
 
-def test_a_file_replaced_meanwhile_is_not_sent(stub: Stub) -> None:
+def test_a_file_replaced_after_it_was_written_is_not_sent(stub: Stub) -> None:
     """The batch sends what it wrote, even if the name has come to mean another file."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
@@ -93,7 +93,7 @@ def test_a_batch_that_is_dropped_leaves_its_lines() -> None:
     assert ids(Path("in.jsonl").read_bytes()) == ["line-1"]
 
 
-def test_adding_goes_on_after_the_with_block() -> None:
+def test_requests_can_be_added_after_the_with_block() -> None:
     """Requests added after the file was closed stand behind those before."""
     with Batch("in.jsonl", custom_id_prefix="row") as batch:
         batch.add_to_batch(**HELLO)
@@ -159,7 +159,7 @@ def test_results_may_go_into_open_files(stub: Stub) -> None:
     assert ids(binary.getvalue()) == ["line-2"]
 
 
-def test_an_empty_error_file_id_is_no_file(stub: Stub) -> None:
+def test_an_empty_error_file_id_means_no_file(stub: Stub) -> None:
     """A provider's empty string for "no error file" is not fetched."""
     stub.empty_error_id = True
     batch = Batch("in.jsonl")

@@ -113,7 +113,7 @@ def test_the_errors_need_no_sdk() -> None:
     assert python("-c", "import sys, openai_batch.errors; print('openai' in sys.modules)").stdout == "False\n"
 
 
-def test_no_key_was_sent_is_told(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_that_no_key_was_sent(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal for want of a key does not say to check the key."""
     monkeypatch.setattr(stub, "answer", lambda _: (401, b"{}"))
     with pytest.raises(openai_batch.AuthError) as caught:
@@ -264,7 +264,7 @@ def test_a_mocked_client(kind: str) -> None:
     assert client.batches.create.call_args.kwargs["input_file_id"] == "f1"
 
 
-def test_a_client_of_the_programs_own(stub: Stub) -> None:
+def test_a_client_made_by_the_program(stub: Stub) -> None:
     """`Provider._client` may be set; it is used, and left open."""
     provider = Provider(name="x", base_url="http://127.0.0.1:9/v1")
     provider._client = openai.OpenAI(base_url=stub.base_url, api_key="its-own")  # type: ignore[misc]

@@ -30,7 +30,7 @@ def test_users_profiles_are_asked_too(stub: Stub, monkeypatch: pytest.MonkeyPatc
         assert {call.headers["authorization"] for call in stub.calls} == {"Bearer test-key-1"}
 
 
-def test_a_key_from_a_command_is_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_command_is_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile whose key a command prints is asked when nobody else has the batch."""
     with running() as first, running(statuses=["failed"]) as last:
         last.batches["batch_9"] = {"id": "batch_9", "object": "batch", "status": "failed", "good": [], "bad": []}
@@ -47,7 +47,7 @@ def test_a_key_from_a_command_is_asked_for_last(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("stub")
-def test_a_batch_that_nobody_has_names_who_was_asked() -> None:
+def test_an_unknown_batch_error_names_the_providers_asked() -> None:
     """The message is that of before, and the hint tells what each provider answered."""
     with pytest.raises(ValueError, match="Could not auto-detect provider for batch ID nope") as caught:
         Batch(batch_id="nope").status()

@@ -133,7 +133,7 @@ def test_09_resume_takes_an_equals_sign() -> None:
     assert Path("batch_1-output.jsonl").exists()
 
 
-def test_10_a_base_url_matches_whatever_its_form() -> None:
+def test_10_a_base_url_matches_in_every_spelling() -> None:
     """A client's own base URL, an object with a trailing slash, finds the provider."""
     import openai
 
@@ -264,7 +264,7 @@ def test_16_standard_output_stays_open() -> None:
     assert [line[:12] for line in done.stdout.splitlines()] == ['{"custom_id"', "still here"]
 
 
-def test_17_limits_are_told_before_anything_is_written() -> None:
+def test_17_limits_are_checked_before_anything_is_written() -> None:
     """A request beyond a limit is refused whole, and the batch can be submitted without it."""
     batch = add(Batch("in.jsonl", provider=Provider(name="tiny", batch_input_max_requests=1)))
     with pytest.raises(ValueError, match=r"Exceeded max number of requests per batch \(1\)"):
@@ -305,7 +305,7 @@ def test_18_every_end_is_collected(stub: Stub, status: str) -> None:
     assert names("new") == ["deep", "out.jsonl", "out.jsonl.1"]
 
 
-def test_18_too_early_and_failed_are_told(stub: Stub) -> None:
+def test_18_a_download_too_early_or_of_a_failed_batch_warns(stub: Stub) -> None:
     """A batch that runs, or that failed, says so in a warning instead of silently giving nothing."""
     stub.statuses = ["in_progress", "failed"]
     stub.errors = [{"code": "invalid_json_line", "message": "unreadable", "line": 7}]
@@ -329,7 +329,7 @@ def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-def test_19_waiting_outlasts_passing_trouble(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_19_waiting_continues_after_temporary_faults(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     """Busy and broken answers are waited out while polling; the batch is created once."""
     stub.statuses = ["in_progress", "completed"]
     # More faults than the client's own retries survive.
@@ -352,7 +352,7 @@ def test_19_a_lost_answer_does_not_create_twice(stub: Stub) -> None:
     assert batch.status().status == "completed"
 
 
-def test_20_score_keeps_parameters_and_rerank_its_callers_objects() -> None:
+def test_20_score_keeps_parameters_and_rerank_keeps_the_callers_objects() -> None:
     """Extra parameters of a score are sent, and nothing that the caller passed is changed."""
     text = io.StringIO()
     Batch(text).add_to_batch(model="m", text_1="a", text_2="b", truncate_prompt_tokens=9)

@@ -134,7 +134,7 @@ def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) ->
 
 
 @pytest.mark.slow
-def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
+def test_an_interrupted_search_proves_nothing(workbench: Workbench) -> None:
     """A create was refused, and made a batch all the same: what could not be looked for in time is not sent again."""
     spec = workbench.spec("fault:create=made.400;list=lag:99")
     with pytest.raises(ApiError):
@@ -189,7 +189,7 @@ def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...
     assert time.monotonic() - begun < 30  # most of it is the start of the command
 
 
-def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None:
+def test_a_create_with_a_slow_answer_is_looked_for(workbench: Workbench) -> None:
     """It may have been created: it is found, and sent once."""
     workbench.configure(create_timeout=1, create_grace=10)
     workflow = workbench.workflow()

@@ -48,7 +48,7 @@ def test_each_file_is_listed_with_its_key() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_profile_claims_nothing_of_others(name: str) -> None:
+def test_a_profile_uses_no_settings_of_other_profiles(name: str) -> None:
     """No model is taken from another provider, no key goes over plain HTTP, and the facts have a source."""
     text, profile = built_in_text(name), built_in(name)
     assert profile.models == ()

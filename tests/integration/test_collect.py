@@ -101,7 +101,7 @@ def test_each_end_is_collected(workbench: Workbench, plan: str, succeeded: int, 
         ("errorsstrings", "something went wrong"),
     ],
 )
-def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) -> None:
+def test_a_failed_batch_shows_the_reason(workbench: Workbench, shape: str, words: str) -> None:
     """A batch that failed as a whole publishes nothing, and its reasons are in the error."""
     done = workbench.run(f"fault:end=failed;shape={shape}")
     assert done.path is None
@@ -157,7 +157,7 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
 
 
-def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
+def test_what_may_exist_is_not_reported_as_missing(workbench: Workbench) -> None:
     """Where nothing tells which requests there were, a file of those that lack a success is refused."""
     workflow = workbench.workflow()
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
@@ -172,7 +172,7 @@ def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500*9", "close*9", "reset:40*9", "html*9"])
-def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbench, fault: str) -> None:
+def test_an_unavailable_input_is_not_guessed(workbench: Workbench, fault: str) -> None:
     """A batch made elsewhere has its rows in its input: while that is out of reach nothing is published."""
     workflow = workbench.workflow()
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
@@ -232,7 +232,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(workbench: Workbench)
     assert len(workbench.rows()) == 4
 
 
-def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
+def test_a_name_taken_by_another_process_stays_taken(tmp_path: Path) -> None:
     """A file that appears while ours is written is not replaced: the name is claimed in the publishing step itself."""
     target = tmp_path / "out.jsonl"
     with part_file(target) as (handle, part):
@@ -256,9 +256,7 @@ TRUNCATIONS = (
 
 
 @pytest.mark.parametrize("fault", TRUNCATIONS)
-def test_what_is_no_whole_file_is_not_published(
-    workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_incomplete_file_is_not_published(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
     monkeypatch.setattr(api, "_SIZE_TRIES", 1)
     workflow = workbench.workflow()
@@ -292,7 +290,7 @@ def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 3
 
 
-def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(
+def test_a_file_cut_at_a_line_end_is_found_by_its_recorded_size(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a file that ends with a whole line, under a length that fits, is still not the file."""
@@ -317,7 +315,7 @@ def test_unusual_and_whole_is_taken(workbench: Workbench, fault: str) -> None:
 
 
 @pytest.mark.parametrize("record", ["file=nobytes*9", "file=404*9"])
-def test_no_record_of_the_size_is_no_fault(workbench: Workbench, record: str) -> None:
+def test_a_missing_recorded_size_is_not_a_fault(workbench: Workbench, record: str) -> None:
     """Providers that keep no size are believed, as far as the lines are whole."""
     raise_if_incomplete(workbench.run(f"fault:{record}"))
     assert len(workbench.rows()) == 4
@@ -349,7 +347,7 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
     assert len(asked) == (2 if resumes or mode in ("", "ignored", "weak") else 3)
 
 
-def test_a_file_that_changed_between_two_tries_is_read_anew(
+def test_a_file_that_changed_between_two_tries_is_read_again(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes of two versions are never joined: another ETag starts from the front."""
@@ -386,7 +384,7 @@ def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", ["", "chunked"])
-def test_a_record_of_too_many_bytes_is_no_obstacle(
+def test_a_recorded_size_that_is_too_large_does_not_stop_a_download(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, sent: str
 ) -> None:
     """After the tries, a file that is whole by its own length and has each result is accepted, and that is said."""
@@ -444,7 +442,7 @@ def test_a_strange_line_withholds_no_other_result(workbench: Workbench) -> None:
     assert survey(workflow, workflow.registry.job(job.id)).rows == {1: NO_RESULT}
 
 
-def test_a_second_result_is_told(workbench: Workbench) -> None:
+def test_a_second_result_is_reported(workbench: Workbench) -> None:
     """If the provider has two results for a request, one is used, and the number of the others is told."""
     raise_if_incomplete(workbench.run("fault:rows=twice"))
     assert any(text.startswith("1 result repeats a request") for text in workbench.reporter.warnings)

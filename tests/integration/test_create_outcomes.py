@@ -51,7 +51,7 @@ NOT_MADE = ("reset", "close", "hang", "500", "502", "408", "409", "302", "307", 
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_created_batch_is_adopted_whatever_its_answer_was(workbench: Workbench, fault: str) -> None:
+def test_a_created_batch_is_adopted_after_any_answer(workbench: Workbench, fault: str) -> None:
     """A batch that was created behind a bad answer is found by looking, and the request is sent once."""
     if fault == "made.hang":
         workbench.hurry()
@@ -226,7 +226,7 @@ def test_an_upload_is_tried_again_and_one_batch_is_made(workbench: Workbench, fa
 @pytest.mark.parametrize(
     ("fault", "error"), [("401", AuthError), ("413", ApiError), ("307", ApiError), ("302", ApiError)]
 )
-def test_a_refused_upload_is_told_and_goes_nowhere_else(
+def test_a_refused_upload_is_reported_and_sent_nowhere_else(
     workbench: Workbench, fault: str, error: type[BatchError]
 ) -> None:
     """A refusal in the midst of an upload is told; a redirect is not followed, and its host is named."""
@@ -239,7 +239,7 @@ def test_a_refused_upload_is_told_and_goes_nowhere_else(
         assert "127.0.0.1" in told.value.hint
 
 
-def test_the_uploaded_name_tells_nothing_and_ends_in_jsonl(workbench: Workbench) -> None:
+def test_the_uploaded_name_is_neutral_and_ends_in_jsonl(workbench: Workbench) -> None:
     """The user's file name stays here; what is sent ends in .jsonl, as some providers insist."""
     workbench.submit("fault:end=completed")
     (file,) = workbench.server.files.values()

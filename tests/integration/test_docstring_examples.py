@@ -54,7 +54,7 @@ class Label(BaseModel):
 
 
 @pytest.mark.parametrize("name", sorted(_ALL))
-def test_the_docstring_tells_arguments_and_errors(name: str) -> None:
+def test_the_docstring_has_arguments_and_errors(name: str) -> None:
     """In its own words, in those of its class, or by naming the function that has the same."""
     owner = getattr(openai_batch, name.partition(".")[0], None) if "." in name else None
     own = inspect.getdoc(_ALL[name]) or ""

@@ -116,7 +116,7 @@ def _is_installed() -> bool:
     return any(point.name == "openai_batch" for point in entry_points(group="pytest11"))
 
 
-def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_without_a_job_blocks_no_other_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `Batch` made is no reason for `Jobs` to stop: it is never taken for a part of a job."""
     monkeypatch.chdir(tmp_path)
     with fake_provider(polls=1000) as fake:
@@ -132,7 +132,7 @@ def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: py
         assert [len(batch["metadata"]) for batch in fake.batches] == [16, 1, 2]
 
 
-def test_it_runs_whatever_the_umask() -> None:
+def test_it_runs_with_any_umask() -> None:
     """Its configuration and its jobs are its user's alone."""
     before = os.umask(0)
     try:

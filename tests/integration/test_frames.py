@@ -257,7 +257,7 @@ def test_typed_results_of_a_run() -> None:
         assert list(frame["outcome"]) == ["success", "error", "refused"]
 
 
-def test_a_cut_answer_is_no_value_even_if_it_fits() -> None:
+def test_a_cut_answer_has_no_value_even_if_it_fits_the_schema() -> None:
     """What was cut at the limit of tokens may look complete."""
     with fake_provider(lambda _: Cut('{"sentiment": "good", "score": 7}')):
         (result,) = openai_batch.map(["one"], model="m", schema=Label)
@@ -267,7 +267,7 @@ def test_a_cut_answer_is_no_value_even_if_it_fits() -> None:
 
 
 @pytest.mark.parametrize("schema", [3, int, list[str], {"type": "array"}])
-def test_what_is_no_schema(fake: FakeProvider, schema: Any) -> None:
+def test_an_invalid_schema(fake: FakeProvider, schema: Any) -> None:
     """It is an error before anything is sent."""
     with pytest.raises((UsageError, InputError)):
         openai_batch.map(["good"], model="m", schema=schema)
@@ -317,7 +317,7 @@ def test_a_json_schema_that_is_not_valid(fake: FakeProvider, pattern: object) ->
 ABOUT = ["outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
 
 
-def test_no_rows_are_no_error(fake: FakeProvider) -> None:
+def test_zero_rows_are_not_an_error(fake: FakeProvider) -> None:
     """The same kind comes back, empty, with all columns, and nothing is sent."""
     import datasets
 
@@ -404,7 +404,7 @@ def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
     assert run.wait()["z"].text == "re: three"
 
 
-def test_no_prompt_at_all_is_no_error(fake: FakeProvider) -> None:
+def test_no_prompts_are_not_an_error(fake: FakeProvider) -> None:
     """If every row is skipped, the same kind comes back with empty cells, as for a row that is skipped."""
     import datasets
 

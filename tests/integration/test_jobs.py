@@ -167,7 +167,7 @@ def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: J
 
 
 @pytest.mark.parametrize("count", [1, 2000])
-def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> None:
+def test_a_full_disk_is_reported(workbench: Workbench, jobs: Jobs, count: int) -> None:
     """No room for the requests is an error that names the folder, whether it shows at once or at the end."""
     resource = pytest.importorskip("resource", reason="files have no limit on Windows")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -184,7 +184,7 @@ def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> No
 
 
 @pytest.mark.slow
-def test_a_killed_program_goes_on(workbench: Workbench, jobs: Jobs) -> None:
+def test_a_killed_program_continues(workbench: Workbench, jobs: Jobs) -> None:
     """A program that is killed while its batch is being created finds that batch when it is run again."""
     workbench.write("fault:create=made.hang")
     program = "from openai_batch import Jobs; Jobs().submit('in.jsonl', provider='faulty')"
@@ -247,7 +247,7 @@ def test_batches_made_elsewhere_are_taken_in(workbench: Workbench, jobs: Jobs, m
     assert len(workbench.server.creates) == 2
 
 
-def test_a_wait_ends_in_time_and_the_job_goes_on(workbench: Workbench, jobs: Jobs) -> None:
+def test_a_wait_ends_in_time_and_the_job_continues(workbench: Workbench, jobs: Jobs) -> None:
     """The time-out is an error of its own; what still runs has no results; cancelling keeps what is finished."""
     job = jobs.submit(workbench.write("fault:steps=" + ",".join(["in_progress"] * 50)), provider="faulty")
     with pytest.raises(WaitTimeoutError, match="still in_progress"):
@@ -290,7 +290,7 @@ def test_each_request_has_a_result_even_without_an_answer(workbench: Workbench, 
     assert (results[3].status_code, results[3].body) == (None, None)
 
 
-def test_a_download_is_whole_or_says_what_is_not(workbench: Workbench, jobs: Jobs) -> None:
+def test_a_download_is_complete_or_says_what_is_missing(workbench: Workbench, jobs: Jobs) -> None:
     """The file has one line a request; where a success is missing it is written all the same, and that is told."""
     good = jobs.submit(workbench.write("fault:"), provider="faulty").wait()
     assert good.download(str(workbench.out)) == workbench.out
@@ -379,7 +379,7 @@ def test_a_provider_may_be_an_object(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_reporter_gets_all_messages(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing is printed; who wants to know gives a reporter."""
     heard: list[str] = []
 

@@ -90,7 +90,7 @@ def test_errors_that_pass_are_waited_out_and_others_are_not(workbench: Workbench
 
 
 @pytest.mark.slow
-def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
+def test_a_refused_key_is_read_again(workbench: Workbench) -> None:
     """A refused key is no proof at once; one that is refused again and again is believed."""
 
     async def main() -> None:

@@ -28,7 +28,7 @@ def sent(workbench: Workbench) -> list[int]:
     return [len(batch.input.data.splitlines()) for batch in workbench.server.batches.values()]
 
 
-def test_a_list_reuses_answers_whatever_the_order(workbench: Workbench) -> None:
+def test_a_list_reuses_answers_in_any_order(workbench: Workbench) -> None:
     """Rows that an earlier list had are not sent again, in another order, with other ids or other orders of keys."""
     with Jobs() as jobs:
         jobs.submit([chat("a"), chat("b"), chat("c")], provider="faulty", reuse=True).wait()

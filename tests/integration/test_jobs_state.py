@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from support.workbench import Workbench
 
 
-def test_a_state_folder_holds_jobs_of_its_own(workbench: Workbench) -> None:
+def test_each_state_folder_has_its_own_jobs(workbench: Workbench) -> None:
     """Two folders know nothing of each other, each works in every way, and the command knows only its own."""
     path = workbench.write("fault:")
     with Jobs() as jobs, Jobs(workbench.folder / "apart") as apart:
@@ -117,7 +117,7 @@ def test_a_relative_folder_stays_where_it_was(workbench: Workbench, monkeypatch:
 
 
 @pytest.mark.slow
-def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> None:
+def test_each_state_folder_has_its_own_local_server(tmp_path: Path, home: Path) -> None:
     """The local provider keeps what it holds in the same folder, and the one of the command is left alone."""
     folder = tmp_path / "apart"
     with echo_upstream(models=False) as echo:

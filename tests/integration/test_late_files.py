@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("counts", ["", "shape=nullcounts;", "shape=nocounts,emptyids;"])
-def test_an_output_file_that_comes_late_is_no_reason_to_send_again(workbench: Workbench, counts: str) -> None:
+def test_a_late_output_file_does_not_cause_a_resubmission(workbench: Workbench, counts: str) -> None:
     """Whatever the counts say, retries wait for the file, and send nothing."""
     workflow = workbench.workflow()
     job = start(workflow, workbench.spec(f"fault:{counts}late=2"))[0]
@@ -116,7 +116,7 @@ def test_an_output_file_that_has_another_id_later(workbench: Workbench) -> None:
     assert len(workbench.rows()) == 4
 
 
-def test_a_batch_that_shows_its_files_no_more(workbench: Workbench) -> None:
+def test_a_batch_that_stops_showing_its_files(workbench: Workbench) -> None:
     """Its results do not count as missing then: they are gone, or the answer is old, and nothing is paid again."""
     workflow = workbench.workflow()
     job = workflow.wait(start(workflow, workbench.spec("fault:"))[0], timeout=60)

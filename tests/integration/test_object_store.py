@@ -162,7 +162,7 @@ with ObjectStore(sys.argv[1]).writer("x", replace=sys.argv[2] == "replace") as o
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", ["create", "replace"])
-def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, server: Store, how: str) -> None:
+def test_a_killed_upload_leaves_nothing_visible(store: ObjectStore, server: Store, how: str) -> None:
     """A process that is killed in the middle leaves no object, and does not change one."""
     if how == "replace":
         store.create("x", b"before")
@@ -207,7 +207,7 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert "http" not in str(caught.value)
 
 
-def test_a_store_without_conditions_is_told_from_one_that_is_down(
+def test_a_store_without_conditional_writes_differs_from_one_that_is_down(
     monkeypatch: pytest.MonkeyPatch, server: Store
 ) -> None:
     """The check stores nothing there, too; a new object is refused with the option that helps."""
@@ -309,7 +309,7 @@ def test_what_is_an_address() -> None:
     assert not any(map(is_address, ["x.jsonl", "s3:/b/x", "file:///x", "C://x", "ftp://h/x", "s3", "-"]))
 
 
-def test_a_folder_is_no_file() -> None:
+def test_a_folder_is_refused_as_a_file() -> None:
     """An output needs a name."""
     for address in ("s3://bucket", "s3://bucket/", "s3://bucket/folder/"):
         with pytest.raises(UsageError, match="is a folder, not a file"):

@@ -152,7 +152,7 @@ OFF: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "words"), OFF)
-def test_what_is_off_is_told(config: Path, text: str, words: str) -> None:
+def test_a_configuration_fault_names_its_file(config: Path, text: str, words: str) -> None:
     """Each fault names the file and what is wrong in it; a key that stands there is not repeated."""
     config.write_text(text)
     with pytest.raises(ConfigError, match=words) as told:
@@ -217,7 +217,7 @@ def test_a_default_provider_that_does_not_exist_is_named_with_its_variable(monke
     assert "did you mean openai?" in told.value.hint
 
 
-def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
+def test_a_file_that_is_not_utf8_is_reported(config: Path) -> None:
     """The byte is named; a byte order mark is no fault."""
     config.write_bytes(ACME.encode() + b"# \xff")
     with pytest.raises(ConfigError, match="UTF-8"):
@@ -273,7 +273,7 @@ def test_a_missing_key_names_its_variable() -> None:
 
 
 @pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("true",), ("printf", "\\377\\376")])
-def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
+def test_a_failing_key_command_is_reported(command: tuple[str, ...]) -> None:
     """Without its output, which may hold the key."""
     with pytest.raises(AuthError, match=r"api_key_command|no key"):
         Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()

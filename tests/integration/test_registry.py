@@ -264,7 +264,7 @@ def test_a_list_reads_the_same_as_a_whole_job(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "content", [b"this is no database, though long enough " * 40, b"SQLite format 3\0" + b"\xff" * 4000]
 )
-def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> None:
+def test_a_damaged_file_is_reported_and_kept(registry: Registry, content: bytes) -> None:
     """Damage is an error that says where the file is now; it is never taken for an empty registry at once."""
     paths.private_dir(registry.path.parent)
     registry.path.write_bytes(content)
@@ -304,7 +304,7 @@ def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: P
             hit.close()
 
 
-def test_a_file_name_that_is_no_text_is_no_damage(workbench: Workbench) -> None:
+def test_an_invalid_utf8_file_name_is_not_damage(workbench: Workbench) -> None:
     """Names on disk are bytes; one that is not UTF-8 is kept, and the registry stays where it is."""
     spec = workbench.spec("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
     made = start(workbench.workflow(), spec)[0]
@@ -346,7 +346,7 @@ def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Regist
     assert {tuple(found.metadata) for found in registry.jobs()} == {("kept",)}
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """A path below a file is an error of ours that names it."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(BatchError, match="file"):
@@ -368,7 +368,7 @@ except BatchError as exc:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: None)() != 0, reason="only root can become somebody else")
-def test_a_registry_of_somebody_else_is_told() -> None:
+def test_a_registry_of_another_user_is_reported() -> None:
     """Without the right to read it there is an error of ours, and the file is not moved."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)

@@ -104,7 +104,7 @@ class Intruder(Reporter):
         self._path.write_text("precious", encoding="utf-8")
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(workbench: Workbench) -> None:
+def test_a_file_that_appears_during_the_write_is_not_replaced(workbench: Workbench) -> None:
     """A file that somebody makes during the download stays, and the results can be had under another name."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:content=slow"), timeout=30)

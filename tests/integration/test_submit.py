@@ -80,7 +80,7 @@ def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench) -> None:
+def test_a_second_process_waits_for_the_first(workbench: Workbench) -> None:
     """While one process uploads, another with the same order sends nothing of its own."""
     path = workbench.write("fault:upload=hold")
     first = workbench.command("submit", str(path), "-p", "faulty", "-q")

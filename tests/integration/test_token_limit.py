@@ -166,14 +166,14 @@ def test_a_guessed_limit_is_forgotten(workbench: Workbench) -> None:
     assert queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR + 60)
 
 
-def test_a_job_that_waits_looks_at_the_batches_of_others(workbench: Workbench) -> None:
+def test_a_waiting_job_watches_the_batches_of_other_jobs(workbench: Workbench) -> None:
     """A batch that nobody follows takes room until somebody looks: who waits for the room does."""
     first, second = two_jobs(workbench)
     finish(workbench, second)
     assert workbench.workflow().registry.job(first.id).ended
 
 
-def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(workbench: Workbench) -> None:
+def test_a_deleted_batch_of_another_job_does_not_end_the_waiting(workbench: Workbench) -> None:
     """A batch of another account, which is not found, is passed over; once its window is over it takes no room."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()

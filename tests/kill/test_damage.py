@@ -68,7 +68,7 @@ def test_another_machine(here: World) -> None:
     here.check_tidy()
 
 
-def test_numbers_that_begin_anew(here: World) -> None:
+def test_job_numbers_that_restart(here: World) -> None:
     """In a new registry the first job has the number of an older one, and nothing of what that one kept."""
     here.write(requests=2, name="old.jsonl")
     assert here.run("run", "old.jsonl", "-o", "old.out").code == 0

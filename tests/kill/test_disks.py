@@ -205,7 +205,7 @@ def test_read_only_disks(here: World) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_folders_of_somebody_else(zygote: Zygote) -> None:
+def test_folders_of_another_user(zygote: Zygote) -> None:
     """Without the right to write, nothing is sent; without the right to read, that is told."""
     probe = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", sys.executable, "-c"]
     code = "import typer._click.decorators, openai_batch.cli.app, openai_batch.jobs.workflow, openai"

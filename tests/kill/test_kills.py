@@ -273,7 +273,7 @@ def test_killed_while_answers_are_lost(
     figures(kills=len(numbers), doubles=0, losses=0)
 
 
-def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
+def test_another_job_takes_the_name_after_a_kill(here: World) -> None:
     """Killed just before its results have their name, a command does not replace what somebody puts there."""
     here.write()
     assert here.run("submit", "in.jsonl").code == here.run("wait").code == 0

@@ -110,7 +110,7 @@ def test_runners_have_figures_or_reasons(tmp_path: Path) -> None:
         assert len(re.findall(rf"^  {row}$", done.stdout, re.MULTILINE)) == 2, done.stdout
 
 
-def test_the_head_tells_when_where_and_what() -> None:
+def test_the_head_shows_time_machine_and_versions() -> None:
     """A table can be read alone: its date, machine, load, Python and packages stand over it."""
     head = run("ls", *TINY).stdout.split("\n\n")[0]
     assert re.match(r"\d{4}-\d\d-\d\d, \w+ \w+, .+, \d+ cores\nload average", head)

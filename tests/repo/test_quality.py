@@ -81,7 +81,7 @@ def test_the_exit_codes_are_those_of_the_error_classes() -> None:
     assert told == raised | {0, 143}
 
 
-def test_every_variable_of_the_environment_is_told() -> None:
+def test_every_environment_variable_is_documented() -> None:
     """`obatch help environment`, from which the page is made, has each variable that the code reads.
 
     `obatch help notify` has those that it sets for a command.

@@ -120,7 +120,7 @@ def test_an_engine_that_ends(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_files_of_others_in_the_store(cluster: Cluster) -> None:
+def test_files_of_other_programs_in_the_store(cluster: Cluster) -> None:
     """They are left alone, and a batch without its input is not shown."""
     start(cluster, 0.01)
     for name in ("plans/README", "plans/x.json", f"plans/batch_{'0' * 32}.txt"):

@@ -31,7 +31,7 @@ CONCURRENCY = 8
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
+def test_a_batch_continues_after_the_server_ended(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
     """Every request has one answer. A stop asks at most what was in flight again, a crash the backlog too."""
     # The last ones keep the batch from its end, however late we look.
     pauses = [0.01] * (ROWS - CONCURRENCY) + [3] * CONCURRENCY

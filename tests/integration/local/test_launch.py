@@ -196,7 +196,7 @@ def test_another_user_has_the_port(echo: EchoUpstream) -> None:
     assert asked == []
 
 
-def test_another_user_has_the_port_meanwhile(echo: EchoUpstream) -> None:
+def test_another_user_has_taken_the_port(echo: EchoUpstream) -> None:
     """A client of a server that was killed since sends nothing to who has its port now."""
     settings = _settings(echo)
     endpoint = ensure_running(settings)

@@ -207,7 +207,7 @@ def test_cached_model_is_used() -> None:
     assert model.ensure_model() == path
 
 
-def test_an_installer_that_stands_still_tells_nothing_new(tmp_path: Path) -> None:
+def test_a_stalled_installer_reports_nothing_new(tmp_path: Path) -> None:
     """Its progress is told when it changes, and not five times a second: a log gets a line for each."""
     folder = tmp_path / "installer"
     folder.mkdir()

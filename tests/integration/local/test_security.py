@@ -218,7 +218,7 @@ def test_a_form_without_end(tmp_path: Path, echo: EchoUpstream, start: bytes) ->
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 
-def test_filename_is_no_path(server: LocalServer) -> None:
+def test_a_filename_is_not_a_path(server: LocalServer) -> None:
     """The name of an uploaded file is kept as text, and leads nowhere."""
     form = FORM.replace(b"x.jsonl", b"../../../escape.jsonl")
     assert _send(server, _raw(server, "POST /v1/files", form, content_type="multipart/form-data; boundary=b")) == 200

@@ -78,7 +78,7 @@ def test_model_names_of_upstreams(client: OpenAI) -> None:
     assert finish(client, start(client, content.encode())).status == "completed"
 
 
-def test_model_that_came_meanwhile(tmp_path: Path) -> None:
+def test_a_model_added_since_the_start(tmp_path: Path) -> None:
     """A model that the upstream has got since it was asked last is known at once."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         assert "new-model" not in {model.id for model in client.models.list()}

@@ -102,7 +102,7 @@ def use(workbench: Workbench) -> list[Ran]:
     return ran + [run(*words, module=f"openai_batch.{name}") for name, *words in PROGRAMS]
 
 
-def test_every_command_keeps_the_key_to_itself(here: Workbench) -> None:
+def test_no_command_shows_the_key(here: Workbench) -> None:
     """After every command, told to log all it can, the key was in the header to its own host and nowhere else."""
     ran = use(here)
     assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
@@ -144,7 +144,7 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS if FULL else FAULTS[::4])
-def test_every_failure_keeps_the_key_to_itself(here: Workbench, fault: str) -> None:
+def test_no_failure_shows_the_key(here: Workbench, fault: str) -> None:
     """Refusals, broken lines, web pages and redirects, with tracebacks asked for, show no key."""
     here.configure(create_timeout=2, create_grace=0.2)
     here.write(f"fault:{fault}")

@@ -66,7 +66,9 @@ def test_no_other_request_follows_a_redirect(here: Workbench, call: str, status:
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_an_object_store_gets_nothing_of_ours(here: Workbench, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_gets_no_headers_of_the_provider(
+    here: Workbench, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that the provider keeps at another host is read there, with no key, no header of a profile, no cookie."""
     here.configure()
     with (here.home / "config.toml").open("a") as config:

@@ -62,7 +62,7 @@ def test_no_line_is_wider_than_the_window() -> None:
         assert shown.split() == said.replace(",", "").split(), lines
 
 
-def test_a_full_queue_is_told_with_its_time() -> None:
+def test_a_full_queue_is_reported_with_its_time() -> None:
     """Waiting for room says how much waits, for how long and why."""
     since = time.time() - 75
     assert waiting_text(job(queued=2), since) == "2 of 3 parts waiting for 1 min 15 s: the provider's queue is full"

@@ -108,7 +108,7 @@ def test_an_object_is_created_once(store: FolderStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "batch_1/../x", "batch_" + "g" * 32, ""])
-def test_ids_are_no_paths(store: FolderStore, name: str) -> None:
+def test_ids_are_not_used_as_paths(store: FolderStore, name: str) -> None:
     """What is no id of ours is not looked for."""
     with pytest.raises(NotFoundError):
         get_plan(store, name)

@@ -120,7 +120,7 @@ def test_small_amounts_keep_their_digits(amount: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "", "-1", "nan", "inf", "1e30", -0.5, float("nan"), True])
-def test_a_wrong_amount_is_told(value: str | float) -> None:
+def test_a_wrong_amount_is_reported(value: str | float) -> None:
     """What is no amount of dollars is an error that names the option."""
     with pytest.raises(UsageError, match="--max-cost is"):
         as_usd(value, "--max-cost")

@@ -31,7 +31,7 @@ def test_every_member_is_unpacked(tmp_path: Path, pack: object) -> None:
 
 @pytest.mark.parametrize("pack", [gzip.compress, _zstd().compress], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_damage_is_told(tmp_path: Path, pack: object, harm: str) -> None:
+def test_damage_is_reported(tmp_path: Path, pack: object, harm: str) -> None:
     """A file that was cut short, or has a wrong byte, is refused by name."""
     assert callable(pack)
     packed = bytearray(pack(TEXT * 20))

@@ -21,7 +21,7 @@ def test_the_variable_sets_the_longest_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("given", ["ten", "-1", "999", "1e9", "9" * 30, "٣٠٠٠"])
-def test_what_is_no_length_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_length_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable."""
     monkeypatch.setenv(LINE_VARIABLE, given)
     with pytest.raises(UsageError, match=LINE_VARIABLE):

@@ -44,7 +44,7 @@ def test_without_a_length_it_goes_to_the_end() -> None:
     assert len(FileSlice(io.BytesIO(DATA), 5000)) == 0
 
 
-def test_it_tells_how_far_it_is_and_leaves_the_source_open() -> None:
+def test_it_reports_progress_and_leaves_the_source_open() -> None:
     """Progress counts the bytes of the slice; what belongs to somebody else is not closed."""
     heard: list[int] = []
     source = io.BytesIO(DATA)

@@ -40,7 +40,7 @@ def made_of(*names: str, **options: Any) -> tuple[Prepared, list[str], list[dict
     ("row", "column"),
     [({"a": 1, "text": "x"}, "text"), ({"text": "x", "prompt": "y"}, "prompt"), ({"q": "x"}, "q")],
 )
-def test_the_column_is_told(row: dict[str, Any], column: str) -> None:
+def test_the_column_is_named(row: dict[str, Any], column: str) -> None:
     """Which column has the prompts is in what `prepare` returns; a file of prompts has none."""
     assert made_of(write(row))[0].column == column
     Path("t.txt").write_text("x\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def test_chats_are_messages() -> None:
         ([*CHAT, {"role": "assistant", "content": "Yes"}], "the last message is the assistant's own"),
     ],
 )
-def test_what_is_no_chat(messages: object, told: str) -> None:
+def test_requests_that_are_not_chats(messages: object, told: str) -> None:
     """Messages that cannot be sent as they are, such as data for fine-tuning, are refused."""
     with pytest.raises(InputError, match=told):
         requests(write({"messages": messages}))

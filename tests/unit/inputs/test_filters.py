@@ -122,7 +122,7 @@ def test_messages_have_no_inner_names(expression: str, told: str) -> None:
     assert not any(name in str(caught.value) for name in ("_compiled", "lambda", "do_", "_to_json", "_Columns"))
 
 
-def test_what_is_not_available_is_named() -> None:
+def test_unavailable_template_features_are_named() -> None:
     """`random` would make another request of the same row each time."""
     with pytest.raises(UsageError, match="No filter named 'random'") as caught:
         Template("{{ l|random }}", "--prompt")

@@ -120,7 +120,7 @@ def test_prompts_that_begin_like_json_are_prompts() -> None:
         assert prompts(requests("t.txt")) == lines
 
 
-def test_excels_line_with_the_delimiter_is_no_header() -> None:
+def test_the_delimiter_line_of_excel_is_not_the_header() -> None:
     """`sep=;` above the header, which Excel understands, says what the delimiter is."""
     Path("t.csv").write_text("sep=|\r\nid|text, short, or not\r\n1|a\r\n2\r\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"t\.csv:4: the row has 1 cell"):
@@ -230,7 +230,7 @@ def test_other_files_are_named(name: str) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_an_office_document_that_is_no_workbook() -> None:
+def test_an_office_document_that_is_not_a_workbook() -> None:
     """An old Word document, or a broken workbook, is told as a workbook that cannot be read."""
     Path("t.doc").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
     with pytest.raises(InputError, match=r"t\.doc: the workbook cannot be read") as caught:

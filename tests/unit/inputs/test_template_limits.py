@@ -65,7 +65,7 @@ def test_what_takes_too_long_ends(text: str, monkeypatch: pytest.MonkeyPatch) ->
         Template(text, "--prompt").text(ROW)
 
 
-def test_a_template_that_is_nested_too_deeply_is_told() -> None:
+def test_a_template_that_is_nested_too_deeply_is_reported() -> None:
     """No expression is deep enough for a traceback."""
     with pytest.raises(BatchError):
         Template("{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}", "--prompt").text(ROW)

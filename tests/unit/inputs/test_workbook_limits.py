@@ -111,7 +111,7 @@ def test_what_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         list(workbook_rows(path, "t.xlsx", None))
 
 
-def test_a_long_row_is_an_error_of_its_own(tmp_path: Path) -> None:
+def test_a_row_that_is_too_long_is_an_error(tmp_path: Path) -> None:
     """It is not held here, and the rows after it are read."""
     path = spreadsheet(tmp_path / "t.ods", cells("x"), cells("y" * 1_000_000, 20), cells("z"))
     (_, wrong), (place, _) = workbook_rows(path, "t.ods", None)
@@ -120,7 +120,7 @@ def test_a_long_row_is_an_error_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 50, b""], ids=["no data", "nothing"])
-def test_an_archive_that_is_damaged_is_no_workbook(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_archive_is_refused_as_a_workbook(tmp_path: Path, content: bytes) -> None:
     """Nor is one whose name of its kind is of any size."""
     path = spreadsheet(tmp_path / "t.ods", cells("x"))
     raw = path.read_bytes()

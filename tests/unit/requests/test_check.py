@@ -141,7 +141,7 @@ def test_deep_nesting_outside_of_the_body_is_an_error_of_its_line(depth: int) ->
 
 
 @pytest.mark.parametrize(("data", "number", "code", "words"), BAD, ids=[f"{n}-{row[2]}" for n, row in enumerate(BAD)])
-def test_what_is_not_is_told_by_line(data: bytes, number: int | None, code: str, words: str) -> None:
+def test_lines_that_are_not_requests_are_named(data: bytes, number: int | None, code: str, words: str) -> None:
     """Each fault has its line, the code that batch servers use for it, and words that help."""
     report = check(data)
     assert not report.ok
@@ -243,7 +243,7 @@ def test_what_is_sent_are_the_users_bytes(tmp_path: Path) -> None:
     assert check_file(open_source(str(path), work), Limits(), work).path == path
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
     """A folder, a device and a missing file are told; a file with problems names the first of them."""
     for name in (str(tmp_path), "/dev/zero", str(tmp_path / "none")):
         with pytest.raises(InputError):

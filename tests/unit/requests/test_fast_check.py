@@ -266,7 +266,7 @@ def test_lines_that_are_cut_and_joined_wrongly_are_not_read_at_once() -> None:
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (",  ", " : ")])
 @pytest.mark.parametrize("short", [{}, {"n": 1}, {"n": 1, "m": 2, "s": 3, "t": "u", "é": "é"}])
-def test_a_repeated_key_is_found_however_a_line_is_spaced(separators: tuple[str, str], short: dict[str, Any]) -> None:
+def test_a_repeated_key_is_found_with_any_spacing(separators: tuple[str, str], short: dict[str, Any]) -> None:
     """A key that comes twice is not taken for spaces, nor are spaces or its text elsewhere taken for such a key."""
     write = json.JSONEncoder(separators=separators).encode
     fields = {"custom_id": "a", "method": "POST", "url": "/v1/x"}

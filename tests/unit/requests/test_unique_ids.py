@@ -7,7 +7,7 @@ import pytest
 from openai_batch.requests.unique_ids import IdHashes, unique_ids
 
 
-def test_repeats_are_told_with_their_first_place() -> None:
+def test_repeats_are_reported_with_their_first_place() -> None:
     """Of any number of ids each repeated one is told with the place where it was first."""
     count = 20_000
     with unique_ids() as seen:

@@ -47,7 +47,7 @@ def test_bars_hold_every_number_once() -> None:
     assert of().record() is None
 
 
-def test_what_is_no_count_is_left_out() -> None:
+def test_values_that_are_not_counts_are_left_out() -> None:
     """Servers write anything in the place of a number."""
     assert of(None, "7", True, -1, float("nan"), float("inf"), 10**400, [1], 3).count == 1
 

@@ -75,7 +75,7 @@ def test_results_without_a_model_are_counted_again(path: Path) -> None:
     assert list(read(path)[0].usage) == list(read(path)[0].usage) == [None]
 
 
-def test_another_file_is_indexed_anew(path: Path) -> None:
+def test_another_file_is_indexed_again(path: Path) -> None:
     """The index of a file that was downloaded again, or that another version of this package wrote, is not used."""
     read(path)
     write(path, good_row("a"), good_row("new"))

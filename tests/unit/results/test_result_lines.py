@@ -204,7 +204,7 @@ NO_RESULTS = [
 
 
 @pytest.mark.parametrize("line", NO_RESULTS)
-def test_what_is_no_result_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_a_result_is_refused(line: bytes) -> None:
     """A page, an error, or half a line alone is not the file that the provider holds."""
     with pytest.raises(DownloadError, match=r"f: line 1 is not a result.*") as told:
         merged(line + b"\n", ids=["a"])
@@ -247,7 +247,7 @@ def test_an_id_may_be_a_number(number: str) -> None:
     assert json.loads(with_id(line, "b"))["custom_id"] == "b"
 
 
-def test_a_mark_at_the_start_is_no_part_of_a_result() -> None:
+def test_a_byte_order_mark_is_not_part_of_a_result() -> None:
     """A byte order mark before the first line does not cost that row, and is not in the results."""
     rows, tally = merged(BOM_UTF8 + jsonl(good_row("b"), good_row("a")), ids=["a", "b"])
     assert tally.succeeded
@@ -383,7 +383,7 @@ def test_errors_of_any_shape(value: Any, faults: tuple[BatchFault, ...]) -> None
 
 
 @pytest.mark.parametrize("data", [{}, {"id": None}, {"id": ""}, {"id": 7}, {"job": {}}, {"job": "x"}])
-def test_what_has_no_id_is_no_batch(data: dict[str, Any]) -> None:
+def test_an_object_without_an_id_is_not_a_batch(data: dict[str, Any]) -> None:
     """An answer without an id proves nothing."""
     with pytest.raises(ValueError, match="no batch id"):
         read_batch(data)
@@ -398,7 +398,7 @@ def test_lone_surrogates_are_replaced() -> None:
 @pytest.mark.parametrize(
     "value", ["", None, 7, "b\ud800", "a b", "a\tb", "a\x1b[2J", "b\n", "../x y", "é", "b" * 513, ["b"]]
 )
-def test_what_is_no_id_is_refused(value: Any) -> None:
+def test_an_invalid_id_is_refused(value: Any) -> None:
     """An id is stored, shown and put into a URL: one with other characters than ids have is as good as none."""
     with pytest.raises(ValueError, match="no batch id"):
         read_batch({"id": value})

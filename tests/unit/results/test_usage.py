@@ -70,7 +70,7 @@ def test_an_answer_without_tokens_is_not_counted(usage: Any) -> None:
     assert used(line(usage)) == {"m": ModelUsage(uncounted=1)}
 
 
-def test_sound_has_prices_of_its_own() -> None:
+def test_audio_has_its_own_prices() -> None:
     """Tokens of sound or images are not priced as text."""
     assert used(line(CHAT | {"completion_tokens_details": {"audio_tokens": 5}}))["m"].uncounted == 1
 
