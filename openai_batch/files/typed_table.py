@@ -23,6 +23,7 @@ Variable = Annotated[str, Meta(pattern=VARIABLE, description="the name of an env
 UrlPath = Annotated[str, Meta(pattern=r"^/[\w./-]+\Z", description="a path such as /files")]
 UrlPaths = Annotated[tuple[UrlPath, ...], Meta(description="a list of paths such as /v1/embeddings")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Size = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")]
 Concurrency = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10,000")]
 Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 Seconds = Annotated[float, Meta(ge=0, lt=1e9, description="a number of seconds")]

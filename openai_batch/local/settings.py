@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr, replace
 
 from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
-from openai_batch.files.typed_table import Concurrency, Count, Idle, Patience, Seconds, Text, Variable, read_table
+from openai_batch.files.typed_table import Concurrency, Count, Idle, Patience, Seconds, Size, Text, Variable, read_table
 from openai_batch.net.hosts import is_http_url
 from openai_batch.requests.limits import MAX_FILE_BYTES
 
@@ -58,6 +58,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return key
 
 
+_Tokens = Annotated[int, Meta(ge=-1, le=1_000_000, description="a whole number up to 1,000,000, or -1")]
+
+
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the local server runs requests; every field has a default that works.
 
@@ -77,13 +80,13 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrency: Concurrency | None = None
     """Requests in flight to each upstream, or engine processes; None means 64, or one for each usable core."""
 
-    context: Count = 2048
+    context: Size = 2048
     """Context of the embedded engine, in tokens."""
 
-    slots: Count = 8
+    slots: Concurrency = 8
     """Requests at the same time in each engine process; each needs memory for its own context."""
 
-    max_output_tokens: Annotated[int, Meta(ge=-1, description="a whole number above 0, or -1")] = 512
+    max_output_tokens: _Tokens = 512
     """Tokens of an answer of the embedded engine, if the request sets no limit; -1 means as many as fit its context."""
 
     idle_seconds: Idle = 600.0
@@ -122,7 +125,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 hint="give each [[providers.local.upstream]] that needs a key its own key_env",
             )
         if self.max_output_tokens == 0:
-            raise ConfigError("max_output_tokens must be a whole number above 0, or -1", hint="-1 means no limit")
+            raise ConfigError("max_output_tokens = 0 leaves no room for an answer", hint="-1 means no limit")
         force_setattr(self, "upstream", tuple(given))
         if self.model_path is not None:
             force_setattr(self, "model_path", str(Path(self.model_path).expanduser().absolute()))

@@ -195,3 +195,13 @@ def test_the_default_is_in_the_configuration(faulty: FaultServer, tmp_path: Path
     inside("run", "in.jsonl", "-p", "faulty", "--dry-run").succeeded()
     assert len(told(tmp_path)) == 1
     assert faulty.batches
+
+
+def test_a_target_of_the_file_that_is_not_set_is_reported_as_such(faulty: FaultServer) -> None:
+    """The user has not typed it in this command; nothing is sent."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text('notify = ["env:NO_SUCH"]\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
+    write("in.jsonl", [request("a")])
+    told = "notify in the configuration file: env:NO_SUCH: NO_SUCH is not set"
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").failed(2, told, "export NO_SUCH")
+    assert not faulty.requests

@@ -70,7 +70,7 @@ def test_other_upstreams_get_no_key() -> None:
         ({"concurrency": "3"}, "concurrency must be a whole number from 1 to 10,000", ""),
         ({"concurrency": True}, "concurrency must be a whole number from 1 to 10,000", ""),
         ({"concurrency": 0}, "concurrency must be a whole number from 1 to 10,000", ""),
-        ({"context": None}, "context must be a whole number above 0", ""),
+        ({"context": None}, "context must be a whole number from 1", ""),
         ({"idle_seconds": "x"}, "idle_seconds must be a number of seconds", ""),
         ({"model_path": 3}, "model_path must be a string", ""),
         ({"upstream": [1]}, "upstream must be a URL or a list of URLs", ""),
