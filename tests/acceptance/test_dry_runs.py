@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from acceptance.conftest import configure
 from support.command import inside, invoke, plain, request, see, write
 
 if TYPE_CHECKING:
@@ -32,6 +33,21 @@ def test_prepare_writes_nothing() -> None:
     Path("out.jsonl").touch()
     inside(*words, "-o", "out.jsonl").failed(1, "already exists", "--force")
     assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl", "prompts.txt"]
+
+
+def test_a_part_that_is_larger_than_the_queue_counts_as_several(faulty: FaultServer) -> None:
+    """The number of batches is the one of a run, before it and while some parts wait; each model is named."""
+    configure("limited", faulty.base_url, enqueued_tokens=40, one_model=False)
+    write("in.jsonl", [request(name, f"model-{name}") for name in "abcd"])
+    words = ["submit", "in.jsonl", "-p", "limited"]
+    told = inside(*words, "--dry-run").succeeded()
+    assert (
+        "create 4 batches of 4 requests for /v1/chat/completions with models model-a, model-b, model-c, …" in told.err
+    )
+    assert inside(*words, "--dry-run", "--json").succeeded().json["batches"] == 4
+    inside(*words).succeeded()
+    assert len(faulty.batches) == 1
+    assert inside(*words, "--dry-run", "--json").succeeded().json["batches"] == 3
 
 
 def test_download_asks_no_provider(faulty: FaultServer) -> None:
