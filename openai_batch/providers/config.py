@@ -264,12 +264,15 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     values |= {
         f.encode_name: getattr(profile, f.name) for f in msgspec.structs.fields(kind) if hasattr(profile, f.name)
     }
-    values |= settings.local if profile.is_local else {}
+    if profile.is_local:
+        from openai_batch.local.settings import LocalSettings
+
+        values |= LocalSettings.from_mapping(settings.local).as_mapping() | settings.local
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
     if values.get("prices"):
         prices = {model: dataclasses.asdict(price).items() for model, price in profile.prices.items()}
         values["prices"] = {model: {key: usd for key, usd in of if usd is not None} for model, of in prices.items()}
-    return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), {})}
+    return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), [], {})}
 
 
 def _copy(profile: Provider) -> Provider:

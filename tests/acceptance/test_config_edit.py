@@ -214,6 +214,8 @@ def test_every_value_is_shown_with_its_origin(home: Path) -> None:
     assert shown["providers.acme.max_requests"] == "500 (from the file)"
     assert shown["providers.acme.max_bytes"] == "104,857,600 (built in)"
     assert shown["providers.local.idle_seconds"] == "30 (from the file)"
+    assert shown["providers.local.slots"] == "8 (built in)"
+    assert "providers.local.upstream" not in shown
     assert shown["notify"] == "none (built in)"
     env = {"OBATCH_PROVIDER": "groq"}
     assert inside("config", "show", env=env).fields["provider"] == "groq (from OBATCH_PROVIDER)"
