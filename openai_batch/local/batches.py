@@ -132,7 +132,14 @@ def validate(
         one_model=False,
     )
     with path.open("rb") as stream:
-        report = check_stream(stream, limits, endpoint=batch.endpoint, on_row=rows.add, max_problems=_MAX_PROBLEMS)
+        report = check_stream(
+            stream,
+            limits,
+            endpoint=batch.endpoint,
+            on_row=rows.add,
+            max_problems=_MAX_PROBLEMS,
+            longest=settings.max_line_bytes,  # a client has set its own OBATCH_MAX_LINE_BYTES
+        )
     rows.flush()
     problems = sorted([*report.errors, *rows.problems], key=lambda problem: (problem.line is None, problem.line or 0))
     now = time.time()

@@ -72,6 +72,15 @@ def test_empty_and_overfull_files(client: OpenAI) -> None:
     assert _faults(finish(client, start(client, chat_file(["x"] * 5001)))) == [("too_many_tasks", None, None)]
 
 
+def test_the_length_of_lines_is_the_one_of_the_settings(tmp_path: Path, echo: EchoUpstream) -> None:
+    """The server runs on when a client has another OBATCH_MAX_LINE_BYTES, so its own variable does not count."""
+    env = {"OBATCH_MAX_LINE_BYTES": "2000"}
+    server = local_server(tmp_path, upstream=echo.base_url, env=env, max_line_bytes=4000)
+    with server as running, running.client() as client:
+        assert finish(client, start(client, chat_file(["x" * 3000]))).status == "completed"
+        assert _faults(finish(client, start(client, chat_file(["x" * 5000])))) == [("line_too_long", 1, None)]
+
+
 def test_model_names_of_upstreams(client: OpenAI) -> None:
     """A name that the upstream lists with its default tag is known, and so is each of several models."""
     content = chat_line("a", "x", model="llama") + "\n" + chat_line("b", "y")
