@@ -141,7 +141,8 @@ At its top it may have these keys:
 ## `[providers.NAME]`
 
 A table with the name of a built-in provider changes that one; what is not given stays as it is. `headers`, `status_map`
-and `upload_fields` add to those of the built-in provider.
+and `upload_fields` add to those of the built-in provider. With a `base_url` at another host, its key, `headers`,
+`endpoints` and `batch_discount` are left out.
 
 {_table(heads, profile)}
 ## `[providers.NAME.prices."MODEL"]`

@@ -19,6 +19,7 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 
 # The types of settings. The description completes the sentence "KEY must be ...".
 Text = Annotated[str, Meta(pattern=r"\S", description="a string that is not empty")]
+Span = Annotated[str, Meta(pattern=r"\S", description="a time such as 7d")]
 Variable = Annotated[str, Meta(pattern=VARIABLE, description="the name of an environment variable, and not a key")]
 UrlPath = Annotated[str, Meta(pattern=r"^/[\w./-]+\Z", description="a path such as /files")]
 UrlPaths = Annotated[tuple[UrlPath, ...], Meta(description="a list of paths such as /v1/embeddings")]

@@ -45,6 +45,7 @@ from openai_batch.files.typed_table import (
     Patience,
     Seconds,
     Share,
+    Span,
     Tables,
     Text,
     Texts,
@@ -116,7 +117,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
     parallel: Parallel | None = None
-    output_expires_after: Text | None = None
+    output_expires_after: Span | None = None
 
 
 class _ShardsTable(_LocalTable, kw_only=True):
