@@ -156,6 +156,7 @@ def test_blank_lines(cluster: Cluster) -> None:
     [
         (["--engine", "vllm"], "either an upstream or an engine"),
         (["--concurrency", "-1"], "--concurrency must be"),
+        (["--concurrency", "10001"], "--concurrency must be a whole number from 1 to 10000"),
         (["--of", "0"], "--of must be"),
         (["--index", "2", "--of", "2"], "--index 2 is not from 0 to 1"),
         (["--upstream-key-env", "sk-0123456789abcdef"], "must be the name of an environment variable"),
