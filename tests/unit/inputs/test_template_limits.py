@@ -1,4 +1,4 @@
-"""A template costs a bounded time and a bounded memory, whatever it says and whatever is in the row."""
+"""The time and the memory of a template are limited, for any template and any row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROW = {"n": 10**9, "big": 10**30, "text": "x" * 1000, "rows": list(range(1000)),
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_made(text: str) -> None:
-    """The error is one of ours, and it comes at once."""
+    """A template whose result would be too large is refused early with an InputError."""
     begun = time.monotonic()
     template = Template(text, "--prompt")
     with pytest.raises(InputError):
@@ -59,14 +59,14 @@ def test_what_is_too_large_is_refused_before_it_is_made(text: str) -> None:
     ],
 )
 def test_what_takes_too_long_ends(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loops and macros are counted in processor time."""
+    """Loops and macros are stopped after a limit of processor time."""
     monkeypatch.setattr(template_limits, "MAX_SECONDS", 0.3)
     with pytest.raises(InputError, match="takes more than"):
         Template(text, "--prompt").text(ROW)
 
 
 def test_a_template_that_is_nested_too_deeply_is_reported() -> None:
-    """No expression is deep enough for a traceback."""
+    """A template that is nested too deeply raises an error of this package."""
     with pytest.raises(BatchError):
         Template("{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}", "--prompt").text(ROW)
 
@@ -87,6 +87,6 @@ def test_a_template_that_is_nested_too_deeply_is_reported() -> None:
     ],
 )
 def test_what_is_usual_works(text: str, result: str | None) -> None:
-    """Numbers that are values may be any, and loops know their length."""
+    """Large numbers as values, small repeats and loop variables work."""
     made = Template(text, "--prompt").text({**ROW, "missing": 1})
     assert result is None or made == result
