@@ -1,4 +1,4 @@
-"""A run of a grown input that is killed anywhere pays for each row once."""
+"""A run of a grown input that is killed at any point pays for each row once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(made: World, *texts: str) -> None:
 
 
 def asked(made: World) -> list[str]:
-    """Return what all batches asked together."""
+    """Return the prompts of all batches."""
     lines = [line for batch in made.server.batches.values() for line in batch.input.data.splitlines()]
     return [json.loads(line)["body"]["messages"][-1]["content"] for line in lines]
 
@@ -36,7 +36,7 @@ def asked(made: World) -> list[str]:
 def test_a_killed_run_of_a_grown_input(
     rows: str, tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
 ) -> None:
-    """At whatever point it is killed, old rows are not sent again, new ones once, and the results are the same."""
+    """After a kill at any point, old rows are not sent again, new rows are sent once, and the results are the same."""
     with world(tmp_path / "whole", zygote) as made:
         write(made, "a", "b")
         assert made.run(*COMMAND).code == 0
