@@ -67,7 +67,7 @@ class Store:
         return record | {"filename": "f.jsonl", "purpose": purpose}
 
     def create(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Make a batch and its results; the answer says that they are not there yet."""
+        """Make a batch and its results; the answer is still without results."""
         count = self._answer(self.folder / order["input_file_id"])
         batch_id = "batch_" + order["input_file_id"].removeprefix("file-")
         self._batches[batch_id] = {
