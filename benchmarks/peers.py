@@ -88,7 +88,7 @@ RUNNERS = {
         "flexllm.jsonl",
     ),
 }
-"""Programs that send requests to a model server themselves, many at a time, and keep what they have for a next run."""
+"""Programs that send requests to a model server themselves, many at a time, and keep their state for the next run."""
 
 
 def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:

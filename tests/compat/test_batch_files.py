@@ -73,7 +73,7 @@ def test_a_file_replaced_after_it_was_written_is_not_sent(stub: Stub) -> None:
     assert ids(stub.uploaded()) == ["line-1"]
 
 
-def test_a_byte_order_mark_is_left_out(stub: Stub) -> None:
+def test_a_byte_order_mark_is_not_sent(stub: Stub) -> None:
     """A byte order mark causes a warning and is not sent."""
     with Batch("in.jsonl") as batch:
         batch.add_to_batch(**HELLO)
@@ -84,7 +84,7 @@ def test_a_byte_order_mark_is_left_out(stub: Stub) -> None:
     assert stub.uploaded() == content
 
 
-def test_a_batch_that_is_dropped_leaves_its_lines() -> None:
+def test_a_deleted_batch_leaves_its_requests_in_the_file() -> None:
     """Without `with` and without submitting, the requests are in the file after the batch is deleted."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
@@ -146,7 +146,7 @@ def test_a_download_that_fails_changes_nothing(stub: Stub) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
-def test_results_may_go_into_open_files(stub: Stub) -> None:
+def test_results_can_be_written_to_open_files(stub: Stub) -> None:
     """Results can be written to open text and binary files, which stay open."""
     stub.failing = {"line-2"}
     text, binary = io.StringIO(), io.BytesIO()

@@ -65,7 +65,7 @@ def failure(stub: Stub, status: int, monkeypatch: pytest.MonkeyPatch) -> Any:
         (503, openai.InternalServerError, openai_batch.ApiError),
     ],
 )
-def test_errors_are_also_the_sdks(
+def test_errors_are_also_errors_of_the_sdk(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, status: int, theirs: type[Exception], ours: type[Exception]
 ) -> None:
     """An error is an instance of the SDK's class and of ours, with the attributes of both, also after pickling."""
@@ -82,7 +82,7 @@ def test_errors_are_also_the_sdks(
     assert error.response.status_code == status
 
 
-def test_a_lost_connection_is_also_the_sdks() -> None:
+def test_a_connection_error_is_also_an_error_of_the_sdk() -> None:
     """A connection error is an instance of the SDK's class too."""
     with pytest.raises(openai.APIConnectionError) as caught:
         Batch(batch_id="batch_1", provider=provider_at("http://127.0.0.1:9/v1")).status()
@@ -90,14 +90,14 @@ def test_a_lost_connection_is_also_the_sdks() -> None:
     assert isinstance(pickle.loads(pickle.dumps(caught.value)), openai.APIConnectionError)  # noqa: S301
 
 
-def test_a_missing_key_is_also_the_sdks() -> None:
+def test_a_missing_key_is_also_an_error_of_the_sdk() -> None:
     """Without a key, an error of both classes is raised."""
     with pytest.raises(openai.OpenAIError, match="OPENAI_API_KEY is not set") as caught:
         Batch(batch_id="batch_1", provider="openai").status()
     assert isinstance(caught.value, openai_batch.AuthError)
 
 
-def test_a_key_that_is_repeated_is_in_no_attribute(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_key_is_in_no_attribute(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that the server repeats is also removed from the SDK's `body` and `message`."""
     key = provider_at("").api_key
     answer = (401, json.dumps({"error": {"message": f"bad key {key}", "seen": [key]}}).encode())
@@ -146,7 +146,7 @@ def test_the_key_of_a_named_provider_is_named(stub: Stub, monkeypatch: pytest.Mo
     assert "authorization" not in stub.calls[0].headers
 
 
-def test_a_bare_provider_is_the_sdks_environment(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_without_arguments_uses_the_sdks_environment(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Provider()` uses OPENAI_BASE_URL and OPENAI_API_KEY, also in `Batch` and `Jobs`."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     assert str(Provider().get_client().base_url) == "https://api.openai.com/v1/"
@@ -215,7 +215,7 @@ def test_values_of_numpy_in_jobs() -> None:
         assert [request["body"]["temperature"] for request in fake.requests] == [0.5, 0.5]
 
 
-def test_a_type_as_the_form_of_answers() -> None:
+def test_a_type_as_response_format() -> None:
     """A pydantic model as `response_format` or `text_format` is sent as a strict schema, as with the SDK's `parse`."""
     text = io.StringIO()
     batch = Batch(text)
@@ -233,7 +233,7 @@ def test_a_type_as_the_form_of_answers() -> None:
         batch.add_to_batch(**CHAT, response_format=int)
 
 
-def test_a_type_as_the_form_of_answers_in_jobs() -> None:
+def test_a_type_as_response_format_in_jobs() -> None:
     """A pydantic model also works in lists of requests, with and without a URL."""
     body = CHAT | {"response_format": Label}
     with fake_provider() as fake, Jobs("state") as jobs:
@@ -286,7 +286,7 @@ def test_a_ready_file_for_an_unknown_provider(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16])
-def test_the_metadata_is_the_programs_own(stub: Stub, count: int) -> None:
+def test_the_metadata_is_that_of_the_program(stub: Stub, count: int) -> None:
     """As many pairs as the provider accepts can be given, and `status` returns them unchanged."""
     given = {f"k{number}": "1" for number in range(count)} or None
     batch = Batch(line(), provider="openai")
@@ -295,7 +295,7 @@ def test_the_metadata_is_the_programs_own(stub: Stub, count: int) -> None:
     assert len(json.loads(stub.seen("POST", "/v1/batches$")[0].body)["metadata"]) <= 16
 
 
-def test_batches_of_batch_do_not_stop_a_job(stub: Stub) -> None:
+def test_batches_of_batch_are_not_used_for_a_job(stub: Stub) -> None:
     """A batch created by `Batch` is not used for a job with the same input."""
     Batch(line(), provider="openai").submit()
     with Jobs("state") as jobs:
@@ -327,7 +327,7 @@ def test_a_custom_id_of_a_subclass() -> None:
     assert json.loads(text.getvalue())["custom_id"] == "mine-0"
 
 
-def test_a_dry_run_makes_empty_files_and_empties_none() -> None:
+def test_a_dry_run_creates_missing_files_only() -> None:
     """A dry run creates output files that do not exist, and does not change those that do."""
     Path("err.jsonl").write_text("precious", encoding="utf-8")
     batch = Batch("in.jsonl", Path("new/out.jsonl"), "err.jsonl")
@@ -395,7 +395,7 @@ def test_cancel() -> None:
         assert batch.cancel().status in ("cancelling", "cancelled")
 
 
-def test_the_documentation_says_that_nothing_is_kept() -> None:
+def test_the_docstring_says_that_no_record_is_kept() -> None:
     """`help(Batch)` says that it keeps no record, and that `Jobs` does."""
     text = " ".join(str(Batch.__doc__).split())
     assert "It keeps no record." in text

@@ -101,7 +101,7 @@ def test_pil_images_of_every_mode(mode: str, mime: str) -> None:
         (b"\x01\x02\x03", "application/octet-stream"),
     ],
 )
-def test_types_are_recognised_by_content(start: bytes, mime: str) -> None:
+def test_types_are_recognized_by_content(start: bytes, mime: str) -> None:
     """Common formats are recognized by their first bytes."""
     assert data_url(start).startswith(f"data:{mime};base64,")
 

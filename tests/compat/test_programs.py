@@ -74,7 +74,7 @@ def test_standard_input_is_a_batch_input(stub: Stub) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("stub")
-def test_what_a_run_says() -> None:
+def test_the_messages_of_a_run() -> None:
     """The messages are those of 0.3.4, and show where the results are."""
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     done = python("-m", "openai_batch.run", "in.jsonl", "-o", "deep/out.jsonl")
@@ -141,7 +141,7 @@ def test_an_error_is_two_lines_and_a_code(
 
 
 @pytest.mark.slow
-def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
+def test_a_failed_request_gives_exit_code_5(stub: Stub) -> None:
     """A failed request gives exit code 5, and the error file is shown."""
     stub.failing = {"b"}
     second = LINE.replace('"a"', '"b"')
@@ -179,7 +179,7 @@ def test_an_uncertain_creation_has_its_own_code(stub: Stub) -> None:
     assert len(stub.seen("POST", "/v1/batches$")) == 1
 
 
-def test_control_c_says_how_to_go_on(stub: Stub) -> None:
+def test_ctrl_c_shows_how_to_resume(stub: Stub) -> None:
     """After Ctrl-C the hint shows the command that resumes the batch, without the key, and nothing is cancelled."""
     stub.statuses = ["in_progress"]
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")

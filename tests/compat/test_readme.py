@@ -196,7 +196,7 @@ def test_the_embeddings_program() -> None:
 
 
 @pytest.mark.slow
-def test_the_step_by_step_program_twice() -> None:
+def test_the_step_by_step_program_runs_twice() -> None:
     """Each step prints the expected output, and the program can be run again."""
     for warning in ("", "batch_output.jsonl.1"):
         lines = program(STEP_BY_STEP, warning)

@@ -57,7 +57,7 @@ STATUS = ["self", "extra_headers", "extra_query", "extra_body", "timeout", "dry_
         (openai_batch.wait, ["client", "batch_id", "interval", "callback", "finished_callback", "status_kwargs"]),
     ],
 )
-def test_the_arguments_stand_in_their_order(function: Any, names: list[str]) -> None:
+def test_the_arguments_are_in_the_same_order(function: Any, names: list[str]) -> None:
     """Positional arguments are in the same order as in 0.3.4."""
     assert list(inspect.signature(function).parameters) == names
 
@@ -144,7 +144,7 @@ def test_the_messages_of_a_bad_request(params: dict[str, Any], message: str) -> 
         ),
     ],
 )
-def test_the_messages_of_a_mixture(first: dict[str, Any], then: dict[str, Any], message: str) -> None:
+def test_the_messages_of_a_mixed_batch(first: dict[str, Any], then: dict[str, Any], message: str) -> None:
     """A batch contains one kind of request, and on OpenAI one model; the messages are those of 0.3.4."""
     made = Batch(io.StringIO())
     made.add_to_batch(**first)
@@ -177,7 +177,7 @@ def test_the_messages_of_a_wrong_order() -> None:
         Batch(batch_id="b").status()
 
 
-def test_a_dry_run_answers_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_returns_the_same_as_in_0_3_4(capsys: pytest.CaptureFixture[str]) -> None:
     """A dry run returns the same ids and status as in 0.3.4."""
     made = Batch(io.StringIO(), "out.jsonl", "err.jsonl")
     made.add_to_batch(**CHAT)
@@ -188,7 +188,7 @@ def test_a_dry_run_answers_as_before(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "completed\n"
 
 
-def test_the_other_names_of_the_input_maker() -> None:
+def test_the_aliases_of_create_batch_input() -> None:
     """`create_input` and `create_batch` are aliases of `create_batch_input`."""
     for module in (create_input, create_batch):
         assert (module.main, module.get_parser, module.Batch) == (

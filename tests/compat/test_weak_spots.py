@@ -82,7 +82,7 @@ def test_03_a_given_host_without_a_key_gets_none(stub: Stub, monkeypatch: pytest
     assert "canary" not in str(stub.calls)
 
 
-def test_04_a_dry_run_leaves_files_alone() -> None:
+def test_04_a_dry_run_changes_no_files() -> None:
     """A dry run does not create or change output and error files."""
     Path("out.jsonl").write_text("precious", encoding="utf-8")
     assert run.main([ready(), "--dry-run", "-o", "out.jsonl", "-e", "err.jsonl"]) == "batch-dry-run"
@@ -91,7 +91,7 @@ def test_04_a_dry_run_leaves_files_alone() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/embeddings", "/v1/rerank", "/v1/videos"])
-def test_05_the_endpoint_is_the_files_own(stub: Stub, endpoint: str) -> None:
+def test_05_the_endpoint_is_that_of_the_file(stub: Stub, endpoint: str) -> None:
     """A file is submitted to the endpoint in its lines, even an unknown one."""
     run.main([ready(url=endpoint, model="sora-2", input="x"), "-c"])
     assert stub.batches["batch_1"]["endpoint"] == endpoint
@@ -117,7 +117,7 @@ def test_07_the_upload_has_a_jsonl_name(stub: Stub) -> None:
     assert list(stub.names.values()) == ["input.jsonl", "batch.jsonl"]
 
 
-def test_08_run_without_a_provider_decides_by_model_and_by_id(stub: Stub) -> None:
+def test_08_run_finds_the_provider_by_model_or_by_id(stub: Stub) -> None:
     """Without `-p`, the model decides the provider of a new batch, and all providers are asked for an existing one."""
     run.main([ready(), "-c"])
     assert run.main(["--resume", "batch_1", "-o", "out.jsonl"]) == "batch_1"
@@ -126,7 +126,7 @@ def test_08_run_without_a_provider_decides_by_model_and_by_id(stub: Stub) -> Non
 
 
 @pytest.mark.usefixtures("stub")
-def test_09_resume_takes_an_equals_sign() -> None:
+def test_09_resume_accepts_an_equals_sign() -> None:
     """`--resume=ID` is the same as `--resume ID`."""
     run.main([ready(), "-c"])
     assert run.main(["--resume=batch_1"]) == "batch_1"
@@ -141,7 +141,7 @@ def test_10_a_base_url_matches_in_every_spelling() -> None:
     assert get_provider_by_base_url(client.base_url).name == "parasail"  # type: ignore[arg-type]
 
 
-def test_11_wait_takes_many_ids_and_both_callbacks(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_11_wait_accepts_several_ids_and_both_callbacks(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     """`wait` uses the given client, accepts one id or several, calls back, prints each status, and downloads."""
     import openai
 
@@ -289,7 +289,7 @@ def test_17_a_ready_file_is_checked_before_it_is_sent(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled", "completed"])
-def test_18_every_end_is_collected(stub: Stub, status: str) -> None:
+def test_18_results_of_every_ended_batch_are_collected(stub: Stub, status: str) -> None:
     """The results of any ended batch are saved, folders are created, and other content is renamed."""
     stub.statuses, stub.failing = [status], {"line-2"}
     Path("new").mkdir()
@@ -319,7 +319,7 @@ def test_18_a_download_too_early_or_of_a_failed_batch_warns(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
+def test_18_the_exit_code_depends_on_the_results(stub: Stub) -> None:
     """The program exits with 0 only if every request succeeded."""
     assert python("-m", "openai_batch.run", ready()).returncode == 0
     stub.statuses = ["expired"]
@@ -329,7 +329,7 @@ def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-def test_19_waiting_continues_after_temporary_faults(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_19_waiting_continues_after_temporary_errors(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     """Temporary errors are retried while polling; the batch is created once."""
     stub.statuses = ["in_progress", "completed"]
     # More faults than the client's own retries.
@@ -364,7 +364,7 @@ def test_20_score_keeps_parameters_and_rerank_keeps_the_callers_objects() -> Non
     assert params["documents"] is documents
 
 
-def test_21_prompts_are_taken_as_they_are() -> None:
+def test_21_prompts_are_not_changed() -> None:
     """Prompts are read as UTF-8 in any locale, keep their spaces, and blank lines are skipped."""
     Path("p.txt").write_bytes("  größer \n\n \u2028é\t\r\n".encode())
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -373,7 +373,7 @@ def test_21_prompts_are_taken_as_they_are() -> None:
     assert [line["body"]["messages"][0]["content"] for line in lines] == ["  größer ", " \u2028é\t"]
 
 
-def test_21_the_named_providers_limits_hold(stub: Stub) -> None:
+def test_21_the_limits_of_the_named_provider_are_used(stub: Stub) -> None:
     """`-p` decides the limits, and the model if none is given."""
     text = Path(os.environ["OBATCH_CONFIG"]).read_text(encoding="utf-8")
     more = f'[providers.tiny]\nbase_url = "{stub.base_url}"\nmax_requests = 2\nchat_model = "tiny-chat"\n'

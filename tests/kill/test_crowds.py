@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_ten_submit_the_same_file(here: World) -> None:
+def test_ten_processes_submit_the_same_file(here: World) -> None:
     """Ten processes that submit the same input to an empty registry make one upload, one batch and one job."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     here.write()
@@ -34,7 +34,7 @@ def test_ten_submit_the_same_file(here: World) -> None:
     here.check(ended[0])
 
 
-def test_twenty_make_a_registry(here: World) -> None:
+def test_twenty_processes_create_a_registry(here: World) -> None:
     """Twenty processes that find no registry create one together, and all of their jobs are in it."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     for number in range(20):
@@ -47,7 +47,7 @@ def test_twenty_make_a_registry(here: World) -> None:
     here.check_registry()
 
 
-def test_two_wait_and_two_download(here: World) -> None:
+def test_two_processes_wait_and_two_download(here: World) -> None:
     """Two processes that wait for the same job succeed, and so do two that download its results to the same file."""
     here.write("fault:steps=in_progress;content=slow")
     assert here.run("submit", "in.jsonl").code == 0
@@ -59,7 +59,7 @@ def test_two_wait_and_two_download(here: World) -> None:
     here.check(ended[0])
 
 
-def test_polled_while_it_is_created(here: World) -> None:
+def test_a_batch_is_polled_while_it_is_created(here: World) -> None:
     """A process that finds a batch before its creator has the answer does not disturb the creator."""
     here.configure(create_timeout=4, create_grace=1)
     here.write("fault:create=made.hang")
@@ -72,7 +72,7 @@ def test_polled_while_it_is_created(here: World) -> None:
     here.check(ended)
 
 
-def test_two_recover(here: World) -> None:
+def test_two_processes_recover(here: World) -> None:
     """A second `recover` waits for the first one, and each batch is added once."""
     for number in range(3):
         here.write(requests=number + 1, name=f"{number}.jsonl")
@@ -99,7 +99,7 @@ def forget(made: World) -> None:
         path.unlink()
 
 
-def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+def test_half_of_twenty_processes_are_killed(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
     """Twenty processes submit or list in one registry while half of them are killed: no reported job is lost."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     rounds, kills, acknowledged = (15 if FULL else 2), 0, {}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 HITS = 200 if FULL else 40
 
 
-def test_random_hits(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+def test_random_damage(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
     """With 16 random bytes anywhere in the registry, the command continues with its batch or stops; it pays once."""
     here.write()
     assert here.run("run", "in.jsonl", "-o", "out.jsonl").code == 0
@@ -123,7 +123,7 @@ def test_damage_to_the_identity_of_a_job(here: World) -> None:
             path.unlink()
 
 
-def test_a_hit_on_the_number_of_a_job(here: World) -> None:
+def test_damage_to_the_number_of_a_job(here: World) -> None:
     """An index and a table that disagree about a job's number are reported as damage, and the batch is found again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0

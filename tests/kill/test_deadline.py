@@ -90,7 +90,7 @@ WHOLE = {f"r{n}": f"text {n}" for n in range(ROWS)}
 
 
 @pytest.mark.slow
-def test_what_is_late_is_sent_at_once(provider: FakeProvider) -> None:
+def test_late_requests_are_sent_at_once(provider: FakeProvider) -> None:
     """The batch is cancelled, each row is answered once, the output is in input order, the full price is counted."""
     result = inside(*LATE).succeeded()
     assert "it may miss the deadline; its batches are cancelled" in result.err
@@ -126,7 +126,7 @@ def test_a_deadline_is_capped_before_anything_is_sent(provider: FakeProvider) ->
     assert provider.requests == []
 
 
-def test_a_job_that_is_in_time_is_left_alone() -> None:
+def test_a_job_that_meets_its_deadline_is_not_changed() -> None:
     """If the batch ends before the deadline, nothing is sent outside of it."""
     with fake_provider(lambda each: each["body"]["messages"][-1]["content"]) as fake:
         with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
@@ -231,7 +231,7 @@ def test_killed_before_the_rest_is_sent(moment: str, provider: FakeProvider) -> 
 
 
 @pytest.mark.slow
-def test_what_the_batch_has_finished_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_the_cancelled_batch_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a real server, rows that the batch has answered are not sent again, and have the batch price."""
     slow_rows = [request(f"s{n}", text=f"!sleep=2 slow {n}", max_tokens=20) for n in range(8)]
     write("in.jsonl", [*(request(f"q{n}", text=f"quick {n}", max_tokens=20) for n in range(8)), *slow_rows])

@@ -227,7 +227,7 @@ def handles(pid: int, number: int) -> bool:
 
 
 @pytest.mark.usefixtures("strace")
-def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
+def test_a_separate_process_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
     """The program without the fork server is killed while it waits for the answer to the create."""
     with world(tmp_path, zygote) as made:
         prepare(made, "run")

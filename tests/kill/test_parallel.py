@@ -40,7 +40,7 @@ def passed(folder: Path, zygote: Zygote, plan: str) -> tuple[list[str], bytes]:
 
 
 @pytest.mark.parametrize("plan", ["fault:rows=shuffled", "fault:create=made.reset*2;rows=shuffled"])
-def test_killed_while_parts_are_under_way(
+def test_killed_while_parts_are_sent(
     tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], plan: str
 ) -> None:
     """SIGKILL before a statement, a send, a receive, a sync or a rename of any thread, once or twice."""

@@ -78,7 +78,7 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_each_external_package_has_one_home(path: Path) -> None:
+def test_external_packages_are_imported_in_few_files(path: Path) -> None:
     """External packages are imported only in the files in HOMES."""
     for package in imported(path) & HOMES.keys():
         assert re.fullmatch(HOMES[package], name_of(path)), f"{path} imports {package}"
@@ -124,7 +124,7 @@ def test_files_are_small_and_documented(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in FILES if path.name == "__init__.py" and path.parent.name], ids=name_of
 )
-def test_a_subpackage_says_what_it_holds(path: Path) -> None:
+def test_a_subpackage_has_a_useful_docstring(path: Path) -> None:
     """The docstring of a subpackage says what it may import, and where to start reading."""
     told = ast.get_docstring(tree(path)) or ""
     assert "May import:" in told, path

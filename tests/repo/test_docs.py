@@ -33,7 +33,7 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
         assert len(urls) > 5
 
 
-def test_every_file_to_change_exists() -> None:
+def test_every_file_to_edit_exists() -> None:
     """The table "Where a change belongs" names existing files of the package."""
     section = (
         (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where a change belongs")[1].split("\n## ")[0]
@@ -89,7 +89,7 @@ def _made(code: str) -> str:
     return done.stdout
 
 
-def test_the_reference_of_the_python_api_is_in_date() -> None:
+def test_the_reference_of_the_python_api_is_current() -> None:
     """The page is the output of `python docs/make_api.py`, and has every public name."""
     written = (DOCS / "api.md").read_text(encoding="utf-8")
     assert _made("import make_api; print(make_api.page(), end='')") == written
@@ -97,7 +97,7 @@ def test_the_reference_of_the_python_api_is_in_date() -> None:
     assert {name for name in names if f"`{name}`" not in written} == set()
 
 
-def test_the_other_pages_of_the_reference_are_in_date() -> None:
+def test_the_other_pages_of_the_reference_are_current() -> None:
     """The files are those that `python docs/make_reference.py` writes, and there are no others."""
     made = json.loads(_made("import json, make_reference; print(json.dumps(make_reference.pages()))"))
     there = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "reference").iterdir()}
@@ -106,7 +106,7 @@ def test_the_other_pages_of_the_reference_are_in_date() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="it needs a terminal")
-def test_the_picture_is_in_date() -> None:
+def test_the_picture_is_current() -> None:
     """The command prints what the picture shows, except for times and line breaks."""
 
     def texts(svg: str) -> str:

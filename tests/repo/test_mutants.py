@@ -23,7 +23,7 @@ def test_a_bug_can_still_be_planted(mutant: Mutant) -> None:
         assert f"def {name.partition('[')[0] or 'test_'}" in source, test
 
 
-def test_there_are_many_and_each_says_what_it_is() -> None:
+def test_there_are_many_different_bugs_with_descriptions() -> None:
     """The list has many bugs, all different, with a description and tests."""
     assert len(MUTANTS) >= 40
     assert len({mutant.edits for mutant in MUTANTS}) == len(MUTANTS)

@@ -22,7 +22,7 @@ def test_every_test_that_a_promise_names_is_there() -> None:
                 assert f"def {name}(" in source, f"{path}: {name}"
 
 
-def test_the_nightly_set_has_every_test_of_two_sizes() -> None:
+def test_the_nightly_line_has_every_test_with_a_full_size() -> None:
     """Each test file with a full size is run by the nightly line, by its name or its folder."""
     line = re.search(r"^OBATCH_TEST_FULL=1 python -m pytest -n 2 --all (tests/.*)$", PAGE, re.MULTILINE)
     assert line

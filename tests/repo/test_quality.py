@@ -136,7 +136,7 @@ def test_completion_scripts_are_current() -> None:
         )
 
 
-def test_version_stands_in_the_changelog() -> None:
+def test_the_version_is_in_the_changelog() -> None:
     """The version of the package has an entry in the changelog."""
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert version is not None

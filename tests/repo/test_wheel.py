@@ -44,7 +44,7 @@ def _tracked(*folders: str) -> set[str]:
     return set(listed.stdout.splitlines())
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     """The wheel contains the package, the completion scripts and the license, and nothing else."""
     names = {re.sub(r"^openai_batch-[^/]+\.", "", name) for name in zipfile.ZipFile(wheel).namelist()}
     assert "openai_batch/py.typed" in names

@@ -43,14 +43,14 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("kind", ["jobs", "providers"])
-def test_completion_loads_the_standard_library_alone(kind: str) -> None:
+def test_completion_imports_only_the_standard_library(kind: str) -> None:
     """Completion imports only the standard library and this package."""
     foreign = {name for name in loaded("__complete", kind, "") if name not in sys.stdlib_module_names}
     allowed = {"openai_batch", "__main__"}
     assert {name for name in foreign - allowed if not name.startswith(("_", "distutils"))} == set()
 
 
-def test_the_version_loads_nothing_heavy() -> None:
+def test_the_version_imports_no_slow_module() -> None:
     """`--version` imports neither typer, rich, openai, pydantic nor sqlite3."""
     assert loaded("--version").isdisjoint(HEAVY)
 
@@ -69,7 +69,7 @@ def test_the_version_loads_nothing_heavy() -> None:
         ["-h"],
     ],
 )
-def test_local_commands_load_no_sdk(words: list[str]) -> None:
+def test_local_commands_do_not_import_the_sdk(words: list[str]) -> None:
     """Commands that send no request do not import the openai package, which takes longer than everything else."""
     write("in.jsonl", [request("a")])
     write("prompts.txt", ["a prompt"])

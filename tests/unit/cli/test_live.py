@@ -69,7 +69,7 @@ def test_a_full_queue_is_reported_with_its_time() -> None:
     assert waiting_text(job()) == ""
 
 
-def test_an_estimate_is_history_or_nothing() -> None:
+def test_an_estimate_needs_earlier_jobs() -> None:
     """A few earlier jobs give no estimate; some give the usual time; more also give the time of 9 of 10 jobs."""
     assert usual_text([60.0, 70.0]) == ""
     assert usual_text([60.0, 660.0, 900.0]) == "usually 11 min"

@@ -114,7 +114,7 @@ def test_ids_are_not_used_as_paths(store: FolderStore, name: str) -> None:
         get_plan(store, name)
 
 
-def test_a_store_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_store(tmp_path: Path) -> None:
     """A missing store is an error, not an empty store, and it is not created."""
     store = FolderStore(tmp_path / "store")
     for act in (
@@ -142,13 +142,13 @@ def test_bad_windows(window: str) -> None:
         window_seconds(window)
 
 
-def test_workers_share_the_shards() -> None:
+def test_each_shard_belongs_to_one_worker() -> None:
     """Each shard belongs to one worker."""
     shares = [list(shards_of(worker, 3, 10)) for worker in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(10))
 
 
-def test_the_errors_of_the_part_that_is_kept_count(store: FolderStore) -> None:
+def test_the_failures_of_the_stored_part_are_counted(store: FolderStore) -> None:
     """Failures are counted for the stored part only; a count for a part of another size is ignored."""
     record = add_input(store, io.BytesIO(b"{}\n" * 20), "input.jsonl", 10)
     plan = create_batch(store, Plan(f"batch_{'0' * 32}", record.id, "/v1/chat/completions", "1h", time.time()))
@@ -288,7 +288,7 @@ def a_batch(store: FolderStore, content: bytes, rows: int = 10) -> tuple[InputRe
     return record, create_batch(store, plan)
 
 
-def test_a_start_is_written_by_one_process(tmp_path: Path) -> None:
+def test_workers_are_started_by_one_process(tmp_path: Path) -> None:
     """If two processes start the same workers at the same time, only one of them starts them."""
     together = threading.Barrier(2)
 
@@ -340,7 +340,7 @@ def test_a_deletion_that_was_interrupted(store: FolderStore) -> None:
         delete_results(store, plan.id)
 
 
-def test_an_input_that_is_gone(store: FolderStore) -> None:
+def test_a_missing_input(store: FolderStore) -> None:
     """A worker whose input is missing or not valid ends with an error."""
     cases = {b"hello\n": "not a request", b'{"custom_id":"a"}\n': "not a request", b"": "is not in the store"}
     for content, message in cases.items():
@@ -367,7 +367,7 @@ def test_a_lost_answer_of_the_store(store: FolderStore, tmp_path: Path, monkeypa
 
 @pytest.mark.skipif(WINDOWS, reason="folders cannot be opened there")
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_store_that_vanishes_during_a_write(tmp_path: Path, moment: str) -> None:
+def test_a_store_that_disappears_during_a_write(tmp_path: Path, moment: str) -> None:
     """If the store disappears during a write, nothing is written to the folder that takes its place."""
     place = tmp_path / "store"
 

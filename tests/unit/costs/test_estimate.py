@@ -26,7 +26,7 @@ def of(*requests: object, provider: Provider = ACME, guess: float | None = None)
     return estimate(provider, [json.dumps(each).encode() for each in requests], lambda _: guess)
 
 
-def test_the_figures() -> None:
+def test_the_estimated_cost() -> None:
     """At 10 dollars per million, 1,000 answers of 100 tokens cost 1 dollar; each byte of input may be a token."""
     found = of(*(request(f"r{n}", "m", "x" * 100, max_tokens=100) for n in range(1000)))
     (model,) = found.models
@@ -37,7 +37,7 @@ def test_the_figures() -> None:
     assert found.saved == found.likely
 
 
-def test_an_absurd_cost_is_refused_as_any_other() -> None:
+def test_a_huge_cost_is_refused() -> None:
     """A cost with any number of digits is shown and refused."""
     dear = Provider(name="dear", base_url="https://api.dear.example/v1", prices={"m": Prices(input=0, output=9e8)})
     found = of(*(request(f"r{n}", "m", max_tokens=10**11, n=10**11) for n in range(2000)), provider=dear)
@@ -45,7 +45,7 @@ def test_an_absurd_cost_is_refused_as_any_other() -> None:
         found.check(Decimal(1))
 
 
-def test_a_guess_is_likely_but_never_the_most() -> None:
+def test_a_guess_does_not_change_the_maximum() -> None:
     """Earlier answers decide the likely cost, and the limits decide the maximum cost."""
     found = of(request("a", "m", max_tokens=100), guess=5.0)
     assert found.models[0].output == 5
@@ -57,7 +57,7 @@ def test_a_guess_is_likely_but_never_the_most() -> None:
     assert open_end.at_most is None
 
 
-def test_the_limit_is_kept_to_the_cent() -> None:
+def test_the_limit_is_exact() -> None:
     """A job that costs exactly the limit is sent, one that costs more is refused, and earlier spending counts."""
     found = of(request("a", "m", max_tokens=100))
     assert found.at_most is not None
@@ -80,7 +80,7 @@ def test_the_limit_is_kept_to_the_cent() -> None:
         (of(request("a", "m", max_tokens=1, audio={"voice": "a"})), "images, files, hosted tools", "a few rows"),
     ],
 )
-def test_what_is_open_is_refused(found: Estimate, message: str, hint: str) -> None:
+def test_an_unknown_cost_is_refused(found: Estimate, message: str, hint: str) -> None:
     """An unknown price, a missing limit or uncountable input is refused with any limit of the cost."""
     with pytest.raises(CostError, match=message) as told:
         found.check(Decimal(1_000_000))
@@ -88,7 +88,7 @@ def test_what_is_open_is_refused(found: Estimate, message: str, hint: str) -> No
     assert found.at_most is None
 
 
-def test_what_is_free_needs_no_limit() -> None:
+def test_free_requests_need_no_limit() -> None:
     """If the price is 0, answers without a limit cost nothing."""
     free = Provider(name="f", base_url="http://127.0.0.1:1/v1", prices={"*": Prices(input=0, output=0)})
     found = of(request("a", "m"), provider=free)

@@ -68,7 +68,7 @@ def test_parasail_has_no_known_prices() -> None:
     assert find_price(replace(get_provider_by_name("openai"), base_url="https://api.parasail.io/v1"), "gpt-4o") is None
 
 
-def test_the_configuration_counts_more_than_the_package(home: Path) -> None:
+def test_prices_of_the_configuration_are_preferred(home: Path) -> None:
     """Prices of the profile are used without a discount, also for a dated version of the model."""
     (home / "config.toml").write_text(
         '[providers.openai.prices."gpt-4o-mini"]\ninput = 1\noutput = 2.5\ncached_input = 0.1\n'
@@ -87,7 +87,7 @@ def test_the_configuration_counts_more_than_the_package(home: Path) -> None:
     assert other.source.startswith("genai-prices")
 
 
-def test_this_machine_costs_nothing_unless_it_asks_another(home: Path) -> None:
+def test_the_local_provider_is_free_without_a_remote_upstream(home: Path) -> None:
     """The local provider is free, unless it has an upstream on another host, whose price is unknown."""
     local = get_provider_by_name("local")
     price = find_price(local, "any")
@@ -148,12 +148,12 @@ def test_a_wrong_discount_is_named(home: Path, share: str) -> None:
         ("m", "m-2024-07-18", False),
     ],
 )
-def test_a_version_has_a_date(model: str, name: str, same: bool) -> None:
+def test_a_name_with_a_date_is_a_version(model: str, name: str, same: bool) -> None:
     """A model name with a date is a version of the model without it."""
     assert is_version(model, name) is same
 
 
-def test_a_program_may_name_prices() -> None:
+def test_a_program_can_set_prices() -> None:
     """A profile made by a program can have prices."""
     price = find_price(Provider(base_url="http://127.0.0.1:9/v1", prices={"m": Prices(input=0.1, output=0.2)}), "m")
     assert price is not None

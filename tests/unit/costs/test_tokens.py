@@ -23,7 +23,7 @@ def chat(content: Any, **body: Any) -> RequestTokens:
     return counted(messages=[{"role": "user", "content": content}], **body)
 
 
-def test_the_estimate_and_the_most() -> None:
+def test_the_estimate_and_the_maximum() -> None:
     """A text of 400 bytes is about 100 tokens and at most 400, plus a few for the message around it."""
     tokens = chat("x" * 400)
     assert 100 <= tokens.input <= 115
@@ -31,7 +31,7 @@ def test_the_estimate_and_the_most() -> None:
     assert tokens.tokenizer is None
 
 
-def test_the_most_counts_bytes_and_not_characters() -> None:
+def test_the_maximum_counts_bytes_and_not_characters() -> None:
     """The maximum counts the bytes of the text in UTF-8, not the characters or the escapes of the file."""
     assert chat("日" * 100).input_at_most == chat("x" * 300).input_at_most
     assert chat("\n" * 100).input_at_most == chat("x" * 100).input_at_most

@@ -21,9 +21,7 @@ STEPS = st.lists(
 
 
 @given(st.integers(0, 500), st.integers(0, 500), STEPS)
-def test_it_reads_as_a_file_of_its_bytes_would(
-    offset: int, length: int, steps: list[tuple[str, int | None, int]]
-) -> None:
+def test_it_reads_like_a_file_of_its_bytes(offset: int, length: int, steps: list[tuple[str, int | None, int]]) -> None:
     """Any reads and seeks give the same bytes and positions as in a file that contains only the slice."""
     source = io.BytesIO(DATA)
     piece, model = FileSlice(source, offset, length), io.BytesIO(DATA[offset : offset + length])
@@ -38,7 +36,7 @@ def test_it_reads_as_a_file_of_its_bytes_would(
         source.seek(17)  # another user of the source moves its position
 
 
-def test_without_a_length_it_goes_to_the_end() -> None:
+def test_without_a_length_it_ends_with_the_file() -> None:
     """Without a length, the slice is the rest of the file."""
     assert FileSlice(io.BytesIO(DATA), 1000).read() == DATA[1000:]
     assert len(FileSlice(io.BytesIO(DATA), 5000)) == 0

@@ -48,7 +48,7 @@ def answer(base_url: str, body: object) -> str:
 @pytest.mark.parametrize(("name", "texts"), [("t.csv", TEXT), ("t.tsv", TEXT), ("t.jsonl", TEXT), ("t.txt", LINE)])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrategy[str], data: st.DataObject) -> None:
+def test_any_text_is_kept(echo: EchoUpstream, name: str, texts: st.SearchStrategy[str], data: st.DataObject) -> None:
     """A text is the same, character by character, in the table, in the request and in the echo's answer."""
     given_texts = data.draw(st.lists(texts, min_size=1, max_size=8))
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrate
 @pytest.mark.slow
 @settings(deadline=None)
 @given(row=st.dictionaries(NAME, VALUE, min_size=1, max_size=4), around=st.text("ab \n\r%#}é", max_size=6))
-def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: str) -> None:
+def test_simple_templates_give_the_same_as_jinja(row: dict[str, object], around: str) -> None:
     """The fast path for templates that only name columns gives the same text as Jinja."""
     text = around.join(f"{{{{ {name} }}}}" for name in row) + around
     short = _parse_columns(text)[1]
@@ -76,7 +76,7 @@ def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: st
 @pytest.mark.slow
 @settings(deadline=None)
 @given(name=NAME, value=VALUE | st.lists(st.integers()) | st.dictionaries(NAME, st.integers()))
-def test_templates_reach_no_attributes(name: str, value: object) -> None:
+def test_templates_cannot_access_attributes(name: str, value: object) -> None:
     """A template cannot reach a class or an attribute that begins with an underscore through any column."""
     for path in ("__class__", "__init__", "__class__.__mro__", "__reduce__"):
         for template in (f"{{{{ row.{name}.{path} }}}}", f"{{{{ row[{name!r}]|attr({path!r}) }}}}"):
@@ -98,7 +98,7 @@ def test_templates_reach_no_attributes(name: str, value: object) -> None:
         "{{ row.clear() }}",
     ],
 )
-def test_the_sandbox_holds(template: str) -> None:
+def test_the_sandbox_cannot_be_escaped(template: str) -> None:
     """Known ways to escape the sandbox are refused, and a row cannot be changed."""
     row = {"text": "{{ 7 * 7 }}"}
     with pytest.raises(InputError):

@@ -48,7 +48,7 @@ def test_the_column_is_named(row: dict[str, Any], column: str) -> None:
 
 
 @pytest.mark.parametrize(("cell", "kind"), [({"a": 1}, "an object"), (["a"], "a list")])
-def test_structure_is_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
+def test_lists_and_objects_are_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
     """A list or an object is a prompt only if a template names its column; all such rows are one problem."""
     name = write({"text": cell}, {"text": cell})
     with pytest.raises(
@@ -90,13 +90,13 @@ def test_chats_are_messages() -> None:
         ([*CHAT, {"role": "assistant", "content": "Yes"}], "the last message is the assistant's own"),
     ],
 )
-def test_requests_that_are_not_chats(messages: object, told: str) -> None:
+def test_invalid_messages_are_refused(messages: object, told: str) -> None:
     """Messages that cannot be sent as they are, such as data for fine-tuning, are refused."""
     with pytest.raises(InputError, match=told):
         requests(write({"messages": messages}))
 
 
-def test_messages_of_other_requests_are_not_sent_as_messages() -> None:
+def test_a_list_of_messages_is_no_embedding_input() -> None:
     """A list of messages is refused as the input of an embedding."""
     with pytest.raises(InputError, match="the column messages contains a list"):
         requests(write({"messages": CHAT}), embeddings=True)

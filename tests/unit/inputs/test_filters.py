@@ -114,7 +114,7 @@ def test_functions_work(text: str, told: str) -> None:
         ("row.zz", "'zz' is undefined; the columns are"),
     ],
 )
-def test_messages_have_no_inner_names(expression: str, told: str) -> None:
+def test_messages_have_no_internal_names(expression: str, told: str) -> None:
     """The error of a template does not contain internal function names of Jinja or of this package."""
     with pytest.raises(InputError) as caught:
         Template(f"{{{{ {expression} }}}}", "--prompt").text(ROW)

@@ -155,7 +155,7 @@ def test_wide_text_without_a_mark_is_read(encoding: str) -> None:
     assert prompts(requests("t.csv")) == ["é"]
 
 
-def test_half_a_wide_character_is_a_problem() -> None:
+def test_a_truncated_wide_character_is_an_error() -> None:
     """A UTF-16 file that ends in the middle of a character is an error."""
     Path("t.txt").write_bytes("abc\n".encode("utf-16")[:-1])
     with pytest.raises(InputError, match=r"t\.txt:1: not valid UTF-16"):
@@ -239,7 +239,7 @@ def test_an_office_document_that_is_not_a_workbook() -> None:
 
 
 @pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.json", "t"])
-def test_an_empty_file_is_empty(name: str) -> None:
+def test_an_empty_file_is_an_error(name: str) -> None:
     """An empty file is an error that says so."""
     Path(name).touch()
     with pytest.raises(InputError, match=f"{name}: the file is empty"):
@@ -256,7 +256,7 @@ def test_a_binary_file_is_one_problem() -> None:
         requests("picture", choice={"format": "txt"})
 
 
-def test_json_lines_that_are_none() -> None:
+def test_prompts_in_a_jsonl_file_are_one_problem() -> None:
     """A file of prompts named .jsonl is reported as one problem, not one for each line."""
     Path("t.jsonl").write_text("Tell me\nHi\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"t\.jsonl has no JSON objects") as caught:

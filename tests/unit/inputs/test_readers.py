@@ -59,7 +59,7 @@ CONTENT = st.lists(LINES, max_size=3).flatmap(
 @example(content=b"a\n \nb\n\xff\n", size=4)
 @example(content=b"a\nb\nc\nd\n", size=1000)
 @example(content=b"\xff\xfea\n\0b\n\0", size=4)
-def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
+def test_chunks_give_the_same_as_single_lines(content: bytes, size: int) -> None:
     """Chunks of any size give the same lines, line numbers and problems."""
     assert list(_lines(io.BytesIO(content), size)) == list(_each_line(io.BytesIO(content), 0))
 
@@ -75,7 +75,7 @@ def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
         {"id_column": "prompt"},
     ],
 )
-def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
+def test_percent_signs_are_text(spec: dict[str, Any]) -> None:
     """A percent sign is not changed in a prompt, a template, a parameter or an id."""
     out = io.BytesIO()
     prepare([Table("t", "txt", Prompts(io.BytesIO(b"100%d\n%%b\n")), None)], RequestSpec("m", **spec), out)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @needs_duckdb
-def test_few_long_rows_are_held_at_a_time(tmp_path: Path) -> None:
+def test_few_long_rows_are_in_memory_at_a_time(tmp_path: Path) -> None:
     """Long rows of a small Parquet file or a query are not all kept in memory."""
     import duckdb
 

@@ -91,7 +91,7 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_what_takes_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[Path], Path]) -> None:
+def test_a_workbook_that_needs_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[Path], Path]) -> None:
     """A file of a few kilobytes with billions of cells or gigabytes of text is refused."""
     path = bomb(tmp_path)
     assert path.stat().st_size < 20_000
@@ -103,7 +103,7 @@ def test_what_takes_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[P
 
 
 @pytest.mark.slow
-def test_what_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of about a megabyte that unpacks to a gigabyte without cells is refused."""
     monkeypatch.setattr(workbook, "MAX_SECONDS", 0.3)
     path = write(tmp_path / "t.xlsx", 'r="A1"', spaces=1_000_000_000)
@@ -128,7 +128,7 @@ def test_a_damaged_archive_is_refused_as_a_workbook(tmp_path: Path, content: byt
     assert is_workbook(path, raw[:100]) is (not content)
 
 
-def test_others_are_read(tmp_path: Path) -> None:
+def test_workbooks_within_the_limits_are_read(tmp_path: Path) -> None:
     """Workbooks with a distant row or column but little content are read."""
     for place in ('r="A2"', 'r="A90000"', 'r="XFD9"'):
         rows = list(workbook_rows(write(tmp_path / "t.xlsx", 'r="A1"', place), "t.xlsx", None))

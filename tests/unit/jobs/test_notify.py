@@ -20,6 +20,6 @@ def test_a_path_on_windows_keeps_its_backslashes(text: str, words: list[str]) ->
     assert command_words(text, windows=True) == words
 
 
-def test_words_are_those_of_a_shell_elsewhere() -> None:
+def test_other_systems_split_words_like_a_shell() -> None:
     """On other systems quotes and backslashes work as in a shell."""
     assert command_words(r"tell 'two words' a\ b", windows=False) == ["tell", "two words", "a b"]

@@ -32,7 +32,7 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert list(in_parallel(worker, act, range(8), 4)) == list(range(8))
 
 
-def test_so_many_are_under_way() -> None:
+def test_the_number_of_running_items_is_limited() -> None:
     """Three threads run three items at a time and no more, even if the results are read slowly."""
     together = threading.Barrier(3)
     under_way: set[int] = set()
@@ -51,7 +51,7 @@ def test_so_many_are_under_way() -> None:
     assert most == 3
 
 
-def test_items_are_taken_when_there_is_a_thread_for_them() -> None:
+def test_items_are_taken_when_a_thread_is_free() -> None:
     """An item is taken from the iterator only when a thread is free for it."""
     taken: list[int] = []
 
@@ -67,7 +67,7 @@ def test_items_are_taken_when_there_is_a_thread_for_them() -> None:
     assert taken == [0, 1, 2]
 
 
-def test_nothing_begins_after_an_error() -> None:
+def test_nothing_starts_after_an_error() -> None:
     """After an error, running items end first, no other items start, and then the error is raised."""
     begun: list[int] = []
     ended: list[int] = []
@@ -86,7 +86,7 @@ def test_nothing_begins_after_an_error() -> None:
     assert (begun, ended) == ([0, 1], [0])
 
 
-def test_what_is_under_way_ends_before_the_error_is_raised() -> None:
+def test_running_items_end_before_the_error_is_raised() -> None:
     """If the first item fails, the second one, which is running, is waited for."""
     begun = threading.Event()
     ended: list[int] = []
@@ -119,7 +119,7 @@ def test_the_failure_is_raised_and_not_a_stop(count: int) -> None:
         list(in_parallel(worker, act, range(count), 2))
 
 
-def test_a_worker_that_cannot_be_made_is_an_error() -> None:
+def test_a_worker_that_cannot_be_created_is_an_error() -> None:
     """An error while a worker is created is raised, and nothing waits forever."""
 
     @contextlib.contextmanager
@@ -131,7 +131,7 @@ def test_a_worker_that_cannot_be_made_is_an_error() -> None:
         list(in_parallel(broken, lambda _, item: item, range(5), 3))
 
 
-def test_an_interruption_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_does_not_wait_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C the threads get limited time to end, and the others are left running."""
     monkeypatch.setattr(parallel, "LAST_SECONDS", 0.2)
     never = threading.Event()

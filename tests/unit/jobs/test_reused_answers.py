@@ -77,7 +77,7 @@ def stored(path: Path, results: list[OrderedResult]) -> Path:
 @pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), size=st.integers(0, 40), block=st.sampled_from([1, 200, 1 << 18]))
-def test_every_row_gets_its_own(data: st.DataObject, size: int, block: int, tmp_path: Path) -> None:
+def test_every_row_gets_its_own_result(data: st.DataObject, size: int, block: int, tmp_path: Path) -> None:
     """Each row has one result: of its own request, of the row that it repeats, or of an earlier job."""
     expected: dict[int, OrderedResult] = {}
     results: list[OrderedResult] = []
@@ -122,7 +122,7 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, block: int, tmp_
         assert all_results(table, results, files) == [expected[row] for row in sorted(expected)]
 
 
-def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
+def test_a_result_of_a_skipped_row_is_ignored(tmp_path: Path) -> None:
     """A result for a skipped row is ignored."""
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
@@ -155,9 +155,7 @@ def test_answers_are_found_by_row(rows: list[Outcome], at_once: int, tmp_path: P
 
 @pytest.mark.parametrize("kind", [".jsonl", ".places"])
 @pytest.mark.parametrize("block", [1, 1 << 18])
-def test_a_cut_file_loses_no_row_unnoticed(
-    kind: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truncated_file_is_an_error(kind: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a file of answers or its index is cut short anywhere, reading it is an error."""
     monkeypatch.setattr(reused_answers, "_BLOCK", block)
     path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(row, Outcome.SUCCESS, answer(row)) for row in range(4)])
@@ -181,7 +179,7 @@ def test_another_version_reads_the_lines_again(tmp_path: Path, monkeypatch: pyte
         assert list(reader.results(rows, Result.of)) == [OrderedResult(5, Outcome.CUT, cut)]
 
 
-def test_an_answer_is_judged_by_the_schema_of_its_job(tmp_path: Path) -> None:
+def test_an_answer_is_checked_with_the_schema_of_its_job(tmp_path: Path) -> None:
     """An answer of an earlier job is checked against the schema of the job that uses it."""
     path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(0, Outcome.SUCCESS, answer(0))])
 
@@ -259,7 +257,7 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
     st.integers(0, 60),
     st.integers(0, 80),
 )
-def test_a_row_set_is_a_set(steps: list[tuple[bool, int, int]], first: int, count: int) -> None:
+def test_a_row_set_works_like_a_set(steps: list[tuple[bool, int, int]], first: int, count: int) -> None:
     """A RowSet contains the added rows that were not removed, and lists the rows that it does not contain."""
     rows, expected = RowSet(), set[int]()
     for added, row, length in steps:

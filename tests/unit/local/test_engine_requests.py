@@ -58,7 +58,7 @@ def _user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
         (RESPONSES, {"input": [{"type": "function_call_output", "output": "x"}]}, "input"),
     ],
 )
-def test_refused_by_name(endpoint: str, body: dict[str, Any], param: str) -> None:
+def test_unsupported_parameters_are_refused(endpoint: str, body: dict[str, Any], param: str) -> None:
     """A parameter that the engine would ignore is refused with 400 and its name."""
     with pytest.raises(Refused) as refused:
         check_request(endpoint, json.dumps({"model": "m", **body}).encode())
@@ -79,13 +79,13 @@ def test_refused_by_name(endpoint: str, body: dict[str, Any], param: str) -> Non
         (RESPONSES, {"reasoning": {}, "include": [], "truncation": "disabled", "background": False}),
     ],
 )
-def test_let_through(endpoint: str, body: dict[str, Any]) -> None:
+def test_supported_parameters_are_accepted(endpoint: str, body: dict[str, Any]) -> None:
     """Supported parameters, those that do not change the answer, and default values are accepted."""
     check_request(endpoint, json.dumps({"model": "m", **body}).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"messages":7}', b'{"messages":[7,{"content":[8]}]}', b"\xff"])
-def test_nonsense_is_left_to_the_engine(body: bytes) -> None:
+def test_malformed_bodies_are_left_to_the_engine(body: bytes) -> None:
     """A malformed body is not refused here."""
     check_request(CHAT, body)
 

@@ -54,7 +54,7 @@ def test_success_or_not(status: int, body: bytes, state: int) -> None:
         '"\u2028"'.encode(),
     ],
 )
-def test_one_line_each(body: bytes) -> None:
+def test_each_result_is_one_line(body: bytes) -> None:
     """For any body the result is one line of JSON, and a JSON body is kept as JSON."""
     line = response_line('id"\n', 200, "req", body).data
     assert line.endswith(b"\n")
@@ -140,6 +140,6 @@ def test_base_url(url: str, base: str) -> None:
         (429, b'{"error":{"code":"insufficient_quota"}}', False),
     ],
 )
-def test_what_is_tried_again(status: int, body: bytes, again: bool) -> None:
+def test_which_responses_are_retried(status: int, body: bytes, again: bool) -> None:
     """Temporary errors are retried; refusals and an exhausted quota are not."""
     assert _worth_retry(UpstreamResponse(status, {}, body)) is again

@@ -85,7 +85,7 @@ def test_other_upstreams_get_no_key() -> None:
         ({"upstream": "http://me:secret@h/v1"}, "user or a password", "upstream_key_env"),
     ],
 )
-def test_faults(mapping: dict[str, Any], message: str, hint: str) -> None:
+def test_invalid_settings(mapping: dict[str, Any], message: str, hint: str) -> None:
     """An unknown or invalid setting is an error that names it and shows no password."""
     with pytest.raises(ConfigError) as off:
         LocalSettings.from_mapping(mapping)

@@ -39,7 +39,7 @@ def pieces(data: bytes, *, broken: bool = False) -> Iterator[bytes]:
         ('"old"', (HALF, 299, 300), HALF - 1, False),
     ],
 )
-def test_a_stretch_is_appended_only_if_all_of_it_fits(
+def test_a_range_is_appended_only_if_it_is_proven_to_match(
     etag: str, span: tuple[int, int, int], length: int, *, appended: bool
 ) -> None:
     """If the ETag, start, end, total or length differs, the download starts again; two versions are never joined."""

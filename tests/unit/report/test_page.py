@@ -48,7 +48,7 @@ def record(text: str) -> dict[str, Any]:
     return {"job": 1, "requests": 1, "parts": [part], "causes": [cause], "outcomes": {text: 1}, "errors": [text]}
 
 
-def test_hostile_text_stays_text_everywhere() -> None:
+def test_malicious_text_stays_text() -> None:
     """Text of an answer adds no script, element or event handler to the page."""
     made, reader = read(ATTACK, record(ATTACK), [("r1", "success", ATTACK, ATTACK)])
     assert len(reader.scripts) == 3

@@ -65,7 +65,7 @@ def body(**changes: Any) -> bytes:
         line(custom_id="文書-7"),
     ],
 )
-def test_what_is_acceptable(data: bytes) -> None:
+def test_valid_lines_are_accepted(data: bytes) -> None:
     """Different line ends, blank lines, a byte order mark, unusual characters and large values are accepted."""
     report = check(data)
     assert report.problems == [] or all(problem.warning for problem in report.problems)
@@ -141,7 +141,7 @@ def test_deep_nesting_outside_of_the_body_is_an_error_of_its_line(depth: int) ->
 
 
 @pytest.mark.parametrize(("data", "number", "code", "words"), BAD, ids=[f"{n}-{row[2]}" for n, row in enumerate(BAD)])
-def test_lines_that_are_not_requests_are_named(data: bytes, number: int | None, code: str, words: str) -> None:
+def test_lines_that_are_not_requests_are_reported(data: bytes, number: int | None, code: str, words: str) -> None:
     """Each problem has its line, the code that batch servers use for it, and a helpful message."""
     report = check(data)
     assert not report.ok
@@ -179,7 +179,7 @@ def test_embedding_inputs_are_counted_over_the_file() -> None:
     assert check(b"\n".join(rows), few).errors[0].code == "too_many_tasks"
 
 
-def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is too long is reported with its length, and the lines after it are still checked."""
     monkeypatch.setenv("OBATCH_MAX_LINE_BYTES", "1000")
     report = check(GOOD + b"\n" + b"x" * 200_000 + b"\n" + line(method="GET") + b"\n")
@@ -208,7 +208,7 @@ def test_lines_split_at_newlines_alone(pieces: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_judged_without_a_crash(data: bytes) -> None:
+def test_any_bytes_are_checked_without_a_crash(data: bytes) -> None:
     """For any bytes there is a report, and only valid lines become rows."""
     rows: list[Row] = []
     report = check(data, on_row=rows.append)
@@ -228,7 +228,7 @@ def test_what_is_accepted_is_strict_json(value: Any) -> None:
     assert check(data).ok == (not odd)
 
 
-def test_what_is_sent_are_the_users_bytes(tmp_path: Path) -> None:
+def test_the_users_bytes_are_sent(tmp_path: Path) -> None:
     """Only line ends, blank lines and a byte order mark are removed, in a copy; the file itself is not changed."""
     path = tmp_path / "in.jsonl"
     dirty = b"\xef\xbb\xbf" + GOOD + b"\r\n\n" + OTHER

@@ -159,7 +159,7 @@ def made(kind: int, name: int, writer: int, count: int, url: str = "/v1/chat/com
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", range(len(BODIES)))
 @pytest.mark.parametrize("name", range(len(IDS)))
-def test_what_programs_write_is_judged_alike(kind: int, name: int) -> None:
+def test_requests_of_programs_are_checked_alike(kind: int, name: int) -> None:
     """Bodies and ids of every kind, in every style and with every limit, give the same report both ways."""
     for writer in range(len(WRITERS)):
         for url in ("/v1/chat/completions", "/v1/embeddings", "/v1/moderations"):
@@ -170,7 +170,7 @@ def test_what_programs_write_is_judged_alike(kind: int, name: int) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
+def test_damaged_files_are_checked_alike(data: st.DataObject) -> None:
     """With damage at any place and any block size, the report is the same."""
     kind, name = data.draw(st.integers(0, len(BODIES) - 1)), data.draw(st.sampled_from((0, 0, 0, 1, 3)))
     text = bytearray(b"\n".join(made(kind, name, data.draw(st.integers(0, 3)), data.draw(st.integers(1, 30)))) + b"\n")
@@ -186,7 +186,7 @@ def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_seeded_damage_is_judged_alike(seed: int) -> None:
+def test_seeded_damage_is_checked_alike(seed: int) -> None:
     """The report is the same for many more files in which the damage comes after valid lines."""
     dice = random.Random(seed)
     for _ in range(60):
@@ -198,7 +198,7 @@ def test_seeded_damage_is_judged_alike(seed: int) -> None:
         assert_same(b"\n".join(rows) + b"\n", dice.choice((200, 700, 2000)), dice.choice(LIMITS))
 
 
-def test_what_programs_write_is_read_at_once() -> None:
+def test_requests_of_programs_are_read_at_once() -> None:
     """A block of valid lines is read in one step, with any keys in their bodies."""
     for kind in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14):
         for writer in range(len(WRITERS)):
@@ -210,7 +210,7 @@ def test_what_programs_write_is_read_at_once() -> None:
             assert found.models == [BODIES[kind](n).get("model") for n in range(60)]
 
 
-def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
+def test_a_block_with_an_unusual_line_is_not_read_at_once() -> None:
     """A block is not read in one step if one line is invalid or cannot be proven valid."""
     rows = made(0, 0, 0, 20)
     line = rows[9].decode()
@@ -298,7 +298,7 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
+def test_chunks_are_split_like_single_requests(data: st.DataObject) -> None:
     """Adding many requests at once gives the same slices as adding them one by one."""
     limits = Limits(
         max_requests=data.draw(st.none() | st.integers(1, 9)),
@@ -328,7 +328,7 @@ def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04", b"\n", b""])
-def test_joined_files_are_judged_alike(start: bytes) -> None:
+def test_joined_files_are_checked_alike(start: bytes) -> None:
     """If a joined file begins like a file of another kind, its lines are skipped in both checks."""
     rows = made(0, 0, 0, 60)
     rows[30] = start + rows[30]

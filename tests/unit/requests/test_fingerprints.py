@@ -59,7 +59,7 @@ def rows_of(numbers: Iterable[int]) -> RowSet:
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(numbers=few)
-def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_path: Path) -> None:
+def test_repeats_are_found(partition: int, numbers: list[int], tmp_path: Path) -> None:
     """Each repeated row is reported with the first row that has the same request, for any partition size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprints, "_PARTITION", partition)
@@ -71,7 +71,7 @@ def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_pat
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(head=few, mine=few, theirs=few, tail=few)
-def test_shared_rows_are_those_of_a_dict(
+def test_shared_rows_are_found(
     partition: int, head: list[int], mine: list[int], theirs: list[int], tail: list[int], tmp_path: Path
 ) -> None:
     """Equal rows are paired: each of theirs with our first one, or the n-th with the n-th."""
@@ -109,7 +109,7 @@ def test_an_input_that_has_grown_is_one_range(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_what_makes_a_key() -> None:
+def test_the_parts_of_a_key() -> None:
     """The URL and every byte of the body change the key; the id and the layout of the line do not."""
     one, two = line("a", model="m", seed=1), line("b", model="m", seed=1)
     other, elsewhere = line("a", model="m", seed=2), one.replace(b"/v1/chat/completions", b"/v1/responses")

@@ -147,7 +147,7 @@ def test_the_slices_are_the_input(tmp_path: Path, data: st.DataObject) -> None:
             assert len({json.loads(line)["body"]["model"] for line in content.splitlines()}) == 1
 
 
-def test_mixed_models_are_sorted_out_with_their_places(tmp_path: Path) -> None:
+def test_mixed_models_are_separated_with_their_row_numbers(tmp_path: Path) -> None:
     """Each model has its own file, and the row numbers of its requests are stored."""
     result = checked(tmp_path, requests(list("abcabca"), [1] * 7), Limits(one_model=True))
     assert [piece.source for piece in result.slices] == ["model-1", "model-2", "model-3"]
@@ -168,7 +168,7 @@ def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.M
         checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
 
 
-def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_do_not_occur_again_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of models counts only those that occur again later, so sorted and alternating models are accepted."""
     monkeypatch.setattr(split, "MAX_MODELS", 2)
     models = list("aabcbcdeedf")
@@ -184,7 +184,7 @@ def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: 
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
-def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -> None:
+def test_merged_results_are_in_order_and_best(rows: int, parts: int, seed: int) -> None:
     """Merged parts give one line for each row, in order, with a success wherever a part has one."""
     dice = random.Random(seed)
     files = []

@@ -205,7 +205,7 @@ ANSWERS: dict[str, tuple[Any, Any, str, str | None]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_each_answer_is_what_it_is(name: str) -> None:
+def test_each_kind_of_answer(name: str) -> None:
     """A cell contains the final text, or other values as JSON; the outcome and finish reason are other columns."""
     body, cell, outcome, reason = ANSWERS[name]
     (row,) = rows(answered("a", body))
@@ -215,7 +215,7 @@ def test_each_answer_is_what_it_is(name: str) -> None:
         assert row["error_code"] is row["error_message"] is None
 
 
-def test_a_result_has_text_and_words() -> None:
+def test_a_result_has_the_answer_as_value_and_texts() -> None:
     """A Result has the answer as a value, as text, and as the texts that the model wrote."""
     result = Result.of(json.dumps(answered("a", chat({"content": "Look", "tool_calls": [CALL]}))).encode())
     assert result.answer == {"content": "Look", "tool_calls": [CALL]}
@@ -266,7 +266,7 @@ ODD = st.recursive(
 
 
 @given(body=ODD, error=ODD, status=st.sampled_from([200, 200, 200, 400, "200", None, 1.5]))
-def test_random_bodies_are_judged_without_a_crash(body: Any, error: Any, status: Any) -> None:
+def test_random_bodies_are_read_without_a_crash(body: Any, error: Any, status: Any) -> None:
     """Any body and error gives an outcome, a row and a text."""
     for told in (None, error):
         line = {"custom_id": "a", "response": {"status_code": status, "body": body}, "error": told}

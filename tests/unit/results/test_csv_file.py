@@ -57,7 +57,7 @@ def test_no_cell_is_a_formula_and_none_is_lost(names: list[str], data: st.DataOb
 
 
 @pytest.mark.parametrize("cell", ["-1", "+2.50", "-.5", "-1e-9", "a=1", "", "'=1", "1-2"])
-def test_numbers_and_harmless_cells_stay(cell: str) -> None:
+def test_numbers_and_harmless_cells_are_unchanged(cell: str) -> None:
     """A cell that a spreadsheet does not run is not changed."""
     assert escape_formula(cell) == cell
 
@@ -65,13 +65,13 @@ def test_numbers_and_harmless_cells_stay(cell: str) -> None:
 @pytest.mark.parametrize(
     "cell", ["=1", "-1+cmd|' /C calc'!A0", "+1 2", "-", "@SUM(A1)", "\t=1", "\r=1", "-1\n=2", "-\u0661"]
 )
-def test_formulas_are_put_in_text(cell: str) -> None:
+def test_formulas_become_text(cell: str) -> None:
     """A cell that a spreadsheet may run gets an apostrophe in front."""
     assert escape_formula(cell) == f"'{cell}"
 
 
 @given(st.lists(CELLS, min_size=2, max_size=4))
-def test_a_line_is_the_one_of_pythons_module(row: list[str | float | None]) -> None:
+def test_a_line_equals_that_of_pythons_module(row: list[str | float | None]) -> None:
     """A line has the same quotes as one of Python's csv module."""
     out = io.StringIO(newline="")
     texts = [repr(value) if isinstance(value, float) else value for value in row]
@@ -88,7 +88,7 @@ def test_lines_are_split_into_their_cells(rows: list[list[str | float | None]]) 
     assert list(map(len, csv_cells(lines))) == list(map(len, rows))
 
 
-def test_columns_that_come_later_are_empty_in_earlier_rows(tmp_path: Path) -> None:
+def test_later_columns_are_empty_in_earlier_rows(tmp_path: Path) -> None:
     """Columns that come later are empty in earlier rows; formulas are escaped once, and cells may be very long."""
     columns = tmp_path / "columns"
     kept = [{}, {"a": "=1"}, {"b": 'x,\r\n"y"'}, {"a": ""}]

@@ -56,7 +56,7 @@ def test_without_fields_an_answer_is_one_column() -> None:
     assert "label" not in row
 
 
-def test_fields_that_are_called_like_columns_get_other_names() -> None:
+def test_fields_with_names_of_columns_get_other_names() -> None:
     """A field with the name of a column gets another name, also if it differs only in case."""
     (row,) = rows(chat("a", '{"Outcome": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
     assert row["outcome"] == "success"

@@ -58,7 +58,7 @@ def changed_in_place(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_the_second_look_needs_no_parsing(path: Path) -> None:
+def test_the_second_read_needs_no_parsing(path: Path) -> None:
     """The second read returns the stored places, outcomes and tokens without parsing the file."""
     first, _ = read(path)
     changed_in_place(path)

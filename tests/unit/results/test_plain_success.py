@@ -59,7 +59,7 @@ def test_a_plain_success() -> None:
     st.sampled_from([200, 200, "200", 200.0, 201, 500, None]),
     st.one_of(st.none(), VALUES),
 )
-def test_an_odd_line_is_read_the_same_or_not_at_all(
+def test_an_unusual_line_is_read_the_same_or_not_at_all(
     in_body: dict[str, Any], in_choice: dict[str, Any], in_message: dict[str, Any], status: Any, error: Any
 ) -> None:
     """If a line differs from a plain success, its row equals that of the full result, or there is none."""
@@ -87,6 +87,6 @@ def test_an_odd_line_is_read_the_same_or_not_at_all(
         line(json.dumps(PLAIN)),
     ],
 )
-def test_other_lines_are_left_to_the_thorough_way(made: bytes) -> None:
+def test_other_lines_are_not_plain_successes(made: bytes) -> None:
     """A line that is not a plain success gives no row."""
     assert plain_row(made) is None

@@ -111,7 +111,7 @@ def test_the_outcome_and_the_reason(response: tuple[Any, Any] | None, error: Any
         (200, {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, False),
     ],
 )
-def test_what_is_worth_sending_again(status: int, body: Any, *, helps: bool) -> None:
+def test_which_requests_are_sent_again(status: int, body: Any, *, helps: bool) -> None:
     """A request that was refused or is invalid is not sent again automatically."""
     line = json.dumps({"custom_id": "a", "response": {"status_code": status, "body": body}}).encode()
     assert Result.of(line).verdict.retryable is helps
@@ -162,7 +162,7 @@ def test_an_error_that_comes_first_does_not_hide_a_success() -> None:
     assert tally.complete
 
 
-def test_without_ids_the_results_come_as_they_stand() -> None:
+def test_without_ids_the_results_are_in_file_order() -> None:
     """Without the ids of the input, results are collected in the order of the files."""
     rows, tally = merged(jsonl(good_row("b"), good_row("a")), ids=None)
     assert [row["custom_id"] for row in rows] == ["b", "a"]
@@ -213,7 +213,7 @@ def test_a_line_that_is_not_a_result_is_refused(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", NO_RESULTS)
 @pytest.mark.parametrize("blocks", [1, 1 << 18])
-def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_line_does_not_affect_other_rows(line: bytes, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that is not a result does not affect the others, and is reported with its line number."""
     monkeypatch.setattr(module, "_BLOCK", blocks)
     rows, tally = merged(jsonl(good_row("b"), good_row("c")) + line + b"\n" + jsonl(good_row("d")), ids=list("abcd"))
@@ -224,7 +224,7 @@ def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatc
 
 
 @pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"', "1e999", "9" * 400, "9" * 5000])
-def test_what_python_reads_is_a_result(odd: str) -> None:
+def test_values_that_only_python_reads_are_accepted(odd: str) -> None:
     """Values that only Python reads are accepted, the bytes are kept, and half a character does not break a table."""
     line = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % odd.encode())
     places, tally = Places(), Tally()
@@ -254,7 +254,7 @@ def test_a_byte_order_mark_is_not_part_of_a_result() -> None:
     assert [row["custom_id"] for row in rows] == ["a", "b"]
 
 
-def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
+def test_a_renamed_line_keeps_nan() -> None:
     """A line with NaN, which only Python reads, can get another id."""
     line = b'{"custom_id": "a", "x": NaN}\n'
     assert with_id(line, "b") == b'{"custom_id": "b", "x": NaN}\n'
@@ -263,7 +263,7 @@ def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
 @pytest.mark.parametrize("own", [["a", "b"], ["b", "a"], ["a", "c"]])
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize("number", [True, False])
-def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, noted: bool, number: bool) -> None:
+def test_many_successes_have_the_ids_of_their_rows(own: list[str], *, noted: bool, number: bool) -> None:
     """Successes of an earlier job are copied unchanged only if their ids match the rows."""
     kept = [good_row(custom_id) for custom_id in ("a", "b")]
     block = jsonl(*kept).replace(b'"a"', b"7") if number else jsonl(*kept)
@@ -281,7 +281,7 @@ def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, note
     assert (tally.requests, tally.answered, tally.missing) == (5, 2, ["lost", "none"])
 
 
-def test_both_answers_to_an_id_that_was_asked_for_twice() -> None:
+def test_both_answers_to_a_repeated_id() -> None:
     """Each of two requests with one id gets a result, in file order; further results are counted."""
     data = jsonl(bad_row("a"), good_row("a"), good_row("a") | {"n": 2}, good_row("b"), good_row("b"))
     rows, tally = merged(data, ids=["a", "a", "b"])
@@ -495,7 +495,7 @@ FIELDS = (
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ODD))
-def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
+def test_any_batch_object_is_read(data: dict[str, Any]) -> None:
     """With any values in the fields, the batch is read, and its texts and numbers can be stored."""
     info = read_batch({"id": "b", **data})
     assert info.status

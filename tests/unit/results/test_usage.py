@@ -57,7 +57,7 @@ def test_a_line_read_by_itself_counts_the_same() -> None:
     assert used(line(CHAT), line(CHAT, a=1), "not json") == {"m": ModelUsage(2, 0, 200, 128, 40, 24, 100)}
 
 
-def test_an_error_that_was_billed_counts() -> None:
+def test_a_billed_error_is_counted() -> None:
     """The tokens of a failed request are counted."""
     assert used(line(CHAT, status=500))["m"].results == 1
 
@@ -75,7 +75,7 @@ def test_audio_has_its_own_prices() -> None:
     assert used(line(CHAT | {"completion_tokens_details": {"audio_tokens": 5}}))["m"].uncounted == 1
 
 
-def test_what_no_provider_counts_is_harmless() -> None:
+def test_implausible_usage_is_limited() -> None:
     """Implausible counts, long names and many models give a sum of limited size."""
     huge = line({"prompt_tokens": 10**30, "completion_tokens": 3})
     assert used(huge) == {"m": ModelUsage(1, 0, 0, 0, 3, 0, 0)}
@@ -87,14 +87,14 @@ def test_what_no_provider_counts_is_harmless() -> None:
     assert (len(many), many[OTHERS].results) == (MAX_MODELS + 1, 200)
 
 
-def test_models_apart_and_none() -> None:
+def test_usage_is_summed_for_each_model() -> None:
     """Tokens are added up for each model, and those of results without a model name together."""
     lines = (line(CHAT), line({"total_tokens": 5}, model="n"), line(CHAT, model=None), line(CHAT, model=7))
     assert {name: each.input for name, each in used(*lines).items()} == {"m": 100, "n": 5, None: 200}
 
 
 @pytest.mark.parametrize("wrong", ["-5", "9" * 30, "9223372036854775807", "1e308", "true", '"12"', "[1]", "9" * 4000])
-def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
+def test_implausible_token_counts_are_not_added_up(wrong: str) -> None:
     """Only plausible token counts are added up."""
     lines = [
         f'{{"custom_id":"{name}","response":{{"status_code":200,"body":{{"model":"m","choices":[{{"message":'
