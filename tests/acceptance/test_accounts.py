@@ -50,7 +50,7 @@ def test_each_account_has_its_own_job_and_key(server: FaultServer) -> None:
         invoke("submit", "more.jsonl", "-p", f"team-{team}").succeeded()
     invoke("cancel", "3", "4", "--yes").succeeded()
     assert [batch.cancelled for batch in server.batches.values()] == [False, False, True, True]
-    assert server.trespasses == []
+    assert server.other_key_requests == []
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: 
     monkeypatch.setenv("NEW_KEY_A", KEYS["KEY_A"])
     configure(server, a="NEW_KEY_A", b="KEY_B")
     invoke("wait", "1").failed(6, "another key source", "obatch recover -p team-a")
-    assert server.trespasses == []
+    assert server.other_key_requests == []
     invoke("run", "in.jsonl", "-p", "team-a", "-o", "out.jsonl").succeeded()
     assert len(server.batches) == 1
     invoke("wait", "1").succeeded()

@@ -133,14 +133,14 @@ def test_a_temporary_limit_is_not_an_exhausted_quota() -> None:
 def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) -> None:
     """The hint says that nothing was sent: before the upload, and at an upload without a connection."""
     words = [command, str(write("in.jsonl", [request("a", "fault:upload=deaf")])), "-p", "faulty"]
-    faulty.deafen()
+    faulty.stop_listening()
     inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
     inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
-    faulty.hear()
+    faulty.listen_again()
     told = inside(*words).failed(1, "could not create the batch", "no batch was created; check the network")
     assert "nothing was sent" not in told.err
     assert len(faulty.files) == 1
-    faulty.hear()
+    faulty.listen_again()
     inside(*words).succeeded()
     assert len(faulty.batches) == 1
 
@@ -151,7 +151,7 @@ def test_a_part_of_an_upload_is_something(faulty: FaultServer, last: str) -> Non
 
     def refuse() -> None:
         wait_until(lambda: faulty.uploads, "the first try")
-        faulty.deafen()
+        faulty.stop_listening()
 
     if last == "refused":
         threading.Thread(target=refuse).start()
@@ -166,7 +166,7 @@ def test_what_was_sent_before_is_not_denied(faulty: FaultServer) -> None:
     """A job that has a batch, or may have one, is not said to have none."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
-    faulty.deafen()
+    faulty.stop_listening()
     told = inside("submit", "in.jsonl", "-p", "faulty", "--check-remote").failed(1, "cannot be reached").err
     assert "nothing was sent" not in told
     assert "no batch" not in told

@@ -128,12 +128,12 @@ def test_an_interrupted_deletion_continues(faulty: FaultServer, monkeypatch: pyt
     (job,) = Registry().jobs()
     faulty.files.pop(str(job.parts[0].file_id))  # as if it had been deleted before the kill
     monkeypatch.setenv("TEST_KEY", "sk-other")
-    faulty.deafen()
+    faulty.stop_listening()
     assert inside("prune", "--remote", "1").code == 1
     inside("prune", "--older-than", "0s").succeeded()
     assert job_folder.kept_results(Registry().jobs()[0]) == []
     assert list((job_folder.folder_of(job) / job_folder.RESULTS).iterdir())
-    faulty.hear()
+    faulty.listen_again()
     assert len(inside("prune", "--remote", "1").succeeded().rows[0][3].split()) == 2
     assert faulty.files == {}
 

@@ -204,10 +204,10 @@ def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
 @pytest.mark.slow
 def test_a_provider_that_is_not_there(faulty: FaultServer) -> None:
     """A refused connection is two lines and exit 1, and the same command goes on once the provider is back."""
-    faulty.deafen()
+    faulty.stop_listening()
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty").failed(1, "faulty cannot be reached", "base URL")
-    faulty.hear()
+    faulty.listen_again()
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert len(faulty.batches) == 1
 

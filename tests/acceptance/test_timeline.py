@@ -90,7 +90,7 @@ def test_a_provider_that_cannot_be_asked_hides_no_status(faulty: FaultServer) ->
     inside("submit", str(write("in.jsonl", [request("a")])), "-p", "faulty").succeeded()
     inside("wait", "1").succeeded()
     assert inside("status", "1", env={"TEST_KEY": None}).succeeded().fields["status"] == "completed"
-    faulty.deafen()
+    faulty.stop_listening()
     assert inside("status", "1").succeeded().fields["status"] == "completed"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.full import FULL, keep_figures
-from support.lapse import EPISODES, PHASES, SPEED, Day, lapsed
+from support.lapse import EPISODES, PHASES, SPEED, Day, run_with_fast_clock
 
 from openai_batch.jobs.collect import collect, raise_if_incomplete
 
@@ -40,7 +40,7 @@ def test_a_day_of_waiting(workbench: Workbench) -> None:
     workbench.submit("fault:end=completed")
     (batch,) = workbench.server.batches.values()
     day = batch.input.plan = Day(server=workbench.server, seconds=SECONDS)
-    done = lapsed(workbench.folder, "wait", "1", limit=SECONDS + 120)
+    done = run_with_fast_clock(workbench.folder, "wait", "1", limit=SECONDS + 120)
     assert done.returncode == 0, done.stderr
     assert day.share >= 1
     assert set(day.served) == {"away" if e.away else e.fault.kind for e in EPISODES}
@@ -51,7 +51,7 @@ def test_a_day_of_waiting(workbench: Workbench) -> None:
     # The SDK asks up to three times in one look; each episode begins with some looks in quick succession.
     most = 3 * (day.share * SECONDS * SPEED / SHORTEST_PAUSE + 12 * len(EPISODES))
     assert day.looks <= most, (day.looks, most)
-    assert day.hasty == [], "asked sooner than the server had said"
+    assert day.early_polls == [], "asked sooner than the server had said"
     raise_if_incomplete(collect(workbench.workflow(), workbench.workflow().registry.job(1), workbench.out))
     assert len(workbench.rows()) == 4
     keep_figures(
@@ -68,7 +68,7 @@ def test_a_time_out_is_kept_in_hours(workbench: Workbench) -> None:
     (batch,) = workbench.server.batches.values()
     batch.input.plan = Day(server=workbench.server, seconds=1000)
     begun = time.monotonic()
-    done = lapsed(workbench.folder, "wait", "1", "--timeout", "1h", limit=60)
+    done = run_with_fast_clock(workbench.folder, "wait", "1", "--timeout", "1h", limit=60)
     assert done.returncode == 124, done.stderr
     assert (time.monotonic() - begun) * SPEED >= 3600
     assert workbench.server.batches[batch.id].cancelled is False

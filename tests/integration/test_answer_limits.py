@@ -118,7 +118,7 @@ def test_a_delay_that_is_longer_than_the_time_is_not_waited_for(
 @pytest.mark.slow
 def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) -> None:
     """Neither the list nor the provider's patience with creates is waited for, and nothing is sent again."""
-    workbench.hurry()
+    workbench.use_short_timeouts()
     with pytest.raises(UncertainError):
         workbench.submit("fault:create=reset;list=404*999")
     workbench.configure(create_grace=60)

@@ -54,7 +54,7 @@ NOT_MADE = ("reset", "close", "hang", "500", "502", "408", "409", "302", "307", 
 def test_a_created_batch_is_adopted_after_any_answer(workbench: Workbench, fault: str) -> None:
     """A batch that was created behind a bad answer is found by looking, and the request is sent once."""
     if fault == "made.hang":
-        workbench.hurry()
+        workbench.use_short_timeouts()
     job = workbench.submit(f"fault:create={fault}")
     (batch,) = workbench.server.batches.values()
     assert job.parts[0].state == PartState.RUNNING
@@ -86,7 +86,7 @@ def test_a_refusal_created_nothing_and_may_be_tried_again(
 @pytest.mark.parametrize("fault", NOT_MADE)
 def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, fault: str) -> None:
     """What may or may not have been created is never sent again unasked, in this run or in the next."""
-    workbench.hurry()
+    workbench.use_short_timeouts()
     spec = workbench.spec(f"fault:create={fault}")
     for _ in range(2):
         with pytest.raises(UncertainError) as told:
@@ -111,7 +111,7 @@ def test_a_refused_connection_created_nothing(workbench: Workbench) -> None:
     assert not told.value.sent
     (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == PartState.UPLOADED
-    workbench.server.hear()
+    workbench.server.listen_again()
     assert start(workbench.workflow(), spec)[0].parts[0].state == PartState.RUNNING
     assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
@@ -164,7 +164,7 @@ def test_a_refusal_that_created_a_batch_is_found_before_the_next_try(workbench: 
 
 def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
     """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
-    workbench.hurry()
+    workbench.use_short_timeouts()
     with pytest.raises(UncertainError):
         workbench.submit("fault:create=made.reset;shape=nometadata,noinput")
     assert len(workbench.server.batches) == len(workbench.server.creates) == 1
@@ -180,7 +180,7 @@ def test_a_create_that_is_applied_late_is_adopted(workbench: Workbench) -> None:
 
 def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench: Workbench) -> None:
     """An uncertain job becomes certain as soon as the provider shows the batch, and nothing is sent twice."""
-    workbench.hurry()
+    workbench.use_short_timeouts()
     spec = workbench.spec("fault:create=later")
     with pytest.raises(UncertainError):
         start(workbench.workflow(), spec)
@@ -192,7 +192,7 @@ def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench:
 
 def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> None:
     """Permission to send anew is not used where looking finds the batch."""
-    workbench.hurry()
+    workbench.use_short_timeouts()
     spec = workbench.spec("fault:create=made.reset;list=hide")
     with pytest.raises(UncertainError):
         start(workbench.workflow(), spec)

@@ -105,4 +105,4 @@ def test_keys_given_in_the_program_are_accounts(workbench: Workbench) -> None:
         assert made[0].id != made[1].id
         assert jobs.submit([chat("a")], provider=teams[0]).id == made[0].id
     assert len(workbench.server.batches) == 2
-    assert workbench.server.trespasses == []
+    assert workbench.server.other_key_requests == []

@@ -120,7 +120,7 @@ def test_a_killed_submit_is_continued(workbench: Workbench, plan: str, state: st
     (job,) = Registry().jobs()
     assert job.parts[0].state == state
     if plan == "create=hang":
-        workbench.hurry()
+        workbench.use_short_timeouts()
     again = workbench.command("submit", str(path), "-p", "faulty", "-q")
     _, said = again.communicate(timeout=60)
     made = len(workbench.server.batches)

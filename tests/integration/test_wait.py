@@ -130,8 +130,8 @@ def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
     """With nobody listening the waiting goes on, and it ends when the provider is back."""
     workflow = workbench.workflow()
     job = workbench.submit("fault:steps=in_progress")
-    workbench.server.deafen()
-    back = threading.Timer(2.5, workbench.server.hear)
+    workbench.server.stop_listening()
+    back = threading.Timer(2.5, workbench.server.listen_again)
     back.start()
     job = workflow.wait(job, timeout=60)
     back.join()

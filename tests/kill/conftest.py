@@ -36,7 +36,7 @@ def here(tmp_path: Path, zygote: Zygote) -> Iterator[World]:
 
 
 @pytest.fixture
-def dice() -> random.Random:
+def rng() -> random.Random:
     """Return a random generator whose seed is printed, and can be set with OBATCH_TEST_SEED."""
     seed = int(os.environ.get("OBATCH_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
     print(f"OBATCH_TEST_SEED={seed}")
@@ -47,13 +47,13 @@ def dice() -> random.Random:
 def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return a function that prints figures of the test, and writes them to the file in OBATCH_TEST_FIGURES."""
 
-    def tell(**numbers: int) -> None:
+    def print_figures(**numbers: int) -> None:
         full.keep_figures(request.node.name, **numbers)
 
-    return tell
+    return print_figures
 
 
-def lacking(reason: str) -> None:
+def skip_or_fail(reason: str) -> None:
     """Skip the test because something is missing; in CI, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -71,13 +71,13 @@ def _posix() -> None:
 def strace() -> None:
     """Skip the test without strace or the permission to use it."""
     if shutil.which("strace") is None:
-        lacking("strace is not installed")
+        skip_or_fail("strace is not installed")
     if subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
-        lacking("strace may not trace here")
+        skip_or_fail("strace may not trace here")
 
 
 @pytest.fixture
 def root() -> None:
     """Skip the test without root, which can mount file systems and become another user."""
     if os.geteuid():
-        lacking("only root can do this")
+        skip_or_fail("only root can do this")

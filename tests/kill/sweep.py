@@ -77,10 +77,10 @@ class Zygote:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._read()
 
-    def ask(self, **order: Any) -> dict[str, Any]:
+    def ask(self, **instruction: Any) -> dict[str, Any]:
         """Send an instruction and return its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(instruction) + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -140,8 +140,8 @@ class World:
         """Start the command, to be interrupted at that moment."""
         self._runs += 1
         stem = str(self.log / f"run-{self._runs}")
-        order: dict[str, Any] = {"do": "start", "words": words, "env": self.env, "cwd": str(self.work)}
-        order |= {"out": options.pop("out", f"{stem}.out"), "err": f"{stem}.err"}
+        instruction: dict[str, Any] = {"do": "start", "words": words, "env": self.env, "cwd": str(self.work)}
+        instruction |= {"out": options.pop("out", f"{stem}.out"), "err": f"{stem}.err"}
         traced: list[str] = []
         paths = [word for path in options.pop("paths", ()) for word in ("-P", str(path))]
         if moment is not None and moment.call:
@@ -150,7 +150,7 @@ class World:
             traced = ["-e", f"trace={moment.call}", "-e", f"inject={moment.call}:{what}:when={moment.number}{more}"]
             traced += paths
         elif moment is not None:
-            order |= {"number": moment.number, "signal": int(moment.signum)}
+            instruction |= {"number": moment.number, "signal": int(moment.signum)}
         if trace := options.pop("trace", None):
             traced = [
                 "-e",
@@ -163,12 +163,12 @@ class World:
             ]
         elif traced:
             traced += ["-o", os.devnull]
-        order |= options | ({"traced": True} if traced else {})
-        pid = self.zygote.ask(**order)["pid"]
+        instruction |= options | ({"traced": True} if traced else {})
+        pid = self.zygote.ask(**instruction)["pid"]
         tracer = None
         if traced:
             tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(pid), *traced], stderr=subprocess.DEVNULL)
-        return Running(self, pid, stem, order, tracer)
+        return Running(self, pid, stem, instruction, tracer)
 
     def run(self, *words: str, moment: Moment | None = None, **options: Any) -> Ended:
         """Run the command until it ends; a traceback is a failure."""
@@ -203,15 +203,15 @@ class World:
 
     def check_tidy(self) -> None:
         """Assert that no unfinished files are left."""
-        assert self.litter() == []
+        assert self.leftovers() == []
         assert not list(self.state.glob("registry.db.damaged*"))
 
-    def litter(self) -> list[Path]:
+    def leftovers(self) -> list[Path]:
         """Return the files that a killed run may leave and a later run must delete."""
         found = [*self.work.rglob(".*"), *self.state.rglob("*.part"), *self.state.rglob("*.new")]
         return found + list((self.state / "spool").glob("*"))
 
-    def tidy_up(self) -> None:
+    def remove(self) -> None:
         """Delete the files of the world."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -223,7 +223,7 @@ class Running:
     world: World
     pid: int
     stem: str
-    order: dict[str, Any]
+    instruction: dict[str, Any]
     tracer: subprocess.Popen[bytes] | None = None
 
     def finish(self) -> Ended:
@@ -232,7 +232,7 @@ class Running:
         if self.tracer is not None:
             self.tracer.wait(20)
         out, err = (self._said(name) for name in ("out", "err"))
-        points = json.loads(Path(self.order["points"]).read_text()) if self.order.get("points") else []
+        points = json.loads(Path(self.instruction["points"]).read_text()) if self.instruction.get("points") else []
         ended = Ended(answer["status"], out, err, answer["seconds"], points)
         assert "Traceback" not in err, err
         assert "bug in obatch" not in err, err
@@ -241,7 +241,7 @@ class Running:
         return ended
 
     def _said(self, name: str) -> str:
-        path = Path(self.order[name])
+        path = Path(self.instruction[name])
         return path.read_text() if path.is_file() else ""
 
 
@@ -252,7 +252,7 @@ def world(folder: Path, zygote: Zygote, *, keep: bool = False) -> Iterator[World
         made = World(folder / f"world-{time.monotonic_ns()}", server, zygote)
         yield made
         if not keep:
-            made.tidy_up()
+            made.remove()
 
 
 def relevant(log: Path, made: World) -> list[tuple[str, int]]:

@@ -99,7 +99,7 @@ def forget(made: World) -> None:
         path.unlink()
 
 
-def test_half_of_twenty_processes_are_killed(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+def test_half_of_twenty_processes_are_killed(here: World, rng: random.Random, figures: Callable[..., None]) -> None:
     """Twenty processes submit or list in one registry while half of them are killed: no reported job is lost."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     rounds, kills, acknowledged = (15 if FULL else 2), 0, {}
@@ -108,8 +108,8 @@ def test_half_of_twenty_processes_are_killed(here: World, dice: random.Random, f
         for number in range(20):
             name = f"{turn}-{number}.jsonl"
             here.write(requests=turn * 20 + number + 1, name=name)
-            words = dice.choice([("submit", name, "-q"), ("submit", name, "-q"), ("ls",)])
-            moment = Moment(dice.randint(1, 90)) if dice.random() < 0.5 else None
+            words = rng.choice([("submit", name, "-q"), ("submit", name, "-q"), ("ls",)])
+            moment = Moment(rng.randint(1, 90)) if rng.random() < 0.5 else None
             runs[name] = (words, here.start(words, moment))
         for name, (words, run) in runs.items():
             ended = run.finish()

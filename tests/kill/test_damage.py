@@ -25,15 +25,15 @@ pytestmark = pytest.mark.slow
 HITS = 200 if FULL else 40
 
 
-def test_random_damage(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
+def test_random_damage(here: World, rng: random.Random, figures: Callable[..., None]) -> None:
     """With 16 random bytes anywhere in the registry, the command continues with its batch or stops; it pays once."""
     here.write()
     assert here.run("run", "in.jsonl", "-o", "out.jsonl").code == 0
     whole = (here.state / "registry.db").read_bytes()
     stuck = aside = 0
     for _ in range(HITS):
-        place = dice.randrange(len(whole) - 16)
-        hit = whole[:place] + dice.randbytes(16) + whole[place + 16 :]
+        place = rng.randrange(len(whole) - 16)
+        hit = whole[:place] + rng.randbytes(16) + whole[place + 16 :]
         (here.state / "registry.db").write_bytes(hit)
         ended = [here.run("submit", "in.jsonl") for _ in range(3)]
         assert all(each.code in (0, 1, 7) for each in ended), (place, ended)

@@ -73,11 +73,11 @@ def kept(made: World, ended: Ended) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_the_state_disk_is_full(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
     """With any free space on a disk of 1 MB, nothing is paid without a report; with more space, it continues."""
     sizes = [4096 * n for n in range(40)]
-    sizes = sizes if FULL else [0, *dice.sample(sizes[1:], 7)]
+    sizes = sizes if FULL else [0, *rng.sample(sizes[1:], 7)]
     failed = 0
     for free in sizes:
         with world(tmp_path, zygote) as made, mounted(made.state, "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"):
@@ -115,7 +115,7 @@ def test_the_output_disk_is_full(here: World) -> None:
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_the_registry_cannot_be_written(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], call: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], call: str
 ) -> None:
     """If the registry cannot be written from any moment on, nothing is paid unreported, and it can continue later."""
     with world(tmp_path, zygote) as made:
@@ -123,7 +123,7 @@ def test_the_registry_cannot_be_written(
         log = made.log / "trace"
         assert made.run("submit", "in.jsonl", trace=log).code == 0
         numbers = [number for name, number in relevant(log, made) if name == call]
-    numbers = numbers if FULL else sorted(dice.sample(numbers, 10))
+    numbers = numbers if FULL else sorted(rng.sample(numbers, 10))
     paid = failed = 0
     for number in numbers:
         with world(tmp_path, zygote) as made:

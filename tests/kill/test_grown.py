@@ -34,7 +34,7 @@ def asked(made: World) -> list[str]:
 
 @pytest.mark.parametrize("rows", ["abcdc", "bccd"], ids=["grown", "changed"])
 def test_a_killed_run_of_a_grown_input(
-    rows: str, tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    rows: str, tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
     """After a kill at any point, old rows are not sent again, new rows are sent once, and the results are the same."""
     with world(tmp_path / "whole", zygote) as made:
@@ -47,7 +47,7 @@ def test_a_killed_run_of_a_grown_input(
         passed = ended.points
     points = list(range(1, len(passed) + 1))
     assert len(points) > POINTS
-    tried = points if FULL else dice.sample(points, POINTS)
+    tried = points if FULL else rng.sample(points, POINTS)
     uncertain = 0
     for point in tried:
         with world(tmp_path / str(point), zygote) as made:

@@ -84,7 +84,7 @@ def hit(
         return found if ended.code == 0 else None
 
 
-def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]:
+def without_kill(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]:
     """Return the crash points of a command, and its results without a kill."""
     with world(folder, zygote) as made:
         prepare(made, name)
@@ -107,20 +107,20 @@ def traced(folder: Path, zygote: Zygote, name: str) -> list[Moment]:
         return [Moment(number, call) for call, number in calls]
 
 
-def chosen(dice: random.Random, moments: list[Moment], number: int) -> list[Moment]:
+def chosen(rng: random.Random, moments: list[Moment], number: int) -> list[Moment]:
     """Return all of the moments, or a random sample of that size."""
-    return moments if FULL or number >= len(moments) else dice.sample(moments, number)
+    return moments if FULL or number >= len(moments) else rng.sample(moments, number)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_a_crash_point(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """SIGKILL before a statement, a send, a receive, a sync or a rename; then the command is run again."""
-    points, expected = unharmed(tmp_path, zygote, name)
+    points, expected = without_kill(tmp_path, zygote, name)
     every = {Moment(number): point for number, point in enumerate(points, 1)}
     worst = [moment for moment, point in every.items() if point in WORST]
-    moments = worst + chosen(dice, [moment for moment in every if moment not in worst], POINTS)
+    moments = worst + chosen(rng, [moment for moment in every if moment not in worst], POINTS)
     uncertain = 0
     for moment in moments:
         found = hit(tmp_path, zygote, name, [moment])
@@ -132,12 +132,12 @@ def test_killed_at_a_crash_point(
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_a_system_call(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """SIGKILL at the start of a call that accesses the network or a disk; then the command is run again."""
-    _, expected = unharmed(tmp_path, zygote, name)
+    _, expected = without_kill(tmp_path, zygote, name)
     every = traced(tmp_path, zygote, name)
-    moments = chosen(dice, every, CALLS)
+    moments = chosen(rng, every, CALLS)
     uncertain = 0
     for moment in moments:
         found = hit(tmp_path, zygote, name, [moment])
@@ -148,14 +148,14 @@ def test_killed_at_a_system_call(
 
 @pytest.mark.parametrize("name", ["run", "download"])
 def test_killed_twice(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """The run after a kill is killed too, both at random points."""
-    points, expected = unharmed(tmp_path, zygote, name)
+    points, expected = without_kill(tmp_path, zygote, name)
     pairs = 150 if FULL else 12
     uncertain = 0
     for _ in range(pairs):
-        moments = [Moment(dice.randint(1, len(points))) for _ in range(2)]
+        moments = [Moment(rng.randint(1, len(points))) for _ in range(2)]
         found = hit(tmp_path, zygote, name, moments)
         assert found in (expected, None), moments
         uncertain += found is None
@@ -164,14 +164,14 @@ def test_killed_twice(
 
 @pytest.mark.parametrize("name", ["run", "wait", "download"])
 def test_a_signal_stops_a_command(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
     """A signal at any point ends a command at once with its exit code and no traceback; nothing is cancelled."""
-    passed, expected = unharmed(tmp_path, zygote, name)
+    passed, expected = without_kill(tmp_path, zygote, name)
     points = list(range(1, len(passed) + 1))
     worst = [point for point in points if passed[point - 1] == "committed"][:2]
-    points = points if FULL else [*worst, *dice.sample(points, 6)]
-    stops = [(point, number) for point in points for number in (STOPS if FULL else dice.sample(STOPS, 1))]
+    points = points if FULL else [*worst, *rng.sample(points, 6)]
+    stops = [(point, number) for point in points for number in (STOPS if FULL else rng.sample(STOPS, 1))]
     for point, number in stops:
         with world(tmp_path, zygote) as made:
             prepare(made, name)
@@ -261,14 +261,14 @@ def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygot
 
 
 def test_killed_while_answers_are_lost(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
     """The provider does what it is asked, but its answers are lost, and the command is killed at a random point."""
-    points, expected = unharmed(tmp_path, zygote, "run")
-    numbers = range(1, 2 * len(points)) if FULL else dice.sample(range(1, len(points)), 6)
+    points, expected = without_kill(tmp_path, zygote, "run")
+    numbers = range(1, 2 * len(points)) if FULL else rng.sample(range(1, len(points)), 6)
     for number in [0, *numbers]:
         moments = [Moment(number)] if number else []
-        plan = f"fault:rows=shuffled;create=made.{dice.choice(['reset', '500', 'cut'])};upload=made.500;content=reset"
+        plan = f"fault:rows=shuffled;create=made.{rng.choice(['reset', '500', 'cut'])};upload=made.500;content=reset"
         assert hit(tmp_path, zygote, "run", moments, plan) in (expected, None), plan
     figures(kills=len(numbers), doubles=0, losses=0)
 

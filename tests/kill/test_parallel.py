@@ -41,14 +41,14 @@ def passed(folder: Path, zygote: Zygote, plan: str) -> tuple[list[str], bytes]:
 
 @pytest.mark.parametrize("plan", ["fault:rows=shuffled", "fault:create=made.reset*2;rows=shuffled"])
 def test_killed_while_parts_are_sent(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], plan: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], plan: str
 ) -> None:
     """SIGKILL before a statement, a send, a receive, a sync or a rename of any thread, once or twice."""
     points, expected = passed(tmp_path, zygote, plan)
-    moments = range(1, len(points) + 1) if FULL else dice.sample(range(1, len(points) + 1), KILLS)
+    moments = range(1, len(points) + 1) if FULL else rng.sample(range(1, len(points) + 1), KILLS)
     uncertain = 0
     for number in moments:
-        again = dice.choice((None, Moment(dice.randint(1, number))))
+        again = rng.choice((None, Moment(rng.randint(1, number))))
         with world(tmp_path, zygote) as made:
             prepare(made, plan)
             try:
@@ -67,11 +67,11 @@ def test_killed_while_parts_are_sent(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_parts_are_sent(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], number: int
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], number: int
 ) -> None:
     """A signal ends the command soon with its exit code and no traceback, and nothing is cancelled."""
     points, expected = passed(tmp_path, zygote, "fault:rows=shuffled")
-    moments = range(1, len(points) + 1) if FULL else dice.sample(range(1, len(points) + 1), 6)
+    moments = range(1, len(points) + 1) if FULL else rng.sample(range(1, len(points) + 1), 6)
     for place in moments:
         with world(tmp_path, zygote) as made:
             prepare(made, "fault:rows=shuffled")

@@ -27,7 +27,7 @@ def prepare(made: World) -> None:
     assert made.run("wait").code == 5
 
 
-def bring_to_its_end(made: World) -> Ended:
+def finish_job(made: World) -> Ended:
     """Continue after a kill like a user: wait for what was started, and retry if nothing was."""
     ended = made.run("wait")
     if len(made.server.batches) == 1 and ended.code == 5:
@@ -38,7 +38,7 @@ def bring_to_its_end(made: World) -> Ended:
 
 
 def test_a_killed_retry_sends_once(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
     """After a kill of `retry` at any point, the requests without a success are sent in one more batch, not in two."""
     with world(tmp_path / "whole", zygote) as made:
@@ -49,13 +49,13 @@ def test_a_killed_retry_sends_once(
         passed = ended.points
     points = list(range(1, len(passed) + 1))
     assert len(points) > POINTS
-    tried = points if FULL else dice.sample(points, POINTS)
+    tried = points if FULL else rng.sample(points, POINTS)
     uncertain = 0
     for point in tried:
         with world(tmp_path / str(point), zygote) as made:
             prepare(made)
             made.run("retry", moment=Moment(point))
-            ended = bring_to_its_end(made)
+            ended = finish_job(made)
             batches = list(made.server.batches.values())
             if ended.code == 7:
                 uncertain += 1

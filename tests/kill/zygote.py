@@ -79,41 +79,41 @@ class Points:
 
         return pointed
 
-    def tell(self) -> None:
+    def write_report(self) -> None:
         """Write the list of passed points to the report."""
         if self._report:
             Path(self._report).write_text(json.dumps(self._passed))
 
 
-def run(order: dict[str, Any]) -> NoReturn:
+def run(instruction: dict[str, Any]) -> NoReturn:
     """Run the command in the child."""
     os.environ.clear()
-    os.environ.update(order["env"])
-    os.chdir(order["cwd"])
-    null = os.open(order.get("stdin") or os.devnull, os.O_RDONLY)
+    os.environ.update(instruction["env"])
+    os.chdir(instruction["cwd"])
+    null = os.open(instruction.get("stdin") or os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for number, name in ((1, "out"), (2, "err")):
-        handle = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(instruction[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    if limit := order.get("file_limit"):
+    if limit := instruction.get("file_limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if user := order.get("user"):
+    if user := instruction.get("user"):
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
-    if order.get("traced"):
+    if instruction.get("traced"):
         while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
             time.sleep(0.002)
         os.kill(os.getpid(), signal.SIGCONT)  # a stopped process continues only when strace lets it
-    points = Points(order.get("number", 0), order.get("signal", signal.SIGKILL), order.get("points"))
-    if order.get("number") or order.get("points"):
+    points = Points(instruction.get("number", 0), instruction.get("signal", signal.SIGKILL), instruction.get("points"))
+    if instruction.get("number") or instruction.get("points"):
         points.install()
     code = 70
     try:
         main = importlib.import_module("openai_batch.cli.main").main
-        code = main(order["words"])
-        points.tell()
+        code = main(instruction["words"])
+        points.write_report()
     except BaseException:  # noqa: BLE001 - this is a bug, and the tests look for its traceback
         traceback.print_exc()
     finally:
@@ -145,13 +145,13 @@ def main() -> None:
             importlib.import_module(module.name)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "wait":
-            answer = wait(order["pid"])
+        instruction = json.loads(line)
+        if instruction["do"] == "wait":
+            answer = wait(instruction["pid"])
         else:
             pid = os.fork()
             if not pid:
-                run(order)
+                run(instruction)
             answer = {"pid": pid}
         print(json.dumps(answer), flush=True)
 

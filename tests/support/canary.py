@@ -40,8 +40,8 @@ class Listener:
 @contextlib.contextmanager
 def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Listener]:
     """Listen on a free port; `answer` returns a whole HTTP response for the head of a request."""
-    door = socket.create_server(("127.0.0.1", 0))
-    ear = Listener(door.getsockname()[1])
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Listener(listening.getsockname()[1])
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Liste
             data = b""
             while b"\r\n\r\n" not in data and (chunk := connection.recv(1 << 16)):
                 data += chunk
-            ear.heard.append(data)
+            server.heard.append(data)
             head, _, body = data.partition(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", head)
             missing = int(length[1]) - len(body) if length else 0
@@ -60,18 +60,18 @@ def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Liste
     def accept() -> None:
         while True:
             try:
-                connection, _ = door.accept()
+                connection, _ = listening.accept()
             except OSError:
                 return
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield ear
+        yield server
     finally:
         with contextlib.suppress(OSError):
-            door.shutdown(socket.SHUT_RDWR)
-        door.close()
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
 
 
 def response(status: int, body: str, kind: str = "application/json", **headers: str) -> bytes:
@@ -120,7 +120,7 @@ def run(*words: str, module: str = "openai_batch", stdin: str = "", **env: str) 
     return Ran((module, *words), done.returncode, done.stdout + done.stderr)
 
 
-def nowhere(*ran: Ran, folders: tuple[Path, ...]) -> None:
+def assert_key_absent(*ran: Ran, folders: tuple[Path, ...]) -> None:
     """Assert that no output and no file contains the key, in any letter case."""
     for result in ran:
         assert MARK.lower() not in result.said.lower(), result

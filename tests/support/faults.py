@@ -73,8 +73,8 @@ class FaultServer:
     `queue_bytes` is how many bytes of input may run at a time (None: any number). A batch that exceeds it is refused
     with `queue_refuses`; otherwise it is created and fails (with `queue_fails_at_once`, in the answer to the create);
     `queue_words` is the error message. `clock` is how many seconds its clock is ahead. `models` are listed (None: no
-    list). With `by_key` each key is a separate account, and `trespasses` are the requests for a batch of another key.
-    `also` is shown in each batch, and `files_expire_at` in each file.
+    list). With `by_key` each key is a separate account, and `other_key_requests` are the requests for a batch of
+    another key. `also` is shown in each batch, and `files_expire_at` in each file.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class FaultServer:
         self.clock = 0.0
         self.models: list[str] | None = None
         self.by_key = False
-        self.trespasses: list[Request] = []
+        self.other_key_requests: list[Request] = []
         self.also: dict[str, Any] = {}
         self.files_expire_at: float | None = None
         self._plans: dict[str, Plan] = {}
@@ -100,8 +100,8 @@ class FaultServer:
         self._stopping = threading.Event()
         self._released = threading.Event()
         self._elsewhere = self._listen(0, self._note_stray)
-        self._door = self._listen(0, self._serve)
-        self.port = self._door.getsockname()[1]
+        self._listening = self._listen(0, self._serve)
+        self.port = self._listening.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def seen(self, method: str, path: str) -> list[Request]:
@@ -119,16 +119,16 @@ class FaultServer:
         """The requests to upload a file."""
         return self.seen("POST", "/files")
 
-    def deafen(self) -> None:
+    def stop_listening(self) -> None:
         """Refuse new connections."""
         # A thread in accept() keeps the socket open: shutting it down ends that call first.
         with contextlib.suppress(OSError):
-            self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
 
-    def hear(self) -> None:
+    def listen_again(self) -> None:
         """Accept connections again, on the same port."""
-        self._door = self._listen(self.port, self._serve)
+        self._listening = self._listen(self.port, self._serve)
 
     def settle(self) -> None:
         """Create the batches of `create=later`, list those of `list=hide`, and send the answers of `hold`."""
@@ -142,24 +142,24 @@ class FaultServer:
     def stop(self) -> None:
         """End the server and all waiting answers."""
         self._stopping.set()
-        self.deafen()
+        self.stop_listening()
         with contextlib.suppress(OSError):
             self._elsewhere.shutdown(socket.SHUT_RDWR)
         self._elsewhere.close()
 
     def _listen(self, port: int, serve: Callable[[socket.socket], None]) -> socket.socket:
-        door = socket.create_server(("127.0.0.1", port), backlog=64)
+        listening = socket.create_server(("127.0.0.1", port), backlog=64)
 
         def accept() -> None:
             while True:
                 try:
-                    connection, _ = door.accept()
+                    connection, _ = listening.accept()
                 except OSError:
                     return
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        return door
+        return listening
 
     def _note_stray(self, connection: socket.socket) -> None:
         with connection:
@@ -243,7 +243,7 @@ class FaultServer:
         file = self._store("in", name, data, plan, purpose)
         fault = self._held(fault)
         if fault and fault.kind == "deaf":
-            self.deafen()
+            self.stop_listening()
             fault = None
         exchange.answer(_file_view(file), fault, self._elsewhere)
 
@@ -338,7 +338,7 @@ class FaultServer:
     def _poll(self, exchange: Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
         batch = self.batches.get(batch_id)
         if batch is not None and self.by_key and batch.key != request.headers.get("authorization", ""):
-            self.trespasses.append(request)
+            self.other_key_requests.append(request)
             batch = None
         if batch is None:
             exchange.refuse(404, f"No batch found with id '{batch_id}'.")

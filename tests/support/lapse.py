@@ -59,7 +59,7 @@ class Day(Plan):
     begun: float = 0.0
     looks: int = 0
     served: dict[str, int] = field(default_factory=dict)
-    hasty: list[float] = field(default_factory=list)
+    early_polls: list[float] = field(default_factory=list)
     _told: tuple[float, float] | None = None
     _phase: int = 0
     _shown: int = 0
@@ -77,7 +77,7 @@ class Day(Plan):
         self.begun = self.begun or time.monotonic()
         now, share = time.monotonic(), self.share
         if self._told is not None and now - self._told[0] < self._told[1] / SPEED:
-            self.hasty.append(now - self._told[0])
+            self.early_polls.append(now - self._told[0])
         self._told = None
         for episode in EPISODES:
             kind = "away" if episode.away else episode.fault.kind
@@ -104,13 +104,13 @@ class Day(Plan):
 
     def _leave(self, seconds: float) -> None:
         assert self.server is not None
-        self.server.deafen()
-        back = threading.Timer(seconds, self.server.hear)
+        self.server.stop_listening()
+        back = threading.Timer(seconds, self.server.listen_again)
         back.daemon = True
         back.start()
 
 
-def lapsed(folder: Path, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+def run_with_fast_clock(folder: Path, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
     """Run `obatch` with a clock of SPEED, for at most `limit` seconds of this process."""
     program = shutil.which("faketime")
     assert program is not None

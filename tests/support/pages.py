@@ -146,7 +146,7 @@ class Page:
         for command, expected in _commands(content):
             shown = self._command(command, waits=expected if command.rstrip().endswith("&") else None)
             if expected or self._code:
-                told.append(f"$ {command}\n{_agreed(command, shown, expected)}")
+                told.append(f"$ {command}\n{_checked(command, shown, expected)}")
             else:
                 told.append(f"$ {command}\n")
         return "".join(told)
@@ -174,7 +174,7 @@ class Page:
         shown = plain(child.read()).replace("\r", "")
         child.close()
         self._code = child.exitstatus if child.exitstatus is not None else 128
-        return self._as_told(shown)
+        return self._with_page_names(shown)
 
     def _python(self, program: str, expected: str | None) -> str:
         """Run a program twice, check that the second run pays nothing, and return its output."""
@@ -196,9 +196,9 @@ class Page:
             made.append(len(self.server.batches))
         pays_again = "Batch()" in program or "again=True" in program
         assert made[0] == made[1] or pays_again, f"{self.path.name}: paid twice: {program}"
-        return _agreed(program, self._as_told(done.stdout), expected) if expected else ""
+        return _checked(program, self._with_page_names(done.stdout), expected) if expected else ""
 
-    def _as_told(self, shown: str) -> str:
+    def _with_page_names(self, shown: str) -> str:
         """Return the output with the names that the pages use instead of the real ones."""
         for name, place in self.replaced.items():
             shown = shown.replace(place, name)
@@ -218,7 +218,7 @@ def _commands(content: str) -> Iterator[tuple[str, str]]:
         yield "".join(lines[:count]).rstrip("\n"), "".join(lines[count:])
 
 
-def _agreed(what: str, shown: str, expected: str) -> str:
+def _checked(what: str, shown: str, expected: str) -> str:
     """Return the text for the page; fail if it differs from the output, unless pages are written."""
     shown = "".join(f"{line.rstrip()}\n" for line in shown.rstrip().splitlines())
     pattern = "".join(

@@ -41,8 +41,8 @@ def proxy_to(port: int, folder: Path) -> Iterator[Proxy]:
     subprocess.run(made, capture_output=True, check=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    door = socket.create_server(("127.0.0.1", 0), backlog=64)
-    proxy = Proxy(door.getsockname()[1], certificate)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    proxy = Proxy(listening.getsockname()[1], certificate)
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
@@ -58,13 +58,13 @@ def proxy_to(port: int, folder: Path) -> Iterator[Proxy]:
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=serve, args=(door.accept()[0],), daemon=True).start()
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
         yield proxy
     finally:
-        door.close()
+        listening.close()
 
 
 def _head(connection: socket.socket) -> str:

@@ -60,8 +60,8 @@ class Store:
 def s3_server() -> Iterator[Store]:
     """Run the server, and stop it at the end. Skip the test without obstore."""
     pytest.importorskip("obstore")
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
     words = [sys.executable, "-c", _SERVER, str(port)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

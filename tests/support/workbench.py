@@ -62,7 +62,7 @@ class Workbench:
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         (self.home / "config.toml").write_text("\n".join(["[providers.faulty]", *lines, ""]))
 
-    def hurry(self) -> None:
+    def use_short_timeouts(self) -> None:
         """Set short timeouts for a create and the search for its batch, for tests where both fail anyway."""
         self.configure(create_timeout=0.5, create_grace=0.1)
 

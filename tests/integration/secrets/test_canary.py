@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.canary import KEY, MARK, Ran, command_lines, listener, nowhere, repeat_key, response, run
+from support.canary import KEY, MARK, Ran, assert_key_absent, command_lines, listener, repeat_key, response, run
 from support.full import FULL
 from support.servers import echo_upstream, wait_until
 
@@ -107,7 +107,7 @@ def test_no_command_shows_the_key(here: Workbench) -> None:
     ran = use(here)
     assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
     assert [result.code for result in ran].count(0) >= 20
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
     assert here.server.requests
     for request in here.server.requests:
         assert request.headers.pop("authorization") == f"Bearer {KEY}"
@@ -124,7 +124,7 @@ def test_a_key_that_is_off_is_not_shown(here: Workbench, monkeypatch: pytest.Mon
     ran = [run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")]
     assert ran[0].code == code
     ran += use(here) if FULL else [run("in.jsonl", "-p", "faulty", module="openai_batch.run")]
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
     sent = {request.headers["authorization"] for request in here.server.requests}
     assert sent == (set() if code else {f"Bearer {key.strip()}"})
 
@@ -150,7 +150,7 @@ def test_no_failure_shows_the_key(here: Workbench, fault: str) -> None:
     here.write(f"fault:{fault}")
     ran = run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     assert ran.code in (0, 1, 4, 5, 7), ran
-    nowhere(ran, folders=places(here))
+    assert_key_absent(ran, folders=places(here))
 
 
 ECHOES = [
@@ -192,7 +192,7 @@ def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None
     ran = run("download", "-o", "out.jsonl")
     assert ran.code == 1
     assert "Incorrect API key provided" in ran.said
-    nowhere(ran, folders=places(here))
+    assert_key_absent(ran, folders=places(here))
 
 
 FORMS = {
@@ -281,7 +281,7 @@ def test_the_key_of_an_upstream_stays_in_the_servers_header(
             assert MARK not in pid.read_text(encoding="utf-8")
         finally:
             ran.append(run("serve", "--stop"))
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
 
 
 def test_the_search_finds_what_it_looks_for(here: Workbench) -> None:
@@ -290,7 +290,7 @@ def test_the_search_finds_what_it_looks_for(here: Workbench) -> None:
         path = here.folder / name
         path.write_text(content, encoding="utf-8")
         with pytest.raises(AssertionError):
-            nowhere(Ran((), 0, said), folders=places(here))
+            assert_key_absent(Ran((), 0, said), folders=places(here))
         path.unlink()
     assert MARK.encode() in repeat_key(401)(f"GET / HTTP/1.1\r\nAuthorization: Bearer {KEY}".encode())
     assert response(200, "x").startswith(b"HTTP/1.1 200")

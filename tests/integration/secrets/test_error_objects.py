@@ -61,7 +61,7 @@ def _check(error: BaseException) -> None:
 @pytest.mark.parametrize("plan", CALLS)
 def test_an_error_of_a_call_keeps_no_key(here: Workbench, plan: str) -> None:
     """The SDK's errors have the request with its headers, and Python keeps them with ours."""
-    here.hurry()
+    here.use_short_timeouts()
     with pytest.raises(BatchError) as raised:
         here.run(f"fault:{plan}") if plan.startswith(("create", "upload")) else _look(here, plan)
     _check(raised.value)

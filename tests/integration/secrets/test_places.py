@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
+from support.canary import KEY, MARK, PROXIES, assert_key_absent, listener, run
 from support.servers import echo_upstream
 
 from openai_batch.errors import BatchError
@@ -111,7 +111,7 @@ def test_a_provider_on_this_machine_is_reached_past_every_proxy(
         assert trap.heard == []
     assert [result.code for result in ran] == [5, 5, 0], ran
     assert len(here.server.batches) == 2
-    nowhere(*ran, folders=(here.home, here.folder))
+    assert_key_absent(*ran, folders=(here.home, here.folder))
 
 
 @pytest.mark.slow

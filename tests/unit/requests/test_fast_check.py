@@ -188,14 +188,14 @@ def test_damaged_files_are_checked_alike(data: st.DataObject) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_seeded_damage_is_checked_alike(seed: int) -> None:
     """The report is the same for many more files in which the damage comes after valid lines."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(60):
-        rows = made(dice.randrange(len(BODIES)), dice.choice((0, 0, 3)), dice.randrange(4), 40)
-        for _ in range(dice.randint(1, 3)):
-            row = dice.randrange(10, 40)
-            place = dice.randrange(len(rows[row]) + 1)
-            rows[row] = rows[row][:place] + dice.choice(DIRT) + rows[row][place + dice.choice((0, 0, 1, 5)) :]
-        assert_same(b"\n".join(rows) + b"\n", dice.choice((200, 700, 2000)), dice.choice(LIMITS))
+        rows = made(rng.randrange(len(BODIES)), rng.choice((0, 0, 3)), rng.randrange(4), 40)
+        for _ in range(rng.randint(1, 3)):
+            row = rng.randrange(10, 40)
+            place = rng.randrange(len(rows[row]) + 1)
+            rows[row] = rows[row][:place] + rng.choice(DIRT) + rows[row][place + rng.choice((0, 0, 1, 5)) :]
+        assert_same(b"\n".join(rows) + b"\n", rng.choice((200, 700, 2000)), rng.choice(LIMITS))
 
 
 def test_requests_of_programs_are_read_at_once() -> None:

@@ -186,14 +186,14 @@ def test_models_that_do_not_occur_again_do_not_count(tmp_path: Path, monkeypatch
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
 def test_merged_results_are_in_order_and_best(rows: int, parts: int, seed: int) -> None:
     """Merged parts give one line for each row, in order, with a success wherever a part has one."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     files = []
     best: dict[int, bool] = {}
     for _ in range(parts):
-        mine = sorted(dice.sample(range(rows), dice.randint(0, rows)))
+        mine = sorted(rng.sample(range(rows), rng.randint(0, rows)))
         results = []
         for row in mine:
-            success = dice.random() < 0.5
+            success = rng.random() < 0.5
             best[row] = best.get(row, False) or success
             body: dict[str, object] = {"status_code": 200 if success else 500, "body": "x"}
             line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
