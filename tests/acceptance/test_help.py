@@ -64,7 +64,7 @@ def test_a_flag_has_one_meaning() -> None:
                     if (words, flag) == (
                         "sample",
                         "-n",
-                    ):  # a number of rows, as in `head -n 5`; `sample` has no --dry-run
+                    ):  # a number of rows; `sample` has no --dry-run
                         continue
                     meaning = (sorted(parameter.opts), bool(parameter.is_flag))
                     assert meanings.setdefault(flag, meaning) == meaning, f"{flag} of {words}"
