@@ -132,9 +132,7 @@ def test_every_method_has_an_async_version(workbench: Workbench) -> None:
             with pytest.raises(IncompleteError):
                 await alive(job.download_async(workbench.out))
             assert len(workbench.rows()) == 3
-            assert (
-                job.refresh().id == (await alive(jobs.get_async("steps"))).refresh().id
-            )  # in this thread too
+            assert job.refresh().id == (await alive(jobs.get_async("steps"))).refresh().id  # in this thread too
             assert await alive(jobs.recover_async("faulty")) == []
             with pytest.raises(NotFoundError):
                 await alive(jobs.get_async("nothing"))
