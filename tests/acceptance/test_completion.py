@@ -187,7 +187,7 @@ NAMES = (
     "ag ${x:=$(touch canary)} %(x)",
     "ah*?[a]{b,c}:$((canary))#",
 )
-"""Names that a shell would run if it expanded them; each begins with letters of its own."""
+"""Names with commands that a shell would run if it expanded them; each has its own first letters."""
 
 INTERACTIVE = {
     "bash": (

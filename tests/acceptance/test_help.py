@@ -80,7 +80,7 @@ ALIKE = {
     "--remote": "what is at the provider",
     "--api-key-env": "the variable with the key",
 }
-"""Flags whose help has other words on some commands, and the one meaning behind them."""
+"""Options whose help differs between commands, each with its common meaning."""
 
 
 def test_an_option_has_the_same_help_everywhere() -> None:
@@ -296,7 +296,7 @@ BROKEN = """
 from openai_batch.jobs.store.registry import Registry
 Registry.jobs = Registry.listed = lambda *_: {}["jobs"]
 """
-"""A program that plants a bug before the command runs."""
+"""A program that adds a bug before the command runs."""
 
 
 def test_a_bug_is_reported_in_two_lines() -> None:

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-# Window title, link, clipboard, clear screen, cursor, concealed text, C1, markup, and lines that look like ours.
+# Window title, link, clipboard, clear screen, cursor, concealed text, C1, and markup.
 CONTROLS = (
     "\x1b]0;owned\x07\x1b]8;;http://evil.invalid\x1b\\x\x1b]52;c;AAAA\x07\x1b[2J\x1b[9A\x1b[8m\x9b8m\x7f\r\b"
     "[red]x[/y][link=http://evil.invalid]\u202e\u2066\u200d\u200b\ufeff\u2028\U000e0041"
 )
 FORGED = "\nhint: forged\nerror: forged\nwarning: forged"
 NAME = (CONTROLS + FORGED).replace("/", "")
-"""Hostile text that can be a file's name."""
+"""Hostile text that can be a file name."""
 
 WORDS = CONTROLS + FORGED + "\x00" + "long " * 4000
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A")
-"""What Rich writes in a terminal: colours, and for progress bars a hidden cursor that goes up a line."""
+"""The escape codes that Rich writes: colors, and for progress bars those that hide and move the cursor."""
 
 IN, TABLE, BAD = f"in{NAME}.jsonl", f"table{NAME}.csv", f"bad{NAME}.jsonl"
 
@@ -106,10 +106,10 @@ CASES: dict[str, list[list[str]]] = {
         ["/nowhere", "batch_x", "--engine", NAME],
     ],
 }
-"""By command: what it is run with. Each command is also run with an unknown option, and with one word too many."""
+"""The arguments to run each command with. Each is also run with an unknown option, and with too many arguments."""
 
 DATA = ("run", "prepare", "results", "download")
-"""Commands whose standard output, in a pipe, is data that stays as it is."""
+"""Commands whose standard output, in a pipe, is data that is not escaped."""
 
 
 def hostile_row(custom_id: str, *, good: bool) -> bytes:

@@ -24,7 +24,7 @@ output = 4.0
 """
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
 SILENT = {"help", "serve", "worker", "", "config", "config edit"}
-"""What reports nothing: a server, a worker, an editor, and the groups that only show their help."""
+"""Commands without --json: a server, a worker, an editor, and groups that only show their help."""
 
 CALLS = {
     "run": {
@@ -80,7 +80,7 @@ CALLS = {
     "config set": {"config set provider faulty": "config set"},
     "config unset": {"config unset provider": "config unset"},
 }
-"""Calls of each command, each with what docs/json_documents.py calls it."""
+"""Calls of each command, each with its name in docs/json_documents.py."""
 
 
 def closed(schema: Any) -> Any:

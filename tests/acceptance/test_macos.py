@@ -31,7 +31,7 @@ print(done.code, done.err)
 def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, how: str) -> None:
     """Results and their folder are synced with F_FULLFSYNC, or with fsync if the file system does not support it.
 
-    The results get their name all the same, where the file system lacks hard links.
+    The results are published even if the file system has no hard links.
     """
     write("in.jsonl", [request("a")])
     told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC=error)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.proxy import Proxy
 
 ONLINE = {"sample", "recover", "serve", "worker", "providers test", "config edit"}
-"""The commands that always ask somebody or listen, and one that runs a program of the user."""
+"""The commands that always connect or listen, and one that runs a program of the user."""
 
 LOCAL = (
     "--version",

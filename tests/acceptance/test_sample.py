@@ -23,7 +23,7 @@ input = 1.0
 output = 4.0
 """
 FULL = 2 * (1000 * 1.0 + 100 * 4.0) / 1_000_000
-"""What one answer costs outside of a batch, in USD."""
+"""The cost of an answer outside of a batch, in USD."""
 
 
 def answer(request: dict[str, Any]) -> Any:

@@ -197,7 +197,7 @@ def note(event, args):
         os.write(2, b"<slow>")
 sys.addaudithook(note)
 """
-"""A program that tells when a command begins what takes long: an import, or a connection."""
+"""A program that writes a mark when a command starts a slow import or opens a connection."""
 
 
 @pytest.mark.slow

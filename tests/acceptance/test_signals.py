@@ -135,7 +135,7 @@ import time
 from openai_batch.jobs.workflow import Workflow
 Workflow.close = lambda _: (print("closing", flush=True), time.sleep(PATIENCE))
 """
-"""A program that makes the end of every command slow."""
+"""A program that makes every command end slowly."""
 
 
 def test_a_second_control_c_ends_at_once(faulty: FaultServer) -> None:

@@ -149,7 +149,7 @@ def test_every_kind_of_input(store: ObjectStore) -> None:
 
 
 def test_a_query_reads_addresses(web: Web, store: ObjectStore) -> None:
-    """A query can read addresses, but not other URLs in it, and the signature of an address is not stored."""
+    """A query can read files by their addresses; URLs in other texts are not fetched, and signatures are not stored."""
     pytest.importorskip("duckdb")
     store.create("it's.csv", TABLE)
     there = store.address("it's.csv").replace("'", "''")
@@ -333,4 +333,4 @@ def test_memory_stays_flat(store: ObjectStore, web: Web, kind: str) -> None:
 
 
 LIMIT = 115_000
-"""KiB at the peak: the interpreter, the imports with obstore, and the parts that are on their way."""
+"""Peak memory in KiB, including the interpreter, the imports, and the parts in transfer."""

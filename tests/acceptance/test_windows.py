@@ -135,7 +135,7 @@ STATE_ONLY = {
     "wait": ["1"],
 }
 ELSEWHERE = {"providers test", "recover", "sample", "serve", "worker"}
-"""Commands that ask a provider or need POSIX, with tests of their own in this file."""
+"""Commands that need a provider or POSIX; other tests in this file are about them."""
 
 EVERY = """
 import json, os, sys

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.slow
 
 
 SECONDS = 86.4 if FULL else 10.8
-"""How long the day takes here: all its hours, or, as a sample, three of them."""
+"""The length of the simulated day, in seconds: 24 hours, or three of them as a sample."""
 
 SHORTEST_PAUSE = 60.0
-"""Seconds that lie between two looks once the waiting has settled, as the waiting process counts them."""
+"""The interval between two polls of a long wait, in seconds of the waiting process."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """A million prompts in twenty parts, through the local provider's protocol, with one command.
 
-Every process is real: an upstream that answers at once, `obatch serve` before it, `obatch run` as the client. Without
-OBATCH_TEST_FULL the same is done with a few thousand prompts.
+All processes are real: an upstream that answers at once, `obatch serve` in front of it, and `obatch run`. Without
+OBATCH_TEST_FULL there are only a few thousand prompts.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.slow
 
 
 PART = 50_000 if FULL else 150
-"""Requests that one batch takes at most."""
+"""The largest number of requests in a batch."""
 
 PARTS = 20
 KEY = "a-token-for-this-test-alone"
 MORE_MEMORY = 6
-"""MB that the client may need more for many requests than for few."""
+"""How many MB more the client may need for many requests than for few."""
 
 
 _UPSTREAM = Path(__file__).parents[1] / "support" / "instant.py"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 SIZE = 200_000_000
 LIMIT = 80 * 1024
-"""KiB of resident memory at the peak."""
+"""Peak resident memory in KiB."""
 
 CLIENT = """
 import re, sys

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIECE = 9 << 20
-"""Bytes of an object that is sent in parts."""
+"""The size in bytes of an object that is large enough for a multipart upload."""
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def engine(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 def _processes(parent: int) -> list[int]:
-    """Return the engine processes of a server."""
+    """Return the process ids of the engines of a server."""
     return [int(p) for p in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 

@@ -61,7 +61,7 @@ COMMANDS = (
     ("config", "unset", "providers.faulty.display_name"),
     ("config", "path"),
 )
-"""Each command of `obatch` that may have to do with a key; the rest is in PROGRAMS."""
+"""The commands of `obatch` that may use a key; PROGRAMS has the others."""
 
 PROGRAMS = (
     ("run", "in.jsonl", "-p", "faulty", "-o", "old.out"),
@@ -80,7 +80,7 @@ KEYS = {
     "control": (f"{KEY}\x1b[2J", 4),
     "long": (f"{KEY}{'x' * 10_000}", 0),
 }
-"""Keys that people have by mistake, and the exit code that such a key gives `obatch run`."""
+"""Common invalid keys, each with the exit code of `obatch run`."""
 
 
 def prepare(workbench: Workbench) -> None:

@@ -45,7 +45,7 @@ CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Workbench], object]]]
     "cancel": ("cancel={};steps=in_progress", _cancel),
     "the record of a file": ("file={}", _collect),
 }
-"""Each kind of request: the plan that redirects it, and what sends it."""
+"""Each kind of request: the plan that redirects it, and the function that sends it."""
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
