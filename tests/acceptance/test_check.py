@@ -188,7 +188,7 @@ def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
+def test_prompts_instead_of_requests(faulty: FaultServer) -> None:
     """`submit` and `check` on a file of prompts name the command that takes prompts."""
     Path("prompts.txt").write_text("Tell me a joke\n", encoding="utf-8")
     Path("table.jsonl").write_text('{"id":1,"text":"a"}\n' * 20, encoding="utf-8")

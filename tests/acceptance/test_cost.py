@@ -276,7 +276,7 @@ def test_what_was_spent_by_month(provider: FakeProvider) -> None:
     assert len(provider.batches) == 3
 
 
-def test_programs_have_the_same(provider: FakeProvider) -> None:
+def test_costs_in_python(provider: FakeProvider) -> None:
     """`Jobs.estimate`, `max_cost=`, `Job.receipt`, `Jobs.spending` and `map(max_cost=)` do what the command does."""
     made()
     with Jobs() as jobs:

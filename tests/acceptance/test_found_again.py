@@ -85,7 +85,7 @@ def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
     assert asked("one.jsonl") == ["1", "1", "3", "3"]
 
 
-def test_the_ids_kept_here_tell_the_order(faulty: FaultServer) -> None:
+def test_a_recovered_job_uses_the_ids_kept_here(faulty: FaultServer) -> None:
     """A recovered job does not need its input from the provider."""
     table("a", "b")
     run()
@@ -126,7 +126,7 @@ def test_another_machine_looks_first(faulty: FaultServer) -> None:
     assert sent(faulty) == [2]
 
 
-def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
+def test_several_models_and_parts_on_another_machine(faulty: FaultServer) -> None:
     """On another machine, the results of a job with several models and parts are in input order."""
     configure("small", faulty.base_url, max_requests=2)
     write("in.jsonl", [request(f"r{n}", f"model-{n % 2}") for n in range(9)])
@@ -137,7 +137,7 @@ def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 5
 
 
-def test_what_is_missing_of_a_job_that_was_found_again(faulty: FaultServer) -> None:
+def test_missing_requests_of_a_recovered_job(faulty: FaultServer) -> None:
     """`download --missing` of a recovered job works after its input was submitted again."""
     configure("small", faulty.base_url, max_requests=4)
     lines = [request(f"r{n}", "fault:rows=absent") for n in range(40)]
@@ -163,7 +163,7 @@ def test_nothing_missing_needs_no_input(faulty: FaultServer) -> None:
         assert Path("rest.jsonl").read_bytes() == b""
 
 
-def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
+def test_deleted_answers_are_reported(faulty: FaultServer) -> None:
     """If the folder with reused answers was deleted, the error names it, and the hint is --again."""
     table("a", "b")
     run()

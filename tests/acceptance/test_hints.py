@@ -130,7 +130,7 @@ def test_a_temporary_limit_is_not_an_exhausted_quota() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "submit"])
-def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) -> None:
+def test_the_hint_says_that_nothing_was_sent(faulty: FaultServer, command: str) -> None:
     """If the provider was never reached, the hint says that nothing was sent."""
     words = [command, str(write("in.jsonl", [request("a", "fault:upload=deaf")])), "-p", "faulty"]
     faulty.deafen()
@@ -162,7 +162,7 @@ def test_a_partial_upload_counts_as_sent(faulty: FaultServer, last: str) -> None
     assert not faulty.batches
 
 
-def test_what_was_sent_before_is_not_denied(faulty: FaultServer) -> None:
+def test_the_hint_does_not_deny_an_earlier_batch(faulty: FaultServer) -> None:
     """If a job may already have a batch, the hint does not say that nothing was sent."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()

@@ -187,14 +187,14 @@ def cases(each: int | None = None) -> Iterator[list[str]]:
             yield [*path, *words]
 
 
-def test_no_text_controls_a_log(jobs: FaultServer) -> None:
+def test_hostile_text_is_escaped_in_a_pipe(jobs: FaultServer) -> None:
     """In a pipe, hostile text from any source is escaped."""
     for words in cases():
         piped(*words)
     assert jobs.batches
 
 
-def test_no_text_controls_a_terminal(jobs: FaultServer) -> None:
+def test_hostile_text_is_escaped_in_a_terminal(jobs: FaultServer) -> None:
     """In a terminal, hostile text is escaped, and the only escape codes are those of the command."""
     for words in cases(1):
         shown(*words)

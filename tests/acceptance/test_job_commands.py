@@ -75,7 +75,7 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
+def test_submit_quiet_prints_only_the_number(faulty: FaultServer) -> None:
     """`submit -q` prints only the job number."""
     write("in.jsonl", [request("a")])
     result = invoke("submit", "in.jsonl", "-p", "faulty", "-q").succeeded()

@@ -143,7 +143,7 @@ def test_shards_are_run_as_one_job() -> None:
 
 
 @pytest.mark.slow
-def test_several_files_are_checked_each_by_itself() -> None:
+def test_each_of_several_files_is_checked() -> None:
     """`check` reports on each file, and prints one summary, with one exit code."""
     write("a.jsonl", [request("a-1"), request("a-2")])
     write("b.jsonl", [request("a-1")])

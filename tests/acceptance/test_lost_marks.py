@@ -105,7 +105,7 @@ def test_a_clock_that_is_months_behind(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--check-remote",)])
-def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServer, words: tuple[str, ...]) -> None:
+def test_a_batch_that_was_adopted_by_its_id_is_used_again(faulty: FaultServer, words: tuple[str, ...]) -> None:
     """A batch that `status BATCH` has added is used by the same command again."""
     start()
     (batch_id,) = faulty.batches
@@ -116,7 +116,7 @@ def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServ
 
 
 @pytest.mark.slow
-def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
+def test_marks_and_metadata_of_the_user_fit_together(faulty: FaultServer) -> None:
     """14 pairs of metadata can be sent beside the two marks; more are refused."""
     pairs = [word for n in range(14) for word in ("--metadata", f"key{n}=value")]
     start("", *pairs)

@@ -27,7 +27,7 @@ def asked(server: FaultServer) -> list[object]:
     return [json.loads(each.body).get("output_expires_after") for each in server.creates]
 
 
-def test_every_attempt_asks_for_it(faulty: FaultServer) -> None:
+def test_every_create_sends_the_expiry(faulty: FaultServer) -> None:
     """The time is also sent after a lost answer and in a retry, if those commands do not name it."""
     configure("hasty", faulty.base_url, create_timeout=0.5, create_grace=0.1)
     write("in.jsonl", [request(name, "fault:create=500;rows=mixed") for name in "ab"])
@@ -45,7 +45,7 @@ def test_every_attempt_asks_for_it(faulty: FaultServer) -> None:
     assert asked(faulty)[3:] == [None]
 
 
-def test_profiles_and_programs_ask_for_it_too(faulty: FaultServer) -> None:
+def test_profiles_and_programs_send_the_expiry(faulty: FaultServer) -> None:
     """The time in the profile is used by `submit`, `Jobs` and `Batch`, unless another one is given."""
     configure("short", faulty.base_url, output_expires_after="2h")
     hours = WEEK | {"seconds": 7200}

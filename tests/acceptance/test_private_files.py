@@ -94,7 +94,7 @@ def test_a_folder_of_another_user_is_refused(faulty: FaultServer, home: Path) ->
 
 @pytest.mark.slow
 @needs_root
-def test_a_registry_of_another_owner_is_not_taken_for_damaged(faulty: FaultServer, home: Path) -> None:
+def test_a_registry_of_another_owner_is_not_treated_as_damaged(faulty: FaultServer, home: Path) -> None:
     """If the state folder gets another owner, the command refuses it, and leaves the registry where it is."""
     write("in.jsonl", [request("a", model="m")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -129,7 +129,7 @@ def served(home: Path) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "folder"])
-def test_the_server_of_another_user_is_not_asked(home: Path, how: str) -> None:
+def test_the_server_of_another_user_is_not_used(home: Path, how: str) -> None:
     """A server file that belongs to another user, or that others can change, is not used."""
     file = home / "state" / "local" / "server.json"
     with served(home) as heard:

@@ -78,7 +78,7 @@ def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
 
 
 @pytest.mark.usefixtures("ended")
-def test_json_has_the_same_as_numbers() -> None:
+def test_json_has_the_numbers_of_the_report() -> None:
     """`report --json` prints outcomes, causes with samples, distributions and parts."""
     told = invoke("report", "--json").succeeded().json
     assert told["outcomes"] == {"success": 6, "cut": 1, "refused": 1, "error": 2, "missing": 1}
@@ -117,7 +117,7 @@ def test_the_page_is_written_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ended")
-def test_programs_get_the_same() -> None:
+def test_the_report_in_python() -> None:
     """`Job.report` has the same values and writes the same page as the command."""
     invoke("report", "1", "--html", "command.html").succeeded()
     with Jobs() as jobs:

@@ -182,7 +182,7 @@ def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer) -> None:
+def test_an_output_in_another_format_is_written_again(faulty: FaultServer) -> None:
     """An output in another format is written again; an output that was cut is replaced only with --force."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=cut,absent") for n in range(6)])
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")

@@ -212,7 +212,7 @@ def test_a_provider_that_refuses_connections(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
-def test_a_moved_provider_gets_no_key_of_another(faulty: FaultServer) -> None:
+def test_a_profile_does_not_send_openais_key_elsewhere(faulty: FaultServer) -> None:
     """A profile that would send OpenAI's key to another host is refused, and nothing is sent."""
     configure("thief", faulty.base_url, api_key_env="OPENAI_API_KEY")
     write("in.jsonl", [request("a")])

@@ -64,7 +64,7 @@ ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELEC
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("duckdb", marks=needs_duckdb)])
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_query_without_an_end_is_interrupted(kind: str, number: signal.Signals, code: int) -> None:
+def test_an_endless_query_is_interrupted(kind: str, number: signal.Signals, code: int) -> None:
     """A signal interrupts a query that does not end, of a view in a database or over files."""
     words = ["--sql", "SELECT count(*) AS text FROM range(100000000000) a, range(1000000)"]
     if kind == "sqlite":

@@ -84,7 +84,7 @@ def test_a_dry_run_reports_a_missing_key(faulty: FaultServer) -> None:
     ("fault", "code", "reason"),
     [("upload=401", 4, "said 401"), ("upload=404", 6, "said 404"), ("create=400:not today", 1, "not today")],
 )
-def test_what_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, code: int, reason: str) -> None:
+def test_a_job_that_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, code: int, reason: str) -> None:
     """A job that could not be sent is `not_sent` with the reason, and only the same command sends it."""
     words = run(f"fault:{fault}")
     assert inside(*words).code == code
@@ -131,7 +131,7 @@ def test_cancelling_a_job_that_was_never_sent(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("plan", ["fault:rows=absent;end=expired", "fault:end=failed", "fault:rows=mixed", "echo-1"])
-def test_every_view_counts_alike_before_and_after_the_download(faulty: FaultServer, plan: str) -> None:
+def test_counts_agree_before_and_after_the_download(faulty: FaultServer, plan: str) -> None:
     """The status and counts of an ended job are the same in every view, before and after its results are downloaded."""
     write("in.jsonl", [request(f"r{n}", plan) for n in range(4)])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -143,7 +143,7 @@ def test_every_view_counts_alike_before_and_after_the_download(faulty: FaultServ
     assert faulty.batches
 
 
-def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
+def test_counts_agree_after_a_retry(faulty: FaultServer) -> None:
     """After a retry, the counts are the same in every view, before and after the download."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent;end=expired") for n in range(4)])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -241,7 +241,7 @@ def test_the_latest_job_is_the_one_used_last(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
-def test_the_place_of_the_results_is_shown(faulty: FaultServer) -> None:
+def test_the_output_path_is_shown(faulty: FaultServer) -> None:
     """`status` shows the output path before and after the results are written."""
     write("in.jsonl", [request("a", "fault:poll=500*99")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv", "--timeout", "0.1s")

@@ -62,7 +62,7 @@ def test_a_day_of_waiting(workbench: Workbench) -> None:
     )
 
 
-def test_a_time_out_is_kept_in_hours(workbench: Workbench) -> None:
+def test_a_timeout_of_an_hour(workbench: Workbench) -> None:
     """`wait --timeout 1h` exits with code 124 after an hour, and the job keeps running."""
     workbench.submit("fault:end=completed")
     (batch,) = workbench.server.batches.values()

@@ -46,7 +46,7 @@ DRIPS = ("drip", "drip:head", "drip:500")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [*DRIPS, "hang"])
-def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: str) -> None:
+def test_a_wait_ends_in_time_while_bytes_arrive(workbench: Workbench, fault: str) -> None:
     """A server that sends a byte now and then does not delay the timeout."""
     job = workbench.submit(f"fault:poll={fault}*9")
     begun = time.monotonic()
@@ -309,7 +309,7 @@ def test_a_download_has_a_minimum_rate(workbench: Workbench, fault: str, monkeyp
 
 
 @pytest.mark.parametrize("fault", ["drip:head", "drip:chunk", "drip:trailer"])
-def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> None:
+def test_the_target_of_a_redirect_has_the_same_timeout(workbench: Workbench, fault: str) -> None:
     """The target of a redirect has the same timeout as the provider."""
     job = workbench.submit(f"fault:poll={fault}*9")
     begun = time.monotonic()
@@ -321,7 +321,7 @@ def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer", "flood:-302"])
-def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching_an_image_has_limits(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image address has time and size limits, in a table and in `data_url`."""
     for module in (public_fetch, data_url):
         monkeypatch.setattr(module, "READ_TIMEOUT", 1.0)

@@ -72,7 +72,7 @@ def test_keys_of_vendors_do_not_change_the_provider_of_a_model(monkeypatch: pyte
     "words",
     [("--version",), ("--help",), ("__complete", "providers", ""), ("providers",), ("prune",), ("check", "in.jsonl")],
 )
-def test_no_file_is_read_that_is_not_needed(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_only_needed_profiles_are_read(words: tuple[str, ...], tmp_path: Path) -> None:
     """Only the profile that a command names is read."""
     line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n'
     (tmp_path / "in.jsonl").write_bytes(line)
@@ -152,7 +152,7 @@ def test_a_provider_with_keys_in_headers_needs_them(monkeypatch: pytest.MonkeyPa
     assert provider.has_key
 
 
-def test_the_list_begins_with_what_can_be_used(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+def test_the_list_begins_with_usable_providers(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
     """`providers` lists those that are configured or have a key, and counts the others; --all lists all."""
     config.write_text(AZURE, encoding="utf-8")
     monkeypatch.setenv("GROQ_API_KEY", "k")

@@ -41,7 +41,7 @@ def sent(workbench: Workbench) -> list[int]:
     return [len(batch.input.data.splitlines()) for batch in workbench.server.batches.values()]
 
 
-def test_a_retry_leaves_out_what_was_withdrawn(workbench: Workbench) -> None:
+def test_a_retry_skips_withdrawn_rows(workbench: Workbench) -> None:
     """`retry` skips withdrawn rows and reports how many; `retry --all` sends them."""
     workflow, job = half_sent(workbench)
     job = workflow.wait(withdraw(workflow, job), timeout=60)
@@ -60,7 +60,7 @@ def test_a_retry_leaves_out_what_was_withdrawn(workbench: Workbench) -> None:
     assert survey(workflow, job).rows == {}
 
 
-def test_a_retry_that_was_withdrawn_is_left_out_too(workbench: Workbench) -> None:
+def test_a_withdrawn_retry_is_skipped_too(workbench: Workbench) -> None:
     """A failed row whose retry was withdrawn is not sent a third time."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:rows=expired"), timeout=60)
@@ -92,7 +92,7 @@ def uncertain(workbench: Workbench) -> tuple[Workflow, JobRecord]:
     return workflow, workflow.registry.find(None)
 
 
-def test_cancel_stops_what_runs_though_a_part_is_uncertain(
+def test_cancel_stops_running_batches_if_a_part_is_uncertain(
     workbench: Workbench, uncertain: tuple[Workflow, JobRecord]
 ) -> None:
     """The running batch is cancelled and the unsent part withdrawn before UncertainError is raised."""
@@ -122,7 +122,7 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]
     assert job.submitted
 
 
-def test_cancel_can_give_up_what_is_uncertain(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
+def test_cancel_can_give_up_an_uncertain_part(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
     """With `give_up` the job is cancelled, and the results of its other batches can be collected."""
     workflow, job = uncertain
     job = workflow.wait(cancel(workflow, job, give_up=True), timeout=60)
@@ -153,7 +153,7 @@ def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tupl
 
 
 @pytest.mark.slow
-def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(workbench: Workbench) -> None:
+def test_one_batch_that_cannot_be_cancelled_does_not_stop_the_others(workbench: Workbench) -> None:
     """If cancelling one batch fails, the others are cancelled or withdrawn first."""
     workflow, job = half_sent(workbench, f"fault:cancel=503*3;steps={RUNS}")
     with pytest.raises(ApiError, match="503"):

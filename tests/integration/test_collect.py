@@ -50,7 +50,7 @@ def no_leftovers(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("rows", GOOD)
-def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: str) -> None:
+def test_each_request_has_one_result_in_input_order(workbench: Workbench, rows: str) -> None:
     """Each request has one line in input order, however the provider writes its files."""
     done = workbench.run(f"fault:rows={rows}", requests=7)
     assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(7)]
@@ -146,7 +146,7 @@ def test_file_ids_that_come_late_are_waited_for(workbench: Workbench) -> None:
     assert len(workbench.rows()) == 4
 
 
-def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench) -> None:
+def test_missing_requests_can_be_written_to_a_file(workbench: Workbench) -> None:
     """The requests without a success are written byte for byte."""
     workflow = workbench.workflow()
     spec = workbench.spec("fault:rows=mixed,absent", requests=6)
@@ -232,7 +232,7 @@ def test_an_existing_file_is_replaced_only_with_force(workbench: Workbench) -> N
     assert len(workbench.rows()) == 4
 
 
-def test_a_name_taken_by_another_process_stays_taken(tmp_path: Path) -> None:
+def test_a_file_created_by_another_process_is_not_replaced(tmp_path: Path) -> None:
     """A file that another process creates during the write is not replaced."""
     target = tmp_path / "out.jsonl"
     with part_file(target) as (handle, part):

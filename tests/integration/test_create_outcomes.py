@@ -178,7 +178,7 @@ def test_a_create_that_is_applied_late_is_adopted(workbench: Workbench) -> None:
     assert len(workbench.server.creates) == 1
 
 
-def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench: Workbench) -> None:
+def test_the_next_run_adopts_a_batch_that_appeared_later(workbench: Workbench) -> None:
     """An uncertain job adopts its batch as soon as the provider shows it."""
     workbench.hurry()
     spec = workbench.spec("fault:create=later")
@@ -190,7 +190,7 @@ def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench:
     assert len(workbench.server.creates) == 1
 
 
-def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> None:
+def test_resubmitting_adopts_a_batch_that_is_found(workbench: Workbench) -> None:
     """`resubmit_uncertain` sends nothing if the batch is found."""
     workbench.hurry()
     spec = workbench.spec("fault:create=made.reset;list=hide")

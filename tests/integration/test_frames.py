@@ -378,7 +378,7 @@ def test_a_sample_first(fake: FakeProvider) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_name_is_a_series_of_runs() -> None:
+def test_several_runs_can_have_the_same_name() -> None:
     """Several runs can have the same name, which refers to the latest one."""
     first = openai_batch.start(["monday"], model="m", name="nightly").wait()
     second = openai_batch.start(["tuesday"], model="m", name="nightly").wait()

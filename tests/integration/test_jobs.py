@@ -222,7 +222,7 @@ def test_waiting_starts_no_job(workbench: Workbench, jobs: Jobs) -> None:
         assert jobs.submit(batch_file, provider="faulty").wait().status == "completed"
 
 
-def test_a_job_has_many_names(workbench: Workbench, jobs: Jobs) -> None:
+def test_a_job_is_found_by_number_name_or_batch_id(workbench: Workbench, jobs: Jobs) -> None:
     """A job is found by number, name and batch id, and without any as the latest; the command lists it too."""
     job = jobs.submit(workbench.write("fault:"), provider="faulty", name="first")
     for reference in (job.id, str(job.id), "first", job.batch_ids[0], None):

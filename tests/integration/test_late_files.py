@@ -46,7 +46,7 @@ def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pyte
     assert "obatch download" in told.value.hint
 
 
-def test_retries_look_at_the_answers(workbench: Workbench) -> None:
+def test_retries_check_the_answers(workbench: Workbench) -> None:
     """Missing rows are retried even if the counts say that all requests succeeded."""
     workflow = workbench.workflow()
     job = workflow.wait(start(workflow, workbench.spec("fault:rows=absent"))[0], timeout=60)

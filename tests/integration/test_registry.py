@@ -131,7 +131,7 @@ def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
     assert registry.jobs(provider="none") == []
 
 
-def test_a_part_is_moved_on_by_one_process_only(registry: Registry) -> None:
+def test_only_one_process_changes_the_state_of_a_part(registry: Registry) -> None:
     """A part whose state another process has changed cannot be changed from the old state."""
     made, _ = registry.add(job(), [PartRecord(0, 1, PartState.UPLOADED, file_id="f")])
     part = registry.set_part(made.parts[0], expect=PartState.UPLOADED, state=PartState.CREATING, token="mine")

@@ -56,7 +56,7 @@ def place(calls: list[str], pattern: str, after: int = 0) -> int:
     pytest.fail(f"no call matches {pattern}")
 
 
-def test_an_attempt_is_on_the_disk_before_its_request_leaves(workbench: Workbench) -> None:
+def test_an_attempt_is_synced_before_its_request_is_sent(workbench: Workbench) -> None:
     """The registry is synced before the create request is sent."""
     workbench.write("fault:end=completed")
     calls = traced(workbench.folder, "submit", "in.jsonl", "-p", "faulty", "-q")

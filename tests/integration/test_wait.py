@@ -83,7 +83,7 @@ def test_a_timeout_ends_the_wait(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_stays_refused_ends_the_wait(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused repeatedly ends the wait with AuthError."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     job = workbench.submit("fault:poll=401*9;steps=in_progress")
@@ -94,7 +94,7 @@ def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_a_key_that_is_refused_once_does_not_end_the_waiting(workbench: Workbench) -> None:
+def test_a_key_that_is_refused_once_does_not_end_the_wait(workbench: Workbench) -> None:
     """A key that is refused once does not end the wait."""
     job = workbench.workflow().wait(workbench.submit("fault:poll=401;steps=in_progress"), timeout=30)
     assert job.status == "completed"
@@ -116,7 +116,7 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
 
 
 @pytest.mark.slow
-def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_is_not_found_ends_the_wait(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the batch is not found several times in a row, the wait ends with NotFoundError."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     monkeypatch.setattr(workflow, "NEW_BATCH", 0.0)
@@ -167,7 +167,7 @@ def test_a_job_that_is_sent_again_is_not_collected(workbench: Workbench, sent: b
 
 
 @pytest.mark.parametrize("steps", ["in_progress,in_progress", ""])
-def test_cancelling_ends_as_cancelled_or_as_it_ended_before(workbench: Workbench, steps: str) -> None:
+def test_a_cancelled_job_ends_as_cancelled_or_completed(workbench: Workbench, steps: str) -> None:
     """A running batch is cancelled and its results kept; a completed one stays completed."""
     workflow = workbench.workflow()
     job = workbench.submit(f"fault:steps={steps};rows=absent")

@@ -44,7 +44,7 @@ def _ended(connection: socket.socket, send: bytes) -> bool:
     return True
 
 
-def test_a_head_that_does_not_end(server: LocalServer) -> None:
+def test_slow_or_silent_connections_are_closed(server: LocalServer) -> None:
     """Connections that send nothing, or a slow header or body, are closed in time."""
     port = urlsplit(server.base_url).port
     head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {server.token}\r\n"
@@ -76,7 +76,7 @@ def test_a_head_that_does_not_end(server: LocalServer) -> None:
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="starts a server with few open files")
-def test_strangers_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) -> None:
+def test_idle_connections_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) -> None:
     """With 2,000 idle connections without a token, and few open files, the owner is still answered."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))

@@ -152,9 +152,7 @@ def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("folder", ["state", "long" * 50])
-def test_no_other_user_enters_the_folder_of_the_sockets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
+def test_the_folder_of_the_sockets_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     """The folder of the sockets has mode 0700, even if the path of the state folder is too long for sockets."""
     monkeypatch.setenv("OBATCH_STATE_DIR", str(tmp_path / folder))
     before = os.umask(0)

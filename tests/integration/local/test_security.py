@@ -58,7 +58,7 @@ def _raw(server: LocalServer, start: str = "GET /v1/files", body: bytes = b"", *
     return "\r\n".join([f"{start} HTTP/1.1", *lines, "connection: close", "", ""]).encode() + body
 
 
-def test_owner_gets_in(server: LocalServer) -> None:
+def test_the_owner_is_accepted(server: LocalServer) -> None:
     """Requests with the token and any name of this machine are accepted."""
     port = urlsplit(server.base_url).port
     for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):

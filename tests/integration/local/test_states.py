@@ -160,7 +160,7 @@ def test_json_that_only_python_reads(client: OpenAI, echo: EchoUpstream) -> None
     assert {echo.calls()[text] for text in texts} == {1}
 
 
-def test_trouble_is_shown(tmp_path: Path) -> None:
+def test_the_reason_for_waiting_is_shown(tmp_path: Path) -> None:
     """A batch shows why it waits for its upstream, until it continues."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         batch = start(client, chat_file(["!later=2 a"]))
@@ -323,7 +323,7 @@ def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> 
     assert sum(echo.calls().get(text, 0) for text in texts) == 4
 
 
-def test_short_windows_are_for_tests(tmp_path: Path, echo: EchoUpstream) -> None:
+def test_a_window_is_at_least_an_hour(tmp_path: Path, echo: EchoUpstream) -> None:
     """By default, a window is at least an hour."""
     with (
         local_server(tmp_path, upstream=echo.base_url, min_window_seconds=3600) as server,
