@@ -1,4 +1,4 @@
-"""--dry-run on `prepare`, `download` and `recover`: what would happen, and nothing that does."""
+"""--dry-run on `prepare`, `download` and `recover`: it shows what would happen, and changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_prepare_writes_nothing() -> None:
-    """The requests are made and counted, in a pipe, a terminal and JSON; problems are found all the same."""
+    """`prepare --dry-run` counts the requests and reports problems, but writes no file."""
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ["prepare", "prompts.txt", "-m", "m", "--dry-run"]
     result = invoke(*words, "-o", "out.jsonl").succeeded()
@@ -50,7 +50,7 @@ def test_a_part_that_is_larger_than_the_queue_counts_as_several(faulty: FaultSer
 
 
 def test_download_asks_no_provider(faulty: FaultServer) -> None:
-    """What would be written where is said from the registry alone; a file in the way is an error."""
+    """`download --dry-run` sends no request, and reports a file that already exists."""
     write("in.jsonl", [request("a"), request("b")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert "nothing can be written before it ends" in inside("download", "-n").succeeded().err
@@ -72,7 +72,7 @@ def test_download_asks_no_provider(faulty: FaultServer) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "shape=barelist"])
 def test_recover_adds_nothing(faulty: FaultServer, shape: str) -> None:
-    """The batches that would be added are listed; only the command without --dry-run adds them."""
+    """`recover --dry-run` lists the batches that would be added, but does not add them."""
     write("in.jsonl", [request("a", f"fault:{shape or 'end=completed'}")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     env = {"OBATCH_STATE_DIR": os.environ["OBATCH_STATE_DIR"] + "-other"}

@@ -1,4 +1,4 @@
-"""Keys go where they belong, models to who serves them, and a configuration that is off is told by key."""
+"""Which host gets a key, which provider serves a model, and errors in the configuration."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ CLUSTER = '[providers.c]\nkind = "shards"\nstore = "/shared/s"\n'
 
 @pytest.fixture
 def config(home: Path) -> Path:
-    """Give the path of this test's configuration file."""
+    """Return the path of the test's configuration file."""
     return home / "config.toml"
 
 
 def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file is no error, and reading makes none; a file that OBATCH_CONFIG names must exist."""
+    """Without a configuration there are only built-in profiles; a file that OBATCH_CONFIG names must exist."""
     config.unlink()
     with pytest.raises(ConfigError, match=r"OBATCH_CONFIG names .*, and there is no such file"):
         load()
@@ -54,8 +54,8 @@ def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypa
     assert not config.exists()
 
 
-def test_a_profile_of_ones_own(config: Path) -> None:
-    """Every key of a table arrives in its field."""
+def test_a_profile_in_the_file(config: Path) -> None:
+    """Every key of a profile is read."""
     config.write_text(
         'provider = "acme"\n' + ACME + 'display_name = "Acme"\napi_key_env = "ACME_KEY"\nmodels = ["acme/*"]\n'
         'endpoints = ["/v1/embeddings"]\nchat_model = "c"\nembedding_model = "e"\none_model = false\nmax_requests = 5\n'
@@ -156,7 +156,7 @@ OFF: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "words"), OFF)
 def test_a_configuration_fault_names_its_file(config: Path, text: str, words: str) -> None:
-    """Each fault names the file and what is wrong in it; a key that stands there is not repeated."""
+    """An error in the configuration names the file and the problem, and does not show a key."""
     config.write_text(text)
     with pytest.raises(ConfigError, match=words) as told:
         load()
@@ -221,7 +221,7 @@ def test_a_default_provider_that_does_not_exist_is_named_with_its_variable(monke
 
 
 def test_a_file_that_is_not_utf8_is_reported(config: Path) -> None:
-    """The byte is named; a byte order mark is no fault."""
+    """Invalid UTF-8 is an error; a byte order mark is accepted."""
     config.write_bytes(ACME.encode() + b"# \xff")
     with pytest.raises(ConfigError, match="UTF-8"):
         load()
@@ -232,7 +232,7 @@ def test_a_file_that_is_not_utf8_is_reported(config: Path) -> None:
 def test_the_key_given_comes_first_then_the_environment_then_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Three places, one order; white space around a key is no part of it."""
+    """The order is: given key, variable, command. White space around a key is removed."""
     command = ("printf", "%s", " from-command\n")
     profile = Provider(name="acme", base_url="https://x/v1", api_key_env_var="ACME_KEY", api_key_command=command)
     assert profile.resolve_key() == "from-command"
@@ -246,8 +246,8 @@ def test_the_key_given_comes_first_then_the_environment_then_the_command(
 
 
 @pytest.mark.parametrize("key", ["two words", "käse", "tab\there", "line\nbreak", "\x1b[2J"])
-def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    """Such a key would show itself in the HTTP library's error."""
+def test_an_invalid_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A key that cannot be sent in a header is an AuthError, without the key."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(AuthError) as told:
         get_provider_by_name("openai").resolve_key()
@@ -267,7 +267,7 @@ def test_a_variable_that_no_header_can_have_is_named(monkeypatch: pytest.MonkeyP
 
 
 def test_a_missing_key_names_its_variable() -> None:
-    """The hint is the line to type."""
+    """The hint for a missing key names its variable."""
     for name in ("openai", "parasail", "groq"):
         with pytest.raises(AuthError) as told:
             get_provider_by_name(name).resolve_key()
@@ -277,13 +277,13 @@ def test_a_missing_key_names_its_variable() -> None:
 
 @pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("true",), ("printf", "\\377\\376")])
 def test_a_failing_key_command_is_reported(command: tuple[str, ...]) -> None:
-    """Without its output, which may hold the key."""
+    """A key command that fails or prints nothing valid is an AuthError."""
     with pytest.raises(AuthError, match=r"api_key_command|no key"):
         Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()
 
 
 def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, workbench: Workbench) -> None:
-    """Neither key nor organisation nor project of OpenAI goes to another place, whatever its profile's name."""
+    """The key, organization and project of OpenAI are not sent to another host, whatever the profile's name is."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
@@ -303,7 +303,7 @@ def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, work
 
 
 def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The built-in profile has its key."""
+    """The built-in profile of OpenAI uses OPENAI_API_KEY."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     client = get_provider_by_name("openai").get_client()
     assert (client.api_key, str(client.base_url)) == ("sk-of-openai", "https://api.openai.com/v1/")
@@ -311,7 +311,7 @@ def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_key_of_a_profile_goes_to_another_base_url(config: Path) -> None:
-    """`-p NAME --base-url` elsewhere leaves out whatever gives the key of NAME: a command, the keyring, a header."""
+    """`-p NAME --base-url URL` at another host does not use the key sources of NAME."""
     for source in ('api_key_command = ["echo", "sk-1"]', 'api_key_keyring = "acme"', 'headers = { "X-Key" = "env:K" }'):
         config.write_text(f'[providers.acme]\nbase_url = "https://acme.example/v1"\n{source}\n')
         words = {"provider": "acme", "api_key": None}
@@ -324,7 +324,7 @@ def test_no_key_of_a_profile_goes_to_another_base_url(config: Path) -> None:
 
 
 def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile can be logged."""
+    """The repr of a profile does not show its key."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-thing")
     provider = get_provider_by_name("openai")
     assert provider.api_key == "sk-secret-thing"
@@ -332,7 +332,7 @@ def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
-    """Comments and order stay; a name that is taken, and a table that is off, change nothing."""
+    """`add_profile` keeps the rest of the file; an existing name or an invalid profile changes nothing."""
     config.write_text("# mine\n" + ACME)
     add_profile("other", {"base_url": "https://o.example/v1", "api_key_env": "O_KEY"})
     text = config.read_text()
@@ -347,7 +347,7 @@ def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
 
 
 def test_every_model_that_the_sdk_names_is_openais() -> None:
-    """No name in the SDK's lists goes to another vendor, nor does a fine-tune of one."""
+    """Every model name in the SDK, and its fine-tunes, go to OpenAI."""
     names = sdk_model_names()
     assert len(names) > 50
     assert [name for name in names if not is_openai_model(name)] == []
@@ -358,7 +358,7 @@ def test_every_model_that_the_sdk_names_is_openais() -> None:
     "model", ["gpt-6-mini", "gpt-4o-mini-2024-07-18", "o5", "o4-mini-deep-research", "omni-moderation-latest", "sora-2"]
 )
 def test_openais_families(model: str) -> None:
-    """Models that are newer than this program go to OpenAI by their family."""
+    """Newer models of OpenAI are recognized by their family."""
     assert get_provider_by_model(model).name == "openai"
 
 
@@ -370,12 +370,12 @@ def test_openais_families(model: str) -> None:
     ],
 )
 def test_other_models_are_not_openais(model: str) -> None:
-    """Names that only look alike stay with the default."""
+    """Names that look similar go to the default provider."""
     assert get_provider_by_model(model).name == "parasail"
 
 
-def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
-    """A profile of the file claims what it names, before any family."""
+def test_a_pattern_in_the_file_comes_first(config: Path) -> None:
+    """`models` of a profile in the file takes precedence over the families."""
     config.write_text(ACME + 'models = ["gpt-4o*", "acme/*"]')
     assert get_provider_by_model("gpt-4o-mini").name == "acme"
     assert get_provider_by_model("acme/x").name == "acme"
@@ -384,7 +384,7 @@ def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
 
 
 def test_base_urls_are_compared_by_host_and_path(config: Path) -> None:
-    """Letter case of the host and slashes at the end make no difference; a lookalike is another place."""
+    """Base URLs are compared without letter case of the host and trailing slashes."""
     config.write_text(ACME)
     for url in ("https://api.acme.example/v1", "https://API.acme.example/v1/", "https://api.acme.example/v1//"):
         assert get_provider_by_base_url(url).name == "acme"
@@ -394,7 +394,7 @@ def test_base_urls_are_compared_by_host_and_path(config: Path) -> None:
 
 
 def test_an_unknown_provider_lists_the_known_ones() -> None:
-    """The names that are known stand in the hint; without any clue the user is asked."""
+    """The hint for an unknown provider lists the known ones."""
     with pytest.raises(UnknownProviderError) as told:
         get_provider_by_name("nobody")
     assert "parasail" in told.value.hint
@@ -403,7 +403,7 @@ def test_an_unknown_provider_lists_the_known_ones() -> None:
 
 
 def test_profiles_are_copies() -> None:
-    """Changing one that was given changes no other."""
+    """Changing a profile does not change later copies of it."""
     get_provider_by_name("groq").headers["x"] = "y"
     get_provider_by_name("groq").base_url = "https://evil.example"
     assert "x" not in get_provider_by_name("groq").headers
@@ -412,7 +412,7 @@ def test_profiles_are_copies() -> None:
 
 
 def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`env:NAME` is the value of a variable; the file holds no key, and no message repeats one."""
+    """`env:NAME` in a header is replaced by the variable, which must be set."""
     workbench.configure()
     with (workbench.home / "config.toml").open("a") as config:
         config.write('headers = { "x-api-key" = "env:HEADER_KEY" }\n')
@@ -436,7 +436,7 @@ def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypat
 def test_a_key_in_a_header_is_in_no_message(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
-    """Whatever the header is called, if the server repeats it, and where the message is cut."""
+    """If the server repeats a key from a header, the error does not show it, even if the message is cut there."""
     monkeypatch.setenv("HEADER_KEY", value)
     workbench.configure()
     with (workbench.home / "config.toml").open("a") as config:
@@ -451,5 +451,5 @@ def test_a_key_in_a_header_is_in_no_message(
 
 
 def test_a_profile_shows_no_header() -> None:
-    """A program may give a key as a header itself."""
+    """The repr of a profile does not show headers, which may contain a key."""
     assert "canary" not in repr(Provider(base_url="https://x.example", headers={"x-key": "canary"}))

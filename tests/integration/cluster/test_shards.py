@@ -1,4 +1,4 @@
-"""Whole jobs on a provider of kind `shards`: the commands mean what they always mean."""
+"""A whole job on a provider of kind `shards`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def test_a_job_from_prompts_to_answers(cluster: Cluster) -> None:
-    """`run` sends the input to the store, and workers on this machine answer it; each request is sent once."""
+    """`run` sends the input to the store, workers answer it, and each request is sent once."""
     output = cluster.folder / "answers.jsonl"
     done = cluster.run("run", str(cluster.prompts(35)), "-p", "cluster", "-m", "echo-1", "-o", str(output))
     done.succeeded()
