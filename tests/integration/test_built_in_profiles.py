@@ -26,8 +26,9 @@ FOLDER = Path(__file__).parents[2] / "openai_batch" / "providers" / "profiles"
 FILES = [name for name in BUILT_IN_NAMES if name not in BUILT_IN]
 AZURE = '[providers.azure]\nbase_url = "https://mine.openai.azure.com/openai/v1"\n'
 WATCHED = """
-import sys
-sys.addaudithook(lambda event, args: event == "open" and "profiles" in str(args[0]) and print(args[0], file=sys.stderr))
+import os, sys
+folder = os.path.join("profiles", "")
+sys.addaudithook(lambda event, args: event == "open" and folder in str(args[0]) and print(args[0], file=sys.stderr))
 from openai_batch.__main__ import main
 sys.exit(main())
 """
