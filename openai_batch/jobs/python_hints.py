@@ -32,7 +32,7 @@ _REPLACED = (
     (r", or - for standard input", ""),
     (r"write the prompt to a file, .*; - is standard input", "give prompts to openai_batch.map, in a list"),
     (r"another --(?P<name>\w+)", r"another \g<name>"),
-    (r"--prompt (?P<text>\"[^\"]*\")", r"prompt=\g<text>"),
+    (r"--prompt (?P<text>\"[^\"]*\"|'[^']*')", r"prompt=\g<text>"),
     (r"--image\b", "images="),
     (r"--max-cost\b(?: (?P<most>[\d.]+))?", r"max_cost=\g<most>"),
     (r"--param (?P<name>\w+)=N", r"params={'\g<name>': N}"),
