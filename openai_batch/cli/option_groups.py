@@ -32,12 +32,15 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
             for field in fields(group)
         ]
 
-    texts = [parameter.name for parameter in parameters if not _names_file(parameter)]
+    texts = [parameter.name for parameter in parameters if not _takes(parameter, "FILE", "FOLDER")]
+    words = [parameter for parameter in parameters if _takes(parameter, "NAME", "COLUMN")]
 
     @functools.wraps(command)
     def called(**values: Any) -> None:
         for name in texts:
             _check_text(name, values[name])
+        for parameter in words:
+            _check_given(parameter, values[parameter.name])
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
@@ -46,10 +49,18 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def _names_file(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter is the name of a file, which may hold bytes that are no text."""
+def _takes(parameter: inspect.Parameter, *kinds: str) -> bool:
+    """Return whether the value of a parameter is of one of these kinds. A FILE may hold bytes that are no text."""
     described = getattr(parameter.annotation, "__metadata__", ())
-    return any(getattr(info, "metavar", None) in ("FILE", "FOLDER") for info in described)
+    return any(getattr(info, "metavar", None) in kinds for info in described)
+
+
+def _check_given(parameter: inspect.Parameter, value: Any) -> None:
+    """Raise UsageError for an empty name, which a shell makes of a variable that is not set."""
+    if value == "" or (isinstance(value, list) and "" in value):
+        infos = parameter.annotation.__metadata__
+        flags = [word for info in infos for word in (info.default, *(info.param_decls or ())) if str(word)[:2] == "--"]
+        raise UsageError(f"{flags[0] if flags else 'NAME'} is empty", hint="give a name, or leave it out")
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -185,14 +185,16 @@ def moment(text: str | None) -> float | None:
     """Read a time as Unix seconds: 06:00 is the next such moment, 8h is from now; or ISO 8601. Raises UsageError."""
     if text is None:
         return None
-    from datetime import datetime, timedelta
+    from datetime import UTC, datetime, timedelta
 
     now = datetime.now().astimezone()
-    given = text.strip()
+    given, span = text.strip(), None
     with contextlib.suppress(UsageError):
-        return now.timestamp() + (seconds(given) or 0.0)
+        span = seconds(given)
     try:
-        if _CLOCK.fullmatch(given):
+        if span is not None:
+            at = datetime.fromtimestamp(now.timestamp() + span, UTC)
+        elif _CLOCK.fullmatch(given):
             clock = datetime.strptime(given, "%H:%M").time()  # noqa: DTZ007 - a time of day here
             at = datetime.combine(now.date(), clock)  # in the local time zone, as is the date
             if at.timestamp() <= now.timestamp():
@@ -200,7 +202,7 @@ def moment(text: str | None) -> float | None:
         else:
             at = datetime.fromisoformat(given)
         return at.timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is not a time", hint="write it like 06:00, 8h or 2026-11-26T06:00") from None
 
 

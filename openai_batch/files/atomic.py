@@ -209,7 +209,12 @@ def as_target(name: str) -> Target:
 
 
 def as_file(name: str | os.PathLike[str]) -> Path:
-    """Return the name of a file to write as a path, as `as_path` does. Raises UsageError for a name that ends in /."""
+    """Return the name of a file to write as a path, as `as_path` does.
+
+    Raises UsageError for a name that ends in /, and for `-`, which would be standard output.
+    """
+    if str(name) == "-":
+        raise UsageError("standard output cannot be used here", hint="name a file; ./- is a file of that name")
     if str(name).endswith(("/", os.sep)):
         raise UsageError(f"{name} is a folder, not a file", hint=f"name a file in it, such as {name}results.jsonl")
     return as_path(name)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import UsageError
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.providers.marks import check_metadata
 from openai_batch.providers.provider import Provider, normal_url, output_seconds
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from openai_batch.requests.source import Source
 
     from .store.reused_answers import SubmitPlan
+
+
+_NUMBER_DIGITS = 7  # no machine has more jobs, so that a longer number, such as a date, is a name
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def make_spec(
     with the rows that the requests were made from. `on_warning` is called with each warning of the check. Raises
     InputError with every problem, UsageError for too much metadata or a wrong time, and UnknownProviderError.
     """
+    check_name(name)
     check_metadata(metadata or {})
     output_seconds(output_expires_after)
     chosen = provider_for(source, provider)
@@ -93,6 +98,16 @@ def make_spec(
     return JobSpec(
         batch_file, chosen, window, output_expires_after, name, dict(metadata or {}), input_name=input_name, dedup=dedup
     )
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError if other commands could not find a job by this name: it is blank, or the number of a job."""
+    if name is None:
+        return
+    if not name.strip():
+        raise UsageError("the name of a job cannot be blank", hint="give it another --name")
+    if name.isascii() and name.isdigit() and len(name) <= _NUMBER_DIGITS:
+        raise UsageError(f"{name} would be taken for the number of a job", hint="give it another --name, with letters")
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:

@@ -22,7 +22,7 @@ EPILOG = examples(
 def import_(
     results: Annotated[list[str], argument("FILE", "Files or folders of results; - is stdin.")],
     input: Annotated[  # noqa: A002 - the name of the option
-        list[str], option("--input -i", "FILE", "Batch file that they answer.", MAIN)
+        list[str], option("--input -i", "FILE", "Batch file that they answer; repeatable.", MAIN)
     ],
     answer: Annotated[str, option("--answer", "COLUMN", "Column with the answers.", MAIN)] = "answer",
     name: NameOpt = None,

@@ -60,7 +60,7 @@ def ls(
     ] = None,
     provider: ProviderOpt = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs with this model.")
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs whose (first) model is this.")
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
@@ -90,9 +90,11 @@ def ls(
     screen = output.terminal and not json and not quiet
     if watch and not screen:
         raise UsageError("--watch needs a terminal", hint="`obatch wait` prints a line for each change")
+    if everything and last is not None:
+        raise UsageError("--all and --last cannot be used together", hint="leave out one of them")
     shown = None if everything else last or (SCREEN if screen else None)
     if remote:
-        if status or model or since or watch:
+        if watch or (status, model, since) != (None, None, None):
             raise UsageError("--remote goes with -p, --last and --all only", hint="leave out the other options")
         _show_remote(output, provider, shown)
         return
@@ -138,7 +140,7 @@ def _statuses(words: str | None, registry: Registry) -> set[str] | None:
     from openai_batch.jobs.store import records
     from openai_batch.providers.batch_info import STATUSES, standard_status
 
-    if not words:
+    if words is None:
         return None
     own = {records.QUEUED, records.NOT_SENT, records.PARTLY_SENT, records.UNCERTAIN, records.WITHDRAWN}
     wanted = {word.strip() for word in words.lower().split(",")}

@@ -70,6 +70,11 @@ def providers(
 ) -> None:
     """List the providers that are configured or have a key."""
     if context.invoked_subcommand is not None:
+        if show_all or json or quiet:
+            raise UsageError(
+                f"options of `providers {context.invoked_subcommand}` belong after it",
+                hint=f"`obatch providers {context.invoked_subcommand} -h` shows those it has",
+            )
         return
     from openai_batch.providers.config import load
     from openai_batch.providers.lookup import known_providers, providers_in_use
@@ -122,7 +127,7 @@ def add(
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
-    path = add_profile(name, {key: value for key, value in table.items() if value})
+    path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
     if json:
         print_json({"name": name, "config": str(path)})
         return
