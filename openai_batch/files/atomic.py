@@ -62,7 +62,7 @@ def part_file(target: Target, *, make_folder: bool = True) -> Iterator[tuple[Bin
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
             descriptor = hold(part)
     except OSError as exc:
-        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place with -o") from exc
+        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place") from exc
     try:
         with os.fdopen(descriptor, "w+b") as handle:
             yield handle, part
@@ -102,7 +102,7 @@ def publish(handle: BinaryIO, part: Path, target: Target, *, replace: bool = Fal
             break
         except PermissionError as exc:
             if time.monotonic() >= give_up:
-                hint = "close the program that has it open, or choose another place with -o"
+                hint = "close the program that has it open, or choose another place"
                 raise BatchError(f"cannot write {target}: {exc.strerror}", hint=hint) from exc
             time.sleep(_PAUSE)
     sync_folder(target.parent)
@@ -164,17 +164,15 @@ def check_target(target: Target, *, force: bool) -> None:
         target.check(force=force)
         return
     if WINDOWS and _FORBIDDEN.fullmatch(target.name):
-        raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name with -o")
+        raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name")
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "not a regular file"
-        raise OutputExistsError(f"{target} is {what}", hint="choose another name with -o; `-o -` is standard output")
+        raise OutputExistsError(f"{target} is {what}", hint="choose another name; `-o -` is standard output")
     folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BatchError(
-            f"cannot write {target}: no file can be created in {folder}", hint="choose another place with -o"
-        )
+        raise BatchError(f"cannot write {target}: no file can be created in {folder}", hint="choose another place")
     if not force and os.path.lexists(target):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
 
 
 def _link(part: Path, target: Path) -> None:
@@ -189,7 +187,7 @@ def _link(part: Path, target: Path) -> None:
     else:
         return
     if not (target.is_file() and has_bytes(target, part)):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
 
 
 def _umask() -> int:

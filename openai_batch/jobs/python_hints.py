@@ -27,7 +27,6 @@ _REPLACED = (
     (r"`obatch download`", r"job.download()"),
     (r"`obatch submit FILE`", r"jobs.submit(FILE)"),
     (r"`obatch run` with the input again and", r"the same call with"),
-    (r", or choose another name with -o", r", or choose another name"),
     (r"with -p\b", r"with provider="),
     (r", or - for standard input", ""),
     (r"write the prompt to a file, .*; - is standard input", "give prompts to openai_batch.map, in a list"),

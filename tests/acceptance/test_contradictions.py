@@ -129,3 +129,12 @@ def test_the_next_step_of_prepare_works(faulty: FaultServer) -> None:
     command = shlex.split(told.partition("hint: obatch ")[2].splitlines()[0])
     assert inside(*command, "--json").succeeded().json["provider"] == "faulty"
     assert len(faulty.batches) == 1
+
+
+def test_what_no_word_of_where_matches_is_an_error(faulty: FaultServer) -> None:
+    """Also if all requests were answered: the hint has the words for those that were refused or cut."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=cut") for n in range(2)])
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
+    inside("retry", "1", "--where", "kut").failed(5, "--where kut matches no failed request", "--where can be cut")
+    assert "1 request was sent again" in inside("retry", "1", "--where", "cut").succeeded().err
+    assert len(faulty.batches) == 2

@@ -404,7 +404,7 @@ def test_a_terminal_gets_the_form_that_is_asked_for(faulty: FaultServer) -> None
 
 
 def test_the_file_of_missing_requests_is_renewed_with_the_results(faulty: FaultServer) -> None:
-    """The same command again, after a retry, replaces its own file of missing requests, and no file of anything else."""
+    """The same command again, after a retry, replaces its own file of missing requests, and no other one."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
     run = ["run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--missing", "rest.jsonl"]
     assert inside(*run).code == 5
