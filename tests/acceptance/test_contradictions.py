@@ -64,6 +64,8 @@ def files() -> None:
         ("prune 1 --remote --older-than 7d", "--older-than cannot be used with a JOB", "leave out"),
         ("report 1 --html -", "standard output cannot be used here", "./-"),
         ("ls --all --last 2", "--all and --last cannot be used together", "leave out"),
+        (f"ls --last {10**30} -q", "--last must be a whole number from 1", ""),
+        ("prune --older-than ''", "'' is not a time span", "30m"),
         ("ls --status ''", "--status  is not known", "completed"),
         ("ls --remote --status ''", "--remote goes with -p, --last and --all only", "leave out"),
         ("providers --json show openai", "options of `providers show` belong after it", "obatch providers show -h"),
@@ -133,7 +135,7 @@ def test_the_next_step_of_prepare_works(faulty: FaultServer) -> None:
 
 def test_what_no_word_of_where_matches_is_an_error(faulty: FaultServer) -> None:
     """Also if all requests were answered: the hint has the words for those that were refused or cut."""
-    write("in.jsonl", [request(f"r{n}", "fault:rows=cut") for n in range(2)])
+    write("in.jsonl", [request(f"r{n}", "fault:rows=cut") for n in range(4)])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
     inside("retry", "1", "--where", "kut").failed(5, "--where kut matches no failed request", "--where can be cut")
     assert "1 request was sent again" in inside("retry", "1", "--where", "cut").succeeded().err

@@ -49,6 +49,7 @@ SCREEN = 20
 """How many jobs a terminal shows by default."""
 PAUSE = 5.0
 """Seconds between two looks at the jobs with --watch."""
+_MOST = 10**9  # a larger number does not fit into the query
 LOOK_SECONDS = 30.0
 """Seconds for a look at all jobs that are shown."""
 
@@ -66,7 +67,7 @@ def ls(
         str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--last", metavar="N", min=1, help=f"The newest N jobs; {SCREEN} in a terminal.")
+        int | None, typer.Option("--last", metavar="N", min=1, max=_MOST, help=f"The newest N jobs; {SCREEN} in a terminal.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
     watch: Annotated[

@@ -51,7 +51,7 @@ def prune(
         raise UsageError("a JOB goes with --remote only", hint="`obatch rm JOB` removes a job and its copies")
     if jobs and older_than is not None:
         raise UsageError("--older-than cannot be used with a JOB", hint="leave out one of them")
-    age, output = seconds(older_than or "30d") or 0.0, Output(as_json=json, quiet=quiet)
+    age, output = seconds("30d" if older_than is None else older_than) or 0.0, Output(as_json=json, quiet=quiet)
     with session(quiet=quiet) as current:
         if jobs:
             deleted: list[Deleted] = []
