@@ -145,9 +145,11 @@ def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> _Deadline | N
     by, most = moment(wait.deadline), dollars(job.max_cost)
     if by is None:
         return None
-    if most is None or retries:
+    if retries:
+        raise UsageError("--deadline and --retries cannot be used together", hint="leave out one of them")
+    if most is None:
         raise UsageError(
-            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
+            "--deadline needs --max-cost: what is late is sent once more at the full price",
             hint="give the most that the whole job may cost at that price, such as --max-cost 5",
         )
     return by, most
