@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from openai_batch.errors import UsageError
+from openai_batch.errors import ConfigError, UsageError
 from openai_batch.net.time_span import seconds
 
 from .help_format import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from decimal import Decimal
 
 
@@ -204,6 +205,17 @@ def moment(text: str | None) -> float | None:
         return at.timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is not a time", hint="write it like 06:00, 8h or 2026-11-26T06:00") from None
+
+
+@contextlib.contextmanager
+def hints_of_options(command: str) -> Iterator[None]:
+    """Where options are read like the configuration file, hint at the options in place of that file."""
+    try:
+        yield
+    except ConfigError as exc:
+        if exc.hint == ConfigError.remedy:
+            exc.hint = f"`obatch {command} -h` shows the options"
+        raise
 
 
 def dollars(text: str | None) -> Decimal | None:

@@ -164,6 +164,7 @@ def test_help_topics(topic: str, word: str) -> None:
     """Each topic is one screen in a window of 80 columns, with examples."""
     shown = invoke("help", topic).succeeded().out
     assert word in shown
+    assert ".:" not in shown
     assert "$ obatch" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert topic in invoke("help", "-h").out

@@ -9,6 +9,7 @@ from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.options import JsonOpt, NameOpt, QuietOpt, StrictOpt, argument, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
+from openai_batch.errors import UsageError
 
 EPILOG = examples(
     "obatch import output.jsonl --input input.jsonl",
@@ -42,6 +43,8 @@ def import_(
     from openai_batch.jobs.retry import survey
     from openai_batch.requests.join import globbed, open_joined
 
+    if "-" in results and "-" in input:
+        raise UsageError("standard input can be read only once", hint="use - only once")
     with session(quiet=quiet, busy=True) as current, workspace() as folder:
         source = open_joined(globbed(input), folder)
         job = import_results(

@@ -67,7 +67,8 @@ def ls(
         str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--last", metavar="N", min=1, max=_MOST, help=f"The newest N jobs; {SCREEN} in a terminal.")
+        int | None,
+        typer.Option("--last", metavar="N", min=1, max=_MOST, help=f"The newest N jobs; {SCREEN} in a terminal."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
     watch: Annotated[

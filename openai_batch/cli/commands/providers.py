@@ -11,7 +11,7 @@ from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, option
+from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, hints_of_options, option
 from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -114,6 +114,7 @@ def add(
 
     The rest of the file stays unchanged.
     """
+    from openai_batch.providers.config import load
     from openai_batch.providers.config_edit import add_profile
 
     if base_url is None and like is None:
@@ -127,7 +128,9 @@ def add(
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
-    path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
+    load()  # so that an error below is about the options
+    with hints_of_options("providers add"):
+        path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
     if json:
         print_json({"name": name, "config": str(path)})
         return

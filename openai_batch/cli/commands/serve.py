@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import make_reporter
-from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, option
+from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, hints_of_options, option
 from openai_batch.cli.output import errors
 from openai_batch.errors import UsageError
 
@@ -82,7 +82,9 @@ def _settings(given: dict[str, Any]) -> LocalSettings:
         if "upstream" in given:
             raise UsageError("--model-file and --upstream cannot be used together", hint="leave out one of them")
         given = {**given, "upstream": []}  # the one of the configuration file would run the requests instead
-    settings = LocalSettings.from_mapping(load().local).replaced(given)
+    configured = LocalSettings.from_mapping(load().local)
+    with hints_of_options("serve"):
+        settings = configured.replaced(given)
     if "upstream_key_env" in given and not settings.upstream:
         raise UsageError("--upstream-key-env is for --upstream", hint="name the upstream, or leave it out")
     return settings
