@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_WORDS = ("NAME", "COLUMN", "TIME", "FILE", "FOLDER")  # kinds of values that are never empty
+
+
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command for Typer: each dataclass parameter is replaced by its fields, which become options.
 
@@ -33,7 +36,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         ]
 
     texts = [parameter.name for parameter in parameters if not _takes(parameter, "FILE", "FOLDER")]
-    words = [parameter for parameter in parameters if _takes(parameter, "NAME", "COLUMN", "TIME")]
+    words = [parameter for parameter in parameters if _takes(parameter, *_WORDS)]
 
     @functools.wraps(command)
     def called(**values: Any) -> None:
@@ -58,10 +61,10 @@ def _takes(parameter: inspect.Parameter, *kinds: str) -> bool:
 def _check_given(parameter: inspect.Parameter, value: Any) -> None:
     """Raise UsageError for an empty word, which a shell makes of a variable that is not set."""
     given = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
-    if not all(given) or not (_takes(parameter, "COLUMN") or all(map(str.strip, given))):
+    if not all(given) or (_takes(parameter, "NAME", "TIME") and not all(map(str.strip, given))):
         infos = parameter.annotation.__metadata__
         flags = [word for info in infos for word in (info.default, *(info.param_decls or ())) if str(word)[:2] == "--"]
-        raise UsageError(f"{flags[0] if flags else 'NAME'} is empty", hint="give a value, or leave it out")
+        raise UsageError(f"{flags[0] if flags else infos[0].metavar} is empty", hint="give a value, or leave it out")
 
 
 def _check_text(name: str, value: Any) -> None:
