@@ -27,6 +27,8 @@ def files() -> None:
     ("words", "message", "hint"),
     [
         ("run --example --limit 2", "--example has prompts of its own", "leave out"),
+        ("run --example t.csv", "--example has prompts of its own", "leave out"),
+        ("run --example --sql 'SELECT 1 AS text'", "--example has prompts of its own", "leave out"),
         ("run --example --prompt 'x {{ text }}'", "--example has prompts of its own", "leave out"),
         ("run in.jsonl --prefix row", "the file is a batch file", "leave out"),
         ("run t.csv -m e --inline-images", "--inline-images is for the columns of --image", "--image COLUMN"),

@@ -81,12 +81,12 @@ def run(
     from openai_batch.jobs.make_requests import make_example
     from openai_batch.jobs.output_file import check_no_input
 
-    if (not files and inputs.sql is None) != example:
+    if not files and inputs.sql is None and not example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
-    if example and (request != RequestOptions(model=request.model) or inputs != InputOptions()):
+    if example and (files or request != RequestOptions(model=request.model) or inputs != InputOptions()):
         raise UsageError(
-            "--example has prompts of its own, which the options for prompts and inputs do not change",
-            hint="leave out --prompt, --system, --limit and the others",
+            "--example has prompts of its own, which files and the options for prompts do not change",
+            hint="leave out the files, --prompt, --system, --limit and the others",
         )
     limit, target = seconds(wait.timeout), _target(files, output, results.form)
     deadline = _deadline(wait, job, retries)
