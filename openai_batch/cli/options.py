@@ -208,12 +208,15 @@ def moment(text: str | None) -> float | None:
 
 
 @contextlib.contextmanager
-def hints_of_options(command: str) -> Iterator[None]:
-    """Where options are read like the configuration file, hint at the options in place of that file."""
+def hints_of_options(command: str, about: str = "") -> Iterator[None]:
+    """Where options are read like the configuration file, hint at the options in place of that file.
+
+    Other errors, whose message does not contain `about`, stay as they are.
+    """
     try:
         yield
     except ConfigError as exc:
-        if exc.hint == ConfigError.remedy:
+        if exc.hint == ConfigError.remedy and about in exc.message:
             exc.hint = f"`obatch {command} -h` shows the options"
         raise
 

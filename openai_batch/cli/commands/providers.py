@@ -114,7 +114,6 @@ def add(
 
     The rest of the file stays unchanged.
     """
-    from openai_batch.providers.config import load
     from openai_batch.providers.config_edit import add_profile
 
     if base_url is None and like is None:
@@ -128,8 +127,7 @@ def add(
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
-    load()  # so that an error below is about the options
-    with hints_of_options("providers add"):
+    with hints_of_options("providers add", f"[providers.{name}]"):
         path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
     if json:
         print_json({"name": name, "config": str(path)})
