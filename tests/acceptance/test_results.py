@@ -392,14 +392,14 @@ def test_a_download_without_options_writes_the_same_form_as_the_one_before(fault
 @pytest.mark.slow
 def test_a_terminal_gets_the_form_that_is_asked_for(faulty: FaultServer) -> None:
     """--as and --fields have the same effect on a terminal as in a pipe; control characters are escaped."""
-    write("in.jsonl", [request("a"), request("b\u202e")])
-    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
+    Path("t.csv").write_text("text,note\none,x\ntwo,\u202ey\n", encoding="utf-8")
+    inside("run", "t.csv", "-p", "faulty", "-m", "echo-1", "-o", "out.jsonl").succeeded()
     for words in (["--as", "csv"], ["--as", "rows"], ["--as", "raw"], ["--fields"]):
         lines = inside("results", *words).out.replace("\u202e", r"\u202e").splitlines()
         shown = see("results", *words, columns=2000).succeeded().out
         assert [line for line in plain(shown).splitlines() if line in lines] == lines, words
         assert "\u202e" not in shown
-    assert "answer to a" in see("results", "--as", "parquet").succeeded().out
+    assert "answer to line-1" in see("results", "--as", "parquet").succeeded().out
     assert len(faulty.batches) == 1
 
 
