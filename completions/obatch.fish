@@ -144,7 +144,7 @@ complete -c obatch -n '__fish_seen_subcommand_from help; and not __fish_seen_sub
 complete -c obatch -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from cancel check config cost doctor download export help import ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment' -a environment -d 'Topic'
 complete -c obatch -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from cancel check config cost doctor download export help import ls prepare providers prune recover report results retry rm run sample serve stats status submit wait worker exit-codes templates costs addresses notify environment' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from import' -F
-complete -c obatch -n '__fish_seen_subcommand_from import' -l input -s i -r -F -d 'Batch file that they answer'
+complete -c obatch -n '__fish_seen_subcommand_from import' -l input -s i -r -F -d 'Batch file that they answer; repeatable'
 complete -c obatch -n '__fish_seen_subcommand_from import' -l answer -x -d 'Column with the answers'
 complete -c obatch -n '__fish_seen_subcommand_from import' -l name -x -d 'Name of the job, for other commands'
 complete -c obatch -n '__fish_seen_subcommand_from import' -l strict -d 'Exit with 5 also for refused and cut answers'
@@ -153,7 +153,7 @@ complete -c obatch -n '__fish_seen_subcommand_from import' -l quiet -s q -d 'Pri
 complete -c obatch -n '__fish_seen_subcommand_from import' -s h -l help -d 'Show this message and exit.'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l status -x -a 'validating in_progress finalizing cancelling failed completed expired cancelled not_sent partly_sent uncertain withdrawn' -d 'Only jobs with these statuses, separated by commas'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l provider -s p -x -k -a '(obatch __complete providers (commandline -ct))' -d 'Provider; `obatch providers` lists them'
-complete -c obatch -n '__fish_seen_subcommand_from ls' -l model -s m -x -d 'Only jobs with this model'
+complete -c obatch -n '__fish_seen_subcommand_from ls' -l model -s m -x -d 'Only jobs whose (first) model is this'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l since -x -d 'Only jobs that are newer than this (12h, 7d)'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l last -x -d 'The newest N jobs; 20 in a terminal'
 complete -c obatch -n '__fish_seen_subcommand_from ls' -l all -d 'All jobs'

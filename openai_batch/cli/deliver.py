@@ -14,7 +14,7 @@ from openai_batch.jobs.receipt import used_tokens
 
 from .cost_format import short_receipt
 from .job_format import job_record, next_command, tokens_text, took_text
-from .output import JsonArray, Output, errors, print_json
+from .output import JsonArray, Output, csv_stream, errors, json_stream, print_json
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
@@ -36,10 +36,12 @@ def deliver(
     *,
     requests: Path | None = None,
     as_json: bool = False,
+    as_asked: bool = False,
 ) -> Collected:
     """Write a job's results to `target`; None is standard output, where a terminal gets a table.
 
-    With `as_json`, standard output gets one JSON array. `requests` is the batch file, for the prompts of the table.
+    With `as_json`, standard output gets one JSON array. With `as_asked`, a terminal gets the form of `options` too,
+    unless it is Parquet, which is no text. `requests` is the batch file, for the prompts of the table.
     """
     from openai_batch.jobs.collect import collect
     from openai_batch.jobs.download import download
@@ -52,10 +54,13 @@ def deliver(
         array = JsonArray()
         collected = collect(current.workflow, job, cast("BinaryIO", array), options)
         array.finish()
-    elif sys.stdout.isatty():
-        collected = _show_table(current, job, options, requests)
-    else:
+    elif not sys.stdout.isatty():
         collected = collect(current.workflow, job, sys.stdout.buffer, options)
+    elif as_asked and (options.export is None or options.export.form != "parquet"):
+        is_csv = options.export is not None and options.export.form == "csv"
+        collected = collect(current.workflow, job, csv_stream() if is_csv else json_stream(), options)
+    else:
+        collected = _show_table(current, job, options, requests)
     current.reporter.close()
     return collected
 

@@ -24,11 +24,28 @@ class ExportOptions:
     fields: FieldsOpt = None
     inert: InertOpt = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether the user asks for a form."""
+        return self.form is not None or bool(self.fields)
+
     def to_store(self, output: Target | None) -> dict[str, Any]:
         """Return what is stored with a job of the options of `run`, and of the path of its output."""
         values = {"form": self.form, "fields": self.fields, "inert": self.inert}
         values["output"] = None if output is None else str(output.absolute())
         return {name: value for name, value in values.items() if value is not None}
+
+    @staticmethod
+    def written(job: JobRecord, target: Target, form: str | None, export: Export | None) -> dict[str, Any]:
+        """Return what is stored with a job whose results were written to `target`, for later downloads.
+
+        `form` is the form that was asked for, None if the name of `target` decided.
+        """
+        own: dict[str, Any] = {"form": form, "output": str(target.absolute())}
+        if export is not None:
+            own |= {"fields": export.fields, "inert": export.safe}
+        known = {name: value for name, value in job.output_form.items() if name != "form"}
+        return known | {name: value for name, value in own.items() if value is not None}
 
     def form_for(self, job: JobRecord, output: str | None) -> str | None:
         """Return the form of a job's results: the one given, or at the output of its `run` the one given there."""
@@ -82,4 +99,4 @@ class OutputOptions(ExportOptions):
     @property
     def missing_file(self) -> Target | None:
         """The file for failed and missing requests."""
-        return as_target(self.missing) if self.missing else None
+        return None if self.missing is None else as_target(self.missing)

@@ -40,6 +40,7 @@ answers count as not answered. `obatch status --exit-code` uses the same codes.
     "templates": """Templates of --prompt, --system, --score and --rerank:
 
   {{ name }}       the value of a column
+  {{ row["a b"] }} the value of a column with any name
   {{ row }}        the whole row, as JSON
   @FILE            the template is the content of this file
   @@text           a text that begins with @
@@ -53,6 +54,7 @@ exist is an error that names the line, before anything is sent.
     "providers": """Providers are where batches run.
 `obatch providers` lists those that are configured or have a key, and
 `obatch providers --all` all that are built in, with their key variables.
+`obatch providers -h` shows the options of that command.
 
   -p NAME            the provider for one command
   OBATCH_PROVIDER    the default

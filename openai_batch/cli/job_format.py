@@ -6,9 +6,11 @@ The keys of the record and the columns in a pipe are a contract: new ones may be
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from openai_batch.costs.usd import usd
 from openai_batch.errors import count_text
 from openai_batch.jobs.input_name import source_of
 from openai_batch.jobs.receipt import receipt_of, used_tokens
@@ -223,7 +225,7 @@ def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]
         *_times(job, terminal=terminal),
         ("usage", tokens_text(used_tokens(job))),
         ("cost", "" if (receipt := receipt_of(job)) is None else receipt.text),
-        ("max cost", "" if job.max_cost is None else f"${job.max_cost}"),
+        ("max cost", "" if job.max_cost is None else usd(Decimal(job.max_cost))),
         ("input", record["input"] or ""),
         ("output", job.output_path or ""),
         ("planned output", "" if job.output_path else str(job.output_form.get("output") or "")),

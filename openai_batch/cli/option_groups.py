@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_WORDS = ("NAME", "COLUMN", "TIME", "FILE", "FOLDER")  # kinds of values that are never empty
+
+
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command for Typer: each dataclass parameter is replaced by its fields, which become options.
 
@@ -32,12 +35,15 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
             for field in fields(group)
         ]
 
-    texts = [parameter.name for parameter in parameters if not _names_file(parameter)]
+    texts = [parameter.name for parameter in parameters if not _takes(parameter, "FILE", "FOLDER")]
+    words = [parameter for parameter in parameters if _takes(parameter, *_WORDS)]
 
     @functools.wraps(command)
     def called(**values: Any) -> None:
         for name in texts:
             _check_text(name, values[name])
+        for parameter in words:
+            _check_given(parameter, values[parameter.name])
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
@@ -46,10 +52,19 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def _names_file(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter is the name of a file, which may hold bytes that are no text."""
+def _takes(parameter: inspect.Parameter, *kinds: str) -> bool:
+    """Return whether the value of a parameter is of one of these kinds. A FILE may hold bytes that are no text."""
     described = getattr(parameter.annotation, "__metadata__", ())
-    return any(getattr(info, "metavar", None) in ("FILE", "FOLDER") for info in described)
+    return any(getattr(info, "metavar", None) in kinds for info in described)
+
+
+def _check_given(parameter: inspect.Parameter, value: Any) -> None:
+    """Raise UsageError for an empty word, which a shell makes of a variable that is not set."""
+    given = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+    if not all(given) or (_takes(parameter, "NAME", "TIME") and not all(map(str.strip, given))):
+        infos = parameter.annotation.__metadata__
+        flags = [word for info in infos for word in (info.default, *(info.param_decls or ())) if str(word)[:2] == "--"]
+        raise UsageError(f"{flags[0] if flags else infos[0].metavar} is empty", hint="give a value, or leave it out")
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from openai_batch.errors import UsageError
+from openai_batch.errors import ConfigError, UsageError
 from openai_batch.net.time_span import seconds
 
 from .help_format import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from decimal import Decimal
 
 
@@ -185,14 +186,16 @@ def moment(text: str | None) -> float | None:
     """Read a time as Unix seconds: 06:00 is the next such moment, 8h is from now; or ISO 8601. Raises UsageError."""
     if text is None:
         return None
-    from datetime import datetime, timedelta
+    from datetime import UTC, datetime, timedelta
 
     now = datetime.now().astimezone()
-    given = text.strip()
+    given, span = text.strip(), None
     with contextlib.suppress(UsageError):
-        return now.timestamp() + (seconds(given) or 0.0)
+        span = seconds(given)
     try:
-        if _CLOCK.fullmatch(given):
+        if span is not None:
+            at = datetime.fromtimestamp(now.timestamp() + span, UTC)
+        elif _CLOCK.fullmatch(given):
             clock = datetime.strptime(given, "%H:%M").time()  # noqa: DTZ007 - a time of day here
             at = datetime.combine(now.date(), clock)  # in the local time zone, as is the date
             if at.timestamp() <= now.timestamp():
@@ -200,8 +203,22 @@ def moment(text: str | None) -> float | None:
         else:
             at = datetime.fromisoformat(given)
         return at.timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is not a time", hint="write it like 06:00, 8h or 2026-11-26T06:00") from None
+
+
+@contextlib.contextmanager
+def hints_of_options(command: str, about: str = "") -> Iterator[None]:
+    """Where options are read like the configuration file, hint at the options in place of that file.
+
+    Other errors, whose message does not contain `about`, stay as they are.
+    """
+    try:
+        yield
+    except ConfigError as exc:
+        if exc.hint == ConfigError.remedy and about in exc.message:
+            exc.hint = f"`obatch {command} -h` shows the options"
+        raise
 
 
 def dollars(text: str | None) -> Decimal | None:

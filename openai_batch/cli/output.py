@@ -106,15 +106,16 @@ def note_terminal_input(files: list[str], text: str = "reading from the terminal
         errors.note(text)
 
 
-class TerminalJson(io.RawIOBase):
-    """A binary stream that writes the JSON written to it to standard output, with its control characters escaped."""
+class TerminalText(io.RawIOBase):
+    """A binary stream that writes the text written to it to standard output, with its control characters escaped."""
 
-    def __init__(self) -> None:
+    def __init__(self, escape: Callable[[str], str]) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._escape = escape
 
     def write(self, data: Any) -> int:
-        """Write some of the JSON text."""
-        sys.stdout.write(escape_json(self._decoder.decode(data)))
+        """Write some of the text."""
+        sys.stdout.write(self._escape(self._decoder.decode(data)))
         return len(data)
 
     def flush(self) -> None:
@@ -124,7 +125,12 @@ class TerminalJson(io.RawIOBase):
 
 def json_stream() -> BinaryIO:
     """Return a binary stream for JSON to standard output: a pipe gets the bytes as they are."""
-    return cast("BinaryIO", TerminalJson()) if sys.stdout.isatty() else sys.stdout.buffer
+    return cast("BinaryIO", TerminalText(escape_json)) if sys.stdout.isatty() else sys.stdout.buffer
+
+
+def csv_stream() -> BinaryIO:
+    """Return a binary stream for CSV to standard output, which is a terminal."""
+    return cast("BinaryIO", TerminalText(lambda text: escape_controls(text.replace("\r\n", "\n"))))
 
 
 class JsonArray(io.RawIOBase):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .live import make_reporter
+from .output import errors
 from .signals import stopped_error
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class CommandSession:
     def find_all(
         self, references: Sequence[str] | None, provider: str | None = None, *, use: bool = True, ask: bool = True
     ) -> list[JobRecord]:
-        """Return the jobs with these numbers, names or batch ids; the one used last if none is named."""
-        return [self.find(reference, provider, use=use, ask=ask) for reference in (references or (None,))]
+        """Return the jobs with these numbers, names or batch ids, each once; the one used last if none is named."""
+        found = [self.find(reference, provider, use=use, ask=ask) for reference in (references or (None,))]
+        return list({job.id: job for job in found}.values())
 
     def ended(self, reference: str | None, provider: str | None = None) -> JobRecord:
         """Find a job and ask its provider whether it has ended. Raises BatchError if it still runs."""
@@ -97,6 +99,14 @@ def session(*, quiet: bool = False, busy: bool = False) -> Iterator[CommandSessi
         finally:
             reporter.close()
             workflow.close()
+
+
+def raise_last(failed: Sequence[BatchError]) -> None:
+    """Raise the last of the errors of several jobs, if there is one; the others are warnings."""
+    for error in failed[:-1]:
+        errors.warn(str(error))
+    if failed:
+        raise failed[-1]
 
 
 def _interrupted(exc: KeyboardInterrupt, registry: Registry, job: JobRecord | None) -> BatchError:

@@ -45,6 +45,8 @@ def start(
     if dry_run:
         current.reporter.close()
         _show_dry_run(predict(current.workflow, spec, folder, options), as_json=as_json)
+        if options.check_remote and not as_json:
+            errors.note(f"before that, the batches of {spec.provider} would be listed, to find this job there")
         return None
     current.reporter.busy(f"connecting to {spec.provider}")
     return submit(current.workflow, spec, folder, options, current.follow)

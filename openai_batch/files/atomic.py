@@ -64,7 +64,7 @@ def part_file(target: Target, *, make_folder: bool = True) -> Iterator[tuple[Bin
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
             descriptor = hold(part)
     except OSError as exc:
-        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place with -o") from exc
+        raise BatchError(f"cannot write {target}: {exc.strerror}", hint="choose another place") from exc
     try:
         with os.fdopen(descriptor, "w+b") as handle:
             yield handle, part
@@ -104,7 +104,7 @@ def publish(handle: BinaryIO, part: Path, target: Target, *, replace: bool = Fal
             break
         except PermissionError as exc:
             if time.monotonic() >= give_up:
-                hint = "close the program that has it open, or choose another place with -o"
+                hint = "close the program that has it open, or choose another place"
                 raise BatchError(f"cannot write {target}: {exc.strerror}", hint=hint) from exc
             time.sleep(_PAUSE)
     sync_folder(target.parent)
@@ -166,17 +166,15 @@ def check_target(target: Target, *, force: bool) -> None:
         target.check(force=force)
         return
     if WINDOWS and _FORBIDDEN.fullmatch(target.name):
-        raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name with -o")
+        raise UsageError(f"{target}: Windows does not allow this name", hint="choose another name")
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "not a regular file"
-        raise OutputExistsError(f"{target} is {what}", hint="choose another name with -o; `-o -` is standard output")
+        raise OutputExistsError(f"{target} is {what}", hint="choose another name; `-o -` is standard output")
     folder = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BatchError(
-            f"cannot write {target}: no file can be created in {folder}", hint="choose another place with -o"
-        )
+        raise BatchError(f"cannot write {target}: no file can be created in {folder}", hint="choose another place")
     if not force and os.path.lexists(target):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
 
 
 def _link(part: Path, target: Path) -> None:
@@ -191,7 +189,7 @@ def _link(part: Path, target: Path) -> None:
     else:
         return
     if not (target.is_file() and has_bytes(target, part)):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name with -o")
+        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
 
 
 def _umask() -> int:
@@ -211,7 +209,12 @@ def as_target(name: str) -> Target:
 
 
 def as_file(name: str | os.PathLike[str]) -> Path:
-    """Return the name of a file to write as a path, as `as_path` does. Raises UsageError for a name that ends in /."""
+    """Return the name of a file to write as a path, as `as_path` does.
+
+    Raises UsageError for a name that ends in /, and for `-`, which would be standard output.
+    """
+    if str(name) == "-":
+        raise UsageError("standard output cannot be used here", hint="name a file; ./- is a file of that name")
     if str(name).endswith(("/", os.sep)):
         raise UsageError(f"{name} is a folder, not a file", hint=f"name a file in it, such as {name}results.jsonl")
     return as_path(name)

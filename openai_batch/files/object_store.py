@@ -420,7 +420,7 @@ def _profile() -> Any:
 
 def exists_already(address: str) -> OutputExistsError:
     """Return the error for an object that would be replaced unasked."""
-    return OutputExistsError(f"{address} already exists", hint="--force replaces it, or choose another name with -o")
+    return OutputExistsError(f"{address} already exists", hint="--force replaces it, or choose another name")
 
 
 def _info(meta: Mapping[str, Any]) -> ObjectInfo:

@@ -10,7 +10,7 @@ import msgspec
 from openai_batch.errors import InputError
 
 from .readers import PROMPT
-from .templates import ColumnError, as_text, columns_text, no_column
+from .templates import ColumnError, as_text, columns_text, no_column, prompt_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,10 @@ def default_column(row: Row, *, chats: bool) -> str:
             return name
     if len(row) == 1:
         return next(iter(row))
-    column = next((name for name in reversed(list(row)) if name.isidentifier()), "column")
-    named = f'--prompt "{{{{ {column} }}}}"; if this is not a table, --format txt'
-    hint = named if len(row) else "write an object with a text"
+    names = list(reversed(list(row)))
+    column = next((name for name in names if name.isidentifier()), names[0] if names else "")
+    named = f"{prompt_option(column)}; if this is not a table, --format txt"
+    hint = named if names else "write an object with a text"
     raise ColumnError(f"no column is called prompt or text; {columns_text(row)}", hint=hint)
 
 
@@ -54,8 +55,7 @@ def column_reader(column: str) -> Callable[[Row], str]:
         value = cell_of(row, column)
         if isinstance(value, dict | list | tuple):
             what = "an object" if isinstance(value, dict) else "a list"
-            name = column if column.isidentifier() else f'row["{column}"]'
-            hint = f'--prompt "{{{{ {name} }}}}" sends it as JSON; a template can also take values out of it'
+            hint = f"{prompt_option(column)} sends it as JSON; a template can also take values out of it"
             raise ColumnError(f"the column {column} contains {what}, not text", hint=hint)
         return as_text(value)
 

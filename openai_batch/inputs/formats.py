@@ -22,7 +22,7 @@ from openai_batch.files.object_store import is_address
 from openai_batch.files.signatures import other_kind
 from openai_batch.requests.check import AnyRequest, decode_any
 from openai_batch.requests.join import globbed, join
-from openai_batch.requests.source import SNIFF, Source, open_source
+from openai_batch.requests.source import SNIFF, Source, as_word, open_source
 
 from .readers import Prompts, csv_rows, delimiter_of, jsonl_rows
 from .workbook import is_workbook
@@ -90,6 +90,8 @@ class Inputs:
             raise UsageError(f"--format {self.format} is not known", hint=f"the formats are {', '.join(FORMATS)}")
         if self.table is not None and self.sql is not None:
             raise UsageError("--table and --sql cannot be used together", hint="choose one")
+        if self.format is not None and not self.names:
+            raise UsageError("--format is for files, and --sql without one queries files itself", hint="leave it out")
         self.names = globbed(self.names)
 
     @property
@@ -148,7 +150,7 @@ class Inputs:
                 raise _mixed(self._open(0), source)
             raise UsageError(
                 f"{source.name} is a batch file, whose requests are sent as they are",
-                hint=f"`obatch submit {source.name}`; or --format jsonl to read them as a table",
+                hint=f"`obatch submit {as_word(source.name)}`; or --format jsonl to read them as a table",
             )
         if (self.table is not None and kind not in ("sqlite", "xlsx")) or (self.sql is not None and kind != "sqlite"):
             what = "--table" if self.table is not None else "--sql with a file"
@@ -270,7 +272,7 @@ def _is_table(source: Source) -> bool:
 def _mixed(table: Source, ready: Source) -> UsageError:
     return UsageError(
         f"{table.name} is not a batch file, but {ready.name} is; a job takes one kind of input",
-        hint=f"run them separately, or make requests first: `obatch prepare {table.name} -o more.jsonl`",
+        hint=f"run them separately, or make requests first: `obatch prepare {as_word(table.name)} -o more.jsonl`",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
 from openai_batch.requests.build import chat_body, embedding_body, rerank_body, score_body
+from openai_batch.requests.check import MAX_ID_CHARS
 from openai_batch.requests.endpoints import ENDPOINTS, BatchType, kind_of_endpoint
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _KINDS = (
     BatchType.SCORE,
     BatchType.RERANK,
 )
+_PREFIX = "line"  # the start of ids if nobody names another one
+_PREFIX_CHARS = 50  # the most of it: the number of a row follows
 _SHORT_NAMES = {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}
 
 
@@ -46,7 +49,7 @@ class RequestSpec:
     """The text that each prompt is scored against."""
     rerank: str | None = None
     """The query that the documents of each row are ranked by."""
-    prefix: str = "line"
+    prefix: str = _PREFIX
     """Ids are this prefix, `-` and the line of a prompt or the number of a row, unless there is an `id_column`."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Parameters for every body; they replace parameters of the same name."""
@@ -78,12 +81,29 @@ class RequestSpec:
             if given is not None and kind not in kinds:
                 names = " and ".join(item.value.partition("_")[0] for item in kinds)
                 raise UsageError(f"{flag} is only for {names} requests", hint="leave it out")
+        self._check_effects()
         for flag, needed, given in (
             ("--score", BatchType.SCORE, self.score),
             ("--rerank", BatchType.RERANK, self.rerank),
         ):
             if kind is needed and given is None:
                 raise UsageError(f"requests for {path} need {flag}", hint=f'{flag} "{{{{ column }}}}", or a text')
+
+    def _check_effects(self) -> None:
+        """Raise UsageError for a field that would have no effect beside another one."""
+        if self.inline_images and not self.images:
+            raise UsageError("--inline-images is for the columns of --image", hint="name them: --image COLUMN")
+        if self.id_column is not None and self.prefix != _PREFIX:
+            raise UsageError("--prefix and --id cannot be used together", hint="choose one")
+        if len(self.prefix) > _PREFIX_CHARS or not self.prefix.isprintable():
+            raise UsageError(
+                "--prefix is too long or has control characters",
+                hint=f"use up to {_PREFIX_CHARS} printable characters: an id has at most {MAX_ID_CHARS}",
+            )
+        if "model" in self.params:
+            raise UsageError("a parameter cannot set the model", hint="name it with --model")
+        if self.schema is not None and self._has_format:
+            raise UsageError("--schema sets the format of the answers, and a --param too", hint="leave out one of them")
 
     @property
     def target(self) -> tuple[BatchType, str]:
@@ -119,10 +139,18 @@ class RequestSpec:
             return embedding_body(prompt, self.model, params)
         return {"model": self.model, "prompt": prompt, **params}
 
+    @property
+    def _has_format(self) -> bool:
+        """Whether a parameter says which format the answers have."""
+        if self.target[0] is not BatchType.RESPONSES:
+            return "response_format" in self.params
+        text = self.params.get("text", {})
+        return not isinstance(text, dict) or "format" in text
+
     def _schema_params(self) -> dict[str, Any]:
         """Return the parameter with the schema, or no parameter if there is none."""
         if self.schema is None:
             return {}
         if self.target[0] is BatchType.RESPONSES:
-            return {"text": {"format": {"type": "json_schema", **self.schema}}}
+            return {"text": {**self.params.get("text", {}), "format": {"type": "json_schema", **self.schema}}}
         return {"response_format": {"type": "json_schema", "json_schema": self.schema}}

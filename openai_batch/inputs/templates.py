@@ -8,8 +8,10 @@ that begin with an underscore, or anything that changes the row. Jinja's own fil
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -73,6 +75,13 @@ def no_column(name: str, row: Row, message: str | None = None) -> ColumnError:
     """Return the error for a column that a row does not have."""
     hint = did_you_mean(name, map(str, row)) or "fix the name, or the row"
     return ColumnError(f"{message or f'there is no column {name!r}'}; {columns_text(row)}", hint=hint)
+
+
+def prompt_option(column: str) -> str:
+    """Return the option whose prompt is a column, as it is typed in a shell."""
+    if column.isidentifier() and column not in _NO_COLUMNS:
+        return f'--prompt "{{{{ {column} }}}}"'
+    return "--prompt " + quote(f"{{{{ row[{json.dumps(column, ensure_ascii=False)}] }}}}")
 
 
 def columns_text(columns: Iterable[str]) -> str:

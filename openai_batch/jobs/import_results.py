@@ -36,6 +36,7 @@ from openai_batch.results.plain_success import verdict_of
 from openai_batch.results.result import Result
 from openai_batch.results.result_line import UNREADABLE, id_of, read_json
 
+from .job_spec import check_name
 from .store import job_folder
 from .store.best_results import best_results
 from .store.records import IMPORTED, IMPORTED_URL, JobRecord, PartRecord, PartState
@@ -70,6 +71,7 @@ def import_results(
     several results for a request the best one counts; results that the job has already change nothing. Raises
     InputError if the input is no batch file, or if none of the results is for it.
     """
+    check_name(name)
     batch_file = check_file(source, _LIMITS, folder)
     judge = Result.of if batch_file.schema is None else judge_by(msgspec.json.decode(batch_file.schema.read_bytes()))
     reader = _Reader(answer)

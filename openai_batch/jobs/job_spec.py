@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .store.reused_answers import SubmitPlan
 
 
+_NUMBER_DIGITS = 7  # no machine has more jobs, so that a longer number, such as a date, is a name
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """What a user asks for: to run a checked batch file on a provider."""
@@ -83,6 +86,7 @@ def make_spec(
     with the rows that the requests were made from. `on_warning` is called with each warning of the check. Raises
     InputError with every problem, UsageError for too much metadata or a wrong time, and UnknownProviderError.
     """
+    check_name(name)
     check_metadata(metadata or {})
     output_seconds(output_expires_after)
     chosen = provider_for(source, provider)
@@ -97,6 +101,16 @@ def make_spec(
     return JobSpec(
         batch_file, chosen, window, output_expires_after, name, dict(metadata or {}), input_name=input_name, dedup=dedup
     )
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError if other commands could not find a job by this name: it is blank, or the number of a job."""
+    if name is None:
+        return
+    if not name.strip():
+        raise UsageError("the name of a job cannot be blank", hint="give it another --name")
+    if name.isascii() and name.isdigit() and len(name) <= _NUMBER_DIGITS:
+        raise UsageError(f"{name} would be taken for the number of a job", hint="give it another --name, with letters")
 
 
 def provider_for(source: Source, provider: str | Provider | None) -> Provider:

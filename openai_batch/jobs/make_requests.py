@@ -52,8 +52,7 @@ def make_requests(
     """
     ready = inputs.requests()
     if ready is not None:
-        plain = RequestSpec("", prefix=spec.prefix, inline_images=spec.inline_images)
-        if limit is not None or skip_empty or spec != plain:
+        if limit is not None or skip_empty or spec != RequestSpec(""):
             raise UsageError(
                 "the file is a batch file, which the options for prompts do not change",
                 hint="leave out --model, --prompt, --system and the others, or say what it is with --format jsonl",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError
 from openai_batch.files.atomic import part_file, publish
+from openai_batch.files.stored_file import StoredFile
 from openai_batch.requests.row_set import RowSet
 
 from .store import job_folder
@@ -35,6 +37,8 @@ class MissingRows:
     def write(self, target: Target, *, replace: bool) -> None:
         """Write the lines of the requests that were not answered. If all were, the input is not needed.
 
+        A file that an earlier call wrote is replaced too.
+
         Raises BatchError if the order of the requests is not known, InputError if the input is gone or has changed,
         and OutputExistsError if the target exists and `replace` is False.
         """
@@ -49,4 +53,13 @@ class MissingRows:
                     for row, line in enumerate(source):
                         if row not in self._answered:
                             out.write(line)
-            publish(out, part, target, replace=replace)
+            publish(out, part, target, replace=replace or self._wrote(target))
+
+    def _wrote(self, target: Target) -> bool:
+        """Return whether a file has only lines of the job's requests, in their order, as `write` leaves it."""
+        if isinstance(target, StoredFile) or not target.is_file():
+            return False
+        with contextlib.suppress(BatchError), contextlib.ExitStack() as stack:
+            requests = stack.enter_context(job_folder.check_input(self._job).open("rb"))
+            return all(line in requests for line in stack.enter_context(target.open("rb")))
+        return False

@@ -111,7 +111,7 @@ def check_output(
     if existing == Existing.FOREIGN and not force and (others := workflow.registry.at_output(str(target.absolute()))):
         raise OutputExistsError(
             f"{target} contains the results of job {max(others)}",
-            hint="--force replaces it, or choose another name with -o",
+            hint="--force replaces it, or choose another name",
         )
     check_target(target, force=force or existing not in (Existing.NOTHING, Existing.FOREIGN))
 

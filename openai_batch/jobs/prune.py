@@ -13,6 +13,8 @@ from .store import job_folder
 from .store.records import PartState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .store.records import JobRecord
     from .workflow import Workflow
 
@@ -25,19 +27,21 @@ class Freed:
     n_bytes: int  # how many bytes its deleted files have
 
 
-def remove(workflow: Workflow, job: JobRecord, *, force: bool = False, dry_run: bool = False) -> Freed:
+def remove(
+    workflow: Workflow, job: JobRecord, *, force: bool = False, dry_run: bool = False, gone: Collection[int] = ()
+) -> Freed:
     """Remove an ended job from the registry, with its folder. Its batches stay at the provider.
 
     If the same input is submitted again, these batches are found and continued, so nothing is paid twice as long as the
     provider has them. A job that was never sent may be removed too. Raises BatchError if the job still runs, if another
     job uses its answers, or if its results were not collected (accepted with `force`), and UncertainError if it is
-    unknown whether a part of it has a batch.
+    unknown whether a part of it has a batch. `gone` are the numbers of jobs that are removed too, or would be.
     """
     with workflow.alone(job):
         job = workflow.registry.job(job.id)
         _check_removable(job, force=force)
         files = job_folder.all_files(job)
-        if users := _users(workflow, job):
+        if users := [user for user in _users(workflow, job) if user not in gone]:
             raise BatchError(f"job {users[0]} uses answers of job {job.id}", hint=f"`obatch rm {users[0]}` first")
         freed = Freed(job, sum(path.stat().st_size for path in files))
         if not dry_run:

@@ -63,23 +63,43 @@ def recover(workflow: Workflow, providers: list[Provider], *, strict: bool = Fal
     warning is reported and the others are asked; with `strict`, or if none of them can be asked, its ApiError,
     AuthError or NotFoundError is raised. Raises AuthError if `providers` is empty.
     """
+    changed = _ask_each(workflow, providers, lambda provider: _look_through(workflow, provider), strict=strict)
+    return [workflow.registry.job(number) for number in dict.fromkeys(changed)]
+
+
+def unknown_batches(workflow: Workflow, providers: list[Provider]) -> dict[str, str]:
+    """Return the ids of the batches that `recover` would add, with the names of their providers; nothing is stored.
+
+    Raises the errors of `recover`.
+    """
+
+    def ask(provider: Provider) -> list[tuple[str, str]]:
+        return [(batch.id, str(provider.name)) for batch in _unknown_at(workflow, provider)]
+
+    return dict(_ask_each(workflow, providers, ask))
+
+
+def _ask_each(
+    workflow: Workflow, providers: list[Provider], ask: Callable[[Provider], list[_T]], *, strict: bool = False
+) -> list[_T]:
+    """Return what `ask` returns for each provider, all together. What is raised is said at `recover`."""
     if not providers:
         raise AuthError("no provider can be asked: no key is set", hint="export the key, or name the provider")
-    changed: dict[int, None] = {}
+    found: list[_T] = []
     failed = 0
     for provider in providers:
         try:
-            changed |= dict.fromkeys(_look_through(workflow, provider))
+            found += ask(provider)
         except (ApiError, AuthError, NotFoundError) as exc:
             failed += 1
             if strict or failed == len(providers):
                 raise
             workflow.reporter.warn(f"{provider}: {exc}")
-    return [workflow.registry.job(number) for number in changed]
+    return found
 
 
-def unknown_batches(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
-    """Return the batches that `recover` would add; nothing is stored. Raises ApiError, AuthError, NotFoundError."""
+def _unknown_at(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
+    """Return the batches of ours at a provider that the registry does not know."""
     api = workflow.connections.to(provider)
     listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
     unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]

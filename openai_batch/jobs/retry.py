@@ -88,8 +88,9 @@ def wanted_causes(
 
     def is_wanted(verdict: Verdict) -> bool:
         codes = verdict.cause.partition(":")[0].split()
-        # A withdrawn request is missing too, but it is sent only if it is named as withdrawn.
-        return not wanted.isdisjoint(codes if verdict == WITHDRAWN else (*codes, verdict.outcome))
+        # A withdrawn request is missing too, but it is sent only if it is named as withdrawn, or with `everything`.
+        own = verdict == WITHDRAWN and not everything
+        return not wanted.isdisjoint(codes if own else (*codes, verdict.outcome))
 
     return is_wanted
 

@@ -142,8 +142,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError as exc:
-            raise UsageError(f"cannot listen on {host}:{port}: {exc.strerror}", hint="choose another port") from exc
+        except (OSError, OverflowError, UnicodeError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else exc
+            raise UsageError(f"cannot listen on {host}:{port}: {why}", hint="choose another port") from exc
         yield listener
 
 

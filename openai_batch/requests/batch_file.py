@@ -20,7 +20,7 @@ from .check import check_stream
 from .check_report import problem_lines
 from .common_schema import CommonSchema
 from .fingerprints import fingerprints
-from .source import require_requests
+from .source import as_word, require_requests
 from .split import Slice, Splitter, copy_requests
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def problems_error(source: Source, report: CheckReport) -> InputError:
     elif source.origin is None:
         hint = "fix the input"
     else:
-        hint = f"fix the file and check it again with `obatch check {source.name}`"
+        hint = f"fix the file and check it again with `obatch check {as_word(source.name)}`"
     first, *rest = problem_lines(source.name, report.errors, report.problem_count, outcome="nothing was sent")
     return InputError(first, hint=hint, details=rest, problems=report.errors)
 

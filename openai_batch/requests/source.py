@@ -10,6 +10,7 @@ import sys
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -49,6 +50,7 @@ class LineOrigins:
         return replace(problem, line=line, file=name)
 
 
+_STDIN = "<stdin>"  # the name of standard input in messages
 SNIFF = 1 << 16  # bytes at the start of a file that decide what kind of file it is
 
 
@@ -86,7 +88,7 @@ def open_source(name: str, folder: Path, stdin: BinaryIO | None = None, *, docum
 
 def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
     if name == "-":
-        return Source(_spool(stdin or sys.stdin.buffer, folder), "<stdin>", None)
+        return Source(_spool(stdin or sys.stdin.buffer, folder), _STDIN, None)
     if is_address(name):
         from openai_batch.net.fetch import fetch
 
@@ -106,10 +108,15 @@ def _regular(name: str, folder: Path, stdin: BinaryIO | None) -> Source:
     raise InputError(f"{name}: not a regular file", hint=name_a_file(name))
 
 
+def as_word(name: str) -> str:
+    """Return the name of a source in messages as a word of a command line."""
+    return "-" if name == _STDIN else quote(name)
+
+
 def _hint_for(name: str, path: Path) -> str:
     """Return what to do about an input that cannot be opened: the most similar name, if there is one."""
     if path.is_dir():
-        return f"name the files in it, such as '{Path(name) / '*.csv'}'"
+        return f"name the files in it, such as {quote(str(Path(name) / '*.csv'))}"
     with contextlib.suppress(OSError):
         names = itertools.islice((entry.name for entry in os.scandir(path.parent) if entry.is_file()), 10_000)
         if near := did_you_mean(path.name, names, likeness=0.8):
@@ -151,7 +158,7 @@ _KEYS = {"custom_id", "method", "url", "body"}
 def not_requests(source: Source) -> Problem:
     """Return the problem of a file that does not look like requests."""
     message = f"the line is not a request: {source.name} looks like prompts or a table"
-    return Problem(1, "invalid_json_line", message, None, f"`obatch run {source.name}` takes these")
+    return Problem(1, "invalid_json_line", message, None, f"`obatch run {as_word(source.name)}` takes these")
 
 
 def require_requests(source: Source) -> None:

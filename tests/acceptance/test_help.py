@@ -167,6 +167,7 @@ def test_help_topics(topic: str, word: str) -> None:
     """Each topic fits into 80 columns, and has examples."""
     shown = invoke("help", topic).succeeded().out
     assert word in shown
+    assert ".:" not in shown
     assert "$ obatch" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert topic in invoke("help", "-h").out

@@ -369,3 +369,54 @@ def test_a_table_with_new_answers_was_not_downloaded_before(faulty: FaultServer)
     inside("wait", "1")
     assert "before" not in inside("download", "1").err
     assert len(faulty.batches) == 2
+
+
+def test_a_download_without_options_writes_the_same_form_as_the_one_before(faulty: FaultServer) -> None:
+    """The form and the columns of the last download are kept, also those of a name without an ending."""
+    write("in.jsonl", [request("a", "fault:rows=json"), request("b", "fault:rows=json")])
+    inside("submit", "in.jsonl", "-p", "faulty").succeeded()
+    inside("wait").succeeded()
+    inside("download", "-o", "table", "--as", "csv", "--fields").succeeded()
+    table = Path("table").read_bytes()
+    assert table.startswith(b"custom_id,")
+    inside("download").succeeded()
+    assert Path("table").read_bytes() == table
+    inside("results", "-o", "rows", "--as", "rows", "--no-fields").succeeded()
+    rows = Path("rows").read_bytes()
+    inside("download").succeeded()
+    assert Path("rows").read_bytes() == rows
+    assert Path("table").read_bytes() == table
+    assert len(faulty.batches) == 1
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_the_form_that_is_asked_for(faulty: FaultServer) -> None:
+    """--as and --fields have the same effect on a terminal as in a pipe; control characters are escaped."""
+    Path("t.csv").write_text("text,note\none,x\ntwo,\u202ey\n", encoding="utf-8")
+    inside("run", "t.csv", "-p", "faulty", "-m", "echo-1", "-o", "out.jsonl").succeeded()
+    for words in (["--as", "csv"], ["--as", "rows"], ["--as", "raw"], ["--fields"]):
+        lines = inside("results", *words).out.replace("\u202e", r"\u202e").splitlines()
+        shown = see("results", *words, columns=2000).succeeded().out
+        assert [line for line in plain(shown).splitlines() if line in lines] == lines, words
+        assert "\u202e" not in shown
+    assert "answer to line-1" in see("results", "--as", "parquet").succeeded().out
+    assert len(faulty.batches) == 1
+
+
+def test_the_file_of_missing_requests_is_renewed_with_the_results(faulty: FaultServer) -> None:
+    """The same command again, after a retry, replaces its own file of missing requests, and no other one."""
+    write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
+    run = ["run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--missing", "rest.jsonl"]
+    assert inside(*run).code == 5
+    left = ids("rest.jsonl")
+    assert left == ["r2", "r3"]
+    inside("retry", "1").succeeded()
+    inside("wait", "1")
+    done = inside(*run)
+    assert done.code in (0, 5), done
+    assert len(ids("out.jsonl")) > 2
+    assert ids("rest.jsonl") == [each for each in left if each not in ids("out.jsonl")]
+    Path("rest.jsonl").write_text('{"custom_id": "of another file"}\n', encoding="utf-8")
+    inside(*run).failed(1, "rest.jsonl already exists", "--force")
+    assert ids("rest.jsonl") == ["of another file"]
+    assert len(faulty.batches) == 2

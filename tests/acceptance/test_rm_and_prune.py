@@ -142,3 +142,42 @@ def test_answers_that_other_jobs_use_are_kept(faulty: FaultServer) -> None:
     faulty.files.clear()
     invoke("download", "1", "-o", "first.jsonl").failed(6, "")
     invoke("rm", "2", "1").succeeded()
+
+
+def test_several_jobs_are_removed_as_far_as_possible(faulty: FaultServer) -> None:
+    """What was removed is said, although another job cannot be; a job that is named twice counts once."""
+    write("one.jsonl", [request("a")])
+    write("two.jsonl", [request("b", "fault:steps=in_progress,in_progress")])
+    inside("run", "one.jsonl", "-p", "faulty", "-o", "one.out").succeeded()
+    inside("submit", "two.jsonl", "-p", "faulty").succeeded()
+    result = inside("rm", "1", "2", "-q").failed(1, "job 2 is still running", "obatch cancel 2")
+    assert result.out == "1\n"
+    assert inside("ls", "-q").out == "2\n"
+    assert inside("cancel", "2", "2").succeeded()
+    assert "removed 1 job" in inside("rm", "2", "2", "--force").succeeded().err
+    assert len(faulty.batches) == 2
+
+
+def test_a_job_and_the_one_that_has_its_answers_are_removed_together(faulty: FaultServer) -> None:
+    """The order of the words does not matter, and a dry run says what the command would do."""
+    run = ["run", "t.csv", "-m", "echo-1", "-p", "faulty", "-o", "t.jsonl"]
+    Path("t.csv").write_text("text\none\n", encoding="utf-8")
+    inside(*run).succeeded()
+    Path("t.csv").write_text("text\none\ntwo\n", encoding="utf-8")
+    inside(*run).succeeded()
+    inside("rm", "1").failed(1, "job 2 uses answers of job 1", "obatch rm 2")
+    assert "would remove 2 jobs" in inside("rm", "1", "2", "--dry-run").succeeded().err
+    assert "removed 2 jobs" in inside("rm", "1", "2").succeeded().err
+    assert folders() == []
+    assert len(faulty.batches) == 2
+
+
+def test_files_of_several_jobs_are_deleted_as_far_as_possible(faulty: FaultServer) -> None:
+    """The files that were deleted are said, although those of another job are not."""
+    write("one.jsonl", [request("a")])
+    write("two.jsonl", [request("b", "fault:steps=in_progress,in_progress")])
+    inside("run", "one.jsonl", "-p", "faulty", "-o", "one.out").succeeded()
+    inside("submit", "two.jsonl", "-p", "faulty").succeeded()
+    result = inside("prune", "--remote", "1", "2", "-q", "--dry-run").failed(1, "job 2 is still", "obatch wait 2")
+    assert result.out == "1\n"
+    assert len(faulty.batches) == 2

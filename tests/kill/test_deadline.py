@@ -115,7 +115,7 @@ def test_late_requests_are_sent_at_once(provider: FakeProvider) -> None:
 def test_a_deadline_is_capped_before_anything_is_sent(provider: FakeProvider) -> None:
     """Without `--max-cost` it is refused, and so is a job that could cost more, or has no known price."""
     inside(*LATE[:-2]).failed(2, "--deadline needs --max-cost")
-    inside(*LATE, "--retries", "1").failed(2, "has no --retries")
+    inside(*LATE, "--retries", "1").failed(2, "cannot be used together")
     inside(*LATE[:-3], "25:00", "--max-cost", "5")
     batch = inside("cost", "in.jsonl", "--json").json["usd_at_most"]
     inside(*LATE[:-1], str(batch * 1.5)).failed(3, "nothing was sent")

@@ -12,7 +12,7 @@ from openai_batch.cli.job_format import job_record, next_command, show_jobs
 from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
-from openai_batch.cli.session import CommandSession, session
+from openai_batch.cli.session import CommandSession, raise_last, session
 from openai_batch.cli.table import Column
 from openai_batch.errors import BatchError, UsageError, count_text
 from openai_batch.escapes import escape_newlines
@@ -54,7 +54,9 @@ def cancel(
         found = current.find_all(jobs, provider, use=not dry_run, ask=not dry_run)
         current.reporter.close()  # a question or data may follow
         if dry_run:
-            plans = [job_record(job) | dict(zip(("would", "because"), _plan(job), strict=True)) for job in found]
+            plans = [
+                job_record(job) | dict(zip(("would", "because"), _plan(job, give_up), strict=True)) for job in found
+            ]
             output.listing(plans, PLAN_COLUMNS, lambda record: str(record["id"]), "")
             return
         running = [job for job in found if not job.ended]
@@ -67,10 +69,7 @@ def cancel(
         show_jobs(output, after)
         if len(after) == 1 and after[0].batch_ids and not (json or quiet or failed):
             errors.hint(next_command(after[0]))
-    for error in failed[:-1]:
-        errors.warn(str(error))
-    if failed:
-        raise failed[-1]
+    raise_last(failed)
 
 
 def _cancel_all(current: CommandSession, jobs: list[JobRecord], *, give_up: bool) -> list[BatchError]:
@@ -94,14 +93,15 @@ def _cancel_all(current: CommandSession, jobs: list[JobRecord], *, give_up: bool
     return failed
 
 
-def _plan(job: JobRecord) -> tuple[str, str]:
+def _plan(job: JobRecord, give_up: bool) -> tuple[str, str]:
     """Return what cancelling a job would do (nothing, search, cancel or withdraw), and a text with the reason."""
     from openai_batch.jobs.store.records import PartState
 
     if job.ended:
         return "nothing", f"it has ended already: {progress_text(job)}"
     if any(part.state == PartState.CREATING for part in job.parts):
-        return "search", "it is unknown whether a batch was created; a batch that is found would be cancelled"
+        ends = ", and without one the job would end" if give_up else ""
+        return "search", f"it is unknown whether a batch was created; a batch that is found would be cancelled{ends}"
     if not job.batch_ids:
         return "withdraw", _nothing_sent(job)
     return "cancel", progress_text(job)

@@ -9,6 +9,7 @@ from openai_batch.cli.live import working
 from openai_batch.cli.options import JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.errors import InputError, count_text
+from openai_batch.requests.source import as_word
 
 if TYPE_CHECKING:
     from openai_batch.jobs.check import CheckResult
@@ -62,7 +63,7 @@ def _raise_if_bad(results: list[CheckResult], *, named: bool) -> None:
     if len(results) > 1:
         verb = "has" if len(bad) == 1 else "have"
         raise InputError(f"{len(bad):,} of {len(results):,} files {verb} problems", hint="fix the files")
-    prompts = f"for prompts and tables: `obatch run` or `obatch prepare {bad[0].name}`"
+    prompts = f"for prompts and tables: `obatch run` or `obatch prepare {as_word(bad[0].name)}`"
     raise InputError(_summary(bad[0], named=named), hint="fix the file" if bad[0].is_requests else prompts)
 
 

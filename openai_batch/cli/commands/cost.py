@@ -11,6 +11,7 @@ from openai_batch.cli.options import DedupOpt, JsonOpt, ProviderOpt, argument
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
 from openai_batch.cli.session import session
+from openai_batch.errors import UsageError
 
 EPILOG = examples(
     "obatch cost input.jsonl",
@@ -46,6 +47,9 @@ def cost(
     from openai_batch.jobs.receipt import spending
 
     output = Output(as_json=json)
+    asked = (provider, request, inputs, dedup) != (None, RequestOptions(), InputOptions(), None)
+    if asked and not files and inputs.sql is None:
+        raise UsageError("which FILE? Without one, only --json can be used", hint="name a file; - is standard input")
     with session(quiet=True) as current, workspace() as folder:
         if not files and inputs.sql is None:
             show_spending(output, spending(current.workflow.registry.jobs(None)))

@@ -9,6 +9,7 @@ from openai_batch.cli.help_format import examples
 from openai_batch.cli.options import JsonOpt, ModelOpt, QuietOpt, argument, complete, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
+from openai_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Provider
@@ -48,6 +49,10 @@ def doctor(
     from openai_batch.jobs.doctor import check_create, check_machine, check_provider
     from openai_batch.providers.config_edit import profile_text
 
+    if api_key_env is not None and (provider is None or "://" not in provider):
+        raise UsageError("--api-key-env is for a base URL", hint="a provider has the key that its settings name")
+    if model is not None and not create:
+        raise UsageError("--model is for --create", hint="leave it out, or add --create")
     findings = check_machine(f"obatch {__version__}")
     record: dict[str, Any] = {"provider": None, "profile": None, "job": None}
     if all(found.state != "failed" for found in findings) and (asked := _provider(provider, api_key_env)) is not None:

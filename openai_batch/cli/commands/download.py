@@ -51,11 +51,11 @@ def download(
 
     Without -o they go to the same file as before, in the same form, or to `job-N.results.jsonl`.
     """
+    if raw is not None:
+        _check_raw(output, results, dry_run=dry_run)
     with session(quiet=quiet, busy=True) as current:
         current.workflow.parallel = parallel
         found = current.find(job, provider, use=False, ask=False) if dry_run else current.ended(job, provider)
-        if raw is not None and dry_run:
-            raise UsageError("--dry-run cannot be used with --raw", hint="leave out one of them")
         if raw is not None:
             _fetch_raw(current, found, as_path(raw), force=results.force, as_json=json)
             return
@@ -71,8 +71,26 @@ def download(
         from openai_batch.jobs.collect import CollectOptions
 
         how = CollectOptions(force=force, missing=rest, export=export)
-        collected = deliver(current, found, target, how, as_json=json)
+        collected = deliver(current, found, target, how, as_json=json, as_asked=results.asked)
+        if collected.path is not None:
+            stored = results.written(found, collected.path, wanted, export)
+            current.workflow.registry.set_job(found.id, output_form=stored)
         conclude(collected, export, strict=results.strict, as_json=json and output != "-", quiet=quiet)
+
+
+def _check_raw(output: str | None, results: OutputOptions, *, dry_run: bool) -> None:
+    """Raise UsageError for an option that has no meaning for the provider's own files."""
+    given = {
+        "--dry-run": dry_run,
+        "--output": output is not None,
+        "--as": results.form is not None,
+        "--fields": results.fields is not None,
+        "--inert": results.inert is not None,
+        "--missing": results.missing is not None,
+        "--strict": results.strict,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        raise UsageError(f"{name} cannot be used with --raw", hint="leave out one of them")
 
 
 def _say_dry(

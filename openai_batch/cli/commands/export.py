@@ -11,6 +11,7 @@ from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import UsageError, count_text
 from openai_batch.files.atomic import as_file
+from openai_batch.files.object_store import is_address
 
 EPILOG = examples(
     "obatch export input.jsonl -o requests.parquet",
@@ -38,7 +39,8 @@ def export(
 
     target = as_file(output)
     with session(quiet=quiet, busy=True) as current, workspace() as folder:
-        if source == "-" or Path(source).is_file():
+        path = Path(source).expanduser()
+        if source == "-" or is_address(source) or (path.exists() and not path.is_dir()):
             if unanswered:
                 raise UsageError("--unanswered is for jobs", hint="`obatch ls` shows them")
             count = export_file(open_source(source, folder), target, folder, force=force)

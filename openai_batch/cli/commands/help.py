@@ -34,17 +34,18 @@ def help(  # noqa: A001 - the command's name
     """Show the help of a command, or of a topic."""
     root: Any = context.parent
     if words and len(words) == 1 and words[0] in TOPICS:
-        heading, _, text = TOPICS[words[0]].partition("\n")
-        typer.echo(f"{heading_text(heading.rstrip(':'))}\n{text}\nDocumentation: {DOCUMENTATION}")
+        first, _, text = TOPICS[words[0]].partition("\n")
+        shown = heading_text(first.removesuffix(":")) if first.endswith(":") else first
+        typer.echo(f"{shown}\n{text}\nDocumentation: {DOCUMENTATION}")
         return
-    command, shown = root.command, root
+    command, context = root.command, root
     for word in words or []:
         commands = getattr(command, "commands", {})
         if word not in commands:
             raise _unknown(word, [*commands, *TOPICS])
         command = commands[word]
-        shown = type(shown)(command, info_name=word, parent=shown)
-    typer.echo(command.get_help(shown))
+        context = type(context)(command, info_name=word, parent=context)
+    typer.echo(command.get_help(context))
 
 
 def _unknown(word: str, known: list[str]) -> UsageError:

@@ -9,6 +9,7 @@ from openai_batch.cli.help_format import MAIN, examples
 from openai_batch.cli.options import JsonOpt, NameOpt, QuietOpt, StrictOpt, argument, option
 from openai_batch.cli.output import Output
 from openai_batch.cli.session import session
+from openai_batch.errors import UsageError
 
 EPILOG = examples(
     "obatch import output.jsonl --input input.jsonl",
@@ -22,7 +23,7 @@ EPILOG = examples(
 def import_(
     results: Annotated[list[str], argument("FILE", "Files or folders of results; - is stdin.")],
     input: Annotated[  # noqa: A002 - the name of the option
-        list[str], option("--input -i", "FILE", "Batch file that they answer.", MAIN)
+        list[str], option("--input -i", "FILE", "Batch file that they answer; repeatable.", MAIN)
     ],
     answer: Annotated[str, option("--answer", "COLUMN", "Column with the answers.", MAIN)] = "answer",
     name: NameOpt = None,
@@ -42,6 +43,8 @@ def import_(
     from openai_batch.jobs.retry import survey
     from openai_batch.requests.join import globbed, open_joined
 
+    if "-" in results and "-" in input:
+        raise UsageError("standard input can be read only once", hint="use - only once")
     with session(quiet=quiet, busy=True) as current, workspace() as folder:
         source = open_joined(globbed(input), folder)
         job = import_results(

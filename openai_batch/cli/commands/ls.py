@@ -49,6 +49,7 @@ SCREEN = 20
 """How many jobs a terminal shows by default."""
 PAUSE = 5.0
 """Seconds between two looks at the jobs with --watch."""
+_MOST = 10**9  # a larger number does not fit into the query
 LOOK_SECONDS = 30.0
 """Seconds for a look at all jobs that are shown."""
 
@@ -60,13 +61,14 @@ def ls(
     ] = None,
     provider: ProviderOpt = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs with this model.")
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs whose (first) model is this.")
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--last", metavar="N", min=1, help=f"The newest N jobs; {SCREEN} in a terminal.")
+        int | None,
+        typer.Option("--last", metavar="N", min=1, max=_MOST, help=f"The newest N jobs; {SCREEN} in a terminal."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
     watch: Annotated[
@@ -90,9 +92,11 @@ def ls(
     screen = output.terminal and not json and not quiet
     if watch and not screen:
         raise UsageError("--watch needs a terminal", hint="`obatch wait` prints a line for each change")
+    if everything and last is not None:
+        raise UsageError("--all and --last cannot be used together", hint="leave out one of them")
     shown = None if everything else last or (SCREEN if screen else None)
     if remote:
-        if status or model or since or watch:
+        if watch or (status, model, since) != (None, None, None):
             raise UsageError("--remote goes with -p, --last and --all only", hint="leave out the other options")
         _show_remote(output, provider, shown)
         return
@@ -138,7 +142,7 @@ def _statuses(words: str | None, registry: Registry) -> set[str] | None:
     from openai_batch.jobs.store import records
     from openai_batch.providers.batch_info import STATUSES, standard_status
 
-    if not words:
+    if words is None:
         return None
     own = {records.QUEUED, records.NOT_SENT, records.PARTLY_SENT, records.UNCERTAIN, records.WITHDRAWN}
     wanted = {word.strip() for word in words.lower().split(",")}

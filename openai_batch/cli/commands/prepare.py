@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import shutil
 import sys
 from json import dumps, loads
@@ -80,6 +81,8 @@ def prepare(
                 publish(out, part, target, replace=force)
             note_prepared(made)
             _conclude(spec, made.requests, str(target), dry_run=False, as_json=json)
+            if not json:
+                errors.hint(shlex.join(["obatch", "submit", str(target), *(("-p", provider) if provider else ())]))
         else:
             with Path(folder, "requests.jsonl").open("w+b") as copy:
                 made = make(copy)
@@ -110,7 +113,6 @@ def _conclude(spec: RequestSpec, count: int, output: str, *, dry_run: bool, as_j
         errors.note(f"would write {requests} to {where}, model {spec.model}; nothing was written")
     else:
         errors.note(f"{requests} in {output}, model {spec.model}")
-        errors.hint(f"obatch submit {output}")
 
 
 def _show(inputs: Inputs, spec: RequestSpec, limit: int, *, skip_empty: bool, as_json: bool) -> None:

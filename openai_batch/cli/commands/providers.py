@@ -11,7 +11,7 @@ from openai_batch.cli.config_format import setting_lines, setting_record
 from openai_batch.cli.doctor_format import fault_of, show_findings
 from openai_batch.cli.help_format import HelpCommand, examples
 from openai_batch.cli.option_groups import with_groups
-from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, option
+from openai_batch.cli.options import JsonOpt, QuietOpt, argument, complete, flag, hints_of_options, option
 from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
@@ -70,6 +70,11 @@ def providers(
 ) -> None:
     """List the providers that are configured or have a key."""
     if context.invoked_subcommand is not None:
+        if show_all or json or quiet:
+            raise UsageError(
+                f"options of `providers {context.invoked_subcommand}` belong after it",
+                hint=f"`obatch providers {context.invoked_subcommand} -h` shows those it has",
+            )
         return
     from openai_batch.providers.config import load
     from openai_batch.providers.lookup import known_providers, providers_in_use
@@ -122,7 +127,12 @@ def add(
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
+<<<<<<< HEAD
     path = add_profile(name, {key: value for key, value in table.items() if value is not None})
+=======
+    with hints_of_options("providers add", f"[providers.{name}]"):
+        path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
+>>>>>>> s22-cli
     if json:
         print_json({"name": name, "config": str(path)})
         return

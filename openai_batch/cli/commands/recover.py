@@ -31,7 +31,7 @@ def recover(
     with session(quiet=quiet, busy=True) as current:
         asked = [get_provider_by_name(provider)] if provider else askable_providers()
         if dry_run:
-            found = {batch.id: str(each.name) for each in asked for batch in unknown_batches(current.workflow, each)}
+            found = unknown_batches(current.workflow, asked)
             current.reporter.close()
             _show_dry(found, as_json=json, quiet=quiet)
             return

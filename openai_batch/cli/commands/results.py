@@ -35,8 +35,8 @@ def results(
 
     There is one row per request, in input order, with its input columns.
 
-    A terminal shows the first results. A pipe gets JSON lines, and --json gives one JSON array. With -o, the name of
-    the file decides: CSV, Parquet or the provider's lines.
+    A terminal shows the first results, without --as and --fields. A pipe gets JSON lines, and --json gives one JSON
+    array. With -o, the name of the file decides: CSV, Parquet or the provider's lines.
     """
     path = as_target(output) if output is not None and output != "-" else None
     with session(quiet=quiet, busy=True) as current:
@@ -44,5 +44,9 @@ def results(
         export = form.export(output, default="raw" if path else "rows", job=found, as_json=json)
         from openai_batch.jobs.collect import CollectOptions
 
-        collected = deliver(current, found, path, CollectOptions(force=force, export=export), as_json=json)
+        how = CollectOptions(force=force, export=export)
+        collected = deliver(current, found, path, how, as_json=json, as_asked=form.asked)
+        if collected.path is not None:
+            stored = form.written(found, collected.path, form.form, export)
+            current.workflow.registry.set_job(found.id, output_form=stored)
         conclude(collected, export, strict=strict, as_json=json and path is not None, quiet=quiet)

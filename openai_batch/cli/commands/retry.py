@@ -90,8 +90,10 @@ def retry(
         current.reporter.close()
         _show(found, records, chosen, dry_run=dry_run, as_json=json, quiet=quiet)
         failed = [group for group in groups if not group.verdict.outcome.answered]
+        if where is not None and groups and not chosen:
+            raise _nothing_chosen(found, groups, where)
         if failed and not chosen:
-            raise _nothing_sent(found, failed) if where is None else _nothing_chosen(found, failed, where)
+            raise _nothing_sent(found, failed)
 
 
 def _record(group: Group, *, sent: bool) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _nothing_sent(job: JobRecord, groups: list[Group]) -> IncompleteError:
 
 
 def _nothing_chosen(job: JobRecord, groups: list[Group], where: str) -> IncompleteError:
-    """Return the error for failed requests none of which --where names."""
+    """Return the error for requests that did not succeed, none of which --where names."""
     words = dict.fromkeys(word for g in groups for word in (str(g.verdict.outcome), g.verdict.cause.partition(":")[0]))
     return IncompleteError(
         f"job {job.id}: --where {where} matches no failed request", hint=f"--where can be {', '.join(words)}"

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from openai_batch.cli.freed_format import show_freed
 from openai_batch.cli.help_format import examples
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, QuietOpt, flag
+from openai_batch.cli.options import DryRunOpt, JsonOpt, QuietOpt, argument, complete, flag
 from openai_batch.cli.output import Output
-from openai_batch.cli.session import session
-from openai_batch.errors import UsageError
+from openai_batch.cli.session import raise_last, session
+from openai_batch.errors import BatchError, UsageError
 
 EPILOG = examples(
     "obatch rm 3 4",
@@ -22,18 +22,33 @@ EPILOG = examples(
 
 
 def rm(
-    jobs: JobsArg = None,
+    jobs: Annotated[
+        list[str] | None,
+        argument("JOB", "Numbers, names or batch ids of the jobs to remove.", autocompletion=complete("jobs")),
+    ] = None,
     force: Annotated[bool, flag("--force", "Also remove jobs whose results were not collected.")] = False,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Remove ended jobs from the list, and the files kept for them."""
-    from openai_batch.jobs.prune import remove
+    """Remove ended jobs from the list, and the files kept for them.
+
+    If one cannot be removed, the others still are.
+    """
+    from openai_batch.jobs.prune import Freed, remove
 
     if not jobs:
         raise UsageError("name the jobs to remove", hint="`obatch ls` shows them")
     with session(quiet=quiet) as current:
-        found = current.find_all(jobs, use=False, ask=False)
-        freed = [remove(current.workflow, job, force=force, dry_run=dry_run) for job in found]
-        show_freed(Output(as_json=json, quiet=quiet), freed, dry_run=dry_run, removed=True)
+        freed: list[Freed] = []
+        failed: list[BatchError] = []
+        # A later job may use answers of an earlier one, so it is removed first.
+        for job in sorted(current.find_all(jobs, use=False, ask=False), key=lambda job: job.id, reverse=True):
+            gone = [each.job.id for each in freed]
+            try:
+                freed.append(remove(current.workflow, job, force=force, dry_run=dry_run, gone=gone))
+            except BatchError as exc:
+                failed.append(exc)
+        if freed or not failed:
+            show_freed(Output(as_json=json, quiet=quiet), freed, dry_run=dry_run, removed=True)
+    raise_last(failed)

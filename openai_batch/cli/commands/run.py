@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,8 +81,13 @@ def run(
     from openai_batch.jobs.make_requests import make_example
     from openai_batch.jobs.output_file import check_no_input
 
-    if (not files and inputs.sql is None) != example:
+    if not files and inputs.sql is None and not example:
         raise UsageError("name a file of prompts or requests, or use --example", hint="obatch run --example -p local")
+    if example and (files or request != RequestOptions(model=request.model) or inputs != InputOptions()):
+        raise UsageError(
+            "--example has prompts of its own, which files and the options for prompts do not change",
+            hint="leave out the files, --prompt, --system, --limit and the others",
+        )
     limit, target = seconds(wait.timeout), _target(files, output, results.form)
     deadline = _deadline(wait, job, retries)
     export, missing = results.export(output, as_json=json and target is None), results.missing_file
@@ -114,11 +120,12 @@ def run(
         announce(current, started)
         ended = _wait(current, started.job, deadline, limit, retries)
         how = CollectOptions(force=results.force, earlier=started.spec.earlier, missing=missing, export=export)
-        collected = deliver(current, ended, target, how, requests=spec.batch_file.path, as_json=json)
+        asked, ready = results.asked, spec.batch_file.path
+        collected = deliver(current, ended, target, how, requests=ready, as_json=json, as_asked=asked)
         conclude(collected, export, strict=results.strict, as_json=json and target is not None, quiet=quiet)
         if example and target is None and not quiet:
-            named = f"-p {ended.provider} -m {ended.model}"
-            errors.hint(f"`obatch run prompts.txt {named} -o answers.jsonl` does this with your own prompts")
+            command = ["obatch", "run", "prompts.txt", "-p", ended.provider, "-m", ended.model or "MODEL"]
+            errors.hint(f"`{shlex.join([*command, '-o', 'answers.jsonl'])}` does this with your own prompts")
 
 
 def _wait(
@@ -138,9 +145,11 @@ def _deadline(wait: WaitOptions, job: JobOptions, retries: int) -> _Deadline | N
     by, most = moment(wait.deadline), dollars(job.max_cost)
     if by is None:
         return None
-    if most is None or retries:
+    if retries:
+        raise UsageError("--deadline and --retries cannot be used together", hint="leave out one of them")
+    if most is None:
         raise UsageError(
-            "--deadline needs --max-cost, and has no --retries: what is late is sent once more at the full price",
+            "--deadline needs --max-cost: what is late is sent once more at the full price",
             hint="give the most that the whole job may cost at that price, such as --max-cost 5",
         )
     return by, most

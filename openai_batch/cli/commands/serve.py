@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.live import make_reporter
-from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, option
+from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, flag, hints_of_options, option
 from openai_batch.cli.output import errors
 from openai_batch.errors import UsageError
 
@@ -30,7 +30,7 @@ def serve(
     ] = None,
     concurrency: ConcurrencyOpt = None,
     host: Annotated[str, option("--host", "ADDRESS", "Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, option("--port", "PORT", "Port to listen at; 0 is any free one.")] = 0,
+    port: Annotated[int, option("--port", "PORT", "Port to listen at; 0 is any free one.", min=0, max=65535)] = 0,
     token_env: Annotated[
         str | None, option("--token-env", "NAME", "Environment variable with the token for clients.")
     ] = None,
@@ -43,13 +43,20 @@ def serve(
     from openai_batch import local
     from openai_batch.local import launch
 
+    options = {
+        "upstream": upstream,
+        "upstream_key_env": upstream_key_env,
+        "model_path": model_file,
+        "concurrency": concurrency,
+    }
+    given = {name: value for name, value in options.items() if value is not None and value != []}
+    if stop and (given or token_env is not None):
+        raise UsageError("--stop cannot be used with other options", hint="obatch serve --stop")
     if stop:
         errors.note("stopped" if launch.stop() else "no server is running")
         return
     launch.check_system()  # before the model is downloaded
-    settings = _settings(
-        upstream=upstream, upstream_key_env=upstream_key_env, model_path=model_file, concurrency=concurrency
-    )
+    settings = _settings(given)
     token = _token(token_env)
     if not settings.upstream and not settings.model_path:
         _download_model()
@@ -63,12 +70,24 @@ def serve(
     local.serve(settings, host=host, port=port, token=token, on_ready=show)
 
 
-def _settings(**options: Any) -> LocalSettings:
-    """Return the settings of the configuration file, replaced by the options that were given."""
+def _settings(given: dict[str, Any]) -> LocalSettings:
+    """Return the settings of the configuration file, replaced by the options that were given.
+
+    Raises UsageError for an option that would have no effect.
+    """
     from openai_batch.local import LocalSettings
     from openai_batch.providers.config import load
 
-    return LocalSettings.from_mapping(load().local).replaced({k: v for k, v in options.items() if v is not None})
+    if "model_path" in given:
+        if "upstream" in given:
+            raise UsageError("--model-file and --upstream cannot be used together", hint="leave out one of them")
+        given = {**given, "upstream": []}  # the one of the configuration file would run the requests instead
+    configured = LocalSettings.from_mapping(load().local)
+    with hints_of_options("serve"):
+        settings = configured.replaced(given)
+    if "upstream_key_env" in given and not settings.upstream:
+        raise UsageError("--upstream-key-env is for --upstream", hint="name the upstream, or leave it out")
+    return settings
 
 
 def _token(variable: str | None) -> str | None:

@@ -43,4 +43,5 @@ def status(
         if not json and not quiet:
             errors.hint(next_command(found))
         if exit_code and found.incomplete:
-            raise IncompleteError(f"job {found.id} {found.status}, {count_text(found.counts.failed, 'request')} failed")
+            failed = count_text(found.counts.failed, "request")
+            raise IncompleteError(f"job {found.id} {found.status}, {failed} failed", hint=next_command(found))

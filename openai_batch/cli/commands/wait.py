@@ -53,8 +53,13 @@ def wait(
 
     output, notifier = Output(as_json=json, quiet=quiet), Notifier(options.notify)
     timeout, by, most = seconds(options.timeout), moment(options.deadline), dollars(max_cost)
+    if most is not None and by is None:
+        raise UsageError(
+            "--max-cost is for --deadline here: what is late is sent again at the full price",
+            hint="leave it out; what a job may cost is given when it is started",
+        )
     with session(quiet=quiet, busy=True) as current, in_time(timeout):
-        found = list({job.id: job for job in current.find_all(jobs, provider)}.values())
+        found = current.find_all(jobs, provider)
         if by is not None:
             found = [_by_deadline(current, found, by, most, timeout)]
         ends = dict(_ends(current, found, timeout, notifier, strict=strict))
@@ -72,8 +77,9 @@ def wait(
         raise next((error for error in reversed(failed) if isinstance(error, IncompleteError)), failed[0])
     if not quiet and len(found) == 1:
         job = waited[0]
-        name = "" if job.collected or job.output_path or job.output_form.get("output") else " -o results.jsonl"
-        errors.hint(next_command(job) + name)
+        command = next_command(job)
+        named = job.output_path or job.output_form.get("output")
+        errors.hint(command if named or "download" not in command else f"{command} -o results.jsonl")
 
 
 def _by_deadline(

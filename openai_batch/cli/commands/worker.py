@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from openai_batch.cli.help_format import examples
-from openai_batch.cli.options import ConcurrencyOpt, UpstreamKeyOpt, UpstreamOpt, argument, option
+from openai_batch.cli.options import (
+    ConcurrencyOpt,
+    UpstreamKeyOpt,
+    UpstreamOpt,
+    argument,
+    hints_of_options,
+    option,
+)
+from openai_batch.errors import UsageError
 from openai_batch.net.time_span import seconds
 
 EPILOG = examples(
@@ -36,6 +44,8 @@ def worker(
     from openai_batch.cluster.run_worker import run_worker
     from openai_batch.cluster.settings import ShardSettings
 
+    if bool(upstream) == bool(engine):
+        raise UsageError("a worker needs either --upstream or --engine", hint="name one of them")
     given = {
         "store": store,
         "upstream": upstream or [],
@@ -45,4 +55,6 @@ def worker(
         "timeout_seconds": seconds(timeout) or 0.0,
         "max_tries": tries,
     }
-    run_worker(ShardSettings.from_table("the worker:", given), batch, index, of)
+    with hints_of_options("worker"):
+        settings = ShardSettings.from_table("the worker:", given)
+    run_worker(settings, batch, index, of)

@@ -27,7 +27,7 @@ from openai_batch.testing import fake_provider
         ("`obatch download 7 --raw FOLDER` fetches", "`obatch download 7 --raw FOLDER` fetches"),
         ("`obatch ls` shows the jobs", "jobs.list() has the jobs"),
         ("fix the input, or add --again to submit", "fix the input, or add again=True to submit"),
-        ("--force replaces it, or choose another name with -o", "force=True replaces it, or choose another name"),
+        ("--force replaces it, or choose another name", "force=True replaces it, or choose another name"),
         ('name the endpoint: endpoint="/v1/…"', 'name the endpoint: {"url": "/v1/…", "body": {…}}'),
         ("choose another --name", "choose another name"),
         ("name a file, or - for standard input", "name a file"),
