@@ -97,7 +97,7 @@ def ensure_running(
         if found is not None and found.health.get("active") and not found.health.get("away"):
             raise BatchError(
                 "the local server is working with other settings",
-                hint="wait until its batches have ended, or cancel them, and try again",
+                hint="wait until its batches have ended, or restore its settings to cancel them",
             )
         check_extras(embedded=not settings.upstream)
         for each in settings.upstreams:

@@ -29,11 +29,11 @@ def test_a_job_from_prompts_to_answers(cluster: Cluster) -> None:
 def test_nothing_of_a_removed_job_is_left(cluster: Cluster) -> None:
     """`rm` removes the locks and logs of its workers too, and those of no other job."""
     for count in (3, 4):
-        cluster.run("run", str(cluster.prompts(count)), "-p", "cluster", "-m", "echo-1", "--quiet").succeeded()
+        cluster.run("run", str(cluster.prompts(count)), "-p", "cluster", "-m", "echo-1", "--force").succeeded()
     workers = cluster.folder / "state/workers"
-    kept = json.loads(cluster.run("status", "2", "--json").succeeded().out)["batch_ids"]
+    kept = json.loads(cluster.run("status", "1", "--json").succeeded().out)["batch_ids"]
     assert len(list(workers.iterdir())) == 2
-    cluster.run("rm", "1", "--dry-run").succeeded()
+    cluster.run("rm", "2", "--dry-run").succeeded()
     assert len(list(workers.iterdir())) == 2
-    cluster.run("rm", "1").succeeded()
+    cluster.run("rm", "2").succeeded()
     assert [folder.name for folder in workers.iterdir()] == kept
