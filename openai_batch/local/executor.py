@@ -176,6 +176,7 @@ class Executor:
 
     async def _run(self, batch: BatchRecord) -> None:
         """Let the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
+        await self._upstream.learn_models()
         run = await asyncio.to_thread(RunningBatch, batch, self._store, self._files, self._journals)
         timer = asyncio.get_running_loop().call_later(max(0.0, batch.expires_at - time.time()), run.stop)
         self._running.append(run)
@@ -215,10 +216,11 @@ class Executor:
             if time.monotonic() >= self._turn_ends:
                 self._next_turn()
             for run in tuple(self._running):
-                if self._upstream.pool.holds(run):
-                    held = True
+                await run.read()
+                if run.waiting and sum(each.waiting for each in self._running) >= self._upstream.capacity:
+                    held = True  # there would be no worker for requests that can run elsewhere
                     continue
-                row = await run.take()
+                row = run.take()
                 if row is not None:
                     return run, row
                 if self._running and self._running[0] is run:

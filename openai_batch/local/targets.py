@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from .running_requests import RunningRequests
-
 _SHRINK_EVERY = 1.0
 _SHORT_QUEUE = 4
 
@@ -120,7 +118,7 @@ class _Wish(NamedTuple):
 
     avoid: Target | None  # where it has failed
     model: str | None  # the model that it needs; None if each target may run it
-    batch: RunningRequests | None  # its batch; None if a client waits for it, so that it cannot wait for long
+    patient: bool  # whether it waits while no target can be reached
 
 
 class Pool:
@@ -131,11 +129,11 @@ class Pool:
         self._waiting: dict[asyncio.Future[Target], _Wish] = {}
         self._failure: str | None = None
 
-    async def acquire(self, avoid: Target | None, model: str | None, batch: RunningRequests | None) -> Target:
+    async def acquire(self, avoid: Target | None, model: str | None, *, patient: bool) -> Target:
         """Wait for a free place at a target that may have the model, and take it.
 
-        The place is at `avoid` only if no other such target can be reached. While none of them can be, a request of a
-        `batch` waits, and one without raises NotSentError. Raises CallError if it is known that there will be none.
+        The place is at `avoid` only if no other such target can be reached. Raises NotSentError if none can be and the
+        request is not `patient`, and CallError if it is known that there will be none.
         """
         if self._failure is not None:
             raise CallError("engine_failed", self._failure)
@@ -143,8 +141,8 @@ class Pool:
         if free:
             return self._take(min(free, key=lambda target: target.active / target.allowed))
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = _Wish(avoid, model, batch)
-        if batch is None:
+        self._waiting[waiter] = _Wish(avoid, model, patient)
+        if not patient:
             self.fail_stranded()
         try:
             return await waiter
@@ -187,9 +185,9 @@ class Pool:
             self._refuse(waiter, CallError("engine_failed", message))
 
     def fail_stranded(self) -> None:
-        """Let the requests of clients fail for which no target can be reached."""
+        """Let the requests fail for which no target can be reached, except the patient ones."""
         for waiter, wish in tuple(self._waiting.items()):
-            if wish.batch is None and (away := self.away(wish.model)):
+            if not wish.patient and (away := self.away(wish.model)):
                 self._refuse(waiter, NotSentError(away[0].trouble or f"{away[0].name} could not be reached"))
 
     def away(self, model: str | None) -> list[Target]:
@@ -205,14 +203,6 @@ class Pool:
         if all(target.alive for target in self.targets):
             return None
         return next((target for wish in self._waiting.values() for target in self.away(wish.model)), None)
-
-    def holds(self, batch: RunningRequests) -> bool:
-        """Return whether a batch has to wait with more requests: some of it wait, and in all as many as may run."""
-        most = sum(target.limit for target in self.targets)
-        if len(self._waiting) < most:
-            return False
-        waiting = [wish.batch for wish in self._waiting.values() if wish.batch is not None]
-        return len(waiting) >= most and batch in waiting
 
     def alone(self, target: Target | None) -> bool:
         """Return whether no other target can be reached."""

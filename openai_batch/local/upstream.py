@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from .running_requests import RunningRequests
     from .settings import LocalSettings
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -132,7 +131,7 @@ class Upstream:
         """
         model = await self._model_of(body)
         await asyncio.gather(*map(self._ask, self.pool.away(model)))
-        target = await self._take(None, model, None)
+        target = await self._take(None, model, patient=False)
         try:
             with self._translated(target, seconds):
                 async with self._send(target, method, path, body, seconds, content_type) as reply:
@@ -205,25 +204,29 @@ class Upstream:
             finally:
                 self._checked.discard(target)
 
-    async def acquire(self, avoid: Target | None, body: bytes, batch: RunningRequests) -> Target:
+    async def acquire(self, avoid: Target | None, body: bytes) -> Target:
         """Wait for a place at a target that can run the request, and take it; `pool.release` gives it back.
 
         The place is at `avoid` only if no other such target can be reached. Raises CallError if there will be none.
         """
-        return await self._take(avoid, await self._model_of(body), batch)
+        return await self._take(avoid, await self._model_of(body), patient=True)
 
-    async def _take(self, avoid: Target | None, model: str | None, batch: RunningRequests | None) -> Target:
-        target = await self.pool.acquire(avoid, model, batch)
+    async def _take(self, avoid: Target | None, model: str | None, *, patient: bool) -> Target:
+        target = await self.pool.acquire(avoid, model, patient=patient)
         if target.has_queue:
             self._watch(target)
         return target
 
-    async def _model_of(self, body: bytes) -> str | None:
-        """Return the model that a request names, if that may decide where it can run."""
+    async def learn_models(self) -> None:
+        """Ask the targets for their models, unless they were asked before."""
         if not self._asked:
             async with self._listing:
                 if not self._asked:
                     await self.models()
+
+    async def _model_of(self, body: bytes) -> str | None:
+        """Return the model that a request names, if that may decide where it can run."""
+        await self.learn_models()
         try:
             return _decode_asked(body).model if self._names_matter else None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

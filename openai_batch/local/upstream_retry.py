@@ -39,7 +39,7 @@ async def final_response(
     avoid: Target | None = None
     while True:
         outcome: UpstreamResponse | CallError
-        target = await upstream.acquire(avoid, body, run)
+        target = await upstream.acquire(avoid, body)
         try:
             with run.sending():
                 seconds = min(settings.timeout_seconds, run.expires_at - time.time())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-from support.batch import chat_file, chat_line, counts_of, finish, lines, start, wait_for_successes
+from support.batch import chat_file, chat_line, counts_of, finish, lines, start
 from support.servers import echo_upstream, local_server, wait_until
 
 from openai_batch.local import upstream as upstreams
@@ -185,15 +185,15 @@ def test_the_only_one_with_the_model_is_away(tmp_path: Path) -> None:
     """Its requests wait, and take no places from those of other upstreams; the batch says why it waits."""
     with echo_upstream("--models", "large") as one, echo_upstream("--models", "small") as two:
         url, port = one.base_url, one.port
-        settings = {"upstream": [url, two.base_url], "concurrency": 3}
-        with local_server(tmp_path, **settings) as server, server.client() as client:
+        urls = [url, two.base_url]
+        with local_server(tmp_path, upstream=urls, concurrency=3) as server, server.client() as client:
 
             def batch_of(model: str, count: int) -> Batch:
                 content = "\n".join(chat_line(f"{model}{n}", f"!sleep=0.1 {n}", model=model) for n in range(count))
                 return start(client, content.encode())
 
             large = batch_of("large", 50)
-            wait_for_successes(client, large, 1)
+            wait_until(one.now, "the first requests")
             one.kill()
             wait_until(lambda: client.batches.retrieve(large.id).errors, "the reason")
             assert counts_of(client, finish(client, batch_of("small", 50))) == (50, 50, 0)
