@@ -83,9 +83,12 @@ BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: clo
 
 
 @asynccontextmanager
-async def asking(port: int, max_tries: int) -> AsyncIterator[asyncio.Task[Any]]:
-    """Give the task that runs one request of a batch at this port."""
+async def asking(port: int, max_tries: int, *, before: Gate | None = None) -> AsyncIterator[asyncio.Task[Any]]:
+    """Give the task that runs one request of a batch at this port, where `before` has been until now."""
     upstream = Upstream([Target(f"http://127.0.0.1:{port}/v1", None, 4)])
+    if before is not None:
+        async with before.open(port):
+            await upstream.models()
     run = RunningRequests("batch", "/v1/chat/completions", time.time() + 3600)
     task = asyncio.create_task(result_of(upstream, run, "r", BODY, LocalSettings(max_tries=max_tries)))
     try:
@@ -97,12 +100,13 @@ async def asking(port: int, max_tries: int) -> AsyncIterator[asyncio.Task[Any]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_failed_connection_is_no_try() -> None:
+@pytest.mark.parametrize("before", [None, Gate(b"", lambda _: True)])
+def test_a_failed_connection_is_no_try(before: Gate | None) -> None:
     """However long nothing listens there, a request with a single try is answered by the first server that does."""
 
     async def scenario() -> int:
         port = free_port()
-        async with asking(port, 1) as task:
+        async with asking(port, 1, before=before) as task:
             await asyncio.sleep(0.01 * LOOKS)
             assert not task.done()
             with echo_upstream(port=port):
@@ -135,7 +139,7 @@ def test_a_request_that_breaks_its_server_ends() -> None:
 
     async def scenario() -> Any:
         port = free_port()
-        async with gate.open(port), asking(port, 3) as task:
+        async with gate.open(port), asking(port, 3) as task, asyncio.timeout(30):  # else it would never end
             return await task
 
     result = asyncio.run(scenario())
